@@ -1,0 +1,50 @@
+"""How a command is declared: `-h`, and the switches that every command has.
+
+Only the public interface of typer is used; its insides change between versions.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from molexa_cli.console import SWITCHES
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """An empty app or group of commands."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        context_settings=CONTEXT,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+
+def _set_quiet(value: bool) -> bool:
+    SWITCHES.quiet = value
+    return value
+
+
+def _set_debug(value: bool) -> bool:
+    SWITCHES.debug = value
+    return value
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=_set_quiet, help="No progress, no remarks on stderr."),
+]
+"""Every command ends its parameters with `quiet: Quiet = False, debug: Debug = False`."""
+Debug = Annotated[
+    bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+"""For every command that prints a table."""
+Seed = Annotated[int, typer.Option("--seed", help="Seed of every random draw.", min=0)]
+"""For every command that draws."""

@@ -1,0 +1,145 @@
+"""The console: results to stdout, progress and remarks to stderr, quiet and debug switches."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from molexa_core.base.progress import SILENT, Progress, Task
+
+
+@dataclass
+class _Switches:
+    quiet: bool = False
+    debug: bool = False
+
+
+SWITCHES = _Switches()
+"""What `--quiet` and `--debug` of the running command said."""
+
+
+class ConsoleProgress:
+    """A progress bar with rate and time left on stderr; remarks as plain lines on stderr."""
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        """See `molexa_core.base.progress.Progress.task`."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bar
+
+        console = Console(stderr=True)
+        with Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[done]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=False,
+            disable=not console.is_terminal,
+        ) as bar:
+            yield _BarTask(bar, label, total, unit)
+
+    def say(self, text: str) -> None:
+        """See `molexa_core.base.progress.Progress.say`."""
+        sys.stderr.write(f"{text}\n")
+
+
+class _BarTask:
+    def __init__(self, bar: Any, label: str, total: float | None, unit: str) -> None:
+        self._bar, self._unit = bar, unit
+        self._task = bar.add_task(label, total=total, done="", rate="", note="")
+        self._done = 0.0
+
+    def advance(self, amount: float = 1.0) -> None:
+        self._done += amount
+        self._bar.update(self._task, advance=amount)
+        task = self._bar.tasks[self._task]
+        rate = self._done / task.elapsed if task.elapsed else 0.0
+        total = "" if task.total is None else f"/{_short(task.total)}"
+        self._bar.update(
+            self._task,
+            done=f"{_short(self._done)}{total} {self._unit}",
+            rate=f"{_short(rate)} {self._unit}/s",
+        )
+
+    def note(self, text: str) -> None:
+        self._bar.update(self._task, note=text)
+
+
+def progress() -> Progress:
+    """The progress for the running command: bars on stderr, or silence with `--quiet`."""
+    return SILENT if SWITCHES.quiet else ConsoleProgress()
+
+
+def write(text: str) -> None:
+    """Write a result to stdout."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def write_json(values: Any) -> None:
+    """Write a result to stdout as JSON."""
+    write(json.dumps(values, indent=2, default=str))
+
+
+def remark(text: str) -> None:
+    """Write a remark to stderr, unless `--quiet`."""
+    if not SWITCHES.quiet:
+        sys.stderr.write(f"{text}\n")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> str:
+    """A plain-text table: text is left-aligned, numbers are right-aligned."""
+    cells = [list(header), *[[_cell(value) for value in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    numeric = [
+        bool(rows) and all(isinstance(row[column], int | float) for row in rows)
+        for column in range(len(header))
+    ]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    if title:
+        lines.insert(0, title)
+    return "\n".join(lines)
+
+
+def command_line() -> str:
+    """The command line of this process as a user would type it, for provenance."""
+    import shlex
+
+    return shlex.join(["molexa", *sys.argv[1:]])
+
+
+def abandon_stdout() -> None:
+    """After a broken pipe: point stdout at nothing, so that leaving does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _cell(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _short(value: float) -> str:
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit * (10 if suffix == 'k' else 1):.3g}{suffix}"
+    return f"{value:.0f}"

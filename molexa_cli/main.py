@@ -1,0 +1,87 @@
+"""The `molexa` command: registers the commands, turns errors into one sentence and an exit code.
+
+Exit codes: 0 done; 1 the input or the computation failed; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import traceback
+from typing import Annotated, Final
+
+import typer
+
+from molexa_cli.app import new_app
+from molexa_cli.console import SWITCHES, abandon_stdout, write
+from molexa_core import __version__
+from molexa_core.base.errors import MolexaError
+
+COMMANDS: Final = ("channels",)
+"""The command modules in the order of the help."""
+
+
+def build_app() -> typer.Typer:
+    """The app with every command registered."""
+    app = new_app(
+        "From a raw reaction-microscope run to the structure of the molecule that exploded."
+    )
+
+    @app.callback()
+    def molexa(
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version", help="Print versions and leave.", is_eager=True, callback=_version
+            ),
+        ] = False,
+    ) -> None:
+        del version
+
+    for name in COMMANDS:
+        importlib.import_module(f"molexa_cli.commands.{name}").register(app)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    if arguments is not None:
+        sys.argv = ["molexa", *arguments]
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        build_app()(prog_name="molexa")
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else 0
+    except BrokenPipeError:
+        abandon_stdout()
+    except MolexaError as error:
+        if SWITCHES.debug:
+            traceback.print_exc()
+        sys.stderr.write(f"molexa: {error}\n")
+        return error.exit_code
+    return 0
+
+
+class InterruptedRunError(MolexaError):
+    """Ctrl-C."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del number, frame
+    raise InterruptedRunError("interrupted; no half-written file is left behind")
+
+
+def _version(value: bool) -> None:
+    if not value:
+        return
+    from importlib import metadata
+
+    names = ("torch", "numpy", "uproot", "h5py")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    write(f"molexa {__version__} (python {sys.version.split()[0]}, {versions})")
+    raise typer.Exit
+
+
+if __name__ == "__main__":
+    sys.exit(main())

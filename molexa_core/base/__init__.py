@@ -1,0 +1,1 @@
+"""What every room shares: errors, units, elements, ions, tables, settings, provenance, progress."""

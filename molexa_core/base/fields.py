@@ -1,0 +1,43 @@
+"""The name of every field that is written to a file, with its shape and unit, once.
+
+Column names are part of the file contracts (docs/conventions.md); code refers to these constants.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- channel.csv: one row per ion -----------------------------------------------------------
+ION: Final = "ion"
+"""Ion notation, such as `O+`."""
+MOMENTUM: Final = ("px", "py", "pz")
+"""Mean momentum components, a.u."""
+MOMENTUM_ERROR: Final = ("px_err", "py_err", "pz_err")
+"""Standard errors of the means, a.u."""
+COUNT: Final = "count"
+"""Effective number of coincidences behind the row."""
+LABEL: Final = "label"
+"""Free text that tells like ions apart, such as `H+ #2`."""
+
+# --- events.h5 and aligned.h5 ----------------------------------------------------------------
+EVENT_GROUP: Final = "events"
+EVENT_ID: Final = "event_id"
+"""(n) int64, identifies the coincidence; repeated where an event enters with several
+assignments of like ions (aligned tables only)."""
+EVENT_MOMENTUM: Final = "momentum"
+"""(n, ions, 3) float, a.u."""
+EVENT_ION: Final = "ion"
+"""(ions) strings."""
+EVENT_WEIGHT: Final = "weight"
+"""(n) float, aligned tables: 1 / number of equivalent assignments of the event."""
+EVENT_TAG: Final = "tag"
+"""Group of per-event tags: `shot`, and delay, pulse energy, ... where the run has them."""
+TAG_SHOT: Final = "shot"
+"""(n) int64, number of the shot in the run (in the order of the files given)."""
+META: Final = "meta"
+UNITS: Final = "units"
+"""HDF5 attribute on each dataset."""
+PROVENANCE: Final = "provenance"
+"""HDF5 attribute of `meta`, JSON of `base.provenance.Provenance`."""
+FORMAT: Final = "format"
+FORMAT_VERSION: Final = 1

@@ -1,0 +1,94 @@
+"""Files that are either complete or not there.
+
+Output is written beside its target under a temporary name and renamed at the end, so that a file
+that exists is complete, whatever interrupted the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from molexa_core.base.errors import InputFileError, OutputError
+
+FULL_DIGEST_LIMIT: Final = 256 * 2**20
+"""Files up to this size in bytes are hashed whole, larger ones by samples."""
+_SAMPLE: Final = 4 * 2**20
+
+
+@contextmanager
+def atomic_path(target: Path | str) -> Iterator[Path]:
+    """A temporary path that becomes `target` when the block ends without an error.
+
+    The temporary file keeps the suffix of the target (some writers choose the format by it).
+    On any error, Ctrl-C included, it is removed and `target` stays as it was.
+
+    Raises:
+        OutputError: the folder does not exist or cannot be written.
+    """
+    target = Path(target)
+    folder = target.parent
+    if not folder.is_dir():
+        raise OutputError(
+            "cannot write: the folder does not exist",
+            where=target,
+            do=f"Create {folder} or name another output.",
+        )
+    if target.is_dir():
+        raise OutputError("cannot write: this is a folder", where=target, do="Name a file.")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(
+            "cannot write: no permission in the folder", where=target, do="Name another output."
+        )
+    temporary = folder / f".{target.stem}.part-{os.getpid()}{target.suffix}"
+    try:
+        yield temporary
+        temporary.replace(target)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        if error.filename is not None and Path(str(error.filename)) not in (temporary, target):
+            raise
+        raise OutputError(
+            f"cannot write: {error.strerror or error}", where=target, do="Name another output."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_file(path: Path | str) -> Path:
+    """The path, if it is a readable file.
+
+    Raises:
+        InputFileError: it does not exist, is a folder, or cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputFileError("no such file", where=path, do="Check the name and the folder.")
+    if path.is_dir():
+        raise InputFileError("this is a folder, not a file", where=path, do="Name a file in it.")
+    if not os.access(path, os.R_OK):
+        raise InputFileError("no permission to read", where=path, do="Change its permissions.")
+    return path
+
+
+def digest(path: Path | str) -> str:
+    """A digest of a file's content, as `sha256:...` or, for large files, `sha256-sampled:...`.
+
+    Files above `FULL_DIGEST_LIMIT` are hashed by size and three samples of 4 MiB (start, middle,
+    end): enough to tell runs apart in a record of what was read, without reading a run twice.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        if size <= FULL_DIGEST_LIMIT:
+            return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        state = hashlib.sha256(str(size).encode())
+        for start in (0, size // 2, size - _SAMPLE):
+            stream.seek(start)
+            state.update(stream.read(_SAMPLE))
+    return f"sha256-sampled:{state.hexdigest()}"

@@ -1,0 +1,65 @@
+"""Flight of an ion through a spectrometer of homogeneous field regions.
+
+The one statement of the spectrometer's forward kinematics; the virtual experiment flies ions with
+it and the reduction inverts it. Laboratory units: mm, ns, V/cm; momenta and masses in a.u.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from molexa_core.base.tables import FloatArray
+from molexa_core.base.units import ACCELERATION_MM_NS2, ATOMIC_VELOCITY_MM_NS
+
+
+class FieldRegion(Protocol):
+    """What a region must tell: `base.settings.setup.Region` does."""
+
+    @property
+    def length_mm(self) -> float:
+        """Length along the extraction field."""
+
+    @property
+    def field_v_per_cm(self) -> float:
+        """Field strength, positive towards the detector."""
+
+
+def flight_time(
+    pz: ArrayLike, charge: ArrayLike, mass: ArrayLike, regions: Sequence[FieldRegion]
+) -> FloatArray:
+    """Time of flight in ns from the interaction point to the detector.
+
+    In a region of length L and acceleration a an ion of entrance velocity v leaves with
+    w = sqrt(v^2 + 2 a L) after t = 2 L / (v + w). An ion that starts away from the detector
+    (v < 0, first region only) turns round, and t = (w - v) / a.
+
+    Args:
+        pz: momentum along the extraction field at the start, a.u., positive towards the detector.
+        charge: charge in elementary charges.
+        mass: mass in electron masses.
+        regions: in the order of flight, the first with a field above 0.
+
+    Returns:
+        Time of flight with the broadcast shape of pz, charge and mass.
+    """
+    pz, charge, mass = np.broadcast_arrays(
+        np.asarray(pz, float), np.asarray(charge, float), np.asarray(mass, float)
+    )
+    velocity = pz / mass * ATOMIC_VELOCITY_MM_NS
+    time = np.zeros(velocity.shape)
+    for region in regions:
+        acceleration = ACCELERATION_MM_NS2 * charge / mass * region.field_v_per_cm
+        leaving = np.sqrt(velocity**2 + 2.0 * acceleration * region.length_mm)
+        forward = velocity > 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            time += np.where(
+                forward,
+                2.0 * region.length_mm / (velocity + leaving),
+                (leaving - velocity) / acceleration,
+            )
+        velocity = leaving
+    return time

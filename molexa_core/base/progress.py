@@ -1,0 +1,71 @@
+"""Progress as an interface: the library reports, the command line decides what to show.
+
+Every long job takes a `Progress` and is silent by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Task(Protocol):
+    """One running job with a counter."""
+
+    def advance(self, amount: float = 1.0) -> None:
+        """Count `amount` more units as done."""
+
+    def note(self, text: str) -> None:
+        """Show a short remark beside the counter, such as the current loss."""
+
+
+class Progress(Protocol):
+    """Where jobs report to."""
+
+    def task(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Task]:
+        """Open a job of `total` units (None: unknown) for the duration of a `with` block."""
+
+    def say(self, text: str) -> None:
+        """Tell the user something that is not an error: a choice made, a fallback taken."""
+
+
+class _SilentTask:
+    def advance(self, amount: float = 1.0) -> None:
+        del amount
+
+    def note(self, text: str) -> None:
+        del text
+
+
+class SilentProgress:
+    """A progress that shows nothing; the default everywhere."""
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        """See `Progress.task`."""
+        del label, total, unit
+        yield _SilentTask()
+
+    def say(self, text: str) -> None:
+        """See `Progress.say`."""
+        del text
+
+
+class CollectingProgress(SilentProgress):
+    """A silent progress that keeps what was said, for tests and for notebooks.
+
+    Attributes:
+        said: the remarks in order.
+    """
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Keep the remark."""
+        self.said.append(text)
+
+
+SILENT: Progress = SilentProgress()
+"""The shared silent progress."""

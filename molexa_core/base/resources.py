@@ -1,0 +1,69 @@
+"""Finding what ships with molexa: channels, templates, weights, molecules.
+
+Looked up in this order: the working folder, the installed package (a wheel carries the folders
+under `molexa_core/shipped`), the source tree (an editable install).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from molexa_core.base.errors import InputFileError, listing, near_matches
+
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+FOLDERS: Final = ("channels", "templates", "weights")
+"""The folders that ship with molexa."""
+
+
+def shipped_folder(kind: str) -> Path:
+    """The folder of this kind that came with the installation.
+
+    Raises:
+        InputFileError: the installation is incomplete.
+    """
+    for folder in (_PACKAGE / "shipped" / kind, _PACKAGE.parent / kind):
+        if folder.is_dir():
+            return folder
+    raise InputFileError(
+        f"the {kind} folder is missing from the installation",
+        where=_PACKAGE,
+        do="Install molexa again.",
+    )
+
+
+def search_folders(kind: str) -> list[Path]:
+    """Folders to look in for this kind, the working folder first."""
+    local = Path.cwd() / kind
+    shipped = shipped_folder(kind)
+    return [local, shipped] if local.is_dir() and local.resolve() != shipped else [shipped]
+
+
+def available(kind: str, suffix: str) -> dict[str, Path]:
+    """Files of this kind by name without suffix; the working folder wins over what ships."""
+    found: dict[str, Path] = {}
+    for folder in search_folders(kind):
+        for path in sorted(folder.glob(f"*{suffix}")):
+            found.setdefault(path.name.removesuffix(suffix), path)
+    return found
+
+
+def find(kind: str, name: str, suffix: str) -> Path:
+    """The file of this kind that `name` means: a path to a file, or a name without suffix.
+
+    Raises:
+        InputFileError: no such file; lists what there is.
+    """
+    path = Path(name)
+    if path.suffix == suffix or path.is_absolute() or len(path.parts) > 1:
+        if path.is_file():
+            return path
+        raise InputFileError(f"no such {kind.rstrip('s')} file", where=path)
+    known = available(kind, suffix)
+    if name in known:
+        return known[name]
+    near = near_matches(name, known)
+    hint = f"Did you mean {listing(near)}? " if near else ""
+    raise InputFileError(
+        f"no {kind.rstrip('s')} named {name!r}", do=f"{hint}There are: {listing(sorted(known))}."
+    )

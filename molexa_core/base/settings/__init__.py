@@ -1,0 +1,25 @@
+"""Settings files: `setup.yaml`, `channels/*.yaml`, `molexa.yaml`, as closed schemas.
+
+An unknown key, a wrong unit or an impossible value is an error that names file, key, what was
+found and what is allowed. Units stand in the key (`length_mm`).
+"""
+
+from molexa_core.base.settings.channel import Channel, ChannelIon, Frame, Gates
+from molexa_core.base.settings.load import load_channel, load_project, load_setup, parse_settings
+from molexa_core.base.settings.project import Project
+from molexa_core.base.settings.setup import Setup
+from molexa_core.base.settings.virtual import VirtualExperiment
+
+__all__ = [
+    "Channel",
+    "ChannelIon",
+    "Frame",
+    "Gates",
+    "Project",
+    "Setup",
+    "VirtualExperiment",
+    "load_channel",
+    "load_project",
+    "load_setup",
+    "parse_settings",
+]

@@ -1,0 +1,121 @@
+"""`channels/*.yaml`: which ions belong together and how they are looked at."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.settings.schema import IonName, Positive, Schema
+
+
+class ChannelIon(Schema):
+    """One kind of ion of a channel.
+
+    Attributes:
+        ion: ion notation.
+        count: how many of them a complete break-up has.
+        detected: how many are asked for per event; below `count` the coincidence is partial and
+            no momentum-sum gate is applied.
+        window_ns: time-of-flight window; found from `max_momentum` where it is not given.
+    """
+
+    ion: IonName
+    count: int = Field(default=1, ge=1)
+    detected: int | None = Field(default=None, ge=0)
+    window_ns: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ChannelIon:
+        if self.detected is not None and self.detected > self.count:
+            msg = f"detected ({self.detected}) is more than count ({self.count})"
+            raise ValueError(msg)
+        if self.window_ns is not None and not self.window_ns[0] < self.window_ns[1]:
+            msg = f"window_ns {list(self.window_ns)}: the first value must be below the second"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def wanted(self) -> int:
+        """How many of this ion an event must contain."""
+        return self.count if self.detected is None else self.detected
+
+
+class Gates(Schema):
+    """Gates on the momenta of an event, a.u.
+
+    Attributes:
+        max_momentum: largest momentum of a single ion that is considered.
+        sum_half_width: half widths of the momentum-sum gate for x, y, z; found from the data
+            (`sum_sigmas` standard deviations of the peak) where not given.
+        sum_centre: centre of the gate; found from the data where not given.
+        sum_sigmas: half width in standard deviations when found from the data.
+    """
+
+    max_momentum: Positive = 400.0
+    sum_half_width: tuple[Positive, Positive, Positive] | None = None
+    sum_centre: tuple[float, float, float] | None = None
+    sum_sigmas: Positive = 3.0
+
+
+class Frame(Schema):
+    """The molecular frame of the channel: see docs/conventions.md.
+
+    Attributes:
+        reference: its momentum is the x axis.
+        second: its momentum defines the plane; the most orthogonal ion where not given.
+        plane: the second momentum lies in this plane with a positive second component.
+    """
+
+    reference: IonName
+    second: IonName | None = None
+    plane: Literal["xy", "xz"] = "xy"
+
+
+class Channel(Schema):
+    """A coincidence channel.
+
+    Attributes:
+        name: short name, as on the command line.
+        description: one line for people.
+        molecule: name of the molecule for the virtual experiment, if it is a shipped one.
+        ions: the ions of a complete break-up.
+        gates, frame: defaults for `reduce` and `align`.
+    """
+
+    name: str
+    description: str = ""
+    molecule: str | None = None
+    ions: tuple[ChannelIon, ...] = Field(min_length=1)
+    gates: Gates = Gates()
+    frame: Frame | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Channel:
+        names = [entry.ion for entry in self.ions]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"{', '.join(twice)} stands in more than one entry; use count"
+            raise ValueError(msg)
+        if self.frame is not None:
+            for role in (self.frame.reference, self.frame.second):
+                if role is not None and role not in names:
+                    msg = f"frame ion {role} is not among the ions {', '.join(names)}"
+                    raise ValueError(msg)
+        return self
+
+    @property
+    def all_ions(self) -> tuple[Ion, ...]:
+        """Every ion of a complete break-up, like ions side by side."""
+        return tuple(parse_ion(entry.ion) for entry in self.ions for _ in range(entry.count))
+
+    @property
+    def wanted_ions(self) -> tuple[Ion, ...]:
+        """Every ion that an event must contain, like ions side by side."""
+        return tuple(parse_ion(entry.ion) for entry in self.ions for _ in range(entry.wanted))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all ions of the break-up are asked for."""
+        return all(entry.wanted == entry.count for entry in self.ions)

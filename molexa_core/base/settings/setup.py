@@ -1,0 +1,157 @@
+"""`setup.yaml`: spectrometer, detector, calibration, jet, column names.
+
+Laboratory axes: z along the extraction field towards the ion detector, x along the light beam,
+y along the jet.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from molexa_core.base.settings.schema import Fraction, NotNegative, Positive, Schema
+from molexa_core.base.settings.virtual import VirtualExperiment
+
+
+class Region(Schema):
+    """A stretch of the spectrometer with a homogeneous field along z.
+
+    Attributes:
+        length_mm: length along z; the first region starts at the interaction point.
+        field_v_per_cm: field, positive towards the ion detector; 0 for a drift tube.
+    """
+
+    length_mm: Positive
+    field_v_per_cm: NotNegative
+
+
+class Spectrometer(Schema):
+    """Field regions from the interaction point to the ion detector.
+
+    Attributes:
+        regions: in the order an ion passes them; the first must extract (field above 0).
+    """
+
+    regions: tuple[Region, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _extracts(self) -> Spectrometer:
+        if self.regions[0].field_v_per_cm <= 0:
+            msg = "the first region needs a field above 0 V/cm: ions flying away must turn round"
+            raise ValueError(msg)
+        return self
+
+
+class Detector(Schema):
+    """The ion detector.
+
+    Attributes:
+        radius_mm: radius of the active area; hits outside are dropped.
+        dead_time_ns, dead_radius_mm: a hit is lost if an earlier one of the same shot lies within
+            both (virtual experiment).
+        time_resolution_ns, position_resolution_mm: one standard deviation (virtual experiment).
+        slots: most hits stored per shot.
+    """
+
+    radius_mm: Positive = 60.0
+    dead_time_ns: NotNegative = 15.0
+    dead_radius_mm: NotNegative = 12.0
+    time_resolution_ns: NotNegative = 0.3
+    position_resolution_mm: NotNegative = 0.15
+    slots: int = Field(default=16, ge=1, le=512)
+
+
+class Calibration(Schema):
+    """From what was written to laboratory coordinates: subtract the centre, rotate, scale.
+
+    Attributes:
+        time_zero_ns: time of the light pulse on the time-of-flight axis.
+        centre_x_mm, centre_y_mm: detector position of an ion at rest without jet.
+        rotation_deg: the image is rotated by this angle, counter-clockwise.
+        scale_x, scale_y: factors on the rotated image.
+    """
+
+    time_zero_ns: float = 0.0
+    centre_x_mm: float = 0.0
+    centre_y_mm: float = 0.0
+    rotation_deg: float = 0.0
+    scale_x: float = Field(default=1.0)
+    scale_y: float = Field(default=1.0)
+
+    @model_validator(mode="after")
+    def _scales(self) -> Calibration:
+        if self.scale_x == 0 or self.scale_y == 0:
+            msg = "scale_x and scale_y must not be 0"
+            raise ValueError(msg)
+        return self
+
+
+class Jet(Schema):
+    """The supersonic jet, along y.
+
+    Attributes:
+        velocity_m_per_s: mean velocity along y.
+        spread_m_per_s: standard deviation along y (virtual experiment).
+        transverse_spread_m_per_s: standard deviation along x and z (virtual experiment).
+    """
+
+    velocity_m_per_s: float = 1000.0
+    spread_m_per_s: NotNegative = 40.0
+    transverse_spread_m_per_s: NotNegative = 6.0
+
+
+class Columns(Schema):
+    """Column names of a ROOT run that follows none of the presets.
+
+    Attributes:
+        layout: `flat` (one column per hit slot; names contain `{i}`, counted from `first`) or
+            `jagged` (one variable-length column per quantity).
+        tree: name of the tree.
+        x, y, time: names of the columns.
+        count: name of the column with the number of hits of a shot (flat layout).
+        method: name of the column with the resort method, if there is one.
+        first: number of the first slot.
+        x_unit_mm, time_unit_ns: value of one unit of the columns.
+    """
+
+    layout: Literal["flat", "jagged"]
+    tree: str
+    x: str
+    y: str
+    time: str
+    count: str | None = None
+    method: str | None = None
+    first: int = 1
+    x_unit_mm: Positive = 1.0
+    time_unit_ns: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _slots(self) -> Columns:
+        if self.layout == "flat":
+            if self.count is None:
+                msg = "a flat layout needs `count`, the column with the number of hits"
+                raise ValueError(msg)
+            for name in (self.x, self.y, self.time, self.method or "{i}"):
+                if "{i}" not in name:
+                    msg = f"{name!r}: flat column names need {{i}} where the slot number stands"
+                    raise ValueError(msg)
+        return self
+
+
+class Setup(Schema):
+    """Everything about the apparatus.
+
+    Attributes:
+        columns: column map, only for runs that no preset reads.
+        virtual: imperfections of the virtual experiment; ignored for real runs.
+    """
+
+    name: str = "setup"
+    spectrometer: Spectrometer
+    detector: Detector = Detector()
+    calibration: Calibration = Calibration()
+    jet: Jet = Jet()
+    columns: Columns | None = None
+    virtual: VirtualExperiment = VirtualExperiment()
+    detection_efficiency: Fraction = 0.6

@@ -1,0 +1,60 @@
+"""The `virtual` block of `setup.yaml`: what a virtual experiment does to the ions.
+
+Every effect has a neutral value that switches it off.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from molexa_core.base.settings.schema import Fraction, IonName, NotNegative, Schema
+
+
+class ResidualIon(Schema):
+    """A residual-gas ion: room-temperature, from anywhere along the light beam.
+
+    Attributes:
+        ion: which, such as `H2O+`.
+        per_shot: mean number per shot.
+    """
+
+    ion: IonName
+    per_shot: NotNegative
+
+
+class VirtualExperiment(Schema):
+    """Imperfections of a virtual experiment beyond those of detector and jet.
+
+    Attributes:
+        molecules_per_shot: mean of the Poisson distribution of exploding molecules per shot.
+        zero_point: `modes` samples the harmonic ground state where normal modes are known and
+            falls back on `gaussian`; `gaussian` displaces each atom by `zero_point_sigma_bohr`
+            times sqrt(1 u / mass) per axis; `off` explodes the equilibrium geometry.
+        zero_point_sigma_bohr: see `zero_point`.
+        explosion: charge build-up of the explosion.
+        tau_fs: window of the charge build-up for `classical`.
+        interaction_size_mm: standard deviations of the point of interaction along x, y, z.
+        efficiency: detection efficiency per ion; others have `detection_efficiency`.
+        residual_gas: residual-gas ions.
+        residual_gas_temperature_k: their temperature.
+        dark_counts_per_shot: mean number of hits per shot that no ion made.
+        window_ns: length of the acquisition window, in which dark counts fall.
+    """
+
+    molecules_per_shot: NotNegative = 0.3
+    zero_point: Literal["modes", "gaussian", "off"] = "modes"
+    zero_point_sigma_bohr: NotNegative = 0.13
+    explosion: Literal["instant", "classical"] = "classical"
+    tau_fs: float = Field(default=45.0, gt=0)
+    interaction_size_mm: tuple[NotNegative, NotNegative, NotNegative] = (0.3, 0.05, 0.05)
+    efficiency: dict[IonName, Fraction] = Field(default_factory=dict)
+    residual_gas: tuple[ResidualIon, ...] = (
+        ResidualIon(ion="H2O+", per_shot=0.02),
+        ResidualIon(ion="H+", per_shot=0.02),
+        ResidualIon(ion="(N2)+", per_shot=0.01),
+    )
+    residual_gas_temperature_k: NotNegative = 300.0
+    dark_counts_per_shot: NotNegative = 0.02
+    window_ns: float = Field(default=12000.0, gt=0)

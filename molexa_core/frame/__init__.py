@@ -1,0 +1,1 @@
+"""The molecular frame: alignment, centroids, maps, comparison of structures."""

@@ -1,0 +1,1 @@
+"""Readers and writers, one file per format, chunked; formats are told apart by content."""

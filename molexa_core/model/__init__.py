@@ -1,0 +1,1 @@
+"""The network: layers, diffusion, training, inference, weights."""

@@ -1,0 +1,1 @@
+"""Molecules, Coulomb explosion, virtual experiment."""

@@ -1,0 +1,1 @@
+"""From hits to momenta to coincidences: spectrometer, gates, false-coincidence search."""

@@ -1,0 +1,1 @@
+"""Figures, tables and the page; it shows numbers and computes none."""
