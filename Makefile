@@ -1,1 +1,71 @@
-.PHONY: env
+# Every target makes the environment it needs. VENV, PYTHON and JOBS can be set on the command line:
+#   make test VENV=/tmp/env PYTHON=python3.12 JOBS=4
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+TEST_OPTIONS ?=
+DEMO ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+# Test workers share the cores: one thread each.
+ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+CHECKED := molexa_core molexa_cli tests benchmarks tools
+
+.PHONY: help all demo test test-slow lint types imports bench format clean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo       run the whole chain on a virtual experiment and write its report"
+	@echo "make test       run the tests (TEST_OPTIONS=... goes to pytest)"
+	@echo "make test-slow  run all tests, slow ones included"
+	@echo "make lint       check style, formatting and the import contract"
+	@echo "make types      check types"
+	@echo "make bench      measure speed and store the results in benchmarks/results"
+	@echo "make all        lint, types, test, demo"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "molexa needs Python 3.11 or later; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing molexa into $(VENV)"
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing molexa with the development tools into $(VENV)"
+	$(PIP) -e ".[dev]"
+	@touch $@ $(VENV)/.installed
+
+all: lint types test demo
+
+demo: $(VENV)/.installed
+	$(BIN)/molexa demo $(DEMO)
+
+test: $(VENV)/.installed-dev
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) $(TEST_OPTIONS)
+
+test-slow: $(VENV)/.installed-dev
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --slow $(TEST_OPTIONS)
+
+lint: $(VENV)/.installed-dev imports
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+imports: $(VENV)/.installed-dev
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,50 @@
+"""What all tests share: slow and gpu markers, tolerances by number format, a working folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TOLERANCE: dict[str, float] = {"float64": 1e-10, "float32": 1e-4}
+"""Relative tolerance of a computation that is exact but for rounding, by number format."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skips: dict[str, pytest.MarkDecorator] = {}
+    if not config.getoption("--slow"):
+        skips["slow"] = pytest.mark.skip(reason="slow; run with --slow")
+    if any("gpu" in item.keywords for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            skips["gpu"] = pytest.mark.skip(reason="no CUDA device here")
+    for item in items:
+        for marker, skip in skips.items():
+            if marker in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture
+def tolerance() -> dict[str, float]:
+    """The tolerance table."""
+    return dict(TOLERANCE)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed."""
+    return np.random.default_rng(20260101)
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder that is the working folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
