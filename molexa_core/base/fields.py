@@ -41,3 +41,22 @@ PROVENANCE: Final = "provenance"
 """HDF5 attribute of `meta`, JSON of `base.provenance.Provenance`."""
 FORMAT: Final = "format"
 FORMAT_VERSION: Final = 1
+BACKGROUND: Final = "background"
+"""Group of what is known about false coincidences."""
+SPECTRA: Final = "spectra"
+"""Group of histograms: `spectra/NAME/{counts, edges0, edges1}`, attributes `labels`, `units`,
+`marks` (JSON)."""
+
+# --- spectra that `reduce` stores ------------------------------------------------------------
+SPECTRUM_TOF: Final = "tof"
+SPECTRUM_IMAGE: Final = "detector_image"
+SPECTRUM_PIPICO: Final = "pipico"
+SPECTRUM_SUM: Final = ("momentum_sum_x", "momentum_sum_y", "momentum_sum_z")
+SPECTRUM_KER: Final = "ker"
+SPECTRA_OF_REDUCE: Final = (
+    SPECTRUM_TOF,
+    SPECTRUM_IMAGE,
+    SPECTRUM_PIPICO,
+    *SPECTRUM_SUM,
+    SPECTRUM_KER,
+)

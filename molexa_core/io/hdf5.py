@@ -1,0 +1,147 @@
+"""HDF5 files with every fault told in one sentence, and no length trusted before it is checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import InputFileError, listing, near_matches
+from molexa_core.base.fields import UNITS
+from molexa_core.base.files import require_file
+
+_DEFLATE_LIMIT: Final = 1100
+"""Deflate shrinks data by a factor of 1032 at most; a larger claim is a damaged length."""
+_SMALL: Final = 2**20
+"""Datasets up to this size in bytes are read whatever they claim."""
+LIBVER: Final = ("v108", "v110")
+"""The lowest version that stores attributes above 64 kB; read by HDF5 1.10 and later."""
+
+
+@contextmanager
+def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
+    """An HDF5 file for reading; faults of the file that show while it is open are told by name.
+
+    Raises:
+        InputFileError: the file is missing, not HDF5, truncated or damaged.
+    """
+    path = require_file(path)
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if head != b"\x89HDF\r\n\x1a\n":
+        found = "an empty file" if not head else "not an HDF5 file"
+        raise InputFileError(
+            f"this is {found}", where=path, do="Give the .h5 file that molexa wrote."
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:
+        if isinstance(error, InputFileError):
+            raise
+        detail = " ".join(str(error).split())
+        raise InputFileError(
+            f"the HDF5 file is truncated or damaged ({detail})",
+            where=path,
+            do="Make it again or copy it again.",
+        ) from error
+
+
+def member(file: h5py.File | h5py.Group, name: str) -> Any:
+    """The group or dataset of this name.
+
+    Raises:
+        InputFileError: it is missing; names near matches or what there is.
+    """
+    if name in file:
+        return file[name]
+    folder, _, leaf = name.rpartition("/")
+    there = list(file[folder]) if folder in file else list(file) if not folder else []
+    near = near_matches(leaf, there)
+    hint = f"Did you mean {listing(near)}?" if near else f"It holds: {listing(there)}."
+    raise InputFileError(f"{name} is missing", where=file.file.filename, do=hint)
+
+
+def read_array(
+    file: h5py.File, name: str, *, kinds: str, ndim: int, unit: str | None = None
+) -> NDArray[Any]:
+    """A dataset as an array, after its type, shape, unit and size were checked.
+
+    Args:
+        file: an open file.
+        name: path of the dataset.
+        kinds: numpy kinds that are allowed, such as `iu` or `f`.
+        ndim: number of axes.
+        unit: unit that a `units` attribute, where there is one, must state.
+
+    Raises:
+        InputFileError: missing, not a dataset, of another kind, shape or unit, or of a size that
+            the file cannot hold.
+    """
+    where = file.filename
+    dataset = member(file, name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise InputFileError(f"{name} is a group, not a dataset", where=where)
+    if dataset.dtype.kind not in kinds:
+        raise InputFileError(
+            f"{name} holds values of type {dataset.dtype}, not numbers of the right kind",
+            where=where,
+            do="Make the file again with molexa.",
+        )
+    if dataset.ndim != ndim:
+        raise InputFileError(f"{name} has shape {dataset.shape}, expected {ndim} axes", where=where)
+    found = dataset.attrs.get(UNITS)
+    if unit is not None and found is not None and found != unit:
+        raise InputFileError(f"{name} is in {found!r}, expected {unit!r}", where=where)
+    _require_stored(dataset, where)
+    return np.asarray(dataset[()])
+
+
+def read_strings(file: h5py.File, name: str, *, limit: int) -> list[str]:
+    """A one-dimensional dataset of at most `limit` strings.
+
+    Raises:
+        InputFileError: missing, not strings, or too many.
+    """
+    dataset = member(file, name)
+    if not isinstance(dataset, h5py.Dataset) or h5py.check_string_dtype(dataset.dtype) is None:
+        raise InputFileError(f"{name} does not hold strings", where=file.filename)
+    if dataset.ndim != 1 or len(dataset) > limit:
+        raise InputFileError(
+            f"{name} has shape {dataset.shape}, expected a list of at most {limit}",
+            where=file.filename,
+        )
+    return [str(value) for value in dataset.asstr()[()]]
+
+
+def read_json(file: h5py.File, text: Any, name: str) -> Any:
+    """The value of a JSON string in a file.
+
+    Raises:
+        InputFileError: not a string or not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise InputFileError(
+            f"{name} is not readable as JSON", where=file.filename, do="The file is damaged."
+        ) from error
+
+
+def _require_stored(dataset: h5py.Dataset, where: str) -> None:
+    """Refuse a claimed size that the bytes in the file cannot hold."""
+    claimed = dataset.size * dataset.dtype.itemsize
+    stored = dataset.id.get_storage_size()
+    if claimed > _SMALL and claimed > stored * _DEFLATE_LIMIT:
+        raise InputFileError(
+            f"{dataset.name.lstrip('/')} claims {claimed} bytes in {dataset.shape}, but the file "
+            f"holds {stored} bytes of it",
+            where=where,
+            do="The file is damaged; make it again.",
+        )
