@@ -152,7 +152,8 @@ def _gain(first: FloatArray, second: FloatArray, *, mirror: bool) -> FloatArray:
 def _best(
     first: FloatArray, second: FloatArray, candidates: Iterator[IntArray], *, mirror: bool
 ) -> IntArray:
-    best, best_gain = None, -np.inf
+    best: IntArray | None = None
+    best_gain = -np.inf
     # Rounding must not decide between assignments that are equal by symmetry.
     margin = 1e-12 * (np.square(first).sum() + np.square(second).sum())
     while batch := list(islice(candidates, _BATCH)):

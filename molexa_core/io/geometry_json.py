@@ -1,0 +1,177 @@
+"""`geom.json`: everything a reconstruction knows about its structure. Lengths in bohr."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.errors import InputFileError
+from molexa_core.base.fields import PROVENANCE
+from molexa_core.base.files import atomic_path, require_file
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.tables import FloatArray, Geometry
+
+LARGEST: Final = 256 * 2**20
+"""A longer file, in bytes, is refused."""
+
+
+@dataclass(frozen=True)
+class ReconstructionRecord:
+    """A reconstructed structure; the attributes are the keys of the file.
+
+    Attributes:
+        symbols: element of each atom.
+        positions_bohr: (atoms, 3) in the frame of the input momenta.
+        charges: final charge of each atom.
+        uncertainty_bohr: (atoms, 3) one standard uncertainty of each coordinate.
+        spread_bohr: (atoms, 3) standard deviation over the samples.
+        samples_bohr: (samples, atoms, 3) every sample drawn.
+        closure: how well the explosion of the structure gives the measured momenta back.
+        model: which network made it: name, format, settings that matter.
+        input: what it was made from: file, ions, momenta.
+        warnings: sentences for people.
+        errors: errors against a known structure, where one was given.
+    """
+
+    symbols: tuple[str, ...]
+    positions_bohr: FloatArray
+    charges: tuple[int, ...] | None = None
+    uncertainty_bohr: FloatArray | None = None
+    spread_bohr: FloatArray | None = None
+    samples_bohr: FloatArray | None = None
+    closure: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    errors: Mapping[str, Any] | None = None
+
+    def geometry(self) -> Geometry:
+        """The structure as the table that other stages take."""
+        return Geometry(
+            symbols=self.symbols,
+            positions=self.positions_bohr,
+            charges=self.charges,
+            uncertainty=self.uncertainty_bohr,
+        )
+
+
+def write_geometry_json(
+    path: Path | str, record: ReconstructionRecord, provenance: Provenance | None = None
+) -> None:
+    """Write a reconstruction; what is not known is left out.
+
+    Args:
+        path: the file to write.
+        record: the reconstruction.
+        provenance: how it was made.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    values: dict[str, Any] = {}
+    for item in fields(record):
+        value = getattr(record, item.name)
+        if value is not None:
+            values[item.name] = _plain(value)
+    if provenance is not None:
+        values[PROVENANCE] = json.loads(provenance.to_json())
+    with atomic_path(path) as temporary:
+        temporary.write_text(f"{json.dumps(values, indent=1, allow_nan=False)}\n", encoding="utf-8")
+
+
+def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenance | None]:
+    """The reconstruction in a file; keys other than `symbols` and `positions_bohr` may be absent.
+
+    Raises:
+        InputFileError: no such file, not JSON of this form, or lengths that do not fit together.
+    """
+    path = require_file(path)
+    values = _load(path)
+    for name in ("symbols", "positions_bohr"):
+        if name not in values:
+            raise InputFileError(
+                f"key {name!r} is missing", where=path, do="Name a file of molexa reconstruct."
+            )
+    try:
+        symbols = tuple(str(symbol) for symbol in values["symbols"])
+        atoms = (len(symbols), 3)
+        charges = values.get("charges")
+        record = ReconstructionRecord(
+            symbols=symbols,
+            positions_bohr=_array(values, "positions_bohr", atoms, path),
+            charges=None if charges is None else tuple(int(charge) for charge in charges),
+            uncertainty_bohr=_optional(values, "uncertainty_bohr", atoms, path),
+            spread_bohr=_optional(values, "spread_bohr", atoms, path),
+            samples_bohr=_optional(values, "samples_bohr", (-1, *atoms), path),
+            closure=dict(values.get("closure") or {}),
+            model=dict(values.get("model") or {}),
+            input=dict(values.get("input") or {}),
+            warnings=tuple(str(text) for text in values.get("warnings") or ()),
+            errors=None if values.get("errors") is None else dict(values["errors"]),
+        )
+        if record.charges is not None and len(record.charges) != len(symbols):
+            raise InputFileError(
+                f"{len(record.charges)} charges for {len(symbols)} atoms", where=path
+            )
+        text = values.get(PROVENANCE)
+        provenance = None if text is None else Provenance.from_json(json.dumps(text))
+    except (TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputFileError):
+            raise
+        detail = " ".join(str(error).split())
+        raise InputFileError(
+            f"a value has the wrong form ({detail})", where=path, do="Reconstruct again."
+        ) from error
+    return record, provenance
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > LARGEST:
+        raise InputFileError("too large for a reconstruction", where=path, do="Name another file.")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputFileError(
+            "this is not a JSON file", where=path, do="Name a file of molexa reconstruct."
+        ) from error
+    if not isinstance(values, dict):
+        raise InputFileError("this JSON file is not a reconstruction", where=path)
+    return values
+
+
+def _optional(
+    values: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path
+) -> FloatArray | None:
+    return None if values.get(name) is None else _array(values, name, shape, path)
+
+
+def _array(values: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> FloatArray:
+    array = np.asarray(values[name], dtype=np.float64)
+    fits = array.ndim == len(shape) and all(
+        want in {-1, found} for want, found in zip(shape, array.shape, strict=True)
+    )
+    if not fits or not np.isfinite(array).all():
+        wanted = " x ".join("any" if size == -1 else str(size) for size in shape)
+        raise InputFileError(
+            f"{name} is not {wanted} finite numbers", where=path, do="Reconstruct again."
+        )
+    return array
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON values; what is not a finite number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
