@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("molexa", "numpy", "torch", "numba", "uproot", "awkward", "h5py")
 
@@ -130,8 +132,6 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
     }
-    import torch
-
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
         found["accelerators"] = [torch.cuda.get_device_name(i) for i in range(count)]

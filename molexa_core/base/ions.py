@@ -21,10 +21,10 @@ from molexa_core.base.elements import Element, element
 from molexa_core.base.errors import UnknownIonError
 from molexa_core.base.units import DALTON_ME
 
-_ATOMIC: Final = re.compile(r"([A-Z][a-z]?)(\d*)\+")
-_BARE: Final = re.compile(r"((?:[A-Z][a-z]?\d*)+)(\++)")
-_GROUPED: Final = re.compile(r"\(((?:[A-Z][a-z]?\d*)+)\)(\d*)\+")
-_PART: Final = re.compile(r"([A-Z][a-z]?)(\d*)")
+_ATOMIC: Final = re.compile(r"([A-Z][a-z]?)([0-9]{0,3})\+")
+_BARE: Final = re.compile(r"((?:[A-Z][a-z]?[0-9]{0,3})+)(\++)")
+_GROUPED: Final = re.compile(r"\(((?:[A-Z][a-z]?[0-9]{0,3})+)\)([0-9]{0,3})\+")
+_PART: Final = re.compile(r"([A-Z][a-z]?)([0-9]{0,3})")
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def parse_ion(text: str) -> Ion:
             f"{text!r} is not an ion",
             do="Write the element, the charge and a plus, such as H+, O2+ or Cl11+.",
         )
+    if any(count == 0 for _, count in composition):
+        raise UnknownIonError(f"{text!r} has an element zero times", do="Leave it out.")
     electrons = sum(count * element(symbol).number for symbol, count in composition)
     if not 1 <= charge <= electrons:
         raise UnknownIonError(
