@@ -66,11 +66,15 @@ class Frame(Schema):
         reference: its momentum is the x axis.
         second: its momentum defines the plane; the most orthogonal ion where not given.
         plane: the second momentum lies in this plane with a positive second component.
+        like: whether ions of the same kind as the second are `equivalent` by symmetry, so that
+            each event enters with all assignments at equal weight, or `distinct`, so that the
+            second is the one most orthogonal to the reference.
     """
 
     reference: IonName
     second: IonName | None = None
     plane: Literal["xy", "xz"] = "xy"
+    like: Literal["equivalent", "distinct"] = "equivalent"
 
 
 class Channel(Schema):
