@@ -8,7 +8,8 @@ from molexa_core.base.elements import BY_NUMBER, ELEMENTS, element
 from molexa_core.base.errors import UnknownIonError
 from molexa_core.base.units import DALTON_ME
 
-PERIODIC = "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar".split()
+PERIODIC = ["H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne"]
+PERIODIC += ["Na", "Mg", "Al", "Si", "P", "S", "Cl", "Ar"]
 MASS_NUMBER = {"H": 1, "C": 12, "N": 14, "O": 16, "S": 32, "Cl": 35, "Ar": 40, "Br": 79, "Xe": 132}
 MONOISOTOPIC = ["Be", "F", "Na", "Al", "P", "I"]
 """Elements of one stable isotope: both masses must agree."""

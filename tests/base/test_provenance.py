@@ -1,0 +1,38 @@
+"""The record of what was done: complete, readable back, and chained from step to step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from molexa_core import __version__
+from molexa_core.base.provenance import Provenance
+
+
+def test_round_trip_through_json(tmp_path: Path) -> None:
+    run = tmp_path / "run.root"
+    run.write_bytes(b"abc")
+    first = Provenance.of("molexa mock water", settings={"events": 10}, seed=3)
+    second = Provenance.of("molexa reduce run.root", inputs=[run], after=first)
+    back = Provenance.from_json(second.to_json())
+    assert back == second
+    assert back.inputs[str(run)].startswith("sha256:ba7816bf")
+    assert back.version == __version__
+    assert "\n" not in second.to_json()
+
+
+def test_history_is_oldest_first_and_flat() -> None:
+    record = None
+    for command in ("mock", "reduce", "align", "centroid"):
+        record = Provenance.of(command, after=record)
+    assert record is not None
+    assert record.command == "centroid"
+    assert [step["command"] for step in record.history] == ["mock", "reduce", "align"]
+    assert all("history" not in step for step in record.history)
+
+
+def test_time_is_utc_and_settings_are_copied() -> None:
+    settings = {"gate": [1, 2]}
+    record = Provenance.of("reduce", settings=settings)
+    settings["gate"] = []
+    assert record.settings == {"gate": [1, 2]}
+    assert record.created.endswith("+00:00")

@@ -1,0 +1,99 @@
+"""Event tables: columns stay together, identity is not lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.ions import parse_ions
+from molexa_core.base.tables import Coincidences, Geometry, Hits, ion_labels
+from molexa_core.base.units import HARTREE_EV
+
+
+def table(n: int = 6) -> Coincidences:
+    rng = np.random.default_rng(1)
+    return Coincidences.of(
+        ["O+", "H+", "H+"],
+        rng.normal(size=(n, 3, 3)),
+        event_id=np.arange(100, 100 + n),
+        tags={"shot": np.arange(n) * 7},
+        meta={"channel": "water"},
+    )
+
+
+@given(st.lists(st.booleans(), min_size=6, max_size=6))
+def test_a_filter_keeps_ids_momenta_and_tags_together(keep: list[bool]) -> None:
+    full = table()
+    mask = np.array(keep)
+    cut = full.select(mask)
+    assert len(cut) == mask.sum()
+    assert set(cut.event_id) <= set(full.event_id)
+    for row, event in enumerate(cut.event_id):
+        source = int(event) - 100
+        np.testing.assert_array_equal(cut.momentum[row], full.momentum[source])
+        assert cut.tags["shot"][row] == 7 * source
+    assert cut.meta == full.meta
+    assert cut.ions == full.ions
+
+
+def test_rows_can_be_picked_and_repeated_by_number() -> None:
+    picked = table().select(np.array([2, 2, 0]))
+    assert picked.event_id.tolist() == [102, 102, 100]
+
+
+def test_columns_of_different_length_are_refused() -> None:
+    full = table()
+    with pytest.raises(UsageError, match="momentum has shape"):
+        Coincidences(full.ions, full.event_id[:-1], full.momentum, full.weight)
+    with pytest.raises(UsageError, match="'weight' has 5 rows, expected 6"):
+        Coincidences(full.ions, full.event_id, full.momentum, full.weight[:-1])
+    with pytest.raises(UsageError, match="'delay' has 1 rows, expected 6"):
+        Coincidences.of(full.ions, full.momentum, tags={"delay": np.zeros(1)})
+    with pytest.raises(UsageError, match=r"expected \(6, 2, 3\)"):
+        Coincidences.of(["O+", "H+"], full.momentum)
+
+
+def test_kinetic_energy_of_the_two_body_break_up() -> None:
+    # N2 -> N+ + N+ at 1.098 angstrom: 13.1 eV shared equally, back to back
+    n_ion = parse_ions("N+")[0]
+    energy = 13.1 / HARTREE_EV
+    momentum = np.sqrt(2.0 * n_ion.mass * energy / 2.0)
+    pair = Coincidences.of(["N+", "N+"], np.array([[[0, 0, momentum], [0, 0, -momentum]]]))
+    np.testing.assert_allclose(pair.kinetic_energy() * HARTREE_EV, [[6.55, 6.55]], rtol=1e-12)
+    np.testing.assert_allclose(pair.momentum_sum(), 0.0, atol=1e-12)
+
+
+def test_as_pandas() -> None:
+    frame = table().to_pandas()
+    assert list(frame.columns[:4]) == ["event_id", "O+.px", "O+.py", "O+.pz"]
+    assert "H+#2.pz" in frame
+    assert frame["shot"].tolist() == [0, 7, 14, 21, 28, 35]
+    np.testing.assert_array_equal(frame["H+#2.py"], table().momentum[:, 2, 1])
+
+
+def test_labels_number_like_ions() -> None:
+    assert ion_labels(parse_ions("C+,H+,H+,C+,H+")) == ["C+", "H+", "H+#2", "C+#2", "H+#3"]
+
+
+def test_hits_know_their_shot() -> None:
+    hits = Hits(
+        first_shot=10,
+        offsets=np.array([0, 2, 2, 3]),
+        x_mm=np.zeros(3),
+        y_mm=np.zeros(3),
+        t_ns=np.arange(3.0),
+        method=np.zeros(3, np.int16),
+    )
+    assert (hits.n_shots, hits.n_hits) == (3, 3)
+    assert hits.shot.tolist() == [10, 10, 12]
+
+
+def test_geometry() -> None:
+    water = Geometry(("O", "H", "H"), np.array([[0.0, 0, 3], [1, 0, 0], [2, 0, 0]]))
+    assert len(water) == 3
+    np.testing.assert_allclose(water.centred().positions.mean(axis=0), 0.0, atol=1e-15)
+    with pytest.raises(InputFileError, match="2 atoms but positions of shape"):
+        Geometry(("O", "H"), water.positions)
