@@ -1,0 +1,170 @@
+"""Writing runs as ROOT trees, in the layout of LMF2Root or with variable-length columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import awkward as ak
+import numpy as np
+import uproot
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import UsageError
+from molexa_core.base.files import atomic_path
+from molexa_core.base.tables import FloatArray, Hits
+from molexa_core.io.root_layouts import JAGGED, LMF2ROOT, LMF2ROOT_HEAD, METADATA_KEY
+
+_BASKET_SHOTS: Final = 25_000
+_BASKET_BYTES: Final = 48 * 2**20
+_COMPRESSION: Final = uproot.LZ4(1)
+"""Measured on 200 000 shots of 16 slots (141 MB): LZ4 makes 32 MB in 0.4 s, read back in 0.06 s;
+Zstandard 27 MB in 0.4 s, 0.10 s; zlib 28 MB in 1.4 s, 0.23 s; none 141 MB, 0.10 s."""
+
+RunLayout = Literal["lmf2root", "jagged"]
+
+
+def write_root_run(
+    path: Path | str,
+    chunks: Iterable[Hits],
+    *,
+    layout: RunLayout = "lmf2root",
+    slots: int = 16,
+    meta: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a run chunk by chunk; the file appears under its name when it is complete.
+
+    `lmf2root` writes the tree `Data` of doubles that LMF2Root writes: one column per slot and
+    quantity (`r1x r1y r1mcp r1tof r1flag ...`), unused slots filled with 0. `jagged` writes the
+    tree `hits` with the variable-length columns `x y t method`. Per-shot tags become columns.
+
+    Args:
+        path: the file to write.
+        chunks: consecutive shots; the tags of all chunks are those of the first.
+        layout: which tree.
+        slots: most hits per shot that the flat layout holds.
+        meta: plain values, stored as JSON in the string `molexa` of the file.
+
+    Raises:
+        OutputError: the file cannot be written there.
+        UsageError: an unknown layout, a shot with more hits than slots, or changing tags.
+    """
+    if layout not in {"lmf2root", "jagged"}:
+        raise UsageError(f"unknown layout {layout!r}", do="Use lmf2root or jagged.")
+    if slots < 1:
+        raise UsageError(f"slots is {slots}", do="Use 1 or more.")
+    row_bytes = 8 * (len(LMF2ROOT_HEAD) + 5 * slots)
+    basket = min(_BASKET_SHOTS, max(1, _BASKET_BYTES // row_bytes))
+    with (
+        atomic_path(path) as temporary,
+        uproot.recreate(temporary, compression=_COMPRESSION) as file,
+    ):
+        file[METADATA_KEY] = json.dumps(dict(meta or {}), default=str)
+        tree = None
+        for chunk in _rebatch(chunks, basket):
+            columns = _flat(chunk, slots) if layout == "lmf2root" else _jagged(chunk)
+            if tree is None:
+                name = LMF2ROOT.tree if layout == "lmf2root" else JAGGED.tree
+                tree = file.mktree(name, {key: _kind(value) for key, value in columns.items()})
+            if chunk.n_shots:
+                tree.extend(columns)
+
+
+def _rebatch(chunks: Iterable[Hits], shots: int) -> Iterator[Hits]:
+    """The same shots in chunks of `shots`, so that baskets do not depend on how they came."""
+    held: list[Hits] = []
+    count = 0
+    tags: set[str] | None = None
+    for chunk in chunks:
+        tags = set(chunk.tags) if tags is None else tags
+        if set(chunk.tags) != tags:
+            raise UsageError(f"the tags change within the run: {set(chunk.tags) ^ tags}")
+        held.append(chunk)
+        count += chunk.n_shots
+        while count >= shots:
+            joined = _join(held)
+            yield _cut(joined, 0, shots)
+            held = [_cut(joined, shots, joined.n_shots)]
+            count -= shots
+    if held:
+        yield _join(held)
+    else:
+        empty = np.empty(0)
+        yield Hits(0, np.zeros(1, np.int64), empty, empty, empty, np.empty(0, np.int16))
+
+
+def _join(chunks: list[Hits]) -> Hits:
+    if len(chunks) == 1:
+        return chunks[0]
+    counts = np.concatenate([np.diff(chunk.offsets) for chunk in chunks])
+    return Hits(
+        first_shot=chunks[0].first_shot,
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        x_mm=np.concatenate([chunk.x_mm for chunk in chunks]),
+        y_mm=np.concatenate([chunk.y_mm for chunk in chunks]),
+        t_ns=np.concatenate([chunk.t_ns for chunk in chunks]),
+        method=np.concatenate([chunk.method for chunk in chunks]),
+        tags={
+            name: np.concatenate([chunk.tags[name] for chunk in chunks]) for name in chunks[0].tags
+        },
+    )
+
+
+def _cut(hits: Hits, start: int, stop: int) -> Hits:
+    low, high = int(hits.offsets[start]), int(hits.offsets[stop])
+    return Hits(
+        first_shot=hits.first_shot + start,
+        offsets=hits.offsets[start : stop + 1] - low,
+        x_mm=hits.x_mm[low:high],
+        y_mm=hits.y_mm[low:high],
+        t_ns=hits.t_ns[low:high],
+        method=hits.method[low:high],
+        tags={name: column[start:stop] for name, column in hits.tags.items()},
+    )
+
+
+def _flat(hits: Hits, slots: int) -> dict[str, FloatArray]:
+    counts = np.diff(hits.offsets)
+    if len(counts) and counts.max() > slots:
+        shot = hits.first_shot + int(np.argmax(counts))
+        raise UsageError(
+            f"shot {shot} has {counts.max()} hits, but the layout has {slots} slots",
+            do="Raise the number of slots.",
+        )
+    shot = np.repeat(np.arange(hits.n_shots), counts)
+    slot = np.arange(hits.n_hits) - np.repeat(hits.offsets[:-1], counts)
+    columns = {name: np.zeros(hits.n_shots) for name in LMF2ROOT_HEAD}
+    columns["rhit"][:] = counts
+    for name, column in hits.tags.items():
+        columns[name] = np.asarray(column, np.float64)
+    start = np.repeat(columns["bunchmarker"], counts)
+    values: tuple[NDArray[Any], ...] = (
+        hits.x_mm,
+        hits.y_mm,
+        hits.t_ns + start,
+        hits.t_ns,
+        hits.method,
+    )
+    dense = np.zeros((len(values), slots, hits.n_shots))
+    for quantity, value in enumerate(values):
+        dense[quantity, slot, shot] = value
+    for i in range(slots):
+        for quantity, name in enumerate(("x", "y", "mcp", "tof", "flag")):
+            columns[f"r{i + 1}{name}"] = dense[quantity, i]
+    return columns
+
+
+def _jagged(hits: Hits) -> dict[str, Any]:
+    counts = np.diff(hits.offsets)
+    columns: dict[str, Any] = {name: np.asarray(column) for name, column in hits.tags.items()}
+    values = {"x": hits.x_mm, "y": hits.y_mm, "t": hits.t_ns, "method": hits.method}
+    return columns | {name: ak.unflatten(value, counts) for name, value in values.items()}
+
+
+def _kind(values: Any) -> Any:
+    if isinstance(values, np.ndarray):
+        kind: NDArray[Any] = values
+        return kind.dtype
+    return f"var * {ak.to_numpy(ak.flatten(values)).dtype}"
