@@ -128,9 +128,9 @@ def _cut(hits: Hits, start: int, stop: int) -> Hits:
 def _flat(hits: Hits, slots: int) -> dict[str, FloatArray]:
     counts = np.diff(hits.offsets)
     if len(counts) and counts.max() > slots:
-        shot = hits.first_shot + int(np.argmax(counts))
+        crowded = hits.first_shot + int(np.argmax(counts))
         raise UsageError(
-            f"shot {shot} has {counts.max()} hits, but the layout has {slots} slots",
+            f"shot {crowded} has {counts.max()} hits, but the layout has {slots} slots",
             do="Raise the number of slots.",
         )
     shot = np.repeat(np.arange(hits.n_shots), counts)
