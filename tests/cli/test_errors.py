@@ -1,0 +1,112 @@
+"""Exit codes, one-sentence errors, and what Ctrl-C leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+def test_done_is_0(molexa: Run) -> None:
+    done = molexa("channels")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "water" in done.stdout
+    assert "O+ H+ H+" in done.stdout
+
+
+def test_json_is_json(molexa: Run) -> None:
+    rows = json.loads(molexa("channels", "--json").stdout)
+    assert {row["name"] for row in rows} >= {"water", "cf4", "ethanol"}
+
+
+def test_unknown_command_suggests_and_is_2(molexa: Run) -> None:
+    done = molexa("chanels")
+    assert done.returncode == 2
+    assert "Did you mean 'channels'" in done.stderr
+    assert done.stdout == ""
+
+
+def test_unknown_option_is_2(molexa: Run) -> None:
+    done = molexa("channels", "--jsn")
+    assert done.returncode == 2
+    assert "--jsn" in done.stderr
+
+
+def test_no_command_shows_the_help_and_is_2(molexa: Run) -> None:
+    done = molexa()
+    assert done.returncode == 2
+    assert "Commands:" in done.stdout + done.stderr
+
+
+def test_bad_input_is_1_with_one_line_and_no_traceback(molexa: Run, tmp_path: Path) -> None:
+    (tmp_path / "channels").mkdir()
+    (tmp_path / "channels" / "mine.yaml").write_text("name: mine\nion: [H+]\n", encoding="utf-8")
+    done = molexa("channels")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("molexa: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "channels/mine.yaml" in done.stderr
+    assert "did you mean ions?" in done.stderr
+
+
+def test_debug_shows_the_traceback(molexa: Run, tmp_path: Path) -> None:
+    (tmp_path / "channels").mkdir()
+    (tmp_path / "channels" / "mine.yaml").write_text("[]", encoding="utf-8")
+    done = molexa("channels", "--debug")
+    assert done.returncode == 1
+    assert "Traceback (most recent call last)" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("molexa: ")
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    program = f"{sys.executable} -m molexa_cli.main channels --json"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {program} | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+def interrupt(arguments: list[str], folder: Path, ready: str) -> subprocess.CompletedProcess[str]:
+    """Start the program, send Ctrl-C once a file matching `ready` is there, wait for its end."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "molexa_cli.main", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(folder.glob(ready)):
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                pytest.fail(f"no {ready} appeared: {process.communicate()}")
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def test_ctrl_c_while_a_run_is_written(tmp_path: Path) -> None:
+    done = interrupt(
+        ["mock", "water", "--events", "20000000", "--seed", "1", "--out", "run.root"],
+        tmp_path,
+        ".run.part-*",
+    )
+    assert done.returncode == 1
+    assert "molexa: interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,195 @@
+"""The shape of the source: import directions, sizes, where constants and field names may stand."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from molexa_core.base import fields
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("io", "reduction", "frame", "physics", "model", "report")
+ONLY_IN = {
+    "torch": {"model", "physics"},
+    "uproot": {"io"},
+    "awkward": {"io"},
+    "h5py": {"io"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "typer": {"molexa_cli"},
+    "rich": {"molexa_cli"},
+}
+"""Heavy packages and the only rooms that may import them."""
+CONSTANTS = (
+    *(0.529177210544, 27.211386245981, 0.024188843265864, 2.18769126216, 5.14220675112),
+    *(1.99285191545, 1822.888486, 5.485799090441e-4, 3.1668115634564, 4.5563352529132),
+    *(7.2973525643e-3, 137.035999, 1.602176634, 1.66053906892, 9.1093837139, 1836.152673),
+    *(6.62607015, 1.054571817, 1.380649, 2.99792458, 8.617333262, 14.3996454, 931.49410372),
+    *(124.38, 8.8541878188, 6.02214076, 1.25663706127, 41.341373),
+)
+"""Values that only `base/units.py` may write down, whatever the power of ten."""
+SOURCES = sorted(
+    path
+    for package in ("molexa_core", "molexa_cli")
+    for path in (ROOT / package).rglob("*.py")
+    if "shipped" not in path.parts
+)
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            yield node.module or ""
+
+
+def room_of(module: str) -> str:
+    """`molexa_cli`, or the room of `molexa_core` that a module belongs to."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "molexa_core" and len(parts) > 1 else parts[0]
+
+
+def own_room(path: Path) -> str:
+    return room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
+@every_source
+def test_imports_point_one_way(path: Path) -> None:
+    room = own_room(path)
+    allowed = {"base", "molexa_core"}
+    if room in ROOMS:
+        allowed |= {room}
+    elif room in {"pipeline", "molexa_cli"}:
+        allowed |= {*ROOMS, "pipeline"} | ({"molexa_cli"} if room == "molexa_cli" else set())
+    ours = [name for name in imports(path) if name.split(".")[0] in {"molexa_core", "molexa_cli"}]
+    wrong = [name for name in ours if room_of(name) not in allowed]
+    assert not wrong, f"{name_of(path)} must not import {wrong}"
+
+
+@every_source
+def test_heavy_packages_stay_in_their_rooms(path: Path) -> None:
+    for name in imports(path):
+        package = name.split(".")[0]
+        if package in ONLY_IN:
+            assert own_room(path) in ONLY_IN[package], f"{name_of(path)} imports {package}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if own_room(path) == "molexa_cli"], ids=name_of
+)
+def test_commands_import_the_library_when_they_run(path: Path) -> None:
+    for node in tree(path).body:
+        if isinstance(node, ast.ImportFrom):
+            rooms = {"pipeline", *ROOMS}
+            assert room_of(node.module or "") not in rooms, f"line {node.lineno}"
+
+
+@every_source
+def test_no_file_over_400_lines_and_no_function_over_80(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 80, f"{node.name} has {length} lines"
+
+
+@every_source
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(tree(path))
+
+
+@every_source
+def test_user_input_is_never_checked_by_assert(path: Path) -> None:
+    lines = [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
+    assert not lines
+
+
+@every_source
+def test_nothing_is_loaded_that_can_run_code(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"weights_only\s*=\s*False|yaml\.(unsafe_)?load\(|allow_pickle=True", text)
+    assert not {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"} & set(imports(path))
+    calls = [node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    names = {call.id for call in calls if isinstance(call, ast.Name)}
+    assert not {"eval", "exec", "compile", "__import__"} & names
+
+
+def mantissa(value: float) -> float:
+    return abs(value) / 10 ** math.floor(math.log10(abs(value)))
+
+
+def looks_like_a_constant(value: object) -> bool:
+    """Whether a literal agrees with a physical constant in four digits."""
+    if not isinstance(value, float) or value == 0 or not math.isfinite(value):
+        return False
+    if len(f"{mantissa(value):.12g}".replace(".", "")) < 4:
+        return False
+    return any(math.isclose(mantissa(value), mantissa(known), rel_tol=2e-4) for known in CONSTANTS)
+
+
+def test_the_search_for_constants_finds_them() -> None:
+    assert looks_like_a_constant(0.5292)
+    assert looks_like_a_constant(1.602e-19)
+    assert looks_like_a_constant(27.2114)
+    assert not looks_like_a_constant(0.53)
+    assert not looks_like_a_constant(1e-19)
+
+
+@every_source
+def test_physical_constants_stand_in_units_only(path: Path) -> None:
+    if name_of(path) in {"molexa_core/base/units.py", "molexa_core/base/elements.py"}:
+        return
+    found = [
+        (node.lineno, node.value)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and looks_like_a_constant(node.value)
+    ]
+    assert not found
+
+
+@every_source
+def test_column_names_stand_in_fields_only(path: Path) -> None:
+    if name_of(path) == "molexa_core/base/fields.py":
+        return
+    names = {*fields.MOMENTUM, *fields.MOMENTUM_ERROR, fields.EVENT_ID}
+    found = [
+        (node.lineno, node.value)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names
+    ]
+    assert not found
+
+
+def test_the_architecture_page_names_every_module_and_no_other() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:molexa_core|molexa_cli)/[\w/]+\.py)`", page))
+    existing = {name_of(path) for path in SOURCES if path.name != "__init__.py"}
+    assert existing - named == set()
+    assert named - existing == set()
+
+
+def test_the_architecture_page_is_in_dependency_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    first = {}
+    for match in re.finditer(r"^\| `((?:molexa_core|molexa_cli)/[\w/]+\.py)`", page, re.MULTILINE):
+        first.setdefault(own_room(ROOT / match[1]), match.start())
+    order = ["base", *ROOMS, "pipeline", "molexa_cli"]
+    assert sorted(first, key=first.__getitem__) == [room for room in order if room in first]
