@@ -1,0 +1,76 @@
+"""Mean momentum of every ion in the molecular frame, with errors on the mean.
+
+Rows that share an event are not independent: the error treats all rows of an event as one
+(cluster-robust sandwich estimate of a weighted mean). With weights w and the mean m = sum w x /
+sum w, each event e contributes u_e = sum over its rows of w (x - m), and
+
+    var(m) = E / (E - 1) * sum_e u_e^2 / (sum w)^2,  E events.
+
+With one row per event and equal weights this is the usual s^2 / E. Nothing is drawn at random.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from molexa_core.base.errors import NoEventsError
+from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
+from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
+
+
+def centroids(table: Coincidences) -> pd.DataFrame:
+    """One row per ion: mean momentum, its standard error, number of events, label.
+
+    Args:
+        table: momenta in a common frame; rows of one event share its `event_id`.
+
+    Returns:
+        Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count` (effective
+        number of events: the number of events where all weigh the same), `label` (the ion with
+        its number among like ions, and its role where the table's meta tells). The errors of a
+        single event are not a number.
+
+    Raises:
+        NoEventsError: no event with a weight.
+    """
+    total = float(table.weight.sum())
+    if not len(table) or total <= 0:
+        raise NoEventsError(
+            "no events to average", do="Look at the summaries of molexa reduce and molexa align."
+        )
+    mean = np.average(table.momentum, axis=0, weights=table.weight)
+    event, by_event = np.unique(table.event_id, return_inverse=True)
+    error = _standard_error(table, mean, by_event, len(event))
+    per_event = np.bincount(by_event, weights=table.weight)
+    effective = total**2 / float(np.square(per_event).sum())
+    columns: dict[str, object] = {ION: [str(ion) for ion in table.ions]}
+    columns |= {name: mean[:, axis] for axis, name in enumerate(MOMENTUM)}
+    columns |= {name: error[:, axis] for axis, name in enumerate(MOMENTUM_ERROR)}
+    columns[COUNT] = np.full(len(table.ions), round(effective, 3))
+    columns[LABEL] = _labels(table)
+    return pd.DataFrame(columns)
+
+
+def _standard_error(
+    table: Coincidences, mean: FloatArray, by_event: np.ndarray, events: int
+) -> FloatArray:
+    """(ions, 3) standard error of the mean, rows of an event taken together."""
+    if events < 2:
+        return np.full(mean.shape, np.nan)
+    error = np.empty(mean.shape)
+    for ion in range(mean.shape[0]):
+        for axis in range(3):
+            away = table.weight * (table.momentum[:, ion, axis] - mean[ion, axis])
+            together = np.bincount(by_event, weights=away, minlength=events)
+            error[ion, axis] = np.sqrt(np.square(together).sum() * events / (events - 1))
+    scaled: FloatArray = error / table.weight.sum()
+    return scaled
+
+
+def _labels(table: Coincidences) -> list[str]:
+    labels = ion_labels(table.ions)
+    roles = table.meta.get("roles")
+    if not isinstance(roles, list | tuple) or len(roles) != len(labels):
+        return labels
+    return [f"{label} ({role})" for label, role in zip(labels, roles, strict=True)]

@@ -1,0 +1,94 @@
+"""Histograms of aligned events: Newton map and kinetic energy release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import boost_histogram as bh
+import numpy as np
+
+from molexa_core.base.errors import NoEventsError, UsageError
+from molexa_core.base.fields import MOMENTUM
+from molexa_core.base.spectra import Spectrum
+from molexa_core.base.tables import Coincidences
+from molexa_core.base.units import HARTREE_EV
+
+NEWTON_BINS: Final = 160
+KER_BINS: Final = 120
+_AXES: Final = "xyz"
+_MARGIN: Final = 1.1
+_COVERED: Final = 0.998
+
+
+def newton_map(
+    table: Coincidences,
+    *,
+    plane: str = "xy",
+    ions: Sequence[int] | None = None,
+    bins: int = NEWTON_BINS,
+    limit: float | None = None,
+) -> Spectrum:
+    """Momenta of all ions of aligned events in one plane of the molecular frame.
+
+    The momenta are in a.u., not scaled to that of the reference; an event counts with its weight
+    once per ion.
+
+    Args:
+        table: aligned events.
+        plane: two of the axes x, y, z: the horizontal and the vertical one.
+        ions: columns to fill; all where not given.
+        bins: number of bins of each axis.
+        limit: half width of the map in a.u.; where not given it covers 99.8 % of the ions.
+
+    Raises:
+        UsageError: `plane` is not two axes.
+        NoEventsError: no events.
+    """
+    if len(plane) != 2 or any(axis not in _AXES for axis in plane):
+        raise UsageError(f"{plane!r} is not a plane", do="Use two of x, y, z, such as xz.")
+    if not len(table):
+        raise NoEventsError("no events for a Newton map")
+    chosen = list(range(len(table.ions))) if ions is None else list(ions)
+    first, second = (_AXES.index(axis) for axis in plane)
+    across = table.momentum[:, chosen, first].ravel()
+    up = table.momentum[:, chosen, second].ravel()
+    half = limit
+    if half is None:
+        half = _MARGIN * float(np.quantile(np.maximum(np.abs(across), np.abs(up)), _COVERED))
+    half = half or 1.0
+    axis = bh.axis.Regular(bins, -half, half)
+    histogram = bh.Histogram(axis, axis, storage=bh.storage.Double())
+    histogram.fill(across, up, weight=np.repeat(table.weight, len(chosen)))
+    edges = np.asarray(axis.edges)
+    return Spectrum(
+        counts=np.asarray(histogram.view()),
+        edges=(edges, edges.copy()),
+        labels=(MOMENTUM[first], MOMENTUM[second]),
+        units=("a.u.", "a.u."),
+    )
+
+
+def kinetic_energy_release(table: Coincidences, *, bins: int = KER_BINS) -> Spectrum:
+    """Histogram of the kinetic energy release, the sum of p^2 / 2m over all ions, in eV.
+
+    Aligned events are in the centre-of-mass frame unless they were aligned with the recoil kept.
+
+    Raises:
+        NoEventsError: no events.
+    """
+    if not len(table):
+        raise NoEventsError("no events for the kinetic energy release")
+    energy = table.kinetic_energy().sum(axis=1) * HARTREE_EV
+    top = _MARGIN * float(np.quantile(energy, _COVERED)) or 1.0
+    axis = bh.axis.Regular(bins, 0.0, top)
+    histogram = bh.Histogram(axis, storage=bh.storage.Double())
+    histogram.fill(energy, weight=table.weight)
+    mean = float(np.average(energy, weights=table.weight))
+    return Spectrum(
+        counts=np.asarray(histogram.view()),
+        edges=(np.asarray(axis.edges),),
+        labels=("kinetic energy release",),
+        units=("eV",),
+        marks={"mean": mean},
+    )
