@@ -15,7 +15,7 @@ from molexa_core.base import fields
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("io", "reduction", "frame", "physics", "model", "report")
 ONLY_IN = {
-    "torch": {"model", "physics"},
+    "torch": {"model", "physics", "pipeline"},
     "uproot": {"io"},
     "awkward": {"io"},
     "h5py": {"io"},
