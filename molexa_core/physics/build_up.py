@@ -34,7 +34,7 @@ class Instant:
     """All charges are there at once, at time 0."""
 
     def factor(self, time: Tensor) -> Tensor:
-        """f = 1."""
+        """All of the charge."""
         return torch.ones_like(time)
 
     def rate(self, time: Tensor) -> Tensor:
@@ -71,12 +71,12 @@ class ErrorFunctionRise:
 
     def factor(self, time: Tensor) -> Tensor:
         """f(t), written with erfc so that small values keep their digits."""
-        return 0.5 * torch.special.erfc(STEEPNESS * (0.5 - time / self.tau))
+        return torch.erfc(STEEPNESS * (0.5 - time / self.tau)) * 0.5
 
     def rate(self, time: Tensor) -> Tensor:
         """Inverse width of the rise while it lasts, fading out behind it."""
         behind = STEEPNESS * (time / self.tau - 0.5) - 2.5
-        return STEEPNESS / self.tau * 0.5 * torch.special.erfc(2.0 * behind)
+        return torch.erfc(2.0 * behind) * (0.5 * STEEPNESS / self.tau)
 
 
 def build_up(model: str, tau_fs: float) -> BuildUp:

@@ -1,0 +1,132 @@
+"""Explosions of numpy arrays of any length, in batches that fit the processor's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+
+from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.tables import FloatArray
+from molexa_core.physics.build_up import BuildUp
+from molexa_core.physics.explosion import Accuracy, explode
+from molexa_core.physics.trajectory import trajectory
+
+CLOSEST_BOHR: Final = 0.5
+"""Atoms nearer than this are taken for a mistake; the bond of H2 is 1.4 bohr."""
+_PAIRS_PER_BATCH: Final = 20_000
+"""Pairs of atoms in one batch on the CPU: their arrays then stay in the second-level cache."""
+
+
+def explode_many(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    *,
+    build_up: BuildUp | None = None,
+    accuracy: str | Accuracy = "fast",
+    batch: int | None = None,
+) -> FloatArray:
+    """Asymptotic momenta of many molecules, on the CPU in double precision.
+
+    Each molecule is integrated by itself; the size of a batch changes the last digits at most.
+
+    Args:
+        positions: (n, atoms, 3) bohr.
+        charges: (n, atoms) or (atoms), elementary charges.
+        masses: (n, atoms) or (atoms), electron masses.
+        build_up: charge build-up, instant by default.
+        accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
+        batch: molecules per batch; chosen from the number of atoms by default.
+
+    Returns:
+        (n, atoms, 3) momenta in a.u.
+
+    Raises:
+        ComputationError: a momentum is not a number (atoms in one place).
+    """
+    n, atoms = positions.shape[:2]
+    charges = np.broadcast_to(charges, (n, atoms))
+    masses = np.broadcast_to(masses, (n, atoms))
+    size = batch or max(64, _PAIRS_PER_BATCH // atoms**2)
+    momenta = np.empty((n, atoms, 3))
+    with torch.no_grad():
+        for start in range(0, n, size):
+            part = slice(start, start + size)
+            momenta[part] = explode(
+                _tensor(positions[part]),
+                _tensor(charges[part]),
+                _tensor(masses[part]),
+                build_up=build_up,
+                accuracy=accuracy,
+            ).numpy()
+    if not np.isfinite(momenta).all():
+        bad = int(np.flatnonzero(~np.isfinite(momenta).all(axis=(1, 2)))[0])
+        raise ComputationError(
+            f"the explosion of molecule {bad} gave momenta that are not numbers",
+            do="Check its geometry: two atoms may lie in one place.",
+        )
+    return momenta
+
+
+def path_of(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    times: FloatArray,
+    *,
+    build_up: BuildUp | None = None,
+    accuracy: str | Accuracy = "fine",
+) -> FloatArray:
+    """(times, atoms, 3) positions in bohr of one exploding molecule; see `trajectory`."""
+    with torch.no_grad():
+        path = trajectory(
+            _tensor(positions),
+            _tensor(charges),
+            _tensor(masses),
+            _tensor(times),
+            build_up=build_up,
+            accuracy=accuracy,
+        )
+    return np.asarray(path.numpy(), dtype=np.float64)
+
+
+def require_explosive(
+    symbols: Sequence[str], positions: FloatArray, charges: Sequence[float], *, where: object
+) -> None:
+    """Nothing, if a geometry with these charges can explode.
+
+    Args:
+        symbols: element of each atom, for the message.
+        positions: (atoms, 3) bohr.
+        charges: (atoms) elementary charges.
+        where: what to name in the message.
+
+    Raises:
+        UsageError: fewer than two charged atoms, coordinates that are not numbers, or two atoms
+            within `CLOSEST_BOHR`.
+    """
+    if sum(1 for charge in charges if charge != 0) < 2:
+        raise UsageError(
+            "at least two charged atoms are needed for a Coulomb explosion",
+            where=where,
+            do="Give the charges of more atoms.",
+        )
+    if not np.isfinite(positions).all():
+        raise UsageError("a coordinate is not a number", where=where, do="Correct the geometry.")
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    distance[np.diag_indices(len(symbols))] = np.inf
+    first, second = sorted(divmod(int(distance.argmin()), len(symbols)))
+    if distance[first, second] < CLOSEST_BOHR:
+        raise UsageError(
+            f"atoms {first + 1} ({symbols[first]}) and {second + 1} ({symbols[second]}) overlap: "
+            f"their distance is {distance[first, second]:.3g} bohr",
+            where=where,
+            do=f"Atoms must be at least {CLOSEST_BOHR} bohr apart; are the units angstrom?",
+        )
+
+
+def _tensor(values: FloatArray) -> torch.Tensor:
+    return torch.from_numpy(np.array(values, dtype=np.float64))
