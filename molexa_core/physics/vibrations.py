@@ -1,0 +1,145 @@
+"""Harmonic normal modes and the spread of a molecule in its vibrational ground state.
+
+In mass-weighted coordinates y = sqrt(m) (x - x0) the Hessian becomes sqrt(m)^-1 H sqrt(m)^-1 with
+eigenvalues omega^2; its eigenvectors are the normal modes Q. The ground state (Wigner function) of
+each mode is a Gaussian with <Q^2> = 1 / (2 omega) in atomic units (E. Wigner, Phys. Rev. 40, 749
+(1932); any quantum-mechanics text for the harmonic oscillator).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.errors import ComputationError
+from molexa_core.base.tables import FloatArray
+from molexa_core.base.units import DALTON_ME, WAVENUMBER_HARTREE
+
+_LINEAR: Final = 1e-3
+"""Smallest singular value of the rotations, relative to the largest, below which a molecule is
+taken as linear (5 instead of 6 rigid motions)."""
+_IMAGINARY_CM: Final = 10.0
+"""Wavenumber in 1/cm down to which a negative curvature is taken for numerical noise."""
+
+
+@dataclass(frozen=True)
+class NormalModes:
+    """Harmonic normal modes, softest first.
+
+    Attributes:
+        frequency: (modes) angular frequency in hartree.
+        displacement: (modes, atoms, 3) mass-weighted unit eigenvectors divided by sqrt(mass):
+            positions change by Q times this, Q in bohr sqrt(electron mass).
+    """
+
+    frequency: FloatArray
+    displacement: FloatArray
+
+    @property
+    def wavenumber_cm(self) -> FloatArray:
+        """(modes) wavenumbers in 1/cm."""
+        return self.frequency / WAVENUMBER_HARTREE
+
+    @property
+    def variance(self) -> FloatArray:
+        """(modes) variance of Q in the ground state, 1 / (2 omega)."""
+        return 0.5 / self.frequency
+
+
+def normal_modes(positions: FloatArray, mass: FloatArray, hessian: FloatArray) -> NormalModes:
+    """The vibrations of a molecule; translations and rotations are projected out.
+
+    Args:
+        positions: (atoms, 3) bohr, a stationary point.
+        mass: (atoms) electron masses.
+        hessian: (3 atoms, 3 atoms) hartree / bohr^2.
+
+    Raises:
+        ComputationError: a mode has an imaginary frequency: the geometry is not a minimum.
+    """
+    atoms = len(mass)
+    root = np.repeat(np.sqrt(mass), 3)
+    weighted = hessian / root[:, None] / root[None, :]
+    rigid = rigid_motions(positions, mass)
+    # An orthonormal basis of what is neither translation nor rotation.
+    basis = np.linalg.svd(rigid, full_matrices=True)[0][:, rigid.shape[1] :]
+    values, vectors = np.linalg.eigh(basis.T @ weighted @ basis)
+    worst = values.min() if len(values) else 1.0
+    if worst <= 0:
+        wavenumber = np.sqrt(-worst) / WAVENUMBER_HARTREE
+        raise ComputationError(
+            f"a vibration has the imaginary wavenumber {wavenumber:.0f}i /cm",
+            do="Use the geometry and Hessian of a minimum.",
+        )
+    frequency = np.sqrt(values)
+    if len(frequency) and frequency[0] < _IMAGINARY_CM * WAVENUMBER_HARTREE:
+        raise ComputationError(
+            f"a vibration has a wavenumber of {frequency[0] / WAVENUMBER_HARTREE:.1f} /cm",
+            do="Use the geometry and Hessian of a minimum.",
+        )
+    modes = (basis @ vectors / root[:, None]).T.reshape(-1, atoms, 3)
+    return NormalModes(frequency, modes)
+
+
+def rigid_motions(positions: FloatArray, mass: FloatArray) -> FloatArray:
+    """(3 atoms, 6 or 5) orthonormal mass-weighted translations and rotations.
+
+    Args:
+        positions: (atoms, 3) bohr.
+        mass: (atoms); ones give the motions in plain coordinates.
+    """
+    root = np.sqrt(mass)[:, None]
+    about = positions - (mass @ positions) / mass.sum()
+    translations = [(root * axis).reshape(-1) for axis in np.eye(3)]
+    rotations = [(root * np.cross(axis, about)).reshape(-1) for axis in np.eye(3)]
+    moves = np.array([translation / np.linalg.norm(translation) for translation in translations]).T
+    turns, size, _ = np.linalg.svd(np.array(rotations).T, full_matrices=False)
+    kept: FloatArray = np.hstack([moves, turns[:, size > _LINEAR * size[0]]])
+    return kept
+
+
+def sample_ground_state(
+    positions: FloatArray, modes: NormalModes, n: int, random: np.random.Generator
+) -> FloatArray:
+    """Positions drawn from the harmonic vibrational ground state.
+
+    Args:
+        positions: (atoms, 3) bohr, the equilibrium.
+        modes: its normal modes.
+        n: number of draws.
+        random: source of randomness.
+
+    Returns:
+        (n, atoms, 3) bohr.
+    """
+    amplitude = random.normal(size=(n, len(modes.frequency))) * np.sqrt(modes.variance)
+    drawn: FloatArray = positions + np.einsum("nm,mac->nac", amplitude, modes.displacement)
+    return drawn
+
+
+def sample_gaussian(
+    positions: FloatArray,
+    mass: FloatArray,
+    sigma: float,
+    n: int,
+    random: np.random.Generator,
+) -> FloatArray:
+    """Positions with an independent Gaussian displacement of every atom.
+
+    The stand-in where no Hessian is known: standard deviation sigma sqrt(1 u / mass) per axis, as
+    if every atom hung on springs of one and the same frequency.
+
+    Args:
+        positions: (atoms, 3) bohr.
+        mass: (atoms) electron masses.
+        sigma: standard deviation of an atom of 1 u, bohr.
+        n: number of draws.
+        random: source of randomness.
+
+    Returns:
+        (n, atoms, 3) bohr.
+    """
+    width = sigma * np.sqrt(DALTON_ME / mass)
+    return positions + random.normal(size=(n, *positions.shape)) * width[:, None]
