@@ -17,6 +17,7 @@ import pandas as pd
 from molexa_core.base.errors import NoEventsError
 from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
+from molexa_core.frame.align import ONLY
 
 
 def centroids(table: Coincidences) -> pd.DataFrame:
@@ -73,4 +74,7 @@ def _labels(table: Coincidences) -> list[str]:
     roles = table.meta.get("roles")
     if not isinstance(roles, list | tuple) or len(roles) != len(labels):
         return labels
-    return [f"{label} ({role})" for label, role in zip(labels, roles, strict=True)]
+    return [
+        label if role == ONLY else f"{label} ({role})"
+        for label, role in zip(labels, roles, strict=True)
+    ]

@@ -70,7 +70,7 @@ def test_labels_carry_the_roles() -> None:
     table = cf4(20, size=300.0, width=5.0, seed=1)
     rows = centroids(align_events(table, Frame(reference="F+", second="F+")).table)
     assert rows["label"].tolist() == [
-        "C+ (only one of its kind)",
+        "C+",
         "F+ (reference)",
         "F+#2 (second)",
         "F+#3 (lobe 1)",

@@ -1,0 +1,112 @@
+"""`molexa align`: coincidences to the molecular frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.console import command_line, progress, remark, table, write, write_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("align")(align)
+
+
+def align(
+    events: Annotated[
+        Path | None,
+        typer.Argument(help="Events file. Default: the only *.events.h5 in this folder."),
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option("--ref", help="Ion whose momentum is the x axis, such as O+.")
+    ] = None,
+    second: Annotated[
+        str | None,
+        typer.Option(
+            "--second", help="Ion whose momentum fixes the plane; `any`: the most orthogonal one."
+        ),
+    ] = None,
+    plane: Annotated[
+        Literal["xy", "xz"] | None, typer.Option("--plane", help="Plane that the second lies in.")
+    ] = None,
+    like: Annotated[
+        Literal["equivalent", "distinct"] | None,
+        typer.Option(
+            "--like",
+            help="Ions like the second: equivalent by symmetry (each event enters with every "
+            "assignment), or distinct (the most orthogonal one is the second).",
+        ),
+    ] = None,
+    recoil: Annotated[
+        Literal["auto", "remove", "keep"],
+        typer.Option(
+            "--recoil",
+            help="Go to the centre-of-mass frame first; auto: unless ions are missing.",
+        ),
+    ] = "auto",
+    channel: Annotated[
+        str | None,
+        typer.Option("--channel", help="Channel by name or file. Default: that of the events."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write. Default: *.aligned.h5 beside it.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Turn every coincidence into the molecular frame.
+
+    Ion, plane and rule come from the channel unless given. Events without a frame (zero or
+    collinear momenta) are counted and left out.
+
+    Example: molexa align run.events.h5 --ref O+ --second H+ --plane xz
+    """
+    from molexa_core.pipeline.align import align_file
+
+    target, aligned = align_file(
+        events,
+        out=out,
+        reference=ref,
+        second=second,
+        plane=plane,
+        like=like,
+        recoil=recoil,
+        channel=channel,
+        command=command_line(),
+        progress=progress(),
+    )
+    summary = aligned.summary
+    for warning in aligned.warnings:
+        remark(f"warning: {warning}")
+    if json:
+        write_json({"file": str(target), **summary, "warnings": list(aligned.warnings)})
+        return
+    frame = aligned.table.meta["frame"]
+    second_text = frame["second"] or "the most orthogonal ion"
+    angle = summary["median_angle_deg"]
+    rows: list[list[object]] = [
+        ["events", summary["events"]],
+        ["aligned", summary["aligned"]],
+        *[[name.replace("_", " "), number] for name, number in summary["flagged"].items()],
+        ["assignments per event", summary["assignments_per_event"]],
+        ["x axis", frame["reference"]],
+    ]
+    if angle is not None:
+        rows += [
+            [f"{frame['plane'][0]}-{frame['plane'][1]} plane", second_text],
+            ["median angle between them", f"{angle:.1f} degrees"],
+        ]
+    else:
+        left_out = f"{summary['discarded_perpendicular_rms']:.3g} a.u."
+        rows.append(["perpendicular momentum left out, rms", left_out])
+    rows += [
+        ["recoil", "removed" if summary["recoil"] == "remove" else "kept"],
+        ["like ions", summary["rule"]],
+        ["written to", target],
+    ]
+    write(table(["", ""], [[name, str(value)] for name, value in rows]).split("\n", 2)[2])

@@ -1,0 +1,60 @@
+"""`molexa centroid`: mean momenta of the ions."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.console import command_line, progress, remark, table, write, write_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("centroid")(centroid)
+
+
+def centroid(
+    aligned: Annotated[
+        Path | None,
+        typer.Argument(help="Aligned file. Default: the only *.aligned.h5 in this folder."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="CSV file to write. Default: channel.csv beside the input."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Average the momentum of every ion, with errors on the mean.
+
+    Example: molexa centroid run.aligned.h5 --out channel.csv
+    """
+    from molexa_core.pipeline.centroid import centroid_file
+
+    target, rows = centroid_file(aligned, out=out, command=command_line(), progress=progress())
+    records = rows.to_dict(orient="records")
+    if json:
+        plain = [
+            {
+                str(name): None if isinstance(value, float) and math.isnan(value) else value
+                for name, value in record.items()
+            }
+            for record in records
+        ]
+        write_json({"file": str(target), "ions": plain})
+        return
+    header = [
+        str(name).rjust(9) if isinstance(value, float) else str(name)
+        for name, value in records[0].items()
+    ]
+    cells = [
+        [f"{value:9.3f}" if isinstance(value, float) else value for value in record.values()]
+        for record in records
+    ]
+    write(table(header, cells))
+    remark(f"written to {target}")

@@ -1,0 +1,74 @@
+"""Centroid: mean momentum of every ion, the input of a reconstruction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.tables import Coincidences
+from molexa_core.frame.centroid import centroids
+from molexa_core.io.channel_csv import write_channel_csv
+from molexa_core.io.events import read_events
+from molexa_core.pipeline.pick import ALIGNED_SUFFIX, only_file
+
+CHANNEL_FILE: Final = "channel.csv"
+ERRORS: Final = "analytic, rows of an event taken together (cluster-robust)"
+
+
+def centroid(table: Coincidences) -> pd.DataFrame:
+    """The mean momentum of every ion in the molecular frame with its standard error.
+
+    Args:
+        table: aligned events (`pipeline.align.align(...).table`).
+
+    Returns:
+        Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count`, `label`;
+        see `frame.centroid.centroids` for the estimate of the errors.
+
+    Raises:
+        NoEventsError: no event with a weight.
+    """
+    return centroids(table)
+
+
+def centroid_file(
+    path: Path | str | None = None,
+    *,
+    out: Path | str | None = None,
+    command: str = "molexa_core.pipeline.centroid.centroid_file",
+    progress: Progress = SILENT,
+) -> tuple[Path, pd.DataFrame]:
+    """Average an aligned file and write `channel.csv` beside it.
+
+    Args:
+        path: the aligned file; the only `*.aligned.h5` of the working folder where not given.
+        out: the file to write.
+        command: for the provenance.
+        progress: told about choices made.
+
+    Returns:
+        The file written, and its table.
+
+    Raises:
+        InputFileError: no aligned file, or not one.
+        NoEventsError: it holds no events.
+        OutputError: the result cannot be written.
+    """
+    source = (
+        only_file(ALIGNED_SUFFIX, made_by="molexa align", progress=progress)
+        if path is None
+        else Path(path)
+    )
+    table, before = read_events(source)
+    if "frame" not in table.meta:
+        progress.say(f"{source} was not made by molexa align: averaging its momenta as they are")
+    rows = centroid(table)
+    target = source.with_name(CHANNEL_FILE) if out is None else Path(out)
+    settings = {"errors": ERRORS, "frame": table.meta.get("frame")}
+    record = Provenance.of(command, inputs=[source], settings=settings, after=before)
+    write_channel_csv(target, rows, record)
+    return target, rows
