@@ -1,0 +1,75 @@
+"""From what was written to laboratory coordinates, leaving out hits that cannot be ions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from molexa_core.base.settings.setup import Setup
+from molexa_core.base.tables import Hits
+
+
+@dataclass
+class Dropped:
+    """Hits that were left out, by reason.
+
+    Attributes:
+        not_a_number: position or time is NaN or infinite.
+        negative_time: the written time is below zero.
+        before_light: the time is not after the time zero of the calibration.
+        off_detector: outside the active area.
+    """
+
+    not_a_number: int = 0
+    negative_time: int = 0
+    before_light: int = 0
+    off_detector: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+    def add(self, other: Dropped) -> None:
+        """Count those of another chunk as well."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+def calibrate(hits: Hits, setup: Setup) -> tuple[Hits, Dropped]:
+    """Hits in laboratory coordinates: time zero and centre subtracted, rotated, scaled.
+
+    The active area is a circle around the calibrated centre. Hits inside each shot keep their
+    order.
+
+    Returns:
+        the hits that can be ions, and how many cannot.
+    """
+    calibration = setup.calibration
+    x = hits.x_mm - calibration.centre_x_mm
+    y = hits.y_mm - calibration.centre_y_mm
+    t = hits.t_ns - calibration.time_zero_ns
+    if calibration.rotation_deg:
+        angle = np.deg2rad(calibration.rotation_deg)
+        x, y = np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y
+    x = x * calibration.scale_x
+    y = y * calibration.scale_y
+    radius2 = x * x + y * y
+    good = (t > 0) & (hits.t_ns >= 0) & (radius2 <= setup.detector.radius_mm**2) & np.isfinite(t)
+    dropped = Dropped()
+    offsets = hits.offsets
+    if not good.all():
+        number = np.isfinite(t) & np.isfinite(radius2)
+        negative = number & (hits.t_ns < 0)
+        early = number & ~negative & (t <= 0)
+        dropped = Dropped(
+            not_a_number=int((~number).sum()),
+            negative_time=int(negative.sum()),
+            before_light=int(early.sum()),
+            off_detector=int((number & ~negative & ~early & ~good).sum()),
+        )
+        x, y, t = x[good], y[good], t[good]
+        offsets = np.concatenate([[0], np.cumsum(good)]).astype(np.int64)[offsets]
+    method = hits.method if len(t) == hits.n_hits else hits.method[good]
+    return replace(hits, offsets=offsets, x_mm=x, y_mm=y, t_ns=t, method=method), dropped

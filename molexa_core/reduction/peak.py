@@ -1,0 +1,109 @@
+"""A Gaussian peak on a smooth background, fitted to counted values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from molexa_core.base.tables import FloatArray
+
+_BINS_PER_SIGMA: Final = 2.0
+_MOST_BINS: Final = 400
+_TINY: Final = 1e-9
+_LOWER: Final = (-30.0, -2.0, -2.0)
+_UPPER: Final = (30.0, 2.0, 2.0)
+"""Limits of the background: never narrower than half the window, or it could pass for the peak."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A fitted peak.
+
+    Attributes:
+        centre: position of the maximum.
+        sigma: standard deviation.
+        signal: number of values in the peak.
+        centre_error: standard error of the centre.
+        sigma_error: standard error of the standard deviation.
+        gain: how much the peak lowers the deviance of the fit against background alone; 25 is
+            five standard deviations for one more parameter.
+    """
+
+    centre: float
+    sigma: float
+    signal: float
+    centre_error: float
+    sigma_error: float
+    gain: float
+
+
+def fit_peak(values: FloatArray, low: float, high: float, centre: float, sigma: float) -> Peak:
+    """Fit a Gaussian on a background exp(b0 + b1 u + b2 u^2) to values between two limits.
+
+    The fit is the maximum of the Poisson likelihood of the counts in bins: its deviance residuals
+    (McCullagh and Nelder, Generalized Linear Models, 2nd ed., section 2.4) are handed to least
+    squares, so that few counts per bin do no harm.
+
+    Args:
+        values: the values; those outside the limits are ignored.
+        low: lower limit.
+        high: upper limit.
+        centre: where the peak is thought to be.
+        sigma: how wide it is thought to be; sets the bin width.
+    """
+    bins = int(np.clip((high - low) * _BINS_PER_SIGMA / sigma, 12, _MOST_BINS))
+    counts, edges = np.histogram(values, bins=bins, range=(low, high))
+    middle, half = 0.5 * (high + low), 0.5 * (high - low)
+    place = (0.5 * (edges[1:] + edges[:-1]) - middle) / half
+    width = edges[1] - edges[0]
+    outside = np.abs(place * half + middle - centre) > 3.0 * sigma
+    level = np.log(max(float(counts[outside].mean()) if outside.any() else 0.0, 0.1))
+    above = max(float(counts[~outside].sum()) - np.exp(level) * (~outside).sum(), 3.0)
+    start = np.array([(centre - middle) / half, np.log(sigma / half), np.log(above), level, 0, 0])
+    lower = np.array([-1.0, np.log(0.2 * width / half), np.log(0.1), *_LOWER])
+    upper = np.array([1.0, 0.0, np.log(10.0 * len(values) + 10.0), *_UPPER])
+
+    def background(parameters: FloatArray) -> FloatArray:
+        b0, b1, b2 = parameters
+        exponent: FloatArray = np.exp(b0 + b1 * place + b2 * place**2)
+        return exponent
+
+    def model(parameters: FloatArray) -> FloatArray:
+        where, log_sigma, log_signal = parameters[:3]
+        scaled = (place - where) / np.exp(log_sigma)
+        height = np.exp(log_signal - log_sigma) * width / half / np.sqrt(2.0 * np.pi)
+        total: FloatArray = height * np.exp(-0.5 * scaled**2) + background(parameters[3:])
+        return total
+
+    full = least_squares(
+        lambda p: _residuals(counts, model(p)), np.clip(start, lower, upper), bounds=(lower, upper)
+    )
+    flat_level = np.log(max(counts.mean(), 0.01))
+    without = least_squares(
+        lambda p: _residuals(counts, background(p)),
+        [flat_level, 0.0, 0.0],
+        bounds=(_LOWER, _UPPER),
+    )
+    where, log_sigma, log_signal = full.x[:3]
+    errors = np.sqrt(np.diag(np.linalg.pinv(full.jac.T @ full.jac)))
+    return Peak(
+        centre=float(where * half + middle),
+        sigma=float(np.exp(log_sigma) * half),
+        signal=float(np.exp(log_signal)),
+        centre_error=float(errors[0] * half),
+        sigma_error=float(errors[1] * np.exp(log_sigma) * half),
+        gain=float(2.0 * (without.cost - full.cost)),
+    )
+
+
+def _residuals(counts: FloatArray, expected: FloatArray) -> FloatArray:
+    """Signed square roots of each bin's share of the Poisson deviance."""
+    expected = expected + _TINY
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithm = np.where(counts > 0, counts * np.log(counts / expected), 0.0)
+    deviance = np.maximum(2.0 * (logarithm - counts + expected), 0.0)
+    signed: FloatArray = np.sign(counts - expected) * np.sqrt(deviance)
+    return signed

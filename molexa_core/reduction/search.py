@@ -1,0 +1,385 @@
+"""The inner loops of the coincidence search: arrays in, arrays out.
+
+`coincidences` prepares the arrays and says what they mean; this module is the speed of `reduce`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.units import ATOMIC_VELOCITY_MM_NS
+from molexa_core.reduction.compiled import compiled
+from molexa_core.reduction.momentum import starting_velocity
+
+MASS: Final = 0
+FIRST: Final = 1
+LAST: Final = 2
+"""Columns of `kinds`: mass in m_e, and the time-of-flight window in ns."""
+SHOTS: Final = 0
+COMBINATIONS: Final = 1
+CROWDED: Final = 2
+FOUND: Final = 3
+COLLECTED: Final = 4
+COUNTERS: Final = 5
+"""Places in `counters`: shots searched, combinations looked at, shots left out as too crowded,
+coincidences found, momentum sums collected."""
+MAX_MOMENTUM: Final = 0
+JET: Final = 1
+MOST: Final = 2
+HALF_RANGE: Final = 3
+"""Places in `limits`: largest momentum of an ion in a.u., jet velocity in mm/ns, most combinations
+of a shot, and the range of momentum sums that is looked at, from -range to +range in a.u."""
+_MM_NS: Final = ATOMIC_VELOCITY_MM_NS
+
+
+@compiled
+def insert(
+    members: IntArray,
+    momenta: FloatArray,
+    n: int,
+    hit: int,
+    momentum: tuple[float, float, float],
+    x: FloatArray,
+    y: FloatArray,
+    t: FloatArray,
+) -> None:
+    """Put a hit into a list of `n` hits ordered by time, then position."""
+    place = n
+    while place > 0:
+        other = members[place - 1]
+        if (t[other], x[other], y[other]) <= (t[hit], x[hit], y[hit]):
+            break
+        members[place] = other
+        for axis in range(3):
+            momenta[place, axis] = momenta[place - 1, axis]
+        place -= 1
+    members[place] = hit
+    for axis in range(3):
+        momenta[place, axis] = momentum[axis]
+
+
+@compiled
+def sort_shot(
+    begin: int,
+    end: int,
+    x: FloatArray,
+    y: FloatArray,
+    t: FloatArray,
+    kinds: FloatArray,
+    lengths: FloatArray,
+    accelerations: FloatArray,
+    wanted: IntArray,
+    max_momentum: float,
+    jet: float,
+    count: IntArray,
+    members: IntArray,
+    momenta: FloatArray,
+) -> float:
+    """List the hits of one shot that can be each kind of ion, by time; return the combinations.
+
+    Fills `count` (kinds), `members` (kinds, hits) and `momenta` (kinds, hits, 3). Hits at the same
+    time are ordered by position, so that the order of hits in the file does not matter.
+    """
+    combinations = 1.0
+    for kind in range(len(kinds)):
+        n = 0
+        mass, first, last = kinds[kind, MASS], kinds[kind, FIRST], kinds[kind, LAST]
+        for hit in range(begin, end):
+            if first <= t[hit] <= last:
+                n += 1
+        if n < wanted[kind]:
+            return 0.0
+        n = 0
+        scale = mass / _MM_NS
+        for hit in range(begin, end):
+            time = t[hit]
+            if not first <= time <= last:
+                continue
+            px = scale * x[hit] / time
+            py = scale * (y[hit] / time - jet)
+            pz = scale * starting_velocity(time, lengths, accelerations[kind])
+            if not px * px + py * py + pz * pz <= max_momentum * max_momentum:
+                continue
+            insert(members[kind], momenta[kind], n, hit, (px, py, pz), x, y, t)
+            n += 1
+        if n < wanted[kind]:
+            return 0.0
+        count[kind] = n
+        for i in range(wanted[kind]):
+            combinations *= (n - i) / (i + 1.0)
+    return combinations
+
+
+@compiled
+def next_combination(
+    place: int,
+    kind_of: IntArray,
+    count: IntArray,
+    members: IntArray,
+    momenta: FloatArray,
+    choice: IntArray,
+    hits: IntArray,
+    sums: FloatArray,
+) -> int:
+    """Go to the next combination in which no hit stands twice.
+
+    Like ions are chosen in ascending order: combinations, not permutations. `choice`, `hits`
+    (ions) and `sums` (ions + 1, 3: momentum sum of the ions before each place) hold the state.
+
+    `place` is 0 with `choice[0]` = -1 to begin, afterwards what the call before returned.
+
+    Returns:
+        the last place when a combination is complete, -1 when there is none left.
+    """
+    last = len(kind_of) - 1
+    while place >= 0:
+        kind = kind_of[place]
+        choice[place] += 1
+        if choice[place] >= count[kind]:
+            place -= 1
+            continue
+        hit = members[kind, choice[place]]
+        taken = False
+        for other in range(place):
+            taken |= hits[other] == hit
+        if taken:
+            continue
+        hits[place] = hit
+        for axis in range(3):
+            sums[place + 1, axis] = sums[place, axis] + momenta[kind, choice[place], axis]
+        if place == last:
+            return place
+        place += 1
+        choice[place] = choice[place - 1] if kind_of[place] == kind else -1
+    return -1
+
+
+@compiled
+def distance(
+    total: FloatArray, centre: FloatArray, half_width: FloatArray, shift: FloatArray
+) -> float:
+    """Squared distance from the shifted centre in half widths; -1 outside the box."""
+    squared = 0.0
+    for axis in range(3):
+        apart = (total[axis] - centre[axis] - shift[axis]) / half_width[axis]
+        if not -1.0 <= apart <= 1.0:
+            return -1.0
+        squared += apart * apart
+    return squared
+
+
+@compiled
+def select(
+    n: int,
+    boxes: IntArray,
+    distances: FloatArray,
+    hits: IntArray,
+    accepted: IntArray,
+    elsewhere: IntArray,
+) -> int:
+    """Choose among the candidates of one shot: the nearest first, none sharing a hit with it.
+
+    Candidates of box 0, the gate, compete with each other. Candidates of a displaced box compete
+    with those accepted in the gate and with those of their own box: each stands for a false
+    coincidence that would have been counted, had its sum fallen into the gate.
+
+    `boxes`, `distances` and `hits` (n, ions) describe the `n` candidates; `accepted` is filled with
+    the rows accepted in the gate; the winners of each box are added to `elsewhere`.
+
+    Returns:
+        number of rows accepted in the gate.
+    """
+    order = np.argsort(distances[:n], kind="mergesort")
+    n_accepted = 0
+    for pass_box in range(len(elsewhere)):
+        won = np.empty(n if pass_box else 0, np.int64)
+        n_won = 0
+        for row in order:
+            if boxes[row] != pass_box:
+                continue
+            free = True
+            for rank in range(n_accepted):
+                other = accepted[rank]
+                if distances[other] <= distances[row] and _share(hits, row, other):
+                    free = False
+                    break
+            for rank in range(n_won):
+                if free and _share(hits, row, won[rank]):
+                    free = False
+            if not free:
+                continue
+            if pass_box == 0:
+                accepted[n_accepted] = row
+                n_accepted += 1
+            else:
+                won[n_won] = row
+                n_won += 1
+        elsewhere[pass_box] += n_won if pass_box else n_accepted
+    return n_accepted
+
+
+@compiled
+def _share(hits: IntArray, one: int, other: int) -> bool:
+    for i in range(hits.shape[1]):
+        for j in range(hits.shape[1]):
+            if hits[one, i] == hits[other, j]:
+                return True
+    return False
+
+
+@compiled
+def count_sum(total: FloatArray, histograms: IntArray, half_range: float) -> None:
+    """Count a momentum sum in the histogram (3, bins) of each axis from -range to +range."""
+    bins = histograms.shape[1]
+    for axis in range(3):
+        place = (total[axis] + half_range) * (bins / (2.0 * half_range))
+        if 0.0 <= place < bins:
+            histograms[axis, int(place)] += 1
+
+
+@compiled
+def keep_sum(
+    kind_of: IntArray, choice: IntArray, momenta: FloatArray, total: FloatArray, row: FloatArray
+) -> None:
+    """Write the momentum sum of a combination and the sum of its squared momenta, by axis."""
+    for axis in range(3):
+        row[axis] = total[axis]
+        row[3 + axis] = 0.0
+        for place in range(len(kind_of)):
+            row[3 + axis] += momenta[kind_of[place], choice[place], axis] ** 2
+
+
+@compiled
+def search_shots(
+    offsets: IntArray,
+    x: FloatArray,
+    y: FloatArray,
+    t: FloatArray,
+    kinds: FloatArray,
+    lengths: FloatArray,
+    accelerations: FloatArray,
+    wanted: IntArray,
+    kind_of: IntArray,
+    limits: FloatArray,
+    gate: FloatArray,
+    shifts: FloatArray,
+    collected: FloatArray,
+    histograms: IntArray,
+    elsewhere: IntArray,
+    counters: IntArray,
+    rows: IntArray,
+) -> IntArray:
+    """Search shots for coincidences.
+
+    * `offsets`, `x`, `y`, `t`: calibrated hits of consecutive shots.
+    * `kinds` (kinds, 3): see `MASS`, `FIRST`, `LAST`; `wanted` (kinds): how many of each.
+    * `lengths` (regions), `accelerations` (kinds, regions): the spectrometer.
+    * `kind_of` (ions): kind of each ion of the channel, like ions side by side.
+    * `limits`: see `MAX_MOMENTUM` and following.
+    * `gate` (2, 3): centre and half width; (0, 3) for no gate.
+    * `shifts` (boxes, 3): displacement of each box, that of box 0 is zero; (0, 3) to look for no
+      coincidences, only at momentum sums.
+    * `collected` (capacity, 6): filled with momentum sums, and sums of squared momenta, of each
+      axis; a search that collects ends when it is full.
+    * `histograms` (3, bins) of momentum sums, `elsewhere` (boxes) of `select`, `counters` (see
+      `SHOTS` and following): added to.
+    * `rows` (candidates, 1 + ions): room for the candidates of one shot.
+
+    Returns:
+        (found, 1 + ions) shot and hits of each coincidence, like ions by time.
+    """
+    ions = len(kind_of)
+    most = 1
+    for shot in range(len(offsets) - 1):
+        most = max(most, offsets[shot + 1] - offsets[shot])
+    count = np.zeros(len(kinds), np.int64)
+    members = np.zeros((len(kinds), most), np.int64)
+    momenta = np.zeros((len(kinds), most, 3))
+    found = np.empty((256, 1 + ions), np.int64)
+    distances = np.empty(len(rows))
+    accepted = np.empty(len(rows), np.int64)
+    for shot in range(len(offsets) - 1):
+        if len(collected) and counters[COLLECTED] >= len(collected):
+            break
+        counters[SHOTS] += 1
+        combinations = sort_shot(
+            offsets[shot], offsets[shot + 1], x, y, t, kinds, lengths, accelerations, wanted,
+            limits[MAX_MOMENTUM], limits[JET], count, members, momenta,
+        )  # fmt: skip
+        if combinations == 0.0:
+            continue
+        if combinations > limits[MOST]:
+            counters[CROWDED] += 1
+            continue
+        n = candidates_of_shot(
+            kind_of, count, members, momenta, limits[HALF_RANGE], gate, shifts,
+            collected, histograms, counters, rows, distances,
+        )  # fmt: skip
+        if n > len(rows):
+            counters[CROWDED] += 1
+            continue
+        chosen = n
+        if len(gate):
+            chosen = select(n, rows[:, 0], distances, rows[:, 1:], accepted, elsewhere)
+        for rank in range(chosen):
+            if counters[FOUND] >= len(found):
+                larger = np.empty((2 * len(found), 1 + ions), np.int64)
+                larger[: len(found)] = found
+                found = larger
+            row = accepted[rank] if len(gate) else rank
+            found[counters[FOUND], 0] = shot
+            found[counters[FOUND], 1:] = rows[row, 1:]
+            counters[FOUND] += 1
+    return found[: counters[FOUND]]
+
+
+@compiled
+def candidates_of_shot(
+    kind_of: IntArray,
+    count: IntArray,
+    members: IntArray,
+    momenta: FloatArray,
+    half_range: float,
+    gate: FloatArray,
+    shifts: FloatArray,
+    collected: FloatArray,
+    histograms: IntArray,
+    counters: IntArray,
+    rows: IntArray,
+    distances: FloatArray,
+) -> int:
+    """Go through all combinations of a shot and list those in the gate or in a displaced box.
+
+    Returns:
+        number of candidates, one above the room in `rows` when there are more.
+    """
+    ions = len(kind_of)
+    choice = np.full(ions, -1)
+    hits = np.full(ions, -1)
+    sums = np.zeros((ions + 1, 3))
+    n = 0
+    place = next_combination(0, kind_of, count, members, momenta, choice, hits, sums)
+    while place >= 0:
+        counters[COMBINATIONS] += 1
+        total = sums[ions]
+        count_sum(total, histograms, half_range)
+        inside = max(abs(total[0]), abs(total[1]), abs(total[2])) <= half_range
+        if inside and counters[COLLECTED] < len(collected):
+            keep_sum(kind_of, choice, momenta, total, collected[counters[COLLECTED]])
+            counters[COLLECTED] += 1
+        for box in range(len(shifts)):
+            apart = distance(total, gate[0], gate[1], shifts[box]) if len(gate) else 0.0
+            if apart < 0.0:
+                continue
+            if n >= len(rows):
+                return n + 1
+            rows[n, 0] = box
+            for ion in range(ions):
+                rows[n, 1 + ion] = hits[ion]
+            distances[n] = apart
+            n += 1
+        place = next_combination(place, kind_of, count, members, momenta, choice, hits, sums)
+    return n
