@@ -1,0 +1,105 @@
+"""`molexa demo`: the whole chain on a virtual experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Quiet, Seed
+from molexa_cli.console import SWITCHES, command_line, table, write
+from molexa_core.base.errors import MolexaError
+
+if TYPE_CHECKING:
+    from molexa_core.pipeline.demo import Demo, DemoStep
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("demo")(demo)
+
+
+def demo(
+    molecule: Annotated[str, typer.Argument(help="The molecule: water, cf4 or ethanol.")] = "water",
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer shots: half a minute.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to make. Default: demo-MOLECULE, numbered if taken."),
+    ] = None,
+    seed: Seed = 1,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run the whole chain on a virtual experiment whose molecule is known.
+
+    Makes a folder, then runs mock, reduce, align, centroid, reconstruct and report in it, showing
+    each command as you would type it. Ends with the error against the known structure.
+
+    Example: molexa demo water --quick
+    """
+    from molexa_core.pipeline.demo import demo_verdict, prepare_demo
+
+    started = time.monotonic()
+    prepared = prepare_demo(molecule, out=out, quick=quick, seed=seed, command=command_line())
+    _say(f"Demo of {prepared.molecule} in the new folder {prepared.folder}/")
+    if prepared.remark:
+        _say(prepared.remark)
+    _say(f"\n$ cd {shlex.quote(str(prepared.folder))}")
+    _run_steps(prepared)
+    verdict = demo_verdict(prepared.folder)
+    rows = [
+        [name.replace("_", " "), value, "degrees" if "angle" in name else "a.u."]
+        for name, value in verdict.errors.items()
+        if isinstance(value, float)
+    ]
+    write(f"\nError of the structure of {prepared.molecule} against the one that was exploded:")
+    write(table(["error", "value", "unit"], rows))
+    write(f"Report: {verdict.report} ({time.monotonic() - started:.0f} s in all)")
+
+
+def _run_steps(prepared: Demo) -> None:
+    """Run the commands as this program's own, in the folder of the demo."""
+    arguments = sys.argv
+    try:
+        with contextlib.chdir(prepared.folder):
+            for number, step in enumerate(prepared.steps, start=1):
+                _run(number, len(prepared.steps), step)
+    finally:
+        sys.argv = arguments
+
+
+def _run(number: int, total: int, step: DemoStep) -> None:
+    from molexa_cli.main import build_app
+
+    line = shlex.join(("molexa", *step.words))
+    _say(f"\n[{number}/{total}] {step.title}\n$ {line}")
+    quiet, debug = SWITCHES.quiet, SWITCHES.debug
+    switches = ["--quiet"] * quiet + ["--debug"] * debug
+    sys.argv = ["molexa", *step.words]
+    where = f"step {number} of {total}, `{line}`"
+    try:
+        with contextlib.ExitStack() as stack:
+            if quiet:
+                nothing = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+                stack.enter_context(contextlib.redirect_stdout(nothing))
+            build_app()([*step.words, *switches], prog_name="molexa")
+    except MolexaError as error:
+        error.where = where if error.where is None else f"{where}: {error.where}"
+        raise
+    except SystemExit as leave:
+        if leave.code:
+            raise MolexaError("the step failed", where=where, do="See the lines above.") from leave
+    finally:
+        SWITCHES.quiet, SWITCHES.debug = quiet, debug
+
+
+def _say(text: str) -> None:
+    if not SWITCHES.quiet:
+        write(text)
+        sys.stdout.flush()
