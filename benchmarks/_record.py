@@ -139,7 +139,12 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit measured, with `+changes` where tracked source files differ from it."""
+    """The commit measured, with `+changes` where tracked source files differ from it.
+
+    `MOLEXA_COMMIT` names it where only the files of a checkout were copied to a machine.
+    """
+    if named := os.environ.get("MOLEXA_COMMIT"):
+        return named
     here = Path(__file__).resolve().parent.parent
     try:
         head = _git(here, "rev-parse", "HEAD")

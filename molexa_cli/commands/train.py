@@ -1,0 +1,94 @@
+"""`molexa train`: train a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet, Seed
+from molexa_cli.console import progress, table, write, write_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("train")(train)
+
+
+def train(
+    stage: Annotated[
+        str,
+        typer.Option(
+            "--stage", help="1: simulated classical explosions; uncertainty: the error estimate."
+        ),
+    ],
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Number of steps.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
+    preset: Annotated[str, typer.Option("--preset", help="molexa or paper.")] = "molexa",
+    name: Annotated[str | None, typer.Option("--name", help="Name of the weights.")] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="Finished weights to start from (uncertainty).")
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Molecules per step.")] = None,
+    draws: Annotated[
+        int | None, typer.Option("--draws", min=1, help="Noise draws per molecule.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0.0)] = None,
+    largest: Annotated[
+        int, typer.Option("--largest", min=2, max=9, help="Most atoms per molecule.")
+    ] = 9,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Stop with a checkpoint after this long.")
+    ] = None,
+    validation: Annotated[
+        int, typer.Option("--validation", min=1, help="Molecules of the validation at the end.")
+    ] = 16384,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print all settings as JSON and leave.")
+    ] = False,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network; the explosions are simulated on the training device while it trains.
+
+    Example: molexa train --stage 1 --preset molexa --steps 20000 --out training
+    """
+    from molexa_core.model.devices import choose_device
+    from molexa_core.pipeline.train import train_in_folder, training_plan
+
+    plan = training_plan(
+        preset,
+        stage,
+        steps,
+        batch=batch,
+        draws=draws,
+        learning_rate=learning_rate,
+        seed=seed,
+        largest=largest,
+        weights=weights,
+        device=choose_device(device),
+        stop_after_s=None if minutes is None else 60.0 * minutes,
+        validation=validation,
+    )
+    if dry_run:
+        write_json(plan.to_dict())
+        return
+    card, metrics = train_in_folder(
+        plan, out, name=name or f"{preset}-stage1", resume=resume, progress=progress()
+    )
+    if json:
+        write_json({"finished": card is not None, "validation": metrics})
+    elif card is None:
+        write("not finished; the same command with --resume goes on")
+    else:
+        header = ["atoms", "molecules", "MAE mean / bohr", "MAE median / bohr", "mean DE / bohr"]
+        keys = ("molecules", "mae_mean", "mae_median", "distance_error_mean")
+        rows = [[size, *(row[key] for key in keys)] for size, row in metrics.items()]
+        write(table(header, rows, title=f"validation of {card.name}"))

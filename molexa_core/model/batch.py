@@ -1,0 +1,72 @@
+"""What the network is fed: molecules of up to N atoms in dense tensors with a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of explosions, padded to one number of atoms N. Atomic units.
+
+    Attributes:
+        numbers: (B, N) int64 atomic numbers, 0 where padded.
+        charges: (B, N) float charges, 0 where padded.
+        masses: (B, N) float masses in electron masses, 1 where padded.
+        momenta: (B, N, 3) asymptotic momenta, 0 where padded.
+        mask: (B, N) bool, True for atoms; None if every molecule has N atoms.
+        positions: (B, N, 3) exploded geometry in bohr, None for measured data.
+    """
+
+    numbers: Tensor
+    charges: Tensor
+    masses: Tensor
+    momenta: Tensor
+    mask: Tensor | None = None
+    positions: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.numbers.shape[0]
+
+    @property
+    def atoms(self) -> int:
+        """N, padding included."""
+        return self.numbers.shape[1]
+
+    @property
+    def present(self) -> Tensor:
+        """(B, N, 1) float, 1 for atoms and 0 for padding."""
+        if self.mask is None:
+            return torch.ones_like(self.charges)[..., None]
+        return self.mask[..., None].to(self.charges.dtype)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device."""
+        moved = {
+            field.name: value.to(device)
+            for field in fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
+        return replace(self, **moved)
+
+    def first(self, count: int) -> Batch:
+        """The first molecules of the batch."""
+        cut = {
+            field.name: value[:count]
+            for field in fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
+        return replace(self, **cut)
+
+    def with_frame(self, rotation: Tensor) -> Batch:
+        """Momenta and centred positions rotated by (B, 3, 3) matrices whose rows are the axes."""
+        momenta = torch.einsum("bxk,bnk->bnx", rotation, self.momenta)
+        positions = self.positions
+        if positions is not None:
+            present = self.present
+            mean = (positions * present).sum(1, keepdim=True) / present.sum(1, keepdim=True)
+            positions = torch.einsum("bxk,bnk->bnx", rotation, (positions - mean) * present)
+        return replace(self, momenta=momenta, positions=positions)

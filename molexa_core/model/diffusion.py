@@ -1,0 +1,134 @@
+"""Diffusion: losses of the training and the sampler (Karras et al., NeurIPS 2022, "EDM").
+
+Noise levels and positions are in the scaled units of the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from molexa_core.model.config import SamplerSettings, TrainingSettings
+from molexa_core.model.network import Conditioning, Network
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one step minimises.
+
+    Attributes:
+        total: c_x * position + c_u * uncertainty.
+        position: weighted squared error (paper, equation 1).
+        uncertainty: cross-entropy of the error bins (paper, equation 3), 0 where not trained.
+    """
+
+    total: Tensor
+    position: Tensor
+    uncertainty: Tensor
+
+
+def position_loss(
+    network: Network,
+    conditioning: Conditioning,
+    settings: TrainingSettings,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """The denoising loss with the weights of paper equations 1 and 2.
+
+    ln(sigma) is normal with `noise_mean` and `noise_std`, shifted by ln(2 sigma_data), so that
+    the published values mean the same at any sigma_data.
+    """
+    target = conditioning.batch.positions
+    if target is None:
+        msg = "training needs positions"
+        raise ValueError(msg)
+    target = target / conditioning.scale
+    data = network.settings.sigma_data
+    device = target.device
+    normal = torch.randn(len(target), device=device, generator=generator)
+    sigma = (normal * settings.noise_std + settings.noise_mean).exp() * (2.0 * data)
+    present = conditioning.batch.present
+    noise = torch.randn(target.shape, device=device, generator=generator) * present
+    noise = network.centre(noise, conditioning.batch) * sigma[:, None, None]
+    clean = network.denoise(target + noise, sigma, conditioning)
+    weight = (sigma**2 + data**2) / (sigma * data) ** 2
+    squared = ((clean - target) ** 2 * present).sum((1, 2)) / (3.0 * present.sum((1, 2)))
+    return (weight * squared).mean()
+
+
+def uncertainty_loss(
+    network: Network, conditioning: Conditioning, generator: torch.Generator | None
+) -> Tensor:
+    """Cross-entropy of the bins of the absolute error of one sample (paper, equation 3).
+
+    The sample is not differentiated: the loss trains the uncertainty module and, through the
+    conditioning, the dynamics module.
+    """
+    target = conditioning.batch.positions
+    if target is None:
+        msg = "training needs positions"
+        raise ValueError(msg)
+    with torch.no_grad():
+        noise = torch.randn(target.shape, device=target.device, generator=generator)
+        predicted = sample(network, conditioning, noise, network.settings.sampler, generator)
+        error = (predicted * conditioning.scale - target).abs()
+        width, bins = network.settings.uncertainty_bin_width, network.settings.uncertainty_bins
+        wanted = (error / width).round().long().clamp(0, bins - 1)
+    logits = network.uncertainty_logits(predicted, conditioning)
+    surprise = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 2), wanted.flatten(), reduction="none"
+    )
+    present = conditioning.batch.present.expand(-1, -1, 3).flatten()
+    return (surprise * present).sum() / present.sum()
+
+
+def noise_levels(settings: SamplerSettings) -> list[float]:
+    """The noise levels of a run, from high to low, zero last (Karras et al., equation 5)."""
+    steps, rho = settings.steps, settings.rho
+    high, low = settings.sigma_max ** (1.0 / rho), settings.sigma_min ** (1.0 / rho)
+    span = max(steps - 1, 1)
+    return [(high + i / span * (low - high)) ** rho for i in range(steps)] + [0.0]
+
+
+@torch.no_grad()
+def sample(
+    network: Network,
+    conditioning: Conditioning,
+    noise: Tensor,
+    settings: SamplerSettings,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Run the reverse diffusion once for each molecule.
+
+    Args:
+        network: in evaluation mode for inference.
+        conditioning: of B molecules.
+        noise: (B, N, 3) standard normal numbers to start from.
+        settings: of the sampler.
+        generator: of the noise that churning adds.
+
+    Returns:
+        (B, N, 3) scaled positions, centred.
+    """
+    batch = conditioning.batch
+    levels = noise_levels(settings)
+    x = network.centre(noise * batch.present, batch) * levels[0]
+    for level, following in pairwise(levels):
+        raised = level
+        if settings.churn > 0 and settings.churn_from <= level <= settings.churn_to:
+            raised = level * (1.0 + settings.churn)
+            fresh = torch.randn(x.shape, device=x.device, generator=generator)
+            fresh = network.centre(fresh * batch.present, batch) * settings.churn_noise
+            x = x + fresh * (raised**2 - level**2) ** 0.5
+        sigma = torch.full((len(x),), raised, device=x.device)
+        slope = (x - network.denoise(x, sigma, conditioning)) / raised
+        moved = x + slope * (following - raised)
+        if settings.second_order and following > 0:
+            sigma = torch.full((len(x),), following, device=x.device)
+            other = (moved - network.denoise(moved, sigma, conditioning)) / following
+            moved = x + 0.5 * (slope + other) * (following - raised)
+        x = moved
+    return x

@@ -1,0 +1,140 @@
+"""The network: conditioning, preconditioned denoiser, uncertainty, behind one interface.
+
+The same four calls serve the published pair-token layout and the atom-token layout; which one
+is a setting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from molexa_core.model.atoms import (
+    AtomBlock,
+    AtomConditioning,
+    AtomDenoiser,
+    AtomDynamics,
+    AtomUncertainty,
+)
+from molexa_core.model.batch import Batch
+from molexa_core.model.config import NetworkSettings
+from molexa_core.model.features import energy_size
+from molexa_core.model.layers import Block, Memory
+from molexa_core.model.pairs import PairDenoiser, PairDynamics, PairUncertainty
+
+HALF_WIDTHS: Final = (23.60, 19.97, 15.76)
+"""Half-widths of the published training positions in the molecular frame, bohr."""
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """The input as the denoiser wants it.
+
+    Attributes:
+        batch: the batch in the model frame.
+        dynamics: output of the dynamics module.
+        scale: (B, 1, 1) or (1, 1, 3), bohr: positions = scale * scaled positions.
+    """
+
+    batch: Batch
+    dynamics: Tensor | AtomConditioning
+    scale: Tensor
+
+    def repeat(self, draws: int) -> Conditioning:
+        """The same conditioning for several noise draws per molecule, neighbours in the batch."""
+        if draws == 1:
+            return self
+        batch = self.batch
+        repeated = {
+            name: value.repeat_interleave(draws, 0)
+            for name in ("numbers", "charges", "masses", "momenta", "mask", "positions")
+            if (value := getattr(batch, name)) is not None
+        }
+        dynamics = self.dynamics
+        return Conditioning(
+            replace(batch, **repeated),
+            dynamics.repeat(draws)
+            if isinstance(dynamics, AtomConditioning)
+            else dynamics.repeat_interleave(draws, 0),
+            self.scale if self.scale.shape[0] == 1 else self.scale.repeat_interleave(draws, 0),
+        )
+
+
+class Network(nn.Module):
+    """Momenta in, structures out."""
+
+    bin_centres: Tensor
+    half_widths: Tensor
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        pairs = settings.tokens == "pairs"
+        self.dynamics = PairDynamics(settings) if pairs else AtomDynamics(settings)
+        self.denoiser = PairDenoiser(settings) if pairs else AtomDenoiser(settings)
+        self.uncertainty = PairUncertainty(settings) if pairs else AtomUncertainty(settings)
+        bins = torch.arange(settings.uncertainty_bins) * settings.uncertainty_bin_width
+        self.register_buffer("bin_centres", bins, persistent=False)
+        self.register_buffer("half_widths", torch.tensor([[HALF_WIDTHS]]), persistent=False)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trained values."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def condition(self, batch: Batch) -> Conditioning:
+        """Run the dynamics module on a batch in the model frame."""
+        if self.settings.scaling == "box":
+            scale = self.half_widths
+        else:
+            _, size = energy_size(batch.charges, batch.masses, batch.momenta)
+            scale = size[:, None, None]
+        return Conditioning(batch, self.dynamics(batch), scale)
+
+    def denoise(self, noisy: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        """The denoised scaled positions (Karras et al. 2022, equation 7).
+
+        Args:
+            noisy: (B, N, 3) scaled positions plus noise.
+            sigma: (B) standard deviation of the noise.
+            conditioning: of the same B molecules.
+        """
+        data = self.settings.sigma_data
+        level = sigma[:, None, None]
+        total = (level**2 + data**2).sqrt()
+        raw = self.denoiser(noisy / total, sigma, conditioning.dynamics, conditioning.batch)
+        clean = data**2 / total**2 * noisy + level * data / total * raw.float()
+        return self.centre(clean, conditioning.batch)
+
+    def uncertainty_logits(self, predicted: Tensor, conditioning: Conditioning) -> Tensor:
+        """(B, N, 3, bins) logits of the error of scaled predicted positions (B, N, 3)."""
+        if isinstance(self.uncertainty, AtomUncertainty):
+            size = conditioning.scale.expand(len(predicted), 1, -1).mean(2, keepdim=True)
+            out: Tensor = self.uncertainty(
+                predicted, conditioning.dynamics, conditioning.batch, size
+            )
+        else:
+            out = self.uncertainty(predicted, conditioning.dynamics, conditioning.batch)
+        return out.float()
+
+    def expected_error(self, logits: Tensor) -> Tensor:
+        """(B, N, 3) probability-weighted mean of the bins, bohr (paper, "Uncertainty")."""
+        out: Tensor = (logits.softmax(-1) * self.bin_centres).sum(-1)
+        return out
+
+    @staticmethod
+    def centre(positions: Tensor, batch: Batch) -> Tensor:
+        """Positions with the mean of each molecule at the origin and padding at zero."""
+        present = batch.present
+        mean = (positions * present).sum(1, keepdim=True) / present.sum(1, keepdim=True)
+        return (positions - mean) * present
+
+    def compile_parts(self) -> None:
+        """Compile the repeated parts in place; blocks of one kind share one compiled graph."""
+        torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
+        for module in self.modules():
+            if isinstance(module, Block | AtomBlock | Memory):
+                module.compile(dynamic=None)

@@ -1,0 +1,211 @@
+"""Weights on disk: safetensors shards and one JSON that describes them. Never pickles.
+
+`NAME.json` holds the format number, the network's settings, the files with their SHA-256, the
+data the network was trained on, metrics and versions. Each shard stays below 16 MiB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from molexa_core import __version__
+from molexa_core.base.errors import InputFileError, WeightsError
+from molexa_core.base.files import atomic_path
+from molexa_core.base.resources import available, find
+from molexa_core.model.config import NetworkSettings
+from molexa_core.model.network import Network
+
+FORMAT: Final = 1
+SUFFIX: Final = ".json"
+SHARD_BYTES: Final = 15 * 2**20
+"""Largest size of one file of weights, bytes."""
+DEFAULT: Final = "molexa-stage1"
+"""Name of the weights that are used unless others are named."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known about a set of weights.
+
+    Attributes:
+        name: as in `molexa weights list`.
+        network: settings of the network.
+        files: SHA-256 of each shard by file name.
+        data: what it was trained on, with the seed.
+        training: recipe, steps, device, duration.
+        metrics: measured accuracy, with its conditions.
+        parameters: number of trained values.
+        dtype: of the stored values.
+        limits: what the weights are not made for, for people.
+        format: of this file.
+        versions: of molexa and torch.
+    """
+
+    name: str
+    network: NetworkSettings
+    files: dict[str, str]
+    data: dict[str, Any]
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    parameters: int
+    dtype: str
+    limits: str = ""
+    format: int = FORMAT
+    versions: dict[str, str] = field(
+        default_factory=lambda: {"molexa": __version__, "torch": str(torch.__version__)}
+    )
+
+    def to_json(self) -> str:
+        """The card as text."""
+        values = asdict(self)
+        values["network"] = self.network.to_dict()
+        return json.dumps(values, indent=2) + "\n"
+
+
+def save_weights(
+    folder: Path,
+    name: str,
+    network: Network,
+    *,
+    data: dict[str, Any],
+    training: dict[str, Any],
+    metrics: dict[str, Any],
+    limits: str = "",
+    dtype: torch.dtype = torch.bfloat16,
+) -> ModelCard:
+    """Write a network as shards with their card; the card is written last.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    shards: list[dict[str, torch.Tensor]] = [{}]
+    size = 0
+    for key, value in network.state_dict().items():
+        tensor = value.detach().cpu().to(dtype).contiguous()
+        size += tensor.nbytes
+        if size > SHARD_BYTES and shards[-1]:
+            shards.append({})
+            size = tensor.nbytes
+        shards[-1][key] = tensor
+    files: dict[str, str] = {}
+    for index, shard in enumerate(shards, start=1):
+        content = save(shard)
+        path = folder / f"{name}-{index}of{len(shards)}.safetensors"
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+        files[path.name] = hashlib.sha256(content).hexdigest()
+    card = ModelCard(
+        name=name,
+        network=network.settings,
+        files=files,
+        data=data,
+        training=training,
+        metrics=metrics,
+        parameters=network.parameter_count,
+        dtype=str(dtype).removeprefix("torch."),
+        limits=limits,
+    )
+    with atomic_path(folder / f"{name}{SUFFIX}") as temporary:
+        temporary.write_text(card.to_json(), encoding="utf-8")
+    return card
+
+
+def weights_available() -> dict[str, Path]:
+    """Cards by name, those of the working folder first."""
+    return available("weights", SUFFIX)
+
+
+def read_card(name: str) -> tuple[ModelCard, Path]:
+    """The card of this name or path, and where it lies.
+
+    Raises:
+        InputFileError: no such weights; lists those there are.
+        WeightsError: the card is damaged or of another format.
+    """
+    path = find("weights", name, SUFFIX)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.get("format") != FORMAT:
+            raise WeightsError(
+                f"weights format {values.get('format')}, this molexa reads {FORMAT}",
+                where=path,
+                do="Use the molexa version that wrote them, or other weights.",
+            )
+        network = NetworkSettings.from_dict(values.pop("network"))
+        return ModelCard(network=network, **values), path
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            "not a readable description of weights", where=path, do="Fetch or install them again."
+        ) from error
+
+
+def verify(card: ModelCard, path: Path) -> dict[str, bytes]:
+    """The content of the shards, checked against their SHA-256.
+
+    Raises:
+        WeightsError: a shard is missing or has changed.
+    """
+    contents: dict[str, bytes] = {}
+    for file_name, expected in card.files.items():
+        shard = path.parent / Path(file_name).name
+        if not shard.is_file():
+            raise WeightsError("this file of weights is missing", where=shard, do="Install again.")
+        content = shard.read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != expected:
+            raise WeightsError(
+                f"the file has changed: SHA-256 {found[:12]}..., expected {expected[:12]}...",
+                where=shard,
+                do="Fetch or install the weights again.",
+            )
+        contents[file_name] = content
+    return contents
+
+
+def load_network(name: str, device: torch.device | str = "cpu") -> tuple[Network, ModelCard]:
+    """The network of this name, in single precision, ready for inference.
+
+    Raises:
+        InputFileError: no such weights.
+        WeightsError: they are damaged or do not fit their own description.
+    """
+    card, path = read_card(name)
+    tensors: dict[str, torch.Tensor] = {}
+    for file_name, content in verify(card, path).items():
+        try:
+            tensors |= load(content)
+        except SafetensorError as error:
+            raise WeightsError("not a safetensors file", where=file_name) from error
+    network = Network(card.network)
+    try:
+        network.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except RuntimeError as error:
+        first = str(error).splitlines()[0]
+        raise WeightsError(
+            f"the weights do not fit their settings: {first}", where=path, do="Install them again."
+        ) from error
+    return network.to(device).eval(), card
+
+
+def default_weights() -> str:
+    """The name of the default weights.
+
+    Raises:
+        InputFileError: none are installed.
+    """
+    known = weights_available()
+    if DEFAULT in known:
+        return DEFAULT
+    if known:
+        return min(known)
+    raise InputFileError(
+        "no network weights are installed", do="Name some with --weights, or train a network."
+    )

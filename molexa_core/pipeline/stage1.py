@@ -1,0 +1,148 @@
+"""Stage-1 training data: molecules drawn and exploded on the training device, none stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from molexa_core.model.batch import Batch
+from molexa_core.physics.build_up import BuildUp, ErrorFunctionRise
+from molexa_core.physics.clusters import Clusters, ClusterSource, Mixture
+from molexa_core.physics.explosion import (
+    ACCURACIES,
+    Accuracy,
+    State,
+    initial_state,
+    remaining_velocity,
+    step,
+)
+
+_BLOCK_SEEDS: Final = 7_919
+
+
+@dataclass(frozen=True)
+class StageOneData:
+    """What stage 1 trains on.
+
+    Attributes:
+        mixture: kinds of molecules.
+        smallest, largest: numbers of atoms, uniform in between.
+        tau_fs: window of the charge build-up.
+        uniform_atoms: every batch has molecules of one size, drawn per batch; otherwise sizes are
+            mixed and padded to `largest`.
+        block: steps whose molecules are simulated together.
+        accuracy: of the explosion.
+    """
+
+    mixture: Mixture = field(default_factory=Mixture)
+    smallest: int = 2
+    largest: int = 9
+    tau_fs: float = 45.0
+    uniform_atoms: bool = False
+    block: int = 16
+    accuracy: Accuracy = ACCURACIES["fast"]
+
+
+class StageOneSource:
+    """The batch of a step, from (seed, step) alone.
+
+    Args:
+        data: what to draw.
+        batch: molecules per step.
+        device: where.
+        seed: of everything drawn.
+        compiled: whether to compile the integrator.
+    """
+
+    def __init__(
+        self,
+        data: StageOneData,
+        batch: int,
+        device: torch.device | str,
+        seed: int,
+        *,
+        compiled: bool = False,
+    ) -> None:
+        self.data, self.batch, self.seed = data, batch, seed
+        self.device = torch.device(device)
+        self._clusters = ClusterSource(data.mixture, device, seed)
+        self._rise: BuildUp = ErrorFunctionRise(data.tau_fs)
+        self._step: Callable[..., State] = torch.compile(step) if compiled else step
+        self._block_number = -1
+        self._block: Batch | None = None
+
+    def __call__(self, step_number: int) -> Batch:
+        """The batch of this step, with positions."""
+        number, place = divmod(step_number, self.data.block)
+        if number != self._block_number or self._block is None:
+            self._block = self._simulate(number)
+            self._block_number = number
+        start = place * self.batch
+        width = self._width(number, place) if self.data.uniform_atoms else self.data.largest
+        return _rows(self._block, start, start + self.batch, width, self.data.uniform_atoms)
+
+    def _width(self, number: int, place: int) -> int:
+        """The number of atoms of a step's molecules when sizes are not mixed."""
+        generator = torch.Generator().manual_seed(
+            (self.seed * _BLOCK_SEEDS + number) * 1009 + place
+        )
+        span = self.data.largest - self.data.smallest + 1
+        return self.data.smallest + int(torch.randint(span, (1,), generator=generator))
+
+    @torch.no_grad()
+    def _simulate(self, number: int) -> Batch:
+        data = self.data
+        self._clusters.seed(self.seed * _BLOCK_SEEDS + number)
+        total = self.batch * data.block
+        if data.uniform_atoms:
+            widths = [self._width(number, place) for place in range(data.block)]
+            atoms = torch.tensor(widths, device=self.device).repeat_interleave(self.batch)
+        else:
+            atoms = torch.randint(
+                data.smallest,
+                data.largest + 1,
+                (total,),
+                device=self.device,
+                generator=self._clusters.generator,
+            )
+        clusters = self._clusters.draw(total, atoms, data.largest)
+        momenta = self._explode(clusters)
+        return Batch(
+            numbers=clusters.numbers,
+            charges=clusters.charges,
+            masses=clusters.masses,
+            momenta=momenta,
+            mask=clusters.mask,
+            positions=clusters.positions,
+        )
+
+    def _explode(self, clusters: Clusters) -> Tensor:
+        """`physics.explosion.explode`, with the compiled step."""
+        charge = clusters.charges.T.contiguous()
+        mass = clusters.masses.T.contiguous()
+        state = initial_state(clusters.positions, charge)
+        for _ in range(self.data.accuracy.steps):
+            state = self._step(state, charge, mass, self._rise, self.data.accuracy.fraction)
+        velocity = state.velocity + remaining_velocity(state, charge, mass)
+        return (velocity * mass).permute(2, 1, 0).contiguous()
+
+
+def _rows(block: Batch, start: int, stop: int, width: int, uniform: bool) -> Batch:
+    def cut(tensor: Tensor) -> Tensor:
+        return tensor[start:stop, :width].contiguous()
+
+    if block.mask is None or block.positions is None:
+        msg = "a simulated block has a mask and positions"
+        raise ValueError(msg)
+    return Batch(
+        numbers=cut(block.numbers),
+        charges=cut(block.charges),
+        masses=cut(block.masses),
+        momenta=cut(block.momenta),
+        mask=None if uniform else cut(block.mask),
+        positions=cut(block.positions),
+    )
