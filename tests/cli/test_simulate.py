@@ -1,0 +1,114 @@
+"""`molexa simulate` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molexa_cli.main import main
+from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
+from molexa_core.base.progress import CollectingProgress
+from molexa_core.base.tables import Geometry
+from molexa_core.base.units import HARTREE_EV
+from molexa_core.io.channel_csv import read_channel_csv
+from molexa_core.io.xyz import read_xyz, write_xyz
+from molexa_core.pipeline.simulate import simulate, simulate_file
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+CO = "2\ncarbon monoxide\nC 0 0 0\nO 0 0 1.128\n"
+
+
+def test_from_file_to_csv_and_movie(molexa: Run, tmp_path: Path) -> None:
+    (tmp_path / "co.xyz").write_text(CO)
+    done = molexa(
+        *["simulate", "co.xyz", "--charges", "C+,O2+", "--model", "instant", "--out", "p.csv"],
+        *["--trajectory", "movie.xyz", "--frames", "11", "--until-fs", "50"],
+    )
+    assert done.returncode == 0, done.stderr
+    assert "KER 25.5" in done.stdout
+    table, record = read_channel_csv(tmp_path / "p.csv")
+    assert list(table["ion"]) == ["C+", "O2+"]
+    total = table[["px", "py", "pz"]].to_numpy().sum(axis=0)
+    assert np.abs(total).max() < 1e-9
+    assert record is not None
+    assert record.settings["model"] == "instant"
+    assert "co.xyz" in record.inputs
+    movie = read_xyz(tmp_path / "movie.xyz")
+    assert len(movie) == 11
+    assert movie[0].comment == "0 fs"
+    lengths = [np.linalg.norm(frame.positions[1] - frame.positions[0]) for frame in movie]
+    assert (np.diff(lengths) > 0).all()
+
+
+def test_json_of_a_shipped_molecule(molexa: Run) -> None:
+    done = molexa(*["simulate", "water", "--charges", "O+,H+,H+", "--json", "--quiet"])
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [row["ion"] for row in result["ions"]] == ["O+", "H+", "H+"]
+    assert sum(row["energy_ev"] for row in result["ions"]) == pytest.approx(result["ker_ev"])
+    assert 0.5 * result["coulomb_ev"] < result["ker_ev"] < result["coulomb_ev"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("water --charges H+,O+,H+", 2, "ion 1 is H+, but atom 1 is O"),
+        ("water --charges O+,H+", 2, "2 ions for 3 atoms"),
+        ("water --charges O+,H+,Q+", 1, "unknown element 'Q'"),
+        ("water", 2, "the charges are not given"),
+        ("watr --charges O+,H+,H+", 1, "neither a file nor a shipped molecule"),
+        ("none.xyz --charges O+,H+,H+", 1, "no such file"),
+        ("water --charges O+,H+,H+ --tau-fs 0", 2, "tau is 0.0 fs"),
+        ("water --charges O+,H+,H+ --out no/p.csv", 1, "folder does not exist"),
+        ("water --charges O+,H+,H+ --model quantum", 2, "quantum"),
+    ],
+)
+def test_mistakes_get_one_sentence(
+    working_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    code: int,
+    message: str,
+) -> None:
+    assert main(["simulate", *arguments.split()]) == code
+    out, err = capsys.readouterr()
+    assert message in err
+    assert "Traceback" not in err
+    assert not out
+    assert not list(working_folder.iterdir())
+
+
+def test_ions_from_the_charge_column(tmp_path: Path) -> None:
+    path = tmp_path / "two.xyz"
+    far = Geometry(("N", "N"), np.array([[0.0, 0, 0], [0, 0, 2.0]]), charges=(2, 1))
+    write_xyz(path, [far, far])
+    progress = CollectingProgress()
+    result = simulate_file(path, model="instant", progress=progress)
+    assert [str(ion) for ion in result.ions] == ["N2+", "N+"]
+    assert result.ker_ev == pytest.approx(HARTREE_EV, rel=1e-8)
+    assert progress.said == [f"{path} has 2 structures; the first is used"]
+
+
+def test_average_masses_change_momenta_not_the_release() -> None:
+    hcl = Geometry(("H", "Cl"), np.array([[0.0, 0, 0], [0, 0, 2.4]]))
+    isotope = simulate(hcl, ["H+", "Cl+"], model="instant")
+    average = simulate(hcl, ["H+", "Cl+"], model="instant", masses="average")
+    assert average.ker_ev == pytest.approx(isotope.ker_ev, rel=1e-8)
+    assert average.momentum[0, 2] != pytest.approx(isotope.momentum[0, 2], rel=1e-5)
+
+
+def test_overlapping_atoms_and_wrong_ions() -> None:
+    near = Geometry(("O", "H"), np.array([[0.0, 0, 0], [0, 0, 0.01]]))
+    with pytest.raises(UsageError, match="overlap"):
+        simulate(near, ["O+", "H+"])
+    with pytest.raises(UnknownIonError):
+        simulate(near, ["O+", "H"])
+    with pytest.raises(UsageError, match="no positive charge"):
+        simulate(Geometry(("O", "H"), 3 * near.positions, charges=(1, 0)))
+    with pytest.raises(InputFileError, match="Did you mean"):
+        simulate_file("watre", "O+,H+,H+")
