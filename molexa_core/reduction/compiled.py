@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
 
@@ -16,7 +16,9 @@ def compiled(function: F) -> F:
     Where no folder for the cache can be written (read-only installation and home), the function
     is compiled anew in each process.
     """
+    compiler: Any = numba.njit
     try:
-        return numba.njit(cache=True)(function)  # type: ignore[no-any-return]
+        fast: F = compiler(cache=True)(function)
     except RuntimeError:
-        return numba.njit(function)  # type: ignore[no-any-return]
+        fast = compiler(function)
+    return fast

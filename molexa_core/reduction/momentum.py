@@ -69,7 +69,7 @@ def starting_velocity(time: float, lengths: FloatArray, accelerations: FloatArra
     if not time > 0.0:
         return np.nan
     if len(lengths) == 1:
-        return lengths[0] / time - 0.5 * accelerations[0] * time
+        return float(lengths[0] / time - 0.5 * accelerations[0] * time)
     scale = np.sqrt(2.0 * accelerations[0] * lengths[0])
     low, high = -np.inf, np.inf
     velocity = 0.0

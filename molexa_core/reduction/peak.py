@@ -78,17 +78,18 @@ def fit_peak(values: FloatArray, low: float, high: float, centre: float, sigma: 
         total: FloatArray = height * np.exp(-0.5 * scaled**2) + background(parameters[3:])
         return total
 
-    full = least_squares(
-        lambda p: _residuals(counts, model(p)), np.clip(start, lower, upper), bounds=(lower, upper)
-    )
+    def misfit(parameters: FloatArray) -> FloatArray:
+        return _residuals(counts, model(parameters))
+
+    def misfit_without(parameters: FloatArray) -> FloatArray:
+        return _residuals(counts, background(parameters))
+
+    full = least_squares(misfit, np.clip(start, lower, upper), bounds=(lower, upper))
     flat_level = np.log(max(counts.mean(), 0.01))
-    without = least_squares(
-        lambda p: _residuals(counts, background(p)),
-        [flat_level, 0.0, 0.0],
-        bounds=(_LOWER, _UPPER),
-    )
+    without = least_squares(misfit_without, [flat_level, 0.0, 0.0], bounds=(_LOWER, _UPPER))
     where, log_sigma, log_signal = full.x[:3]
-    errors = np.sqrt(np.diag(np.linalg.pinv(full.jac.T @ full.jac)))
+    slopes = np.asarray(full.jac, np.float64)
+    errors = np.sqrt(np.diag(np.linalg.pinv(slopes.T @ slopes)))
     return Peak(
         centre=float(where * half + middle),
         sigma=float(np.exp(log_sigma) * half),

@@ -1,0 +1,61 @@
+"""`molexa reduce`: from raw hits to the momenta of coincidences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.console import command_line, progress, table, write, write_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("reduce")(reduce)
+
+
+def reduce(
+    runs: Annotated[list[Path], typer.Argument(help="ROOT files of one run, in order.")],
+    channel: Annotated[
+        str | None, typer.Option("--channel", help="Name or file of the channel.")
+    ] = None,
+    setup: Annotated[str | None, typer.Option("--setup", help="Setup file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Output; RUN.events.h5 in the working folder if not given."),
+    ] = None,
+    gate_sum: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            "--gate-sum",
+            metavar="X Y Z",
+            help="Half widths of the momentum-sum gate, a.u.; found from the data if not given.",
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find the coincidences of a channel in a raw run and write their ion momenta.
+
+    Example: molexa reduce run.root --channel water
+    """
+    from molexa_core.pipeline.reduce import reduce_files
+
+    reporter = progress()
+    path, summary = reduce_files(
+        runs,
+        channel=channel,
+        setup=setup,
+        out=out,
+        gate_sum=gate_sum,
+        command=command_line(),
+        progress=reporter,
+    )
+    if json:
+        write_json({"file": str(path), **summary.as_dict()})
+        return
+    write(table(["quantity", "value", "unit"], summary.rows()))
+    reporter.say(f"wrote {path}")

@@ -1,0 +1,219 @@
+"""Reduce: hits of a raw run to the ion momenta of coincidences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.resources import available
+from molexa_core.base.settings import (
+    Channel,
+    Setup,
+    load_channel,
+    load_project,
+    load_setup,
+    parse_settings,
+)
+from molexa_core.base.spectra import Spectrum
+from molexa_core.base.tables import Coincidences, Hits
+from molexa_core.io.events import EventsWriter
+from molexa_core.io.root_run import RootRun, open_root_run
+from molexa_core.pipeline.pick import EVENTS_SUFFIX
+from molexa_core.reduction.reducer import Reducer
+from molexa_core.reduction.summary import ReduceSummary
+
+__all__ = ["Reduction", "reduce", "reduce_files"]
+
+_CHANNEL: Final = "channel"
+_SETUP: Final = "setup"
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What `reduce` returns.
+
+    Attributes:
+        table: one row per coincidence; `meta` holds channel, setup and summary as plain values.
+        summary: the numbers.
+        spectra: histograms by name.
+    """
+
+    table: Coincidences
+    summary: ReduceSummary
+    spectra: Mapping[str, Spectrum]
+
+
+def reduce(
+    run: Iterable[Hits], channel: Channel, setup: Setup, *, progress: Progress = SILENT
+) -> Reduction:
+    """Coincidences of a channel in a run.
+
+    Hits are calibrated, turned into momenta for each ion of the channel, and combined in all ways;
+    the gate on the momentum sum is taken from the channel or found from the data (first pass), and
+    what it lets through is kept (second pass). Like ions in a row are ordered by time of flight.
+
+    Args:
+        run: chunks of shots that can be gone through twice: a list, or an open `RootRun`.
+        channel: ions, windows and gates.
+        setup: spectrometer, detector, calibration and jet.
+        progress: told about progress and choices.
+
+    Returns:
+        The table, the summary and the spectra.
+
+    Raises:
+        UsageError: the run can be gone through only once.
+        InputFileError: the run has no shots, or no hit that can be an ion.
+        ComputationError: no peak in the momentum sums, and no gate is given.
+        NoEventsError: no coincidence.
+    """
+    if iter(run) is run:
+        raise UsageError("the run can be read only once", do="Give a list of chunks or a RootRun.")
+    reducer = Reducer(channel, setup, progress)
+    n_shots = getattr(run, "n_shots", None)
+    reducer.find_gate(run, n_shots)
+    tables = list(reducer.blocks(run, n_shots))
+    summary = reducer.summary()
+    table = _joined(tables, _meta(channel, setup, summary))
+    return Reduction(table, summary, reducer.spectra())
+
+
+def reduce_files(
+    paths: Sequence[Path | str],
+    *,
+    channel: str | None = None,
+    setup: str | None = None,
+    out: Path | str | None = None,
+    gate_sum: tuple[float, float, float] | None = None,
+    command: str = "molexa.reduce",
+    progress: Progress = SILENT,
+) -> tuple[Path, ReduceSummary]:
+    """Reduce ROOT files to one events file, in bounded memory.
+
+    Channel and setup come from the arguments, from `molexa.yaml` in the working folder, or from
+    the metadata of the first file, in this order.
+
+    Args:
+        paths: the files of one run, in order.
+        channel: name or file of the channel.
+        setup: setup file.
+        out: the events file; `RUN.events.h5` in the working folder where not given.
+        gate_sum: half widths of the momentum-sum gate in a.u., instead of those of the channel.
+        command: the command line, for the provenance.
+        progress: told about progress and choices.
+
+    Returns:
+        The path written and the summary.
+
+    Raises:
+        InputFileError, ColumnError: a file cannot be read, or channel or setup are not known.
+        SettingsError: channel or setup are not valid.
+        ComputationError, NoEventsError: as `reduce`.
+        OutputError: the file cannot be written there.
+    """
+    if gate_sum is not None and not all(0 < width < float("inf") for width in gate_sum):
+        raise UsageError(f"--gate-sum {gate_sum}: half widths must be above 0")
+    known_setup = _given_setup(setup)
+    run = open_root_run(paths, None if known_setup is None else known_setup.columns)
+    chosen_setup = known_setup or _stored_setup(run)
+    chosen = _gated(_choose_channel(channel, run), gate_sum)
+    target = Path(out) if out is not None else _default_output(run)
+    reducer = Reducer(chosen, chosen_setup, progress)
+    with EventsWriter(target, chosen.wanted_ions) as writer:
+        reducer.find_gate(run, run.n_shots)
+        for table in reducer.blocks(run, run.n_shots):
+            writer.append(table)
+        summary = reducer.summary()
+        meta = _meta(chosen, chosen_setup, summary)
+        provenance = Provenance.of(
+            command,
+            inputs=run.paths,
+            settings={_CHANNEL: meta[_CHANNEL], _SETUP: meta[_SETUP]},
+            after=_history(run),
+        )
+        writer.finish(provenance, meta=meta, spectra=reducer.spectra())
+    return target, summary
+
+
+def _given_setup(name: str | None) -> Setup | None:
+    """The setup of the argument or of `molexa.yaml`, if one is named there."""
+    name = name or load_project().setup
+    return None if name is None else load_setup(name)
+
+
+def _stored_setup(run: RootRun) -> Setup:
+    stored = run.metadata().get(_SETUP)
+    where = f"setup in the metadata of {run.paths[0]}"
+    if stored is None:
+        raise InputFileError(
+            "no setup: the run does not carry one",
+            where=run.paths[0],
+            do="Give --setup setup.yaml, or name it in molexa.yaml.",
+        )
+    return parse_settings(Setup, stored, where=where)
+
+
+def _choose_channel(name: str | None, run: RootRun) -> Channel:
+    name = name or load_project().channel
+    if name is not None:
+        return load_channel(name)
+    stored = run.metadata().get(_CHANNEL)
+    if isinstance(stored, str):
+        return load_channel(stored)
+    if stored is None:
+        raise InputFileError(
+            "no channel: the run does not name one",
+            where=run.paths[0],
+            do=f"Give --channel, or name it in molexa.yaml; there are "
+            f"{listing(sorted(available('channels', '.yaml')))}.",
+        )
+    return parse_settings(Channel, stored, where=f"channel in the metadata of {run.paths[0]}")
+
+
+def _gated(channel: Channel, gate_sum: tuple[float, float, float] | None) -> Channel:
+    if gate_sum is None:
+        return channel
+    gates = channel.gates.model_copy(update={"sum_half_width": gate_sum})
+    return channel.model_copy(update={"gates": gates})
+
+
+def _default_output(run: RootRun) -> Path:
+    return Path(f"{run.paths[0].name.removesuffix('.root')}{EVENTS_SUFFIX}")
+
+
+def _history(run: RootRun) -> Provenance | None:
+    stored = run.metadata().get("provenance")
+    if not isinstance(stored, Mapping):
+        return None
+    try:
+        return Provenance(**{**stored, "history": tuple(stored.get("history", ()))})
+    except TypeError:
+        return None  # written by another program: nothing to carry on
+
+
+def _meta(channel: Channel, setup: Setup, summary: ReduceSummary) -> dict[str, Any]:
+    return {
+        _CHANNEL: channel.model_dump(mode="json"),
+        _SETUP: setup.model_dump(mode="json"),
+        "summary": summary.as_dict(),
+    }
+
+
+def _joined(tables: Sequence[Coincidences], meta: Mapping[str, Any]) -> Coincidences:
+    return Coincidences(
+        ions=tables[0].ions,
+        event_id=np.concatenate([table.event_id for table in tables]),
+        momentum=np.concatenate([table.momentum for table in tables]),
+        weight=np.concatenate([table.weight for table in tables]),
+        tags={
+            name: np.concatenate([table.tags[name] for table in tables]) for name in tables[0].tags
+        },
+        meta=dict(meta),
+    )

@@ -1,0 +1,209 @@
+"""Two passes over a run: the momentum-sum gate from its beginning, then all coincidences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, listing
+from molexa_core.base.fields import TAG_SHOT
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.settings import Channel, Setup
+from molexa_core.base.spectra import Spectrum
+from molexa_core.base.tables import Coincidences, Hits
+from molexa_core.base.units import HARTREE_EV
+from molexa_core.reduction.calibration import Dropped, calibrate
+from molexa_core.reduction.coincidences import MOST_COMBINATIONS, Search, SumGate, Tally
+from molexa_core.reduction.gate import find_peak, gate_around, purity
+from molexa_core.reduction.peak import Peak
+from molexa_core.reduction.spectra import EnergySpectrum, HitSpectra, ker_spectrum, sum_spectra
+from molexa_core.reduction.summary import ReduceSummary, SumAxis
+
+MOST_SUMS: Final = 250_000
+"""The gate is found from this many combinations, from the beginning of the run."""
+
+
+class Reducer:
+    """The reduction of one run to the coincidences of one channel, in bounded memory.
+
+    Args:
+        channel: ions, windows, gates.
+        setup: spectrometer, detector, calibration, jet.
+        progress: told about progress and choices.
+
+    Raises:
+        SettingsError: the spectrometer gives two momenta the same time of flight.
+    """
+
+    def __init__(self, channel: Channel, setup: Setup, progress: Progress = SILENT) -> None:
+        self._channel = channel
+        self._setup = setup
+        self._progress = progress
+        self._search = Search(channel, setup)
+        self._tally = Tally()
+        self._dropped = Dropped()
+        self._hits = 0
+        self._gate: SumGate | None = None
+        self._peaks: tuple[Peak, Peak, Peak] | None = None
+        self._spectra = HitSpectra(channel, setup, self._search.windows)
+        limit = channel.gates.max_momentum
+        highest = sum(limit**2 / (2.0 * ion.mass) for ion in self._search.ions)
+        self._energy = EnergySpectrum(highest * HARTREE_EV)
+        self._remarks: list[str] = []
+
+    def find_gate(self, run: Iterable[Hits], n_shots: int | None = None) -> None:
+        """First pass: the momentum-sum gate, from the channel where it gives one, or the data.
+
+        Args:
+            run: chunks of shots; read until there are `MOST_SUMS` combinations.
+            n_shots: shots in the run, for the progress.
+
+        Raises:
+            ComputationError: no half widths are given and there is no peak in the data.
+        """
+        gates = self._channel.gates
+        if not self._channel.is_complete:
+            self._say(
+                "partial channel: not all ions of the break-up are asked for, so there is no gate "
+                "on the momentum sum; combinations that share a hit are all kept"
+            )
+            return
+        sums, filled, tally = np.empty((MOST_SUMS, 6)), 0, Tally()
+        with self._progress.task("momentum-sum gate", n_shots, "shots") as task:
+            for chunk in run:
+                hits, _ = calibrate(chunk, self._setup)
+                filled = self._search.collect_sums(hits, tally, sums, filled)
+                task.advance(chunk.n_shots)
+                if filled >= MOST_SUMS:
+                    self._say(f"the gate is found from the first {tally.shots} shots")
+                    break
+        if filled == 0 and gates.sum_half_width is None:
+            raise self._nothing(tally)
+        try:
+            self._peaks = find_peak(sums[:filled], self._search.sum_range)
+        except ComputationError as error:
+            if gates.sum_half_width is None:
+                raise
+            self._say(f"{error.what}; the gate is the one given")
+        self._gate = gate_around(
+            self._peaks,
+            sigmas=gates.sum_sigmas,
+            centre=gates.sum_centre,
+            half_width=gates.sum_half_width,
+        )
+
+    def blocks(self, run: Iterable[Hits], n_shots: int | None = None) -> Iterator[Coincidences]:
+        """Second pass: the coincidences, chunk by chunk.
+
+        Args:
+            run: the same shots again.
+            n_shots: shots in the run, for the progress.
+
+        Raises:
+            InputFileError: no shots, no hits, or no hit that can be an ion.
+            NoEventsError: no coincidence.
+        """
+        with self._progress.task("coincidences", n_shots, "shots") as task:
+            for chunk in run:
+                table = self._block(chunk)
+                task.advance(chunk.n_shots)
+                if len(table):
+                    yield table
+        self._check_end()
+
+    def _block(self, chunk: Hits) -> Coincidences:
+        hits, dropped = calibrate(chunk, self._setup)
+        self._dropped.add(dropped)
+        self._hits += chunk.n_hits
+        self._spectra.fill(hits)
+        first_id = self._tally.found
+        shots, rows = self._search.find(hits, self._tally, self._gate)
+        momenta = self._search.momenta(hits, rows)
+        tags = {name: column[shots] for name, column in hits.tags.items()}
+        table = Coincidences.of(
+            self._search.ions,
+            momenta,
+            event_id=np.arange(first_id, first_id + len(shots), dtype=np.int64),
+            tags={TAG_SHOT: hits.first_shot + shots} | tags,
+        )
+        if len(table):
+            self._energy.fill(table.kinetic_energy().sum(axis=1))
+        return table
+
+    def summary(self) -> ReduceSummary:
+        """The numbers, after the last block."""
+        sums: tuple[SumAxis, ...] = ()
+        if self._gate is not None:
+            gate, peaks = self._gate, self._peaks or (None, None, None)
+            sums = tuple(
+                SumAxis.of(axis, peaks[axis], gate.centre[axis], gate.half_width[axis])
+                for axis in range(3)
+            )
+        return ReduceSummary(
+            channel=self._channel.name,
+            ions=tuple(str(ion) for ion in self._search.ions),
+            shots=self._tally.shots,
+            hits=self._hits,
+            dropped=self._dropped,
+            crowded_shots=self._tally.crowded,
+            combinations=self._tally.combinations,
+            coincidences=self._tally.found,
+            windows_ns=self._search.windows,
+            momentum_sums=sums,
+            purity=None if self._gate is None else purity(self._tally.elsewhere),
+            ker=self._energy.release(),
+            remarks=tuple(self._remarks),
+        )
+
+    def spectra(self) -> dict[str, Spectrum]:
+        """The histograms by name, after the last block."""
+        spectra = self._spectra.spectra()
+        spectra |= sum_spectra(self._tally, self._search.sum_range, self._gate)
+        return spectra | ker_spectrum(self._energy)
+
+    def _check_end(self) -> None:
+        if self._tally.shots == 0:
+            raise InputFileError("there are no shots in the run", do="Check how it was written.")
+        if self._dropped.total:
+            self._say(f"left out {self._dropped.total} of {self._hits} hits: {self._reasons()}")
+        if self._tally.crowded:
+            self._say(
+                f"left out {self._tally.crowded} of {self._tally.shots} shots with more than "
+                f"{MOST_COMBINATIONS} combinations of hits"
+            )
+        if self._tally.found == 0:
+            raise self._nothing(self._tally)
+
+    def _reasons(self) -> str:
+        dropped = self._dropped
+        reasons = {
+            "not a number": dropped.not_a_number,
+            "negative time": dropped.negative_time,
+            "before the light pulse": dropped.before_light,
+            "off the detector": dropped.off_detector,
+        }
+        return listing(f"{count} {reason}" for reason, count in reasons.items() if count)
+
+    def _nothing(self, tally: Tally) -> InputFileError | NoEventsError:
+        """The error that says why there is nothing."""
+        if self._hits and self._dropped.total == self._hits:
+            return InputFileError(
+                f"no hit of the run can be an ion ({self._reasons()})",
+                do="Check the columns and the calibration in the setup.",
+            )
+        ions = listing(self._search.ions)
+        windows = listing(
+            f"{name} {first:.0f} to {last:.0f} ns"
+            for name, (first, last) in self._search.windows.items()
+        )
+        after = "" if tally.combinations == 0 else " inside the momentum-sum gate"
+        return NoEventsError(
+            f"no coincidence of {ions} in {tally.shots} shots{after}",
+            do=f"Check channel, setup and the windows ({windows}).",
+        )
+
+    def _say(self, text: str) -> None:
+        self._remarks.append(text)
+        self._progress.say(text)

@@ -1,0 +1,122 @@
+"""What a reduction says about itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from molexa_core.reduction.calibration import Dropped
+from molexa_core.reduction.gate import Purity
+from molexa_core.reduction.peak import Peak
+from molexa_core.reduction.spectra import KineticEnergyRelease
+
+
+@dataclass(frozen=True)
+class SumAxis:
+    """The momentum sum along one axis, a.u.
+
+    Attributes:
+        axis: `x`, `y` or `z`.
+        centre: centre of the fitted peak, None where none was found.
+        centre_error: its standard error.
+        sigma: standard deviation of the fitted peak.
+        sigma_error: its standard error.
+        gate_centre: centre of the gate.
+        gate_half_width: half width of the gate.
+    """
+
+    axis: str
+    centre: float | None
+    centre_error: float | None
+    sigma: float | None
+    sigma_error: float | None
+    gate_centre: float
+    gate_half_width: float
+
+    @classmethod
+    def of(cls, axis: int, peak: Peak | None, centre: float, half_width: float) -> SumAxis:
+        """From a peak and a gate."""
+        return cls(
+            axis="xyz"[axis],
+            centre=None if peak is None else peak.centre,
+            centre_error=None if peak is None else peak.centre_error,
+            sigma=None if peak is None else peak.sigma,
+            sigma_error=None if peak is None else peak.sigma_error,
+            gate_centre=float(centre),
+            gate_half_width=float(half_width),
+        )
+
+
+@dataclass(frozen=True)
+class ReduceSummary:
+    """The numbers of a reduction.
+
+    Attributes:
+        channel: name of the channel.
+        ions: the ions of a coincidence.
+        shots: shots read.
+        hits: hits in them.
+        dropped: hits that cannot be ions, by reason.
+        crowded_shots: shots left out because of too many combinations of hits.
+        combinations: combinations of hits that can be the ions, before the momentum-sum gate.
+        coincidences: what is left after the gate, without those that share a hit with a better one.
+        windows_ns: time-of-flight window of each kind of ion.
+        momentum_sums: peak and gate of each axis; empty for partial channels, which have no gate.
+        purity: false coincidences estimated from beside the peak; None for partial channels.
+        ker: kinetic energy release of the ions of the channel.
+        remarks: everything else a reader should know.
+    """
+
+    channel: str
+    ions: tuple[str, ...]
+    shots: int
+    hits: int
+    dropped: Dropped
+    crowded_shots: int
+    combinations: int
+    coincidences: int
+    windows_ns: dict[str, tuple[float, float]]
+    momentum_sums: tuple[SumAxis, ...]
+    purity: Purity | None
+    ker: KineticEnergyRelease
+    remarks: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, with the rates per shot."""
+        values = asdict(self)
+        values["hits_per_shot"] = self.hits / self.shots
+        values["coincidences_per_shot"] = self.coincidences / self.shots
+        return values
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Name, value and unit of each number, for a table."""
+        shots = self.shots
+        rows = [
+            ("channel", f"{self.channel} ({' '.join(self.ions)})", ""),
+            ("shots", f"{shots}", ""),
+            ("hits", f"{self.hits} ({self.hits / shots:.4g} per shot)", ""),
+            ("hits left out", f"{self.dropped.total}", ""),
+            ("shots left out", f"{self.crowded_shots}", ""),
+            ("candidates", f"{self.combinations} ({self.combinations / shots:.4g} per shot)", ""),
+            ("coincidences", f"{self.coincidences} ({self.coincidences / shots:.4g} per shot)", ""),
+        ]
+        if self.purity is not None:
+            share, error = 100 * self.purity.purity, 100 * self.purity.purity_error
+            rows.append(("estimated purity", f"{share:.2f} +- {error:.2f}", "%"))
+        ker = self.ker
+        rows += [
+            ("KER peak", f"{ker.peak:.3f}", "eV"),
+            ("KER full width at half maximum", f"{ker.fwhm:.3f}", "eV"),
+            ("KER mean", f"{ker.mean:.3f}", "eV"),
+        ]
+        for axis in self.momentum_sums:
+            if axis.centre is not None:
+                text = f"{axis.centre:.3f} +- {axis.centre_error:.3f}"
+                rows.append((f"momentum sum {axis.axis}: centre", text, "a.u."))
+                text = f"{axis.sigma:.3f} +- {axis.sigma_error:.3f}"
+                rows.append((f"momentum sum {axis.axis}: std", text, "a.u."))
+            gate = f"{axis.gate_centre:.3f} +- {axis.gate_half_width:.3f}"
+            rows.append((f"momentum sum {axis.axis}: gate", gate, "a.u."))
+        for name, (first, last) in self.windows_ns.items():
+            rows.append((f"time of flight of {name}", f"{first:.1f} to {last:.1f}", "ns"))
+        return rows
