@@ -1,1 +1,1 @@
-"""Figures, tables and the page; it shows numbers and computes none."""
+"""The report: figures, tables and one page. It draws what it is given and computes nothing."""

@@ -1,0 +1,40 @@
+"""`molexa report`: one page with everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Quiet
+from molexa_cli.console import progress, write
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("report")(report)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder with the results of the stages.")] = Path(),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="File to write. Default: report.html in the folder."),
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Title of the page.")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write one HTML page with every figure and number of the chain.
+
+    Uses what it finds in the folder: *.events.h5, *.aligned.h5, channel.csv, geom.json or
+    geom.xyz, known.xyz or truth.xyz; what is missing is said on the page. The page needs no
+    network.
+
+    Example: molexa report . --out report.html
+    """
+    from molexa_core.pipeline.report import report_folder
+
+    target, _ = report_folder(folder, out=out, title=title, progress=progress())
+    write(str(target))

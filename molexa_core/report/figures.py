@@ -1,0 +1,195 @@
+"""Figures of the measured spectra: each takes histograms and gives an SVG data URI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, PowerNorm
+
+from molexa_core.base.spectra import Spectrum
+from molexa_core.report.content import NewtonMap
+from molexa_core.report.style import (
+    ACCENT,
+    FILL,
+    INK,
+    LINE,
+    MUTED,
+    as_uri,
+    axis_label,
+    figure,
+    grid,
+    map_colours,
+)
+
+GATE_LOW: Final = "gate low"
+GATE_HIGH: Final = "gate high"
+WINDOW_FIRST: Final = " first"
+WINDOW_LAST: Final = " last"
+"""Names of marks: limits of a gate, and of the window of an ion behind its name."""
+PEAK: Final = "peak"
+MEAN: Final = "mean"
+
+
+def time_of_flight(spectrum: Spectrum) -> str:
+    """Time-of-flight spectrum, logarithmic, with the ions named at their marks."""
+    with figure(9.2, 2.9) as (drawing, axes):
+        counts = _steps(axes, spectrum)
+        axes.set_yscale("log")
+        top = max(float(counts.max()), 1.0)
+        axes.set_ylim(0.7, top * 14)
+        _zoom(axes, spectrum, counts)
+        _windows(axes, spectrum.marks, top)
+        axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
+        axes.set_ylabel("hits per bin")
+        return as_uri(drawing)
+
+
+def detector_image(spectrum: Spectrum) -> str:
+    """Positions of all hits on the detector, logarithmic colours."""
+    return _map(spectrum, equal=True, logarithmic=True, size=(4.5, 3.9))
+
+
+def pipico(spectrum: Spectrum) -> str:
+    """Times of flight of two ions of a shot against each other, logarithmic colours."""
+    return _map(spectrum, equal=False, logarithmic=True, size=(4.5, 3.9))
+
+
+def momentum_sums(spectra: Sequence[Spectrum]) -> str:
+    """The sum of the momenta along each axis, with its gate."""
+    with figure(9.2, 2.5, ncols=len(spectra), squeeze=False) as (drawing, grid_of_axes):
+        for axes, spectrum in zip(grid_of_axes[0], spectra, strict=True):
+            _steps(axes, spectrum)
+            low, high = spectrum.marks.get(GATE_LOW), spectrum.marks.get(GATE_HIGH)
+            if low is not None and high is not None:
+                axes.axvspan(low, high, color=ACCENT, alpha=0.10, linewidth=0)
+                for limit in (low, high):
+                    axes.axvline(limit, color=ACCENT, linewidth=0.9)
+                axes.set_title(f"gate {low:.3g} to {high:.3g} {spectrum.units[0]}", color=ACCENT)
+            else:
+                axes.set_title("no gate", color=MUTED)
+            axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
+            axes.set_ylim(bottom=0)
+            axes.set_xlim(spectrum.edges[0][0], spectrum.edges[0][-1])
+        grid_of_axes[0][0].set_ylabel("candidates per bin")
+        return as_uri(drawing)
+
+
+def kinetic_energy(spectrum: Spectrum) -> str:
+    """Kinetic energy release with its mean or peak."""
+    with figure(4.5, 2.8) as (drawing, axes):
+        counts = _steps(axes, spectrum)
+        axes.set_ylim(0, float(counts.max()) * 1.2 or 1.0)
+        for name, style in ((PEAK, "-"), (MEAN, (0, (4, 3)))):
+            value = spectrum.marks.get(name)
+            if value is not None:
+                label = f"{name} {value:.2f} {spectrum.units[0]}"
+                axes.axvline(value, color=ACCENT, linewidth=1.0, linestyle=style, label=label)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper right", borderaxespad=0.2)
+        axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
+        axes.set_ylabel("events per bin")
+        return as_uri(drawing)
+
+
+def newton(item: NewtonMap) -> str:
+    """A Newton map with the centroids marked and named."""
+    spectrum = item.spectrum
+    with figure(4.5, 4.0) as (drawing, axes):
+        image = axes.pcolormesh(
+            spectrum.edges[0],
+            spectrum.edges[1],
+            np.ma.masked_less_equal(spectrum.counts.T, 0),
+            cmap=map_colours(),
+            norm=PowerNorm(0.5, vmin=0, vmax=float(spectrum.counts.max()) or 1.0),
+            rasterized=True,
+            linewidth=0,
+        )
+        axes.axhline(0, color=MUTED, linewidth=0.5)
+        axes.axvline(0, color=MUTED, linewidth=0.5)
+        half = float(spectrum.edges[0][-1])
+        for lobe in item.lobes:
+            axes.plot(lobe.across, lobe.up, "+", color=ACCENT, markersize=9, markeredgewidth=1.4)
+            outward = -1 if lobe.across > half / 2 else 1
+            text = axes.annotate(
+                lobe.name,
+                (lobe.across, lobe.up),
+                xytext=(6 * outward, 5),
+                textcoords="offset points",
+                ha="left" if outward > 0 else "right",
+                color=INK,
+                fontsize=8,
+            )
+            text.set_path_effects([patheffects.withStroke(linewidth=2.2, foreground="white")])
+        axes.set_aspect("equal")
+        axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
+        axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]))
+        drawing.colorbar(image, ax=axes, shrink=0.85, pad=0.02, label="ions per bin")
+        return as_uri(drawing)
+
+
+def _steps(axes: Axes, spectrum: Spectrum) -> np.ndarray:
+    counts = np.asarray(spectrum.counts, dtype=float)
+    axes.stairs(counts, spectrum.edges[0], color=FILL, fill=True)
+    axes.stairs(counts, spectrum.edges[0], color=LINE, linewidth=0.9)
+    grid(axes)
+    return counts
+
+
+def _zoom(axes: Axes, spectrum: Spectrum, counts: np.ndarray) -> None:
+    """Show the filled part of the time axis, with some room on both sides."""
+    filled = np.flatnonzero(counts)
+    edges = spectrum.edges[0]
+    if not len(filled):
+        axes.set_xlim(edges[0], edges[-1])
+        return
+    low, high = edges[filled[0]], edges[filled[-1] + 1]
+    room = 0.02 * (high - low)
+    axes.set_xlim(max(low - room, edges[0]), min(high + room, edges[-1]))
+
+
+def _windows(axes: Axes, marks: Mapping[str, float], top: float) -> None:
+    """The window of every ion with its name; names too close to the one before go higher."""
+    names = [name.removesuffix(WINDOW_FIRST) for name in marks if name.endswith(WINDOW_FIRST)]
+    windows = sorted(
+        (marks[name + WINDOW_FIRST], marks[name + WINDOW_LAST], name)
+        for name in names
+        if name + WINDOW_LAST in marks
+    )
+    low, high = axes.get_xlim()
+    before, level = -np.inf, 0
+    for first, last, name in windows:
+        middle = 0.5 * (first + last)
+        if not low <= middle <= high:
+            continue
+        level = (level + 1) % 3 if middle - before < 0.05 * (high - low) else 0
+        before = middle
+        height = top * 1.7 * 2.2**level
+        axes.plot([first, last], [height, height], color=ACCENT, linewidth=2.0, zorder=5)
+        axes.axvspan(first, last, ymax=0.74, color=ACCENT, alpha=0.07, linewidth=0)
+        axes.text(middle, height * 1.15, name, ha="center", va="bottom", color=ACCENT, fontsize=9)
+
+
+def _map(spectrum: Spectrum, *, equal: bool, logarithmic: bool, size: tuple[float, float]) -> str:
+    counts = np.asarray(spectrum.counts, dtype=float)
+    top = max(float(counts.max()), 1.0)
+    norm = LogNorm(1, max(top, 2.0)) if logarithmic else PowerNorm(0.5, vmin=0, vmax=top)
+    with figure(*size) as (drawing, axes):
+        image = axes.pcolormesh(
+            spectrum.edges[0],
+            spectrum.edges[1],
+            np.ma.masked_less_equal(counts.T, 0),
+            cmap=map_colours(),
+            norm=norm,
+            rasterized=True,
+            linewidth=0,
+        )
+        if equal:
+            axes.set_aspect("equal")
+        axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
+        axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]))
+        drawing.colorbar(image, ax=axes, shrink=0.85, pad=0.02, label="counts per bin")
+        return as_uri(drawing)

@@ -1,0 +1,160 @@
+"""The report as one HTML file that needs nothing else: style, figures and viewer are inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from markupsafe import Markup
+
+from molexa_core import __version__
+from molexa_core.base.errors import InputFileError
+from molexa_core.base.fields import (
+    SPECTRUM_IMAGE,
+    SPECTRUM_KER,
+    SPECTRUM_PIPICO,
+    SPECTRUM_SUM,
+    SPECTRUM_TOF,
+)
+from molexa_core.base.resources import shipped_folder
+from molexa_core.report import figures, tables
+from molexa_core.report.content import ReportContent, Structure
+from molexa_core.report.structure import projections, scene
+
+TEMPLATE: Final = "report.html.j2"
+_VIEWER: Final = Path(__file__).resolve().parent / "vendor" / "3Dmol-min.js"
+_MADE_BY: Final = "molexa"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on the page: its data URI, what it shows, and the text for those who cannot see."""
+
+    uri: str
+    caption: str
+    alt: str
+
+
+def render(content: ReportContent) -> str:
+    """The page as text.
+
+    Everything that comes from files is escaped; the only scripts are the vendored viewer and the
+    page's own.
+
+    Args:
+        content: what to show; missing parts are said to be missing.
+
+    Raises:
+        InputFileError: the installation lacks the template or the viewer.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(shipped_folder("templates")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    structure = content.structure
+    return environment.get_template(TEMPLATE).render(
+        content=content,
+        version=__version__,
+        detection=_detection(content),
+        coincidences=_coincidences(content),
+        ker=_ker(content),
+        newton=[
+            Picture(figures.newton(item), item.caption, "Newton map") for item in content.newton
+        ],
+        centroids=None if content.centroids is None else tables.centroid_table(content.centroids),
+        structure=None if structure is None else _structure(structure),
+        steps=[tables.step_record(record) for record in content.provenance],
+        viewer=Markup(_viewer()) if structure is not None else "",  # noqa: S704  vendored, not input
+    )
+
+
+def _detection(content: ReportContent) -> list[Picture]:
+    pictures = []
+    if (spectrum := content.spectra.get(SPECTRUM_TOF)) is not None:
+        pictures.append(
+            Picture(
+                figures.time_of_flight(spectrum),
+                "Time of flight of all hits, with the windows in which the ions of the channel are "
+                "searched.",
+                "time-of-flight spectrum",
+            )
+        )
+    return pictures
+
+
+def _coincidences(content: ReportContent) -> dict[str, Picture]:
+    spectra, pictures = content.spectra, {}
+    if (spectrum := spectra.get(SPECTRUM_IMAGE)) is not None:
+        pictures["image"] = Picture(
+            figures.detector_image(spectrum),
+            "Detector image: positions of all hits.",
+            "detector image",
+        )
+    if (spectrum := spectra.get(SPECTRUM_PIPICO)) is not None:
+        pictures["pipico"] = Picture(
+            figures.pipico(spectrum),
+            "PIPICO map: times of flight of two ions of the same shot. Ions that share their "
+            "momentum lie on diagonal lines.",
+            "coincidence map of two ions",
+        )
+    sums = [spectra[name] for name in SPECTRUM_SUM if name in spectra]
+    if sums:
+        pictures["sums"] = Picture(
+            figures.momentum_sums(sums),
+            "Momentum sum of the candidates along each laboratory axis before the gate. True "
+            "coincidences form the peak, false ones the broad ground below it.",
+            "momentum sums with gates",
+        )
+    return pictures
+
+
+def _ker(content: ReportContent) -> list[Picture]:
+    pictures = []
+    if (spectrum := content.spectra.get(SPECTRUM_KER)) is not None:
+        pictures.append(
+            Picture(
+                figures.kinetic_energy(spectrum),
+                "Kinetic energy release of the selected coincidences, as reduced.",
+                "kinetic energy release",
+            )
+        )
+    if content.ker is not None:
+        pictures.append(
+            Picture(
+                figures.kinetic_energy(content.ker),
+                "Kinetic energy release of the aligned events.",
+                "kinetic energy release of aligned events",
+            )
+        )
+    return pictures
+
+
+def _structure(structure: Structure) -> dict[str, Any]:
+    return {
+        "picture": Picture(
+            projections(structure),
+            "The structure seen along z (left) and along y (right), in the frame of the momenta.",
+            "reconstructed structure",
+        ),
+        "scene": scene(structure),
+        "table": tables.coordinate_table(structure),
+        "closure": tables.plain_rows(structure.closure),
+        "model": tables.plain_rows(structure.model),
+        "input": tables.plain_rows(structure.input),
+        "errors": [(name, f"{value:.3f}", unit) for name, value, unit in structure.errors],
+    }
+
+
+def _viewer() -> str:
+    if not _VIEWER.is_file():
+        raise InputFileError(
+            "the molecule viewer is missing from the installation",
+            where=_VIEWER,
+            do=f"Install {_MADE_BY} again.",
+        )
+    return _VIEWER.read_text(encoding="utf-8")

@@ -1,0 +1,128 @@
+"""The structure: two projections with error bars, and the scene of the interactive view."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.report.content import Structure
+from molexa_core.report.style import ACCENT, INK, MUTED, as_uri, element_colour, figure, grid
+
+_LIGHTEST: Final = 150.0
+_HEAVIEST: Final = 330.0
+
+
+def projections(structure: Structure) -> str:
+    """The structure seen along z and along y with one standard uncertainty; known one hollow."""
+    with figure(9.2, 4.1, ncols=2) as (drawing, both):
+        for axes, (vertical, depth, name) in zip(both, ((1, 2, "y"), (2, 1, "z")), strict=True):
+            _project(axes, structure, vertical, depth)
+            axes.set_xlabel("x (bohr)")
+            axes.set_ylabel(f"{name} (bohr)")
+        handles, labels = both[0].get_legend_handles_labels()
+        if handles:
+            drawing.legend(handles, labels, loc="outside upper center", ncols=3)
+        return as_uri(drawing)
+
+
+def scene(structure: Structure) -> dict[str, Any]:
+    """Atoms, sticks, uncertainties and the known structure in angstrom, for the viewer."""
+    positions = structure.geometry.positions * BOHR_ANGSTROM
+    uncertainty = structure.geometry.uncertainty
+    radii = (
+        None
+        if uncertainty is None
+        else np.sqrt(np.square(uncertainty).mean(axis=1)) * BOHR_ANGSTROM
+    )
+    names = _names(structure)
+    return {
+        "atoms": [
+            {
+                "name": names[index],
+                "colour": element_colour(symbol),
+                "radius": _radius(symbol),
+                "at": [round(float(value), 5) for value in positions[index]],
+                "uncertainty": None if radii is None else round(float(radii[index]), 5),
+            }
+            for index, symbol in enumerate(structure.geometry.symbols)
+        ],
+        "sticks": [list(pair) for pair in structure.bonds],
+        "known": None
+        if structure.known is None
+        else [[round(float(value) * BOHR_ANGSTROM, 5) for value in at] for at in structure.known],
+    }
+
+
+def _names(structure: Structure) -> list[str]:
+    return [f"{symbol}{index + 1}" for index, symbol in enumerate(structure.geometry.symbols)]
+
+
+def _radius(symbol: str) -> float:
+    return 0.2 if symbol == "H" else 0.3
+
+
+def _project(axes: Axes, structure: Structure, vertical: int, depth: int) -> None:
+    geometry = structure.geometry
+    positions = geometry.positions
+    for one, two in structure.bonds:
+        pair = positions[[one, two]]
+        axes.plot(pair[:, 0], pair[:, vertical], color="#b9c0ca", linewidth=3.2, zorder=1)
+    if structure.known is not None:
+        for one, two in structure.bonds:
+            pair = structure.known[[one, two]]
+            axes.plot(
+                pair[:, 0], pair[:, vertical], color=ACCENT, linewidth=0.8, ls=(0, (3, 3)), zorder=2
+            )
+        axes.scatter(
+            structure.known[:, 0],
+            structure.known[:, vertical],
+            s=170,
+            facecolors="none",
+            edgecolors=ACCENT,
+            linewidths=1.3,
+            zorder=6,
+            label="known structure",
+        )
+    order = np.argsort(positions[:, depth], kind="stable")
+    names = _names(structure)
+    for rank, index in enumerate(order):
+        symbol = geometry.symbols[index]
+        at = positions[index]
+        axes.scatter(
+            at[0],
+            at[vertical],
+            s=_LIGHTEST if symbol == "H" else _HEAVIEST,
+            color=element_colour(symbol),
+            edgecolors="white",
+            linewidths=0.8,
+            zorder=3 + rank / 1000,
+        )
+        axes.annotate(
+            names[index],
+            (at[0], at[vertical]),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color=INK if symbol in {"H", "S"} else "white",
+            zorder=8,
+        )
+    if geometry.uncertainty is not None:
+        axes.errorbar(
+            positions[:, 0],
+            positions[:, vertical],
+            xerr=geometry.uncertainty[:, 0],
+            yerr=geometry.uncertainty[:, vertical],
+            fmt="none",
+            ecolor=INK,
+            elinewidth=1.0,
+            capsize=2.5,
+            zorder=7,
+            label="one standard uncertainty",
+        )
+    grid(axes)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.18)
+    axes.spines[["left", "bottom"]].set_color(MUTED)

@@ -1,0 +1,107 @@
+"""One look for all figures, and figures as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+INK: Final = "#1f2a37"
+LINE: Final = "#24557a"
+FILL: Final = "#d5e3ee"
+ACCENT: Final = "#b5482f"
+GRID: Final = "#dfe4ea"
+MUTED: Final = "#6b7785"
+
+SETTINGS: Final[Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "text.color": INK,
+    # Labels come from files: a dollar sign in them must not start a formula.
+    "text.parse_math": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "molexa",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.dpi": 100,
+    "savefig.dpi": 170,
+}
+
+ELEMENT_COLOURS: Final = {
+    "H": "#c9ced6",
+    "C": "#4a4f57",
+    "N": "#3b63c4",
+    "O": "#c8352b",
+    "F": "#4fb3bf",
+    "Si": "#a9825a",
+    "P": "#e08a1e",
+    "S": "#d8b42c",
+    "Cl": "#4d9a3f",
+    "Br": "#8c3b2a",
+    "I": "#6f2f8e",
+}
+_OTHER_ELEMENT: Final = "#8f7a9b"
+
+
+def element_colour(symbol: str) -> str:
+    """The colour of an element, after the usual convention."""
+    return ELEMENT_COLOURS.get(symbol, _OTHER_ELEMENT)
+
+
+def map_colours() -> Colormap:
+    """Colours of two-dimensional histograms: white where nothing is, then light to dark."""
+    stops = ["#ffffff", "#cfe3ee", "#7fb2cf", "#3a7aa8", "#1d3f6e", "#12203f"]
+    return LinearSegmentedColormap.from_list("molexa", stops)
+
+
+@contextmanager
+def figure(width: float, height: float, **layout: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure of this size in inches and its axes, in the common look.
+
+    The figure has a canvas of its own: the state of pyplot is not touched.
+    """
+    with mpl.rc_context(SETTINGS):
+        drawing = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(drawing)
+        yield drawing, drawing.subplots(**layout)
+
+
+def as_uri(drawing: Figure) -> str:
+    """The figure as an SVG data URI; dense maps inside it are pixels."""
+    stream = io.BytesIO()
+    # No date in the file: the same data give the same page.
+    with mpl.rc_context(SETTINGS):
+        drawing.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def axis_label(name: str, unit: str) -> str:
+    """`name (unit)`, or the name alone for a pure number."""
+    return f"{name} ({unit})" if unit else name
+
+
+def grid(axes: Axes) -> None:
+    """Faint lines behind the data."""
+    axes.grid(visible=True, color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)

@@ -1,0 +1,143 @@
+"""Tables of the report: numbers with their uncertainties, as plain text cells."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
+from molexa_core.base.provenance import Provenance
+from molexa_core.report.content import Structure
+
+_SHORT_DIGEST: Final = 12
+_AXES: Final = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of text; `numeric` says which columns are right-aligned."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+
+
+def with_uncertainty(value: float, uncertainty: float | None) -> str:
+    """`value ± uncertainty`, the uncertainty with two digits and the value with as many places.
+
+    Example:
+        >>> with_uncertainty(55.1234, 0.0213)
+        '55.123 ± 0.021'
+        >>> with_uncertainty(-0.0, 0.0)
+        '0'
+    """
+    if uncertainty is None or not math.isfinite(uncertainty):
+        return f"{value:.3f}"
+    if uncertainty < 1e-9 * max(abs(value), 1.0):
+        return "0" if abs(value) < 1e-9 else f"{value:.3f}"
+    places = min(max(1 - math.floor(math.log10(uncertainty)), 0), 6)
+    return f"{value:.{places}f} ± {uncertainty:.{places}f}"
+
+
+def centroid_table(rows: pd.DataFrame) -> Table:
+    """Mean momenta with errors on the mean, in a.u."""
+    has_errors = all(name in rows for name in MOMENTUM_ERROR)
+    has_count, has_label = COUNT in rows, LABEL in rows
+    header = ["ion", *[f"{name} (a.u.)" for name in MOMENTUM]]
+    header += ["|p| (a.u.)"] + ["events"] * has_count
+    body = []
+    for row in rows.to_dict(orient="records"):
+        cells = [str(row[LABEL] if has_label and row[LABEL] else row[ION])]
+        for name, error in zip(MOMENTUM, MOMENTUM_ERROR, strict=True):
+            cells.append(with_uncertainty(row[name], row[error] if has_errors else None))
+        cells.append(f"{math.hypot(*(row[name] for name in MOMENTUM)):.2f}")
+        if has_count:
+            cells.append(_count(row[COUNT]))
+        body.append(tuple(cells))
+    return Table(tuple(header), tuple(body), (False, *[True] * (len(header) - 1)))
+
+
+def coordinate_table(structure: Structure) -> Table:
+    """Coordinates with uncertainties in bohr, the known ones and the distance between both."""
+    geometry = structure.geometry
+    header = ["atom"] + ["charge"] * (geometry.charges is not None)
+    header += [f"{axis} (bohr)" for axis in _AXES]
+    if structure.known is not None:
+        header += ["known x, y, z (bohr)", "distance (bohr)"]
+    body = []
+    for index, symbol in enumerate(geometry.symbols):
+        cells = [f"{symbol}{index + 1}"]
+        if geometry.charges is not None:
+            cells.append(f"{geometry.charges[index]}+")
+        for axis in range(3):
+            error = None if geometry.uncertainty is None else geometry.uncertainty[index, axis]
+            cells.append(with_uncertainty(float(geometry.positions[index, axis]), error))
+        if structure.known is not None:
+            known = structure.known[index]
+            away = geometry.positions[index] - known
+            cells.append(", ".join(f"{float(value):.3f}" for value in known))
+            cells.append(f"{math.hypot(*(float(value) for value in away)):.3f}")
+        body.append(tuple(cells))
+    return Table(tuple(header), tuple(body), (False, *[True] * (len(header) - 1)))
+
+
+def plain_rows(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Name and value of plain settings, nested names joined by a point."""
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        label = str(name).replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += [(f"{label}: {inner}", text) for inner, text in plain_rows(value)]
+        else:
+            rows.append((label, text_of(value)))
+    return tuple(rows)
+
+
+def text_of(value: Any) -> str:
+    """A plain value as text."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    if isinstance(value, list | tuple):
+        return ", ".join(text_of(item) for item in value)
+    return str(value)
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The provenance of one step as text."""
+
+    command: str
+    made: str
+    inputs: tuple[tuple[str, str], ...]
+    settings: str
+
+
+def step_record(record: Provenance) -> StepRecord:
+    """A provenance record for the page; digests are shortened."""
+    seed = "" if record.seed is None else f", seed {record.seed}"
+    inputs = []
+    for path, value in record.inputs.items():
+        kind, _, digest = str(value).partition(":")
+        inputs.append((str(path), f"{kind}:{digest[:_SHORT_DIGEST]}" if digest else str(value)))
+    settings = json.dumps(record.settings, indent=1, default=str, ensure_ascii=False)
+    return StepRecord(
+        command=record.command,
+        made=f"molexa {record.version}, {record.created}{seed}",
+        inputs=tuple(inputs),
+        settings="" if settings == "{}" else settings,
+    )
+
+
+def _count(value: float) -> str:
+    return "-" if not math.isfinite(value) else text_of(round(value))
