@@ -60,3 +60,19 @@ SPECTRA_OF_REDUCE: Final = (
     *SPECTRUM_SUM,
     SPECTRUM_KER,
 )
+
+# --- truth.h5 of a virtual run -----------------------------------------------------------------
+TRUTH_MOLECULES: Final = "molecules"
+"""Group with one row per exploded molecule."""
+TRUTH_HITS: Final = "hits"
+"""Group with one row per hit of the run, in the order of the run."""
+TRUTH_EQUILIBRIUM: Final = "equilibrium"
+"""Group with the equilibrium geometry, one row per ion."""
+TRUTH_POSITION: Final = "position"
+"""(n, ions, 3) or (ions, 3) float, bohr."""
+TRUTH_ELEMENT: Final = "element"
+"""(ions) strings."""
+TRUTH_DETECTED: Final = "detected"
+"""(n, ions) whether the ion gave a hit that is in the run."""
+TRUTH_MOLECULE: Final = "molecule"
+"""(hits) int64, row of the molecule that the hit came from, -1 for background."""

@@ -29,7 +29,11 @@ class FieldRegion(Protocol):
 
 
 def flight_time(
-    pz: ArrayLike, charge: ArrayLike, mass: ArrayLike, regions: Sequence[FieldRegion]
+    pz: ArrayLike,
+    charge: ArrayLike,
+    mass: ArrayLike,
+    regions: Sequence[FieldRegion],
+    start_z_mm: ArrayLike = 0.0,
 ) -> FloatArray:
     """Time of flight in ns from the interaction point to the detector.
 
@@ -42,23 +46,29 @@ def flight_time(
         charge: charge in elementary charges.
         mass: mass in electron masses.
         regions: in the order of flight, the first with a field above 0.
+        start_z_mm: where the flight starts along the extraction field, relative to the
+            interaction point; must lie within the first region's length of the detector side.
 
     Returns:
-        Time of flight with the broadcast shape of pz, charge and mass.
+        Time of flight with the broadcast shape of pz, charge, mass and start_z_mm.
     """
-    pz, charge, mass = np.broadcast_arrays(
-        np.asarray(pz, float), np.asarray(charge, float), np.asarray(mass, float)
+    pz, charge, mass, start = np.broadcast_arrays(
+        np.asarray(pz, float),
+        np.asarray(charge, float),
+        np.asarray(mass, float),
+        np.asarray(start_z_mm, float),
     )
     velocity = pz / mass * ATOMIC_VELOCITY_MM_NS
     time = np.zeros(velocity.shape)
-    for region in regions:
+    for number, region in enumerate(regions):
+        length = region.length_mm - start if number == 0 else region.length_mm
         acceleration = ACCELERATION_MM_NS2 * charge / mass * region.field_v_per_cm
-        leaving = np.sqrt(velocity**2 + 2.0 * acceleration * region.length_mm)
+        leaving = np.sqrt(velocity**2 + 2.0 * acceleration * length)
         forward = velocity > 0
         with np.errstate(divide="ignore", invalid="ignore"):
             time += np.where(
                 forward,
-                2.0 * region.length_mm / (velocity + leaving),
+                2.0 * length / (velocity + leaving),
                 (leaving - velocity) / acceleration,
             )
         velocity = leaving

@@ -29,6 +29,8 @@ class VirtualExperiment(Schema):
 
     Attributes:
         molecules_per_shot: mean of the Poisson distribution of exploding molecules per shot.
+        statistics: `poisson`, or `one` for exactly one molecule in every shot.
+        orientation: `random` (uniform over all rotations) or `fixed` (as in the geometry).
         zero_point: `modes` samples the harmonic ground state where normal modes are known and
             falls back on `gaussian`; `gaussian` displaces each atom by `zero_point_sigma_bohr`
             times sqrt(1 u / mass) per axis; `off` explodes the equilibrium geometry.
@@ -44,6 +46,8 @@ class VirtualExperiment(Schema):
     """
 
     molecules_per_shot: NotNegative = 0.3
+    statistics: Literal["poisson", "one"] = "poisson"
+    orientation: Literal["random", "fixed"] = "random"
     zero_point: Literal["modes", "gaussian", "off"] = "modes"
     zero_point_sigma_bohr: NotNegative = 0.13
     explosion: Literal["instant", "classical"] = "classical"

@@ -1,0 +1,60 @@
+"""What really happened in a virtual run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from molexa_core.base.ions import Ion
+from molexa_core.base.tables import BoolArray, FloatArray, Geometry, IntArray
+
+
+@dataclass(frozen=True)
+class VirtualTruth:
+    """The truth behind a virtual run, or a stretch of it.
+
+    Attributes:
+        ions: the ion of each column, in the order of the channel.
+        equilibrium: the geometry at rest, one atom per ion, in the order of the ions.
+        shot: (n) number of the shot in which each molecule exploded.
+        momentum: (n, ions, 3) laboratory momenta in a.u., motion of the jet included.
+        position: (n, ions, 3) exploded geometry in bohr, in its orientation in the laboratory.
+        detected: (n, ions) whether the ion gave a hit that is in the run.
+        hit_molecule: (hits) row of the molecule that each hit of the run came from, -1 for
+            residual gas and dark counts.
+        hit_ion: (hits) column of the ion, -1 likewise.
+    """
+
+    ions: tuple[Ion, ...]
+    equilibrium: Geometry
+    shot: IntArray
+    momentum: FloatArray
+    position: FloatArray
+    detected: BoolArray
+    hit_molecule: IntArray
+    hit_ion: IntArray
+
+    def __len__(self) -> int:
+        return len(self.shot)
+
+    def numbered_from(self, molecules: int) -> VirtualTruth:
+        """The same stretch where `molecules` molecules come before it."""
+        known = self.hit_molecule >= 0
+        return replace(self, hit_molecule=np.where(known, self.hit_molecule + molecules, -1))
+
+
+def joined_truth(parts: Sequence[VirtualTruth]) -> VirtualTruth:
+    """Consecutive stretches, already numbered, as one."""
+    first = parts[0]
+    return VirtualTruth(
+        ions=first.ions,
+        equilibrium=first.equilibrium,
+        shot=np.concatenate([part.shot for part in parts]),
+        momentum=np.concatenate([part.momentum for part in parts]),
+        position=np.concatenate([part.position for part in parts]),
+        detected=np.concatenate([part.detected for part in parts]),
+        hit_molecule=np.concatenate([part.hit_molecule for part in parts]),
+        hit_ion=np.concatenate([part.hit_ion for part in parts]),
+    )
