@@ -21,7 +21,7 @@ from molexa_core.reduction.peak import Peak
 from molexa_core.reduction.spectra import EnergySpectrum, HitSpectra, ker_spectrum, sum_spectra
 from molexa_core.reduction.summary import ReduceSummary, SumAxis
 
-MOST_SUMS: Final = 250_000
+MOST_SUMS: Final = 100_000
 """The gate is found from this many combinations, from the beginning of the run."""
 
 

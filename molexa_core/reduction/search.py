@@ -172,6 +172,33 @@ def distance(
 
 
 @compiled
+def ranked(n: int, distances: FloatArray) -> IntArray:
+    """Rows in ascending order of distance, those of equal distance as they came.
+
+    Shell sort: short, and quick for the handful of candidates of a shot.
+    """
+    order = np.empty(n, np.int64)
+    for row in range(n):
+        order[row] = row
+    gap = n // 2
+    while gap > 0:
+        for place in range(gap, n):
+            row = order[place]
+            slot = place
+            while slot >= gap:
+                other = order[slot - gap]
+                if distances[other] < distances[row] or (
+                    distances[other] == distances[row] and other < row
+                ):
+                    break
+                order[slot] = other
+                slot -= gap
+            order[slot] = row
+        gap //= 2
+    return order
+
+
+@compiled
 def select(
     n: int,
     boxes: IntArray,
@@ -192,7 +219,7 @@ def select(
     Returns:
         number of rows accepted in the gate.
     """
-    order = np.argsort(distances[:n], kind="mergesort")
+    order = ranked(n, distances)
     n_accepted = 0
     for pass_box in range(len(elsewhere)):
         won = np.empty(n if pass_box else 0, np.int64)
@@ -250,6 +277,16 @@ def keep_sum(
         row[3 + axis] = 0.0
         for place in range(len(kind_of)):
             row[3 + axis] += momenta[kind_of[place], choice[place], axis] ** 2
+
+
+@compiled
+def enlarged(table: IntArray) -> IntArray:
+    """A table of twice the rows that begins with these."""
+    larger = np.empty((2 * len(table), table.shape[1]), np.int64)
+    for row in range(len(table)):
+        for column in range(table.shape[1]):
+            larger[row, column] = table[row, column]
+    return larger
 
 
 @compiled
@@ -326,12 +363,11 @@ def search_shots(
             chosen = select(n, rows[:, 0], distances, rows[:, 1:], accepted, elsewhere)
         for rank in range(chosen):
             if counters[FOUND] >= len(found):
-                larger = np.empty((2 * len(found), 1 + ions), np.int64)
-                larger[: len(found)] = found
-                found = larger
+                found = enlarged(found)
             row = accepted[rank] if len(gate) else rank
             found[counters[FOUND], 0] = shot
-            found[counters[FOUND], 1:] = rows[row, 1:]
+            for ion in range(1, 1 + ions):
+                found[counters[FOUND], ion] = rows[row, ion]
             counters[FOUND] += 1
     return found[: counters[FOUND]]
 
@@ -357,12 +393,16 @@ def candidates_of_shot(
         number of candidates, one above the room in `rows` when there are more.
     """
     ions = len(kind_of)
-    choice = np.full(ions, -1)
-    hits = np.full(ions, -1)
+    choice = np.empty(ions, np.int64)
+    hits = np.empty(ions, np.int64)
     sums = np.zeros((ions + 1, 3))
+    choice[0] = -1
     n = 0
-    place = next_combination(0, kind_of, count, members, momenta, choice, hits, sums)
-    while place >= 0:
+    place = 0
+    while True:
+        place = next_combination(place, kind_of, count, members, momenta, choice, hits, sums)
+        if place < 0:
+            return n
         counters[COMBINATIONS] += 1
         total = sums[ions]
         count_sum(total, histograms, half_range)
@@ -381,5 +421,3 @@ def candidates_of_shot(
                 rows[n, 1 + ion] = hits[ion]
             distances[n] = apart
             n += 1
-        place = next_combination(place, kind_of, count, members, momenta, choice, hits, sums)
-    return n
