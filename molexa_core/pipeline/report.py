@@ -217,10 +217,11 @@ def _from_xyz(geometry: Geometry) -> ReconstructionRecord:
 def _title(results: Results) -> str:
     for table in (results.events, results.aligned):
         if table is not None:
-            channel = table.meta.get("channel")
-            name = channel.get("name") if isinstance(channel, Mapping) else channel
             ions = " ".join(str(ion) for ion in table.ions)
-            return f"{str(name).replace('_', ' ').capitalize()}: {ions}" if name else ions
+            channel = table.meta.get("channel")
+            if isinstance(channel, Mapping):
+                return str(channel.get("description") or f"{channel.get('name')}: {ions}")
+            return f"{channel}: {ions}" if channel else ions
     if results.centroids is not None:
         return " ".join(str(ion) for ion in results.centroids[ION])
     return "Reconstructed structure" if results.record is not None else "Report"
@@ -277,7 +278,6 @@ def _alignment(aligned: Coincidences) -> tuple[tuple[str, str], ...]:
         "events": "events",
         "aligned": "aligned",
         "assignments_per_event": "assignments per event",
-        "recoil": "recoil",
         "median_angle_deg": "median angle between both (degrees)",
         "discarded_perpendicular_rms": "perpendicular momentum left out, rms (a.u.)",
         "rule": "like ions",
@@ -287,6 +287,7 @@ def _alignment(aligned: Coincidences) -> tuple[tuple[str, str], ...]:
         for name, label in shown.items()
         if summary.get(name) is not None
     ]
+    rows.append(("recoil", "removed" if summary.get("recoil") == "remove" else "kept"))
     if isinstance(flagged := summary.get("flagged"), Mapping):
         rows.append(("without a frame", text_of(sum(int(count) for count in flagged.values()))))
     return tuple(rows)
@@ -303,25 +304,29 @@ def _newton_maps(results: Results) -> tuple[NewtonMap, ...]:
     reference = 0
     if isinstance(roles, list | tuple) and "reference" in roles:
         reference = list(roles).index("reference")
-    shown = [column for column in range(len(aligned.ions)) if column != reference]
+    others = [column for column in range(len(aligned.ions)) if column != reference]
     labels = ion_labels(aligned.ions)
     mean = np.average(aligned.momentum, axis=0, weights=aligned.weight)
-    across = "yz" if len(aligned.ions) > 3 else None
+    views = [(plane, others, labels[reference])]
+    if len(aligned.ions) > 3:
+        # The second lies on an axis of this view: one line of bins that would outshine the rest.
+        second = list(roles).index("second") if roles and "second" in roles else reference
+        counted = [column for column in others if column != second]
+        left_out = dict.fromkeys([labels[reference], labels[second]])
+        views.append(("yz", counted, " and ".join(left_out)))
     maps = []
-    for name in (plane, across):
-        if name is None:
-            continue
-        spectrum = newton_map(aligned, plane=name, ions=shown)
-        first, second = ("xyz".index(axis) for axis in name)
+    for name, counted, left_out_text in views:
+        first, vertical = ("xyz".index(axis) for axis in name)
         lobes = tuple(
-            Lobe(labels[column], float(mean[column, first]), float(mean[column, second]))
-            for column in shown
+            Lobe(labels[column], float(mean[column, first]), float(mean[column, vertical]))
+            for column in others
         )
         caption = (
             f"Newton map in the {name[0]}-{name[1]} plane of the molecular frame; x is the "
-            f"direction of {labels[reference]}, which is left out. Crosses: mean momenta."
+            f"direction of {labels[reference]}. Not counted: {left_out_text}. "
+            "Crosses: mean momenta."
         )
-        maps.append(NewtonMap(spectrum, caption, lobes))
+        maps.append(NewtonMap(newton_map(aligned, plane=name, ions=counted), caption, lobes))
     return tuple(maps)
 
 

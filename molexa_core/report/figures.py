@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 
 from molexa_core.base.spectra import Spectrum
-from molexa_core.report.content import NewtonMap
+from molexa_core.report.content import Lobe, NewtonMap
 from molexa_core.report.style import (
     ACCENT,
     FILL,
@@ -20,9 +20,11 @@ from molexa_core.report.style import (
     MUTED,
     as_uri,
     axis_label,
+    colour_bar,
     figure,
     grid,
     map_colours,
+    plain_powers,
 )
 
 GATE_LOW: Final = "gate low"
@@ -39,6 +41,7 @@ def time_of_flight(spectrum: Spectrum) -> str:
     with figure(9.2, 2.9) as (drawing, axes):
         counts = _steps(axes, spectrum)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(plain_powers)
         top = max(float(counts.max()), 1.0)
         axes.set_ylim(0.7, top * 14)
         _zoom(axes, spectrum, counts)
@@ -50,12 +53,12 @@ def time_of_flight(spectrum: Spectrum) -> str:
 
 def detector_image(spectrum: Spectrum) -> str:
     """Positions of all hits on the detector, logarithmic colours."""
-    return _map(spectrum, equal=True, logarithmic=True, size=(4.5, 3.9))
+    return _map(spectrum, equal=True, size=(4.5, 3.9))
 
 
 def pipico(spectrum: Spectrum) -> str:
     """Times of flight of two ions of a shot against each other, logarithmic colours."""
-    return _map(spectrum, equal=False, logarithmic=True, size=(4.5, 3.9))
+    return _map(spectrum, equal=False, size=(4.5, 3.9))
 
 
 def momentum_sums(spectra: Sequence[Spectrum]) -> str:
@@ -111,13 +114,13 @@ def newton(item: NewtonMap) -> str:
         axes.axhline(0, color=MUTED, linewidth=0.5)
         axes.axvline(0, color=MUTED, linewidth=0.5)
         half = float(spectrum.edges[0][-1])
-        for lobe in item.lobes:
-            axes.plot(lobe.across, lobe.up, "+", color=ACCENT, markersize=9, markeredgewidth=1.4)
-            outward = -1 if lobe.across > half / 2 else 1
+        for name, across, up in _together(item.lobes, 0.05 * half):
+            axes.plot(across, up, "+", color=ACCENT, markersize=9, markeredgewidth=1.4)
+            outward = -1 if across > half / 2 else 1
             text = axes.annotate(
-                lobe.name,
-                (lobe.across, lobe.up),
-                xytext=(6 * outward, 5),
+                name,
+                (across, up),
+                xytext=(7 * outward, 7),
                 textcoords="offset points",
                 ha="left" if outward > 0 else "right",
                 color=INK,
@@ -127,8 +130,21 @@ def newton(item: NewtonMap) -> str:
         axes.set_aspect("equal")
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
         axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]))
-        drawing.colorbar(image, ax=axes, shrink=0.85, pad=0.02, label="ions per bin")
+        colour_bar(axes, image, "ions per bin", logarithmic=False)
         return as_uri(drawing)
+
+
+def _together(lobes: Sequence[Lobe], near: float) -> list[tuple[str, float, float]]:
+    """Marks with their names; those on top of each other share one."""
+    marks: list[tuple[str, float, float]] = []
+    for lobe in lobes:
+        for index, (name, across, up) in enumerate(marks):
+            if np.hypot(across - lobe.across, up - lobe.up) < near:
+                marks[index] = (f"{name}, {lobe.name}", across, up)
+                break
+        else:
+            marks.append((lobe.name, lobe.across, lobe.up))
+    return marks
 
 
 def _steps(axes: Axes, spectrum: Spectrum) -> np.ndarray:
@@ -173,10 +189,9 @@ def _windows(axes: Axes, marks: Mapping[str, float], top: float) -> None:
         axes.text(middle, height * 1.15, name, ha="center", va="bottom", color=ACCENT, fontsize=9)
 
 
-def _map(spectrum: Spectrum, *, equal: bool, logarithmic: bool, size: tuple[float, float]) -> str:
+def _map(spectrum: Spectrum, *, equal: bool, size: tuple[float, float]) -> str:
     counts = np.asarray(spectrum.counts, dtype=float)
-    top = max(float(counts.max()), 1.0)
-    norm = LogNorm(1, max(top, 2.0)) if logarithmic else PowerNorm(0.5, vmin=0, vmax=top)
+    norm = LogNorm(1, max(float(counts.max()), 2.0))
     with figure(*size) as (drawing, axes):
         image = axes.pcolormesh(
             spectrum.edges[0],
@@ -191,5 +206,5 @@ def _map(spectrum: Spectrum, *, equal: bool, logarithmic: bool, size: tuple[floa
             axes.set_aspect("equal")
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
         axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]))
-        drawing.colorbar(image, ax=axes, shrink=0.85, pad=0.02, label="counts per bin")
+        colour_bar(axes, image, "counts per bin", logarithmic=True)
         return as_uri(drawing)

@@ -87,8 +87,9 @@ def _detection(content: ReportContent) -> list[Picture]:
     return pictures
 
 
-def _coincidences(content: ReportContent) -> dict[str, Picture]:
-    spectra, pictures = content.spectra, {}
+def _coincidences(content: ReportContent) -> dict[str, Picture | None]:
+    spectra = content.spectra
+    pictures: dict[str, Picture | None] = {"image": None, "pipico": None, "sums": None}
     if (spectrum := spectra.get(SPECTRUM_IMAGE)) is not None:
         pictures["image"] = Picture(
             figures.detector_image(spectrum),
@@ -113,25 +114,23 @@ def _coincidences(content: ReportContent) -> dict[str, Picture]:
     return pictures
 
 
-def _ker(content: ReportContent) -> list[Picture]:
-    pictures = []
-    if (spectrum := content.spectra.get(SPECTRUM_KER)) is not None:
-        pictures.append(
-            Picture(
-                figures.kinetic_energy(spectrum),
-                "Kinetic energy release of the selected coincidences, as reduced.",
-                "kinetic energy release",
-            )
-        )
-    if content.ker is not None:
-        pictures.append(
-            Picture(
-                figures.kinetic_energy(content.ker),
-                "Kinetic energy release of the aligned events.",
-                "kinetic energy release of aligned events",
-            )
-        )
-    return pictures
+def _ker(content: ReportContent) -> dict[str, Any] | None:
+    """The energies as reduced; those of the aligned events where the former are missing."""
+    spectrum, caption = content.spectra.get(SPECTRUM_KER), "selected coincidences"
+    if spectrum is None:
+        spectrum, caption = content.ker, "aligned events"
+    if spectrum is None:
+        return None
+    unit = spectrum.units[0]
+    rows = [(name, f"{value:.3f} {unit}") for name, value in spectrum.marks.items()]
+    return {
+        "picture": Picture(
+            figures.kinetic_energy(spectrum),
+            f"Kinetic energy release of the {caption}.",
+            "kinetic energy release",
+        ),
+        "rows": [*rows, ("events", tables.text_of(round(spectrum.total)))],
+    }
 
 
 def _structure(structure: Structure) -> dict[str, Any]:
@@ -146,7 +145,9 @@ def _structure(structure: Structure) -> dict[str, Any]:
         "closure": tables.plain_rows(structure.closure),
         "model": tables.plain_rows(structure.model),
         "input": tables.plain_rows(structure.input),
-        "errors": [(name, f"{value:.3f}", unit) for name, value, unit in structure.errors],
+        "errors": [
+            (name, tables.decimal(value, 3), unit) for name, value, unit in structure.errors
+        ],
     }
 
 

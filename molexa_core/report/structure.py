@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.report.content import Structure
 from molexa_core.report.style import ACCENT, INK, MUTED, as_uri, element_colour, figure, grid
 
-_LIGHTEST: Final = 150.0
-_HEAVIEST: Final = 330.0
+_LIGHTEST: Final = 60.0
+_HEAVIEST: Final = 120.0
 
 
 def projections(structure: Structure) -> str:
@@ -22,6 +23,7 @@ def projections(structure: Structure) -> str:
             _project(axes, structure, vertical, depth)
             axes.set_xlabel("x (bohr)")
             axes.set_ylabel(f"{name} (bohr)")
+            _same_scale(axes, structure, vertical)
         handles, labels = both[0].get_legend_handles_labels()
         if handles:
             drawing.legend(handles, labels, loc="outside upper center", ncols=3)
@@ -56,12 +58,25 @@ def scene(structure: Structure) -> dict[str, Any]:
     }
 
 
+def _same_scale(axes: Axes, structure: Structure, vertical: int) -> None:
+    """Equal scales on all axes of both projections, the structure in the middle."""
+    points = structure.geometry.positions
+    if structure.known is not None:
+        points = np.concatenate([points, structure.known])
+    middle = 0.5 * (points.max(axis=0) + points.min(axis=0))
+    room = 0.0 if structure.geometry.uncertainty is None else structure.geometry.uncertainty.max()
+    half = 0.62 * float(np.ptp(points, axis=0).max()) + float(room) + 0.3
+    axes.set_xlim(middle[0] - 1.25 * half, middle[0] + 1.25 * half)
+    axes.set_ylim(middle[vertical] - half, middle[vertical] + half)
+    axes.set_aspect("equal")
+
+
 def _names(structure: Structure) -> list[str]:
     return [f"{symbol}{index + 1}" for index, symbol in enumerate(structure.geometry.symbols)]
 
 
 def _radius(symbol: str) -> float:
-    return 0.2 if symbol == "H" else 0.3
+    return 0.10 if symbol == "H" else 0.14
 
 
 def _project(axes: Axes, structure: Structure, vertical: int, depth: int) -> None:
@@ -79,7 +94,7 @@ def _project(axes: Axes, structure: Structure, vertical: int, depth: int) -> Non
         axes.scatter(
             structure.known[:, 0],
             structure.known[:, vertical],
-            s=170,
+            s=260,
             facecolors="none",
             edgecolors=ACCENT,
             linewidths=1.3,
@@ -100,15 +115,16 @@ def _project(axes: Axes, structure: Structure, vertical: int, depth: int) -> Non
             linewidths=0.8,
             zorder=3 + rank / 1000,
         )
-        axes.annotate(
+        text = axes.annotate(
             names[index],
             (at[0], at[vertical]),
-            ha="center",
-            va="center",
-            fontsize=7,
-            color=INK if symbol in {"H", "S"} else "white",
+            xytext=(9, 9),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
             zorder=8,
         )
+        text.set_path_effects([patheffects.withStroke(linewidth=2.2, foreground="white")])
     if geometry.uncertainty is not None:
         axes.errorbar(
             positions[:, 0],
@@ -123,6 +139,4 @@ def _project(axes: Axes, structure: Structure, vertical: int, depth: int) -> Non
             label="one standard uncertainty",
         )
     grid(axes)
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.margins(0.18)
     axes.spines[["left", "bottom"]].set_color(MUTED)

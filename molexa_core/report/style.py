@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -61,6 +62,7 @@ ELEMENT_COLOURS: Final = {
     "Br": "#8c3b2a",
     "I": "#6f2f8e",
 }
+_SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _OTHER_ELEMENT: Final = "#8f7a9b"
 
 
@@ -92,13 +94,42 @@ def as_uri(drawing: Figure) -> str:
     stream = io.BytesIO()
     # No date in the file: the same data give the same page.
     with mpl.rc_context(SETTINGS):
-        drawing.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        drawing.savefig(
+            stream,
+            format="svg",
+            bbox_inches="tight",
+            pad_inches=0.04,
+            metadata={"Date": None, "Creator": None},
+        )
     return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
 def axis_label(name: str, unit: str) -> str:
     """`name (unit)`, or the name alone for a pure number."""
     return f"{name} ({unit})" if unit else name
+
+
+def plain_powers(value: float, position: float = 0.0) -> str:
+    """A power of ten on a logarithmic axis as plain text (formulas are switched off)."""
+    del position
+    if value <= 0:
+        return ""
+    exponent = round(math.log10(value))
+    if not math.isclose(value, 10.0**exponent, rel_tol=1e-6):
+        return ""
+    if 0 <= exponent <= 3:
+        return str(10**exponent)
+    return f"10{str(exponent).translate(_SUPERSCRIPT)}"
+
+
+def colour_bar(axes: Axes, image: Any, label: str, *, logarithmic: bool) -> None:
+    """A colour bar as high as the axes, also where their shape is fixed."""
+    beside = axes.inset_axes((1.03, 0.0, 0.035, 1.0))
+    bar = axes.get_figure(root=True).colorbar(image, cax=beside, label=label)  # type: ignore[union-attr]
+    if logarithmic:
+        bar.ax.yaxis.set_major_formatter(plain_powers)
+        bar.ax.yaxis.set_minor_formatter("")
+    bar.outline.set_visible(False)
 
 
 def grid(axes: Axes) -> None:

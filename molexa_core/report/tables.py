@@ -37,11 +37,19 @@ def with_uncertainty(value: float, uncertainty: float | None) -> str:
         '0'
     """
     if uncertainty is None or not math.isfinite(uncertainty):
-        return f"{value:.3f}"
+        return decimal(value, 3)
     if uncertainty < 1e-9 * max(abs(value), 1.0):
-        return "0" if abs(value) < 1e-9 else f"{value:.3f}"
+        return "0" if abs(value) < 1e-9 else decimal(value, 3)
     places = min(max(1 - math.floor(math.log10(uncertainty)), 0), 6)
-    return f"{value:.{places}f} ± {uncertainty:.{places}f}"
+    return f"{decimal(value, places)} ± {uncertainty:.{places}f}"
+
+
+def decimal(value: float, places: int) -> str:
+    """A number with this many decimal places, a true minus sign, and no minus before zero."""
+    text = f"{value:.{places}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", "\u2212")
 
 
 def centroid_table(rows: pd.DataFrame) -> Table:
@@ -80,7 +88,7 @@ def coordinate_table(structure: Structure) -> Table:
         if structure.known is not None:
             known = structure.known[index]
             away = geometry.positions[index] - known
-            cells.append(", ".join(f"{float(value):.3f}" for value in known))
+            cells.append(", ".join(decimal(float(value), 3) for value in known))
             cells.append(f"{math.hypot(*(float(value) for value in away)):.3f}")
         body.append(tuple(cells))
     return Table(tuple(header), tuple(body), (False, *[True] * (len(header) - 1)))

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.tables import Geometry
+from molexa_core.report.content import Structure
+from molexa_core.report.tables import (
+    centroid_table,
+    coordinate_table,
+    decimal,
+    plain_rows,
+    step_record,
+    with_uncertainty,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "text"),
+    [
+        (55.1234, 0.0213, "55.123 ± 0.021"),
+        (-27.5, 1.26, "−27.5 ± 1.3"),
+        (1234.5, 25.0, "1234 ± 25"),
+        (0.0, 0.0, "0"),
+        (3.25, 0.0, "3.250"),
+        (3.25, None, "3.250"),
+        (3.25, float("nan"), "3.250"),
+    ],
+)
+def test_numbers_have_as_many_places_as_their_uncertainty(
+    value: float, uncertainty: float | None, text: str
+) -> None:
+    assert with_uncertainty(value, uncertainty) == text
+
+
+def test_no_minus_before_zero() -> None:
+    assert decimal(-0.0004, 3) == "0.000"
+    assert decimal(-0.0006, 3) == "−0.001"
+
+
+def test_centroids_with_and_without_optional_columns() -> None:
+    rows = pd.DataFrame({"ion": ["O+"], "px": [3.0], "py": [4.0], "pz": [0.0]})
+    table = centroid_table(rows)
+    assert table.rows == (("O+", "3.000", "4.000", "0.000", "5.00"),)
+    rows = rows.assign(px_err=0.01, py_err=0.01, pz_err=0.0, count=12345.0, label="O+ (reference)")
+    table = centroid_table(rows)
+    assert table.rows == (
+        ("O+ (reference)", "3.000 ± 0.010", "4.000 ± 0.010", "0", "5.00", "12\u202f345"),
+    )
+    assert len(table.header) == len(table.rows[0]) == len(table.numeric)
+
+
+def test_coordinates_with_the_known_structure() -> None:
+    geometry = Geometry(("H",), np.array([[1.0, 0, 0]]), (1,), np.array([[0.1, 0.1, 0.1]]))
+    table = coordinate_table(Structure(geometry, known=np.array([[1.0, 0.3, -0.4]])))
+    assert table.rows == (
+        ("H1", "1+", "1.00 ± 0.10", "0.00 ± 0.10", "0.00 ± 0.10", "1.000, 0.300, −0.400", "0.500"),
+    )
+    assert len(table.header) == len(table.rows[0])
+
+
+def test_plain_settings_become_rows() -> None:
+    values = {"shots": 20000, "purity": 0.97123, "gate": {"x": [1.0, 2.5]}, "ok": True, "no": None}
+    assert plain_rows(values) == (
+        ("shots", "20\u202f000"),
+        ("purity", "0.9712"),
+        ("gate: x", "1, 2.5"),
+        ("ok", "yes"),
+        ("no", "-"),
+    )
+
+
+def test_step_records_shorten_digests_and_name_the_seed() -> None:
+    record = Provenance("molexa align", inputs={"a.h5": "sha256:" + "0123456789abcdef" * 4}, seed=3)
+    step = step_record(record)
+    assert step.inputs == (("a.h5", "sha256:0123456789ab"),)
+    assert step.made.endswith("seed 3")
+    assert step.settings == ""
