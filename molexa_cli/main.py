@@ -18,7 +18,17 @@ from molexa_cli.console import SWITCHES, abandon_stdout, write
 from molexa_core import __version__
 from molexa_core.base.errors import MolexaError
 
-COMMANDS: Final = ("reduce", "align", "centroid", "score", "report", "simulate", "train", "channels")
+COMMANDS: Final = (
+    "mock",
+    "reduce",
+    "align",
+    "centroid",
+    "score",
+    "report",
+    "simulate",
+    "train",
+    "channels",
+)
 """The command modules in the order of the help."""
 
 

@@ -1,0 +1,67 @@
+"""`molexa mock`: a raw run of a virtual experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet, Seed
+from molexa_cli.console import command_line, progress, remark, table, write, write_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("mock")(mock)
+
+
+def mock(
+    channel: Annotated[str, typer.Argument(help="Channel by name or file.")],
+    events: Annotated[int, typer.Option("--events", help="Number of shots (light pulses).", min=1)],
+    out: Annotated[Path, typer.Option("--out", help="ROOT file to write.")],
+    seed: Seed = 0,
+    geometry: Annotated[
+        str | None,
+        typer.Option("--geometry", help="XYZ file or shipped molecule. Default: the channel's."),
+    ] = None,
+    setup: Annotated[
+        Path | None, typer.Option("--setup", help="Setup file. Default: molexa.yaml's, or shipped.")
+    ] = None,
+    layout: Annotated[
+        Literal["lmf2root", "jagged"],
+        typer.Option("--format", help="Flat tree as LMF2Root writes it, or variable-length."),
+    ] = "lmf2root",
+    truth: Annotated[
+        Path | None, typer.Option("--truth", help="HDF5 file for what really happened.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Make a raw run of a molecule of known structure in a virtual experiment.
+
+    Example: molexa mock water --events 200000 --seed 1 --out run.root --truth truth.h5
+    """
+    from molexa_core.pipeline.mock import mock_file
+
+    counts = mock_file(
+        channel,
+        events,
+        out,
+        setup=setup,
+        geometry=geometry,
+        seed=seed,
+        layout=layout,
+        truth=truth,
+        command=command_line(),
+        progress=progress(),
+    )
+    for path in (out, truth):
+        if path is not None:
+            remark(f"wrote {path}")
+    if json:
+        write_json(counts)
+    else:
+        rows = [[name.replace("_", " "), number] for name, number in counts.items()]
+        write(table(["what", "number"], rows))

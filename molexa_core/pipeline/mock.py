@@ -1,0 +1,262 @@
+"""Mock: a virtual experiment, from a channel and a structure to a raw run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.files import require_file
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.resources import find
+from molexa_core.base.settings import Channel, Setup, load_channel, load_project, load_setup
+from molexa_core.base.tables import Geometry, Hits
+from molexa_core.base.truth import VirtualTruth, joined_truth
+from molexa_core.io.root_run import RunLayout, write_root_run
+from molexa_core.io.truth import truth_writer
+from molexa_core.io.xyz import read_xyz
+from molexa_core.physics.molecules import Molecule, molecule
+from molexa_core.physics.sources import Target
+from molexa_core.physics.virtual_experiment import (
+    Block,
+    equilibrium_of,
+    run_blocks,
+    target_of,
+)
+
+DEFAULT_SETUP: Final = "setup"
+"""Name of the template that is used where no setup is given."""
+LARGEST_SEED: Final = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class MockRun:
+    """A virtual run in memory.
+
+    Attributes:
+        hits: all shots, as a run stores them.
+        truth: what really happened.
+        counts: shots, molecules, ions made by kind, hits stored, hits lost by reason.
+    """
+
+    hits: Hits
+    truth: VirtualTruth
+    counts: dict[str, int]
+
+
+def mock(
+    channel: Channel,
+    shots: int,
+    *,
+    setup: Setup,
+    structure: Molecule | Geometry | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> MockRun:
+    """Make a virtual run in memory.
+
+    Args:
+        channel: which ions the molecule breaks into.
+        shots: number of shots.
+        setup: apparatus, and imperfections in its block `virtual`.
+        structure: the molecule; the channel's own where not given. A bare geometry has no
+            normal modes: its zero-point spread is the Gaussian of the setup.
+        seed: seed of every random draw.
+        progress: told about fallbacks.
+
+    Returns:
+        Hits, truth and counts. The first shots of a longer run are those of a shorter one.
+
+    Raises:
+        UsageError: shots below 1, a bad seed, or ions that are not the molecule's atoms.
+        InputFileError: the channel names no shipped molecule and no structure is given.
+
+    Example:
+        >>> from molexa_core.base.settings import load_channel
+        >>> run = mock(load_channel("nitrogen"), 100, setup=default_setup(), seed=1)
+        >>> run.hits.n_shots
+        100
+    """
+    target = _target(channel, structure, setup, progress)
+    blocks = list(_blocks(target, setup, seed, shots, progress))
+    counts: Counter[str] = Counter()
+    for block in blocks:
+        counts.update(block.counts)
+    return MockRun(
+        hits=_joined([block.hits for block in blocks]),
+        truth=joined_truth([block.truth for block in blocks]),
+        counts=dict(counts),
+    )
+
+
+def mock_file(
+    channel: str,
+    shots: int,
+    out: Path | str,
+    *,
+    setup: Path | str | None = None,
+    geometry: Path | str | None = None,
+    seed: int = 0,
+    layout: RunLayout = "lmf2root",
+    truth: Path | str | None = None,
+    command: str = "molexa_core.pipeline.mock.mock_file",
+    progress: Progress = SILENT,
+) -> dict[str, int]:
+    """Make a virtual run and write it, block by block.
+
+    The run stores its setup, channel and seed, so that `molexa reduce` needs no options.
+
+    Args:
+        channel: name or file of the channel.
+        shots: number of shots.
+        out: ROOT file to write.
+        setup: setup file; that of `molexa.yaml`, or the shipped template, where not given.
+        geometry: XYZ file of the molecule, or name of a shipped one.
+        seed: seed of every random draw.
+        layout: `lmf2root` (flat) or `jagged`.
+        truth: HDF5 file for the truth.
+        command: for the provenance.
+        progress: shows how far it is.
+
+    Returns:
+        The counts, as in `MockRun`.
+
+    Raises:
+        UsageError, InputFileError, SettingsError: see `mock`; or a file that is not what it
+            should be.
+        OutputError: a result cannot be written.
+    """
+    channel_path = find("channels", channel, ".yaml")
+    setup_path = find_setup(setup)
+    known, apparatus = load_channel(channel_path), load_setup(setup_path)
+    structure, more = (None, []) if geometry is None else _structure(geometry, progress)
+    target = _target(known, structure, apparatus, progress)
+    settings = {
+        "channel": known.model_dump(mode="json"),
+        "setup": apparatus.model_dump(mode="json"),
+        "molecule": _name(known, structure),
+        "events": shots,
+        "layout": layout,
+    }
+    record = Provenance.of(
+        command, inputs=[channel_path, setup_path, *more], settings=settings, seed=seed
+    )
+    equilibrium = equilibrium_of(target)
+    meta = {
+        "setup": settings["setup"],
+        "channel": settings["channel"],
+        "provenance": record.own_record(),
+        "virtual_truth": {
+            "molecule": settings["molecule"],
+            "symbols": list(equilibrium.symbols),
+            "positions_bohr": equilibrium.positions.tolist(),
+            "seed": seed,
+        },
+    }
+    counts: Counter[str] = Counter()
+    blocks = _blocks(target, apparatus, seed, shots, progress)
+    with ExitStack() as stack:
+        writer = None
+        if truth is not None:
+            writer = stack.enter_context(truth_writer(truth, target.ions, equilibrium, record))
+
+        def hits() -> Iterator[Hits]:
+            for block in blocks:
+                counts.update(block.counts)
+                if writer is not None:
+                    writer.append(block.truth)
+                yield block.hits
+
+        slots = apparatus.detector.slots
+        write_root_run(out, hits(), layout=layout, slots=slots, meta=meta)
+    return dict(counts)
+
+
+def default_setup() -> Setup:
+    """The setup of the shipped template."""
+    return load_setup(find_setup(None))
+
+
+def find_setup(setup: Path | str | None) -> Path:
+    """The setup file: the one named, that of `molexa.yaml`, the shipped template.
+
+    Raises:
+        InputFileError: the file does not exist.
+        SettingsError: `molexa.yaml` is not valid.
+    """
+    if setup is None:
+        setup = load_project().setup
+    return find("templates", DEFAULT_SETUP, ".yaml") if setup is None else require_file(setup)
+
+
+def _structure(geometry: Path | str, progress: Progress) -> tuple[Molecule, list[Path]]:
+    path = Path(geometry)
+    if not path.exists() and path.suffix.lower() != ".xyz" and len(path.parts) == 1:
+        return molecule(str(geometry)), []
+    geometries = read_xyz(path)
+    if len(geometries) > 1:
+        progress.say(f"{path} has {len(geometries)} structures; the first is used")
+    return Molecule(path.name, geometries[0]), [path]
+
+
+def _target(
+    channel: Channel, structure: Molecule | Geometry | None, setup: Setup, progress: Progress
+) -> Target:
+    if structure is None:
+        if channel.molecule is None:
+            raise InputFileError(
+                "the channel names no molecule",
+                where=f"channel {channel.name}",
+                do="Give its geometry as an XYZ file.",
+            )
+        structure = molecule(channel.molecule)
+    if isinstance(structure, Geometry):
+        structure = Molecule(structure.comment or "the geometry", structure)
+    target = target_of(channel, structure)
+    virtual = setup.virtual
+    if virtual.zero_point == "modes" and target.modes is None:
+        progress.say(
+            f"no normal modes are known for {structure.name}: its zero-point spread is a Gaussian "
+            f"of {virtual.zero_point_sigma_bohr:g} bohr * sqrt(1 u / mass) per axis and atom"
+        )
+    return target
+
+
+def _blocks(
+    target: Target, setup: Setup, seed: int, shots: int, progress: Progress
+) -> Iterator[Block]:
+    if shots < 1:
+        raise UsageError(f"{shots} shots", do="Ask for 1 or more.")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"seed {seed}", do=f"Give a number from 0 to {LARGEST_SEED}.")
+    return _reported(run_blocks(target, setup, seed, shots), shots, progress)
+
+
+def _reported(blocks: Iterator[Block], shots: int, progress: Progress) -> Iterator[Block]:
+    with progress.task("virtual experiment", shots, "shots") as task:
+        for block in blocks:
+            yield block
+            task.advance(block.hits.n_shots)
+
+
+def _joined(parts: list[Hits]) -> Hits:
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Hits(
+        first_shot=0,
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        x_mm=np.concatenate([part.x_mm for part in parts]),
+        y_mm=np.concatenate([part.y_mm for part in parts]),
+        t_ns=np.concatenate([part.t_ns for part in parts]),
+        method=np.concatenate([part.method for part in parts]),
+    )
+
+
+def _name(channel: Channel, structure: Molecule | None) -> Any:
+    return channel.molecule if structure is None else structure.name
