@@ -52,9 +52,13 @@ def centroid(
         str(name).rjust(9) if isinstance(value, float) else str(name)
         for name, value in records[0].items()
     ]
-    cells = [
-        [f"{value:9.3f}" if isinstance(value, float) else value for value in record.values()]
-        for record in records
-    ]
-    write(table(header, cells))
+    write(table(header, [[_cell(value) for value in record.values()] for record in records]))
     remark(f"written to {target}")
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, float):
+        return value
+    # + 0.0 takes the minus from a rounded zero.
+    text = f"{value:.0f}" if value.is_integer() and value != 0 else f"{round(value, 3) + 0.0:.3f}"
+    return text.rjust(9)
