@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -52,7 +53,7 @@ def explode_many(
     masses = np.broadcast_to(masses, (n, atoms))
     size = batch or max(64, _PAIRS_PER_BATCH // atoms**2)
     momenta = np.empty((n, atoms, 3))
-    with torch.no_grad():
+    with torch.no_grad(), _one_thread():
         for start in range(0, n, size):
             part = slice(start, start + size)
             momenta[part] = explode(
@@ -81,7 +82,7 @@ def path_of(
     accuracy: str | Accuracy = "fine",
 ) -> FloatArray:
     """(times, atoms, 3) positions in bohr of one exploding molecule; see `trajectory`."""
-    with torch.no_grad():
+    with torch.no_grad(), _one_thread():
         path = trajectory(
             _tensor(positions),
             _tensor(charges),
@@ -126,6 +127,20 @@ def require_explosive(
             where=where,
             do=f"Atoms must be at least {CLOSEST_BOHR} bohr apart; are the units angstrom?",
         )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Batches are small: threads would spend their time waiting for each other.
+
+    On two cores shared with another job that cost a factor of 60.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _tensor(values: FloatArray) -> torch.Tensor:
