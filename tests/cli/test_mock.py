@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from molexa_cli.main import main
+from molexa_core.base.errors import SettingsError
 from molexa_core.base.settings import Channel, Setup, load_channel, parse_settings
 from molexa_core.io.root_run import open_root_run
 from molexa_core.io.truth import read_truth
@@ -37,7 +38,7 @@ def test_a_run_with_its_truth(molexa: Run, tmp_path: Path) -> None:
     assert meta["provenance"]["command"] == f"molexa {arguments}"
     truth, record = read_truth(tmp_path / "truth.h5")
     assert record.seed == 3
-    hits = list(run.iterate(5000))[0]
+    hits = next(iter(run.iterate(5000)))
     assert hits.n_hits == len(truth.hit_ion) == counts["hits"]
     expected = mock(load_channel("water"), 5000, setup=default_setup(), seed=3)
     np.testing.assert_array_equal(hits.t_ns, expected.hits.t_ns)
@@ -128,8 +129,6 @@ def test_mistakes_get_one_sentence_and_leave_nothing(
 
 
 def test_a_misspelt_key_of_the_setup_is_named(working_folder: Path) -> None:
-    from molexa_core.base.errors import SettingsError
-
     setup = working_folder / "setup.yaml"
     setup.write_text(
         "spectrometer: {regions: [{length_mm: 80, field_v_per_cm: 200}]}\n"

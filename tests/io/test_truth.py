@@ -73,9 +73,14 @@ def test_every_physical_column_has_its_unit(tmp_path: Path, rng: np.random.Gener
 
 def test_an_interrupted_run_leaves_no_file(tmp_path: Path, rng: np.random.Generator) -> None:
     path = tmp_path / "truth.h5"
-    with pytest.raises(KeyboardInterrupt), truth_writer(path, IONS, REST, RECORD) as writer:
-        writer.append(stretch(rng, 2, 0))
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with truth_writer(path, IONS, REST, RECORD) as writer:
+            writer.append(stretch(rng, 2, 0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OutputError, match="folder does not exist"):
         write(tmp_path / "no" / "truth.h5", [])
