@@ -44,6 +44,10 @@ MOST_COMBINATIONS: Final = 200_000
 MOST_CANDIDATES: Final = 4096
 """Shots with more candidates in the gate and the displaced boxes are left out and counted."""
 SUM_BINS: Final = 400
+FAR: Final = 1.6
+"""Distance of the far displaced boxes from the gate in that of the near ones."""
+BOXES: Final = 13
+"""The gate, six near boxes, six far ones."""
 _NO_GATE: Final = np.empty((0, 3))
 _NO_SUMS: Final = np.empty((0, 6))
 
@@ -64,15 +68,15 @@ class SumGate:
 
     @property
     def shifts(self) -> FloatArray:
-        """(7, 3) displacement of the gate itself (none) and of six boxes beside the peak.
+        """(13, 3) displacement of the gate itself (none) and of boxes beside the peak.
 
-        The boxes lie on both sides on each axis, three half widths away, and at least six standard
-        deviations of the peak away from their nearer edge.
+        Six near boxes, on both sides on each axis, with their inner edge four standard deviations
+        from the centre of the peak (a third of the half width is taken for one where the peak is
+        not known), then six at `FAR` times the distance.
         """
-        apart = 3.0 * self.half_width
-        if self.sigma is not None:
-            apart = np.maximum(apart, self.half_width + 6.0 * self.sigma)
-        return np.vstack([np.zeros((1, 3)), np.diag(apart), -np.diag(apart)])
+        sigma = self.half_width / 3.0 if self.sigma is None else self.sigma
+        near = np.diag(self.half_width + 4.0 * sigma)
+        return np.vstack([np.zeros((1, 3)), near, -near, FAR * near, -FAR * near])
 
 
 @dataclass
@@ -93,7 +97,7 @@ class Tally:
     crowded: int = 0
     found: int = 0
     sums: IntArray = field(default_factory=lambda: np.zeros((3, SUM_BINS), np.int64))
-    elsewhere: IntArray = field(default_factory=lambda: np.zeros(7, np.int64))
+    elsewhere: IntArray = field(default_factory=lambda: np.zeros(BOXES, np.int64))
 
 
 class Search:

@@ -16,7 +16,7 @@ from scipy.ndimage import uniform_filter
 
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.reduction.coincidences import SumGate
+from molexa_core.reduction.coincidences import FAR, SumGate
 from molexa_core.reduction.peak import Peak, fit_peak
 
 FEWEST_SUMS: Final = 30
@@ -30,6 +30,8 @@ _STARTS: Final = (1 / 200, 1 / 64, 1 / 16)
 """First guesses of the standard deviation, in half ranges."""
 _WIDEST: Final = 0.5
 """Largest standard deviation, in that of false combinations."""
+_MOST_RISE: Final = 5.0
+"""Largest ratio of near to far counts that is believed."""
 _ADVICE: Final = (
     "Check channel, calibration and jet velocity, or give the half widths with --gate-sum."
 )
@@ -165,18 +167,21 @@ def purity(counts: IntArray) -> Purity:
 
     A combination in a displaced box counts if it would have been accepted, had its sum fallen into
     the gate with the same distance from its centre: it competes with the coincidences that were.
-    The mean of the boxes is the expected number of false coincidences; boxes on opposite sides
-    cancel a slope of the background.
+    The false ones in the gate follow from the near boxes, and their fall towards the far boxes,
+    taken as Gaussian in the distance: with means n1 at distance d and n2 at r d, the value at the
+    centre is n1 (n1 / n2)^(1 / (r^2 - 1)). Boxes on opposite sides cancel a slope.
 
     Args:
         counts: (boxes) coincidences in the gate, then in each displaced box.
     """
-    found, boxes = int(counts[0]), counts[1:]
-    false = float(boxes.mean())
-    false_error = float(np.sqrt(boxes.sum() + 1.0) / len(boxes))
+    found = int(counts[0])
+    near, far = (float(counts[part].sum()) for part in (slice(1, 7), slice(7, 13)))
+    power = 1.0 / (FAR**2 - 1.0)
+    rise = float(np.clip((near + 0.5) / (far + 0.5), 1.0, _MOST_RISE)) ** power
+    false = near / 6.0 * rise
+    relative2 = (1.0 + power) ** 2 / (near + 1.0) + power**2 / (far + 1.0)
+    false_error = (near + 1.0) / 6.0 * rise * float(np.sqrt(relative2))
     if found == 0:
         return Purity(false, false_error, 0.0, 1.0)
-    spread = np.sqrt(false_error**2 + false)
-    return Purity(
-        false, false_error, max(0.0, 1.0 - false / found), float(min(1.0, spread / found))
-    )
+    spread = float(np.sqrt(false_error**2 + false))
+    return Purity(false, false_error, max(0.0, 1.0 - false / found), min(1.0, spread / found))

@@ -71,16 +71,19 @@ class Reducer:
             )
             return
         sums, filled, tally = np.empty((MOST_SUMS, 6)), 0, Tally()
+        dropped, n_hits = Dropped(), 0
         with self._progress.task("momentum-sum gate", n_shots, "shots") as task:
             for chunk in run:
-                hits, _ = calibrate(chunk, self._setup)
+                hits, bad = calibrate(chunk, self._setup)
+                dropped.add(bad)
+                n_hits += chunk.n_hits
                 filled = self._search.collect_sums(hits, tally, sums, filled)
                 task.advance(chunk.n_shots)
                 if filled >= MOST_SUMS:
                     self._say(f"the gate is found from the first {tally.shots} shots")
                     break
         if filled == 0 and gates.sum_half_width is None:
-            raise self._nothing(tally)
+            raise self._nothing(tally, dropped, n_hits)
         try:
             self._peaks = find_peak(sums[:filled], self._search.sum_range)
         except ComputationError as error:
@@ -164,33 +167,28 @@ class Reducer:
         return spectra | ker_spectrum(self._energy)
 
     def _check_end(self) -> None:
-        if self._tally.shots == 0:
-            raise InputFileError("there are no shots in the run", do="Check how it was written.")
         if self._dropped.total:
-            self._say(f"left out {self._dropped.total} of {self._hits} hits: {self._reasons()}")
+            self._say(
+                f"left out {self._dropped.total} of {self._hits} hits: {_reasons(self._dropped)}"
+            )
         if self._tally.crowded:
             self._say(
                 f"left out {self._tally.crowded} of {self._tally.shots} shots with more than "
                 f"{MOST_COMBINATIONS} combinations of hits"
             )
         if self._tally.found == 0:
-            raise self._nothing(self._tally)
+            raise self._nothing(self._tally, self._dropped, self._hits)
 
-    def _reasons(self) -> str:
-        dropped = self._dropped
-        reasons = {
-            "not a number": dropped.not_a_number,
-            "negative time": dropped.negative_time,
-            "before the light pulse": dropped.before_light,
-            "off the detector": dropped.off_detector,
-        }
-        return listing(f"{count} {reason}" for reason, count in reasons.items() if count)
-
-    def _nothing(self, tally: Tally) -> InputFileError | NoEventsError:
+    def _nothing(
+        self, tally: Tally, dropped: Dropped, n_hits: int
+    ) -> InputFileError | NoEventsError:
         """The error that says why there is nothing."""
-        if self._hits and self._dropped.total == self._hits:
+        if tally.shots == 0:
+            return InputFileError("there are no shots in the run", do="Check how it was written.")
+        if dropped.total == n_hits:
+            why = _reasons(dropped) if n_hits else "there are no hits"
             return InputFileError(
-                f"no hit of the run can be an ion ({self._reasons()})",
+                f"no hit of the run can be an ion ({why})",
                 do="Check the columns and the calibration in the setup.",
             )
         ions = listing(self._search.ions)
@@ -207,3 +205,13 @@ class Reducer:
     def _say(self, text: str) -> None:
         self._remarks.append(text)
         self._progress.say(text)
+
+
+def _reasons(dropped: Dropped) -> str:
+    reasons = {
+        "not a number": dropped.not_a_number,
+        "negative time": dropped.negative_time,
+        "before the light pulse": dropped.before_light,
+        "off the detector": dropped.off_detector,
+    }
+    return listing(f"{count} {reason}" for reason, count in reasons.items() if count)

@@ -30,6 +30,8 @@ _PIPICO_BINS: Final = 400
 _KER_FINE: Final = 2**16
 _KER_BINS: Final = 160
 _KER_SHARE: Final = 0.9995
+_SUM_STEPS: Final = 1e6
+"""Energies are summed in whole millionths of an eV, so that no order of summing shows."""
 
 
 @compiled
@@ -155,7 +157,7 @@ class EnergySpectrum:
     def __init__(self, highest: float) -> None:
         self._highest = highest
         self._fine = np.zeros(_KER_FINE, np.int64)
-        self._sum = self._squares = 0.0
+        self._sum = 0
         self._n = 0
 
     def fill(self, energy_hartree: FloatArray) -> None:
@@ -163,8 +165,7 @@ class EnergySpectrum:
         energy = energy_hartree * HARTREE_EV
         place = np.minimum(energy * (_KER_FINE / self._highest), _KER_FINE - 1).astype(np.int64)
         self._fine += np.bincount(place, minlength=_KER_FINE)
-        self._sum += float(energy.sum())
-        self._squares += float((energy**2).sum())
+        self._sum += int(np.rint(energy * _SUM_STEPS).astype(np.int64).sum())
         self._n += len(energy)
 
     def spectrum(self) -> Spectrum:
@@ -181,8 +182,10 @@ class EnergySpectrum:
 
     def release(self) -> KineticEnergyRelease:
         """Mean, peak and widths."""
-        mean = self._sum / max(1, self._n)
-        std = float(np.sqrt(max(0.0, self._squares / max(1, self._n) - mean**2)))
+        n = max(1, self._n)
+        mean = self._sum / _SUM_STEPS / n
+        centres = (np.arange(_KER_FINE) + 0.5) * (self._highest / _KER_FINE)
+        std = float(np.sqrt((self._fine * (centres - mean) ** 2).sum() / n))
         peak, fwhm = self._peak(std)
         return KineticEnergyRelease(mean, std, peak, fwhm)
 
