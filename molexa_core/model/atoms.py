@@ -169,14 +169,19 @@ class AtomDenoiser(nn.Module):
         with torch.no_grad():
             self.decode.weight.mul_(0.1)
 
+    def prepare(self, dynamics: AtomConditioning) -> AtomConditioning:
+        """What the conditioning contributes, the same at every noise level."""
+        with full_precision(dynamics.pairs):
+            return AtomConditioning(self.condition(dynamics.atoms.float()), dynamics.pairs)
+
     def forward(
-        self, noisy: Tensor, sigma: Tensor, dynamics: AtomConditioning, batch: Batch
+        self, noisy: Tensor, sigma: Tensor, prepared: AtomConditioning, batch: Batch
     ) -> Tensor:
         """Raw output (B, N, 3) for scaled noisy positions (B, N, 3) and noise levels (B)."""
         with full_precision(noisy):
             noise = self.noise(_noise_waves(sigma))
-            pairs = dynamics.pairs + self.relative(relative_positions(noisy))
-            x = self.condition(dynamics.atoms.float()) + self.position(noisy)
+            pairs = prepared.pairs + self.relative(relative_positions(noisy))
+            x = prepared.atoms + self.position(noisy)
         hide = hidden(batch)
         for block in self.blocks:
             x = block(x, pairs, hide, noise)

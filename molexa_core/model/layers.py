@@ -40,6 +40,49 @@ class LinearResidual(ResidualLayer):
         return out
 
 
+class PairMerge(nn.Module):
+    """A residual layer on (first atom, second atom, pair), without building that concatenation.
+
+    A linear layer on a concatenation is the sum of linear layers on its parts. The atoms' parts
+    are computed for N atoms instead of N^2 pairs, and the pair's part, which is the same for all
+    noise levels, only once.
+    """
+
+    def __init__(self, atoms: int, pairs: int, width_out: int) -> None:
+        super().__init__()
+        width = 2 * atoms + pairs
+        self.widths = [atoms, atoms, pairs] if pairs else [atoms, atoms]
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width_out)
+        self.skip = nn.Linear(width, width_out)
+        self.norm = nn.LayerNorm(width_out)
+
+    def prepare(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """The pair's part of both linear layers, from (B, T, pairs)."""
+        return (
+            functional.linear(pairs, self._parts(self.inner)[2]),
+            functional.linear(pairs, self._parts(self.skip)[2]),
+        )
+
+    def forward(self, atoms: Tensor, prepared: tuple[Tensor, Tensor] | None) -> Tensor:
+        """(B, N, atoms) and what `prepare` gave to (B, N * N, width_out)."""
+        hidden = self._pairwise(self.inner, atoms, None if prepared is None else prepared[0])
+        skip = self._pairwise(self.skip, atoms, None if prepared is None else prepared[1])
+        out: Tensor = self.norm(functional.relu(self.outer(functional.relu(hidden))) + skip)
+        return out.to(skip.dtype)
+
+    def _parts(self, linear: nn.Linear) -> tuple[Tensor, ...]:
+        return torch.split(linear.weight, self.widths, dim=1)
+
+    def _pairwise(self, linear: nn.Linear, atoms: Tensor, pairs: Tensor | None) -> Tensor:
+        batch, n, _ = atoms.shape
+        parts = self._parts(linear)
+        first = functional.linear(atoms, parts[0], linear.bias)[:, :, None]
+        second = functional.linear(atoms, parts[1])[:, None]
+        both = (first + second).reshape(batch, n * n, -1)
+        return both if pairs is None else both + pairs
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention without biases, by the fused kernel of the framework."""
 
@@ -99,7 +142,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """(B, T, width) to the same shape."""
-        out: Tensor = self.feed(self.norm(x + self.attention(x, bias)))
+        # The norms compute in fp32; what is stored between blocks keeps the input's precision.
+        h = self.norm(x + self.attention(x, bias)).to(x.dtype)
+        out: Tensor = self.feed(h).to(x.dtype)
         return out
 
 
@@ -113,6 +158,8 @@ class BlockStack(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """(B, T, width) to the same shape; the memory starts as the input."""
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         c = x
         for block in self.blocks:
             h = block(x, bias)

@@ -7,7 +7,7 @@ is a setting.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from molexa_core.model.atoms import (
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import NetworkSettings
 from molexa_core.model.features import energy_size
-from molexa_core.model.layers import Block, Memory
+from molexa_core.model.layers import Block, Memory, PairMerge
 from molexa_core.model.pairs import PairDenoiser, PairDynamics, PairUncertainty
 
 HALF_WIDTHS: Final = (23.60, 19.97, 15.76)
@@ -36,11 +36,13 @@ class Conditioning:
     Attributes:
         batch: the batch in the model frame.
         dynamics: output of the dynamics module.
+        prepared: what the denoiser makes of it once for all noise levels.
         scale: (B, 1, 1) or (1, 1, 3), bohr: positions = scale * scaled positions.
     """
 
     batch: Batch
     dynamics: Tensor | AtomConditioning
+    prepared: tuple[Tensor, Tensor] | AtomConditioning
     scale: Tensor
 
     def repeat(self, draws: int) -> Conditioning:
@@ -53,14 +55,20 @@ class Conditioning:
             for name in ("numbers", "charges", "masses", "momenta", "mask", "positions")
             if (value := getattr(batch, name)) is not None
         }
-        dynamics = self.dynamics
         return Conditioning(
             replace(batch, **repeated),
-            dynamics.repeat(draws)
-            if isinstance(dynamics, AtomConditioning)
-            else dynamics.repeat_interleave(draws, 0),
+            _repeat(self.dynamics, draws),
+            _repeat(self.prepared, draws),
             self.scale if self.scale.shape[0] == 1 else self.scale.repeat_interleave(draws, 0),
         )
+
+
+def _repeat(value: Any, draws: int) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_repeat(part, draws) for part in value)
+    if isinstance(value, AtomConditioning):
+        return value.repeat(draws)
+    return value.repeat_interleave(draws, 0)
 
 
 class Network(nn.Module):
@@ -92,7 +100,8 @@ class Network(nn.Module):
         else:
             _, size = energy_size(batch.charges, batch.masses, batch.momenta)
             scale = size[:, None, None]
-        return Conditioning(batch, self.dynamics(batch), scale)
+        dynamics = self.dynamics(batch)
+        return Conditioning(batch, dynamics, self.denoiser.prepare(dynamics), scale)
 
     def denoise(self, noisy: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         """The denoised scaled positions (Karras et al. 2022, equation 7).
@@ -105,7 +114,7 @@ class Network(nn.Module):
         data = self.settings.sigma_data
         level = sigma[:, None, None]
         total = (level**2 + data**2).sqrt()
-        raw = self.denoiser(noisy / total, sigma, conditioning.dynamics, conditioning.batch)
+        raw = self.denoiser(noisy / total, sigma, conditioning.prepared, conditioning.batch)
         clean = data**2 / total**2 * noisy + level * data / total * raw.float()
         return self.centre(clean, conditioning.batch)
 
@@ -136,5 +145,5 @@ class Network(nn.Module):
         """Compile the repeated parts in place; blocks of one kind share one compiled graph."""
         torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
         for module in self.modules():
-            if isinstance(module, Block | AtomBlock | Memory):
+            if isinstance(module, Block | AtomBlock | Memory | PairMerge):
                 module.compile(dynamic=None)

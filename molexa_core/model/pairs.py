@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import NetworkSettings
-from molexa_core.model.layers import BlockStack, LinearResidual, ResidualLayer, SelfAttention
+from molexa_core.model.layers import BlockStack, LinearResidual, PairMerge, SelfAttention
 
 TABLE: Final = 20
 """Entries of the published embedding tables for atomic number and charge."""
@@ -23,14 +23,6 @@ COORDINATES: Final = 256
 FOURIER: Final = 256
 """Channels of the embedding of the noise level."""
 FOURIER_SCALE: Final = 16.0
-
-
-def pair_features(atoms: Tensor) -> Tensor:
-    """(B, N, w) atom features to (B, N * N, 2 w): the two atoms of each ordered pair."""
-    batch, n, width = atoms.shape
-    first = atoms[:, :, None].expand(batch, n, n, width)
-    second = atoms[:, None].expand(batch, n, n, width)
-    return torch.cat((first, second), dim=-1).reshape(batch, n * n, 2 * width)
 
 
 def pair_bias(mask: Tensor | None) -> Tensor | None:
@@ -67,7 +59,7 @@ class PairDynamics(nn.Module):
         self.number = nn.Embedding(TABLE, width)
         self.charge = nn.Embedding(TABLE, width)
         self.momentum = nn.Linear(3, width)
-        self.merge = ResidualLayer(6 * width, settings.width)
+        self.merge = PairMerge(3 * width, 0, settings.width)
         self.stack = BlockStack(
             settings.dynamics_blocks, settings.width, settings.heads, memory=settings.memory
         )
@@ -81,7 +73,7 @@ class PairDynamics(nn.Module):
             (self.number(batch.numbers), self.charge(charge), self.momentum(momentum)),
             dim=-1,
         )
-        out: Tensor = self.stack(self.merge(pair_features(atoms)), pair_bias(batch.mask))
+        out: Tensor = self.stack(self.merge(atoms, None), pair_bias(batch.mask))
         return out
 
 
@@ -93,7 +85,7 @@ class PairDenoiser(nn.Module):
         width = settings.width
         self.noise = FourierNoise()
         self.position = nn.Linear(3, COORDINATES)
-        self.merge = ResidualLayer(2 * (COORDINATES + FOURIER) + width, width)
+        self.merge = PairMerge(COORDINATES + FOURIER, width, width)
         self.stack = BlockStack(
             settings.denoiser_blocks, width, settings.heads, memory=settings.memory
         )
@@ -102,12 +94,18 @@ class PairDenoiser(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.decode = LinearResidual(width, 3)
 
-    def forward(self, noisy: Tensor, sigma: Tensor, dynamics: Tensor, batch: Batch) -> Tensor:
+    def prepare(self, dynamics: Tensor) -> tuple[Tensor, Tensor]:
+        """What the conditioning contributes, the same at every noise level."""
+        return self.merge.prepare(dynamics)
+
+    def forward(
+        self, noisy: Tensor, sigma: Tensor, prepared: tuple[Tensor, Tensor], batch: Batch
+    ) -> Tensor:
         """Raw output (B, N, 3) for scaled noisy positions (B, N, 3) and noise levels (B)."""
         n = noisy.shape[1]
         noise = self.noise(sigma)[:, None].expand(-1, n, -1)
         atoms = torch.cat((self.position(noisy), noise), dim=-1)
-        tokens = self.merge(torch.cat((pair_features(atoms), dynamics), dim=-1))
+        tokens = self.merge(atoms, prepared)
         tokens = self.stack(tokens, pair_bias(batch.mask))
         gathered = self.gather_norm(sum_over_second(tokens, n, batch.mask))
         bias = None if batch.mask is None else atom_bias(batch.mask)
@@ -124,7 +122,7 @@ class PairUncertainty(nn.Module):
         width = settings.width
         self.bins = settings.uncertainty_bins
         self.position = nn.Linear(3, COORDINATES)
-        self.merge = ResidualLayer(2 * COORDINATES + width, width)
+        self.merge = PairMerge(COORDINATES, width, width)
         self.stack = BlockStack(
             settings.uncertainty_blocks, width, settings.heads, memory=settings.memory
         )
@@ -134,8 +132,8 @@ class PairUncertainty(nn.Module):
     def forward(self, predicted: Tensor, dynamics: Tensor, batch: Batch) -> Tensor:
         """(B, N, 3, bins) logits for scaled predicted positions (B, N, 3)."""
         n = predicted.shape[1]
-        tokens = torch.cat((pair_features(self.position(predicted)), dynamics), dim=-1)
-        tokens = self.stack(self.merge(tokens), pair_bias(batch.mask))
+        tokens = self.merge(self.position(predicted), self.merge.prepare(dynamics))
+        tokens = self.stack(tokens, pair_bias(batch.mask))
         atoms = self.gather_norm(sum_over_second(tokens, n, batch.mask))
         out: Tensor = self.decode(atoms)
         return out.view(*atoms.shape[:2], 3, self.bins)

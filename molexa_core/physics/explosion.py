@@ -213,7 +213,11 @@ def remaining_velocity(state: State, charge: Tensor, mass: Tensor) -> Tensor:
     speed2 = w.square().sum(0)
     still = speed2 <= tiny
     speed = torch.where(still, torch.ones_like(speed2), speed2).sqrt()
+    # Ions that repel never close in exactly head-on, but an ion may by chance fly straight at
+    # where an uncharged atom was set aside, and 0 / 0 would spoil it.
     closing = speed * r + (d * w).sum(0)
+    uncharged = (charge.unsqueeze(0) * charge.unsqueeze(1)) == 0
+    closing = torch.where(uncharged, torch.ones_like(closing), closing)
     strength = charge.unsqueeze(0) / closing
     direction = d / r + w / speed
     return (direction * strength).sum(2) * (charge / mass)
@@ -237,11 +241,14 @@ def _step_length(
     acceleration = (d * cubed).sum(2) * strength
     with torch.no_grad():
         stiffness = (cubed.sum(1) * strength).amax(0)
-        field = (d * cubed).sum(2).square().sum(0)
+        # Field over potential, about 1 / distance, before squaring: far out, in fp32, the square
+        # of the field alone would underflow, and the step would become infinite.
+        tiny = torch.finfo(cubed.dtype).tiny
+        nearness = (d * cubed).sum(2) / potential.sum(1).clamp_min(tiny)
         speed2 = state.velocity.square().sum(0)
-        flight = (field * speed2 / potential.sum(1).square()).amax(0)
+        flight = (nearness.square().sum(0) * speed2).amax(0)
         rate2 = stiffness + flight + rise.rate(state.time).square()
-        length = (fraction * rate2.rsqrt()).detach()
+        length = (fraction * rate2.clamp_min(tiny).rsqrt()).detach()
     return length, acceleration
 
 

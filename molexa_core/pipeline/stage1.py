@@ -111,13 +111,18 @@ class StageOneSource:
             )
         clusters = self._clusters.draw(total, atoms, data.largest)
         momenta = self._explode(clusters)
+        # One molecule in a hundred million whose explosion overflows must not end a training:
+        # another one takes its place.
+        good = torch.isfinite(momenta).all(2).all(1)
+        rows = torch.arange(total, device=self.device)
+        rows = torch.where(good, rows, good.int().argmax())
         return Batch(
-            numbers=clusters.numbers,
-            charges=clusters.charges,
-            masses=clusters.masses,
-            momenta=momenta,
-            mask=clusters.mask,
-            positions=clusters.positions,
+            numbers=clusters.numbers[rows],
+            charges=clusters.charges[rows],
+            masses=clusters.masses[rows],
+            momenta=momenta[rows],
+            mask=clusters.mask[rows],
+            positions=clusters.positions[rows],
         )
 
     def _explode(self, clusters: Clusters) -> Tensor:
