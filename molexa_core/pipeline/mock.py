@@ -133,39 +133,26 @@ def mock_file(
             should be.
         OutputError: a result cannot be written.
     """
-    channel_path = find("channels", channel, ".yaml")
-    setup_path = find_setup(setup)
+    channel_path, setup_path = find("channels", channel, ".yaml"), find_setup(setup)
     known, apparatus = load_channel(channel_path), load_setup(setup_path)
     structure, more = (None, []) if geometry is None else _structure(geometry, progress)
     target = _target(known, structure, apparatus, progress)
     settings = {
         "channel": known.model_dump(mode="json"),
         "setup": apparatus.model_dump(mode="json"),
-        "molecule": _name(known, structure),
+        "molecule": known.molecule if structure is None else structure.name,
         "events": shots,
         "layout": layout,
     }
-    record = Provenance.of(
-        command, inputs=[channel_path, setup_path, *more], settings=settings, seed=seed
-    )
-    equilibrium = equilibrium_of(target)
-    meta = {
-        "setup": settings["setup"],
-        "channel": settings["channel"],
-        "provenance": record.own_record(),
-        "virtual_truth": {
-            "molecule": settings["molecule"],
-            "symbols": list(equilibrium.symbols),
-            "positions_bohr": equilibrium.positions.tolist(),
-            "seed": seed,
-        },
-    }
+    inputs = [channel_path, setup_path, *more]
+    record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
     counts: Counter[str] = Counter()
     blocks = _blocks(target, apparatus, seed, shots, progress)
     with ExitStack() as stack:
         writer = None
         if truth is not None:
-            writer = stack.enter_context(truth_writer(truth, target.ions, equilibrium, record))
+            rest = equilibrium_of(target)
+            writer = stack.enter_context(truth_writer(truth, target.ions, rest, record))
 
         def hits() -> Iterator[Hits]:
             for block in blocks:
@@ -174,7 +161,7 @@ def mock_file(
                     writer.append(block.truth)
                 yield block.hits
 
-        slots = apparatus.detector.slots
+        slots, meta = apparatus.detector.slots, _metadata(target, record)
         write_root_run(out, hits(), layout=layout, slots=slots, meta=meta)
     return dict(counts)
 
@@ -258,5 +245,17 @@ def _joined(parts: list[Hits]) -> Hits:
     )
 
 
-def _name(channel: Channel, structure: Molecule | None) -> Any:
-    return channel.molecule if structure is None else structure.name
+def _metadata(target: Target, record: Provenance) -> dict[str, Any]:
+    """What the run tells about itself, so that it can be reduced without options."""
+    equilibrium = equilibrium_of(target)
+    return {
+        "setup": record.settings["setup"],
+        "channel": record.settings["channel"],
+        "provenance": record.own_record(),
+        "virtual_truth": {
+            "molecule": record.settings["molecule"],
+            "symbols": list(equilibrium.symbols),
+            "positions_bohr": equilibrium.positions.tolist(),
+            "seed": record.seed,
+        },
+    }
