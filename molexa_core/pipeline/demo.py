@@ -56,9 +56,11 @@ EXAMPLES: Final = {
         "ethanol",
         200_000,
         60_000,
-        {"detection_efficiency": 0.95},
-        "Nine ions in coincidence need a good detector: at the usual 60 % per ion one explosion in "
-        "a hundred would be complete, so this virtual detector sees 95 % of the ions.",
+        {"detection_efficiency": 0.95, "virtual": {"molecules_per_shot": 0.05}},
+        "Nine ions in coincidence ask for more than a usual set-up gives: at 60 % detection "
+        "efficiency per ion one explosion in a hundred would be complete. This virtual detector "
+        "sees 95 % of the ions, and only one shot in twenty explodes a molecule, because the "
+        "false combinations of nine ions grow fast with the rate.",
     ),
 }
 """The molecules of the demo by name."""
@@ -185,11 +187,23 @@ def _write_setup(path: Path, example: Example) -> None:
     if not example.changes:
         path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
         return
-    values = load_setup(template).model_dump(mode="json", exclude_unset=True) | example.changes
+    values = load_setup(template).model_dump(mode="json", exclude_unset=True)
+    changed = ", ".join(_change(values, example.changes))
     parse_settings(Setup, values, where=path)
-    changed = ", ".join(f"{key} {value}" for key, value in example.changes.items())
     text = yaml.safe_dump(values, sort_keys=False)
     path.write_text(f"# The setup template with {changed}.\n{text}", encoding="utf-8")
+
+
+def _change(values: dict[str, Any], changes: dict[str, Any]) -> list[str]:
+    """Set keys, those of inner blocks too; what was set, for people."""
+    said = []
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            said += _change(values.setdefault(key, {}), value)
+        else:
+            values[key] = value
+            said.append(f"{key} {value}")
+    return said
 
 
 def _new_folder(name: str) -> Path:
