@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from molexa_core.base.flight import flight_time
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.settings import Channel, Setup, parse_settings

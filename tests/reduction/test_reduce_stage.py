@@ -87,9 +87,7 @@ def test_the_purity_estimate_agrees_with_the_truth() -> None:
 
 
 @pytest.mark.parametrize("shots", [1, 999, 20_000])
-def test_the_size_of_chunks_does_not_matter(
-    run: FakeRun, reduction: Reduction, shots: int
-) -> None:
+def test_the_size_of_chunks_does_not_matter(run: FakeRun, reduction: Reduction, shots: int) -> None:
     chunks = run.chunks(shots) if shots > 1 else list(cut(run.hits, 7))
     again = reduce(chunks, WATER, SETUP)
     np.testing.assert_array_equal(again.table.momentum, reduction.table.momentum)
@@ -97,9 +95,7 @@ def test_the_size_of_chunks_does_not_matter(
     np.testing.assert_array_equal(again.table.tags[TAG_SHOT], reduction.table.tags[TAG_SHOT])
     assert again.summary.as_dict() == reduction.summary.as_dict()
     for name in SPECTRA_OF_REDUCE:
-        np.testing.assert_array_equal(
-            again.spectra[name].counts, reduction.spectra[name].counts
-        )
+        np.testing.assert_array_equal(again.spectra[name].counts, reduction.spectra[name].counts)
 
 
 def test_rows_carry_shot_number_and_tags(run: FakeRun, reduction: Reduction) -> None:
@@ -163,14 +159,14 @@ def test_partial_channel_keeps_all_and_says_so(run: FakeRun) -> None:
 
 
 def test_given_half_widths_need_no_peak(run: FakeRun) -> None:
-    noise = make_run(IONS, SETUP, shots=4000, per_shot=0.0, noise_per_shot=40.0)
+    noise = make_run(IONS, SETUP, shots=1500, per_shot=0.0, noise_per_shot=40.0)
     with pytest.raises(ComputationError, match="no peak"):
         reduce(noise.chunks(5000), WATER, SETUP)
-    channel = make_channel(("O+", 1), ("H+", 2), sum_half_width=(30.0, 30.0, 30.0))
+    channel = make_channel(("O+", 1), ("H+", 2), sum_half_width=(80.0, 80.0, 80.0))
     progress = CollectingProgress()
     result = reduce(noise.chunks(5000), channel, SETUP, progress=progress)
     assert len(result.table) > 0
-    assert (np.abs(result.table.momentum_sum()) <= 30.0).all()
+    assert (np.abs(result.table.momentum_sum()) <= 80.0).all()
     assert any("no peak" in text for text in progress.said)
 
 
