@@ -19,6 +19,7 @@ from molexa_core import __version__
 from molexa_core.base.errors import MolexaError
 
 COMMANDS: Final = (
+    "demo",
     "mock",
     "reduce",
     "align",

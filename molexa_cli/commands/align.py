@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from molexa_cli.app import Debug, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+
+if TYPE_CHECKING:
+    from molexa_core.frame.align import Aligned
 
 
 def register(app: typer.Typer) -> None:
@@ -86,6 +89,12 @@ def align(
     if json:
         write_json({"file": str(target), **summary, "warnings": list(aligned.warnings)})
         return
+    write(_listing(aligned, target))
+
+
+def _listing(aligned: Aligned, target: Path) -> str:
+    """What was done, line by line."""
+    summary = aligned.summary
     frame = aligned.table.meta["frame"]
     second_text = frame["second"] or "the most orthogonal ion"
     angle = summary["median_angle_deg"]
@@ -109,4 +118,4 @@ def align(
         ["like ions", summary["rule"]],
         ["written to", target],
     ]
-    write(table(["", ""], [[name, str(value)] for name, value in rows]).split("\n", 2)[2])
+    return table(["", ""], [[name, str(value)] for name, value in rows]).split("\n", 2)[2]
