@@ -25,6 +25,7 @@ _ROUNDS: Final = 12
 _WINDOW_SIGMAS: Final = 10.0
 _OTHERS_SIGMAS: Final = 3.0
 _GAIN: Final = 30.0
+_HOPELESS: Final = 10.0
 _FEWEST_SIGNAL: Final = 15.0
 _STARTS: Final = (1 / 200, 1 / 64, 1 / 16)
 """First guesses of the standard deviation, in half ranges."""
@@ -92,12 +93,14 @@ def find_peak(sums: FloatArray, half_range: float) -> tuple[Peak, Peak, Peak]:
 def _iterate(
     sums: FloatArray, centre: FloatArray, sigma: FloatArray, half_range: float
 ) -> tuple[Peak, Peak, Peak]:
-    for _ in range(_ROUNDS):
+    for turn in range(_ROUNDS):
         x, y, z = (_fit_axis(sums, axis, centre, sigma, half_range) for axis in range(3))
         moved = np.array([x.centre, y.centre, z.centre]) - centre
         grown = np.array([x.sigma, y.sigma, z.sigma]) - sigma
         centre, sigma = centre + moved, sigma + grown
         if np.all(np.abs(grown) < 0.01 * sigma) and np.all(np.abs(moved) < 0.05 * sigma):
+            break
+        if turn >= 2 and min(x.gain, y.gain, z.gain) < _HOPELESS:
             break
     return x, y, z
 

@@ -84,9 +84,11 @@ def fit_peak(values: FloatArray, low: float, high: float, centre: float, sigma: 
     def misfit_without(parameters: FloatArray) -> FloatArray:
         return _residuals(counts, background(parameters))
 
-    full = least_squares(misfit, np.clip(start, lower, upper), bounds=(lower, upper))
+    full = least_squares(misfit, np.clip(start, lower, upper), bounds=(lower, upper), max_nfev=100)
     flat_level = np.log(max(counts.mean(), 0.01))
-    without = least_squares(misfit_without, [flat_level, 0.0, 0.0], bounds=(_LOWER, _UPPER))
+    without = least_squares(
+        misfit_without, [flat_level, 0.0, 0.0], bounds=(_LOWER, _UPPER), max_nfev=100
+    )
     where, log_sigma, log_signal = full.x[:3]
     slopes = np.asarray(full.jac, np.float64)
     errors = np.sqrt(np.diag(np.linalg.pinv(slopes.T @ slopes)))
