@@ -25,10 +25,11 @@ from molexa_core.io.geometry_json import ReconstructionRecord, read_geometry_jso
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.centroid import CHANNEL_FILE
 from molexa_core.pipeline.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, only_file
+from molexa_core.pipeline.report_rows import alignment_rows, reduction_rows
 from molexa_core.pipeline.score import score
 from molexa_core.report.content import Lobe, NewtonMap, ReportContent, Source, Structure
 from molexa_core.report.page import render
-from molexa_core.report.tables import plain_rows, text_of
+from molexa_core.report.tables import text_of
 
 REPORT_FILE: Final = "report.html"
 GEOMETRY_JSON: Final = "geom.json"
@@ -90,9 +91,9 @@ def report(results: Results, *, title: str | None = None) -> str:
             sources=_sources(results),
             headline=_headline(results, structure),
             spectra=results.spectra,
-            reduction=() if results.events is None else _reduction(results.events),
+            reduction=() if results.events is None else reduction_rows(results.events),
             ker=None if results.aligned is None else kinetic_energy_release(results.aligned),
-            alignment=() if results.aligned is None else _alignment(results.aligned),
+            alignment=() if results.aligned is None else alignment_rows(results.aligned),
             newton=() if results.aligned is None else _newton_maps(results),
             centroids=results.centroids,
             structure=structure,
@@ -255,41 +256,6 @@ def _headline(results: Results, structure: Structure | None) -> tuple[tuple[str,
             for name, value, unit in structure.errors
             if name == _ERROR_NAMES["mae"][0]
         ]
-    return tuple(rows)
-
-
-def _reduction(events: Coincidences) -> tuple[tuple[str, str], ...]:
-    """What `reduce` says about itself: its summary, else only the number of coincidences."""
-    for name in ("summary", "reduce"):
-        if isinstance(values := events.meta.get(name), Mapping):
-            return plain_rows(values)
-    return (("coincidences", text_of(len(events))),)
-
-
-def _alignment(aligned: Coincidences) -> tuple[tuple[str, str], ...]:
-    summary, frame = aligned.meta.get("align"), aligned.meta.get("frame")
-    if not isinstance(summary, Mapping) or not isinstance(frame, Mapping):
-        return (("rows", text_of(len(aligned))),)
-    rows: list[tuple[str, str]] = [("x axis", text_of(frame.get("reference")))]
-    if len(aligned.ions) > 2:
-        second = frame.get("second") or "the ion most orthogonal to x"
-        rows.append((f"in the {'-'.join(str(frame.get('plane')))} plane", text_of(second)))
-    shown = {
-        "events": "events",
-        "aligned": "aligned",
-        "assignments_per_event": "assignments per event",
-        "median_angle_deg": "median angle between both (degrees)",
-        "discarded_perpendicular_rms": "perpendicular momentum left out, rms (a.u.)",
-        "rule": "like ions",
-    }
-    rows += [
-        (label, text_of(summary[name]))
-        for name, label in shown.items()
-        if summary.get(name) is not None
-    ]
-    rows.append(("recoil", "removed" if summary.get("recoil") == "remove" else "kept"))
-    if isinstance(flagged := summary.get("flagged"), Mapping):
-        rows.append(("without a frame", text_of(sum(int(count) for count in flagged.values()))))
     return tuple(rows)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
 from typing import Final
 
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
+from matplotlib.patches import Rectangle
 
 from molexa_core.base.spectra import Spectrum
 from molexa_core.report.content import Lobe, NewtonMap
@@ -58,7 +60,7 @@ def detector_image(spectrum: Spectrum) -> str:
 
 def pipico(spectrum: Spectrum) -> str:
     """Times of flight of two ions of a shot against each other, logarithmic colours."""
-    return _map(spectrum, equal=False, size=(4.5, 3.9))
+    return _map(spectrum, equal=False, size=(4.5, 3.9), boxes=True)
 
 
 def momentum_sums(spectra: Sequence[Spectrum]) -> str:
@@ -86,11 +88,12 @@ def kinetic_energy(spectrum: Spectrum) -> str:
     with figure(4.5, 2.8) as (drawing, axes):
         counts = _steps(axes, spectrum)
         axes.set_ylim(0, float(counts.max()) * 1.2 or 1.0)
-        for name, style in ((PEAK, "-"), (MEAN, (0, (4, 3)))):
-            value = spectrum.marks.get(name)
-            if value is not None:
-                label = f"{name} {value:.2f} {spectrum.units[0]}"
-                axes.axvline(value, color=ACCENT, linewidth=1.0, linestyle=style, label=label)
+        _zoom(axes, spectrum, counts)
+        name = next((name for name in (PEAK, MEAN) if name in spectrum.marks), None)
+        if name is not None:
+            value = spectrum.marks[name]
+            label = f"{name} {value:.2f} {spectrum.units[0]}"
+            axes.axvline(value, color=ACCENT, linewidth=1.0, label=label)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="upper right", borderaxespad=0.2)
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
@@ -156,40 +159,70 @@ def _steps(axes: Axes, spectrum: Spectrum) -> np.ndarray:
 
 
 def _zoom(axes: Axes, spectrum: Spectrum, counts: np.ndarray) -> None:
-    """Show the filled part of the time axis, with some room on both sides."""
+    """Show the filled part of the horizontal axis, with some room on both sides."""
     filled = np.flatnonzero(counts)
     edges = spectrum.edges[0]
     if not len(filled):
         axes.set_xlim(edges[0], edges[-1])
         return
     low, high = edges[filled[0]], edges[filled[-1] + 1]
-    room = 0.02 * (high - low)
+    room = 0.03 * (high - low)
     axes.set_xlim(max(low - room, edges[0]), min(high + room, edges[-1]))
 
 
 def _windows(axes: Axes, marks: Mapping[str, float], top: float) -> None:
     """The window of every ion with its name; names too close to the one before go higher."""
-    names = [name.removesuffix(WINDOW_FIRST) for name in marks if name.endswith(WINDOW_FIRST)]
-    windows = sorted(
-        (marks[name + WINDOW_FIRST], marks[name + WINDOW_LAST], name)
-        for name in names
-        if name + WINDOW_LAST in marks
-    )
+    windows = _windows_of(marks)
     low, high = axes.get_xlim()
-    before, level = -np.inf, 0
+    before, ended, level = -np.inf, -np.inf, 0
     for first, last, name in windows:
         middle = 0.5 * (first + last)
         if not low <= middle <= high:
             continue
-        level = (level + 1) % 3 if middle - before < 0.05 * (high - low) else 0
-        before = middle
+        close = first <= ended or middle - before < 0.05 * (high - low)
+        level = (level + 1) % 3 if close else 0
+        before, ended = middle, last
         height = top * 1.7 * 2.2**level
         axes.plot([first, last], [height, height], color=ACCENT, linewidth=2.0, zorder=5)
         axes.axvspan(first, last, ymax=0.74, color=ACCENT, alpha=0.07, linewidth=0)
         axes.text(middle, height * 1.15, name, ha="center", va="bottom", color=ACCENT, fontsize=9)
 
 
-def _map(spectrum: Spectrum, *, equal: bool, size: tuple[float, float]) -> str:
+def _pair_boxes(axes: Axes, marks: Mapping[str, float]) -> None:
+    """Frames around the windows of every pair of ions, the faster one across, and a zoom there."""
+    windows = _windows_of(marks)
+    if windows:
+        room = 0.06 * (max(last for _, last, _ in windows) - windows[0][0])
+        limits = (windows[0][0] - room, max(last for _, last, _ in windows) + room)
+        axes.set_xlim(limits)
+        axes.set_ylim(limits)
+    for (first, last, fast), (begin, end, slow) in combinations_with_replacement(windows, 2):
+        axes.add_patch(
+            Rectangle(
+                (first, begin), last - first, end - begin, fill=False, edgecolor=ACCENT, lw=0.8
+            )
+        )
+        axes.annotate(
+            f"{fast} {slow}",
+            (first, end),
+            xytext=(0, 2),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=ACCENT,
+        )
+
+
+def _windows_of(marks: Mapping[str, float]) -> list[tuple[float, float, str]]:
+    """First and last time of the window of every ion, and its name, in order of time."""
+    names = [name.removesuffix(WINDOW_FIRST) for name in marks if name.endswith(WINDOW_FIRST)]
+    return sorted(
+        (marks[name + WINDOW_FIRST], marks[name + WINDOW_LAST], name)
+        for name in names
+        if name + WINDOW_LAST in marks
+    )
+
+
+def _map(spectrum: Spectrum, *, equal: bool, size: tuple[float, float], boxes: bool = False) -> str:
     counts = np.asarray(spectrum.counts, dtype=float)
     norm = LogNorm(1, max(float(counts.max()), 2.0))
     with figure(*size) as (drawing, axes):
@@ -204,6 +237,8 @@ def _map(spectrum: Spectrum, *, equal: bool, size: tuple[float, float]) -> str:
         )
         if equal:
             axes.set_aspect("equal")
+        if boxes:
+            _pair_boxes(axes, spectrum.marks)
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
         axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]))
         colour_bar(axes, image, "counts per bin", logarithmic=True)

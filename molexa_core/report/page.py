@@ -100,14 +100,14 @@ def _coincidences(content: ReportContent) -> dict[str, Picture | None]:
         pictures["pipico"] = Picture(
             figures.pipico(spectrum),
             "PIPICO map: times of flight of two ions of the same shot. Ions that share their "
-            "momentum lie on diagonal lines.",
+            "momentum lie on diagonal lines. Frames: windows of the ions of the channel.",
             "coincidence map of two ions",
         )
     sums = [spectra[name] for name in SPECTRUM_SUM if name in spectra]
     if sums:
         pictures["sums"] = Picture(
             figures.momentum_sums(sums),
-            "Momentum sum of the candidates along each laboratory axis before the gate. True "
+            "Momentum sum of the candidates along each laboratory axis, with the gate. True "
             "coincidences form the peak, false ones the broad ground below it.",
             "momentum sums with gates",
         )

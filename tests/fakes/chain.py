@@ -107,7 +107,15 @@ def make_folder(folder: Path, name: str = "water", *, events: int = 500, seed: i
     table = momenta(name, events, seed)
     meta = {
         "channel": load_channel(name).model_dump(mode="json"),
-        "summary": {"shots": 20000, "hits": 31234, "coincidences": events, "purity": 0.971},
+        "summary": {
+            "shots": 20000,
+            "hits": 31234,
+            "coincidences": events,
+            "purity": {"purity": 0.971, "purity_error": 0.004},
+            "momentum_sums": [{"axis": "x", "centre": -0.25, "centre_error": 0.11}],
+            "remarks": ["left out 4 hits"],
+            "later": 17,
+        },
     }
     table = dataclasses.replace(table, meta=meta)
     record = Provenance.of("molexa reduce run.root", settings={"channel": name}, seed=seed)

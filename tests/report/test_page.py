@@ -139,7 +139,10 @@ def test_the_numbers_on_the_page_are_those_of_the_files(page: Page, folder: Path
         assert command in page.text
     assert "MAE after superposition" in page.text
     assert "relative momentum residual 0.021" in page.text
-    assert "purity 0.971" in page.text
+    assert "estimated purity (%) 97.10 ± 0.40" in page.text
+    assert "momentum sum along x, centre (a.u.) −0.25 ± 0.11" in page.text
+    assert "later 17" in page.text
+    assert "remark left out 4 hits" in page.text
 
 
 def test_the_same_files_give_the_same_page(folder: Path, page: Page) -> None:
