@@ -27,8 +27,8 @@ from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
 
 TRAININGS = {
     # name: preset, largest molecule, molecules per step, noise draws, steps per run
-    "paper-train-1-draw": ("paper", 7, 2048, 1, 48),
-    "paper-train-8-draws": ("paper", 7, 512, 8, 48),
+    "paper-train-1-draw": ("paper", 7, 2048, 1, 32),
+    "paper-train-8-draws": ("paper", 7, 512, 8, 32),
     "molexa-train-1-draw": ("molexa", 9, 4096, 1, 32),
 }
 INFERENCES = {

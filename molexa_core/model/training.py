@@ -144,17 +144,20 @@ def training_step(network: Network, batch: Batch, run: TrainingRun, step: int) -
     zero = torch.zeros((), device=device)
     position, uncertainty = zero, zero
     weight = settings.uncertainty_weight
+    share = batch.first(max(1, round(len(batch) * settings.uncertainty_share)))
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        conditioning = network.condition(batch)
-        if run.part == "all":
+        if run.part == "uncertainty":
+            with torch.no_grad():
+                conditioning = network.condition(batch)
+            uncertainty, weight = uncertainty_loss(network, conditioning, generator), 1.0
+        else:
+            conditioning = network.condition(batch)
             repeated = conditioning.repeat(settings.draws)
             position = position_loss(network, repeated, settings, generator)
-        if run.part == "uncertainty" or weight > 0:
-            share = batch.first(max(1, round(len(batch) * settings.uncertainty_share)))
-            if len(share) < len(batch):
-                conditioning = network.condition(share)
-            uncertainty = uncertainty_loss(network, conditioning, generator)
-            weight = weight or 1.0
+            if weight > 0:
+                if len(share) < len(batch):
+                    conditioning = network.condition(share)
+                uncertainty = uncertainty_loss(network, conditioning, generator)
     return Losses(settings.position_weight * position + weight * uncertainty, position, uncertainty)
 
 

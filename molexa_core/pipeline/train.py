@@ -26,6 +26,8 @@ from molexa_core.model.weights import ModelCard, load_network, save_weights
 from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
 from molexa_core.pipeline.validation import validate
 
+UNCERTAINTY_BATCH = 1024
+"""Molecules per step of the uncertainty stage, unless asked for otherwise."""
 VALIDATION_SEED = 20_260_000
 """Seed of the validation molecules; training seeds are far below."""
 
@@ -85,6 +87,9 @@ def training_plan(
         draws=draws or recipe.draws,
         learning_rate=learning_rate or recipe.learning_rate,
     )
+    if stage == "uncertainty" and batch is None:
+        # Every molecule passes the whole sampler here, so that smaller steps suffice.
+        recipe = replace(recipe, batch=min(recipe.batch, UNCERTAINTY_BATCH))
     chosen = replace(chosen, training=recipe)
     if stage not in ("1", "uncertainty"):
         raise UsageError(f"no training stage {stage!r}", do="Choose 1 or uncertainty.")
