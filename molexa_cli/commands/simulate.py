@@ -55,6 +55,7 @@ def simulate(
 
     Example: molexa simulate water --charges O+,H+,H+ --out momenta.csv
     """
+    from molexa_core.base.fields import LABEL
     from molexa_core.pipeline.simulate import simulate_file
 
     result = simulate_file(
@@ -80,7 +81,7 @@ def simulate(
     rows = [
         [label, *(f"{value:.4f}" for value in momentum), f"{energy:.4f}"]
         for label, momentum, energy in zip(
-            result.table["label"], result.momentum, result.energy_ev, strict=True
+            result.table[LABEL], result.momentum, result.energy_ev, strict=True
         )
     ]
     header = ["ion", "px (a.u.)", "py (a.u.)", "pz (a.u.)", "energy (eV)"]

@@ -23,6 +23,8 @@ from molexa_core.physics.explosion import (
     explode,
     initial_state,
     nystrom_step,
+    remaining_velocity,
+    step,
 )
 from molexa_core.physics.trajectory import trajectory
 
@@ -176,15 +178,48 @@ def test_padding_changes_nothing() -> None:
     assert padded[:, 4:].abs().max().item() == 0.0
 
 
+def test_an_ion_may_fly_straight_at_the_place_of_padding() -> None:
+    state = initial_state(torch.zeros(1, 3, 3), torch.tensor([[1.0], [1.0], [0.0]]))
+    state.position[0, 0] = -2.0
+    state.velocity[:, 1] = state.position[:, 2] / 2048.0
+    state.velocity[0, 0] = -0.1
+    gained = remaining_velocity(
+        state, torch.tensor([[1.0], [1.0], [0.0]]), torch.tensor([[2e3], [2e3], [1.0]])
+    )
+    assert gained.isfinite().all()
+    assert (gained[:, 2] == 0).all()
+    assert (gained[:, 0] == -gained[:, 1]).all()
+
+
+def test_far_too_many_steps_in_single_precision_do_no_harm() -> None:
+    # Far out, field and rate underflow: the steps must stay finite and the momenta the same.
+    # Numbers below 1e-38 become 0, as compiled code on a GPU may treat them.
+    x, q, m = clusters(30, 4, seed=18)
+    torch.set_flush_denormal(True)
+    try:
+        many = explode(x.float(), q.float(), m.float(), accuracy=Accuracy(260, 0.25))
+    finally:
+        torch.set_flush_denormal(False)
+    fast = explode(x.float(), q.float(), m.float(), accuracy="fast")
+    assert (many - fast).abs().max().item() < 1e-5 * fast.abs().max().item()
+
+
+def test_one_step_is_one_graph_for_a_compiler() -> None:
+    x, q, m = clusters(4, 3, seed=17)
+    traced = torch.compile(step, backend="eager", fullgraph=True)
+    p = explode(x, q, m, build_up=RISES[1], accuracy="draft", advance=traced)
+    assert torch.equal(p, explode(x, q, m, build_up=RISES[1], accuracy="draft"))
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @pytest.mark.parametrize("rise", RISES)
 def test_gradient_meets_finite_differences(rise: BuildUp) -> None:
-    x, q, m = clusters(1, 4, seed=11)
+    x, q, m = clusters(1, 3, seed=11)
 
     def momenta(y: Tensor) -> Tensor:
         n = len(y)
         return explode(
-            y, q.expand(n, -1), m.expand(n, -1), build_up=rise, accuracy=Accuracy(200, 0.125)
+            y, q.expand(n, -1), m.expand(n, -1), build_up=rise, accuracy=Accuracy(120, 0.2)
         )
 
     reverse = jacrev(momenta)(x)[0, :, :, 0]
@@ -192,9 +227,9 @@ def test_gradient_meets_finite_differences(rise: BuildUp) -> None:
     largest = reverse.abs().max().item()
     assert (reverse - forward).abs().max().item() < 1e-9 * largest
     h = 1e-3
-    shift = h * torch.eye(12, dtype=x.dtype).view(12, 4, 3)
+    shift = h * torch.eye(9, dtype=x.dtype).view(9, 3, 3)
     difference = (momenta(x + shift) - momenta(x - shift)) / (2 * h)
-    error = difference.view(4, 3, 4, 3).permute(2, 3, 0, 1) - reverse
+    error = difference.view(3, 3, 3, 3).permute(2, 3, 0, 1) - reverse
     assert error.abs().max().item() < 2e-5 * largest
 
 
