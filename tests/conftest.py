@@ -1,12 +1,17 @@
-"""What all tests share: slow and gpu markers, tolerances by number format, a working folder."""
+"""What all tests share: markers, tolerances by number format, working folder, the program."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+"""The type of the fixture `molexa`."""
 TOLERANCE: dict[str, float] = {"float64": 1e-10, "float32": 1e-4}
 """Relative tolerance of a computation that is exact but for rounding, by number format."""
 
@@ -47,3 +52,20 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is the working folder of the test."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def molexa(tmp_path: Path) -> Run:
+    """Run `molexa` with these arguments in a process of its own, in an empty folder."""
+
+    def run(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "molexa_cli.main", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+
+    return run

@@ -14,7 +14,7 @@ import yaml
 
 from molexa_core.base.errors import OutputError, UsageError, listing, near_matches
 from molexa_core.base.provenance import Provenance
-from molexa_core.base.resources import find
+from molexa_core.base.resources import shipped_folder
 from molexa_core.base.settings import Channel, Setup, load_channel, load_setup, parse_settings
 from molexa_core.io.geometry_json import read_geometry_json
 from molexa_core.io.xyz import write_xyz
@@ -130,7 +130,7 @@ def prepare_demo(
         )
     example = EXAMPLES[name]
     folder = _new_folder(name) if out is None else _empty_folder(Path(out))
-    channel = load_channel(find("channels", example.channel, ".yaml"))
+    channel = load_channel(shipped_folder("channels") / f"{example.channel}.yaml")
     _write_setup(folder / SETUP, example)
     known = molecule(channel.molecule or channel.name)
     record = Provenance.of(command, settings={"molecule": known.name}, seed=seed)
@@ -183,7 +183,7 @@ def _steps(example: Example, channel: Channel, shots: int, seed: int) -> tuple[D
 
 
 def _write_setup(path: Path, example: Example) -> None:
-    template = find("templates", "setup", ".yaml")
+    template = shipped_folder("templates") / SETUP
     if not example.changes:
         path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
         return
