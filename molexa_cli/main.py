@@ -24,10 +24,12 @@ COMMANDS: Final = (
     "reduce",
     "align",
     "centroid",
+    "reconstruct",
     "score",
     "report",
     "simulate",
     "train",
+    "weights",
     "channels",
 )
 """The command modules in the order of the help."""

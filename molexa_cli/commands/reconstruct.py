@@ -1,0 +1,120 @@
+"""`molexa reconstruct`: from mean momenta to a structure with error bars."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet, Seed
+from molexa_cli.console import command_line, progress, remark, table, write, write_json
+
+if TYPE_CHECKING:
+    from molexa_core.io.geometry_json import ReconstructionRecord
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("reconstruct")(reconstruct)
+
+
+def reconstruct(
+    channel_csv: Annotated[
+        Path, typer.Argument(help="One row per ion: ion,px,py,pz in a.u.")
+    ] = Path("channel.csv"),
+    out: Annotated[
+        Path, typer.Option("--out", help="XYZ file to write; a JSON file goes beside it.")
+    ] = Path("geom.xyz"),
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, max=4096, help="Structures to draw.")
+    ] = 16,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="Name or JSON file of the network weights.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option("--truth", help="XYZ file of the known structure to compare.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Reconstruct the molecular structure behind mean momenta.
+
+    Example: molexa reconstruct channel.csv --out geom.xyz
+    """
+    from molexa_core.base.settings import load_project
+    from molexa_core.pipeline.reconstruct import reconstruct_file
+
+    record = reconstruct_file(
+        channel_csv,
+        out,
+        weights=weights or load_project().weights,
+        samples=samples,
+        seed=seed,
+        device=device,
+        truth=truth,
+        command=command_line(),
+        progress=progress(),
+    )
+    for warning in record.warnings:
+        remark(f"warning: {warning}")
+    if json:
+        write_json(_plain(record, out))
+        return
+    write(_coordinates(record))
+    residual = record.closure["residual"]
+    write(f"closure: exploding this structure misses the momenta by {100 * residual:.2f} % (rms)")
+    if record.errors is not None:
+        write(_errors(record))
+    remark(f"written to {out} and {out.with_suffix('.json')}")
+
+
+def _coordinates(record: ReconstructionRecord) -> str:
+    from molexa_core.base.units import BOHR_ANGSTROM
+
+    rows = []
+    uncertainty = record.uncertainty_bohr
+    for index, symbol in enumerate(record.symbols):
+        x, y, z = (f"{value * BOHR_ANGSTROM:8.4f}" for value in record.positions_bohr[index])
+        error = (
+            ["", "", ""]
+            if uncertainty is None
+            else [f"{value * BOHR_ANGSTROM:.4f}" for value in uncertainty[index]]
+        )
+        charge = "" if record.charges is None else f"{record.charges[index]}+"
+        rows.append([symbol, charge, x, y, z, *error])
+    header = ["atom", "charge", "x / Å", "y / Å", "z / Å", "± x", "± y", "± z"]
+    return table(header, rows, title="structure in the frame of the momenta")
+
+
+def _errors(record: ReconstructionRecord) -> str:
+    errors = record.errors or {}
+    rows = []
+    for label, key, unit in (
+        ("mean absolute error", "mae", "bohr"),
+        ("mean distance error", "mean_distance_error", "bohr"),
+        ("maximum distance error", "max_distance_error", "bohr"),
+        ("mean angle error", "mean_angle_error", "degree"),
+        ("maximum angle error", "max_angle_error", "degree"),
+    ):
+        if errors.get(key) is not None:
+            rows.append([label, f"{errors[key]:8.3f}", unit])
+    return table(["against the known structure", "value", "unit"], rows)
+
+
+def _plain(record: ReconstructionRecord, out: Path) -> dict[str, object]:
+    uncertainty = record.uncertainty_bohr
+    return {
+        "file": str(out),
+        "symbols": list(record.symbols),
+        "charges": None if record.charges is None else list(record.charges),
+        "positions_bohr": record.positions_bohr.tolist(),
+        "uncertainty_bohr": None if uncertainty is None else uncertainty.tolist(),
+        "closure_residual": record.closure["residual"],
+        "model": record.model["name"],
+        "warnings": list(record.warnings),
+        "errors": record.errors,
+    }

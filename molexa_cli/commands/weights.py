@@ -1,0 +1,72 @@
+"""`molexa weights`: list, show and verify network weights."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet, new_app
+from molexa_cli.console import table, write, write_json
+
+Name = Annotated[str, typer.Argument(help="Name or JSON file of the weights.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the app."""
+    group = new_app("List, show and verify network weights.\n\nExample: molexa weights list")
+    group.command("list")(list_)
+    group.command("show")(show)
+    group.command("verify")(verify)
+    app.add_typer(group, name="weights")
+
+
+def list_(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List the weights of the working folder and those that ship.
+
+    Example: molexa weights list
+    """
+    from dataclasses import asdict
+
+    from molexa_core.pipeline.weights import list_weights
+
+    found = list_weights()
+    if json:
+        write_json([asdict(item) for item in found])
+        return
+    rows = [
+        [
+            item.name,
+            item.tokens,
+            f"{item.parameters / 1e6:.1f} M",
+            f"{item.size / 2**20:.1f} MiB",
+            item.max_atoms,
+            " ".join(item.elements),
+        ]
+        for item in found
+    ]
+    write(table(["name", "tokens", "parameters", "size", "atoms", "elements"], rows))
+
+
+def show(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Show everything that is known about weights, as JSON.
+
+    Example: molexa weights show molexa-stage1
+    """
+    from molexa_core.pipeline.weights import show_weights
+
+    write_json(show_weights(name))
+
+
+def verify(name: Name, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Check the files of weights against their checksums.
+
+    Example: molexa weights verify molexa-stage1
+    """
+    from molexa_core.pipeline.weights import verify_weights
+
+    files = verify_weights(name)
+    if json:
+        write_json({"name": name, "intact": [str(file) for file in files]})
+    else:
+        write("\n".join(f"intact  {file}" for file in files))

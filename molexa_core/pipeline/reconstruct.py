@@ -1,0 +1,280 @@
+"""Reconstruct: mean momenta of the ions become the structure that exploded.
+
+The network draws several structures; each is exploded again with the model it was trained on,
+and the one whose momenta come closest to the measured ones is the answer (closure).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from molexa_core.base.errors import ColumnError, UsageError, listing
+from molexa_core.base.fields import ION, MOMENTUM, MOMENTUM_ERROR
+from molexa_core.base.files import require_file
+from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.tables import FloatArray, Geometry
+from molexa_core.io.channel_csv import read_channel_csv
+from molexa_core.io.geometry_json import ReconstructionRecord, write_geometry_json
+from molexa_core.io.xyz import read_xyz, write_xyz
+from molexa_core.model.devices import choose_device
+from molexa_core.model.inference import check_ions, reconstruct_structures
+from molexa_core.model.network import Network
+from molexa_core.model.weights import ModelCard, default_weights, load_network
+from molexa_core.physics.batches import explode_many
+from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.pipeline.score import score
+
+SAMPLES: Final = 16
+"""Structures drawn unless asked for otherwise."""
+PERTURBED: Final = 12
+"""Draws of the momenta within their errors, for the share of the measurement in the error bar."""
+SUM_TOLERANCE: Final = 0.01
+"""Largest momentum sum without errors given, as a share of the largest momentum."""
+SUM_SIGMAS: Final = 3.0
+"""Largest momentum sum in standard errors, where errors are given."""
+DISAGREEMENT: Final = 0.5
+"""Mean spread of the samples, bohr, above which the user is told that several structures fit."""
+GAUSSIAN: Final = math.sqrt(math.pi / 2.0)
+"""Standard deviation over mean absolute error of a normal distribution."""
+
+
+def reconstruct(
+    table: pd.DataFrame,
+    *,
+    weights: str | tuple[Network, ModelCard] | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    device: str = "auto",
+    known: Geometry | None = None,
+    progress: Progress = SILENT,
+) -> ReconstructionRecord:
+    """The structure behind mean momenta.
+
+    Args:
+        table: columns `ion`, `px`, `py`, `pz` in a.u. and, if known, their errors
+            (`pipeline.centroid.centroid`), in any frame.
+        weights: name or path of weights, or a loaded network with its card; the shipped ones
+            where not given.
+        samples: number of structures to draw.
+        seed: of the samples.
+        device: `auto`, `cpu` or `cuda`.
+        known: the true structure; its errors are then recorded.
+        progress: where to show it.
+
+    Returns:
+        Positions in bohr in the frame of the momenta, centred, atoms in the order of the table;
+        uncertainties (one standard deviation per coordinate: the network's expected error and
+        the propagated errors of the momenta, added in quadrature); every sample; closure.
+
+    Raises:
+        ColumnError: a column is missing.
+        UnknownIonError: an ion that the network does not know.
+        UsageError: too few or too many ions, momenta that are all zero, or a known structure
+            with other atoms.
+        WeightsError: damaged weights.
+    """
+    if samples < 1:
+        raise UsageError(f"{samples} samples", do="Ask for at least one.")
+    ions, momenta, errors = _columns(table)
+    where = choose_device(device)
+    network, card = (
+        weights if isinstance(weights, tuple) else load_network(weights or default_weights(), where)
+    )
+    warnings = check_ions(network, ions)
+    momenta, said = _without_sum(ions, momenta, errors)
+    warnings += said
+    tau_fs = float(card.data.get("tau_fs", 45.0))
+    with progress.task("reconstructing", 1.0 + (errors is not None), "steps") as task:
+        drawn = reconstruct_structures(network, ions, momenta, samples=samples, seed=seed)
+        residuals = closure_residuals(drawn.samples, ions, momenta, tau_fs)
+        best = int(np.argmin(residuals))
+        task.advance()
+        measured = np.zeros_like(momenta)
+        if errors is not None:
+            measured = _propagated(network, ions, momenta, errors, seed)
+            task.advance()
+    positions = drawn.samples[best]
+    spread = drawn.samples.std(axis=0)
+    if samples > 1 and spread.mean() > DISAGREEMENT:
+        warnings.append(
+            f"the samples differ by {spread.mean():.2f} bohr on average: several structures fit "
+            "these momenta"
+        )
+    model_error = GAUSSIAN * drawn.uncertainty[best]
+    symbols = tuple(ion.element.symbol for ion in ions)
+    record = ReconstructionRecord(
+        symbols=symbols,
+        positions_bohr=positions,
+        charges=tuple(ion.charge for ion in ions),
+        uncertainty_bohr=np.sqrt(model_error**2 + measured**2),
+        spread_bohr=spread,
+        samples_bohr=drawn.samples,
+        closure={
+            "model": "classical",
+            "tau_fs": tau_fs,
+            "residual": float(residuals[best]),
+            "residual_meaning": "rms difference of the momenta over their rms",
+            "residuals_of_samples": residuals.tolist(),
+            "chosen_sample": best,
+        },
+        model={"name": card.name, "parameters": card.parameters, "files": card.files},
+        input={
+            "ions": [str(ion) for ion in ions],
+            "momenta": momenta.tolist(),
+            "momentum_errors": None if errors is None else errors.tolist(),
+            "samples": samples,
+            "seed": seed,
+            "collinear": drawn.collinear,
+            "frames": drawn.frames,
+        },
+        warnings=tuple(warnings),
+    )
+    if known is not None:
+        record = replace(record, errors=_errors(record, known))
+    return record
+
+
+def closure_residuals(
+    samples: FloatArray, ions: Sequence[Ion], momenta: FloatArray, tau_fs: float
+) -> FloatArray:
+    """How far the explosion of each structure is from the momenta.
+
+    Args:
+        samples: (samples, N, 3) bohr.
+        ions: (N).
+        momenta: (N, 3) a.u.
+        tau_fs: window of the charge build-up.
+
+    Returns:
+        (samples) root of sum |p - p'|^2 over sum |p|^2; infinite where atoms coincide.
+    """
+    charges = np.array([float(ion.charge) for ion in ions])
+    masses = np.array([ion.element.isotope_mass for ion in ions])
+    residuals = np.full(len(samples), np.inf)
+    distances = np.linalg.norm(samples[:, :, None] - samples[:, None], axis=3)
+    apart = (distances + 1e9 * np.eye(len(ions)) > 1e-3).all(axis=(1, 2))
+    if apart.any():
+        exploded = explode_many(samples[apart], charges, masses, build_up=ErrorFunctionRise(tau_fs))
+        squares = ((exploded - momenta) ** 2).sum(axis=(1, 2))
+        residuals[apart] = np.sqrt(squares / (momenta**2).sum())
+    return residuals
+
+
+def reconstruct_file(
+    path: Path | str,
+    out: Path | str,
+    *,
+    weights: str | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    device: str = "auto",
+    truth: Path | str | None = None,
+    command: str = "molexa_core.pipeline.reconstruct.reconstruct_file",
+    progress: Progress = SILENT,
+) -> ReconstructionRecord:
+    """Reconstruct a `channel.csv`; writes the XYZ file and, beside it, the same name as JSON.
+
+    Raises:
+        InputFileError: a file is missing or not of its form.
+        OutputError: the result cannot be written.
+        UsageError: see `reconstruct`; also an output name that does not end in `.xyz`.
+    """
+    target = Path(out)
+    if target.suffix != ".xyz":
+        raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with --out.")
+    table, before = read_channel_csv(path)
+    known = None if truth is None else _first_structure(truth)
+    record = reconstruct(
+        table,
+        weights=weights,
+        samples=samples,
+        seed=seed,
+        device=device,
+        known=known,
+        progress=progress,
+    )
+    record = replace(record, input={**record.input, "file": str(path)})
+    inputs = [path] if truth is None else [path, truth]
+    settings = {"weights": record.model["name"], "samples": samples, "device": device}
+    made = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
+    write_geometry_json(target.with_suffix(".json"), record, made)
+    write_xyz(target, [record.geometry()], made)
+    return record
+
+
+def _columns(table: pd.DataFrame) -> tuple[list[Ion], FloatArray, FloatArray | None]:
+    missing = [name for name in (ION, *MOMENTUM) if name not in table]
+    if missing:
+        raise ColumnError(
+            f"column {listing(missing)} is missing; there are {listing(table.columns)}",
+            do="A row per ion with ion, px, py, pz is needed.",
+        )
+    ions = [parse_ion(str(text)) for text in table[ION]]
+    momenta = table[list(MOMENTUM)].to_numpy(dtype=np.float64)
+    if not np.isfinite(momenta).all():
+        raise UsageError("a momentum is not a number", do="Check the columns px, py, pz.")
+    if not all(name in table for name in MOMENTUM_ERROR):
+        return ions, momenta, None
+    errors = table[list(MOMENTUM_ERROR)].to_numpy(dtype=np.float64)
+    return ions, momenta, errors if np.isfinite(errors).all() else None
+
+
+def _without_sum(
+    ions: Sequence[Ion], momenta: FloatArray, errors: FloatArray | None
+) -> tuple[FloatArray, list[str]]:
+    """Momenta in the centre-of-mass frame, and a warning if their sum was not zero."""
+    total = momenta.sum(axis=0)
+    size = float(np.linalg.norm(total))
+    largest = float(np.linalg.norm(momenta, axis=1).max())
+    warnings = []
+    allowed = SUM_TOLERANCE * largest
+    compared = f"{100 * SUM_TOLERANCE:g} % of the largest momentum"
+    if errors is not None:
+        allowed = SUM_SIGMAS * float(np.sqrt((errors**2).sum()))
+        compared = f"{SUM_SIGMAS:g} standard errors"
+    # Below a ten-thousandth of the largest momentum a sum changes nothing, however small its error.
+    if size > max(allowed, 1e-4 * largest):
+        x, y, z = total
+        warnings.append(
+            f"the momenta do not sum to zero: ({x:.3g}, {y:.3g}, {z:.3g}) a.u., more than "
+            f"{compared} ({allowed:.3g} a.u.); the sum was removed in proportion to the masses"
+        )
+    masses = np.array([ion.mass for ion in ions])
+    return momenta - np.outer(masses / masses.sum(), total), warnings
+
+
+def _propagated(
+    network: Network, ions: Sequence[Ion], momenta: FloatArray, errors: FloatArray, seed: int
+) -> FloatArray:
+    """(N, 3) scatter of the answer when the momenta scatter within their errors.
+
+    The diffusion starts from the same noise every time, so that only the momenta differ.
+    """
+    generator = np.random.default_rng([seed, 1])
+    masses = np.array([ion.mass for ion in ions])
+    answers = []
+    for _ in range(PERTURBED):
+        moved = momenta + errors * generator.standard_normal(momenta.shape)
+        moved = moved - np.outer(masses / masses.sum(), moved.sum(axis=0))
+        answers.append(
+            reconstruct_structures(network, ions, moved, samples=1, seed=seed).samples[0]
+        )
+    scatter: FloatArray = np.std(answers, axis=0, ddof=1)
+    return scatter
+
+
+def _errors(record: ReconstructionRecord, known: Geometry) -> dict[str, Any]:
+    return score(record.geometry(), known).to_dict()
+
+
+def _first_structure(path: Path | str) -> Geometry:
+    return read_xyz(require_file(path))[0]

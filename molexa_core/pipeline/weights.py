@@ -1,0 +1,80 @@
+"""Weights: which there are, what is known about them, and whether they are intact."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from molexa_core.model.weights import read_card, verify, weights_available
+
+
+@dataclass(frozen=True)
+class InstalledWeights:
+    """One line of `molexa weights list`.
+
+    Attributes:
+        name: as `--weights` takes it.
+        tokens: layout of the network.
+        parameters: number of trained values.
+        size: bytes of the files.
+        elements: elements it knows.
+        max_atoms: most atoms of its training.
+        file: the card.
+    """
+
+    name: str
+    tokens: str
+    parameters: int
+    size: int
+    elements: tuple[str, ...]
+    max_atoms: int
+    file: str
+
+
+def list_weights() -> list[InstalledWeights]:
+    """The weights of the working folder and those that ship, by name.
+
+    Raises:
+        WeightsError: a card is damaged.
+    """
+    found = []
+    for name, path in sorted(weights_available().items()):
+        card, _ = read_card(str(path))
+        shards = [path.parent / file_name for file_name in card.files]
+        found.append(
+            InstalledWeights(
+                name=name,
+                tokens=card.network.tokens,
+                parameters=card.parameters,
+                size=sum(shard.stat().st_size for shard in shards if shard.is_file()),
+                elements=card.network.elements,
+                max_atoms=card.network.max_atoms,
+                file=str(path),
+            )
+        )
+    return found
+
+
+def show_weights(name: str) -> dict[str, Any]:
+    """Everything the card of these weights says, as plain values.
+
+    Raises:
+        InputFileError: no such weights.
+        WeightsError: the card is damaged.
+    """
+    card, _ = read_card(name)
+    shown: dict[str, Any] = json.loads(card.to_json())
+    return shown
+
+
+def verify_weights(name: str) -> list[Path]:
+    """The files of these weights, checked against their SHA-256.
+
+    Raises:
+        InputFileError: no such weights.
+        WeightsError: a file is missing or has changed.
+    """
+    card, path = read_card(name)
+    return [path.parent / file_name for file_name in verify(card, path)]
