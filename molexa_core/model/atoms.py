@@ -172,7 +172,8 @@ class AtomDenoiser(nn.Module):
     def prepare(self, dynamics: AtomConditioning) -> AtomConditioning:
         """What the conditioning contributes, the same at every noise level."""
         with full_precision(dynamics.pairs):
-            return AtomConditioning(self.condition(dynamics.atoms.float()), dynamics.pairs)
+            atoms = dynamics.atoms.to(self.condition.weight.dtype)
+            return AtomConditioning(self.condition(atoms), dynamics.pairs)
 
     def forward(
         self, noisy: Tensor, sigma: Tensor, prepared: AtomConditioning, batch: Batch
@@ -213,7 +214,8 @@ class AtomUncertainty(nn.Module):
         """(B, N, 3, bins) logits for scaled predictions (B, N, 3) of sizes (B, 1, 1) in bohr."""
         with full_precision(predicted):
             pairs = dynamics.pairs + self.relative(relative_positions(predicted))
-            x = self.condition(dynamics.atoms.float()) + self.position(predicted)
+            atoms = dynamics.atoms.to(self.condition.weight.dtype)
+            x = self.condition(atoms) + self.position(predicted)
             x = x + self.size(size.log())
         hide = hidden(batch)
         for block in self.blocks:

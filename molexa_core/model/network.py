@@ -115,7 +115,7 @@ class Network(nn.Module):
         level = sigma[:, None, None]
         total = (level**2 + data**2).sqrt()
         raw = self.denoiser(noisy / total, sigma, conditioning.prepared, conditioning.batch)
-        clean = data**2 / total**2 * noisy + level * data / total * raw.float()
+        clean = data**2 / total**2 * noisy + level * data / total * raw.to(noisy.dtype)
         return self.centre(clean, conditioning.batch)
 
     def uncertainty_logits(self, predicted: Tensor, conditioning: Conditioning) -> Tensor:

@@ -122,7 +122,7 @@ class ClusterSource:
             width: N of the padded tensors.
         """
         mixture = self.mixture
-        share = torch.tensor([mixture.box, mixture.chemical, mixture.symmetric], device=self.device)
+        share = self._tensor([mixture.box, mixture.chemical, mixture.symmetric])
         kind = torch.multinomial(share, batch, replacement=True, generator=self.generator)
         mask = torch.arange(width, device=self.device) < atoms[:, None]
         species = self._species(batch, width)

@@ -1,0 +1,147 @@
+"""Training: it learns, stops and resumes, and stops where the loss is no number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from model.conftest import small_settings
+
+from molexa_core.base.errors import ComputationError, WeightsError
+from molexa_core.model.batch import Batch
+from molexa_core.model.config import MOLEXA, PAPER, TrainingSettings
+from molexa_core.model.network import Network
+from molexa_core.model.training import TrainingRun, learning_rate, train
+from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
+
+RECIPE = replace(MOLEXA.training, batch=8, warm_up=5, learning_rate=3e-3, ema=0.9)
+
+
+def _network(tokens: str = "atoms") -> Network:
+    torch.manual_seed(0)
+    return Network(small_settings(tokens))
+
+
+def _source() -> StageOneSource:
+    return StageOneSource(StageOneData(largest=4, block=2), 8, "cpu", 1)
+
+
+def _weights(network: Network) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _without_dropped_step(run: TrainingRun) -> TrainingRun:
+    return replace(run, reports=[])
+
+
+@pytest.mark.parametrize("tokens", ["atoms", "pairs"])
+def test_a_fixed_batch_is_learned(tokens: str) -> None:
+    network = _network(tokens)
+    batch = _source()(0)
+    recipe = replace(
+        RECIPE, learning_rate=4e-3, uncertainty_weight=0.0, noise_std=0.3, noise_mean=0.0
+    )
+    run = TrainingRun(recipe, 150, report_every=15)
+    train(network, lambda step: batch, run)
+    assert run.reports[-1]["loss"] < 0.5 * run.reports[0]["loss"]
+
+
+def test_stopping_and_resuming_equals_a_straight_run(tmp_path: Path) -> None:
+    straight = _network()
+    train(straight, _source(), TrainingRun(RECIPE, 8, seed=4))
+
+    class StopError(Exception):
+        pass
+
+    source = _source()
+
+    def stopping(step: int) -> Batch:
+        if step == 5:
+            raise StopError
+        return source(step)
+
+    plan = TrainingRun(
+        RECIPE, 8, seed=4, checkpoint=tmp_path / "state.safetensors", checkpoint_every=3
+    )
+    with pytest.raises(StopError):
+        train(_network(), stopping, plan)
+    resumed = Network(small_settings("atoms"))
+    done = train(resumed, _source(), _without_dropped_step(plan))
+    assert done == 8
+    for name, value in _weights(straight).items():
+        torch.testing.assert_close(_weights(resumed)[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_the_uncertainty_stage_changes_nothing_else() -> None:
+    network = _network()
+    before = _weights(network)
+    train(network, _source(), TrainingRun(replace(RECIPE, warm_up=0), 3, part="uncertainty"))
+    changed = {name for name, value in _weights(network).items() if not value.equal(before[name])}
+    assert changed
+    assert all(name.startswith("uncertainty.") for name in changed)
+
+
+def test_the_log_has_one_json_line_per_report(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    train(_network(), _source(), TrainingRun(RECIPE, 4, report_every=2, log=log))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4]
+    assert {"loss", "learning_rate", "molecules_per_s"} <= set(lines[0])
+
+
+def _broken(source: Callable[[int], Batch], at: int) -> Callable[[int], Batch]:
+    def give(step: int) -> Batch:
+        batch = source(step)
+        if step < at:
+            return batch
+        return replace(batch, momenta=batch.momenta * float("nan"))
+
+    return give
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "state.safetensors"
+    run = TrainingRun(RECIPE, 9, report_every=2, checkpoint=checkpoint, checkpoint_every=2)
+    with pytest.raises(ComputationError, match="not a number at step 6") as caught:
+        train(_network(), _broken(_source(), 4), run)
+    assert str(checkpoint) in str(caught.value)
+    kept = _network()
+    assert train(kept, _source(), replace(run, steps=4, reports=[])) == 4
+    assert all(torch.isfinite(value).all() for value in _weights(kept).values())
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "state.safetensors"
+    train(_network(), _source(), TrainingRun(RECIPE, 1, checkpoint=checkpoint))
+    other = Network(replace(small_settings("atoms"), width=64))
+    with pytest.raises(WeightsError, match=r"another network \(width differ\)"):
+        train(other, _source(), TrainingRun(RECIPE, 2, checkpoint=checkpoint))
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "state.safetensors"
+    checkpoint.write_bytes(b"\x10" * 100)
+    with pytest.raises(WeightsError, match="not a readable checkpoint"):
+        train(_network(), _source(), TrainingRun(RECIPE, 2, checkpoint=checkpoint))
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "wanted"),
+    [
+        (PAPER.training, 0, 1e-3),
+        (PAPER.training, 999, 1e-3),
+        (replace(RECIPE, warm_up=10), 4, None),
+        (replace(RECIPE, warm_up=0), 1000, 0.0),
+        (replace(RECIPE, warm_up=0), 500, 1.5e-3),
+    ],
+)
+def test_learning_rate(settings: TrainingSettings, step: int, wanted: float | None) -> None:
+    found = learning_rate(settings, step, 1000)
+    if wanted is None:
+        assert found == pytest.approx(0.5 * settings.learning_rate, rel=1e-3)
+    else:
+        assert found == pytest.approx(wanted, abs=1e-12)
