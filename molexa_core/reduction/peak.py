@@ -29,7 +29,7 @@ class Peak:
         centre_error: standard error of the centre.
         sigma_error: standard error of the standard deviation.
         gain: how much the peak lowers the deviance of the fit against background alone; 25 is
-            five standard deviations for one more parameter.
+            five standard deviations for one more parameter. NaN where it was not asked for.
     """
 
     centre: float
@@ -40,7 +40,15 @@ class Peak:
     gain: float
 
 
-def fit_peak(values: FloatArray, low: float, high: float, centre: float, sigma: float) -> Peak:
+def fit_peak(
+    values: FloatArray,
+    low: float,
+    high: float,
+    centre: float,
+    sigma: float,
+    *,
+    with_gain: bool = True,
+) -> Peak:
     """Fit a Gaussian on a background exp(b0 + b1 u + b2 u^2) to values between two limits.
 
     The fit is the maximum of the Poisson likelihood of the counts in bins: its deviance residuals
@@ -53,6 +61,7 @@ def fit_peak(values: FloatArray, low: float, high: float, centre: float, sigma: 
         high: upper limit.
         centre: where the peak is thought to be.
         sigma: how wide it is thought to be; sets the bin width.
+        with_gain: also fit the background alone.
     """
     bins = int(np.clip((high - low) * _BINS_PER_SIGMA / sigma, 12, _MOST_BINS))
     counts, edges = np.histogram(values, bins=bins, range=(low, high))
@@ -85,10 +94,12 @@ def fit_peak(values: FloatArray, low: float, high: float, centre: float, sigma: 
         return _residuals(counts, background(parameters))
 
     full = least_squares(misfit, np.clip(start, lower, upper), bounds=(lower, upper), max_nfev=100)
-    flat_level = np.log(max(counts.mean(), 0.01))
-    without = least_squares(
-        misfit_without, [flat_level, 0.0, 0.0], bounds=(_LOWER, _UPPER), max_nfev=100
-    )
+    gain = float("nan")
+    if with_gain:
+        level = np.log(max(counts.mean(), 0.01))
+        bounds = (_LOWER, _UPPER)
+        without = least_squares(misfit_without, [level, 0.0, 0.0], bounds=bounds, max_nfev=100)
+        gain = float(2.0 * (without.cost - full.cost))
     where, log_sigma, log_signal = full.x[:3]
     slopes = np.asarray(full.jac, np.float64)
     errors = np.sqrt(np.diag(np.linalg.pinv(slopes.T @ slopes)))
@@ -98,7 +109,7 @@ def fit_peak(values: FloatArray, low: float, high: float, centre: float, sigma: 
         signal=float(np.exp(log_signal)),
         centre_error=float(errors[0] * half),
         sigma_error=float(errors[1] * np.exp(log_sigma) * half),
-        gain=float(2.0 * (without.cost - full.cost)),
+        gain=gain,
     )
 
 

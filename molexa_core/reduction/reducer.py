@@ -155,7 +155,7 @@ class Reducer:
             coincidences=self._tally.found,
             windows_ns=self._search.windows,
             momentum_sums=sums,
-            purity=None if self._gate is None else purity(self._tally.elsewhere),
+            purity=None if self._gate is None else purity(self._tally.elsewhere, self._gate),
             ker=self._energy.release(),
             remarks=tuple(self._remarks),
         )

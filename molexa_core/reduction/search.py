@@ -172,6 +172,16 @@ def distance(
 
 
 @compiled
+def on_an_axis(total: FloatArray, centre: FloatArray, half_width: FloatArray) -> bool:
+    """Whether at least two components lie in the gate, as in the gate and all displaced boxes."""
+    inside = 0
+    for axis in range(3):
+        if abs(total[axis] - centre[axis]) <= half_width[axis]:
+            inside += 1
+    return inside >= 2
+
+
+@compiled
 def ranked(n: int, distances: FloatArray) -> IntArray:
     """Rows in ascending order of distance, those of equal distance as they came.
 
@@ -317,8 +327,8 @@ def search_shots(
     * `kind_of` (ions): kind of each ion of the channel, like ions side by side.
     * `limits`: see `MAX_MOMENTUM` and following.
     * `gate` (2, 3): centre and half width; (0, 3) for no gate.
-    * `shifts` (boxes, 3): displacement of each box, that of box 0 is zero; (0, 3) to look for no
-      coincidences, only at momentum sums.
+    * `shifts` (boxes, 3): displacement of each box along one axis, that of box 0 is zero; (0, 3)
+      to look for no coincidences, only at momentum sums.
     * `collected` (capacity, 6): filled with momentum sums, and sums of squared momenta, of each
       axis; a search that collects ends when it is full.
     * `histograms` (3, bins) of momentum sums, `elsewhere` (boxes) of `select`, `counters` (see
@@ -410,6 +420,8 @@ def candidates_of_shot(
         if inside and counters[COLLECTED] < len(collected):
             keep_sum(kind_of, choice, momenta, total, collected[counters[COLLECTED]])
             counters[COLLECTED] += 1
+        if len(gate) and not on_an_axis(total, gate[0], gate[1]):
+            continue
         for box in range(len(shifts)):
             apart = distance(total, gate[0], gate[1], shifts[box]) if len(gate) else 0.0
             if apart < 0.0:

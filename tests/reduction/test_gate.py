@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import ComputationError
-from molexa_core.reduction.coincidences import BOXES, FAR
+from molexa_core.reduction.coincidences import BOXES, SumGate
 from molexa_core.reduction.gate import find_peak, gate_around, purity
 from molexa_core.reduction.peak import fit_peak
 
@@ -90,17 +90,32 @@ def test_displaced_boxes_keep_clear_of_the_peak() -> None:
         assert abs(shift[axis]) - gate.half_width[axis] >= 3.99 * peaks[axis].sigma
 
 
-def test_purity_of_a_gaussian_background_is_exact() -> None:
-    """Counts of boxes at distances d and FAR d under a Gaussian give its height at 0."""
-    height, distance = 600.0, 0.6
-    near, far = (height * np.exp(-0.5 * (d * distance) ** 2) for d in (1.0, FAR))
-    counts = np.array([10_000, *[near] * 6, *[far] * 6])
-    result = purity(counts)
-    assert result.false == pytest.approx(height, rel=1e-3)
-    assert result.purity == pytest.approx(0.94, abs=1e-4)
+def test_purity_of_a_background_that_falls_outwards() -> None:
+    """Counts that fall exponentially with the distance give their value at the centre."""
+    gate = SumGate(np.zeros(3), np.array([6.0, 3.0, 2.0]), np.array([2.0, 1.0, 2 / 3]))
+    points = np.random.default_rng(1).uniform(-1, 1, (200_000, 3)) * gate.half_width
+    mean = [np.linalg.norm(points + shift, axis=1).mean() for shift in gate.shifts]
+    counts = 500.0 * np.exp(-np.array(mean) / 15.0)
+    counts[0] = 10_000
+    result = purity(counts, gate)
+    assert result.false == pytest.approx(500.0 * np.exp(-mean[0] / 15.0), rel=5e-3)
+    assert result.purity == pytest.approx(1 - result.false / 10_000)
+    assert 0.2 * result.false < result.purity_error * 10_000 < 0.4 * result.false
+
+
+def test_error_of_the_extrapolation_is_that_of_the_counts() -> None:
+    gate = SumGate(np.zeros(3), np.array([6.0, 3.0, 2.0]), np.array([2.0, 1.0, 2 / 3]))
+    rng = np.random.default_rng(3)
+    results = []
+    for _ in range(400):
+        counts = np.concatenate([[1000], rng.poisson(30.0, BOXES - 1)])
+        results.append(purity(counts, gate))
+    spread = np.std([result.false for result in results])
+    assert np.mean([result.false_error for result in results]) == pytest.approx(spread, rel=0.5)
 
 
 def test_purity_without_anything_beside_the_peak() -> None:
-    result = purity(np.array([50, *[0] * 12]))
+    gate = SumGate(np.zeros(3), np.ones(3))
+    result = purity(np.array([50, *[0] * 12]), gate)
     assert result.purity == 1.0
     assert 0.0 < result.purity_error < 0.05

@@ -81,9 +81,9 @@ def test_the_purity_estimate_agrees_with_the_truth() -> None:
     assert result.summary.purity is not None
     false = int((true_molecules(run, result.table) < 0).sum())
     assert false > 200
-    error = np.hypot(result.summary.purity.false_error, np.sqrt(false))
-    assert abs(result.summary.purity.false - false) < 3 * error + 0.1 * false
-    assert result.summary.purity.purity == pytest.approx(1 - false / len(result.table), abs=0.01)
+    truth = 1 - false / len(result.table)
+    assert abs(result.summary.purity.purity - truth) < 2 * result.summary.purity.purity_error
+    assert result.summary.purity.purity_error < 0.02
 
 
 @pytest.mark.parametrize("shots", [1, 999, 20_000])

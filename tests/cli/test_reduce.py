@@ -1,0 +1,175 @@
+"""`molexa reduce` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from molexa_core.base.errors import InputFileError, NoEventsError, SettingsError, UsageError
+from molexa_core.base.fields import SPECTRA_OF_REDUCE
+from molexa_core.base.provenance import Provenance
+from molexa_core.io.events import read_events, read_spectra
+from molexa_core.io.root_run import write_root_run
+from molexa_core.pipeline.reduce import reduce_files
+from tests.fakes.root_runs import FakeRun, cut, make_channel, make_run, make_setup
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SETUP = make_setup()
+WATER = make_channel(("O+", 1), ("H+", 2))
+META = {
+    "setup": SETUP.model_dump(mode="json"),
+    "channel": WATER.model_dump(mode="json"),
+    "provenance": json.loads(Provenance.of("made by a test", seed=3).to_json()),
+}
+
+
+@pytest.fixture(scope="module")
+def run() -> FakeRun:
+    return make_run(["O+", "H+", "H+"], SETUP, shots=4000, recoil=(1.5, 1.0, 0.5))
+
+
+@pytest.fixture
+def folder(working_folder: Path, run: FakeRun) -> Path:
+    write_root_run(working_folder / "run.root", [run.hits], slots=24, meta=META)
+    write_root_run(working_folder / "bare.root", [run.hits], slots=24)
+    return working_folder
+
+
+def written(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_run_that_carries_its_settings(molexa: Run, folder: Path) -> None:
+    done = molexa("reduce", "run.root", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "coincidences" in done.stdout
+    assert "estimated purity" in done.stdout
+    assert "KER peak" in done.stdout
+    assert "wrote run.events.h5" in done.stderr
+    table, record = read_events(folder / "run.events.h5")
+    assert len(table) > 800
+    assert table.meta["summary"]["coincidences"] == len(table)
+    assert record.command == "molexa reduce run.root"
+    assert set(record.inputs) == {"run.root"}
+    assert record.settings["channel"]["name"] == "fake"
+    assert [step["command"] for step in record.history] == ["made by a test"]
+    assert set(read_spectra(folder / "run.events.h5")) == set(SPECTRA_OF_REDUCE)
+
+
+def test_json_is_the_summary_and_nothing_else(molexa: Run, folder: Path) -> None:
+    done = molexa("reduce", "run.root", "--json", "--quiet", "--out", "a.h5", folder=folder)
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert values["file"] == "a.h5"
+    assert values["coincidences"] == len(read_events(folder / "a.h5")[0])
+    assert values["hits_per_shot"] == pytest.approx(values["hits"] / 4000)
+    assert [axis["axis"] for axis in values["momentum_sums"]] == ["x", "y", "z"]
+
+
+def test_options_come_before_the_folder_and_the_folder_before_the_run(folder: Path) -> None:
+    (folder / "apparatus.yaml").write_text(yaml.safe_dump(META["setup"] | {"name": "mine"}))
+    (folder / "channels").mkdir()
+    for name in ("first", "second"):
+        values = META["channel"] | {"name": name}
+        (folder / "channels" / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    reduce_files(["run.root"], out="a.h5")
+    assert read_events("a.h5")[0].meta["channel"]["name"] == "fake"
+    (folder / "molexa.yaml").write_text("setup: apparatus.yaml\nchannel: first\n")
+    reduce_files(["run.root"], out="b.h5")
+    assert read_events("b.h5")[0].meta["channel"]["name"] == "first"
+    assert read_events("b.h5")[0].meta["setup"]["name"] == "mine"
+    reduce_files(["bare.root"], channel="second", out="c.h5")
+    assert read_events("c.h5")[0].meta["channel"]["name"] == "second"
+
+
+def test_several_files_give_what_one_gives(folder: Path, run: FakeRun) -> None:
+    names = []
+    for number, part in enumerate(cut(run.hits, 1500)):
+        names.append(f"part{number}.root")
+        layout = "jagged"
+        write_root_run(names[-1], [part], layout=layout, slots=24, meta=META)
+    path, summary = reduce_files(names)
+    assert path.name == "part0.events.h5"
+    _, whole = reduce_files(["run.root"])
+    assert summary == whole
+    ours, theirs = read_events(path)[0], read_events("run.events.h5")[0]
+    np.testing.assert_array_equal(ours.momentum, theirs.momentum)
+    np.testing.assert_array_equal(ours.tags["shot"], theirs.tags["shot"])
+
+
+def test_given_half_widths(molexa: Run, folder: Path) -> None:
+    done = molexa("reduce", "run.root", "--gate-sum", "2", "1.5", "1", "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    axes = json.loads(done.stdout)["momentum_sums"]
+    assert [axis["gate_half_width"] for axis in axes] == [2.0, 1.5, 1.0]
+    total = read_events(folder / "run.events.h5")[0].momentum_sum()
+    centre = np.array([axis["gate_centre"] for axis in axes])
+    assert (np.abs(total - centre) <= np.array([2.0, 1.5, 1.0]) + 1e-9).all()
+
+
+def test_no_channel_lists_those_there_are(molexa: Run, folder: Path) -> None:
+    (folder / "setup.yaml").write_text(yaml.safe_dump(META["setup"]))
+    done = molexa("reduce", "bare.root", "--setup", "setup.yaml", folder=folder)
+    assert done.returncode == 1
+    assert "bare.root: no channel" in done.stderr
+    assert "cf4" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "bare.events.h5" not in written(folder)
+
+
+def test_what_cannot_be_reduced_leaves_no_file(folder: Path) -> None:
+    before = written(folder)
+    with pytest.raises(InputFileError, match=r"bare.root: no setup"):
+        reduce_files(["bare.root"], channel="water")
+    with pytest.raises(InputFileError, match="no channel named 'watr'.*water"):
+        reduce_files(["run.root"], channel="watr")
+    with pytest.raises(NoEventsError, match="no coincidence of C"):
+        reduce_files(["run.root"], channel="cf4")
+    with pytest.raises(UsageError, match="half widths must be above 0"):
+        reduce_files(["run.root"], gate_sum=(1.0, 0.0, 1.0))
+    with pytest.raises(InputFileError, match="no such file"):
+        reduce_files(["missing.root"])
+    assert written(folder) == before
+
+
+def test_an_ion_that_there_is_not(folder: Path) -> None:
+    values = META["channel"] | {"ions": [{"ion": "Xx+"}]}
+    (folder / "odd.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(SettingsError, match="unknown element 'Xx'"):
+        reduce_files(["run.root"], channel="odd.yaml")
+
+
+def test_wrong_usage(molexa: Run, folder: Path) -> None:
+    assert molexa("reduce", folder=folder).returncode == 2
+    assert molexa("reduce", "run.root", "--gate-sum", "1", "2", folder=folder).returncode == 2
+    done = molexa("reduce", "run.root", "--out", "no/folder.h5", folder=folder)
+    assert done.returncode == 1
+    assert "the folder does not exist" in done.stderr
+
+
+@pytest.mark.slow
+def test_memory_stays_below_a_gibibyte_for_a_large_run(folder: Path) -> None:
+    """Two million shots, 1.5 GB of columns: the peak is that of the chunks, not of the file."""
+
+    def chunks() -> object:
+        for number in range(40):
+            made = make_run(["O+", "H+", "H+"], SETUP, shots=50_000, per_shot=0.9, seed=number)
+            yield made.hits
+
+    write_root_run("large.root", chunks(), slots=40, meta=META)  # type: ignore[arg-type]
+    code = (
+        "import resource\n"
+        "from molexa_core.pipeline.reduce import reduce_files\n"
+        "reduce_files(['large.root'])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 2**30
