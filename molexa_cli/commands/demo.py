@@ -8,12 +8,12 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molexa_cli.app import Debug, Quiet, Seed
-from molexa_cli.console import SWITCHES, command_line, table, write
+from molexa_cli.console import SWITCHES, command_line, write
 from molexa_core.base.errors import MolexaError
 
 if TYPE_CHECKING:
@@ -53,14 +53,23 @@ def demo(
     _say(f"\n$ cd {shlex.quote(str(prepared.folder))}")
     _run_steps(prepared)
     verdict = demo_verdict(prepared.folder)
-    rows = [
-        [name.replace("_", " "), value, "degrees" if "angle" in name else "a.u."]
-        for name, value in verdict.errors.items()
-        if isinstance(value, float)
-    ]
-    write(f"\nError of the structure of {prepared.molecule} against the one that was exploded:")
-    write(table(["error", "value", "unit"], rows))
+    write(f"\n{_verdict(prepared.molecule, verdict.errors)}")
     write(f"Report: {verdict.report} ({time.monotonic() - started:.0f} s in all)")
+
+
+def _verdict(molecule: str, errors: dict[str, Any]) -> str:
+    """How far the structure is from the one that was exploded, in words."""
+    from molexa_core.base.units import BOHR_ANGSTROM
+
+    mae = errors["mae"]
+    distance = [errors[f"{kind}_distance_error"] for kind in ("mean", "max")]
+    angle = [errors[f"{kind}_angle_error"] for kind in ("mean", "max")]
+    return (
+        f"Against the {molecule} that was exploded, coordinates are off by {mae:.3f} a.u. "
+        f"({mae * BOHR_ANGSTROM:.3f} Å) on average (MAE);\n"
+        f"distances by {distance[0]:.3f} a.u. on average, {distance[1]:.3f} at most; "
+        f"angles by {angle[0]:.1f} degrees on average, {angle[1]:.1f} at most."
+    )
 
 
 def _run_steps(prepared: Demo) -> None:
