@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.optimize import BFGS
 from numpy.typing import NDArray
 from rdkit import Chem
-from rdkit.Chem import AllChem
+from rdkit.Chem import AllChem, rdMolTransforms
 from tblite.ase import TBLite
 
 from molexa_core.base.elements import element
@@ -93,6 +93,12 @@ SMILES: Final = {
     "tetrafluoroethylene": "FC(F)=C(F)F",
     "water": "O",
 }
+DIHEDRALS: Final = {
+    # The trans conformer: lower than gauche in a cold jet, and the reference structure of the
+    # published reconstruction. GFN2-xTB from a random start ends in either.
+    "ethanol": ((0, 1, 2, 8), 180.0),
+}
+"""Dihedral angles of start geometries, degrees, where a molecule has several minima."""
 
 Array = NDArray[np.float64]
 
@@ -116,7 +122,7 @@ def main() -> int:
 
 def build(name: str, smiles: str) -> dict[str, Any]:
     """The entry of one molecule."""
-    atoms = relaxed(start(smiles))
+    atoms = relaxed(start(name, smiles))
     symbols = tuple(atoms.get_chemical_symbols())
     mass = np.array([element(symbol).isotope_mass for symbol in symbols])
     positions = atoms.get_positions() / BOHR_ANGSTROM
@@ -135,13 +141,16 @@ def build(name: str, smiles: str) -> dict[str, Any]:
     }
 
 
-def start(smiles: str) -> Atoms:
+def start(name: str, smiles: str) -> Atoms:
     """A start geometry."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     if AllChem.EmbedMolecule(molecule, randomSeed=7) != 0:
         message = f"no start geometry for {smiles}"
         raise RuntimeError(message)
     symbols = [atom.GetSymbol() for atom in molecule.GetAtoms()]
+    if name in DIHEDRALS:
+        atoms, degrees = DIHEDRALS[name]
+        rdMolTransforms.SetDihedralDeg(molecule.GetConformer(), *atoms, degrees)
     positions = molecule.GetConformer().GetPositions()
     # A small push off the symmetric start keeps the search from stopping at a saddle point.
     push = np.random.default_rng(7).normal(scale=0.03, size=positions.shape)
