@@ -102,30 +102,17 @@ def reconstruct(
         if errors is not None:
             measured = _propagated(network, ions, momenta, errors, seed)
             task.advance()
-    positions = drawn.samples[best]
     spread = drawn.samples.std(axis=0)
-    if samples > 1 and spread.mean() > DISAGREEMENT:
-        warnings.append(
-            f"the samples differ by {spread.mean():.2f} bohr on average: several structures fit "
-            "these momenta"
-        )
+    warnings += _disagreement(spread) if samples > 1 else []
     model_error = GAUSSIAN * drawn.uncertainty[best]
-    symbols = tuple(ion.element.symbol for ion in ions)
     record = ReconstructionRecord(
-        symbols=symbols,
-        positions_bohr=positions,
+        symbols=tuple(ion.element.symbol for ion in ions),
+        positions_bohr=drawn.samples[best],
         charges=tuple(ion.charge for ion in ions),
         uncertainty_bohr=np.sqrt(model_error**2 + measured**2),
         spread_bohr=spread,
         samples_bohr=drawn.samples,
-        closure={
-            "model": "classical",
-            "tau_fs": tau_fs,
-            "residual": float(residuals[best]),
-            "residual_meaning": "rms difference of the momenta over their rms",
-            "residuals_of_samples": residuals.tolist(),
-            "chosen_sample": best,
-        },
+        closure=_closure(residuals, best, tau_fs),
         model={"name": card.name, "parameters": card.parameters, "files": card.files},
         input={
             "ions": [str(ion) for ion in ions],
@@ -141,6 +128,27 @@ def reconstruct(
     if known is not None:
         record = replace(record, errors=_errors(record, known))
     return record
+
+
+def _disagreement(spread: FloatArray) -> list[str]:
+    if spread.mean() <= DISAGREEMENT:
+        return []
+    return [
+        f"the samples differ by {spread.mean():.2f} bohr on average: several structures fit "
+        "these momenta"
+    ]
+
+
+def _closure(residuals: FloatArray, best: int, tau_fs: float) -> dict[str, Any]:
+    """How well the samples explain the momenta, for the record."""
+    return {
+        "model": "classical",
+        "tau_fs": tau_fs,
+        "residual": float(residuals[best]),
+        "residual_meaning": "rms difference of the momenta over their rms",
+        "residuals_of_samples": residuals.tolist(),
+        "chosen_sample": best,
+    }
 
 
 def closure_residuals(
