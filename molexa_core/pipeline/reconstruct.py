@@ -93,15 +93,13 @@ def reconstruct(
     momenta, said = _without_sum(ions, momenta, errors)
     warnings += said
     tau_fs = float(card.data.get("tau_fs", 45.0))
-    with progress.task("reconstructing", 1.0 + (errors is not None), "steps") as task:
+    with progress.task("reconstructing", 2.0, "steps") as task:
         drawn = reconstruct_structures(network, ions, momenta, samples=samples, seed=seed)
         residuals = closure_residuals(drawn.samples, ions, momenta, tau_fs)
         best = int(np.argmin(residuals))
         task.advance()
-        measured = np.zeros_like(momenta)
-        if errors is not None:
-            measured = _propagated(network, ions, momenta, errors, seed)
-            task.advance()
+        measured = _propagated(network, ions, momenta, errors, seed)
+        task.advance()
     spread = drawn.samples.std(axis=0)
     warnings += _disagreement(spread) if samples > 1 else []
     model_error = GAUSSIAN * drawn.uncertainty[best]
@@ -133,10 +131,8 @@ def reconstruct(
 def _disagreement(spread: FloatArray) -> list[str]:
     if spread.mean() <= DISAGREEMENT:
         return []
-    return [
-        f"the samples differ by {spread.mean():.2f} bohr on average: several structures fit "
-        "these momenta"
-    ]
+    size = f"{spread.mean():.2f} bohr"
+    return [f"the samples differ by {size} on average: several structures fit these momenta"]
 
 
 def _closure(residuals: FloatArray, best: int, tau_fs: float) -> dict[str, Any]:
@@ -261,12 +257,18 @@ def _without_sum(
 
 
 def _propagated(
-    network: Network, ions: Sequence[Ion], momenta: FloatArray, errors: FloatArray, seed: int
+    network: Network,
+    ions: Sequence[Ion],
+    momenta: FloatArray,
+    errors: FloatArray | None,
+    seed: int,
 ) -> FloatArray:
-    """(N, 3) scatter of the answer when the momenta scatter within their errors.
+    """(N, 3) scatter of the answer when the momenta scatter within their errors, if known.
 
     The diffusion starts from the same noise every time, so that only the momenta differ.
     """
+    if errors is None:
+        return np.zeros_like(momenta)
     generator = np.random.default_rng([seed, 1])
     masses = np.array([ion.mass for ion in ions])
     answers = []
