@@ -60,11 +60,13 @@ class SumGate:
         centre: (3) of x, y, z.
         half_width: (3).
         sigma: (3) standard deviation of the peak, where it was found in the data.
+        spread: (3) standard deviation of the sums of ions without relation, where it is known.
     """
 
     centre: FloatArray
     half_width: FloatArray
     sigma: FloatArray | None = None
+    spread: FloatArray | None = None
 
     @property
     def shifts(self) -> FloatArray:

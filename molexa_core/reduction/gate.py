@@ -1,4 +1,4 @@
-"""The momentum-sum gate from the data, and the purity of what it lets through.
+"""The momentum-sum gate from the data.
 
 Ions of one molecule have a momentum sum near zero, spread by the jet, the size of the interaction
 point and the resolution. Combinations with ions of other molecules, residual gas or dark counts
@@ -8,14 +8,13 @@ where it stands out even when most combinations are false.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from scipy.ndimage import uniform_filter
 
 from molexa_core.base.errors import ComputationError
-from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.tables import FloatArray
 from molexa_core.reduction.coincidences import SumGate
 from molexa_core.reduction.peak import Peak, fit_peak
 
@@ -33,34 +32,9 @@ _STARTS: Final = (1 / 64, 1 / 200, 1 / 16)
 """First guesses of the standard deviation, in half ranges."""
 _WIDEST: Final = 0.5
 """Largest standard deviation, in that of false combinations."""
-_MODEL_ERROR: Final = 0.25
-"""Relative error of the extrapolation: in virtual runs with known truth (two to five ions, 0.3 to 3
-molecules per shot) it was off by -26 to +32 %."""
-_FEWEST_BESIDE: Final = 6
-"""Fewer counts beside the peak are not extrapolated."""
-_STEPS: Final = 8
-_NEWTON_STEPS: Final = 30
 _ADVICE: Final = (
     "Check channel, calibration and jet velocity, or give the half widths with --gate-sum."
 )
-
-
-@dataclass(frozen=True)
-class Purity:
-    """How many of the coincidences are thought to be true.
-
-    Attributes:
-        false: expected number of false coincidences among those found.
-        false_error: its standard error, from the counts beside the peak alone.
-        purity: 1 - false / found.
-        purity_error: standard error of the purity: counts beside the peak, a quarter of the
-            false ones for the extrapolation, and the fluctuation of those that lie in the gate.
-    """
-
-    false: float
-    false_error: float
-    purity: float
-    purity_error: float
 
 
 def find_peak(sums: FloatArray, half_range: float) -> tuple[Peak, Peak, Peak]:
@@ -151,6 +125,7 @@ def gate_around(
     sigmas: float,
     centre: tuple[float, float, float] | None,
     half_width: tuple[float, float, float] | None,
+    spread: FloatArray | None = None,
 ) -> SumGate:
     """The gate from what is given, completed by the peaks.
 
@@ -159,6 +134,7 @@ def gate_around(
         sigmas: half width in standard deviations where it is not given.
         centre: given centre.
         half_width: given half widths.
+        spread: standard deviation of the sums of ions without relation.
 
     Raises:
         ComputationError: neither half widths nor peaks are known.
@@ -173,60 +149,4 @@ def gate_around(
     half = (
         np.array(half_width, np.float64) if half_width is not None else np.asarray(sigma) * sigmas
     )
-    return SumGate(centre=middle, half_width=half, sigma=sigma)
-
-
-def purity(counts: IntArray, gate: SumGate) -> Purity:
-    """The purity from the coincidences in the gate and in boxes of the same size beside it.
-
-    A combination in a displaced box counts if it would have been accepted, had its sum fallen into
-    the gate with the same distance from its centre: it competes with the coincidences that were.
-    The false ones in the gate are extrapolated from the boxes: ln n = a - b s, where s is the mean
-    distance of the points of a box from the centre of the gate in a.u., fitted to the counts by
-    Poisson regression. False sums do crowd towards the centre: where one of two molecules lends an
-    ion to the other, the sum is the difference of two momenta of like size.
-
-    Args:
-        counts: (boxes) coincidences in the gate, then in each displaced box.
-        gate: the gate, with its displaced boxes.
-    """
-    found, beside = int(counts[0]), np.asarray(counts[1:], np.float64)
-    distance = _mean_distances(gate)
-    if beside.sum() < _FEWEST_BESIDE:
-        false = float(beside.mean())
-        false_error = float(np.sqrt(beside.sum() + 1.0) / len(beside))
-    else:
-        false, false_error = _extrapolated(beside, distance[1:], float(distance[0]))
-    if found == 0:
-        return Purity(false, false_error, 0.0, 1.0)
-    spread = float(np.sqrt(false_error**2 + (_MODEL_ERROR * false) ** 2 + false))
-    return Purity(false, false_error, max(0.0, 1.0 - false / found), min(1.0, spread / found))
-
-
-def _mean_distances(gate: SumGate) -> FloatArray:
-    """(boxes) mean distance of the points of each box from the centre of the gate."""
-    steps = (np.arange(_STEPS) + 0.5) * (2.0 / _STEPS) - 1.0
-    points = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3) * gate.half_width
-    shifted = points[None] + gate.shifts[:, None]
-    distances: FloatArray = np.linalg.norm(shifted, axis=2).mean(axis=1)
-    return distances
-
-
-def _extrapolated(counts: FloatArray, distance: FloatArray, wanted: float) -> tuple[float, float]:
-    """The count at the wanted distance and its error: Poisson regression by Newton's method.
-
-    Few counts say little about the slope: the rise from the boxes to the centre is taken to be a
-    factor of e, give or take, at most.
-    """
-    terms = np.stack([np.ones(len(counts)), -(distance - wanted)], axis=1)
-    prior = np.diag([0.0, float(np.mean(distance - wanted)) ** 2])
-    chosen = np.array([np.log(counts.mean()), 0.0])
-    for _ in range(_NEWTON_STEPS):
-        expected = np.exp(terms @ chosen)
-        information = terms.T @ (terms * expected[:, None]) + prior
-        step = np.linalg.solve(information, terms.T @ (counts - expected) - prior @ chosen)
-        chosen = chosen + step / max(1.0, float(np.abs(terms @ step).max()))
-    if chosen[1] <= 0.0:  # rising outwards: a fluctuation, or nothing to extrapolate
-        return float(counts.mean()), float(np.sqrt(counts.sum()) / len(counts))
-    false = float(np.exp(chosen[0]))
-    return false, false * float(np.sqrt(np.linalg.inv(information)[0, 0]))
+    return SumGate(centre=middle, half_width=half, sigma=sigma, spread=spread)

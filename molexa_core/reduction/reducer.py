@@ -16,8 +16,9 @@ from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.reduction.calibration import Dropped, calibrate
 from molexa_core.reduction.coincidences import MOST_COMBINATIONS, Search, SumGate, Tally
-from molexa_core.reduction.gate import find_peak, gate_around, purity
+from molexa_core.reduction.gate import find_peak, gate_around
 from molexa_core.reduction.peak import Peak
+from molexa_core.reduction.purity import purity
 from molexa_core.reduction.spectra import EnergySpectrum, HitSpectra, ker_spectrum, sum_spectra
 from molexa_core.reduction.summary import ReduceSummary, SumAxis
 
@@ -95,6 +96,7 @@ class Reducer:
             sigmas=gates.sum_sigmas,
             centre=gates.sum_centre,
             half_width=gates.sum_half_width,
+            spread=np.sqrt(sums[:filled, 3:].mean(axis=0)) if filled else None,
         )
 
     def blocks(self, run: Iterable[Hits], n_shots: int | None = None) -> Iterator[Coincidences]:

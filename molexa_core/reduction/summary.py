@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from molexa_core.reduction.calibration import Dropped
-from molexa_core.reduction.gate import Purity
 from molexa_core.reduction.peak import Peak
+from molexa_core.reduction.purity import Purity
 from molexa_core.reduction.spectra import KineticEnergyRelease
 
 

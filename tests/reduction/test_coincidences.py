@@ -15,7 +15,7 @@ from molexa_core.reduction import coincidences
 from molexa_core.reduction.calibration import calibrate
 from molexa_core.reduction.coincidences import Search, SumGate, Tally
 from molexa_core.reduction.momentum import hit_momenta
-from molexa_core.reduction.search import ranked
+from molexa_core.reduction.selection import ranked
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup
 
 SETUP = make_setup()

@@ -5,8 +5,9 @@ import pytest
 
 from molexa_core.base.errors import ComputationError
 from molexa_core.reduction.coincidences import BOXES, SumGate
-from molexa_core.reduction.gate import find_peak, gate_around, purity
+from molexa_core.reduction.gate import find_peak, gate_around
 from molexa_core.reduction.peak import fit_peak
+from molexa_core.reduction.purity import purity
 
 WIDTHS = np.array([1.5, 0.8, 2.4])
 CENTRE = np.array([3.0, -4.0, 0.5])
@@ -90,32 +91,42 @@ def test_displaced_boxes_keep_clear_of_the_peak() -> None:
         assert abs(shift[axis]) - gate.half_width[axis] >= 3.99 * peaks[axis].sigma
 
 
-def test_purity_of_a_background_that_falls_outwards() -> None:
-    """Counts that fall exponentially with the distance give their value at the centre."""
-    gate = SumGate(np.zeros(3), np.array([6.0, 3.0, 2.0]), np.array([2.0, 1.0, 2 / 3]))
-    points = np.random.default_rng(1).uniform(-1, 1, (200_000, 3)) * gate.half_width
-    mean = [np.linalg.norm(points + shift, axis=1).mean() for shift in gate.shifts]
-    counts = 500.0 * np.exp(-np.array(mean) / 15.0)
-    counts[0] = 10_000
-    result = purity(counts, gate)
-    assert result.false == pytest.approx(500.0 * np.exp(-mean[0] / 15.0), rel=5e-3)
-    assert result.purity == pytest.approx(1 - result.false / 10_000)
-    assert 0.2 * result.false < result.purity_error * 10_000 < 0.4 * result.false
+GATE = SumGate(
+    np.zeros(3), np.array([6.0, 3.0, 2.0]), np.array([2.0, 1.0, 2 / 3]), np.full(3, 50.0)
+)
+
+
+def boxes_of(sums: np.ndarray) -> np.ndarray:
+    """(boxes) how many sums lie in the gate and in each displaced box."""
+    apart = np.abs(sums[None] - GATE.shifts[:, None]) <= GATE.half_width
+    return apart.all(axis=2).sum(axis=1)
+
+
+def test_purity_with_both_kinds_of_false_coincidences() -> None:
+    """Sums of unrelated ions, and differences of two momenta of the same size."""
+    rng = np.random.default_rng(4)
+    unrelated = rng.normal(0.0, 50.0, (1_500_000, 3))
+    pair = rng.normal(size=(2, 1_500_000, 3))
+    pair *= 55.0 / np.linalg.norm(pair, axis=2, keepdims=True)
+    for sums in (unrelated, pair[0] - pair[1], np.vstack([unrelated, pair[0] - pair[1]])):
+        counts = boxes_of(sums)
+        false, counts[0] = counts[0], 100 * counts[0]
+        result = purity(counts, GATE)
+        assert result.false == pytest.approx(false, abs=4 * result.false_error + 0.15 * false)
+        assert result.purity == pytest.approx(1 - result.false / counts[0])
+        assert result.purity_error * counts[0] > 0.25 * result.false
 
 
 def test_error_of_the_extrapolation_is_that_of_the_counts() -> None:
-    gate = SumGate(np.zeros(3), np.array([6.0, 3.0, 2.0]), np.array([2.0, 1.0, 2 / 3]))
     rng = np.random.default_rng(3)
-    results = []
-    for _ in range(400):
-        counts = np.concatenate([[1000], rng.poisson(30.0, BOXES - 1)])
-        results.append(purity(counts, gate))
+    near = 1.0 / np.array([3.0, *[12.0] * 6, *[18.0] * 6])
+    expected = 60.0 + 1500.0 * near  # away from the limit where one kind is absent
+    results = [purity(rng.poisson(expected), GATE) for _ in range(200)]
     spread = np.std([result.false for result in results])
     assert np.mean([result.false_error for result in results]) == pytest.approx(spread, rel=0.5)
 
 
 def test_purity_without_anything_beside_the_peak() -> None:
-    gate = SumGate(np.zeros(3), np.ones(3))
-    result = purity(np.array([50, *[0] * 12]), gate)
-    assert result.purity == 1.0
-    assert 0.0 < result.purity_error < 0.05
+    result = purity(np.array([50, *[0] * 12]), SumGate(np.zeros(3), np.ones(3)))
+    assert result.purity == pytest.approx(1.0)
+    assert 0.0 < result.purity_error < 0.1
