@@ -75,6 +75,6 @@ if __name__ == "__main__":
             },
             baseline=("reading the same columns with uproot", baseline),
             notes=f"one core; the bar is 1e6 hits/s; largest memory of the process, making the run "
-            f"included: {peak_mib:.0f} MiB; load average while measuring {os.getloadavg()[0]:.1f} on "
+            f"included: {peak_mib:.0f} MiB; load average {os.getloadavg()[0]:.1f} on "
             f"{os.cpu_count()} cores",
         )
