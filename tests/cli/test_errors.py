@@ -110,3 +110,14 @@ def test_ctrl_c_while_a_run_is_written(tmp_path: Path) -> None:
     assert "molexa: interrupted" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_a_run_is_reduced(molexa: Run, tmp_path: Path) -> None:
+    made = molexa("mock", "water", "--events", "150000", "--seed", "1", "--out", "run.root")
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "run.events.h5").write_text("an earlier result")
+    done = interrupt(["reduce", "run.root"], tmp_path, ".run.events.part-*")
+    assert done.returncode == 1
+    assert "molexa: interrupted" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.events.h5", "run.root"]
+    assert (tmp_path / "run.events.h5").read_text() == "an earlier result"
