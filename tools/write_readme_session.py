@@ -1,0 +1,68 @@
+"""Write the session in README.md from a demo that is really run.
+
+Usage: python tools/write_readme_session.py
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "README.md"
+BEGIN, END = "<!-- session -->\n", "<!-- end of session -->"
+HEAD = """## A first session by hand
+
+These are the commands that `molexa demo` types, with what they print. It also puts `setup.yaml`
+(the apparatus) and `known.xyz` (the true structure) into the folder.
+"""
+WORDS = {
+    "mock": "A virtual experiment with every imperfection on: rotating molecules with zero-point "
+    "motion, a jet, limited resolution and efficiency, dead time, residual gas, false coincidences."
+    " With a run of your own, start at the next command.",
+    "reduce": "Hits become coincidences. The gate on the momentum sum is found from the data.",
+    "align": "Every event is turned so that O⁺ flies along x and one proton in the x-z plane.",
+    "centroid": "Momenta are averaged; this small table is all that the network sees.",
+    "reconstruct": "The network draws structures, explodes them, and keeps the one whose momenta "
+    "fit best. Here the truth is known, so the errors are printed.",
+    "report": "One page with every figure and number.",
+}
+
+
+def run_demo() -> str:
+    """What `molexa demo water` prints to standard output."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "molexa_cli.main", "demo", "water"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
+def render(said: str) -> str:
+    """The section."""
+    parts = [HEAD]
+    for block in re.split(r"\n\[\d/\d\] ", said)[1:]:
+        _, _, text = block.partition("\n")
+        name = text.split()[2]
+        text, _, verdict = text.strip().partition("\n\nAgainst")
+        parts.append(f"\n{textwrap.fill(WORDS[name], 100)}\n\n```text\n{text}\n```\n")
+        if verdict:
+            sentences = f"Against{verdict}".partition("\nReport")[0]
+            parts.append(f"\nThe demo ends with:\n\n```text\n{sentences}\n```\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    page = PAGE.read_text(encoding="utf-8")
+    head, rest = page.split(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}{render(run_demo())}{END}{rest.split(END)[1]}", encoding="utf-8")
+    print(f"wrote the session of {PAGE.name}")
