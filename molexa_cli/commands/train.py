@@ -44,6 +44,9 @@ def train(
     validation: Annotated[
         int, typer.Option("--validation", min=1, help="Molecules of the validation at the end.")
     ] = 16384,
+    pool: Annotated[
+        int, typer.Option("--pool", min=1, help="Predicted molecules that uncertainty trains on.")
+    ] = 65536,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
@@ -76,6 +79,7 @@ def train(
         device=choose_device(device),
         stop_after_s=None if minutes is None else 60.0 * minutes,
         validation=validation,
+        pool=pool,
     )
     if dry_run:
         write_json(plan.to_dict())

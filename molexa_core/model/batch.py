@@ -19,6 +19,7 @@ class Batch:
         momenta: (B, N, 3) asymptotic momenta, 0 where padded.
         mask: (B, N) bool, True for atoms; None if every molecule has N atoms.
         positions: (B, N, 3) exploded geometry in bohr, None for measured data.
+        predicted: (B, N, 3) what a network answered, bohr; only for training the error estimate.
     """
 
     numbers: Tensor
@@ -27,6 +28,7 @@ class Batch:
     momenta: Tensor
     mask: Tensor | None = None
     positions: Tensor | None = None
+    predicted: Tensor | None = None
 
     def __len__(self) -> int:
         return self.numbers.shape[0]
@@ -69,4 +71,7 @@ class Batch:
             present = self.present
             mean = (positions * present).sum(1, keepdim=True) / present.sum(1, keepdim=True)
             positions = torch.einsum("bxk,bnk->bnx", rotation, (positions - mean) * present)
-        return replace(self, momenta=momenta, positions=positions)
+        predicted = self.predicted
+        if predicted is not None:
+            predicted = torch.einsum("bxk,bnk->bnx", rotation, predicted)
+        return replace(self, momenta=momenta, positions=positions, predicted=predicted)

@@ -64,16 +64,20 @@ def uncertainty_loss(
 ) -> Tensor:
     """Cross-entropy of the bins of the absolute error of one sample (paper, equation 3).
 
-    The sample is not differentiated: the loss trains the uncertainty module and, through the
-    conditioning, the dynamics module.
+    The sample is drawn here, unless the batch brings one. It is not differentiated: the loss
+    trains the uncertainty module and, through the conditioning, the dynamics module.
     """
     target = conditioning.batch.positions
     if target is None:
         msg = "training needs positions"
         raise ValueError(msg)
     with torch.no_grad():
-        noise = torch.randn(target.shape, device=target.device, generator=generator)
-        predicted = sample(network, conditioning, noise, network.settings.sampler, generator)
+        predicted = conditioning.batch.predicted
+        if predicted is None:
+            noise = torch.randn(target.shape, device=target.device, generator=generator)
+            predicted = sample(network, conditioning, noise, network.settings.sampler, generator)
+        else:
+            predicted = predicted / conditioning.scale
         error = (predicted * conditioning.scale - target).abs()
         width, bins = network.settings.uncertainty_bin_width, network.settings.uncertainty_bins
         wanted = (error / width).round().long().clamp(0, bins - 1)

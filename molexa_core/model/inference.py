@@ -16,12 +16,12 @@ import torch
 
 from molexa_core.base.errors import UnknownIonError, UsageError, listing
 from molexa_core.base.ions import Ion
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import SamplerSettings
 from molexa_core.model.diffusion import sample
 from molexa_core.model.frame import batch_frames, canonical_order, tied_frames
-from molexa_core.model.network import Conditioning, Network
+from molexa_core.model.network import Network
 
 _MAX_ROWS: Final = 4096
 """Molecules, frames and samples that go through the network at once."""
@@ -79,7 +79,6 @@ def check_ions(network: Network, ions: Sequence[Ion]) -> list[str]:
     return []
 
 
-@torch.no_grad()
 def reconstruct_structures(
     network: Network,
     ions: Sequence[Ion],
@@ -89,44 +88,152 @@ def reconstruct_structures(
     seed: int,
     sampler: SamplerSettings | None = None,
 ) -> Structures:
-    """Sample structures for one set of momenta.
+    """Sample structures for one set of momenta (N, 3); see `reconstruct_sets`."""
+    (structures,) = reconstruct_sets(
+        network, ions, momenta[None], samples=samples, seed=seed, sampler=sampler
+    )
+    return structures
+
+
+@torch.no_grad()
+def reconstruct_sets(
+    network: Network,
+    ions: Sequence[Ion],
+    momenta: FloatArray,
+    *,
+    samples: int,
+    seed: int,
+    sampler: SamplerSettings | None = None,
+) -> list[Structures]:
+    """Sample structures for many sets of momenta of the same ions.
 
     Args:
         network: in evaluation mode.
         ions: (N) atomic ions.
-        momenta: (N, 3) a.u. with sum zero, not all zero.
-        samples: number of independent samples.
-        seed: of the samples; sample k is the same whatever their number.
+        momenta: (sets, N, 3) a.u., each with sum zero and not all zero.
+        samples: number of independent samples of each.
+        seed: of the samples; sample k starts from the same noise whatever their number, and
+            in every set.
         sampler: settings other than the network's own.
 
-    Raises:
-        UsageError: all momenta are zero.
-    """
-    if not np.linalg.norm(momenta, axis=1).max() > 0:
-        raise UsageError("all momenta are zero", do="Check the columns px, py, pz.")
-    numbers = np.array([ion.element.number for ion in ions], dtype=np.int64)
-    charges = np.array([float(ion.charge) for ion in ions])
-    masses = np.array([ion.element.isotope_mass for ion in ions])
-    frames, collinear = tied_frames(numbers, momenta)
-    framed = np.einsum("fxk,nk->fnx", frames, momenta)
-    orders = np.array([canonical_order(numbers, charges, one) for one in framed])
+    Returns:
+        One `Structures` per set.
 
-    device = next(network.parameters()).device
+    Raises:
+        UsageError: all momenta of a set are zero.
+    """
+    if not (np.linalg.norm(momenta, axis=2).max(axis=1) > 0).all():
+        raise UsageError("all momenta are zero", do="Check the columns px, py, pz.")
+    atoms = _Atoms.of(ions)
+    views = [_View.of(atoms, one) for one in momenta]
     noise = _noise(samples, len(ions), seed)
-    batch = _batch(numbers[orders], charges[orders], masses[orders], framed, orders, device)
-    drawn = np.empty((len(frames), samples, len(ions), 3))
-    error = np.empty_like(drawn)
-    chunk = max(1, _MAX_ROWS // len(frames))
-    conditioning = network.condition(batch)
-    for start in range(0, samples, chunk):
-        part = noise[start : start + chunk]
-        count = len(part)
-        predicted, expected = _sample(
-            network, conditioning, part.repeat(len(frames), 1, 1).to(device), count, sampler, seed
+    found = []
+    chunk = max(1, _MAX_ROWS // max(samples * max(view.count for view in views), 1))
+    for start in range(0, len(views), chunk):
+        part = views[start : start + chunk]
+        found += _sample_views(network, atoms, part, noise, sampler, seed)
+    return found
+
+
+@dataclass(frozen=True)
+class _Atoms:
+    """What does not change between sets: (N) each."""
+
+    numbers: IntArray
+    charges: FloatArray
+    masses: FloatArray
+
+    @classmethod
+    def of(cls, ions: Sequence[Ion]) -> _Atoms:
+        return cls(
+            np.array([ion.element.number for ion in ions], dtype=np.int64),
+            np.array([float(ion.charge) for ion in ions]),
+            np.array([ion.element.isotope_mass for ion in ions]),
         )
-        drawn[:, start : start + count] = predicted
-        error[:, start : start + count] = expected
-    return _to_input(frames, orders, drawn, error, collinear)
+
+
+@dataclass(frozen=True)
+class _View:
+    """One set of momenta in each of its equivalent frames, atoms in canonical order.
+
+    Attributes:
+        frames: (F, 3, 3) rotations.
+        orders: (F, N) canonical order in each frame.
+        momenta: (F, N, 3) in the frame, ordered.
+        collinear: whether all momenta lie on one line.
+    """
+
+    frames: FloatArray
+    orders: IntArray
+    momenta: FloatArray
+    collinear: bool
+
+    @property
+    def count(self) -> int:
+        return len(self.frames)
+
+    @classmethod
+    def of(cls, atoms: _Atoms, momenta: FloatArray) -> _View:
+        frames, collinear = tied_frames(atoms.numbers, momenta)
+        framed = np.einsum("fxk,nk->fnx", frames, momenta)
+        orders = np.array([canonical_order(atoms.numbers, atoms.charges, one) for one in framed])
+        ordered = np.take_along_axis(framed, orders[:, :, None], axis=1)
+        return cls(frames, orders, ordered, collinear)
+
+    def to_input(self, drawn: FloatArray, error: FloatArray) -> Structures:
+        """(F, samples, N, 3) back to order and frame of the input, frames averaged over."""
+        total = np.zeros(drawn.shape[1:])
+        variance = np.zeros(drawn.shape[1:])
+        back = np.argsort(self.orders, axis=1)
+        for rotation, inverse, positions, errors in zip(
+            self.frames, back, drawn, error, strict=True
+        ):
+            ordered = positions[:, inverse]
+            if self.collinear:
+                ordered = ordered * np.array([1.0, 0.0, 0.0])
+            total += ordered @ rotation
+            variance += errors[:, inverse] ** 2 @ rotation**2
+        return Structures(
+            samples=total / self.count,
+            uncertainty=np.sqrt(variance / self.count),
+            collinear=self.collinear,
+            frames=self.count,
+        )
+
+
+def _sample_views(
+    network: Network,
+    atoms: _Atoms,
+    views: list[_View],
+    noise: torch.Tensor,
+    sampler: SamplerSettings | None,
+    seed: int,
+) -> list[Structures]:
+    """All frames of all views and all samples in one batch."""
+    device = next(network.parameters()).device
+    orders = np.concatenate([view.orders for view in views])
+    momenta = np.concatenate([view.momenta for view in views])
+    batch = Batch(
+        numbers=torch.from_numpy(atoms.numbers[orders]).to(device),
+        charges=torch.from_numpy(atoms.charges[orders]).float().to(device),
+        masses=torch.from_numpy(atoms.masses[orders]).float().to(device),
+        momenta=torch.from_numpy(momenta).float().to(device),
+    )
+    samples, count = len(noise), len(orders)
+    conditioning = network.condition(batch).repeat(samples)
+    start = noise.repeat(count, 1, 1).to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    settings = sampler or network.settings.sampler
+    scaled = sample(network, conditioning, start, settings, generator)
+    expected = network.expected_error(network.uncertainty_logits(scaled, conditioning))
+    shape = (count, samples, *noise.shape[1:])
+    positions = (scaled * conditioning.scale).double().cpu().numpy().reshape(shape)
+    errors = expected.double().cpu().numpy().reshape(shape)
+    stops = np.cumsum([view.count for view in views])
+    return [
+        view.to_input(positions[stop - view.count : stop], errors[stop - view.count : stop])
+        for view, stop in zip(views, stops, strict=True)
+    ]
 
 
 @torch.no_grad()
@@ -169,65 +276,3 @@ def _noise(samples: int, atoms: int, seed: int) -> torch.Tensor:
         for k in range(samples)
     ]
     return torch.stack(rows)
-
-
-def _batch(
-    numbers: np.ndarray,
-    charges: np.ndarray,
-    masses: np.ndarray,
-    framed: FloatArray,
-    orders: np.ndarray,
-    device: torch.device,
-) -> Batch:
-    """One row per frame, atoms in canonical order."""
-    momenta = np.take_along_axis(framed, orders[:, :, None], axis=1)
-    return Batch(
-        numbers=torch.from_numpy(numbers).to(device),
-        charges=torch.from_numpy(charges).float().to(device),
-        masses=torch.from_numpy(masses).float().to(device),
-        momenta=torch.from_numpy(momenta).float().to(device),
-    )
-
-
-def _sample(
-    network: Network,
-    conditioning: Conditioning,
-    noise: torch.Tensor,
-    count: int,
-    sampler: SamplerSettings | None,
-    seed: int,
-) -> tuple[FloatArray, FloatArray]:
-    """(frames, count, N, 3) positions in bohr and expected errors, in each frame."""
-    repeated = conditioning.repeat(count)
-    frames = len(conditioning.batch)
-    generator = torch.Generator(noise.device).manual_seed(seed)
-    scaled = sample(network, repeated, noise, sampler or network.settings.sampler, generator)
-    expected = network.expected_error(network.uncertainty_logits(scaled, repeated))
-    shape = (frames, count, *noise.shape[1:])
-    positions = (scaled * repeated.scale).double().cpu().numpy().reshape(shape)
-    return positions, expected.double().cpu().numpy().reshape(shape)
-
-
-def _to_input(
-    frames: FloatArray,
-    orders: np.ndarray,
-    drawn: FloatArray,
-    error: FloatArray,
-    collinear: bool,
-) -> Structures:
-    """Back to the order and the frame of the input, averaged over equivalent frames."""
-    back = np.argsort(orders, axis=1)
-    total = np.zeros(drawn.shape[1:])
-    variance = np.zeros(drawn.shape[1:])
-    for rotation, inverse, positions, errors in zip(frames, back, drawn, error, strict=True):
-        ordered, ordered_error = positions[:, inverse], errors[:, inverse]
-        if collinear:
-            ordered = ordered * np.array([1.0, 0.0, 0.0])
-        total += ordered @ rotation
-        variance += ordered_error**2 @ rotation**2
-    return Structures(
-        samples=total / len(frames),
-        uncertainty=np.sqrt(variance / len(frames)),
-        collinear=collinear,
-        frames=len(frames),
-    )

@@ -67,7 +67,7 @@ class ModelCard:
         """The card as text."""
         values = asdict(self)
         values["network"] = self.network.to_dict()
-        return json.dumps(values, indent=2) + "\n"
+        return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def save_weights(

@@ -26,7 +26,7 @@ from molexa_core.io.channel_csv import read_channel_csv
 from molexa_core.io.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.xyz import read_xyz, write_xyz
 from molexa_core.model.devices import choose_device
-from molexa_core.model.inference import check_ions, reconstruct_structures
+from molexa_core.model.inference import check_ions, reconstruct_sets, reconstruct_structures
 from molexa_core.model.network import Network
 from molexa_core.model.weights import ModelCard, default_weights, load_network
 from molexa_core.physics.batches import explode_many
@@ -162,7 +162,7 @@ def closure_residuals(
         (samples) root of sum |p - p'|^2 over sum |p|^2; infinite where atoms coincide.
     """
     charges = np.array([float(ion.charge) for ion in ions])
-    masses = np.array([ion.element.isotope_mass for ion in ions])
+    masses = np.array([ion.mass for ion in ions])
     residuals = np.full(len(samples), np.inf)
     distances = np.linalg.norm(samples[:, :, None] - samples[:, None], axis=3)
     apart = (distances + 1e9 * np.eye(len(ions)) > 1e-3).all(axis=(1, 2))
@@ -271,13 +271,11 @@ def _propagated(
         return np.zeros_like(momenta)
     generator = np.random.default_rng([seed, 1])
     masses = np.array([ion.mass for ion in ions])
-    answers = []
-    for _ in range(PERTURBED):
-        moved = momenta + errors * generator.standard_normal(momenta.shape)
-        moved = moved - np.outer(masses / masses.sum(), moved.sum(axis=0))
-        answers.append(
-            reconstruct_structures(network, ions, moved, samples=1, seed=seed).samples[0]
-        )
+    noise = generator.standard_normal((PERTURBED, *momenta.shape))
+    moved = momenta + errors * noise
+    moved -= (masses / masses.sum())[:, None] * moved.sum(axis=1, keepdims=True)
+    drawn = reconstruct_sets(network, ions, moved, samples=1, seed=seed)
+    answers = [structures.samples[0] for structures in drawn]
     scatter: FloatArray = np.std(answers, axis=0, ddof=1)
     return scatter
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from molexa_core.base.progress import SILENT, Progress
 from molexa_core.model.batch import Batch
+from molexa_core.model.inference import predict_batch
+from molexa_core.model.network import Network
 from molexa_core.physics.build_up import BuildUp, ErrorFunctionRise
 from molexa_core.physics.clusters import Clusters, ClusterSource, Mixture
 from molexa_core.physics.explosion import (
@@ -134,6 +137,45 @@ class StageOneSource:
             state = self._step(state, charge, mass, self._rise, self.data.accuracy.fraction)
         velocity = state.velocity + remaining_velocity(state, charge, mass)
         return (velocity * mass).permute(2, 1, 0).contiguous()
+
+
+class PredictionPool:
+    """Molecules with the answers of a finished network, to train its error estimate on.
+
+    The rest of the network is frozen in that training, so each molecule passes the costly
+    sampler once and serves many steps.
+
+    Args:
+        network: finished, in evaluation mode.
+        source: molecules with positions.
+        batches: number of batches to draw.
+        seed: of the samples and of the order of the batches.
+        progress: where to show it.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        source: StageOneSource,
+        batches: int,
+        seed: int,
+        *,
+        progress: Progress = SILENT,
+    ) -> None:
+        self.seed = seed
+        self._pool: list[Batch] = []
+        with progress.task("predicting", batches, "batches") as task:
+            for number in range(batches):
+                drawn = source(number)
+                predicted, _, framed = predict_batch(network, drawn, seed=seed + number)
+                self._pool.append(replace(framed, predicted=predicted))
+                task.advance()
+
+    def __call__(self, step_number: int) -> Batch:
+        """The batch of a step: the pool in a new order every round."""
+        around, place = divmod(step_number, len(self._pool))
+        generator = torch.Generator().manual_seed(self.seed * _BLOCK_SEEDS + around)
+        return self._pool[int(torch.randperm(len(self._pool), generator=generator)[place])]
 
 
 def _rows(block: Batch, start: int, stop: int, width: int, uniform: bool) -> Batch:

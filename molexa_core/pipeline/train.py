@@ -21,12 +21,12 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import Preset, preset
 from molexa_core.model.network import Network
-from molexa_core.model.training import TrainingRun, train
+from molexa_core.model.training import BatchSource, TrainingRun, train
 from molexa_core.model.weights import ModelCard, load_network, save_weights
-from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
+from molexa_core.pipeline.stage1 import PredictionPool, StageOneData, StageOneSource
 from molexa_core.pipeline.validation import validate
 
-UNCERTAINTY_BATCH = 1024
+UNCERTAINTY_BATCH = 256
 """Molecules per step of the uncertainty stage, unless asked for otherwise."""
 VALIDATION_SEED = 20_260_000
 """Seed of the validation molecules; training seeds are far below."""
@@ -47,6 +47,7 @@ class TrainingPlan:
         device: `cpu` or `cuda`.
         stop_after_s: stop with a checkpoint after this many seconds; resume later.
         validation: molecules of the validation at the end.
+        pool: molecules whose prediction `uncertainty` trains on, again and again.
     """
 
     preset: Preset
@@ -58,6 +59,7 @@ class TrainingPlan:
     device: str = "cpu"
     stop_after_s: float | None = None
     validation: int = 16384
+    pool: int = 65536
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and for `--dry-run`."""
@@ -87,9 +89,14 @@ def training_plan(
         draws=draws or recipe.draws,
         learning_rate=learning_rate or recipe.learning_rate,
     )
-    if stage == "uncertainty" and batch is None:
-        # Every molecule passes the whole sampler here, so that smaller steps suffice.
-        recipe = replace(recipe, batch=min(recipe.batch, UNCERTAINTY_BATCH))
+    if stage == "uncertainty":
+        recipe = replace(
+            recipe,
+            batch=batch or UNCERTAINTY_BATCH,
+            uniform_atoms=True,
+            uncertainty_share=1.0,
+            warm_up=min(recipe.warm_up, 50),
+        )
     chosen = replace(chosen, training=recipe)
     if stage not in ("1", "uncertainty"):
         raise UsageError(f"no training stage {stage!r}", do="Choose 1 or uncertainty.")
@@ -144,7 +151,7 @@ def train_in_folder(
     data = stage_one_data(plan)
     on_gpu = plan.device == "cuda"
     recipe = plan.preset.training
-    source = StageOneSource(data, recipe.batch, plan.device, plan.seed, compiled=on_gpu)
+    source: BatchSource = _source(plan, network, progress)
     run = TrainingRun(
         settings=recipe,
         steps=plan.steps,
@@ -177,6 +184,7 @@ def train_in_folder(
             "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
             "last_slice_s": round(time.monotonic() - began, 1),
             "started_from": plan.weights,
+            "pool": plan.pool if plan.stage == "uncertainty" else None,
         },
         metrics={"validation": metrics, "validation_seed": VALIDATION_SEED},
         limits=(
@@ -194,6 +202,17 @@ def validation_batches(plan: TrainingPlan) -> list[Batch]:
     data = replace(stage_one_data(plan), block=1, uniform_atoms=False)
     source = StageOneSource(data, size, plan.device, VALIDATION_SEED)
     return [source(step) for step in range(max(1, plan.validation // size))]
+
+
+def _source(plan: TrainingPlan, network: Network, progress: Progress) -> BatchSource:
+    batch = plan.preset.training.batch
+    compiled = plan.device == "cuda"
+    data = stage_one_data(plan)
+    if plan.stage == "1":
+        return StageOneSource(data, batch, plan.device, plan.seed, compiled=compiled)
+    source = StageOneSource(data, batch, plan.device, plan.seed, compiled=compiled)
+    batches = max(1, plan.pool // batch)
+    return PredictionPool(network, source, batches, plan.seed, progress=progress)
 
 
 def _network(plan: TrainingPlan) -> Network:

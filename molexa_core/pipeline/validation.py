@@ -100,7 +100,7 @@ def _errors(predicted: np.ndarray, true: np.ndarray, expected: np.ndarray) -> np
     )
 
 
-def _row(table: np.ndarray) -> dict[str, float]:
+def _row(table: np.ndarray) -> dict[str, float | None]:
     names = (
         "mae_mean",
         "distance_error_mean",
@@ -110,10 +110,12 @@ def _row(table: np.ndarray) -> dict[str, float]:
         "mae_of_zeros",
         "predicted_error_mean",
     )
-    row = {"molecules": float(table.shape[1]), "mae_median": float(np.median(table[0]))}
-    # A diatomic has no angles; its angle errors are not numbers and stay out of the means.
-    row |= {
-        name: float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-        for name, values in zip(names, table, strict=True)
+    row: dict[str, float | None] = {
+        "molecules": float(table.shape[1]),
+        "mae_median": round(float(np.median(table[0])), 5),
     }
-    return {name: round(value, 5) for name, value in row.items()}
+    for name, values in zip(names, table, strict=True):
+        # A diatomic has no angles; its angle errors are not numbers and stay out of the means.
+        known = np.isfinite(values)
+        row[name] = round(float(values[known].mean()), 5) if known.any() else None
+    return row

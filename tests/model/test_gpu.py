@@ -1,0 +1,68 @@
+"""The same numbers on a GPU as on the CPU, compiled or not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molexa_core.model.config import MOLEXA, PAPER
+from molexa_core.model.inference import predict_batch
+from molexa_core.model.network import Network
+from molexa_core.model.training import TrainingRun, train
+from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.physics.explosion import explode
+from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
+
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(params=["molexa", "paper"])
+def network(request: pytest.FixtureRequest) -> Network:
+    torch.manual_seed(0)
+    settings = MOLEXA.network if request.param == "molexa" else PAPER.network
+    return Network(settings).eval()
+
+
+def test_predictions_agree_with_the_cpu(network: Network) -> None:
+    batch = StageOneSource(StageOneData(largest=7, block=1), 32, "cpu", 1)(0)
+    # The first denoising step from the same noise: random numbers differ between devices.
+    conditioning = network.condition(batch)
+    sigma = torch.full((32,), 0.5)
+    noise = torch.randn(32, 7, 3, generator=torch.Generator().manual_seed(0))
+    wanted = network.denoise(noise, sigma, conditioning)
+    network.cuda()
+    there = network.condition(batch.to("cuda"))
+    found = network.denoise(noise.cuda(), sigma.cuda(), there).cpu()
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_compiled_reduced_precision_stays_close(network: Network) -> None:
+    network.cuda()
+    source = StageOneSource(StageOneData(smallest=7, largest=7, uniform_atoms=True), 64, "cuda", 1)
+    plain, _, _ = predict_batch(network, source(0), seed=0)
+    network.compile_parts()
+    reduced, _, _ = predict_batch(network, source(0), seed=0, reduced=True)
+    assert (plain - reduced).abs().median() < 0.02 * plain.abs().median()
+
+
+def test_compiled_explosion_agrees_with_double_precision() -> None:
+    source = StageOneSource(StageOneData(block=1), 4096, "cuda", 1, compiled=True)
+    batch = source(0)
+    assert batch.positions is not None
+    wanted = explode(
+        batch.positions.cpu().double(),
+        batch.charges.cpu().double(),
+        batch.masses.cpu().double(),
+        build_up=ErrorFunctionRise(45.0),
+    )
+    scale = wanted.norm(dim=2).amax(1)[:, None, None]
+    assert ((batch.momenta.cpu() - wanted) / scale).abs().max() < 5e-5
+
+
+def test_training_on_the_gpu_lowers_the_loss() -> None:
+    torch.manual_seed(0)
+    network = Network(MOLEXA.network).cuda()
+    source = StageOneSource(StageOneData(block=4), 512, "cuda", 0, compiled=True)
+    run = TrainingRun(MOLEXA.training, 60, report_every=10, compile=True)
+    train(network, source, run)
+    assert run.reports[-1]["loss"] < 0.8 * run.reports[0]["loss"]
