@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from molexa_core.report.content import Structure
 
 _SHORT_DIGEST: Final = 12
 _AXES: Final = ("x", "y", "z")
+_LONG: Final = 6
+"""A longer list of numbers is shown by its length and range."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,14 @@ def text_of(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f")
     if isinstance(value, list | tuple):
-        return ", ".join(text_of(item) for item in value)
+        return _list_text(value)
     return str(value)
+
+
+def _list_text(values: Sequence[Any]) -> str:
+    if len(values) > _LONG and all(isinstance(value, int | float) for value in values):
+        return f"{len(values)} values, {text_of(min(values))} to {text_of(max(values))}"
+    return ", ".join(text_of(value) for value in values)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from molexa_core.report.tables import (
     decimal,
     plain_rows,
     step_record,
+    text_of,
     with_uncertainty,
 )
 
@@ -78,3 +79,8 @@ def test_step_records_shorten_digests_and_name_the_seed() -> None:
     assert step.inputs == (("a.h5", "sha256:0123456789ab"),)
     assert step.made.endswith("seed 3")
     assert step.settings == ""
+
+
+def test_a_long_list_of_numbers_is_shown_by_its_range() -> None:
+    assert text_of([0.1, 0.2]) == "0.1, 0.2"
+    assert text_of([0.5, 0.25, 1.0, 0.5, 0.5, 0.5, 0.5]) == "7 values, 0.25 to 1"
