@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "score",
     "report",
     "simulate",
+    "atom",
     "train",
     "weights",
     "channels",

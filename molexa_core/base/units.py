@@ -12,6 +12,8 @@ BOHR_ANGSTROM: Final = 0.529177210544
 """Length: 1 bohr in angstrom."""
 BOHR_MM: Final = BOHR_ANGSTROM * 1e-7
 """Length: 1 bohr in millimetre."""
+BOHR2_BARN: Final = BOHR_ANGSTROM**2 * 1e8
+"""Area: 1 bohr^2 in barn."""
 HARTREE_EV: Final = 27.211386245981
 """Energy: 1 hartree in electronvolt."""
 ATOMIC_TIME_FS: Final = 0.024188843265864

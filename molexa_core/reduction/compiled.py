@@ -1,24 +1,7 @@
-"""How inner loops are compiled: to machine code at the first call, kept on disk for the next."""
+"""How the inner loops of this room are compiled: as everywhere, see `base/compiled.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from molexa_core.base.compiled import compiled
 
-import numba
-
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def compiled(function: F) -> F:
-    """Compile with numba and keep the result beside the module or in the user's cache.
-
-    Where no folder for the cache can be written (read-only installation and home), the function
-    is compiled anew in each process.
-    """
-    compiler: Any = numba.njit
-    try:
-        fast: F = compiler(cache=True)(function)
-    except RuntimeError:
-        fast = compiler(function)
-    return fast
+__all__ = ["compiled"]

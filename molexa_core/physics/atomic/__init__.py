@@ -1,0 +1,1 @@
+"""Atomic structure: Hartree-Fock-Slater orbitals, photoionization, Auger decay, fluorescence."""

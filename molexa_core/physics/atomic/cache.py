@@ -1,0 +1,118 @@
+"""Atomic tables on disk: computed once per element and photon energy, checked when read.
+
+One npz file per element and photon energy in the user's cache folder. It holds plain arrays, a
+record of what they are, and a SHA-256 over all of it; a file that does not fit is computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import OutputError
+from molexa_core.base.files import atomic_path
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.user_cache import cache_folder
+from molexa_core.physics.atomic.shells import covered_element
+from molexa_core.physics.atomic.tables import ARRAYS, AtomicTables, build_tables, require_photon
+
+VERSION: Final = 1
+"""Raised whenever the physics, the numerics or the form of the tables changes."""
+_LARGEST: Final = 256 * 2**20
+"""No table is larger than this, in bytes."""
+
+
+def atomic_tables(
+    symbol: str, photon_ev: float, *, use_cache: bool = True, progress: Progress = SILENT
+) -> AtomicTables:
+    """The tables of one element at one photon energy, from the cache or computed.
+
+    Args:
+        symbol: element, H to Ar.
+        photon_ev: photon energy in eV; taken to 1 meV.
+        use_cache: read and write the user's cache folder.
+        progress: where to report; is told when a cached file was damaged.
+
+    Raises:
+        UnknownIonError: the element is not covered.
+        UsageError: the photon energy is not usable.
+        ComputationError: a configuration did not converge.
+    """
+    covered_element(symbol)
+    require_photon(symbol, photon_ev)
+    photon_ev = round(photon_ev, 3)
+    path = cache_file(symbol, photon_ev) if use_cache else None
+    if path is not None and path.exists():
+        try:
+            return read_tables(path, symbol, photon_ev)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            progress.say(f"{path}: the cached tables are damaged ({error}); they are built again")
+    tables = build_tables(symbol, photon_ev, progress=progress)
+    if use_cache:
+        if path is None:
+            progress.say("no cache folder can be written; the tables are not kept")
+        else:
+            try:
+                write_tables(path, tables)
+            except (OSError, OutputError) as error:
+                progress.say(f"the tables are not kept: {error}")
+    return tables
+
+
+def cache_file(symbol: str, photon_ev: float) -> Path | None:
+    """Where the tables of an element lie; None where no cache folder can be written."""
+    folder = cache_folder(f"atomic-v{VERSION}")
+    return None if folder is None else folder / f"{symbol}-{photon_ev:.3f}eV.npz"
+
+
+def write_tables(path: Path, tables: AtomicTables) -> None:
+    """Write tables with their checksum, atomically.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    arrays = tables.arrays()
+    about = {"version": VERSION, "symbol": tables.symbol, "photon_ev": tables.photon_ev}
+    record = json.dumps(about | {"sha256": _checksum(about, arrays)})
+    content: dict[str, Any] = {**arrays, "record": np.array(record)}
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **content)
+
+
+def read_tables(path: Path, symbol: str, photon_ev: float) -> AtomicTables:
+    """Read tables and check them against their checksum.
+
+    Raises:
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error: the file is not
+            readable, not of this element, energy and version, or has changed since it was written.
+    """
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > _LARGEST:
+        raise ValueError(f"it says that it holds {size} bytes")
+    with np.load(path, allow_pickle=False) as content:
+        record = json.loads(str(content["record"]))
+        arrays = {name: content[name] for name in ARRAYS}
+    about = {"version": VERSION, "symbol": symbol, "photon_ev": photon_ev}
+    if not isinstance(record, dict) or {key: record.get(key) for key in about} != about:
+        raise ValueError("it holds other tables than its name says")
+    if record.get("sha256") != _checksum(about, arrays):
+        raise ValueError("the checksum does not fit")
+    return AtomicTables(symbol=symbol, photon_ev=photon_ev, **arrays)
+
+
+def _checksum(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    state = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in ARRAYS:
+        array = np.ascontiguousarray(arrays[name])
+        state.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        state.update(array.tobytes())
+    return state.hexdigest()

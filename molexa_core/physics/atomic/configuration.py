@@ -1,0 +1,75 @@
+"""Everything about one configuration at one photon energy: the unit that tables are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from molexa_core.base.tables import FloatArray
+from molexa_core.physics.atomic.continuum import WaveMesh, on_mesh, wave_mesh
+from molexa_core.physics.atomic.decay import Decay, decays
+from molexa_core.physics.atomic.photoionization import cross_sections
+from molexa_core.physics.atomic.scf import solve_orbitals
+from molexa_core.physics.atomic.shells import Occupation
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Energies and rates of one configuration. Atomic units.
+
+    Attributes:
+        number: atomic number.
+        occupation: electrons in 1s, 2s, 2p, 3s, 3p.
+        energy: (5) orbital energies, hartree; minus the binding energies.
+        cross_section: (5) photoionization cross sections, bohr^2.
+        decays: all ways in which it decays.
+    """
+
+    number: int
+    occupation: Occupation
+    energy: FloatArray
+    cross_section: FloatArray
+    decays: tuple[Decay, ...]
+
+    @property
+    def charge(self) -> int:
+        """Charge of the ion."""
+        return self.number - sum(self.occupation)
+
+
+def mesh_for(number: int, photon: float, *, open_k: bool = True) -> WaveMesh:
+    """The mesh for every electron that leaves atoms of this number.
+
+    Auger electrons can be faster than photoelectrons: the highest ion binds its K shell with
+    Z^2 / 2, its L shell with Z^2 / 8.
+
+    Args:
+        number: atomic number.
+        photon: photon energy, hartree.
+        open_k: whether there can be holes in the K shell.
+    """
+    return wave_mesh(number, max(photon, number**2 / (2.0 if open_k else 8.0)))
+
+
+def compute_configuration(
+    number: int, occupation: Occupation, photon: float, mesh: WaveMesh | None = None
+) -> Configuration:
+    """Solve one configuration and compute its cross sections and decay rates.
+
+    Args:
+        number: atomic number, 1 to 18.
+        occupation: electrons in 1s, 2s, 2p, 3s, 3p.
+        photon: photon energy, hartree.
+        mesh: mesh for the electrons that leave; a sufficient one if not given.
+
+    Raises:
+        ComputationError: the field did not become self-consistent.
+    """
+    orbitals = solve_orbitals(number, occupation)
+    atom = on_mesh(orbitals, mesh or mesh_for(number, photon))
+    return Configuration(
+        number=number,
+        occupation=occupation,
+        energy=orbitals.energy,
+        cross_section=cross_sections(orbitals, atom, photon),
+        decays=tuple(decays(orbitals, atom)),
+    )
