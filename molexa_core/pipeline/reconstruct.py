@@ -102,7 +102,10 @@ def reconstruct(
         task.advance()
     spread = drawn.samples.std(axis=0)
     warnings += _disagreement(spread) if samples > 1 else []
-    model_error = GAUSSIAN * drawn.uncertainty[best]
+    # Errors far below the width of a bin all fall into the lowest one, so the estimate resolves
+    # nothing finer than a bin: its own standard deviation is the least that is claimed.
+    resolution = network.settings.uncertainty_bin_width / math.sqrt(12.0)
+    model_error = np.hypot(GAUSSIAN * drawn.uncertainty[best], resolution)
     record = ReconstructionRecord(
         symbols=tuple(ion.element.symbol for ion in ions),
         positions_bohr=drawn.samples[best],

@@ -22,7 +22,7 @@ from molexa_core.model.batch import Batch
 from molexa_core.model.config import Preset, preset
 from molexa_core.model.network import Network
 from molexa_core.model.training import BatchSource, TrainingRun, train
-from molexa_core.model.weights import ModelCard, load_network, save_weights
+from molexa_core.model.weights import ModelCard, load_network, read_card, save_weights
 from molexa_core.pipeline.stage1 import PredictionPool, StageOneData, StageOneSource
 from molexa_core.pipeline.validation import validate
 
@@ -183,7 +183,7 @@ def train_in_folder(
             "molecules": done * recipe.batch,
             "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
             "last_slice_s": round(time.monotonic() - began, 1),
-            "started_from": plan.weights,
+            "before": _earlier(plan),
             "pool": plan.pool if plan.stage == "uncertainty" else None,
         },
         metrics={"validation": metrics, "validation_seed": VALIDATION_SEED},
@@ -194,6 +194,19 @@ def train_in_folder(
         ),
     )
     return card, metrics
+
+
+def _earlier(plan: TrainingPlan) -> dict[str, Any] | None:
+    """Data, training and metrics of the weights that this training started from."""
+    if plan.weights is None:
+        return None
+    card, _ = read_card(plan.weights)
+    return {
+        "name": card.name,
+        "data": card.data,
+        "training": card.training,
+        "metrics": card.metrics,
+    }
 
 
 def validation_batches(plan: TrainingPlan) -> list[Batch]:
