@@ -116,9 +116,7 @@ def reconstruct(
         closure=_closure(residuals, best, tau_fs),
         model={"name": card.name, "parameters": card.parameters, "files": card.files},
         input={
-            "ions": [str(ion) for ion in ions],
-            "momenta": momenta.tolist(),
-            "momentum_errors": None if errors is None else errors.tolist(),
+            **_measured(ions, momenta, errors),
             "samples": samples,
             "seed": seed,
             "collinear": drawn.collinear,
@@ -129,6 +127,17 @@ def reconstruct(
     if known is not None:
         record = replace(record, errors=_errors(record, known))
     return record
+
+
+def _measured(
+    ions: Sequence[Ion], momenta: FloatArray, errors: FloatArray | None
+) -> dict[str, Any]:
+    """What went into the network, for the record."""
+    return {
+        "ions": [str(ion) for ion in ions],
+        "momenta": momenta.tolist(),
+        "momentum_errors": None if errors is None else errors.tolist(),
+    }
 
 
 def _disagreement(spread: FloatArray) -> list[str]:
