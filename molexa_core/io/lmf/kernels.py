@@ -265,6 +265,9 @@ def search(
     """Go on from byte to byte after damage; the byte to go on from."""
     found = np.zeros(FOUND_SIZE, np.int64)
     while p < end:
+        if head_at(b, p, end, layout) == BAD:  # nearly always, so it comes first
+            p += 1
+            continue
         status = event_at(b, p, end, layout, found, True, state)
         if status == MORE and not final:
             return p
@@ -288,10 +291,9 @@ def search(
 @compiled
 def step(
     b: Bytes, p: int, end: int, final: bool, base: int, layout: Ints, state: Ints, faults: Ints,
-    starts: Ints,
+    starts: Ints, found: Ints,
 ) -> Any:  # fmt: skip
     """Take one event or begin a search; the byte to go on from, or the same byte for more bytes."""
-    found = np.zeros(FOUND_SIZE, np.int64)
     status = event_at(b, p, end, layout, found, False, state)
     if status == MORE and not final:
         return p
@@ -339,13 +341,14 @@ def index_events(
     """
     end = len(b)
     p = 0
+    found = np.zeros(FOUND_SIZE, np.int64)
     state[EVENTS : FAULTS + 1] = 0
     state[WORK] = 0
     while state[EVENTS] < len(starts) and state[FAULTS] < len(faults) - 1:
         if p >= end and not (final and state[SKIP_FROM] >= 0):
             break
         if state[SKIP_FROM] < 0:
-            following = step(b, p, end, final, base, layout, state, faults, starts)
+            following = step(b, p, end, final, base, layout, state, faults, starts, found)
             if following == p:
                 break
             p = following
