@@ -150,6 +150,32 @@ def decode_events(
 
 
 @compiled
+def follow_parameters(mask: Any, values: Any, current: Any, column: Ints, out: Any) -> None:
+    """Bring the values in force up to date event by event.
+
+    Args:
+        mask: (events) which parameters changed.
+        values: their new values, in the order of events and bits.
+        current: (32) values in force; changed in place.
+        column: (32) row of `out` for each parameter, -1 for none.
+        out: (rows, events) receives the values in force at each event.
+    """
+    value = 0
+    for e in range(len(mask)):
+        rest = np.int64(mask[e])
+        bit = 0
+        while rest:
+            if rest & 1:
+                current[bit] = values[value]
+                value += 1
+            rest >>= 1
+            bit += 1
+        for bit in range(len(column)):
+            if column[bit] >= 0:
+                out[column[bit], e] = current[bit]
+
+
+@compiled
 def count_beyond(offsets: Ints, channel: Any, most: int) -> Any:
     """Hits beyond this number in a channel of an event; channels ascend within an event."""
     beyond = 0

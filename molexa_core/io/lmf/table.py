@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.lmf.decode import follow_parameters
 from molexa_core.io.lmf.header import FIRST_PARAMETER, PARAMETERS
 
 
@@ -124,25 +125,24 @@ class LmfEvents:
 
     def scan_values(self) -> dict[int, FloatArray]:
         """Values in force at each event, (events), by number of Cobold's parameter."""
-        shifts = np.arange(PARAMETERS, dtype=np.uint32)
-        changed = (self.scan_mask[:, None] >> shifts[None, :]) & np.uint32(1) != 0
-        events, bits = np.nonzero(changed)
-        found = {}
-        for bit in range(PARAMETERS):
-            own = bits == bit
-            if not own.any() and np.isnan(self.scan_before[bit]):
-                continue
-            known = np.concatenate([[self.scan_before[bit]], self.scan_value[own]])
-            latest = np.searchsorted(events[own], np.arange(self.n_events), side="right")
-            found[FIRST_PARAMETER + bit] = known[latest]
-        return found
+        changed = int(np.bitwise_or.reduce(self.scan_mask, initial=0))
+        bits = [
+            bit
+            for bit in range(PARAMETERS)
+            if changed >> bit & 1 or not np.isnan(self.scan_before[bit])
+        ]
+        column = np.full(PARAMETERS, -1, np.int64)
+        column[bits] = np.arange(len(bits))
+        found = np.empty((len(bits), self.n_events))
+        current = self.scan_before.copy()
+        follow_parameters(self.scan_mask, self.scan_value, current, column, found)
+        return {FIRST_PARAMETER + bit: found[row] for row, bit in enumerate(bits)}
 
     def scan_after(self) -> FloatArray:
         """(32) values in force after the last event."""
         after = self.scan_before.copy()
-        for number, values in self.scan_values().items():
-            if self.n_events:
-                after[number - FIRST_PARAMETER] = values[-1]
+        nothing = np.full(PARAMETERS, -1, np.int64)
+        follow_parameters(self.scan_mask, self.scan_value, after, nothing, np.empty((0, 0)))
         return after
 
 
