@@ -21,6 +21,7 @@ from molexa_core.base.errors import MolexaError
 COMMANDS: Final = (
     "demo",
     "mock",
+    "inspect",
     "reduce",
     "align",
     "centroid",

@@ -1,0 +1,77 @@
+"""`molexa inspect`: what a file is and what is in it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.console import progress, table, write, write_json
+
+if TYPE_CHECKING:
+    from molexa_core.pipeline.inspection import Inspection
+
+TEXT_LINES = 6
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("inspect")(inspect)
+
+
+def inspect(
+    files: Annotated[list[Path], typer.Argument(help="Files of any known format.")],
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read the whole file and list every fault with its place; exit code 1 if any.",
+        ),
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a file is and what is in it: format by content, rates, spectra, configuration.
+
+    Reads Cobold list-mode files, ROOT runs, LMF2Root results and the HDF5 files of molexa.
+
+    Example: molexa inspect run.lmf --verify
+    """
+    from molexa_core.pipeline.inspect import inspect_files
+
+    found = inspect_files(files, verify=verify, progress=progress())
+    if json:
+        write_json([item.as_dict() for item in found])
+    else:
+        write(_printable("\n\n".join(_text(item) for item in found)))
+    if verify and any(item.faults for item in found):
+        raise typer.Exit(1)
+
+
+def _printable(text: str) -> str:
+    """Text without what a file could do to a terminal, in the characters that stdout has."""
+    plain = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return plain.encode(encoding, errors="replace").decode(encoding)
+
+
+def _text(found: Inspection) -> str:
+    from molexa_cli.plots import drawn
+
+    rows = [[name, value if value != "" else "-", unit] for name, value, unit in found.rows]
+    parts = [table(["quantity", "value", "unit"], rows, title=str(found.path))]
+    parts += [table(head, rows, title=title) for title, (head, rows) in found.tables.items()]
+    for name, text in found.texts.items():
+        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+        more = [f"... ({len(lines) - TEXT_LINES} more lines)"] if len(lines) > TEXT_LINES else []
+        parts.append("\n".join([f"{name}, {len(text)} characters", *lines[:TEXT_LINES], *more]))
+    parts += [drawn(spectrum, name) for name, spectrum in found.spectra.items()]
+    if found.faults:
+        parts.append("\n".join(["faults", *found.faults]))
+    elif found.verified:
+        parts.append("no fault found")
+    return "\n\n".join(parts)

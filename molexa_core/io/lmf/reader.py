@@ -1,0 +1,259 @@
+"""Reading Cobold list-mode files in chunks, past damage, with a list of what was wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.files import require_file
+from molexa_core.base.tables import FloatArray
+from molexa_core.io.lmf import decode, kernels
+from molexa_core.io.lmf.cursor import Cursor
+from molexa_core.io.lmf.header import PARAMETERS, LmfHeader
+from molexa_core.io.lmf.header_file import read_header
+from molexa_core.io.lmf.table import LmfEvents
+
+CHUNK_BYTES: Final = 8 * 2**20
+"""Bytes of a file that are read at a time."""
+KEPT_FAULTS: Final = 10_000
+"""Faults that are listed one by one; more are only counted."""
+_FAULT_ROWS: Final = 256
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in a file.
+
+    Attributes:
+        position: first byte concerned.
+        what: a sentence without its end.
+        skipped: bytes in which no event was found.
+        lost: events lost, None where that cannot be told.
+    """
+
+    position: int
+    what: str
+    skipped: int = 0
+    lost: int | None = 0
+
+    def __str__(self) -> str:
+        return f"byte {self.position}: {self.what}"
+
+
+@dataclass
+class LmfLosses:
+    """What was wrong while reading; filled as the events are iterated over.
+
+    Attributes:
+        faults: each with its place, the first `KEPT_FAULTS`.
+        n_faults: number of all faults.
+        lost_events: events lost, as far as it can be told.
+        skipped_bytes: bytes in which no event was found.
+        beyond_maximum: hits beyond the stated most hits of a channel; they are kept.
+        truncated: whether the last event is cut off.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    n_faults: int = 0
+    lost_events: int = 0
+    skipped_bytes: int = 0
+    beyond_maximum: int = 0
+    truncated: bool = False
+
+    def add(self, fault: Fault) -> None:
+        """Count a fault and keep it while there are not too many."""
+        self.n_faults += 1
+        self.lost_events += fault.lost or 0
+        self.skipped_bytes += fault.skipped
+        if len(self.faults) < KEPT_FAULTS:
+            self.faults.append(fault)
+
+
+class LmfFile:
+    """A list-mode file of Cobold 2008 or 2011 with TDC8HP events, read as often as wanted.
+
+    Attributes:
+        path: the file.
+        header: what its headers say.
+        header_faults: what is wrong in them but not fatal.
+        events_at: byte at which the events begin.
+        losses: what was wrong in the last iteration.
+
+    Raises:
+        InputFileError: missing, not a list-mode file, of a kind that is not supported, cut off or
+            damaged in its header.
+
+    Example:
+        >>> for events in LmfFile("run.lmf"):  # doctest: +SKIP
+        ...     ns = events.bins * file.header.resolution_ns
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = require_file(path)
+        with self.path.open("rb") as stream:
+            cursor = Cursor(stream, self.path, self.path.stat().st_size)
+            self.header, self.events_at, self.header_faults = read_header(cursor)
+        self.losses = LmfLosses()
+        self._layout = self.header.layout()
+
+    def __iter__(self) -> Iterator[LmfEvents]:
+        return self.iterate()
+
+    @property
+    def size(self) -> int:
+        """Length of the file in bytes now; it may still be growing."""
+        return self.path.stat().st_size
+
+    def seconds(self, events: LmfEvents) -> FloatArray:
+        """(events) time stamps in seconds; those of 32 bits start again at zero."""
+        return events.stamp.astype(np.float64) / self.header.frequency
+
+    def nanoseconds(self, events: LmfEvents) -> FloatArray:
+        """(hits) times in ns relative to the trigger."""
+        times: FloatArray = events.bins.astype(np.float64) * self.header.resolution_ns
+        return times
+
+    def iterate(
+        self, chunk_bytes: int = CHUNK_BYTES, *, start: int | None = None
+    ) -> Iterator[LmfEvents]:
+        """The events in order, as many at a time as fit into a chunk of the file.
+
+        What was lost to damage is in `losses` afterwards. A file that is still being written is
+        read up to its last whole event.
+
+        Args:
+            chunk_bytes: bytes read at a time.
+            start: byte to begin at; the first event behind it is found by its content. Numbers of
+                events then count from there.
+
+        Raises:
+            InputFileError: the file cannot be read.
+        """
+        if chunk_bytes < 1:
+            raise UsageError(f"chunk_bytes is {chunk_bytes}", do="Use 1 or more.")
+        scan = _Scan(self.header, self._layout, self.events_at if start is None else start)
+        if start is not None and start > self.events_at:
+            scan.search_from_here()
+        self.losses = scan.losses
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(scan.base)
+                yield from scan.run(stream, chunk_bytes)
+        except OSError as error:
+            raise InputFileError(
+                f"cannot be read: {error.strerror or error}", where=self.path
+            ) from error
+
+
+class _Scan:
+    """One way through the events of a file."""
+
+    def __init__(self, header: LmfHeader, layout: NDArray[np.int64], base: int) -> None:
+        self.base = base
+        self.losses = LmfLosses()
+        self._layout, self._max_hits = layout, header.max_hits
+        self._state = np.zeros(kernels.STATE_SIZE, np.int64)
+        self._state[kernels.SKIP_FROM] = -1
+        self._state[kernels.CUT_OFF] = -1
+        self._roll = np.zeros(2, np.int64)
+        self._scan = np.full(PARAMETERS, np.nan)
+        self._first_event = 0
+        self._faults = np.zeros((_FAULT_ROWS, 4), np.int64)
+        self._started_inside = False
+
+    def search_from_here(self) -> None:
+        """Begin with a search, without calling what is skipped a fault."""
+        self._state[kernels.SKIP_FROM] = self.base
+        self._state[kernels.COUNTER] = -1
+        self._started_inside = True
+
+    def run(self, stream: BinaryIO, chunk_bytes: int) -> Iterator[LmfEvents]:
+        """The events from the current place of the stream on."""
+        buffer = np.empty(0, np.uint8)
+        final = False
+        wanted = chunk_bytes
+        while True:
+            if not final:
+                data = stream.read(wanted)
+                final = len(data) < wanted
+                buffer = np.concatenate([buffer, np.frombuffer(data, np.uint8)])
+            while len(buffer) or final:
+                starts = np.empty(len(buffer) // kernels.smallest(self._layout) + 1, np.int64)
+                kernels.index_events(
+                    buffer, final, self.base, self._layout, self._state, starts, self._faults
+                )
+                self._note()
+                if self._state[kernels.EVENTS]:
+                    yield self._decode(buffer, starts[: self._state[kernels.EVENTS]])
+                used = int(self._state[kernels.USED])
+                full = self._state[kernels.FAULTS] >= _FAULT_ROWS - 1
+                buffer = buffer[used:].copy()
+                self.base += used
+                if not full:
+                    break
+            if final:
+                return
+            wanted = max(chunk_bytes, len(buffer))
+
+    def _decode(self, buffer: kernels.Bytes, starts: kernels.Ints) -> LmfEvents:
+        n = len(starts)
+        state = self._state
+        hits = int(state[kernels.HITS])
+        values = np.empty(state[kernels.VALUES], np.uint64)
+        events = LmfEvents(
+            first_event=self._first_event,
+            offsets=np.zeros(n + 1, np.int64),
+            channel=np.empty(hits, np.uint8),
+            bins=np.empty(hits, np.int32),
+            rising=np.zeros(hits, np.bool_),
+            stamp=np.zeros(n, np.uint64),
+            counter=np.zeros(n, np.uint64),
+            level=np.zeros(n, np.uint64),
+            scan_mask=np.zeros(n, np.uint32),
+            scan_value=values.view(np.float64),
+            scan_before=self._scan,
+            words=np.empty(state[kernels.WORDS], np.uint32),
+            word_offsets=np.zeros(n + 1, np.int64),
+            post=np.empty(state[kernels.POSTS], np.uint8),
+            post_offsets=np.zeros(n + 1, np.int64),
+            position=starts + self.base,
+        )
+        decode.decode_events(
+            buffer, starts, self._layout, self._roll, events.offsets, events.channel, events.bins,
+            events.rising, events.stamp, events.counter, events.level, events.scan_mask, values,
+            events.word_offsets, events.words, events.post_offsets, events.post,
+        )  # fmt: skip
+        self._first_event += n
+        if len(values):
+            self._scan = events.scan_after()
+        self.losses.beyond_maximum += int(
+            decode.count_beyond(events.offsets, events.channel, self._max_hits)
+        )
+        return events
+
+    def _note(self) -> None:
+        for kind, at, skipped, lost in self._faults[: self._state[kernels.FAULTS]].tolist():
+            if self._started_inside:
+                self._started_inside = False
+                if kind == kernels.DAMAGED:
+                    continue
+            self.losses.truncated |= kind == kernels.TRUNCATED
+            number = None if lost < 0 else lost
+            self.losses.add(Fault(at, _sentence(kind, skipped, number), skipped, number))
+
+
+def _sentence(kind: int, skipped: int, lost: int | None) -> str:
+    events = "an unknown number of events" if lost is None else f"{lost} event(s)"
+    if kind == kernels.TRUNCATED:
+        return f"the file ends within an event, {skipped} bytes of it are there"
+    if kind == kernels.TRAILER:
+        return f"damage behind the hits of an event, {skipped} bytes and 1 event lost"
+    if kind == kernels.UNREADABLE:
+        return f"no event in the {skipped} bytes up to the end of the file"
+    return f"damage, no event in {skipped} bytes, {events} lost"

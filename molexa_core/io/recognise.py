@@ -1,0 +1,176 @@
+"""What a file is, by its content and never by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+
+from molexa_core.base.errors import InputFileError, listing
+from molexa_core.base.fields import (
+    EVENT_GROUP,
+    EVENT_ID,
+    EVENT_ION,
+    EVENT_MOMENTUM,
+    EVENT_TAG,
+    META,
+    PROVENANCE,
+    SPECTRA,
+    TRUTH_HITS,
+    TRUTH_MOLECULE,
+    TRUTH_MOLECULES,
+)
+from molexa_core.base.files import require_file
+from molexa_core.base.provenance import Provenance
+from molexa_core.io.hdf5 import member, open_hdf5, read_json, read_strings
+from molexa_core.io.lmf.header import ARCHIVE_2002, ARCHIVE_2008, ARCHIVE_MASK
+from molexa_core.io.root_file import open_root, reading, tree_names
+from molexa_core.io.root_layouts import PRESETS, preset_for
+
+LMF: Final = "lmf"
+ROOT_RUN: Final = "root-run"
+ROOT_RESULT: Final = "root-result"
+EVENTS: Final = "events"
+TRUTH: Final = "truth"
+HDF5: Final = "hdf5"
+_HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
+_CONFIGURATION: Final = "config_info"
+"""Name of the text in which LMF2Root stores its configuration."""
+_TEXT_LIMIT: Final = 16 * 2**20
+_MOST_IONS: Final = 512
+
+
+def recognise(path: Path | str) -> str:
+    """Which of the formats above a file has.
+
+    Raises:
+        InputFileError: it is missing, empty, or of none of them; says what was looked for.
+    """
+    path = require_file(path)
+    with path.open("rb") as stream:
+        head = stream.read(16)
+    if not head:
+        raise InputFileError("the file is empty", where=path, do="Copy it again.")
+    if int.from_bytes(head[:4], "little") & ARCHIVE_MASK in {ARCHIVE_2002, ARCHIVE_2008}:
+        return LMF
+    if head[:4] == b"root":
+        return _root_kind(path)
+    if head[:8] == _HDF5_MAGIC:
+        return _hdf5_kind(path)
+    kind = "it looks like text" if _is_text(head) else f"it begins with {head[:8].hex(' ')}"
+    raise InputFileError(
+        f"the format is not known: {kind}",
+        where=path,
+        do="Looked for: Cobold list-mode (.lmf), ROOT (runs, LMF2Root results), HDF5 of molexa.",
+    )
+
+
+def _is_text(head: bytes) -> bool:
+    return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
+
+
+def _root_kind(path: Path) -> str:
+    with open_root(path) as file, reading(path):
+        trees = tree_names(file)
+        if preset_for(trees) is not None:
+            return ROOT_RUN
+        if _histograms(file):
+            return ROOT_RESULT
+    known = listing([f"{preset.tree} ({name})" for name, preset in PRESETS.items()])
+    raise InputFileError(
+        f"a ROOT file without a known tree and without histograms; it has: {listing(trees)}",
+        where=path,
+        do=f"Looked for the trees {known}.",
+    )
+
+
+def _hdf5_kind(path: Path) -> str:
+    with open_hdf5(path) as file:
+        if TRUTH_MOLECULES in file and TRUTH_HITS in file:
+            return TRUTH
+        if f"{EVENT_GROUP}/{EVENT_MOMENTUM}" in file and META in file:
+            return EVENTS
+    return HDF5
+
+
+def _histograms(file: Any) -> dict[str, str]:
+    classes = file.classnames(recursive=True, cycle=False)
+    return {name: kind for name, kind in classes.items() if kind.startswith(("TH1", "TH2", "TH3"))}
+
+
+def describe_result(path: Path | str) -> dict[str, Any]:
+    """What a ROOT file of histograms holds: their number, folders, the configuration text.
+
+    Raises:
+        InputFileError: the file is damaged.
+    """
+    path = Path(path)
+    with open_root(path) as file, reading(path):
+        histograms = _histograms(file)
+        folders = sorted({name.split("/")[0] for name in histograms if "/" in name})
+        text = None
+        key = file.key(_CONFIGURATION) if _CONFIGURATION in file.keys(cycle=False) else None
+        if key is not None and key.data_uncompressed_bytes <= _TEXT_LIMIT:
+            stored = file[_CONFIGURATION]
+            text = str(stored.all_members.get("fTitle", stored))
+    return {
+        "histograms": len(histograms),
+        "one_dimension": sum(kind.startswith("TH1") for kind in histograms.values()),
+        "two_dimensions": sum(kind.startswith("TH2") for kind in histograms.values()),
+        "folders": folders,
+        "configuration": text,
+    }
+
+
+def read_all_histograms(path: Path | str) -> list[str]:
+    """Read every histogram of a ROOT file; the faults found, with their place."""
+    path = Path(path)
+    faults = []
+    with open_root(path) as file:
+        for name in _histograms(file):
+            try:
+                with reading(path):
+                    file[name].values()
+            except InputFileError as error:
+                faults.append(f"{name}: {error.what}")
+    return faults
+
+
+def describe_hdf5(path: Path | str) -> dict[str, Any]:
+    """What an HDF5 file holds: rows, ions, tags, spectra and origin of files of molexa.
+
+    Raises:
+        InputFileError: the file is damaged.
+    """
+    kind = recognise(path)
+    with open_hdf5(path) as file:
+        if kind == EVENTS:
+            group = file[EVENT_GROUP]
+            found = {
+                "rows": len(member(group, EVENT_ID)),
+                "ions": read_strings(file, f"{EVENT_GROUP}/{EVENT_ION}", limit=_MOST_IONS),
+                "tags": sorted(group.get(EVENT_TAG, ())),
+                "spectra": sorted(file.get(SPECTRA, ())),
+                "aligned": "frame" in file[META],
+            }
+        elif kind == TRUTH:
+            found = {
+                "rows": _length(file[TRUTH_MOLECULES]),
+                "hits": len(member(file, f"{TRUTH_HITS}/{TRUTH_MOLECULE}")),
+                "ions": read_strings(file, EVENT_ION, limit=_MOST_IONS),
+            }
+        else:
+            groups = [name for name, item in file.items() if isinstance(item, h5py.Group)]
+            datasets = [name for name in file if name not in groups]
+            return {"groups": sorted(groups), "datasets": sorted(datasets)}
+        record = file[META].attrs.get(PROVENANCE) if META in file else None
+        if record is not None:
+            values = read_json(file, record, PROVENANCE)
+            fields = Provenance.__dataclass_fields__
+            found["provenance"] = {k: v for k, v in values.items() if k in fields}
+        return found
+
+
+def _length(group: h5py.Group) -> int:
+    return min((len(item) for item in group.values() if isinstance(item, h5py.Dataset)), default=0)

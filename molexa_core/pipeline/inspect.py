@@ -1,0 +1,89 @@
+"""Inspect: what a file is and what is in it, without a setup and without conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from molexa_core.base.errors import MolexaError
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.io import recognise as formats
+from molexa_core.io.events import read_events, read_spectra
+from molexa_core.io.truth import read_truth
+from molexa_core.pipeline.inspect_lmf import inspect_lmf
+from molexa_core.pipeline.inspect_root import inspect_result, inspect_run
+from molexa_core.pipeline.inspection import NAMES, Inspection
+
+__all__ = ["Inspection", "inspect_file", "inspect_files"]
+
+
+def inspect_files(
+    paths: Sequence[Path | str], *, verify: bool = False, progress: Progress = SILENT
+) -> list[Inspection]:
+    """Look into files of any known format, told by their content.
+
+    Args:
+        paths: the files.
+        verify: read them whole and list every fault; otherwise spectra and rates come from the
+            beginning of each.
+        progress: told about long reading.
+
+    Raises:
+        InputFileError: a file is missing, of no known format, or its header cannot be read.
+    """
+    return [inspect_file(path, verify=verify, progress=progress) for path in paths]
+
+
+def inspect_file(
+    path: Path | str, *, verify: bool = False, progress: Progress = SILENT
+) -> Inspection:
+    """Look into one file; see `inspect_files`."""
+    path = Path(path)
+    kind = formats.recognise(path)
+    found = Inspection(path, kind, verified=verify)
+    found.rows = [("format", NAMES[kind], ""), ("size", path.stat().st_size, "bytes")]
+    if kind == formats.LMF:
+        inspect_lmf(found, verify=verify, progress=progress)
+    elif kind == formats.ROOT_RUN:
+        inspect_run(found, verify=verify, progress=progress)
+    elif kind == formats.ROOT_RESULT:
+        inspect_result(found, verify=verify)
+    else:
+        found.verified = verify and kind != formats.HDF5
+        _inspect_hdf5(found, verify=found.verified)
+    return found
+
+
+def _inspect_hdf5(found: Inspection, *, verify: bool) -> None:
+    described = formats.describe_hdf5(found.path)
+    found.details = described
+    labels = {
+        "rows": "rows",
+        "hits": "hits",
+        "ions": "ions",
+        "tags": "tags",
+        "aligned": "in the molecular frame",
+        "groups": "groups",
+        "datasets": "datasets",
+    }
+    for key, label in labels.items():
+        if key in described:
+            value = described[key]
+            text = " ".join(value) if isinstance(value, list) else value
+            if isinstance(value, bool):
+                text = "yes" if value else "no"
+            found.rows.append((label, text, ""))
+    record = described.get("provenance", {})
+    for key in ("command", "version", "created"):
+        if key in record:
+            found.rows.append((key, str(record[key]), ""))
+    if found.format == formats.EVENTS:
+        found.spectra = read_spectra(found.path)
+    if verify:
+        try:
+            if found.format == formats.EVENTS:
+                read_events(found.path)
+            elif found.format == formats.TRUTH:
+                read_truth(found.path)
+        except MolexaError as error:
+            found.faults.append(str(error))
