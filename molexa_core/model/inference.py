@@ -19,6 +19,7 @@ from molexa_core.base.ions import Ion
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import SamplerSettings
+from molexa_core.model.devices import threads_for
 from molexa_core.model.diffusion import sample
 from molexa_core.model.frame import batch_frames, canonical_order, tied_frames
 from molexa_core.model.network import Network
@@ -128,10 +129,12 @@ def reconstruct_sets(
     views = [_View.of(atoms, one) for one in momenta]
     noise = _noise(samples, len(ions), seed)
     found = []
-    chunk = max(1, _MAX_ROWS // max(samples * max(view.count for view in views), 1))
-    for start in range(0, len(views), chunk):
-        part = views[start : start + chunk]
-        found += _sample_views(network, atoms, part, noise, sampler, seed)
+    rows = max(samples * max(view.count for view in views), 1)
+    chunk = max(1, _MAX_ROWS // rows)
+    with threads_for(rows * min(chunk, len(views)) * len(ions)):
+        for start in range(0, len(views), chunk):
+            part = views[start : start + chunk]
+            found += _sample_views(network, atoms, part, noise, sampler, seed)
     return found
 
 
