@@ -1,5 +1,5 @@
 # Every target makes the environment it needs. VENV, PYTHON and JOBS can be set on the command line:
-#   make test VENV=/tmp/env PYTHON=python3.12 JOBS=4
+#   make test VENV=other-env PYTHON=python3.12 JOBS=4
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
