@@ -63,7 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     if arguments is not None:
         sys.argv = ["molexa", *arguments]
-    signal.signal(signal.SIGINT, _interrupt)
+    # SIGTERM is what a batch system sends when a job's time is up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         build_app()(prog_name="molexa")
     except SystemExit as leave:

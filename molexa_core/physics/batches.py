@@ -133,7 +133,7 @@ def require_explosive(
 def _one_thread() -> Iterator[None]:
     """Batches are small: threads would spend their time waiting for each other.
 
-    On two cores shared with another job that cost a factor of 60.
+    On two cores shared with other jobs two threads took several times as long as one.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

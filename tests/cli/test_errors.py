@@ -79,8 +79,10 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
     assert done.stderr == ""
 
 
-def interrupt(arguments: list[str], folder: Path, ready: str) -> subprocess.CompletedProcess[str]:
-    """Start the program, send Ctrl-C once a file matching `ready` is there, wait for its end."""
+def interrupt(
+    arguments: list[str], folder: Path, ready: str, number: signal.Signals = signal.SIGINT
+) -> subprocess.CompletedProcess[str]:
+    """Start the program, send a signal once a file matching `ready` is there, wait for its end."""
     with subprocess.Popen(
         [sys.executable, "-m", "molexa_cli.main", *arguments],
         cwd=folder,
@@ -95,16 +97,19 @@ def interrupt(arguments: list[str], folder: Path, ready: str) -> subprocess.Comp
                 process.kill()
                 pytest.fail(f"no {ready} appeared: {process.communicate()}")
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-def test_ctrl_c_while_a_run_is_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_a_run_is_written(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, and what a batch system sends when a job's time is up."""
     done = interrupt(
         ["mock", "water", "--events", "20000000", "--seed", "1", "--out", "run.root"],
         tmp_path,
         ".run.part-*",
+        number,
     )
     assert done.returncode == 1
     assert "molexa: interrupted" in done.stderr
