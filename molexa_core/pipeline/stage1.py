@@ -14,13 +14,12 @@ from molexa_core.model.batch import Batch
 from molexa_core.model.inference import predict_batch
 from molexa_core.model.network import Network
 from molexa_core.physics.build_up import BuildUp, ErrorFunctionRise
-from molexa_core.physics.clusters import Clusters, ClusterSource, Mixture
+from molexa_core.physics.clusters import ClusterSource, Mixture
 from molexa_core.physics.explosion import (
     ACCURACIES,
     Accuracy,
     State,
-    initial_state,
-    remaining_velocity,
+    explode,
     step,
 )
 
@@ -113,7 +112,14 @@ class StageOneSource:
                 generator=self._clusters.generator,
             )
         clusters = self._clusters.draw(total, atoms, data.largest)
-        momenta = self._explode(clusters)
+        momenta = explode(
+            clusters.positions,
+            clusters.charges,
+            clusters.masses,
+            build_up=self._rise,
+            accuracy=data.accuracy,
+            advance=self._step,
+        ).contiguous()
         # One molecule in a hundred million whose explosion overflows must not end a training:
         # another one takes its place.
         good = torch.isfinite(momenta).all(2).all(1)
@@ -127,16 +133,6 @@ class StageOneSource:
             mask=clusters.mask[rows],
             positions=clusters.positions[rows],
         )
-
-    def _explode(self, clusters: Clusters) -> Tensor:
-        """`physics.explosion.explode`, with the compiled step."""
-        charge = clusters.charges.T.contiguous()
-        mass = clusters.masses.T.contiguous()
-        state = initial_state(clusters.positions, charge)
-        for _ in range(self.data.accuracy.steps):
-            state = self._step(state, charge, mass, self._rise, self.data.accuracy.fraction)
-        velocity = state.velocity + remaining_velocity(state, charge, mass)
-        return (velocity * mass).permute(2, 1, 0).contiguous()
 
 
 class PredictionPool:
