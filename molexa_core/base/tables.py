@@ -63,6 +63,44 @@ class Hits:
 
 
 @dataclass(frozen=True)
+class Edges:
+    """Edges of a detector's signals in consecutive shots, before hits are made of them.
+
+    The edges of shot `first_shot + s` are `offsets[s]:offsets[s + 1]`. Within a shot they are in
+    the order of channels, and within a channel in the order of time.
+
+    Attributes:
+        first_shot: number of the first shot, counted from 0 over all files of the run.
+        offsets: (shots + 1) int64, starts at 0.
+        channel: (edges) int16 input of the edge, counted from 0.
+        t_ns: (edges) time of the edge, relative to the trigger of its shot.
+        tags: per-shot values by name, each (shots).
+    """
+
+    first_shot: int
+    offsets: IntArray
+    channel: NDArray[np.int16]
+    t_ns: FloatArray
+    tags: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def n_shots(self) -> int:
+        """Number of shots, empty ones included."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges."""
+        return len(self.t_ns)
+
+    @property
+    def shot(self) -> IntArray:
+        """(edges) number of the shot of each edge."""
+        shots = np.arange(self.first_shot, self.first_shot + self.n_shots, dtype=np.int64)
+        return np.repeat(shots, np.diff(self.offsets))
+
+
+@dataclass(frozen=True)
 class Coincidences:
     """Ion momenta, one row per coincidence (events.h5) or per assignment (aligned.h5).
 
