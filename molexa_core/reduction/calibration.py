@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from molexa_core.base.settings.setup import Setup
-from molexa_core.base.tables import Hits
+from molexa_core.base.tables import BoolArray, Hits
 
 
 @dataclass
@@ -19,12 +19,14 @@ class Dropped:
         negative_time: the written time is below zero.
         before_light: the time is not after the time zero of the calibration.
         off_detector: outside the active area.
+        uncertain: made from too few signals (`max_method` of the detector).
     """
 
     not_a_number: int = 0
     negative_time: int = 0
     before_light: int = 0
     off_detector: int = 0
+    uncertain: int = 0
 
     @property
     def total(self) -> int:
@@ -57,6 +59,10 @@ def calibrate(hits: Hits, setup: Setup) -> tuple[Hits, Dropped]:
     y = y * calibration.scale_y
     radius2 = x * x + y * y
     good = (t > 0) & (hits.t_ns >= 0) & (radius2 <= setup.detector.radius_mm**2) & np.isfinite(t)
+    limit = setup.detector.max_method
+    trusted = np.ones(hits.n_hits, np.bool_) if limit is None else _trusted(hits, limit)
+    usable = good
+    good = usable & trusted
     dropped = Dropped()
     offsets = hits.offsets
     if not good.all():
@@ -67,9 +73,16 @@ def calibrate(hits: Hits, setup: Setup) -> tuple[Hits, Dropped]:
             not_a_number=int((~number).sum()),
             negative_time=int(negative.sum()),
             before_light=int(early.sum()),
-            off_detector=int((number & ~negative & ~early & ~good).sum()),
+            off_detector=int((number & ~negative & ~early & ~usable).sum()),
+            uncertain=int((usable & ~trusted).sum()),
         )
         x, y, t = x[good], y[good], t[good]
         offsets = np.concatenate([[0], np.cumsum(good)]).astype(np.int64)[offsets]
     method = hits.method if len(t) == hits.n_hits else hits.method[good]
     return replace(hits, offsets=offsets, x_mm=x, y_mm=y, t_ns=t, method=method), dropped
+
+
+def _trusted(hits: Hits, limit: int) -> BoolArray:
+    """(hits) whether enough signals made the hit; a method below 0 says nothing and is dropped."""
+    trusted: BoolArray = (hits.method >= 0) & (hits.method <= limit)
+    return trusted

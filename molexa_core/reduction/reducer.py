@@ -215,5 +215,6 @@ def _reasons(dropped: Dropped) -> str:
         "negative time": dropped.negative_time,
         "before the light pulse": dropped.before_light,
         "off the detector": dropped.off_detector,
+        "made from too few signals": dropped.uncertain,
     }
     return listing(f"{count} {reason}" for reason, count in reasons.items() if count)

@@ -1,4 +1,4 @@
-"""`setup.yaml`: spectrometer, detector, calibration, jet, column names.
+"""`setup.yaml`: spectrometer, detector, calibration, jet, where the hits of a run stand.
 
 Laboratory axes: z along the extraction field towards the ion detector, x along the light beam,
 y along the jet.
@@ -6,10 +6,10 @@ y along the jet.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
+from molexa_core.base.settings.columns import Columns, Facility
+from molexa_core.base.settings.anode import Anode
 from molexa_core.base.settings.schema import Fraction, NotNegative, Positive, Schema
 from molexa_core.base.settings.virtual import VirtualExperiment
 
@@ -52,6 +52,8 @@ class Detector(Schema):
             both (virtual experiment).
         time_resolution_ns, position_resolution_mm: one standard deviation (virtual experiment).
         slots: most hits stored per shot.
+        max_method: hits with a higher resort method (fewer signals) are dropped; without a limit
+            the methods are not looked at.
     """
 
     radius_mm: Positive = 60.0
@@ -60,6 +62,7 @@ class Detector(Schema):
     time_resolution_ns: NotNegative = 0.3
     position_resolution_mm: NotNegative = 0.15
     slots: int = Field(default=16, ge=1, le=512)
+    max_method: int | None = Field(default=None, ge=0)
 
 
 class Calibration(Schema):
@@ -101,49 +104,14 @@ class Jet(Schema):
     transverse_spread_m_per_s: NotNegative = 6.0
 
 
-class Columns(Schema):
-    """Column names of a ROOT run that follows none of the presets.
-
-    Attributes:
-        layout: `flat` (one column per hit slot; names contain `{i}`, counted from `first`) or
-            `jagged` (one variable-length column per quantity).
-        tree: name of the tree.
-        x, y, time: names of the columns.
-        count: name of the column with the number of hits of a shot (flat layout).
-        method: name of the column with the resort method, if there is one.
-        first: number of the first slot.
-        x_unit_mm, time_unit_ns: value of one unit of the columns.
-    """
-
-    layout: Literal["flat", "jagged"]
-    tree: str
-    x: str
-    y: str
-    time: str
-    count: str | None = None
-    method: str | None = None
-    first: int = 1
-    x_unit_mm: Positive = 1.0
-    time_unit_ns: Positive = 1.0
-
-    @model_validator(mode="after")
-    def _slots(self) -> Columns:
-        if self.layout == "flat":
-            if self.count is None:
-                msg = "a flat layout needs `count`, the column with the number of hits"
-                raise ValueError(msg)
-            for name in (self.x, self.y, self.time, self.method or "{i}"):
-                if "{i}" not in name:
-                    msg = f"{name!r}: flat column names need {{i}} where the slot number stands"
-                    raise ValueError(msg)
-        return self
-
-
 class Setup(Schema):
     """Everything about the apparatus.
 
     Attributes:
+        anode: the delay-line anode, for runs that hold wire-end signals instead of hits. In a
+            file it may be the name of a `detector.yaml`, beside the setup.
         columns: column map, only for runs that no preset reads.
+        facility: what to take from the files of European XFEL and FLASH.
         virtual: imperfections of the virtual experiment; ignored for real runs.
     """
 
@@ -152,6 +120,8 @@ class Setup(Schema):
     detector: Detector = Detector()
     calibration: Calibration = Calibration()
     jet: Jet = Jet()
+    anode: Anode | None = None
     columns: Columns | None = None
+    facility: Facility = Facility()
     virtual: VirtualExperiment = VirtualExperiment()
     detection_efficiency: Fraction = 0.6

@@ -1,0 +1,85 @@
+"""The `columns` and `xfel` blocks of `setup.yaml`: where the hits stand in runs of other makers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from molexa_core.base.settings.schema import Positive, Schema
+
+SLOT = "{i}"
+"""Stands for the number of the slot in the names of a flat layout."""
+
+
+class Columns(Schema):
+    """Column names of a run that follows none of the presets.
+
+    Attributes:
+        layout: `flat` (one row per shot, one column per hit slot; names contain `{i}`, counted from
+            `first`), `jagged` (one row per shot, one variable-length column per quantity) or
+            `rows` (one row per hit, in the order of shots).
+        tree: name of the tree (ROOT) or of the group that the names begin in (HDF5); not needed
+            where a file has only one table.
+        x, y, time: names of the columns.
+        count: name of the column with the number of hits of a shot. Flat layout: without it a slot
+            is used if its time is a number other than 0. Jagged layout: only in HDF5, where the
+            hits of all shots follow each other.
+        shot: name of the column with the number of the shot (`rows`).
+        method: name of the column with the resort method, if there is one.
+        tags: names of columns with a value per shot that travels with the coincidences.
+        first: number of the first slot.
+        x_unit_mm, time_unit_ns: value of one unit of the columns.
+    """
+
+    layout: Literal["flat", "jagged", "rows"]
+    tree: str | None = None
+    x: str
+    y: str
+    time: str
+    count: str | None = None
+    shot: str | None = None
+    method: str | None = None
+    tags: tuple[str, ...] = ()
+    first: int = 1
+    x_unit_mm: Positive = 1.0
+    time_unit_ns: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _names(self) -> Columns:
+        if self.layout == "flat":
+            for name in (self.x, self.y, self.time, self.method or SLOT):
+                if SLOT not in name:
+                    msg = f"{name!r}: flat column names need {{i}} where the slot number stands"
+                    raise ValueError(msg)
+        if self.layout == "rows" and self.shot is None:
+            msg = "the layout `rows` needs `shot`, the column with the number of the shot"
+            raise ValueError(msg)
+        return self
+
+    def slot(self, name: str, number: int) -> str:
+        """The name of a column in the slot of this number, counted from 0."""
+        return name.replace(SLOT, str(self.first + number))
+
+
+class Facility(Schema):
+    """What to take from the files of European XFEL and FLASH.
+
+    Attributes:
+        source: name, or a part of it that only one has, of the delay-line detector: `TOP`,
+            `SQS_REMI_DLD6/DET/TOP:output`, `DLD1`. Needed where a run has several.
+        data: `hits` that the facility reconstructed, or `edges` to sort here.
+        pulses: `fel` leaves out pulses in which the laser did not fire; `all` keeps them.
+        pulse_energy: source and key of the energy per pulse, as `SOURCE/KEY`; the one X-ray gas
+            monitor of the run where not given, `none` for none.
+        delay: source and key of the pump-probe delay per train or per pulse, as `SOURCE/KEY`.
+        delay_unit_fs, delay_zero: one unit of the delay in fs, and its value at zero delay.
+    """
+
+    source: str | None = None
+    data: Literal["hits", "edges"] = "hits"
+    pulses: Literal["fel", "all"] = "fel"
+    pulse_energy: str | None = None
+    delay: str | None = None
+    delay_unit_fs: float = Field(default=1.0)
+    delay_zero: float = 0.0
