@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from molexa_core.base.settings.schema import Fraction, IonName, NotNegative, Schema
+from molexa_core.base.settings.schema import Fraction, IonName, NotNegative, Positive, Schema
 
 
 class ResidualIon(Schema):
@@ -22,6 +22,32 @@ class ResidualIon(Schema):
 
     ion: IonName
     per_shot: NotNegative
+
+
+class WireSignals(Schema):
+    """Imperfections of the signals at the wire ends (runs of edges).
+
+    Attributes:
+        anode_jitter_ns, mcp_jitter_ns: standard deviation of the time of each signal.
+        missing: probability that a signal is not recorded, each on its own.
+        noise_per_shot: mean number of edges per shot and channel that no hit made.
+        walk_ns: the time sum of a layer is longer by up to this where the pulse has run far, as
+            the square of the position over the radius of the plate.
+        bend_mm: largest deviation of a layer's position from a straight line.
+        pile_up_ns: an edge comes so much too late at the end of the dead time of the one before
+            it, on whose tail it rides; the shift decays with `pile_up_decay_ns`.
+        bin_ns: width of a bin of the TDC.
+    """
+
+    anode_jitter_ns: NotNegative = 0.1
+    mcp_jitter_ns: NotNegative = 0.06
+    missing: Fraction = 0.03
+    noise_per_shot: NotNegative = 0.01
+    walk_ns: float = 0.4
+    bend_mm: float = 0.2
+    pile_up_ns: float = 0.1
+    pile_up_decay_ns: Positive = 10.0
+    bin_ns: Positive = 0.025
 
 
 class VirtualExperiment(Schema):
@@ -43,6 +69,7 @@ class VirtualExperiment(Schema):
         residual_gas_temperature_k: their temperature.
         dark_counts_per_shot: mean number of hits per shot that no ion made.
         window_ns: length of the acquisition window, in which dark counts fall.
+        signals: what happens to the signals at the wire ends, for runs of edges.
     """
 
     molecules_per_shot: NotNegative = 0.3
@@ -62,3 +89,4 @@ class VirtualExperiment(Schema):
     residual_gas_temperature_k: NotNegative = 300.0
     dark_counts_per_shot: NotNegative = 0.02
     window_ns: float = Field(default=12000.0, gt=0)
+    signals: WireSignals = WireSignals()
