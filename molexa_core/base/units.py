@@ -16,6 +16,8 @@ BOHR2_BARN: Final = BOHR_ANGSTROM**2 * 1e8
 """Area: 1 bohr^2 in barn."""
 HARTREE_EV: Final = 27.211386245981
 """Energy: 1 hartree in electronvolt."""
+HARTREE_JOULE: Final = 4.3597447222060e-18
+"""Energy: 1 hartree in joule."""
 ATOMIC_TIME_FS: Final = 0.024188843265864
 """Time: 1 atomic unit in femtosecond."""
 ATOMIC_TIME_NS: Final = ATOMIC_TIME_FS * 1e-6
