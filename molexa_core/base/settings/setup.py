@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from molexa_core.base.settings.columns import Columns, Facility
 from molexa_core.base.settings.anode import Anode
+from molexa_core.base.settings.columns import Columns, Facility
 from molexa_core.base.settings.schema import Fraction, NotNegative, Positive, Schema
 from molexa_core.base.settings.virtual import VirtualExperiment
 
