@@ -1,4 +1,4 @@
-"""The shipped molecules: equilibrium geometries and Hessians.
+"""The shipped molecules: equilibrium geometries, Hessians, and how they are named and divided.
 
 `data/molecules.json` is built by `tools/build_molecules.py`, which has the recipe (GFN2-xTB).
 """
@@ -6,17 +6,26 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from molexa_core.base.elements import element
+from molexa_core.base.elements import ELEMENTS, element
 from molexa_core.base.errors import InputFileError, listing, near_matches
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.physics.vibrations import NormalModes, normal_modes
+
+Split = Literal["train", "held-out", "large", "other"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "held-out", "large", "other")
+"""What a molecule is for: `train`, up to 7 atoms, a network may learn from it; `held-out`, up to 7
+atoms, kept out of every training with all its isomers; `large`, 8 and more atoms, never trained
+on; `other`, with an element outside the nine of the network (Br, I)."""
+_PART: Final = re.compile(r"([A-Z][a-z]?)(\d*)")
 
 
 @dataclass(frozen=True)
@@ -24,15 +33,24 @@ class Molecule:
     """A molecule at its equilibrium.
 
     Attributes:
-        name: its name.
+        name: its name, such as `carbon_monoxide`.
         geometry: equilibrium positions, centre of mass at the origin.
-        hessian: (3 atoms, 3 atoms) second derivatives of the energy in hartree / bohr^2, None
-            where they are not known.
+        hessian: (3 atoms, 3 atoms) second derivatives of the energy in hartree / bohr^2, free of
+            translations and rotations; None where they are not known.
+        smiles: its bonds as SMILES.
+        split: what it is for, see `SPLITS`.
+        g2: whether it is one of the neutral molecules of the G2/97 test set (L. A. Curtiss et
+            al., J. Chem. Phys. 106, 1063 (1997)).
+        aliases: other names.
     """
 
     name: str
     geometry: Geometry
     hessian: FloatArray | None = None
+    smiles: str = ""
+    split: Split = "train"
+    g2: bool = False
+    aliases: tuple[str, ...] = ()
 
     @property
     def masses(self) -> FloatArray:
@@ -55,7 +73,7 @@ class Molecule:
         return normal_modes(self.geometry.positions, self.masses, self.hessian)
 
 
-def sum_formula(symbols: tuple[str, ...]) -> str:
+def sum_formula(symbols: Sequence[str]) -> str:
     """Sum formula in the Hill order: C, H, then the others by alphabet.
 
     Example:
@@ -65,7 +83,7 @@ def sum_formula(symbols: tuple[str, ...]) -> str:
     order = sorted(set(symbols))
     if "C" in order:
         order = [s for s in ("C", "H") if s in order] + [s for s in order if s not in ("C", "H")]
-    counts = [(symbol, symbols.count(symbol)) for symbol in order]
+    counts = [(symbol, list(symbols).count(symbol)) for symbol in order]
     return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in counts)
 
 
@@ -74,44 +92,127 @@ def molecule_names() -> list[str]:
     return sorted(_entries())
 
 
+def molecules(
+    *,
+    splits: Sequence[Split] | None = None,
+    elements: Sequence[str] | None = None,
+    atoms: tuple[int, int] | None = None,
+    g2: bool | None = None,
+) -> Iterator[Molecule]:
+    """The shipped molecules that meet all conditions, by name.
+
+    Args:
+        splits: what they are for, see `SPLITS`; any if None.
+        elements: no other element occurs; any if None.
+        atoms: fewest and most atoms; any number if None.
+        g2: whether they belong to the G2/97 test set; either if None.
+
+    Example:
+        >>> [found.name for found in molecules(elements=["H", "O"], atoms=(3, 3))][-1]
+        'water'
+    """
+    for name in molecule_names():
+        entry = _entries()[name]
+        symbols = entry["symbols"]
+        if (
+            (splits is None or entry.get("split", "train") in splits)
+            and (elements is None or set(symbols) <= set(elements))
+            and (atoms is None or atoms[0] <= len(symbols) <= atoms[1])
+            and (g2 is None or entry.get("g2", False) == g2)
+        ):
+            yield _molecule(name)
+
+
 def molecule(name: str) -> Molecule:
-    """The shipped molecule of this name, or of this sum formula where only one has it.
+    """The shipped molecule of this name, or of this formula where only one has it.
+
+    Case, blanks, hyphens and underscores do not matter, nor does the order within a formula.
 
     Raises:
-        InputFileError: no such molecule; lists near matches.
+        InputFileError: no such molecule (lists near matches), or a formula of several (lists them).
 
     Example:
         >>> molecule("water").geometry.symbols
         ('O', 'H', 'H')
+        >>> molecule("CH3OH").name
+        'methanol'
     """
-    entries = _entries()
-    key = name if name in entries else _by_formula().get(name.lower())
-    if key is None:
-        near = near_matches(name.lower(), entries)
-        hint = f"Did you mean {listing(near)}? " if near else ""
+    if name in _entries():
+        return _molecule(name)
+    found = _by_key().get(_key(name))
+    if found is not None:
+        return _molecule(found)
+    isomers = _by_formula().get(_formula_key(name), ())
+    if len(isomers) == 1:
+        return _molecule(isomers[0])
+    if isomers:
         raise InputFileError(
-            f"no molecule named {name!r}",
-            do=f"{hint}There are: {listing(entries, limit=80)}; or give an XYZ file.",
+            f"{len(isomers)} molecules have the formula {name}",
+            do=f"Name one: {listing(isomers, limit=30)}.",
         )
-    entry = entries[key]
-    symbols = tuple(entry["symbols"])
-    size = 3 * len(symbols)
-    hessian = np.zeros((size, size))
-    hessian[np.tril_indices(size)] = entry["hessian"]
-    hessian += np.tril(hessian, -1).T
-    return Molecule(key, Geometry(symbols, np.array(entry["positions"]), comment=key), hessian)
+    near = dict.fromkeys(_by_key()[key] for key in near_matches(_key(name), _by_key(), limit=5))
+    hint = f"Did you mean {listing(near)}? " if near else ""
+    raise InputFileError(
+        f"no molecule named {name!r}",
+        do=f"{hint}`molexa molecules` lists all {len(_entries())}; or give an XYZ file.",
+    )
 
 
 @cache
 def _entries() -> dict[str, dict[str, Any]]:
     text = resources.files("molexa_core.physics").joinpath("data/molecules.json").read_text("utf-8")
-    entries: dict[str, dict[str, Any]] = json.loads(text)["molecules"]
+    document: dict[str, Any] = json.loads(text)
+    entries: dict[str, dict[str, Any]] = document["molecules"]
     return entries
 
 
+def _molecule(name: str) -> Molecule:
+    entry = _entries()[name]
+    symbols = tuple(entry["symbols"])
+    positions = np.array(entry["positions"])
+    size = positions.size
+    hessian = np.zeros((size, size))
+    hessian[np.tril_indices(size)] = entry["hessian"]
+    hessian += np.tril(hessian, -1).T
+    return Molecule(
+        name,
+        Geometry(symbols, positions, comment=name),
+        hessian,
+        smiles=entry["smiles"],
+        split=entry.get("split", "train"),
+        g2=entry.get("g2", False),
+        aliases=tuple(entry.get("aliases", ())),
+    )
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
 @cache
-def _by_formula() -> dict[str, str]:
-    found: dict[str, list[str]] = {}
+def _by_key() -> dict[str, str]:
+    """The name behind every name and alias, without case, blanks, hyphens and underscores."""
+    found: dict[str, str] = {}
     for name, entry in _entries().items():
-        found.setdefault(sum_formula(tuple(entry["symbols"])).lower(), []).append(name)
-    return {formula: names[0] for formula, names in found.items() if len(names) == 1}
+        for alias in (name, *entry.get("aliases", ())):
+            found.setdefault(_key(alias), name)
+    return found
+
+
+@cache
+def _by_formula() -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, entry in sorted(_entries().items()):
+        formula = sum_formula(entry["symbols"]).lower()
+        found[formula] = (*found.get(formula, ()), name)
+    return found
+
+
+def _formula_key(text: str) -> str:
+    """The sum formula in the Hill order and lower case; the text itself if it is no formula."""
+    parts = _PART.findall(text)
+    if not parts or "".join(symbol + count for symbol, count in parts) != text:
+        return text.lower()
+    if any(symbol not in ELEMENTS or len(count) > 2 for symbol, count in parts):
+        return text.lower()
+    return sum_formula([s for s, count in parts for _ in range(int(count or 1))]).lower()

@@ -1,9 +1,11 @@
-"""Harmonic normal modes and the spread of a molecule in its vibrational ground state.
+"""Harmonic normal modes and the spread of a molecule in its vibrational states.
 
 In mass-weighted coordinates y = sqrt(m) (x - x0) the Hessian becomes sqrt(m)^-1 H sqrt(m)^-1 with
-eigenvalues omega^2; its eigenvectors are the normal modes Q. The ground state (Wigner function) of
-each mode is a Gaussian with <Q^2> = 1 / (2 omega) in atomic units (E. Wigner, Phys. Rev. 40, 749
-(1932); any quantum-mechanics text for the harmonic oscillator).
+eigenvalues omega^2; its eigenvectors are the normal modes Q. In the ground state the Wigner
+function of each mode is a Gaussian in Q and its momentum P, not correlated, with <Q^2> =
+1 / (2 omega) and <P^2> = omega / 2 in atomic units (E. Wigner, Phys. Rev. 40, 749 (1932)). In
+thermal equilibrium at the temperature T both are larger by coth(omega / 2 k T) (M. Hillery et al.,
+Phys. Rep. 106, 121 (1984), section 2.6).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.tables import FloatArray
-from molexa_core.base.units import DALTON_ME, WAVENUMBER_HARTREE
+from molexa_core.base.units import BOLTZMANN_HARTREE_K, DALTON_ME, WAVENUMBER_HARTREE
 
 _LINEAR: Final = 1e-3
 """Smallest singular value of the rotations, relative to the largest, below which a molecule is
@@ -46,6 +48,20 @@ class NormalModes:
     def variance(self) -> FloatArray:
         """(modes) variance of Q in the ground state, 1 / (2 omega)."""
         return 0.5 / self.frequency
+
+    @property
+    def zero_point_energy(self) -> float:
+        """Energy of the vibrational ground state above the minimum, hartree: sum of omega / 2."""
+        return float(0.5 * self.frequency.sum())
+
+    def thermal_factor(self, temperature_k: float) -> FloatArray:
+        """(modes) coth(omega / 2 k T): thermal over ground-state variance, 1 at 0 K."""
+        if temperature_k <= 0.0:
+            return np.ones_like(self.frequency)
+        factor: FloatArray = 1.0 / np.tanh(
+            self.frequency / (2.0 * BOLTZMANN_HARTREE_K * temperature_k)
+        )
+        return factor
 
 
 def normal_modes(positions: FloatArray, mass: FloatArray, hessian: FloatArray) -> NormalModes:
@@ -117,6 +133,39 @@ def sample_ground_state(
     amplitude = random.normal(size=(n, len(modes.frequency))) * np.sqrt(modes.variance)
     drawn: FloatArray = positions + np.einsum("nm,mac->nac", amplitude, modes.displacement)
     return drawn
+
+
+def sample_wigner(
+    positions: FloatArray,
+    modes: NormalModes,
+    n: int,
+    random: np.random.Generator,
+    temperature_k: float = 0.0,
+) -> tuple[FloatArray, FloatArray]:
+    """Positions and velocities drawn from the Wigner function of the harmonic modes.
+
+    The modes carry neither translation nor rotation: the centre of mass rests where it is in
+    `positions`, and sum(m r0 x v) about the equilibrium r0 vanishes (Eckart conditions). The
+    vibrational angular momentum sum(m (r - r0) x v) is kept: it belongs to the distribution.
+
+    Args:
+        positions: (atoms, 3) bohr, the equilibrium.
+        modes: its normal modes.
+        n: number of draws.
+        random: source of randomness.
+        temperature_k: temperature; 0 is the ground state.
+
+    Returns:
+        Positions (n, atoms, 3) in bohr and velocities (n, atoms, 3) in atomic units.
+    """
+    count = len(modes.frequency)
+    factor = modes.thermal_factor(temperature_k)
+    normal = random.normal(size=(n, 2, count))
+    coordinate = normal[:, 0] * np.sqrt(modes.variance * factor)
+    momentum = normal[:, 1] * np.sqrt(0.5 * modes.frequency * factor)
+    moved: FloatArray = positions + np.einsum("nm,mac->nac", coordinate, modes.displacement)
+    velocities: FloatArray = np.einsum("nm,mac->nac", momentum, modes.displacement)
+    return moved, velocities
 
 
 def sample_gaussian(
