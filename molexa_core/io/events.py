@@ -35,6 +35,7 @@ from molexa_core.base.fields import (
     META,
     PROVENANCE,
     SPECTRA,
+    TAG_UNITS,
     UNITS,
 )
 from molexa_core.base.files import atomic_path
@@ -45,8 +46,6 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.io.hdf5 import LIBVER, member, open_hdf5, read_array, read_json, read_strings
 
 MOMENTUM_UNIT: Final = "a.u."
-TAG_UNITS: Final = {"timestamp": "s", "bunchmarker": "ns"}
-"""Units of per-event tags whose meaning is known; others have an empty unit."""
 MAX_IONS: Final = 512
 _CHUNK_BYTES: Final = 2**18
 
