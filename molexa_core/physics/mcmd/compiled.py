@@ -1,0 +1,193 @@
+"""The trajectory of one molecule in the pulse, compiled: the loop over time.
+
+Scalar code on small arrays, so that it can be translated line by line for a graphics processor.
+`plain.py` is the same in plain numpy; both draw the same random numbers and give the same
+trajectories up to rounding.
+
+The compiler's cache looks for changes only in the file of the function that is called: whoever
+changes `state.py`, `philox.py`, `cascade.py`, `transfer.py` or `motion.py` must touch this file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.compiled import compiled
+from molexa_core.base.tables import FloatArray
+from molexa_core.physics.mcmd.cascade import (
+    cascade,
+    fire,
+)
+from molexa_core.physics.mcmd.motion import (
+    drift,
+    fly_out,
+    kick,
+    measure_distances,
+    push,
+    remaining_impulse,
+)
+from molexa_core.physics.mcmd.philox import (
+    MOLECULE,
+    WORD,
+    WORD_BITS,
+    philox,
+    uniform,
+)
+from molexa_core.physics.mcmd.state import (
+    ACCURACY,
+    COUNTS,
+    DECAY_SUM,
+    ENERGIES,
+    FORCED,
+    MOST_PARTS,
+    Model,
+    State,
+    draw,
+    set_row,
+)
+from molexa_core.physics.mcmd.transfer import (
+    transfer,
+)
+
+
+@compiled
+def advance(
+    s: Any, m: Any, length: NDArray[np.float64], fraction: NDArray[np.float64], fluence: float
+) -> None:
+    """Follow the trajectory through all steps of the grid (velocity Verlet).
+
+    A step is divided into equal parts where the motion asks for shorter ones. Charges change
+    between drift and second kick: those of before act in the first half of a step, those of after
+    in the second.
+    """
+    n, steps = len(s.charge), len(length)
+    stiffness, parts, k, h, photo = 0.0, 0, -1, 0.0, 0.0
+    while True:
+        if parts == 0:
+            k += 1
+            if k == steps:
+                return
+            ratio = length[k] * math.sqrt(stiffness) / m.rules[ACCURACY]
+            parts = int(min(max(math.ceil(ratio), 1.0), MOST_PARTS))
+            h = length[k] / parts
+            photo = fluence * fraction[k] / parts
+        parts -= 1
+        if stiffness > 0.0:
+            kick(s, 0.5 * h)
+        drift(s, h)
+        measure_distances(s)
+        changed = False
+        for a in range(n):
+            changed = cascade(s, m, a, photo, h) or changed
+        changed = transfer(s, m, k, h) or changed
+        stiffness = push(s)
+        if stiffness > 0.0:
+            last = h
+            if changed:  # the new charges came at the end of a step that is too long for them
+                last = min(h, m.rules[ACCURACY] / math.sqrt(stiffness))
+            kick(s, 0.5 * last)
+
+
+@compiled
+def decay_all(s: Any, m: Any) -> None:
+    """All decays that are left take place: the flight to the detector takes microseconds."""
+    measure_distances(s)
+    for a in range(len(s.charge)):
+        while m.config_real[s.row[a], DECAY_SUM] > 0.0:
+            fire(s, m, a, 0.0, 1.0)
+            s.counts[FORCED] += 1
+
+
+@compiled
+def begin(s: Any, m: Any, positions: FloatArray, velocities: FloatArray) -> None:
+    """Neutral atoms at their places; each draws when its first event (word 0) and gift (1) are."""
+    s.counts[:] = 0
+    s.energy[:] = 0.0
+    s.force[:] = 0.0
+    s.draw[:] = 0
+    for a in range(len(s.charge)):
+        set_row(s, m, a, m.start[a])
+        for axis in range(3):
+            s.x[a, axis] = positions[a, axis]
+            s.p[a, axis] = velocities[a, axis] * m.mass[a]
+        draw(s, a)
+        s.hazard[a] = -math.log(uniform(s.word[0]))
+        s.patience[a] = -math.log(uniform(s.word[1]))
+
+
+@compiled
+def follow(
+    first: int,
+    positions: FloatArray,
+    velocities: FloatArray,
+    model: Model,
+    length: FloatArray,
+    fraction: FloatArray,
+    fluence: float,
+    lowest: float,
+    key: NDArray[np.uint64],
+    charges: NDArray[np.int8],
+    momenta: NDArray[np.float32],
+    factors: NDArray[np.float32],
+    counts: NDArray[np.int16],
+    energies: NDArray[np.float32],
+) -> None:
+    """Follow trajectories of one geometry, one after the other.
+
+    Args:
+        first: number of the first trajectory, for the random numbers; the others follow.
+        positions: (n, 3) bohr.
+        velocities: (n, 3) atomic units.
+        model: tables and switches.
+        length: (s) steps of the grid.
+        fraction: (s) their share of the photons.
+        fluence: photons per bohr^2 on the axis.
+        lowest: lowest fluence relative to it; 1 for all molecules on the axis.
+        key: (2) key of the random numbers.
+        charges: (t, n), filled.
+        momenta: (t, n, 3), filled.
+        factors: (t), filled: fluence relative to that on the axis.
+        counts: (t, COUNTS), filled.
+        energies: (t, ENERGIES), filled.
+    """
+    n = len(positions)
+    s = State(
+        row=np.zeros(n, np.int64),
+        draw=np.zeros(n, np.int64),
+        charge=np.zeros(n),
+        hazard=np.zeros(n),
+        patience=np.zeros(n),
+        inverse_mass=np.zeros(n),
+        x=np.zeros((n, 3)),
+        p=np.zeros((n, 3)),
+        force=np.zeros((n, 3)),
+        inverse=np.zeros((n, n)),
+        counts=np.zeros(COUNTS, np.int64),
+        energy=np.zeros(ENERGIES),
+        key=key,
+        counter=np.zeros(2, np.int64),
+        word=np.zeros(4, np.uint64),
+    )
+    for t in range(len(charges)):
+        number = first + t
+        s.counter[0], s.counter[1] = number & WORD, number >> WORD_BITS
+        begin(s, model, positions, velocities)
+        philox(s.key, s.counter[0], s.counter[1], 0, MOLECULE, s.word)
+        factor = lowest ** uniform(s.word[0])
+        advance(s, model, length, fraction, fluence * factor)
+        decay_all(s, model)
+        fly_out(s, model.rules[ACCURACY])
+        remaining_impulse(s)
+        factors[t] = factor
+        for a in range(n):
+            charges[t, a] = int(s.charge[a])
+            for axis in range(3):
+                momenta[t, a, axis] = s.p[a, axis]
+        for c in range(COUNTS):
+            counts[t, c] = s.counts[c]
+        for e in range(ENERGIES):
+            energies[t, e] = s.energy[e]
