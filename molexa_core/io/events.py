@@ -160,7 +160,7 @@ class EventsWriter:
             group.create_dataset(name, data=json.dumps(value), dtype=h5py.string_dtype())
             group[name].attrs[UNITS] = ""
         for name, spectrum in (spectra or {}).items():
-            _write_spectrum(file.create_group(f"{SPECTRA}/{name}"), spectrum)
+            write_spectrum(file.create_group(f"{SPECTRA}/{name}"), spectrum)
         self._finished = True
 
     def _open(self) -> h5py.File:
@@ -233,7 +233,7 @@ def read_spectra(path: Path | str) -> dict[str, Spectrum]:
         _read_provenance(file)
         if SPECTRA not in file:
             return {}
-        return {name: _read_spectrum(file, f"{SPECTRA}/{name}") for name in file[SPECTRA]}
+        return {name: read_spectrum(file, f"{SPECTRA}/{name}") for name in file[SPECTRA]}
 
 
 def _table(file: h5py.File, ions: tuple[Ion, ...], columns: dict[str, Any]) -> Coincidences:
@@ -309,7 +309,8 @@ def _read_meta(file: h5py.File) -> dict[str, Any]:
     return values
 
 
-def _write_spectrum(group: h5py.Group, spectrum: Spectrum) -> None:
+def write_spectrum(group: h5py.Group, spectrum: Spectrum) -> None:
+    """Write a histogram into a group of its own."""
     group.create_dataset(
         "counts", data=spectrum.counts, compression="gzip", compression_opts=1, shuffle=True
     )
@@ -322,7 +323,12 @@ def _write_spectrum(group: h5py.Group, spectrum: Spectrum) -> None:
     group.attrs["marks"] = json.dumps({key: float(value) for key, value in spectrum.marks.items()})
 
 
-def _read_spectrum(file: h5py.File, name: str) -> Spectrum:
+def read_spectrum(file: h5py.File, name: str) -> Spectrum:
+    """The histogram in a group.
+
+    Raises:
+        InputFileError: it is missing or damaged.
+    """
     group = member(file, name)
     axes = 2 if "edges1" in group else 1
     described = {

@@ -41,7 +41,7 @@ def load_setup(path: Path | str) -> Setup:
         InputFileError: no such file.
         SettingsError: the file is not a valid setup.
     """
-    return parse_settings(Setup, _read_yaml(Path(path)), where=path)
+    return parse_settings(Setup, read_yaml(Path(path)), where=path)
 
 
 def load_channel(name: Path | str) -> Channel:
@@ -52,7 +52,7 @@ def load_channel(name: Path | str) -> Channel:
         SettingsError: the file is not a valid channel.
     """
     path = find("channels", str(name), ".yaml")
-    return parse_settings(Channel, _read_yaml(path), where=path)
+    return parse_settings(Channel, read_yaml(path), where=path)
 
 
 def load_project(folder: Path | str = ".") -> Project:
@@ -64,10 +64,16 @@ def load_project(folder: Path | str = ".") -> Project:
     path = Path(folder) / PROJECT_FILE
     if not path.exists():
         return Project()
-    return parse_settings(Project, _read_yaml(path), where=path)
+    return parse_settings(Project, read_yaml(path), where=path)
 
 
-def _read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """The plain values in a YAML file.
+
+    Raises:
+        InputFileError: no such file.
+        SettingsError: not readable as YAML.
+    """
     require_file(path)
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))

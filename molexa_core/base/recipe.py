@@ -1,0 +1,179 @@
+"""What a data set of simulated explosions is made of: a recipe, resolved to plain values.
+
+A recipe is read from YAML and checked by `base.settings.recipe`; here it is plain data, so that a
+machine that only computes needs no schema library: it takes the resolved recipe as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from molexa_core.base.errors import SettingsError, listing
+from molexa_core.base.files import require_file
+
+RECIPE_FORMAT: Final = 1
+"""Changes where the same recipe would mean another data set."""
+LARGEST_RECIPE: Final = 4 * 2**20
+"""A longer file, in bytes, is not a resolved recipe."""
+
+
+@dataclass(frozen=True)
+class Variations:
+    """How many geometries of a molecule are exploded.
+
+    Attributes:
+        equilibrium: whether the equilibrium geometry is one of them.
+        displaced: draws for each number k = 1 .. N - 1 of displaced atoms.
+        zero_point: draws from the vibrational ground state.
+        thermal: draws from the thermal distribution.
+        temperature_k: of the thermal draws.
+    """
+
+    equilibrium: bool = True
+    displaced: int = 1
+    zero_point: int = 0
+    thermal: int = 0
+    temperature_k: float = 300.0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How the entries are divided.
+
+    Attributes:
+        validation, test: shares of the entries, drawn entry by entry.
+        set_aside_atoms: molecules of this many atoms and more are set aside.
+    """
+
+    validation: float = 0.1
+    test: float = 0.1
+    set_aside_atoms: int = 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A data set, down to the last draw.
+
+    Attributes:
+        name: of the data set.
+        seed: of every draw.
+        molecules: names of the molecules, each once.
+        variations: the geometries of each.
+        pulse: arguments of `physics.mcmd.pulse.Pulse`.
+        model: arguments of `physics.mcmd.options.Options`.
+        trajectories: explosions per geometry.
+        minimum_count: a combination of charges is kept where more explosions than this end in it.
+        neutral_atoms: whether combinations with atoms that stay neutral are kept.
+        splits: how the entries are divided.
+        geometries_per_shard: geometries of one molecule that are computed and written together.
+    """
+
+    name: str
+    seed: int
+    molecules: tuple[str, ...]
+    variations: Variations = field(default_factory=Variations)
+    pulse: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    trajectories: int = 100_000
+    minimum_count: int = 300
+    neutral_atoms: bool = False
+    splits: Splits = field(default_factory=Splits)
+    geometries_per_shard: int = 16
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `from_dict` takes them."""
+        values = asdict(self)
+        values["molecules"] = list(self.molecules)
+        return values
+
+    def digest(self) -> str:
+        """A digest of everything in the recipe."""
+        return digest_of({"format": RECIPE_FORMAT, "recipe": self.to_dict()})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, where: object = None) -> Recipe:
+        """The recipe of plain values that `to_dict` gave.
+
+        Raises:
+            SettingsError: a key is missing or unknown, or a value is of the wrong type.
+        """
+        _same_keys(values, [entry.name for entry in fields(cls)], where, "")
+        parts: dict[str, Any] = dict(values)
+        for name, kind in (("variations", Variations), ("splits", Splits)):
+            _same_keys(parts[name], [entry.name for entry in fields(kind)], where, f"{name} -> ")
+            parts[name] = kind(**parts[name])
+        names = parts["molecules"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise SettingsError("molecules: expected a list of names", where=where)
+        parts["molecules"] = tuple(names)
+        for name in ("seed", "trajectories", "minimum_count", "geometries_per_shard"):
+            if not isinstance(parts[name], int) or parts[name] < 0:
+                raise SettingsError(
+                    f"{name}: expected a whole number, found {parts[name]!r}", where=where
+                )
+        for name in ("pulse", "model"):
+            if not isinstance(parts[name], dict):
+                raise SettingsError(f"{name}: expected keys and values", where=where)
+        return cls(**parts)
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a resolved recipe as JSON."""
+    values = {"format": RECIPE_FORMAT, "recipe": recipe.to_dict()}
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def read_recipe(path: Path | str) -> Recipe:
+    """The resolved recipe in a JSON file.
+
+    Raises:
+        InputFileError: no such file.
+        SettingsError: the file is not a resolved recipe, or of another format.
+    """
+    path = require_file(path)
+    again = "Write it again with `molexa dataset resolve`."
+    if path.stat().st_size > LARGEST_RECIPE:
+        raise SettingsError("too large for a recipe", where=path, do=again)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise SettingsError("not readable as JSON", where=path, do=again) from error
+    if not isinstance(values, dict) or set(values) != {"format", "recipe"}:
+        raise SettingsError("this is not a resolved recipe", where=path, do=again)
+    if values["format"] != RECIPE_FORMAT:
+        raise SettingsError(
+            f"recipe format {values['format']!r}, this molexa knows {RECIPE_FORMAT}",
+            where=path,
+            do=again,
+        )
+    return Recipe.from_dict(values["recipe"], where=path)
+
+
+def digest_of(values: Any) -> str:
+    """A digest of plain values."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def differences(one: Recipe, other: Recipe) -> list[str]:
+    """The names of the parts in which two recipes differ."""
+    a, b = one.to_dict(), other.to_dict()
+    return [name for name in a if a[name] != b[name]]
+
+
+def _same_keys(values: Any, known: list[str], where: object, prefix: str) -> None:
+    if not isinstance(values, dict):
+        raise SettingsError(
+            f"{prefix or 'recipe'}: expected keys and values, found {type(values).__name__}",
+            where=where,
+        )
+    unknown = sorted(set(values) - set(known))
+    missing = sorted(set(known) - set(values))
+    if unknown or missing:
+        what = f"unknown key {listing(unknown)}" if unknown else f"missing {listing(missing)}"
+        raise SettingsError(f"{prefix}{what}", where=where, do=f"Allowed: {listing(known)}.")

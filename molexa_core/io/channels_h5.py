@@ -1,0 +1,124 @@
+"""`channels.h5`: every combination of charges that explosions of one geometry ended in.
+
+    geometry/{element (atoms), position (atoms, 3)}
+    combinations/{charge (C, atoms), count (C), momentum (C, atoms, 3), error, spread,
+                  covariance (C, atoms, 3, 3), release (C), release_spread (C)}
+    charge_states (atoms, charges from 0)      spectra/NAME
+    meta: attributes `format`, `kind`, `provenance`, `trajectories`, `photons`
+
+Combinations stand in the order of their counts, the most frequent first.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base import fields
+from molexa_core.base.errors import InputFileError, MolexaError
+from molexa_core.base.files import atomic_path
+from molexa_core.base.outcomes import Outcomes
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.tables import Geometry
+from molexa_core.io.events import read_spectrum, write_spectrum
+from molexa_core.io.hdf5 import LIBVER, member, open_hdf5, read_array, read_json, read_strings
+
+_MOST_ATOMS: Final = 1000
+_C: Final = fields.COMBINATIONS
+_PLACE: Final = f"{fields.GEOMETRY}/{fields.POSITION}"
+_ELEMENTS: Final = f"{fields.GEOMETRY}/{fields.TRUTH_ELEMENT}"
+_AGAIN: Final = "Make it again with `molexa simulate`."
+
+
+def write_channels(path: Path | str, outcomes: Outcomes, provenance: Provenance) -> None:
+    """Write all combinations of one geometry.
+
+    Raises:
+        OutputError: the file cannot be written there.
+    """
+    columns: dict[str, tuple[NDArray[Any], str]] = {
+        fields.CHARGE: (outcomes.charges, "1"),
+        fields.COUNT: (outcomes.counts, "1"),
+        fields.EVENT_MOMENTUM: (outcomes.momenta, "a.u."),
+        fields.ERROR: (outcomes.errors, "a.u."),
+        fields.SPREAD: (outcomes.spread, "a.u."),
+        fields.COVARIANCE: (outcomes.covariance, "a.u.^2"),
+        fields.RELEASE: (outcomes.release, "hartree"),
+        fields.RELEASE_SPREAD: (outcomes.release_spread, "hartree"),
+    }
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+        meta = file.create_group(fields.META)
+        meta.attrs[fields.FORMAT] = fields.FORMAT_VERSION
+        meta.attrs[fields.KIND] = fields.CHANNELS_KIND
+        meta.attrs[fields.PROVENANCE] = provenance.to_json()
+        meta.attrs[fields.TRAJECTORIES] = outcomes.trajectories
+        meta.attrs[fields.PHOTONS] = outcomes.photons
+        symbols = np.array(outcomes.geometry.symbols, dtype=object)
+        file.create_dataset(_ELEMENTS, data=symbols, dtype=h5py.string_dtype())
+        place = file.create_dataset(_PLACE, data=outcomes.geometry.positions)
+        place.attrs[fields.UNITS] = "bohr"
+        for name, (values, unit) in columns.items():
+            packing = {"compression": "gzip", "shuffle": True} if values.size else {}
+            file.create_dataset(f"{_C}/{name}", data=values, **packing).attrs[fields.UNITS] = unit
+        states = file.create_dataset(fields.CHARGE_STATES, data=outcomes.charge_states)
+        states.attrs[fields.UNITS] = "1"
+        for name, spectrum in outcomes.spectra.items():
+            write_spectrum(file.create_group(f"{fields.SPECTRA}/{name}"), spectrum)
+
+
+def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
+    """All combinations of one geometry, and where they came from.
+
+    Raises:
+        InputFileError: the file is missing, damaged, or of another kind.
+    """
+    with open_hdf5(path) as file:
+        attributes = member(file, fields.META).attrs
+        if attributes.get(fields.KIND) != fields.CHANNELS_KIND:
+            raise InputFileError("not a file of combinations", where=path, do=_AGAIN)
+        symbols = tuple(read_strings(file, _ELEMENTS, limit=_MOST_ATOMS))
+        spectra = file.get(fields.SPECTRA, ())
+        outcomes = Outcomes(
+            geometry=Geometry(symbols, read_array(file, _PLACE, kinds="f", ndim=2, unit="bohr")),
+            trajectories=_number(attributes, fields.TRAJECTORIES, path),
+            charges=read_array(file, f"{_C}/{fields.CHARGE}", kinds="i", ndim=2),
+            counts=read_array(file, f"{_C}/{fields.COUNT}", kinds="i", ndim=1),
+            momenta=_momenta(file, fields.EVENT_MOMENTUM, 3),
+            covariance=read_array(file, f"{_C}/{fields.COVARIANCE}", kinds="f", ndim=4),
+            charge_states=read_array(file, fields.CHARGE_STATES, kinds="i", ndim=2),
+            release=read_array(file, f"{_C}/{fields.RELEASE}", kinds="f", ndim=1),
+            release_spread=read_array(file, f"{_C}/{fields.RELEASE_SPREAD}", kinds="f", ndim=1),
+            spectra={name: read_spectrum(file, f"{fields.SPECTRA}/{name}") for name in spectra},
+            photons=float(_number(attributes, fields.PHOTONS, path)),
+        )
+        record = read_json(file, attributes.get(fields.PROVENANCE), fields.PROVENANCE)
+    n, atoms = len(outcomes), len(symbols)
+    shapes = (
+        outcomes.charges.shape == (n, atoms)
+        and outcomes.momenta.shape == (n, atoms, 3)
+        and outcomes.covariance.shape == (n, atoms, 3, 3)
+        and len(outcomes.charge_states) == atoms
+        and len(outcomes.release) == len(outcomes.release_spread) == n
+    )
+    if not shapes:
+        raise InputFileError("the columns do not fit each other", where=path, do=_AGAIN)
+    try:
+        return outcomes, Provenance.from_json(json.dumps(record))
+    except (TypeError, KeyError, AttributeError, MolexaError) as error:
+        raise InputFileError("the provenance is damaged", where=path, do=_AGAIN) from error
+
+
+def _momenta(file: h5py.File, name: str, ndim: int) -> NDArray[Any]:
+    return read_array(file, f"{_C}/{name}", kinds="f", ndim=ndim, unit="a.u.")
+
+
+def _number(attributes: Any, name: str, path: Path | str) -> Any:
+    value = attributes.get(name)
+    if not isinstance(value, int | float | np.number) or not np.isfinite(value):
+        raise InputFileError(f"attribute {name} is not a number", where=path, do=_AGAIN)
+    return value
