@@ -71,6 +71,7 @@ _TABLE: Final = (
     Element("Cl", 17, "chlorine", 34.968852694, 35.45, 0.99),
     Element("Ar", 18, "argon", 39.96238312204, 39.95, 0.96),
     Element("Br", 35, "bromine", 78.9183376, 79.904, 1.14),
+    Element("Kr", 36, "krypton", 83.911497727, 83.798, 1.17),
     Element("I", 53, "iodine", 126.904472, 126.90, 1.33),
     Element("Xe", 54, "xenon", 131.90415508, 131.29, 1.31),
 )

@@ -78,7 +78,7 @@ def test_configurations_outside_the_tables_are_computed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("Br --photon-ev 2000", 1, "element 'Br' is not covered by the atomic model"),
+        ("As --photon-ev 2000", 1, "no element 'As' in the atomic model"),
         ("Q --photon-ev 2000", 1, "no element 'Q'"),
         ("C --photon-ev 5", 2, "ionizes no subshell of C. The lowest edge of this model is 8.99"),
         ("C --photon-ev 30000", 2, "up to 20000 eV"),

@@ -10,7 +10,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from molexa_core.base.user_cache import cache_folder
 from molexa_core.physics.atomic.shells import covered_element
 from molexa_core.physics.atomic.tables import ARRAYS, AtomicTables, build_tables, require_photon
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised whenever the physics, the numerics or the form of the tables changes."""
 _LARGEST: Final = 256 * 2**20
 """No table is larger than this, in bytes."""
@@ -79,16 +79,40 @@ def write_tables(path: Path, tables: AtomicTables) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    arrays = tables.arrays()
-    about = {"version": VERSION, "symbol": tables.symbol, "photon_ev": tables.photon_ev}
-    record = json.dumps(about | {"sha256": _checksum(about, arrays)})
+    write_arrays(path, about(tables.symbol, tables.photon_ev), tables.arrays())
+
+
+def read_tables(path: Path, symbol: str, photon_ev: float) -> AtomicTables:
+    """Read tables and check them against their checksum.
+
+    Raises:
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error: as `read_arrays`.
+    """
+    arrays = read_arrays(path, about(symbol, photon_ev), ARRAYS)
+    return AtomicTables(symbol=symbol, photon_ev=photon_ev, **arrays)
+
+
+def about(symbol: str, photon_ev: float) -> dict[str, Any]:
+    """What a file says of itself."""
+    return {"version": VERSION, "symbol": symbol, "photon_ev": photon_ev}
+
+
+def write_arrays(path: Path, said: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays and a record of what they are, with a checksum over all of it, atomically.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    record = json.dumps({**said, "sha256": checksum(said, arrays)})
     content: dict[str, Any] = {**arrays, "record": np.array(record)}
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **content)
 
 
-def read_tables(path: Path, symbol: str, photon_ev: float) -> AtomicTables:
-    """Read tables and check them against their checksum.
+def read_arrays(
+    path: Path, said: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """Read arrays and check them against their record.
 
     Raises:
         OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error: the file is not
@@ -100,18 +124,18 @@ def read_tables(path: Path, symbol: str, photon_ev: float) -> AtomicTables:
         raise ValueError(f"it says that it holds {size} bytes")
     with np.load(path, allow_pickle=False) as content:
         record = json.loads(str(content["record"]))
-        arrays = {name: content[name] for name in ARRAYS}
-    about = {"version": VERSION, "symbol": symbol, "photon_ev": photon_ev}
-    if not isinstance(record, dict) or {key: record.get(key) for key in about} != about:
+        arrays = {name: content[name] for name in names}
+    if not isinstance(record, dict) or {key: record.get(key) for key in said} != dict(said):
         raise ValueError("it holds other tables than its name says")
-    if record.get("sha256") != _checksum(about, arrays):
+    if record.get("sha256") != checksum(said, arrays):
         raise ValueError("the checksum does not fit")
-    return AtomicTables(symbol=symbol, photon_ev=photon_ev, **arrays)
+    return arrays
 
 
-def _checksum(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
-    state = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in ARRAYS:
+def checksum(said: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over what a file says of itself and the content of its arrays."""
+    state = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         state.update(f"{name} {array.dtype.str} {array.shape}".encode())
         state.update(array.tobytes())

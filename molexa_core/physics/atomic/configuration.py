@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.atomic.continuum import WaveMesh, on_mesh, wave_mesh
 from molexa_core.physics.atomic.decay import Decay, decays
+from molexa_core.physics.atomic.energies import average_energy
 from molexa_core.physics.atomic.photoionization import cross_sections
 from molexa_core.physics.atomic.scf import solve_orbitals
 from molexa_core.physics.atomic.shells import Occupation
@@ -14,14 +15,15 @@ from molexa_core.physics.atomic.shells import Occupation
 
 @dataclass(frozen=True)
 class Configuration:
-    """Energies and rates of one configuration. Atomic units.
+    """Energies and rates of one configuration. s subshells, atomic units.
 
     Attributes:
         number: atomic number.
-        occupation: electrons in 1s, 2s, 2p, 3s, 3p.
-        energy: (5) orbital energies, hartree; minus the binding energies.
-        cross_section: (5) photoionization cross sections, bohr^2.
+        occupation: electrons in the subshells.
+        energy: (s) orbital energies, hartree; minus the binding energies.
+        cross_section: (s) photoionization cross sections, bohr^2.
         decays: all ways in which it decays.
+        average_energy: total energy of the average over its terms, hartree.
     """
 
     number: int
@@ -29,6 +31,7 @@ class Configuration:
     energy: FloatArray
     cross_section: FloatArray
     decays: tuple[Decay, ...]
+    average_energy: float
 
     @property
     def charge(self) -> int:
@@ -36,18 +39,18 @@ class Configuration:
         return self.number - sum(self.occupation)
 
 
-def mesh_for(number: int, photon: float, *, open_k: bool = True) -> WaveMesh:
+def mesh_for(number: int, photon: float, *, innermost: int = 1) -> WaveMesh:
     """The mesh for every electron that leaves atoms of this number.
 
-    Auger electrons can be faster than photoelectrons: the highest ion binds its K shell with
-    Z^2 / 2, its L shell with Z^2 / 8.
+    Auger electrons can be faster than photoelectrons: the highest ion binds the electrons of its
+    shell n with Z^2 / (2 n^2).
 
     Args:
         number: atomic number.
         photon: photon energy, hartree.
-        open_k: whether there can be holes in the K shell.
+        innermost: principal quantum number of the innermost shell that can have holes.
     """
-    return wave_mesh(number, max(photon, number**2 / (2.0 if open_k else 8.0)))
+    return wave_mesh(number, max(photon, number**2 / (2.0 * innermost**2)))
 
 
 def compute_configuration(
@@ -56,8 +59,8 @@ def compute_configuration(
     """Solve one configuration and compute its cross sections and decay rates.
 
     Args:
-        number: atomic number, 1 to 18.
-        occupation: electrons in 1s, 2s, 2p, 3s, 3p.
+        number: atomic number.
+        occupation: electrons in the subshells.
         photon: photon energy, hartree.
         mesh: mesh for the electrons that leave; a sufficient one if not given.
 
@@ -72,4 +75,5 @@ def compute_configuration(
         energy=orbitals.energy,
         cross_section=cross_sections(orbitals, atom, photon),
         decays=tuple(decays(orbitals, atom)),
+        average_energy=average_energy(orbitals),
     )

@@ -16,6 +16,7 @@ from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.atomic.grid import POINTS, RADIUS, radial_grid
 from molexa_core.physics.atomic.scf import Orbitals, field_of
+from molexa_core.physics.atomic.shells import outermost
 
 POINTS_PER_WAVE: Final = 40
 """Mesh points per wavelength of the fastest electron: twice as many change totals by < 1e-4."""
@@ -25,6 +26,10 @@ FIRST_RADIUS: Final = 1e-4
 """Radius of the first point times the atomic number, bohr."""
 LAST_RADIUS: Final = 28.0
 """Outer end of the mesh, bohr: bound orbitals have vanished, the potential is Coulombic."""
+NEGLIGIBLE: Final = 1e-8
+"""Orbitals end where they stay below this."""
+SECOND_ORDER: Final = 2e-3
+"""How small the terms of second order must be where the amplitude is taken."""
 
 
 @dataclass(frozen=True)
@@ -35,38 +40,50 @@ class WaveMesh:
         r: (m) radii, bohr.
         step: (m) dr/dx; the integral of f dr is sum(step * f).
         bend: (m) what the change of variable adds to Numerov's equation (half a Schwarzian).
+        square: (m) step^2.
+        centrifugal: (m) step^2 / r^2.
         interpolate: (m, n) from the grid of the bound orbitals to this mesh.
     """
 
     r: FloatArray
     step: FloatArray
     bend: FloatArray
+    square: FloatArray
+    centrifugal: FloatArray
     interpolate: FloatArray
 
 
 @dataclass(frozen=True)
 class AtomOnMesh:
-    """Potential and bound orbitals of one configuration on a mesh.
+    """Potential and bound orbitals of one configuration on a mesh. s subshells.
+
+    Beyond the first k points all orbitals that hold electrons have vanished and the potential is
+    -tail / r: integrals with them end there.
 
     Attributes:
         mesh: the mesh.
         number: atomic number.
         tail: charge that an electron far away sees.
-        potential: (m) hartree.
-        u: (5, m) bound radial functions.
+        r: (k) radii, bohr.
+        step: (k) weights of integrals over r.
+        curvature: (m) bend + 2 step^2 V of Numerov's equation.
+        u: (s, k) bound radial functions.
     """
 
     mesh: WaveMesh
     number: int
     tail: float
-    potential: FloatArray
+    r: FloatArray
+    step: FloatArray
+    curvature: FloatArray
     u: FloatArray
 
     def wave(self, energy: float, l: int) -> FloatArray:  # noqa: E741
-        """u_el(r), (m), normalized to amplitude sqrt(2 / (pi k)) far out; energy > 0 in hartree."""
+        """u_el(r), (k), normalized to amplitude sqrt(2 / (pi k)) far out; energy > 0 in hartree."""
         mesh = self.mesh
         return outgoing(
-            energy, l, self.number, self.tail, mesh.r, mesh.step, mesh.bend, self.potential
+            *(energy, l, self.number, self.tail, len(self.r)),
+            *(mesh.r, mesh.step, mesh.square, mesh.centrifugal, self.curvature),
         )
 
 
@@ -97,23 +114,43 @@ def wave_mesh(number: int, energy: float, *, refine: int = 1, points: int = POIN
     step = r / (a + b * r)
     curve = a / (a + b * r) ** 2  # (d^2r/dx^2) / (dr/dx)
     bend = curve**2 / 4.0 + a * b * r / (a + b * r) ** 4
-    return WaveMesh(r, step, bend, radial_grid(points).interpolation(r))
+    return WaveMesh(r, step, bend, step**2, (step / r) ** 2, radial_grid(points).interpolation(r))
 
 
 def on_mesh(orbitals: Orbitals, mesh: WaveMesh) -> AtomOnMesh:
     """A configuration's potential and bound orbitals on a mesh for its continuum."""
-    grid = orbitals.grid
+    grid, number, tail = orbitals.grid, orbitals.number, orbitals.tail
+    occupation = np.array(orbitals.occupation, dtype=float)
+    electrons = float(occupation.sum())
+    size = min(int(np.searchsorted(mesh.r, _reach(orbitals))), len(mesh.r) - 1)
+    r, step = mesh.r[:size], mesh.step[:size]
     # The linear part of r V_H does not vanish at the outer end: interpolate without it.
-    electrons = float(sum(orbitals.occupation))
     line = electrons * grid.r / RADIUS
     table = np.vstack([orbitals.u, orbitals.screening - line])
-    values = np.ascontiguousarray((mesh.interpolate @ table.T).T)
-    u, screening = values[:-1], values[-1] + electrons * mesh.r / RADIUS
-    density = np.array(orbitals.occupation, dtype=float) @ u**2
+    values = np.ascontiguousarray((mesh.interpolate[:size] @ table.T).T)
+    u, screening = values[:-1], values[-1] + electrons * r / RADIUS
+    field = np.full(len(mesh.r), -tail)
+    field[:size] = field_of(number, tail, r, occupation @ u**2, screening, int(electrons))
+    curvature = mesh.bend + 2.0 * mesh.square * field / mesh.r
+    return AtomOnMesh(mesh, number, tail, r, step, curvature, u)
+
+
+def _reach(orbitals: Orbitals) -> float:
+    """Radius beyond which the occupied orbitals vanish and the potential is that of a charge."""
+    held = orbitals.u[: outermost(orbitals.occupation) + 1]
+    density = np.array(orbitals.occupation, dtype=float) @ orbitals.u**2
     field = field_of(
-        orbitals.number, orbitals.tail, mesh.r, density, screening, sum(orbitals.occupation)
+        *(orbitals.number, orbitals.tail, orbitals.grid.r, density, orbitals.screening),
+        sum(orbitals.occupation),
     )
-    return AtomOnMesh(mesh, orbitals.number, orbitals.tail, field / mesh.r, u)
+    ends = [0, *np.flatnonzero(field < -orbitals.tail)[-1:]]
+    for u in np.abs(held):
+        # Outwards from the last lobe until it has vanished, or is lost in the noise of the grid.
+        end = int(np.flatnonzero(u > 1e-3)[-1])
+        while end + 1 < len(u) and NEGLIGIBLE < u[end + 1] < u[end]:
+            end += 1
+        ends.append(end)
+    return float(orbitals.grid.r[min(max(ends) + 1, len(field) - 1)])
 
 
 @compiled
@@ -122,45 +159,54 @@ def outgoing(
     l: int,  # noqa: E741
     number: int,
     tail: float,
+    size: int,
     r: FloatArray,
     step: FloatArray,
-    bend: FloatArray,
-    potential: FloatArray,
+    square: FloatArray,
+    centrifugal: FloatArray,
+    curvature: FloatArray,
 ) -> FloatArray:
     """Regular solution by Numerov's method for u = sqrt(dr/dx) v, normalized per hartree.
 
     The amplitude far out comes from Milne's equation (Phys. Rev. 35, 863 (1930)) with its
-    second-order term, matched to value and slope near the end of the mesh.
+    second-order term, matched to value and slope outside the atom: where that term has become
+    small, or else near the end of the mesh.
+
+    Returns:
+        The first `size` values.
     """
-    size = r.shape[0]
     v = np.empty(size)
-    centrifugal = l * (l + 1.0)
-    before = bend[0] + step[0] ** 2 * (2.0 * (potential[0] - energy) + centrifugal / r[0] ** 2)
-    here = bend[1] + step[1] ** 2 * (2.0 * (potential[1] - energy) + centrifugal / r[1] ** 2)
-    v[0] = (1.0 - number * r[0] / (l + 1.0)) / np.sqrt(step[0])
-    v[1] = (r[1] / r[0]) ** (l + 1) * (1.0 - number * r[1] / (l + 1.0)) / np.sqrt(step[1])
-    slope = 0.0
-    for k in range(1, size - 1):
-        after = bend[k + 1] + step[k + 1] ** 2 * (
-            2.0 * (potential[k + 1] - energy) + centrifugal / r[k + 1] ** 2
-        )
-        v[k + 1] = ((2.0 + here * (10.0 / 12.0)) * v[k] - (1.0 - before / 12.0) * v[k - 1]) / (
+    last = r.shape[0] - 2
+    barrier, twice = l * (l + 1.0), 2.0 * energy
+    before = curvature[0] + barrier * centrifugal[0] - twice * square[0]
+    here = curvature[1] + barrier * centrifugal[1] - twice * square[1]
+    old = (1.0 - number * r[0] / (l + 1.0)) / np.sqrt(step[0])
+    now = (r[1] / r[0]) ** (l + 1) * (1.0 - number * r[1] / (l + 1.0)) / np.sqrt(step[1])
+    v[0], v[1] = old, now
+    k = 1
+    while True:
+        after = curvature[k + 1] + barrier * centrifugal[k + 1] - twice * square[k + 1]
+        new = ((2.0 + here * (10.0 / 12.0)) * now - (1.0 - before / 12.0) * old) / (
             1.0 - after / 12.0
         )
-        if k == size - 2:
-            slope = (v[k + 1] - v[k - 1]) / 2.0 - (after * v[k + 1] - before * v[k - 1]) / 12.0
-        before, here = here, after
-    k = size - 2
-    radius = r[k]
-    u = v * np.sqrt(step)
+        if k + 1 < size:
+            v[k + 1] = new
+        elif k % 8 == 0 or k == last:
+            p = twice + 2.0 * tail / r[k] - barrier / r[k] ** 2
+            dp = (-2.0 * tail + 2.0 * barrier / r[k]) / r[k] ** 2
+            ddp = (4.0 * tail - 6.0 * barrier / r[k]) / r[k] ** 3
+            second = 5.0 * dp**2 / (16.0 * p**2) - ddp / (4.0 * p)
+            if k == last or (p > 0.0 and abs(ddp) / p + dp**2 / p**2 < SECOND_ORDER * p):
+                break
+        before, here, old, now = here, after, now, new
+        k += 1
+    slope = (new - old) / 2.0 - (after * new - before * old) / 12.0
+    u = now * np.sqrt(step[k])
     # du/dr from dv/dx: u = sqrt(r') v, with r''/r' = d(ln r')/dx by central difference.
     stretch = (step[k + 1] - step[k - 1]) / (2.0 * step[k])
-    du = (slope + 0.5 * stretch * v[k]) / np.sqrt(step[k])
-    p = 2.0 * energy + 2.0 * tail / radius - centrifugal / radius**2
-    dp = -2.0 * tail / radius**2 + 2.0 * centrifugal / radius**3
-    ddp = 4.0 * tail / radius**3 - 6.0 * centrifugal / radius**4
-    w = np.sqrt(p - ddp / (4.0 * p) + 5.0 * dp**2 / (16.0 * p**2))
-    sine = u[k] * np.sqrt(w)
-    cosine = (du + u[k] * dp / (4.0 * p)) / np.sqrt(w)
-    u *= np.sqrt(2.0 / np.pi) / np.sqrt(sine**2 + cosine**2)
-    return u
+    du = (slope + 0.5 * stretch * now) / np.sqrt(step[k])
+    w = np.sqrt(p + second)
+    sine = u * np.sqrt(w)
+    cosine = (du + u * dp / (4.0 * p)) / np.sqrt(w)
+    v *= np.sqrt(step[:size]) * (np.sqrt(2.0 / np.pi) / np.sqrt(sine**2 + cosine**2))
+    return v

@@ -11,13 +11,13 @@ from typing import Literal
 
 import numpy as np
 
+from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import FINE_STRUCTURE
 from molexa_core.physics.atomic.angular import auger_weights
 from molexa_core.physics.atomic.continuum import AtomOnMesh
-from molexa_core.physics.atomic.grid import RADIUS
 from molexa_core.physics.atomic.scf import Orbitals
-from molexa_core.physics.atomic.shells import SUBSHELLS
+from molexa_core.physics.atomic.shells import SUBSHELLS, outermost
 
 Kind = Literal["auger", "fluorescence"]
 
@@ -61,13 +61,14 @@ def auger_decays(orbitals: Orbitals, atom: AtomOnMesh) -> list[Decay]:
     (2011)); W is the probability that the two electrons are there.
     """
     found = []
-    pairs = _PairPotentials(orbitals, atom)
-    for i, shell in enumerate(SUBSHELLS):
+    pairs = _PairPotentials(atom)
+    size = outermost(orbitals.occupation) + 1
+    for i, shell in enumerate(SUBSHELLS[:size]):
         holes = shell.capacity - orbitals.occupation[i]
         if holes == 0:
             continue
-        for j in range(i + 1, len(SUBSHELLS)):
-            for k in range(j, len(SUBSHELLS)):
+        for j in range(i + 1, size):
+            for k in range(j, size):
                 energy = float(orbitals.energy[j] + orbitals.energy[k] - orbitals.energy[i])
                 present = _pair_probability(orbitals.occupation, j, k)
                 if present > 0.0 and energy > 0.0:
@@ -84,9 +85,10 @@ def fluorescence_decays(orbitals: Orbitals) -> list[Decay]:
     """
     grid = orbitals.grid
     found = []
-    for i, lower in enumerate(SUBSHELLS):
+    size = outermost(orbitals.occupation) + 1
+    for i, lower in enumerate(SUBSHELLS[:size]):
         holes = lower.capacity - orbitals.occupation[i]
-        for j in range(i + 1, len(SUBSHELLS)):
+        for j in range(i + 1, size):
             upper, electrons = SUBSHELLS[j], orbitals.occupation[j]
             energy = float(orbitals.energy[j] - orbitals.energy[i])
             if abs(lower.l - upper.l) != 1 or holes * electrons == 0 or energy <= 0.0:
@@ -111,29 +113,71 @@ def _pair_probability(occupation: tuple[int, ...], j: int, k: int) -> float:
 
 
 class _PairPotentials:
-    """step * Y_K[u_j u_i] / r * u_k on the mesh: what the leaving wave is integrated with."""
+    """step * (multipole potential of u_j u_i) on the mesh, each computed once."""
 
-    def __init__(self, orbitals: Orbitals, atom: AtomOnMesh) -> None:
-        self._orbitals, self._atom = orbitals, atom
+    def __init__(self, atom: AtomOnMesh) -> None:
+        self._atom = atom
         self._known: dict[tuple[int, int, int], FloatArray] = {}
 
-    def source(self, j: int, i: int, k: int, order: int) -> FloatArray:
-        """(m): its product with a wave c, summed, is R^K(j k; i c)."""
-        values: FloatArray = self._potential(j, i, order) * self._atom.u[k]
-        return values
-
-    def _potential(self, j: int, i: int, order: int) -> FloatArray:
+    def radial(self, j: int, i: int, k: int, order: int, free: FloatArray) -> float:
+        """R^K(j k; i c), the wave c given on the mesh."""
         key = (j, i, order)
         if key not in self._known:
-            grid, mesh = self._orbitals.grid, self._atom.mesh
-            density = self._orbitals.u[j] * self._orbitals.u[i]
-            y = grid.potential_function(density, order)
-            # Only what vanishes at the outer end can be interpolated: the rest is a known power.
-            end = float(grid.weight @ (density * (grid.r / RADIUS) ** order))
-            fine = mesh.interpolate @ (y - end * (grid.r / RADIUS) ** (order + 1))
-            fine += end * (mesh.r / RADIUS) ** (order + 1)
-            self._known[key] = fine * mesh.step / mesh.r
-        return self._known[key]
+            atom = self._atom
+            self._known[key] = multipole(atom.u[j], atom.u[i], atom.r, atom.step, order)
+        return triple(self._known[key], self._atom.u[k], free)
+
+
+@compiled
+def multipole(
+    first: FloatArray, second: FloatArray, r: FloatArray, step: FloatArray, order: int
+) -> FloatArray:
+    """Step times the integral of first second (s) r_<^K / r_>^(K+1) ds, on a mesh even in x.
+
+    Running integrals of fourth order: over one interval (-f_-1 + 13 f_0 + 13 f_1 - f_2) / 24.
+
+    Args:
+        first: (k) radial function.
+        second: (k) radial function; the product vanishes at both ends.
+        r: (k) radii.
+        step: (k) dr/dx.
+        order: K.
+    """
+    size = r.shape[0]
+    power, inner, outer = np.empty(size), np.empty(size), np.empty(size)
+    for k in range(size):
+        power[k] = r[k] ** order
+        inner[k] = step[k] * first[k] * second[k] * power[k]
+        outer[k] = step[k] * first[k] * second[k] / (power[k] * r[k])
+    result = np.empty(size)
+    total = 0.0
+    for k in range(size):
+        if k > 0:
+            total += _interval(inner, k)
+        result[k] = total / (power[k] * r[k])
+    total = 0.0
+    for k in range(size - 1, -1, -1):
+        if k < size - 1:
+            total += _interval(outer, k + 1)
+        result[k] = (result[k] + total * power[k]) * step[k]
+    return result
+
+
+@compiled
+def _interval(f: FloatArray, k: int) -> float:
+    """The integral from point k - 1 to point k; f vanishes beyond the ends."""
+    left = f[k - 2] if k > 1 else 0.0
+    right = f[k + 1] if k + 1 < f.shape[0] else 0.0
+    return float((13.0 * (f[k - 1] + f[k]) - left - right) / 24.0)
+
+
+@compiled
+def triple(first: FloatArray, second: FloatArray, third: FloatArray) -> float:
+    """The sum of the product of three arrays."""
+    total = 0.0
+    for k in range(first.shape[0]):
+        total += first[k] * second[k] * third[k]
+    return total
 
 
 def _auger_strength(
@@ -147,8 +191,8 @@ def _auger_strength(
         if (wave + hole + first + second) % 2 or not weights.matrix.any():
             continue
         free = atom.wave(energy, wave)
-        radial = [pairs.source(j, i, k, order) @ free for order in weights.direct]
-        radial += [pairs.source(k, i, j, order) @ free for order in weights.exchange]
+        radial = [pairs.radial(j, i, k, order, free) for order in weights.direct]
+        radial += [pairs.radial(k, i, j, order, free) for order in weights.exchange]
         r = np.array(radial)
         total += float(r @ weights.matrix @ r)
     return total

@@ -17,13 +17,13 @@ from numpy.polynomial import legendre
 from molexa_core.base.tables import FloatArray
 
 POINTS: Final = 70
-"""Inner points: orbital energies of Ar are converged to 0.01 eV."""
+"""Inner points: orbital energies are converged to 0.02 eV, from H to Xe."""
 RADIUS: Final = 50.0
 """Outer end of the grid, bohr."""
 SCALE: Final = 2.0
 """Half of the points lie within about this radius, bohr."""
-MULTIPOLES: Final = 3
-"""Multipole orders 0, 1, 2: all that s and p orbitals can make."""
+MULTIPOLES: Final = 5
+"""Multipole orders 0 to 4: all that products of s, p and d orbitals have."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RadialGrid:
         r: (n) radii of the inner points.
         weight: (n) quadrature weights for integrals over r.
         kinetic: (n, n) matrix of -1/2 d^2/dr^2 for values multiplied by sqrt(weight).
-        inverse: (3, n, n) inverses of -d^2/dr^2 + K (K + 1) / r^2 in weak form, K = 0, 1, 2.
+        inverse: (5, n, n) inverses of -d^2/dr^2 + K (K + 1) / r^2 in weak form, K = 0 to 4.
         barycentric: (n + 2) barycentric weights of x.
     """
 
@@ -54,7 +54,7 @@ class RadialGrid:
 
         Args:
             density: (n) u_a u_b, or a sum of squares of orbitals.
-            order: K, 0 to 2.
+            order: K, 0 to 4.
 
         Returns:
             Y at the inner points.

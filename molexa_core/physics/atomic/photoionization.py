@@ -25,11 +25,11 @@ def cross_sections(orbitals: Orbitals, atom: AtomOnMesh, photon: float) -> Float
         photon: photon energy, hartree.
 
     Returns:
-        (5) bohr^2; 0 for empty subshells and for those the photon cannot ionize.
+        (s) bohr^2, by subshell; 0 for empty subshells and for those the photon cannot ionize.
     """
-    result = np.zeros(len(SUBSHELLS))
-    weight = atom.mesh.step * atom.mesh.r
-    for index, (shell, electrons) in enumerate(zip(SUBSHELLS, orbitals.occupation, strict=True)):
+    result = np.zeros(len(orbitals.occupation))
+    weight = atom.step * atom.r
+    for index, (shell, electrons) in enumerate(zip(SUBSHELLS, orbitals.occupation, strict=False)):
         energy = photon + float(orbitals.energy[index])
         if electrons == 0 or energy <= 0.0:
             continue

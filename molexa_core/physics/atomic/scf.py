@@ -17,7 +17,12 @@ from scipy.linalg import eigh
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.atomic.grid import RadialGrid, radial_grid
-from molexa_core.physics.atomic.shells import SUBSHELLS, Occupation, occupation_text
+from molexa_core.physics.atomic.shells import (
+    SUBSHELLS,
+    Occupation,
+    Subshell,
+    occupation_text,
+)
 
 TOLERANCE: Final = 1e-6
 """Largest change of r V in one iteration (hartree bohr) that counts as converged."""
@@ -29,13 +34,13 @@ DEPTH: Final = 5
 
 @dataclass(frozen=True)
 class Orbitals:
-    """The self-consistent orbitals of one configuration.
+    """The self-consistent orbitals of one configuration. s subshells.
 
     Attributes:
         number: atomic number.
-        occupation: electrons in 1s, 2s, 2p, 3s, 3p.
-        energy: (5) orbital energies, hartree; those of empty subshells too.
-        u: (5, n) radial functions u = r R at the points of the grid.
+        occupation: electrons in the subshells.
+        energy: (s) orbital energies, hartree; those of empty subshells too.
+        u: (s, n) radial functions u = r R at the points of the grid.
         screening: (n) r V_H, the electrons' Coulomb potential times r.
         iterations: steps of the self-consistent field.
         grid: the points.
@@ -66,8 +71,8 @@ def solve_orbitals(
     """Solve the Hartree-Fock-Slater equations of one configuration.
 
     Args:
-        number: atomic number, 1 to 18.
-        occupation: electrons in 1s, 2s, 2p, 3s, 3p.
+        number: atomic number.
+        occupation: electrons in the subshells.
         grid: radial grid; the standard one if not given.
 
     Raises:
@@ -79,7 +84,7 @@ def solve_orbitals(
     mixer = _Anderson()
     field = -(tail + (number - tail) / (1.0 + 0.6 * number ** (1 / 3) * grid.r) ** 2)
     for iteration in range(1, ITERATIONS + 1):
-        energy, u = _orbitals_in(field / grid.r, grid)
+        energy, u = _orbitals_in(field / grid.r, grid, SUBSHELLS[: len(occupation)])
         density = electrons @ u**2
         screening = grid.potential_function(density, 0)
         new = field_of(number, tail, grid.r, density, screening, sum(occupation))
@@ -119,12 +124,14 @@ def field_of(
     return values
 
 
-def _orbitals_in(potential: FloatArray, grid: RadialGrid) -> tuple[FloatArray, FloatArray]:
-    """Energies (5) and radial functions (5, n), positive near the nucleus."""
-    energy = np.empty(len(SUBSHELLS))
-    u = np.empty((len(SUBSHELLS), len(grid.r)))
-    for l in sorted({shell.l for shell in SUBSHELLS}):  # noqa: E741
-        members = [index for index, shell in enumerate(SUBSHELLS) if shell.l == l]
+def _orbitals_in(
+    potential: FloatArray, grid: RadialGrid, shells: tuple[Subshell, ...]
+) -> tuple[FloatArray, FloatArray]:
+    """Energies (s) and radial functions (s, n), positive near the nucleus."""
+    energy = np.empty(len(shells))
+    u = np.empty((len(shells), len(grid.r)))
+    for l in sorted({shell.l for shell in shells}):  # noqa: E741
+        members = [index for index, shell in enumerate(shells) if shell.l == l]
         matrix = grid.kinetic + np.diag(potential + l * (l + 1) / (2.0 * grid.r**2))
         values, vectors = eigh(
             matrix,

@@ -10,7 +10,7 @@ from molexa_core.base.elements import BY_NUMBER, ELEMENTS, Element
 from molexa_core.base.errors import UnknownIonError, UsageError, listing, near_matches
 
 Occupation = tuple[int, ...]
-"""Electrons in 1s, 2s, 2p, 3s, 3p."""
+"""Electrons in the subshells of the element, in the order of `SUBSHELLS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,22 @@ class Subshell:
         return 4 * self.l + 2
 
 
-SUBSHELLS: Final = (Subshell(1, 0), Subshell(2, 0), Subshell(2, 1), Subshell(3, 0), Subshell(3, 1))
-"""The subshells of this model, in the order of every array."""
+SUBSHELLS: Final = tuple(
+    Subshell(n, l)
+    for n, l in (  # noqa: E741
+        *((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)),
+        *((4, 0), (4, 1), (4, 2), (5, 0), (5, 1)),
+    )
+)
+"""The subshells of this model, in the order of every array; an element has the first few."""
 NAMES: Final = tuple(shell.name for shell in SUBSHELLS)
-LAST_NUMBER: Final = 18
-"""Heaviest atom whose ground state needs no other subshell: argon."""
-COVERED: Final = tuple(BY_NUMBER[number].symbol for number in range(1, LAST_NUMBER + 1))
+_FILLED: Final = (0, 1, 2, 3, 4, 6, 5, 7, 9, 8, 10)
+"""The order in which neutral atoms fill them (Madelung's, which the elements below follow)."""
+_COUNTS: Final = ((18, 5), (36, 8), (54, 11))
+"""Heaviest atom whose ground state needs no more than so many subshells."""
+ON_DEMAND: Final = ("Br", "Kr", "I", "Xe")
+"""Elements with d electrons: too many configurations to compute all of them beforehand."""
+COVERED: Final = (*(BY_NUMBER[number].symbol for number in range(1, 19)), *ON_DEMAND)
 """The elements that this model covers."""
 _PART: Final = re.compile(r"(\d[a-z])(\d+)")
 
@@ -50,39 +60,61 @@ def covered_element(symbol: str) -> Element:
     """The element with this symbol, if its atom is covered.
 
     Raises:
-        UnknownIonError: no such element, or one that needs subshells beyond 3p; lists the others.
+        UnknownIonError: no such element, or one that is not covered; lists those that are.
     """
     if symbol in COVERED:
         return ELEMENTS[symbol]
-    what = f"no element {symbol!r}"
-    if symbol in ELEMENTS:
-        what = f"element {symbol!r} is not covered by the atomic model"
     near = near_matches(symbol, COVERED)
-    hint = f"Did you mean {listing(near)}? " if near and symbol not in ELEMENTS else ""
-    raise UnknownIonError(what, do=f"{hint}The model covers: {listing(COVERED, limit=30)}.")
+    hint = f"Did you mean {listing(near)}? " if near else ""
+    raise UnknownIonError(
+        f"no element {symbol!r} in the atomic model",
+        do=f"{hint}The model covers: {listing(COVERED, limit=30)}.",
+    )
+
+
+def subshells_of(number: int) -> tuple[Subshell, ...]:
+    """The subshells that the arrays of the element with this atomic number have.
+
+    Example:
+        >>> [shell.name for shell in subshells_of(35)][-3:]
+        ['3d', '4s', '4p']
+    """
+    return SUBSHELLS[: next(count for last, count in _COUNTS if number <= last)]
 
 
 def ground_occupation(number: int) -> Occupation:
-    """The ground configuration of the neutral atom with this atomic number (1 to 18).
+    """The ground configuration of the neutral atom of a covered element.
 
     Example:
         >>> ground_occupation(8)
         (2, 2, 4, 0, 0)
     """
-    left, occupation = number, []
-    for shell in SUBSHELLS:
-        occupation.append(min(left, shell.capacity))
-        left -= occupation[-1]
+    left, occupation = number, [0] * len(subshells_of(number))
+    for index in _FILLED[: len(occupation)]:
+        occupation[index] = min(left, SUBSHELLS[index].capacity)
+        left -= occupation[index]
     return tuple(occupation)
 
 
 def valence_subshells(number: int) -> tuple[int, ...]:
     """Indices of the subshells of the outermost occupied shell: where an electron is captured.
 
-    For H and He 1s; for Li to Ne 2s and 2p; for Na to Ar 3s and 3p.
+    For H and He 1s; for Li to Ne 2s and 2p; for Na to Ar 3s and 3p; 4s and 4p of Br and Kr, 5s and
+    5p of I and Xe.
     """
-    outer = 1 if number <= 2 else 2 if number <= 10 else 3
-    return tuple(index for index, shell in enumerate(SUBSHELLS) if shell.n == outer)
+    ground = ground_occupation(number)
+    outer = max(shell.n for shell, count in zip(SUBSHELLS, ground, strict=False) if count)
+    # The d subshell of the outermost shell is empty in all covered atoms.
+    return tuple(
+        index
+        for index, shell in enumerate(subshells_of(number))
+        if shell.n == outer and shell.l < 2
+    )
+
+
+def outermost(occupation: Occupation) -> int:
+    """Index of the last occupied subshell; -1 for the nucleus alone."""
+    return max((index for index, count in enumerate(occupation) if count), default=-1)
 
 
 def occupation_text(occupation: Occupation) -> str:
@@ -92,7 +124,7 @@ def occupation_text(occupation: Occupation) -> str:
         >>> occupation_text((2, 2, 4, 0, 0))
         '1s2.2s2.2p4'
     """
-    parts = [f"{name}{count}" for name, count in zip(NAMES, occupation, strict=True) if count]
+    parts = [f"{name}{count}" for name, count in zip(NAMES, occupation, strict=False) if count]
     return ".".join(parts) or "bare"
 
 
@@ -112,7 +144,7 @@ def parse_occupation(text: str, element: Element) -> Occupation:
         >>> parse_occupation("1s1.2s2.2p2", ELEMENTS["C"])
         (1, 2, 2, 0, 0)
     """
-    counts = dict.fromkeys(NAMES, 0)
+    counts = dict.fromkeys((shell.name for shell in subshells_of(element.number)), 0)
     seen: set[str] = set()
     for part in [] if text.strip() == "bare" else re.split(r"[.\s]+", text.strip()):
         match = _PART.fullmatch(part)
@@ -120,7 +152,9 @@ def parse_occupation(text: str, element: Element) -> Occupation:
             raise _wrong(text, f"cannot read {part!r}", "Write it as 1s2.2s2.2p4.")
         name, count = match[1], int(match[2])
         if name not in counts:
-            raise _wrong(text, f"no subshell {name}", f"There are: {listing(NAMES)}.")
+            raise _wrong(
+                text, f"no subshell {name}", f"There are: {listing(list(counts), limit=11)}."
+            )
         if name in seen:
             raise _wrong(text, f"{name} stands twice", "Name every subshell once.")
         capacity = SUBSHELLS[NAMES.index(name)].capacity

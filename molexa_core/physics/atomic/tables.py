@@ -8,7 +8,7 @@ neutral atom. Transitions lie in compressed rows: those of configuration c are `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any, Final
@@ -22,9 +22,24 @@ from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.physics.atomic.configuration import Configuration, compute_configuration, mesh_for
 from molexa_core.physics.atomic.decay import Decay
+from molexa_core.physics.atomic.energies import average_energy
+from molexa_core.physics.atomic.ionization import first_ionization
+from molexa_core.physics.atomic.rows import (
+    AUGER,
+    FLUORESCENCE,
+    MISSING,
+    NONE,
+    PHOTO,
+    ROW_ARRAYS,
+    Finder,
+    Numbering,
+    Rows,
+    rows_of,
+)
 from molexa_core.physics.atomic.scf import solve_orbitals
 from molexa_core.physics.atomic.shells import (
     NAMES,
+    ON_DEMAND,
     SUBSHELLS,
     Occupation,
     covered_element,
@@ -33,61 +48,46 @@ from molexa_core.physics.atomic.shells import (
     valence_subshells,
 )
 
+__all__ = ["AUGER", "FLUORESCENCE", "MISSING", "NONE", "PHOTO"]
 HIGHEST_PHOTON_EV: Final = 20_000.0
 """Beyond this the nonrelativistic dipole approximation is not worth computing."""
-PHOTO: Final = 0
-AUGER: Final = 1
-FLUORESCENCE: Final = 2
-"""Kinds of transitions. Photo: `value` is a cross section; else a rate."""
 
 
 @dataclass(frozen=True)
-class AtomicTables:
-    """Configurations and transitions of one element. n configurations, t transitions.
+class AtomicTables(Rows):
+    """Rows of one element and how they hang together. n rows, s subshells, t transitions.
+
+    Row 0 is the neutral atom. To the arrays of `Rows` come:
 
     Attributes:
         symbol: element.
         photon_ev: photon energy, eV.
-        occupation: (n, 5) electrons in 1s, 2s, 2p, 3s, 3p; row 0 is the neutral atom.
         charge: (n) charge.
-        energy: (n, 5) orbital energies, hartree.
-        removed: (n, 5) row with one electron less in the subshell; -1 where there is none.
-        added: (n, 5) row with one electron more in the subshell; -1 where there is none.
-        first: (n + 1) where the transitions of a row begin.
-        kind: (t) `PHOTO`, `AUGER` or `FLUORESCENCE`.
-        value: (t) cross section in bohr^2 (photo) or rate per atomic unit of time.
-        target: (t) row of the configuration that it becomes.
-        released: (t) energy of the electron that leaves or of the photon, hartree.
-        shells: (t, 3) subshell that is ionized or filled, then those that give the electrons;
-            -1 where there is none.
+        removed: (n, s) row with one electron less in the subshell; `NONE` where no such
+            configuration is reached, `MISSING` where it has not been computed yet.
+        added: (n, s) row with one electron more in the subshell; the same.
+        target: (t) row of the configuration that it becomes; the same.
+        outer_binding: (n) energy that the outermost electron needs to leave, hartree: what charge
+            transfer goes by. Better than the orbital energy for ions of low charge, and measured
+            for the neutral atom; 0 for the nucleus alone.
     """
 
     symbol: str
     photon_ev: float
-    occupation: NDArray[np.int8]
     charge: NDArray[np.int8]
-    energy: FloatArray
     removed: NDArray[np.int32]
     added: NDArray[np.int32]
-    first: NDArray[np.int32]
-    kind: NDArray[np.int8]
-    value: FloatArray
     target: NDArray[np.int32]
-    released: FloatArray
-    shells: NDArray[np.int8]
-
-    def __len__(self) -> int:
-        """How many configurations there are."""
-        return len(self.occupation)
+    outer_binding: FloatArray
 
     def find(self, occupation: Occupation) -> int | None:
-        """The row of a configuration, None if it is not reached."""
+        """The row of a configuration, None if there is none."""
         rows = np.flatnonzero((self.occupation == np.array(occupation)).all(axis=1))
         return int(rows[0]) if len(rows) else None
 
     def configuration(self, row: int) -> Configuration:
         """One row as the record it was made from."""
-        cross_section = np.zeros(len(SUBSHELLS))
+        cross_section = np.zeros(self.occupation.shape[1])
         decays = []
         for t in range(self.first[row], self.first[row + 1]):
             i, j, k = (int(shell) for shell in self.shells[t])
@@ -98,8 +98,14 @@ class AtomicTables:
                 how: Any = "auger" if self.kind[t] == AUGER else "fluorescence"
                 decays.append(Decay(how, i, j, k, rate, energy))
         occupation = tuple(int(count) for count in self.occupation[row])
-        number = int(self.charge[row]) + sum(occupation)
-        return Configuration(number, occupation, self.energy[row], cross_section, tuple(decays))
+        return Configuration(
+            number=int(self.charge[row]) + sum(occupation),
+            occupation=occupation,
+            energy=self.energy[row],
+            cross_section=cross_section,
+            decays=tuple(decays),
+            average_energy=float(self.average_energy[row]),
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""
@@ -110,7 +116,6 @@ ARRAYS: Final = tuple(
     item.name for item in fields(AtomicTables) if item.name not in {"symbol", "photon_ev"}
 )
 """Names of the arrays of the tables."""
-Transition = tuple[int, float, Occupation, float, tuple[int, int, int]]
 
 
 def build_tables(symbol: str, photon_ev: float, *, progress: Progress = SILENT) -> AtomicTables:
@@ -123,26 +128,81 @@ def build_tables(symbol: str, photon_ev: float, *, progress: Progress = SILENT) 
 
     Raises:
         UnknownIonError: the element is not covered.
-        UsageError: the photon energy is not usable, see `require_photon`.
+        UsageError: the photon energy is not usable, see `require_photon`, or the element has too
+            many configurations.
         ComputationError: a configuration did not converge.
     """
-    element = covered_element(symbol)
-    edges = require_photon(symbol, photon_ev)
-    number, photon = element.number, photon_ev / HARTREE_EV
-    candidates = _candidates(ground_occupation(number), edges, photon_ev)
-    mesh = mesh_for(number, photon, open_k="1s" in _open(edges, photon_ev))
-    solved: dict[Occupation, Configuration] = {}
+    number = covered_element(symbol).number
+    if symbol in ON_DEMAND:
+        raise UsageError(
+            f"{symbol} has too many configurations to compute all of them",
+            do="Use molexa_core.physics.atomic.on_demand.growing_tables.",
+        )
+    can_open = open_subshells(symbol, photon_ev)
+    photon = photon_ev / HARTREE_EV
+    candidates = _candidates(ground_occupation(number), can_open)
+    mesh = mesh_for(number, photon, innermost=SUBSHELLS[can_open.index(True)].n)
+    solved = []
     label = f"{symbol} at {photon_ev:g} eV"
     with progress.task(label, len(candidates), "configurations") as task:
         for occupation in candidates:
-            solved[occupation] = compute_configuration(number, occupation, photon, mesh)
+            solved.append(compute_configuration(number, occupation, photon, mesh))
             task.advance()
-    transitions = {
-        occupation: _transitions(configuration, photon)
-        for occupation, configuration in solved.items()
+    everything = rows_of(solved, photon)
+    linked = link(symbol, photon_ev, everything, _outer_bindings(symbol, everything))
+    lost = np.flatnonzero(linked.target < 0)
+    if len(lost):
+        row = int(np.searchsorted(linked.first, lost[0], side="right")) - 1
+        raise ComputationError(
+            f"{symbol} {occupation_text(candidates[row])} goes over to a configuration that is "
+            "not among those computed"
+        )
+    keep = _reachable(linked, valence_subshells(number))
+    return link(symbol, photon_ev, everything.select(keep), linked.outer_binding[keep])
+
+
+def link(symbol: str, photon_ev: float, rows: Rows, outer_binding: FloatArray) -> AtomicTables:
+    """Find where transitions lead and which rows are neighbours.
+
+    Args:
+        symbol: element.
+        photon_ev: photon energy, eV.
+        rows: configurations, each once.
+        outer_binding: (n) see `AtomicTables`.
+
+    Returns:
+        The tables, with `NONE` for configurations that are not among the rows.
+    """
+    ground = np.array(ground_occupation(covered_element(symbol).number))
+    numbering = Numbering(tuple(ground))
+    numbers = numbering.numbers(rows.occupation)
+    finder = Finder(numbers)
+    start = np.repeat(numbers, np.diff(rows.first))
+    near = {
+        sign: np.where(
+            rows.occupation > 0 if sign < 0 else rows.occupation < ground,
+            finder.rows(numbering.neighbours(rows.occupation, sign)),
+            NONE,
+        ).astype(np.int32)
+        for sign in (-1, 1)
     }
-    order = _reachable(candidates, transitions, valence_subshells(number))
-    return _assemble(symbol, photon_ev, [solved[c] for c in order], transitions)
+    target = finder.rows(start + numbering.changes(rows.kind, rows.shells))
+    return AtomicTables(
+        **{name: getattr(rows, name) for name in ROW_ARRAYS},
+        symbol=symbol,
+        photon_ev=photon_ev,
+        charge=(ground.sum() - rows.occupation.sum(axis=1)).astype(np.int8),
+        removed=near[-1],
+        added=near[1],
+        target=target.astype(np.int32),
+        outer_binding=outer_binding,
+    )
+
+
+def outermost_level(rows: Rows) -> NDArray[np.int64]:
+    """(n) index of the occupied subshell that is bound most weakly; 0 for the nucleus alone."""
+    level: NDArray[np.int64] = np.where(rows.occupation > 0, rows.energy, -np.inf).argmax(axis=1)
+    return level
 
 
 def require_photon(symbol: str, photon_ev: float) -> dict[str, float]:
@@ -162,7 +222,7 @@ def require_photon(symbol: str, photon_ev: float) -> dict[str, float]:
     energy = solve_orbitals(number, ground).energy
     edges = {
         name: -float(value) * HARTREE_EV
-        for name, value, electrons in zip(NAMES, energy, ground, strict=True)
+        for name, value, electrons in zip(NAMES, energy, ground, strict=False)
         if electrons
     }
     lowest = min(edges.values())
@@ -174,21 +234,47 @@ def require_photon(symbol: str, photon_ev: float) -> dict[str, float]:
     return edges
 
 
-def _open(edges: Mapping[str, float], photon_ev: float) -> set[str]:
-    """Subshells that can get holes: every later hole is bound more tightly than in the neutral."""
-    return {name for name, edge in edges.items() if edge < photon_ev}
+def open_subshells(symbol: str, photon_ev: float) -> tuple[bool, ...]:
+    """Which subshells can get holes: every later hole is bound more tightly than in the neutral.
+
+    Raises:
+        UnknownIonError, UsageError: as `require_photon`.
+    """
+    edges = require_photon(symbol, photon_ev)
+    ground = ground_occupation(covered_element(symbol).number)
+    return tuple(edges.get(name, np.inf) < photon_ev for name in NAMES[: len(ground)])
 
 
-def _candidates(
-    ground: Occupation, edges: Mapping[str, float], photon_ev: float
-) -> list[Occupation]:
+def _candidates(ground: Occupation, can_open: tuple[bool, ...]) -> list[Occupation]:
     """All occupations with holes in open subshells only, the neutral atom first."""
-    can = _open(edges, photon_ev)
     ranges = [
-        range(count, -1, -1) if name in can else range(count, count - 1, -1)
-        for name, count in zip(NAMES, ground, strict=True)
+        range(count, -1 if is_open else count - 1, -1)
+        for count, is_open in zip(ground, can_open, strict=True)
     ]
     return list(product(*ranges))
+
+
+def _outer_bindings(symbol: str, rows: Rows) -> FloatArray:
+    """(n) differences of average energies; of the neutral atom, row 0, the measured one."""
+    number = covered_element(symbol).number
+    numbering = Numbering(ground_occupation(number))
+    outer = outermost_level(rows)
+    every = np.arange(len(rows))
+    ion = Finder(numbering.numbers(rows.occupation)).rows(
+        numbering.neighbours(rows.occupation, -1)[every, outer]
+    )
+    binding = np.where(ion >= 0, rows.average_energy[ion], 0.0) - rows.average_energy
+    for row in np.flatnonzero(ion < 0):
+        occupation = tuple(int(count) for count in rows.occupation[row])
+        if any(
+            occupation
+        ):  # its outermost subshell is closed to these photons, but not to transfer
+            ionized = changed(occupation, {int(outer[row]): -1})
+            binding[row] += average_energy(solve_orbitals(number, ionized))
+    binding[rows.occupation.sum(axis=1) == 0] = 0.0
+    binding[0] = first_ionization(symbol)
+    result: FloatArray = binding
+    return result
 
 
 def changed(occupation: Occupation, changes: Mapping[int, int]) -> Occupation:
@@ -196,80 +282,17 @@ def changed(occupation: Occupation, changes: Mapping[int, int]) -> Occupation:
     return tuple(count + changes.get(index, 0) for index, count in enumerate(occupation))
 
 
-def _transitions(configuration: Configuration, photon: float) -> list[Transition]:
-    """Kind, value, target, released energy and subshells of all transitions."""
-    start = configuration.occupation
-    found: list[Transition] = [
-        (
-            PHOTO,
-            float(sigma),
-            changed(start, {i: -1}),
-            photon + float(configuration.energy[i]),
-            (i, -1, -1),
-        )
-        for i, sigma in enumerate(configuration.cross_section)
-        if sigma > 0.0
-    ]
-    for decay in configuration.decays:
-        i, j, k = decay.hole, decay.first, decay.second
-        changes = {i: 1, j: -2} if j == k else {i: 1, j: -1} | ({k: -1} if k >= 0 else {})
-        kind = AUGER if decay.kind == "auger" else FLUORESCENCE
-        found.append((kind, decay.rate, changed(start, changes), decay.energy, (i, j, k)))
-    return found
-
-
-def _reachable(
-    candidates: Sequence[Occupation],
-    transitions: Mapping[Occupation, Sequence[Transition]],
-    valence: Sequence[int],
-) -> list[Occupation]:
-    """Those candidates that the first of them reaches, in their order."""
-    ground = candidates[0]
-    seen, todo = {ground}, [ground]
-    while todo:
-        start = todo.pop()
-        targets = [transition[2] for transition in transitions[start]]
-        targets += [changed(start, {i: 1}) for i in valence if start[i] < ground[i]]
-        for target in targets:
-            if target not in transitions:
-                raise ComputationError(
-                    f"{occupation_text(start)} decays to {occupation_text(target)}, "
-                    "which is not among the configurations"
-                )
-            if target not in seen:
-                seen.add(target)
-                todo.append(target)
-    return [occupation for occupation in candidates if occupation in seen]
-
-
-def _assemble(
-    symbol: str,
-    photon_ev: float,
-    configurations: Sequence[Configuration],
-    transitions: Mapping[Occupation, Sequence[Transition]],
-) -> AtomicTables:
-    row = {item.occupation: index for index, item in enumerate(configurations)}
-    rows = [transitions[item.occupation] for item in configurations]
-    flat = [transition for some in rows for transition in some]
-    near = {
-        sign: [
-            [row.get(changed(item.occupation, {i: sign}), -1) for i in range(len(SUBSHELLS))]
-            for item in configurations
-        ]
-        for sign in (-1, 1)
-    }
-    return AtomicTables(
-        symbol=symbol,
-        photon_ev=photon_ev,
-        occupation=np.array([item.occupation for item in configurations], dtype=np.int8),
-        charge=np.array([item.charge for item in configurations], dtype=np.int8),
-        energy=np.array([item.energy for item in configurations]),
-        removed=np.array(near[-1], dtype=np.int32),
-        added=np.array(near[1], dtype=np.int32),
-        first=np.concatenate([[0], np.cumsum([len(some) for some in rows])]).astype(np.int32),
-        kind=np.array([item[0] for item in flat], dtype=np.int8),
-        value=np.array([item[1] for item in flat], dtype=np.float64),
-        target=np.array([row[item[2]] for item in flat], dtype=np.int32),
-        released=np.array([item[3] for item in flat], dtype=np.float64),
-        shells=np.array([item[4] for item in flat], dtype=np.int8).reshape(-1, 3),
-    )
+def _reachable(tables: AtomicTables, valence: tuple[int, ...]) -> NDArray[np.int64]:
+    """Those rows that row 0 reaches, by transitions and capture of electrons, in their order."""
+    seen = np.zeros(len(tables), dtype=bool)
+    seen[0] = True
+    start = np.repeat(np.arange(len(tables)), np.diff(tables.first))
+    captured = tables.added[:, valence]
+    while True:
+        found = seen.copy()
+        found[tables.target[seen[start]]] = True
+        more = captured[seen]
+        found[more[more >= 0]] = True
+        if (found == seen).all():
+            return np.flatnonzero(seen)
+        seen = found
