@@ -13,7 +13,7 @@ import pytest
 from molexa_core.base import fields
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("io", "reduction", "frame", "physics", "model", "report")
+ROOMS = ("io", "detector", "reduction", "frame", "physics", "model", "report")
 ONLY_IN = {
     "torch": {"model", "physics", "pipeline"},
     "uproot": {"io"},

@@ -16,6 +16,7 @@ BEGIN, END = "<!-- modules -->\n", "<!-- end of modules -->"
 ROOMS = (
     ("molexa_core/base", "Base: what every room shares"),
     ("molexa_core/io", "Reading and writing files"),
+    ("molexa_core/detector", "From edges to hits"),
     ("molexa_core/reduction", "From hits to coincidences"),
     ("molexa_core/frame", "Molecular frame, centroids, comparison of structures"),
     ("molexa_core/physics", "Molecules, explosion, virtual experiment"),

@@ -1,0 +1,1 @@
+"""Edges to hits: sorting of delay-line signals, and its calibration."""

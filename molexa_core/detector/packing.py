@@ -1,0 +1,274 @@
+"""Which candidates are the hits: a set packing of greatest weight, compiled, no input or output.
+
+Each edge belongs to one hit at most. Candidates that compete for edges form clusters; within each,
+branch and bound finds the selection of greatest total weight. Beside the candidates themselves it
+chooses among their trimmed versions, which leave the disputed edges to a competitor: two pulses
+that arrive at a wire end together leave one edge.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.compiled import compiled
+from molexa_core.detector.candidates import COUNT, HEAD, NEXT, WEIGHT, keep
+from molexa_core.detector.fit import judge, method_of, refine
+
+MOST_NODES: Final = 20_000
+"""Steps of the search in a cluster; the best selection until then is taken, and counted."""
+TINY: Final = 1e-9
+MOST_TRIMMED: Final = 24
+"""Trimmed versions of a candidate that are looked at."""
+
+
+@compiled
+def trim(m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any) -> None:
+    """Add the versions of competing candidates that leave disputed edges to others."""
+    candidates, values = lists[0], lists[1]
+    chosen, hit = work[0], work[1]
+    masks = np.zeros(MOST_TRIMMED, np.int64)
+    whole = state[COUNT]
+    for c in range(whole):
+        for i in range(disputed(lists, c, whole, masks)):
+            n = 0
+            for k in range(7):
+                chosen[k] = -1 if masks[i] >> k & 1 else candidates[c, k]
+                n += chosen[k] >= 0
+            if n < 3 or method_of(m, chosen) < 0:
+                continue
+            for k in range(3):
+                hit[k] = values[c, k]
+            chi2 = refine(m, t, chosen, hit, work[2], work[3])
+            if chi2 >= 0:
+                chi2 = refine(m, t, chosen, hit, work[2], work[3])
+            if chi2 >= 0:
+                value = judge(m, t, first, chosen, hit, chi2)
+                if value > 0:
+                    keep(lists, state, chosen, hit, value)
+
+
+@compiled
+def disputed(lists: Any, c: int, whole: int, masks: Any) -> Any:
+    """Sets of signals that a candidate shares with one or two others, as bits; how many."""
+    candidates, marks = lists[0], lists[2]
+    n = 0
+    for s in range(7):
+        at = marks[candidates[c, s], HEAD] if candidates[c, s] >= 0 else -1
+        while at >= 0:
+            other = at // 7
+            if other != c and other < whole:
+                mask = 0
+                for k in range(7):
+                    if candidates[c, k] >= 0 and candidates[c, k] == candidates[other, k]:
+                        mask |= 1 << k
+                n = add_mask(masks, n, mask)
+            at = candidates[other, NEXT + at % 7]
+    single = n
+    for i in range(single):
+        for j in range(i):
+            n = add_mask(masks, n, masks[i] | masks[j])
+    return n
+
+
+@compiled
+def add_mask(masks: Any, n: int, mask: int) -> Any:
+    """Enter a mask that is not there yet; the new number of masks."""
+    for i in range(n):
+        if masks[i] == mask:
+            return n
+    if n < len(masks):
+        masks[n] = mask
+        return n + 1
+    return n
+
+
+@compiled
+def root(parent: Any, e: int) -> Any:
+    """The representative of an edge's cluster."""
+    while parent[e] != e:
+        parent[e] = parent[parent[e]]
+        e = parent[e]
+    return e
+
+
+@compiled
+def clusters(n_edges: int, n: int, candidates: Any, parent: Any) -> None:
+    """Join the edges that candidates have in common into clusters."""
+    for e in range(n_edges):
+        parent[e] = e
+    for c in range(n):
+        anchor = -1
+        for s in range(7):
+            if candidates[c, s] >= 0:
+                r = root(parent, candidates[c, s])
+                if anchor < 0:
+                    anchor = r
+                else:
+                    parent[r] = anchor
+
+
+@compiled
+def is_free(candidates: Any, c: int, used: Any) -> Any:
+    """Whether no edge of a candidate is used."""
+    free = True
+    for s in range(7):
+        free &= candidates[c, s] < 0 or not used[candidates[c, s]]
+    return free
+
+
+@compiled
+def mark(candidates: Any, c: int, used: Any, value: int) -> None:
+    """Mark the edges of a candidate."""
+    for s in range(7):
+        if candidates[c, s] >= 0:
+            used[candidates[c, s]] = value
+
+
+@compiled
+def share_of(candidates: Any, c: int, share: Any) -> Any:
+    """Sum over the edges of a candidate of the most that each can contribute."""
+    total = 0.0
+    for s in range(7):
+        if candidates[c, s] >= 0:
+            total += share[candidates[c, s]]
+    return total
+
+
+@compiled
+def greedy(members: Any, candidates: Any, values: Any, used: Any, chosen: Any) -> Any:
+    """The first solution: the weightiest candidate, then the next that is free, and so on."""
+    n, total = 0, 0.0
+    for c in members:
+        if is_free(candidates, c, used):
+            mark(candidates, c, used, 1)
+            chosen[n] = c
+            n += 1
+            total += values[c, WEIGHT]
+    for i in range(n):
+        mark(candidates, chosen[i], used, 0)
+    return n, total
+
+
+@compiled
+def step_back(level: int, edges: Any, taken: Any, dropped: Any, candidates: Any, used: Any) -> None:
+    """Free what a level of the search has used."""
+    if taken[level] >= 0:
+        mark(candidates, taken[level], used, 0)
+        taken[level] = -1
+    if dropped[level]:
+        used[edges[level]] = 0
+        dropped[level] = False
+
+
+@compiled
+def next_option(members: Any, candidates: Any, used: Any, edge: int, i: int) -> Any:
+    """The next member from `i` on that has an edge and is free; their number if there is none."""
+    while i < len(members) and not (
+        holds(candidates, members[i], edge) and is_free(candidates, members[i], used)
+    ):
+        i += 1
+    return i
+
+
+@compiled
+def free_shares(edges: Any, n_edges: int, level: int, used: Any, share: Any) -> Any:
+    """The most that the edges from a level on can contribute."""
+    total = 0.0
+    for k in range(level, n_edges):
+        if not used[edges[k]]:
+            total += share[edges[k]]
+    return total
+
+
+@compiled
+def best_packing(
+    members: Any, candidates: Any, values: Any, used: Any, share: Any, chosen: Any
+) -> Any:
+    """The selection of greatest weight among the members of a cluster.
+
+    Branches over edges: an edge goes to one of the candidates that have it, or stays unused. The
+    bound gives every free edge the greatest weight per edge of its candidates.
+
+    Args:
+        members: candidates in order of descending weight.
+        candidates: (candidates, 7) their edges.
+        values: (candidates, 4) their weights stand in the last column.
+        used: (edges) zeros; left as zeros.
+        share: (edges) scratch.
+        chosen: receives the candidates selected.
+
+    Returns:
+        number selected, and whether the search was cut off.
+    """
+    edges, n_edges = cluster_edges(members, candidates, values, share)
+    n_best, best = greedy(members, candidates, values, used, chosen)
+    option = np.full(n_edges + 1, -1, np.int64)
+    taken = np.full(n_edges + 1, -1, np.int64)
+    dropped = np.zeros(n_edges + 1, np.bool_)
+    now = np.zeros(n_edges + 1)
+    level, nodes = 0, 0
+    while level >= 0:
+        if nodes > MOST_NODES:
+            for k in range(level + 1):
+                step_back(k, edges, taken, dropped, candidates, used)
+            return n_best, True
+        nodes += 1
+        last = option[level] >= len(members)  # without this edge was the last way
+        step_back(level, edges, taken, dropped, candidates, used)
+        if option[level] < 0 and now[level] > best + TINY:
+            best, n_best = now[level], 0
+            for k in range(level):
+                if taken[k] >= 0:
+                    chosen[n_best] = taken[k]
+                    n_best += 1
+        bound = now[level] + free_shares(edges, n_edges, level, used, share)
+        if last or level == n_edges or bound <= best + TINY:
+            option[level] = -1
+            level -= 1
+            continue
+        now[level + 1] = now[level]
+        i = next_option(members, candidates, used, edges[level], option[level] + 1)
+        option[level] = i
+        if i < len(members):
+            taken[level] = members[i]
+            mark(candidates, members[i], used, 1)
+            now[level + 1] += values[members[i], WEIGHT]
+        elif not used[edges[level]]:
+            dropped[level] = True
+            used[edges[level]] = 1
+        level += 1
+    return n_best, False
+
+
+@compiled
+def holds(candidates: Any, c: int, edge: int) -> Any:
+    """Whether a candidate has an edge."""
+    found = False
+    for s in range(7):
+        found |= candidates[c, s] == edge
+    return found
+
+
+@compiled
+def cluster_edges(members: Any, candidates: Any, values: Any, share: Any) -> Any:
+    """The edges of a cluster, those of the weightiest members first, and their shares."""
+    edges = np.empty(7 * len(members), np.int64)
+    n_edges = 0
+    for c in members:
+        for s in range(7):
+            if candidates[c, s] >= 0:
+                share[candidates[c, s]] = -1.0
+    for c in members:
+        n = 0
+        for s in range(7):
+            n += candidates[c, s] >= 0
+        for s in range(7):
+            edge = candidates[c, s]
+            if edge >= 0:
+                if share[edge] < 0:
+                    edges[n_edges] = edge
+                    n_edges += 1
+                share[edge] = max(share[edge], values[c, WEIGHT] / n)
+    return edges, n_edges

@@ -1,0 +1,169 @@
+"""From edges to hits: a sorter with the settings of an anode, and what it counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.settings.anode import SIGNALS, Anode
+from molexa_core.base.tables import Edges, Hits, IntArray
+from molexa_core.detector import shots
+from molexa_core.detector.methods import LAST_CHECKED_METHOD, METHODS, N_METHODS, SAFE_METHOD
+from molexa_core.detector.model import model_of
+
+MOST_CHANNELS: Final = 256
+
+
+@dataclass
+class SortCounts:
+    """What a sorter did.
+
+    Attributes:
+        kind: of the anode.
+        shots: shots sorted.
+        no_trigger: shots with signals but without one of the light pulse; they give no hits.
+        limited_shots: shots with so many edges that not all candidates were looked at.
+        clusters: groups of competing candidates that were solved together.
+        cut_clusters: those of them in which the search was cut off.
+        edges: (7) edges of each signal.
+        used: (7) those of them that are in a hit.
+        other_edges: edges in channels that are no signal.
+        methods: (18) hits by method number.
+    """
+
+    kind: str = "hexanode"
+    shots: int = 0
+    no_trigger: int = 0
+    limited_shots: int = 0
+    clusters: int = 0
+    cut_clusters: int = 0
+    edges: IntArray = field(default_factory=lambda: np.zeros(7, np.int64))
+    used: IntArray = field(default_factory=lambda: np.zeros(7, np.int64))
+    other_edges: int = 0
+    methods: IntArray = field(default_factory=lambda: np.zeros(N_METHODS, np.int64))
+
+    @property
+    def hits(self) -> int:
+        """All hits."""
+        return int(self.methods.sum())
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of the signals of the anode."""
+        return SIGNALS if self.kind == "hexanode" else (*SIGNALS[:4], SIGNALS[6])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        hits = max(self.hits, 1)
+        signals = {
+            name: {
+                "edges": int(self.edges[s]),
+                "unused": int(self.edges[s] - self.used[s]),
+                "missing_fraction": float(1.0 - self.used[s] / hits),
+            }
+            for s, name in enumerate(SIGNALS)
+            if name in self.signals
+        }
+        return {
+            "kind": self.kind,
+            "shots": self.shots,
+            "hits": self.hits,
+            "methods": {str(k): int(n) for k, n in enumerate(self.methods) if n},
+            "signals": signals,
+            "safe_hits": int(self.methods[: SAFE_METHOD + 1].sum()),
+            "unchecked_hits": int(self.methods[LAST_CHECKED_METHOD + 1 :].sum()),
+            "shots_without_trigger": self.no_trigger,
+            "shots_over_limit": self.limited_shots,
+            "clusters": self.clusters,
+            "clusters_over_limit": self.cut_clusters,
+            "edges_of_other_channels": self.other_edges,
+        }
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Quantity, value and unit, for a table."""
+        hits = max(self.hits, 1)
+        values = self.as_dict()
+        rows = [("hits sorted", f"{self.hits}", "")]
+        rows += [
+            (f"method {number}: {METHODS[int(number)]}", f"{100 * count / hits:.2f}", "%")
+            for number, count in values["methods"].items()
+        ]
+        for name, signal in values["signals"].items():
+            text = f"{100 * signal['missing_fraction']:.2f} % of hits, {signal['unused']} unused"
+            rows.append((f"signal {name} missing", text, ""))
+        rows.append(("clusters of competing hits", f"{self.clusters}", ""))
+        for label, count in (
+            ("shots without trigger", self.no_trigger),
+            ("shots with too many edges", self.limited_shots),
+            ("clusters cut off", self.cut_clusters),
+        ):
+            if count:
+                rows.append((label, f"{count}", ""))
+        return rows
+
+
+class Sorter:
+    """Makes hits of edges, chunk by chunk.
+
+    Every shot is sorted by itself: the hits do not depend on the chunks.
+
+    Args:
+        anode: settings of the anode.
+
+    Attributes:
+        counts: what was done so far.
+
+    Example:
+        >>> sorter = Sorter(setup.anode)  # doctest: +SKIP
+        >>> hits = [sorter.sort(edges) for edges in run]
+    """
+
+    def __init__(self, anode: Anode) -> None:
+        self._anode = anode
+        self._model = model_of(anode)
+        self._signal = np.full(MOST_CHANNELS, -1, np.int64)
+        for signal, channel in enumerate(anode.signal_channels):
+            if channel >= 0:
+                self._signal[channel] = signal
+        trigger = anode.channels.trigger
+        self._trigger = -1 if trigger is None else trigger
+        self.counts = SortCounts(kind=anode.kind)
+
+    def sort(self, edges: Edges) -> Hits:
+        """The hits of a chunk of shots, by time within each shot.
+
+        Args:
+            edges: in any order within a shot.
+        """
+        room = edges.n_edges // 3 + 1
+        n_hits = np.zeros(edges.n_shots, np.int64)
+        x, y, t = np.empty(room), np.empty(room), np.empty(room)
+        method = np.empty(room, np.int16)
+        state = np.zeros(shots.N_COUNTS, np.int64)
+        total = shots.sort_shots(
+            self._model, self._signal, self._trigger, edges.offsets, edges.channel, edges.t_ns,
+            n_hits, x, y, t, method, state, self.counts.used, self.counts.edges,
+        )  # fmt: skip
+        self._count(state, method[:total])
+        return Hits(
+            first_shot=edges.first_shot,
+            offsets=np.concatenate([[0], np.cumsum(n_hits)]).astype(np.int64),
+            x_mm=x[:total].copy(),
+            y_mm=y[:total].copy(),
+            t_ns=t[:total].copy(),
+            method=method[:total].copy(),
+            tags=edges.tags,
+        )
+
+    def _count(self, state: IntArray, method: NDArray[np.int16]) -> None:
+        counts = self.counts
+        counts.shots += int(state[shots.SHOTS])
+        counts.no_trigger += int(state[shots.NO_TRIGGER])
+        counts.limited_shots += int(state[shots.LIMITED_SHOTS])
+        counts.clusters += int(state[shots.CLUSTERS])
+        counts.cut_clusters += int(state[shots.CUT_CLUSTERS])
+        counts.other_edges += int(state[shots.OTHER])
+        counts.methods += np.bincount(method, minlength=N_METHODS)
