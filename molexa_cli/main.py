@@ -30,6 +30,7 @@ COMMANDS: Final = (
     "report",
     "simulate",
     "atom",
+    "dataset",
     "train",
     "weights",
     "channels",

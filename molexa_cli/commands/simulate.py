@@ -3,12 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli import pulse_options as pulse
+from molexa_cli.app import Debug, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+
+SHOWN = 20
+"""Combinations that are printed; the file has all."""
+Source = Annotated[
+    str, typer.Argument(help="XYZ file (angstrom) or shipped molecule, such as water.")
+]
+Charges = Annotated[
+    str | None, typer.Option("--charges", help="Ion of each atom in order, such as O+,H+,H+.")
+]
+Model = Annotated[
+    Literal["instant", "classical", "mcmd"],
+    typer.Option(
+        "--model", help="instant; classical: charges rise within --tau-fs; mcmd: X-ray pulse."
+    ),
+]
+Tau = Annotated[
+    float | None,
+    typer.Option("--tau-fs", help="classical: window of the charge build-up. Default 45."),
+]
+Masses = Annotated[
+    Literal["isotope", "average"],
+    typer.Option("--masses", help="Most abundant isotopes, or average atomic weights."),
+]
+Accuracy = Annotated[
+    Literal["draft", "fast", "fine"] | None,
+    typer.Option("--accuracy", help="Relative error 4e-6, 5e-7, 1e-9 (default). Not mcmd."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="CSV file for the momenta; mcmd: .h5 for all combinations."),
+]
+Movie = Annotated[
+    Path | None,
+    typer.Option("--trajectory", help="XYZ file for a movie of the explosion. Not mcmd."),
+]
+Frames = Annotated[
+    int | None, typer.Option("--frames", help="Pictures of the movie. Default 101.", min=2)
+]
+Until = Annotated[
+    float | None, typer.Option("--until-fs", help="Length of the movie in fs. Default 100.")
+]
+Number = Annotated[
+    int | None, typer.Option("--trajectories", min=1, help="mcmd: explosions. Default 10000.")
+]
+Figure = Annotated[
+    Path | None, typer.Option("--figure", help="mcmd: SVG file for charges and energies.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -17,36 +65,32 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    geometry: Annotated[
-        str, typer.Argument(help="XYZ file (angstrom) or shipped molecule, such as water.")
-    ],
-    charges: Annotated[
-        str | None,
-        typer.Option("--charges", help="Ion of each atom in order, such as O+,H+,H+."),
-    ] = None,
-    model: Annotated[
-        Literal["instant", "classical"],
-        typer.Option("--model", help="instant, or classical: charges rise within --tau-fs."),
-    ] = "classical",
-    tau_fs: Annotated[
-        float, typer.Option("--tau-fs", help="Window of the charge build-up (classical).")
-    ] = 45.0,
-    masses: Annotated[
-        Literal["isotope", "average"],
-        typer.Option("--masses", help="Most abundant isotopes, or average atomic weights."),
-    ] = "isotope",
-    accuracy: Annotated[
-        Literal["draft", "fast", "fine"],
-        typer.Option("--accuracy", help="Relative error about 4e-6, 5e-7, 1e-9."),
-    ] = "fine",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="CSV file for the momenta (channel.csv).")
-    ] = None,
-    trajectory: Annotated[
-        Path | None, typer.Option("--trajectory", help="XYZ file for a movie of the explosion.")
-    ] = None,
-    frames: Annotated[int, typer.Option("--frames", help="Pictures of the movie.", min=2)] = 101,
-    until_fs: Annotated[float, typer.Option("--until-fs", help="Length of the movie.")] = 100.0,
+    geometry: Source,
+    charges: Charges = None,
+    model: Model = "classical",
+    tau_fs: Tau = None,
+    masses: Masses = "isotope",
+    accuracy: Accuracy = None,
+    out: Out = None,
+    trajectory: Movie = None,
+    frames: Frames = None,
+    until_fs: Until = None,
+    photon_ev: pulse.PhotonEv = None,
+    pulse_mj: pulse.PulseMj = None,
+    pulse_fs: pulse.PulseFs = None,
+    focus_um: pulse.FocusUm = None,
+    transmission: pulse.Transmission = None,
+    fluence: pulse.Fluence = None,
+    focus: pulse.Focus = None,
+    transfer: pulse.Transfer = None,
+    transfer_fs: pulse.TransferFs = None,
+    recapture: pulse.Recapture = None,
+    double_auger: pulse.DoubleAuger = None,
+    shake_off: pulse.ShakeOff = None,
+    trajectories: Number = None,
+    figure: Figure = None,
+    device: pulse.Device = None,
+    seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -55,24 +99,44 @@ def simulate(
 
     Example: molexa simulate water --charges O+,H+,H+ --out momenta.csv
     """
+    light = pulse.given(
+        photon_ev=photon_ev,
+        energy_mj=pulse_mj,
+        duration_fs=pulse_fs,
+        focus_um=focus_um,
+        transmission=transmission,
+        fluence_um2=fluence,
+    )
+    switches = pulse.given(
+        focus=focus,
+        transfer=transfer,
+        transfer_time_fs=transfer_fs,
+        recapture=recapture,
+        double_auger=double_auger,
+        shake_off=shake_off,
+    )
+    others = pulse.given(trajectories=trajectories, figure=figure, device=device)
+    movie = pulse.given(trajectory=trajectory, frames=frames, until_fs=until_fs)
+    rest = pulse.given(tau_fs=tau_fs, accuracy=accuracy) | movie
+    if model == "mcmd":
+        pulse.refuse(model, {pulse.option(name): value for name, value in rest.items()})
+        options = {**switches, "masses": masses}
+        many(geometry, charges, light, options, others | {"seed": seed, "out": out}, json=json)
+    else:
+        extra = light | switches | others
+        pulse.refuse(model, {pulse.option(name): value for name, value in extra.items()})
+        one(geometry, charges, {"model": model, "masses": masses, "out": out, **rest}, json=json)
+
+
+def one(geometry: str, charges: str | None, options: dict[str, Any], *, json: bool) -> None:
+    """One classical explosion."""
     from molexa_core.base.fields import LABEL
     from molexa_core.pipeline.simulate import simulate_file
 
     result = simulate_file(
-        geometry,
-        charges,
-        out=out,
-        trajectory=trajectory,
-        frames=frames,
-        until_fs=until_fs,
-        model=model,
-        tau_fs=tau_fs,
-        masses=masses,
-        accuracy=accuracy,
-        command=command_line(),
-        progress=progress(),
+        geometry, charges, command=command_line(), progress=progress(), **options
     )
-    for path in (out, trajectory):
+    for path in (options.get("out"), options.get("trajectory")):
         if path is not None:
             remark(f"wrote {path}")
     if json:
@@ -87,3 +151,66 @@ def simulate(
     header = ["ion", "px (a.u.)", "py (a.u.)", "pz (a.u.)", "energy (eV)"]
     write(table(header, rows))
     write(f"KER {result.ker_ev:.4f} eV ({result.coulomb_ev:.4f} eV if instant)")
+
+
+def many(
+    geometry: str,
+    charges: str | None,
+    light: dict[str, Any],
+    switches: dict[str, Any],
+    others: dict[str, Any],
+    *,
+    json: bool,
+) -> None:
+    """Many explosions in an X-ray pulse."""
+    from molexa_core.base.fields import COUNT, LABEL, MOMENTUM, MOMENTUM_ERROR
+    from molexa_core.physics.mcmd.options import Options
+    from molexa_core.physics.mcmd.pulse import Pulse
+    from molexa_core.pipeline.simulate_mcmd import simulate_mcmd_file, summary
+
+    outcomes, channel = simulate_mcmd_file(
+        geometry,
+        charges,
+        pulse=Pulse(**{"photon_ev": pulse.DEFAULT_PHOTON_EV, **light}),
+        options=Options(**switches),
+        command=command_line(),
+        progress=progress(),
+        **others,
+    )
+    for path in (others.get("out"), others.get("figure")):
+        if path is not None:
+            remark(f"wrote {path}")
+    values = summary(outcomes)
+    if json:
+        write_json(values if channel is None else channel.to_dict(orient="records"))
+        return
+    if channel is not None:
+        columns = [LABEL, *MOMENTUM, *MOMENTUM_ERROR, COUNT]
+        header = ["ion", *(f"{name} (a.u.)" for name in (*MOMENTUM, *MOMENTUM_ERROR)), COUNT]
+        rows = [
+            [cell if isinstance(cell, str | int) else f"{cell:.4f}" for cell in row]
+            for row in channel[columns].itertuples(index=False)
+        ]
+        write(table(header, rows))
+        return
+    atoms = [
+        [row["atom"], f"{row['mean_charge']:.3f}", " ".join(f"{x:.3f}" for x in row["shares"])]
+        for row in values["atoms"]
+    ]
+    write(table(["atom", "mean charge", "share of each charge from 0"], atoms))
+    shown = [
+        [
+            ",".join(row["ions"]),
+            row["count"],
+            f"{100 * row['share']:.2f}",
+            f"{row['ker_ev']:.2f}",
+            f"{row['ker_spread_ev']:.2f}",
+        ]
+        for row in values["combinations"][:SHOWN]
+    ]
+    write("")
+    write(table(["ions", "count", "%", "KER (eV)", "spread (eV)"], shown))
+    write(
+        f"{len(outcomes)} combinations in {outcomes.trajectories} explosions; "
+        f"{outcomes.photons:.2f} photons and {values['mean_total_charge']:.2f} charges on average"
+    )

@@ -67,5 +67,28 @@ class CollectingProgress(SilentProgress):
         self.said.append(text)
 
 
+class PartOf(SilentProgress):
+    """The progress of a part of a job: its tasks count on the task of the whole.
+
+    Args:
+        whole: where remarks go.
+        task: the task of the whole.
+        unit: tasks in this unit count, others are not shown.
+    """
+
+    def __init__(self, whole: Progress, task: Task, unit: str) -> None:
+        self._whole, self._task, self._unit = whole, task, unit
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        """The task of the whole, or one that shows nothing."""
+        del label, total
+        yield self._task if unit == self._unit else _SilentTask()
+
+    def say(self, text: str) -> None:
+        """Hand the remark on."""
+        self._whole.say(text)
+
+
 SILENT: Progress = SilentProgress()
 """The shared silent progress."""

@@ -103,7 +103,7 @@ def simulate(
         >>> abs(boom.ker_ev / boom.coulomb_ev - 1) < 1e-6
         True
     """
-    chosen = _ions(geometry, ions)
+    chosen = ions_of_atoms(geometry, ions)
     cut, rise = accuracy_of(accuracy), build_up(model, tau_fs)
     charge = np.array([float(ion.charge) for ion in chosen])
     mass = np.array([_mass(ion, masses) for ion in chosen])
@@ -226,7 +226,12 @@ def find_geometry(
     return geometries[0], (path,)
 
 
-def _ions(geometry: Geometry, ions: Sequence[Ion | str] | None) -> tuple[Ion, ...]:
+def ions_of_atoms(geometry: Geometry, ions: Sequence[Ion | str] | None = None) -> tuple[Ion, ...]:
+    """The ion of each atom, from the charges of the geometry where not given.
+
+    Raises:
+        UsageError: ions that do not fit the atoms, or charges that are not known.
+    """
     if ions is None:
         if geometry.charges is None:
             raise UsageError(

@@ -1,0 +1,212 @@
+"""`molexa dataset`: make, describe, verify and pack data sets of simulated explosions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet, new_app
+from molexa_cli.console import command_line, progress, remark, table, write, write_json
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the data set.")]
+RecipeFile = Annotated[
+    Path, typer.Option("--recipe", help="YAML recipe, or a resolved one (.json).")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the app."""
+    group = new_app(
+        "Make, describe, verify and pack data sets of simulated explosions.\n\n"
+        "Example: molexa dataset info stage2"
+    )
+    for command in (build, resolve, info, check, pack):
+        group.command(command.__name__)(command)
+    group.command("fit-tau")(fit_tau)
+    app.add_typer(group, name="dataset")
+
+
+def build(
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the data set.")],
+    device: Annotated[
+        str,
+        typer.Option("--device", help="auto, cpu, cuda, cuda:0; torchrun gives each its own."),
+    ] = "auto",
+    dask: Annotated[
+        str | None,
+        typer.Option("--dask", help="local, local:4, or address of a scheduler (extra cluster)."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Begin no further block after this long.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Make a data set; the same command goes on after an interruption.
+
+    Example: molexa dataset build --recipe stage2.yaml --out stage2
+    """
+    from dataclasses import asdict
+
+    from molexa_core.pipeline.dataset import Workers, build
+    from molexa_core.pipeline.dataset_plan import resolve
+
+    report = build(
+        resolve(recipe),
+        out,
+        workers=Workers.of_environment(device, dask),
+        minutes=minutes,
+        command=command_line(),
+        progress=progress(),
+    )
+    if json:
+        write_json(asdict(report))
+        return
+    rate = report.trajectories / report.seconds if report.seconds else 0.0
+    rows = [
+        ["blocks", report.blocks],
+        ["there before", report.found],
+        ["made", report.made],
+        ["left", report.left],
+        ["trajectories", report.trajectories],
+        ["trajectories/s", round(rate)],
+        ["entries", report.entries],
+    ]
+    write(table(["what", "number"], rows))
+    if report.left:
+        remark("not finished; the same command goes on")
+
+
+def resolve(
+    recipe: RecipeFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="JSON file; printed where not given.")
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Check a recipe, say what it makes, and write it with all defaults and molecules.
+
+    Example: molexa dataset resolve --recipe stage2.yaml --out stage2.json
+    """
+    from molexa_core.base.files import atomic_path
+    from molexa_core.base.recipe import write_recipe
+    from molexa_core.pipeline.dataset_plan import plan, resolve
+
+    resolved = resolve(recipe)
+    blocks = plan(resolved)
+    geometries = sum(block.last - block.first for block in blocks)
+    remark(
+        f"{len(resolved.molecules)} molecules, {geometries} geometries in {len(blocks)} blocks, "
+        f"{sum(block.trajectories for block in blocks):.3g} trajectories"
+    )
+    if out is None:
+        write_json(resolved.to_dict())
+        return
+    with atomic_path(out) as temporary:
+        write_recipe(temporary, resolved)
+    remark(f"wrote {out}")
+
+
+def info(folder: Folder, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Print what is in a data set: entries, combinations, charges, elements, splits.
+
+    Example: molexa dataset info stage2
+    """
+    from molexa_core.pipeline.dataset_info import describe_folder, tables_of
+
+    report = describe_folder(folder)
+    if json:
+        write_json(report.to_dict())
+        return
+    for title, header, rows in tables_of(report):
+        write(table(header, rows, title=title))
+        write("")
+
+
+def check(folder: Folder, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Verify a data set: complete, as the recipe says, and physically possible.
+
+    Example: molexa dataset check stage2
+    """
+    from dataclasses import asdict
+
+    from molexa_core.pipeline.dataset_info import check
+
+    report = check(folder, progress=progress())
+    if json:
+        write_json({**asdict(report), "sound": report.sound})
+    else:
+        for fault in report.faults:
+            write(f"fault  {fault}")
+        for name in report.missing:
+            write(f"missing  {name}")
+        state = "sound" if report.sound else "not sound"
+        there = report.blocks - len(report.missing)
+        write(f"{state}: {there} of {report.blocks} blocks, {report.entries} entries")
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+def pack(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the packs.")],
+    largest_mib: Annotated[
+        float, typer.Option("--largest-mib", min=0.1, help="Size that no file exceeds.")
+    ] = 15.0,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a data set as few, larger files, which are read much faster.
+
+    Example: molexa dataset pack stage2 --out stage2-packed
+    """
+    from molexa_core.pipeline.dataset_info import pack
+
+    written = pack(
+        folder, out, largest_mib=largest_mib, command=command_line(), progress=progress()
+    )
+    sizes = [[str(path), round(path.stat().st_size / 2**20, 3)] for path in written]
+    if json:
+        write_json([{"file": name, "mib": size} for name, size in sizes])
+    else:
+        write(table(["file", "MiB"], sizes))
+
+
+def fit_tau(
+    folder: Folder,
+    entries: Annotated[
+        int, typer.Option("--entries", min=10, help="Entries that are exploded, at most.")
+    ] = 2000,
+    split: Annotated[
+        str, typer.Option("--split", help="Split that they are taken from.")
+    ] = "train",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the choice.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit the charge build-up of the classical model to a data set.
+
+    Example: molexa dataset fit-tau stage2
+    """
+    from dataclasses import asdict
+
+    from molexa_core.pipeline.fit_tau import fit_tau_folder
+
+    fit = fit_tau_folder(folder, entries=entries, split=split, seed=seed, progress=progress())
+    if json:
+        write_json(asdict(fit))
+        return
+    rows = [
+        [row.label, f"{row.residual:.4f}", f"{row.median:.4f}", f"{row.energy_ratio:.4f}"]
+        for row in fit.rows
+    ]
+    header = ["charge build-up", "momentum residual", "median", "KER / data set"]
+    write(table(header, rows, title=f"{fit.entries} entries"))
+    write(f"tau {fit.tau_fs:.2f} +- {fit.tau_error_fs:.2f} fs")

@@ -1,0 +1,373 @@
+"""Data sets of simulated explosions: `molexa dataset build`.
+
+A data set lives in a folder: `recipe.json` (the resolved recipe) and one HDF5 file per block of
+geometries, each written when its block is complete. To go on after an interruption is to run the
+same command again. Every process of a torchrun takes its share of the blocks; none talks to
+another. The files do not depend on who computed them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.entries import EntryBlock, GeometryResult
+from molexa_core.base.errors import InputFileError, OutputError, UsageError, listing
+from molexa_core.base.files import atomic_path
+from molexa_core.base.outcomes import Outcomes
+from molexa_core.base.progress import SILENT, PartOf, Progress
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.recipe import Recipe, differences, read_recipe, write_recipe
+from molexa_core.io.dataset_file import block_digests, write_blocks
+from molexa_core.physics.molecules import molecule
+from molexa_core.physics.variations import Variation
+from molexa_core.pipeline.dataset_plan import (
+    BlockPlan,
+    geometries_of,
+    kind_number,
+    numbers_of,
+    options_of,
+    plan,
+    pulse_of,
+    split_of,
+    stream_seed,
+    velocities_of,
+)
+from molexa_core.pipeline.forward import TRAJECTORIES, explode_geometries
+
+RECIPE_FILE: Final = "recipe.json"
+Engine = Callable[..., list[Outcomes]]
+"""What explodes geometries: the signature of `forward.explode_geometries`."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who computes.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda` or `cuda:0`.
+        rank: number of this process.
+        world: processes that share the work.
+        dask: None; `local`, or `local:4` for so many workers here; or a scheduler's address.
+    """
+
+    device: str = "auto"
+    rank: int = 0
+    world: int = 1
+    dask: str | None = None
+
+    @classmethod
+    def of_environment(cls, device: str = "auto", dask: str | None = None) -> Workers:
+        """This process as torchrun describes it: `RANK`, `WORLD_SIZE` and `LOCAL_RANK`.
+
+        Raises:
+            UsageError: the variables are not numbers or do not fit each other, or Dask is asked
+                for inside torchrun.
+        """
+        texts = {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+        given = {name: text for name, text in texts.items() if text}
+        if not given or given.get("WORLD_SIZE", "1") == "1":
+            return cls(device, dask=dask)
+        try:
+            numbers = {name: int(text) for name, text in given.items()}
+            rank, world = numbers["RANK"], numbers["WORLD_SIZE"]
+        except (ValueError, KeyError) as error:
+            raise UsageError(
+                f"RANK and WORLD_SIZE are {texts['RANK']!r} and {texts['WORLD_SIZE']!r}",
+                do="Start it with torchrun, or unset them.",
+            ) from error
+        if not 0 <= rank < world:
+            raise UsageError(f"RANK is {rank}, WORLD_SIZE is {world}", do="Start with torchrun.")
+        if dask is not None:
+            raise UsageError("--dask inside torchrun", do="Use one or the other.")
+        if device in ("auto", "cuda") and "LOCAL_RANK" in numbers:
+            device = _own_device(device, numbers["LOCAL_RANK"])
+        return cls(device, rank, world)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        blocks: in the data set.
+        found: that were there already.
+        made: by this process.
+        left: of this process's share.
+        trajectories: computed by this process.
+        entries: kept by this process.
+        seconds: that it took.
+    """
+
+    blocks: int
+    found: int
+    made: int
+    left: int
+    trajectories: int
+    entries: int
+    seconds: float
+
+
+def compute_block(
+    recipe: Recipe,
+    block: BlockPlan,
+    *,
+    engine: Engine = explode_geometries,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> EntryBlock:
+    """The entries of one block.
+
+    Args:
+        recipe: the data set.
+        block: a block of its plan.
+        engine: what explodes the geometries.
+        device: where.
+        progress: told about fallbacks.
+    """
+    found = molecule(block.molecule)
+    chosen = geometries_of(recipe, found)[block.first : block.last]
+    outcomes = engine(
+        found.geometry.symbols,
+        np.array([item.geometry.positions for item in chosen]),
+        velocities_of(chosen),
+        pulse_of(recipe),
+        options_of(recipe),
+        trajectories=recipe.trajectories,
+        seed=stream_seed(recipe, block.molecule),
+        first_trajectory=block.first * recipe.trajectories,
+        device=device,
+        progress=progress,
+    )
+    results = tuple(
+        _entries(recipe, number, item, outcome)
+        for number, (item, outcome) in enumerate(zip(chosen, outcomes, strict=True), block.first)
+    )
+    return EntryBlock(
+        name=block.name,
+        digest=block.digest,
+        molecule=block.molecule,
+        numbers=numbers_of(found),
+        held_out=found.split == "held-out",
+        geometries=results,
+        splits=tuple(
+            split_of(recipe, block.molecule, item.label, result.charges)
+            for item, result in zip(chosen, results, strict=True)
+        ),
+    )
+
+
+def build(
+    recipe: Recipe,
+    folder: Path | str,
+    *,
+    workers: Workers | None = None,
+    engine: Engine = explode_geometries,
+    minutes: float | None = None,
+    command: str = "molexa_core.pipeline.dataset.build",
+    progress: Progress = SILENT,
+) -> BuildReport:
+    """Make a data set, or go on with it.
+
+    Args:
+        recipe: what it is made of.
+        folder: where it lives; made if it does not exist.
+        workers: who computes; this process alone by default.
+        engine: what explodes the geometries.
+        minutes: start no further block after this long.
+        command: for the provenance.
+        progress: shows how far it is.
+
+    Raises:
+        UsageError: the folder holds a data set of another recipe.
+        OutputError: a file cannot be written.
+    """
+    workers = Workers() if workers is None else workers
+    folder = Path(folder)
+    _open_folder(folder, recipe)
+    blocks = plan(recipe)
+    there = finished_blocks(folder, blocks, progress)
+    mine = [block for block in blocks[workers.rank :: workers.world] if block.name not in there]
+    digest, record = recipe.digest(), Provenance.of(command, seed=recipe.seed)
+    began = time.monotonic()
+    deadline = None if minutes is None else began + 60.0 * minutes
+    made = trajectories = entries = 0
+    total = sum(block.trajectories for block in mine)
+    label = recipe.name if workers.world == 1 else f"{recipe.name} {workers.rank}/{workers.world}"
+    with (
+        progress.task(label, total, TRAJECTORIES) as task,
+        _results(
+            recipe, mine, workers, engine, deadline, PartOf(progress, task, TRAJECTORIES)
+        ) as results,
+    ):
+        for block, result in results:
+            write_blocks(folder / f"{block.name}.h5", [result], digest, record)
+            made += 1
+            trajectories += block.trajectories
+            entries += result.n_entries
+            if workers.dask is not None:  # others count while they compute
+                task.advance(block.trajectories)
+            task.note(f"{entries} entries")
+    return BuildReport(
+        blocks=len(blocks),
+        found=len(there),
+        made=made,
+        left=len(mine) - made,
+        trajectories=trajectories,
+        entries=entries,
+        seconds=time.monotonic() - began,
+    )
+
+
+def finished_blocks(folder: Path, blocks: list[BlockPlan], progress: Progress = SILENT) -> set[str]:
+    """Names of the blocks that are in the folder and are what the plan wants.
+
+    Files that are damaged or of another version are told and made again; files with a block that
+    the plan does not know are told.
+    """
+    wanted = {block.name: block.digest for block in blocks}
+    there: set[str] = set()
+    again, stray = [], []
+    for path in sorted(folder.glob("*.h5")):
+        if path.name.startswith("."):
+            continue
+        try:
+            found = block_digests(path)
+        except InputFileError as error:
+            progress.say(f"{error} It is made again.")
+            continue
+        for name, digest in found.items():
+            if name not in wanted:
+                stray.append(name)
+            elif wanted[name] != digest:
+                again.append(name)
+            else:
+                there.add(name)
+    if stray:
+        progress.say(f"not of this recipe, left alone: {listing(stray)}")
+    if again:
+        progress.say(f"made by other settings or another version, made again: {listing(again)}")
+    return there
+
+
+def recipe_of(folder: Path | str) -> Recipe:
+    """The recipe of the data set in a folder.
+
+    Raises:
+        InputFileError: it has none.
+        SettingsError: it is damaged.
+    """
+    path = Path(folder) / RECIPE_FILE
+    if not path.is_file():
+        raise InputFileError(
+            f"no {RECIPE_FILE} in this folder", where=folder, do="Name the folder of a data set."
+        )
+    return read_recipe(path)
+
+
+@contextmanager
+def _results(
+    recipe: Recipe,
+    blocks: list[BlockPlan],
+    workers: Workers,
+    engine: Engine,
+    deadline: float | None,
+    progress: Progress,
+) -> Iterator[Iterator[tuple[BlockPlan, EntryBlock]]]:
+    """Blocks as they are finished, here or on Dask workers."""
+    if workers.dask is None:
+        yield _computed(recipe, blocks, workers.device, engine, deadline, progress)
+        return
+    from molexa_core.pipeline.dataset_dask import computed_by_dask  # noqa: PLC0415
+
+    task = BlockTask(recipe.to_dict(), engine, workers.device)
+    with computed_by_dask(workers.dask, task, blocks, deadline, progress) as results:
+        yield results
+
+
+def _computed(
+    recipe: Recipe,
+    blocks: list[BlockPlan],
+    device: str,
+    engine: Engine,
+    deadline: float | None,
+    progress: Progress,
+) -> Iterator[tuple[BlockPlan, EntryBlock]]:
+    for block in blocks:
+        if deadline is not None and time.monotonic() > deadline:
+            return
+        yield block, compute_block(recipe, block, engine=engine, device=device, progress=progress)
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """`compute_block` as a function that travels to another process."""
+
+    recipe: dict[str, Any]
+    engine: Engine
+    device: str
+
+    def __call__(self, block: BlockPlan) -> EntryBlock:
+        """The entries of a block."""
+        recipe = Recipe.from_dict(self.recipe)
+        return compute_block(recipe, block, engine=self.engine, device=self.device)
+
+
+def _entries(
+    recipe: Recipe, number: int, variation: Variation, outcome: Outcomes
+) -> GeometryResult:
+    neutral = (outcome.charges == 0).any(axis=1)
+    kept = outcome.counts > recipe.minimum_count
+    if not recipe.neutral_atoms:
+        kept &= ~neutral
+    return GeometryResult(
+        variation=number,
+        kind=kind_number(variation),
+        displaced=variation.k,
+        positions=variation.geometry.positions,
+        trajectories=outcome.trajectories,
+        combinations=len(outcome),
+        neutral=int(outcome.counts[neutral].sum()),
+        photons=outcome.photons,
+        charges=outcome.charges[kept],
+        counts=outcome.counts[kept],
+        momenta=outcome.momenta[kept].astype(np.float32),
+        errors=outcome.errors[kept].astype(np.float32),
+    )
+
+
+def _open_folder(folder: Path, recipe: Recipe) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot create the folder: {error.strerror}", where=folder) from error
+    path = folder / RECIPE_FILE
+    if path.exists():
+        other = read_recipe(path)
+        if other.digest() != recipe.digest():
+            raise UsageError(
+                f"this folder holds a data set of another recipe; they differ in "
+                f"{listing(differences(recipe, other))}",
+                where=folder,
+                do="Name another folder.",
+            )
+        return
+    with atomic_path(path) as temporary:
+        write_recipe(temporary, recipe)
+
+
+def _own_device(device: str, local_rank: int) -> str:
+    """The device of one process among several on a host."""
+    import torch  # noqa: PLC0415
+
+    devices = torch.cuda.device_count()
+    if device == "auto" and devices == 0:
+        return "cpu"
+    return f"cuda:{local_rank % devices}" if devices else device
