@@ -18,7 +18,7 @@ import numpy as np
 from molexa_core.base.elements import ELEMENTS, element
 from molexa_core.base.errors import InputFileError, listing, near_matches
 from molexa_core.base.tables import FloatArray, Geometry
-from molexa_core.physics.vibrations import NormalModes, normal_modes
+from molexa_core.physics.vibrations import NormalModes, normal_modes, without_rigid_motions
 
 Split = Literal["train", "held-out", "large", "other"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "held-out", "large", "other")
@@ -42,6 +42,7 @@ class Molecule:
         g2: whether it is one of the neutral molecules of the G2/97 test set (L. A. Curtiss et
             al., J. Chem. Phys. 106, 1063 (1997)).
         aliases: other names.
+        bonds: pairs of bonded atoms, numbered from 0; those of the SMILES.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Molecule:
     split: Split = "train"
     g2: bool = False
     aliases: tuple[str, ...] = ()
+    bonds: tuple[tuple[int, int], ...] = ()
 
     @property
     def masses(self) -> FloatArray:
@@ -115,10 +117,10 @@ def molecules(
         entry = _entries()[name]
         symbols = entry["symbols"]
         if (
-            (splits is None or entry.get("split", "train") in splits)
+            (splits is None or entry["split"] in splits)
             and (elements is None or set(symbols) <= set(elements))
             and (atoms is None or atoms[0] <= len(symbols) <= atoms[1])
-            and (g2 is None or entry.get("g2", False) == g2)
+            and (g2 is None or entry["g2"] == g2)
         ):
             yield _molecule(name)
 
@@ -159,29 +161,33 @@ def molecule(name: str) -> Molecule:
 
 
 @cache
-def _entries() -> dict[str, dict[str, Any]]:
+def _document() -> dict[str, Any]:
     text = resources.files("molexa_core.physics").joinpath("data/molecules.json").read_text("utf-8")
     document: dict[str, Any] = json.loads(text)
-    entries: dict[str, dict[str, Any]] = document["molecules"]
+    return document
+
+
+def _entries() -> dict[str, dict[str, Any]]:
+    entries: dict[str, dict[str, Any]] = _document()["molecules"]
     return entries
 
 
 def _molecule(name: str) -> Molecule:
     entry = _entries()[name]
-    symbols = tuple(entry["symbols"])
     positions = np.array(entry["positions"])
     size = positions.size
     hessian = np.zeros((size, size))
     hessian[np.tril_indices(size)] = entry["hessian"]
-    hessian += np.tril(hessian, -1).T
+    hessian = (hessian + np.tril(hessian, -1).T) * _document()["hessian_unit"]
     return Molecule(
         name,
-        Geometry(symbols, positions, comment=name),
-        hessian,
+        Geometry(tuple(entry["symbols"]), positions, comment=name),
+        without_rigid_motions(hessian, positions),
         smiles=entry["smiles"],
-        split=entry.get("split", "train"),
-        g2=entry.get("g2", False),
-        aliases=tuple(entry.get("aliases", ())),
+        split=entry["split"],
+        g2=entry["g2"],
+        aliases=tuple(entry["aliases"]),
+        bonds=tuple((one, two) for one, two in entry["bonds"]),
     )
 
 
@@ -194,7 +200,7 @@ def _by_key() -> dict[str, str]:
     """The name behind every name and alias, without case, blanks, hyphens and underscores."""
     found: dict[str, str] = {}
     for name, entry in _entries().items():
-        for alias in (name, *entry.get("aliases", ())):
+        for alias in (name, *entry["aliases"]):
             found.setdefault(_key(alias), name)
     return found
 

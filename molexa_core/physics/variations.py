@@ -13,9 +13,9 @@ Kinds of variations, each drawn by itself, so that asking for more of one change
 * `thermal`: the same at a temperature.
 * `trajectory`: structures of the user's own, such as the frames of a reaction.
 
-Of the harmonic kinds a draw is repeated where two atoms are closer than `HARD` = 0.6 of the sum
-of their covalent radii, which a stretched harmonic mode of a floppy molecule may bring about; for
-stiff molecules this happens less than once in ten thousand draws.
+For the two harmonic kinds modes softer than `SOFT_CM` = 100 /cm are given that wavenumber (see
+`NormalModes.stiffened`), and a draw is repeated where two atoms are closer than `HARD` = 0.6 of
+the sum of their covalent radii.
 
 Every structure that is drawn is shifted to have its centre of mass at the origin. Molecules do
 not rotate: displaced ones rest; harmonic ones have no momentum and obey the Eckart conditions
@@ -55,6 +55,8 @@ NEAREST: Final = 1.2
 """Displaced: smallest distance of a moved atom, bohr (H2 has 1.4)."""
 HARD: Final = 0.6
 """Vibrating: smallest distance of two atoms as a share of the sum of covalent radii."""
+SOFT_CM: Final = 100.0
+"""Vibrating: lowest wavenumber that structures are drawn with."""
 OVERLAP: Final = 0.5
 """Trajectories: atoms nearer than this, in bohr, are taken for a mistake."""
 MOST_DRAWS: Final = 100_000
@@ -256,6 +258,7 @@ def _vibrating(
             f"the vibrations of {molecule.name} are not known",
             do="Use displaced structures, or a molecule of `molexa molecules`.",
         )
+    modes = modes.stiffened(SOFT_CM)
     symbols, x = molecule.geometry.symbols, molecule.geometry.positions
     limit = HARD * _radii_sum(symbols)
 

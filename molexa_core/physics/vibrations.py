@@ -54,6 +54,17 @@ class NormalModes:
         """Energy of the vibrational ground state above the minimum, hartree: sum of omega / 2."""
         return float(0.5 * self.frequency.sum())
 
+    def stiffened(self, lowest_cm: float) -> NormalModes:
+        """The same modes, none softer than `lowest_cm` (1/cm), for drawing structures.
+
+        A soft mode is a hindered rotation. Followed along a straight line as far as its harmonic
+        width goes, it tears bonds; with the frequency raised its width stays that of a rotor
+        between barriers (the same is done for entropies: R. F. Ribeiro et al., J. Phys. Chem. B
+        115, 14556 (2011), with 100 /cm).
+        """
+        frequency = np.maximum(self.frequency, lowest_cm * WAVENUMBER_HARTREE)
+        return NormalModes(frequency, self.displacement)
+
     def thermal_factor(self, temperature_k: float) -> FloatArray:
         """(modes) coth(omega / 2 k T): thermal over ground-state variance, 1 at 0 K."""
         if temperature_k <= 0.0:
@@ -114,6 +125,21 @@ def rigid_motions(positions: FloatArray, mass: FloatArray) -> FloatArray:
     turns, size, _ = np.linalg.svd(np.array(rotations).T, full_matrices=False)
     kept: FloatArray = np.hstack([moves, turns[:, size > _LINEAR * size[0]]])
     return kept
+
+
+def without_rigid_motions(hessian: FloatArray, positions: FloatArray) -> FloatArray:
+    """The Hessian (3 atoms, 3 atoms) with translations and rotations projected out.
+
+    A Hessian that was computed or stored with finite precision is then free of them exactly.
+
+    Args:
+        hessian: (3 atoms, 3 atoms) hartree / bohr^2.
+        positions: (atoms, 3) bohr.
+    """
+    rigid = rigid_motions(positions, np.ones(len(positions)))
+    project = np.eye(positions.size) - rigid @ rigid.T
+    projected: FloatArray = project @ hessian @ project
+    return projected
 
 
 def sample_ground_state(
