@@ -149,16 +149,15 @@ def fire(s: Any, m: Any, a: int, photo: float, decay: float) -> None:
 
 
 @compiled
-def cascade(s: Any, m: Any, a: int, photo: float, length: float) -> bool:
+def cascade(s: Any, m: Any, a: int, photo: float, length: float) -> None:
     """Events of atom a within a step: `photo` photons per area arrive during `length`."""
-    left, fired = 1.0, False
+    left = 1.0
     while True:
         row = s.row[a]
         rate = m.config_real[row, PHOTO_SUM] * photo + m.config_real[row, DECAY_SUM] * length
         if s.hazard[a] >= rate * left:
             s.hazard[a] -= rate * left
-            return fired
+            return
         left -= s.hazard[a] / rate
         fire(s, m, a, photo, length)
-        fired = True
         left = max(left, 0.0)

@@ -43,7 +43,9 @@ from molexa_core.physics.mcmd.state import (
     DECAY_SUM,
     ENERGIES,
     FORCED,
+    HIGHEST_DONOR,
     MOST_PARTS,
+    PHOTO_SUM,
     Model,
     State,
     draw,
@@ -55,47 +57,84 @@ from molexa_core.physics.mcmd.transfer import (
 
 
 @compiled
-def advance(
-    s: Any, m: Any, length: NDArray[np.float64], fraction: NDArray[np.float64], fluence: float
-) -> None:
+def spend(
+    row: NDArray[np.int64],
+    hazard: FloatArray,
+    config: NDArray[np.float32],
+    photo: float,
+    length: float,
+    first: int,
+) -> int:
+    """The next atom, from `first` on, that has an event in this step; those before it pass it."""
+    for a in range(first, len(row)):
+        rate = config[row[a], PHOTO_SUM] * photo + config[row[a], DECAY_SUM] * length
+        if hazard[a] < rate:
+            return a
+        hazard[a] -= rate
+    return len(row)
+
+
+@compiled
+def any_below(charge: FloatArray, highest: float) -> bool:
+    """Whether the charge of an atom is at most this."""
+    lowest = charge[0]
+    for value in charge:
+        lowest = min(lowest, value)
+    return bool(lowest <= highest)
+
+
+@compiled
+def advance(s: Any, m: Any, length: FloatArray, fraction: FloatArray, fluence: float) -> None:
     """Follow the trajectory through all steps of the grid (velocity Verlet).
 
     A step is divided into equal parts where the motion asks for shorter ones. Charges change
     between drift and second kick: those of before act in the first half of a step, those of after
-    in the second.
+    in the second. What comes in every step works on single arrays: to hand on the whole state
+    costs as much as the forces of a small molecule.
     """
     n, steps = len(s.charge), len(length)
-    stiffness, parts, k, h, photo = 0.0, 0, -1, 0.0, 0.0
+    row, hazard, charge, accuracy = s.row, s.hazard, s.charge, m.rules[ACCURACY]
+    x, p, force, inverse, inverse_mass = s.x, s.p, s.force, s.inverse, s.inverse_mass
+    squared, parts, k, h, photo, charged = 0.0, 0, -1, 0.0, 0.0, False
     while True:
         if parts == 0:
             k += 1
             if k == steps:
                 return
-            ratio = length[k] * math.sqrt(stiffness) / m.rules[ACCURACY]
+            ratio = length[k] * math.sqrt(squared) / accuracy
             parts = int(min(max(math.ceil(ratio), 1.0), MOST_PARTS))
             h = length[k] / parts
             photo = fluence * fraction[k] / parts
         parts -= 1
-        if stiffness > 0.0:
-            kick(s, 0.5 * h)
-        drift(s, h)
-        measure_distances(s)
+        if squared > 0.0:
+            kick(p, force, 0.5 * h)
+        drift(x, p, inverse_mass, h)
+        if charged:
+            measure_distances(x, inverse)
         changed = False
-        for a in range(n):
-            changed = cascade(s, m, a, photo, h) or changed
-        changed = transfer(s, m, k, h) or changed
-        stiffness = push(s)
-        if stiffness > 0.0:
+        a = spend(row, hazard, m.config_real, photo, h, 0)
+        while a < n:
+            if not charged:
+                measure_distances(x, inverse)
+            cascade(s, m, a, photo, h)
+            charged = changed = True
+            a = spend(row, hazard, m.config_real, photo, h, a + 1)
+        if not charged:
+            continue
+        if any_below(charge, m.rules[HIGHEST_DONOR]):
+            changed = transfer(s, m, k, h) or changed
+        squared = push(x, inverse, charge, inverse_mass, force, s.stiffness)
+        if squared > 0.0:
             last = h
             if changed:  # the new charges came at the end of a step that is too long for them
-                last = min(h, m.rules[ACCURACY] / math.sqrt(stiffness))
-            kick(s, 0.5 * last)
+                last = min(h, accuracy / math.sqrt(squared))
+            kick(p, force, 0.5 * last)
 
 
 @compiled
 def decay_all(s: Any, m: Any) -> None:
     """All decays that are left take place: the flight to the detector takes microseconds."""
-    measure_distances(s)
+    measure_distances(s.x, s.inverse)
     for a in range(len(s.charge)):
         while m.config_real[s.row[a], DECAY_SUM] > 0.0:
             fire(s, m, a, 0.0, 1.0)
@@ -165,6 +204,7 @@ def follow(
         x=np.zeros((n, 3)),
         p=np.zeros((n, 3)),
         force=np.zeros((n, 3)),
+        stiffness=np.zeros(n),
         inverse=np.zeros((n, n)),
         counts=np.zeros(COUNTS, np.int64),
         energy=np.zeros(ENERGIES),

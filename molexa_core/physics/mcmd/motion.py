@@ -6,6 +6,7 @@ import math
 from typing import Any, Final
 
 from molexa_core.base.compiled import compiled
+from molexa_core.base.tables import FloatArray
 from molexa_core.physics.mcmd.state import potential
 
 LATE: Final = 0.02
@@ -15,57 +16,70 @@ LATE_GROWTH: Final = 1.05
 
 
 @compiled
-def measure_distances(s: Any) -> None:
-    """Inverse distances of all pairs."""
-    n = len(s.charge)
-    for i in range(n):
+def measure_distances(x: FloatArray, inverse: FloatArray) -> None:
+    """Inverse distances (n, n) of all pairs; the diagonal is left as it is."""
+    for i in range(len(x)):
         for j in range(i):
-            dx = s.x[i, 0] - s.x[j, 0]
-            dy = s.x[i, 1] - s.x[j, 1]
-            dz = s.x[i, 2] - s.x[j, 2]
-            inverse = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
-            s.inverse[i, j] = inverse
-            s.inverse[j, i] = inverse
+            dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
+            value = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
+            inverse[i, j] = value
+            inverse[j, i] = value
 
 
 @compiled
-def push(s: Any) -> float:
+def push(
+    x: FloatArray,
+    inverse: FloatArray,
+    charge: FloatArray,
+    inverse_mass: FloatArray,
+    force: FloatArray,
+    stiffness: FloatArray,
+) -> float:
     """Forces of the point charges; returns the largest squared frequency of an atom in its field.
 
     The frequency of atom i is that of the force constant sum_j q_i q_j / r_ij^3.
     """
-    n = len(s.charge)
-    s.force[:] = 0.0
+    n = len(charge)
+    for i in range(n):
+        stiffness[i] = 0.0
+        force[i, 0] = force[i, 1] = force[i, 2] = 0.0
+        for j in range(i):
+            value = inverse[i, j]
+            strength = charge[i] * charge[j] * (value * value * value)
+            stiffness[i] += strength
+            stiffness[j] += strength
+            fx = strength * (x[i, 0] - x[j, 0])
+            fy = strength * (x[i, 1] - x[j, 1])
+            fz = strength * (x[i, 2] - x[j, 2])
+            force[i, 0] += fx
+            force[i, 1] += fy
+            force[i, 2] += fz
+            force[j, 0] -= fx
+            force[j, 1] -= fy
+            force[j, 2] -= fz
     largest = 0.0
     for i in range(n):
-        if s.charge[i] == 0.0:
-            continue
-        stiffness = 0.0
-        for j in range(n):
-            if j == i:
-                continue
-            strength = s.charge[i] * s.charge[j] * s.inverse[i, j] ** 3
-            stiffness += strength
-            for axis in range(3):
-                s.force[i, axis] += strength * (s.x[i, axis] - s.x[j, axis])
-        largest = max(largest, stiffness * s.inverse_mass[i])
+        largest = max(largest, stiffness[i] * inverse_mass[i])
     return largest
 
 
 @compiled
-def kick(s: Any, time: float) -> None:
+def kick(p: FloatArray, force: FloatArray, time: float) -> None:
     """Forces act for a time."""
-    for i in range(len(s.charge)):
-        for axis in range(3):
-            s.p[i, axis] += s.force[i, axis] * time
+    for i in range(len(p)):
+        p[i, 0] += force[i, 0] * time
+        p[i, 1] += force[i, 1] * time
+        p[i, 2] += force[i, 2] * time
 
 
 @compiled
-def drift(s: Any, time: float) -> None:
+def drift(x: FloatArray, p: FloatArray, inverse_mass: FloatArray, time: float) -> None:
     """Atoms fly for a time."""
-    for i in range(len(s.charge)):
-        for axis in range(3):
-            s.x[i, axis] += s.p[i, axis] * s.inverse_mass[i] * time
+    for i in range(len(x)):
+        scale = inverse_mass[i] * time
+        x[i, 0] += p[i, 0] * scale
+        x[i, 1] += p[i, 1] * scale
+        x[i, 2] += p[i, 2] * scale
 
 
 @compiled
@@ -95,16 +109,16 @@ def fly_out(s: Any, accuracy: float) -> None:
     """
     h = 1e300
     for _ in range(LATE_STEPS):
-        measure_distances(s)
-        stiffness = push(s)
+        measure_distances(s.x, s.inverse)
+        squared = push(s.x, s.inverse, s.charge, s.inverse_mass, s.force, s.stiffness)
         if coulomb_energy(s) <= LATE * kinetic_energy(s):
             return
-        h = min(LATE_GROWTH * h, accuracy / math.sqrt(stiffness))
-        kick(s, 0.5 * h)
-        drift(s, h)
-        measure_distances(s)
-        push(s)
-        kick(s, 0.5 * h)
+        h = min(LATE_GROWTH * h, accuracy / math.sqrt(squared))
+        kick(s.p, s.force, 0.5 * h)
+        drift(s.x, s.p, s.inverse_mass, h)
+        measure_distances(s.x, s.inverse)
+        push(s.x, s.inverse, s.charge, s.inverse_mass, s.force, s.stiffness)
+        kick(s.p, s.force, 0.5 * h)
 
 
 @compiled
@@ -135,4 +149,4 @@ def remaining_impulse(s: Any) -> None:
                 v = s.p[i, axis] * s.inverse_mass[i] - s.p[j, axis] * s.inverse_mass[j]
                 s.force[i, axis] += strength * (d / r + v / speed)
                 s.force[j, axis] -= strength * (d / r + v / speed)
-    kick(s, 1.0)
+    kick(s.p, s.force, 1.0)

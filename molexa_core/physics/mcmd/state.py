@@ -68,6 +68,7 @@ class State(NamedTuple):
         patience: (n) the same until the next electron is given.
         inverse_mass: (n) 1 / (mass of the neutral atom - charge).
         x, p, force: (n, 3) position, momentum, force.
+        stiffness: (n) force constants, for the length of steps.
         inverse: (n, n) inverse distances; 0 on the diagonal.
         counts: (COUNTS); energy: (ENERGIES).
         key: (2) key of the random numbers; counter: (2) number of the trajectory; word: (4).
@@ -82,6 +83,7 @@ class State(NamedTuple):
     x: NDArray[np.float64]
     p: NDArray[np.float64]
     force: NDArray[np.float64]
+    stiffness: NDArray[np.float64]
     inverse: NDArray[np.float64]
     counts: NDArray[np.int64]
     energy: NDArray[np.float64]

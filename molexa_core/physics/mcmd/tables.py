@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,34 +17,11 @@ from molexa_core.base.elements import ELEMENTS
 from molexa_core.base.errors import UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
-from molexa_core.base.units import HARTREE_EV
 from molexa_core.physics.atomic.cache import atomic_tables
+from molexa_core.physics.atomic.rows import NONE, PHOTO
 from molexa_core.physics.atomic.shells import SUBSHELLS, covered_element, valence_subshells
-from molexa_core.physics.atomic.tables import PHOTO, AtomicTables
+from molexa_core.physics.atomic.tables import AtomicTables
 from molexa_core.physics.mcmd.state import INNER
-
-FIRST_IONIZATION_EV: Final = {
-    "H": 13.598,
-    "He": 24.587,
-    "Li": 5.392,
-    "Be": 9.323,
-    "B": 8.298,
-    "C": 11.260,
-    "N": 14.534,
-    "O": 13.618,
-    "F": 17.423,
-    "Ne": 21.565,
-    "Na": 5.139,
-    "Mg": 7.646,
-    "Al": 5.986,
-    "Si": 8.152,
-    "P": 10.487,
-    "S": 10.360,
-    "Cl": 12.968,
-    "Ar": 15.760,
-}
-"""First ionization energies, NIST Atomic Spectra Database. The orbital energies of neutral atoms
-are up to 3 eV too high, and neutral atoms are the ones that give electrons."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +37,7 @@ class MoleculeTables:
         move_int: (t, 2) int32, columns `TARGET`, `KIND`.
         move_real: (t, 2) float32, columns `VALUE`, `RELEASED`.
         start: (n) int32, row of the neutral atom, for each atom of the molecule.
-        occupation: (c, 5) electrons in 1s, 2s, 2p, 3s, 3p.
+        occupation: (c, s) electrons in the subshells of `shells.SUBSHELLS`.
     """
 
     symbols: tuple[str, ...]
@@ -127,7 +103,7 @@ def pack_tables(symbols: Sequence[str], tables: Sequence[AtomicTables]) -> Molec
         move_int=np.concatenate([part[2] for part in parts]),
         move_real=np.concatenate([part[3] for part in parts]),
         start=np.array([row_of[symbol] for symbol in symbols], dtype=np.int32),
-        occupation=np.concatenate([table.occupation for table in tables]),
+        occupation=np.concatenate([_widened(table.occupation) for table in tables]),
     )
 
 
@@ -145,26 +121,25 @@ def _pack_element(
         for some in (photo, ~photo)
     ]
     outer = np.where(table.occupation > 0, table.energy, -np.inf).argmax(axis=1)
-    removed = table.removed[every, outer]
-    binding = -table.energy[every, outer]
-    binding[0] = FIRST_IONIZATION_EV[table.symbol] / HARTREE_EV
-    added = np.full(n, -1)
+    removed = np.where(table.outer_binding > 0.0, table.removed[every, outer], NONE)
+    added = np.full(n, NONE)
     capture = np.zeros(n)
     valence = valence_subshells(ELEMENTS[table.symbol].number)
     for shell in valence:  # s, then p: the least bound one that has room stays
         target = table.added[:, shell]
         found = target >= 0
         added[found] = target[found]
-        capture[found] = -table.energy[target[found], shell]
-    capture[added == 0] = binding[0]
-    inner = np.array([index < min(valence) for index in range(len(SUBSHELLS))])
+        where = target[found]
+        alone = outer[where] == shell
+        capture[found] = np.where(alone, table.outer_binding[where], -table.energy[where, shell])
+    inner = np.arange(table.occupation.shape[1]) < min(valence)
     kind = table.kind.astype(np.int32)
     kind[inner[table.shells[:, 0]]] |= INNER
     config_int = np.stack(
         [table.first[:-1] + move, table.charge, _shifted(removed, row), _shifted(added, row)],
         axis=1,
     )
-    config_real = np.stack([*sums, np.where(removed >= 0, binding, 0.0), capture], axis=1)
+    config_real = np.stack([*sums, table.outer_binding, capture], axis=1)
     return (
         config_int.astype(np.int32),
         config_real.astype(np.float32),
@@ -173,5 +148,9 @@ def _pack_element(
     )
 
 
+def _widened(occupation: NDArray[np.int8]) -> NDArray[np.int8]:
+    return np.pad(occupation, ((0, 0), (0, len(SUBSHELLS) - occupation.shape[1])))
+
+
 def _shifted(rows: NDArray[np.signedinteger], by: int) -> NDArray[np.signedinteger]:
-    return np.where(rows >= 0, rows + by, -1)
+    return np.where(rows >= 0, rows + by, NONE)

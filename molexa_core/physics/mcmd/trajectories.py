@@ -232,10 +232,19 @@ def run_on_cpu(
     def work(part: tuple[int, int, int]) -> int:
         g, begin, end = part
         compiled.follow(
-            *(job.first + g * count + begin, job.positions[g], job.velocities[g], job.model),
-            *(job.grid.length, job.grid.fraction, job.fluence, job.lowest, key),
-            *(result.charges[g, begin:end], result.momenta[g, begin:end]),
-            *(result.fluence_factor[g, begin:end], result.counts[g, begin:end]),
+            job.first + g * count + begin,
+            job.positions[g],
+            job.velocities[g],
+            job.model,
+            job.grid.length,
+            job.grid.fraction,
+            job.fluence,
+            job.lowest,
+            key,
+            result.charges[g, begin:end],
+            result.momenta[g, begin:end],
+            result.fluence_factor[g, begin:end],
+            result.counts[g, begin:end],
             result.energies[g, begin:end],
         )
         return end - begin
@@ -309,7 +318,7 @@ def _require_geometries(x: FloatArray, v: FloatArray, symbols: Sequence[str]) ->
         )
 
 
-def _require_whole(name: str, value: int, low: int, high: int) -> None:
+def _require_whole(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int | np.integer) or not low <= value <= high:
         raise UsageError(
             f"{value!r} is not usable", where=name, do=f"Give a whole number from {low} to {high}."

@@ -48,7 +48,7 @@ def over_barrier(s: Any, d: int, a: int, level: float, pair: bool) -> bool:
             if k not in (a, d) and s.charge[k] > 0.0:
                 dx, dy, dz = s.x[k, 0] - x, s.x[k, 1] - y, s.x[k, 2] - z
                 barrier -= s.charge[k] / math.sqrt(dx * dx + dy * dy + dz * dz)
-    return level >= barrier
+    return bool(level >= barrier)
 
 
 @compiled
