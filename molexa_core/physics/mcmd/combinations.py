@@ -1,0 +1,267 @@
+"""Charge combinations: how often each occurred, and the momenta that belong to it.
+
+Momenta are summed in fixed point, in units of 1/1024 a.u. (a thousandth of what a detector
+resolves), with whole numbers: sums are then exact, and the same however the trajectories are cut
+into chunks and whatever the order in which chunks are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.elements import ELEMENTS
+from molexa_core.base.errors import ComputationError, NoEventsError, UsageError, listing
+from molexa_core.base.tables import FloatArray
+from molexa_core.base.units import HARTREE_EV
+from molexa_core.physics.mcmd.trajectories import Trajectories
+
+UNIT: Final = 1.0 / 1024.0
+"""Unit of momentum in the sums, a.u."""
+KER_BIN: Final = 1.0 / HARTREE_EV
+"""Width of the bins of the kinetic energy release: 1 eV, in hartree."""
+_PAIRS: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+_LARGEST_SUM: Final = 2**62
+NEAREST: Final = 5
+"""Combinations named in a message."""
+
+
+@dataclass(frozen=True)
+class Combinations:
+    """What a set of trajectories ended in. c combinations, n atoms.
+
+    Attributes:
+        symbols: element of each atom.
+        mass: (n) masses of the neutral atoms, electron masses.
+        charges: (c, n) int8, each combination once: the most frequent first, equally frequent
+            ones by their charges.
+        count: (c) trajectories that ended in it.
+        sums: (c, n, 3) sums of the momenta, in `UNIT`.
+        squares: (c, n, 6) sums of the products xx, xy, xz, yy, yz, zz, in `UNIT`^2.
+        largest: largest component of a momentum, in `UNIT`.
+        charge_states: (n, Z + 1) trajectories in which an atom got each charge; Z is that of the
+            heaviest atom.
+        ker: (b) trajectories by kinetic energy release, bins of `KER_BIN` from 0.
+        photons: (m) trajectories by number of absorbed photons, from 0.
+    """
+
+    symbols: tuple[str, ...]
+    mass: FloatArray
+    charges: NDArray[np.int8]
+    count: NDArray[np.int64]
+    sums: NDArray[np.int64]
+    squares: NDArray[np.int64]
+    largest: int
+    charge_states: NDArray[np.int64]
+    ker: NDArray[np.int64]
+    photons: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """How many combinations occurred."""
+        return len(self.count)
+
+    @property
+    def total(self) -> int:
+        """How many trajectories there were."""
+        return int(self.count.sum())
+
+    @property
+    def mean(self) -> FloatArray:
+        """(c, n, 3) mean momenta, a.u."""
+        values: FloatArray = self.sums * UNIT / self.count[:, None, None]
+        return values
+
+    @property
+    def covariance(self) -> FloatArray:
+        """(c, n, 3, 3) covariance of the momentum of each ion, a.u.^2, over the trajectories."""
+        mean, count = self.mean, self.count[:, None]
+        result = np.empty((*mean.shape, 3))
+        for place, (i, j) in enumerate(_PAIRS):
+            product = self.squares[..., place] * UNIT**2 / count - mean[..., i] * mean[..., j]
+            result[..., i, j] = result[..., j, i] = product
+        return result
+
+    @property
+    def spread(self) -> FloatArray:
+        """(c, n, 3) standard deviations of the components, a.u."""
+        variance: FloatArray = np.diagonal(self.covariance, axis1=-2, axis2=-1)
+        values: FloatArray = np.sqrt(np.maximum(variance, 0.0))
+        return values
+
+    @property
+    def ker_edges(self) -> FloatArray:
+        """(b + 1) edges of the bins of `ker`, hartree."""
+        edges: FloatArray = np.arange(len(self.ker) + 1) * KER_BIN
+        return edges
+
+    def names(self, row: int) -> str:
+        """One combination as text, such as `O2+,H+,H+`; neutral atoms without a sign."""
+        return combination_text(self.symbols, self.charges[row])
+
+    def find(self, charges: Sequence[int]) -> int:
+        """The row of a combination.
+
+        Raises:
+            UsageError: the charges do not fit the atoms.
+            NoEventsError: it did not occur; names those that did, nearest first.
+        """
+        wanted = _require_possible(self.symbols, charges)
+        rows = np.flatnonzero((self.charges == wanted).all(axis=1))
+        if len(rows):
+            return int(rows[0])
+        distance = np.abs(self.charges.astype(int) - wanted).sum(axis=1)
+        near = np.lexsort((-self.count, distance))[:NEAREST]
+        found = listing([f"{self.names(row)} ({self.count[row]} times)" for row in near])
+        raise NoEventsError(
+            f"{combination_text(self.symbols, wanted)} did not occur in {self.total} trajectories",
+            do=f"{len(self)} combinations did, the nearest: {found}.",
+        )
+
+    def at_least(self, count: int) -> Combinations:
+        """Only the combinations that occurred at least so often; the distributions stay whole."""
+        keep = self.count >= count
+        return self.rows(keep)
+
+    def rows(self, which: NDArray[Any]) -> Combinations:
+        """Only these rows, by number or mask, in this order."""
+        names = ("charges", "count", "sums", "squares")
+        return replace(self, **{name: getattr(self, name)[which] for name in names})
+
+
+def combination_text(symbols: Sequence[str], charges: Iterable[int]) -> str:
+    """Charges as text, such as `O2+,H+,H`: an atom that stayed neutral has no sign.
+
+    Example:
+        >>> combination_text(("O", "H"), (2, 0))
+        'O2+,H'
+    """
+    ends = ("", "+")
+    return ",".join(
+        symbol + (ends[charge] if charge < 2 else f"{charge}+")
+        for symbol, charge in zip(symbols, (int(value) for value in charges), strict=True)
+    )
+
+
+def combine(trajectories: Trajectories, geometry: int | None = None) -> Combinations:
+    """Sort trajectories by what the atoms became.
+
+    Args:
+        trajectories: the trajectories.
+        geometry: only those of this geometry; all of them if not given.
+
+    Raises:
+        ComputationError: momenta too large to be summed.
+    """
+    some = slice(None) if geometry is None else slice(geometry, geometry + 1)
+    n = len(trajectories.symbols)
+    charges = trajectories.charges[some].reshape(-1, n)
+    momenta = np.rint(trajectories.momenta[some].reshape(-1, n, 3) / UNIT).astype(np.int64)
+    # Sort by charges, then sum runs of like rows: one pass, whole numbers.
+    order = np.lexsort(charges.T[::-1])
+    charges, momenta = charges[order], momenta[order]
+    new = np.ones(len(charges), dtype=bool)
+    new[1:] = (charges[1:] != charges[:-1]).any(axis=1)
+    begin = np.flatnonzero(new)
+    count = np.diff(np.append(begin, len(charges)))
+    products = np.stack([momenta[..., i] * momenta[..., j] for i, j in _PAIRS], axis=-1)
+    kinetic = trajectories.kinetic[some].reshape(-1, n).sum(axis=1)
+    numbers = max(ELEMENTS[symbol].number for symbol in trajectories.symbols)
+    states = np.zeros((n, numbers + 1), dtype=np.int64)
+    for atom in range(n):
+        states[atom] = np.bincount(charges[:, atom], minlength=numbers + 1)
+    largest = int(np.abs(momenta).max())
+    _require_room(largest, len(charges))
+    parts = Combinations(
+        symbols=trajectories.symbols,
+        mass=trajectories.mass,
+        charges=charges[begin],
+        count=count,
+        sums=np.add.reduceat(momenta, begin),
+        squares=np.add.reduceat(products, begin),
+        largest=largest,
+        charge_states=states,
+        ker=np.bincount((kinetic / KER_BIN).astype(np.int64)),
+        photons=np.bincount(trajectories.photons[some].ravel()),
+    )
+    return _sorted(parts)
+
+
+def merge(parts: Sequence[Combinations]) -> Combinations:
+    """Join what chunks of trajectories of one molecule ended in; exact, in any order.
+
+    Raises:
+        UsageError: nothing to join, or chunks of different molecules.
+        ComputationError: too many trajectories for exact sums.
+    """
+    if not parts:
+        raise UsageError("no combinations to merge", do="Give at least one chunk.")
+    first = parts[0]
+    for part in parts[1:]:
+        if part.symbols != first.symbols or not np.array_equal(part.mass, first.mass):
+            raise UsageError("combinations of different molecules cannot be merged")
+    largest = max(part.largest for part in parts)
+    _require_room(largest, sum(part.total for part in parts))
+    charges = np.concatenate([part.charges for part in parts])
+    unique, where = np.unique(charges, axis=0, return_inverse=True)
+    where = where.reshape(-1)
+
+    def gathered(name: str) -> NDArray[np.int64]:
+        values = np.concatenate([getattr(part, name) for part in parts])
+        total = np.zeros((len(unique), *values.shape[1:]), dtype=np.int64)
+        np.add.at(total, where, values)
+        return total
+
+    return _sorted(
+        Combinations(
+            symbols=first.symbols,
+            mass=first.mass,
+            charges=unique,
+            count=gathered("count"),
+            sums=gathered("sums"),
+            squares=gathered("squares"),
+            largest=largest,
+            charge_states=np.sum([part.charge_states for part in parts], axis=0),
+            ker=_padded_sum([part.ker for part in parts]),
+            photons=_padded_sum([part.photons for part in parts]),
+        )
+    )
+
+
+def _sorted(parts: Combinations) -> Combinations:
+    order = np.lexsort((*parts.charges.T[::-1], -parts.count))
+    return parts.rows(order)
+
+
+def _padded_sum(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    total = np.zeros(max(len(part) for part in parts), dtype=np.int64)
+    for part in parts:
+        total[: len(part)] += part
+    return total
+
+
+def _require_room(largest: int, trajectories: int) -> None:
+    if largest**2 * trajectories >= _LARGEST_SUM:
+        raise ComputationError(
+            f"{trajectories} trajectories with momenta up to {largest * UNIT:g} a.u. cannot be "
+            "summed exactly",
+            do="Use fewer trajectories at a time.",
+        )
+
+
+def _require_possible(symbols: Sequence[str], charges: Sequence[int]) -> NDArray[np.int64]:
+    if len(charges) != len(symbols):
+        raise UsageError(
+            f"{len(charges)} charges for {len(symbols)} atoms",
+            do=f"Give one for each of {','.join(symbols)}.",
+        )
+    for symbol, charge in zip(symbols, charges, strict=True):
+        number = ELEMENTS[symbol].number
+        if not 0 <= charge <= number:
+            raise UsageError(
+                f"{symbol} cannot have the charge {charge}", do=f"It has {number} electrons."
+            )
+    return np.asarray(charges, dtype=np.int64)
