@@ -35,6 +35,10 @@ class Rows:
         occupation: (n, s) electrons.
         energy: (n, s) orbital energies, hartree.
         average_energy: (n) total energy of the average of the configuration, hartree.
+        outer_binding: (n) energy that the outermost electron needs to leave, hartree; 0 for the
+            nucleus alone.
+        capture_binding: (n) energy that is gained when an electron comes into the valence shell,
+            hartree; 0 where there is no room for one.
         first: (n + 1) where the transitions of a row begin.
         kind: (t) `PHOTO`, `AUGER` or `FLUORESCENCE`.
         value: (t) cross section in bohr^2 (photo) or rate per atomic unit of time.
@@ -46,6 +50,8 @@ class Rows:
     occupation: NDArray[np.int8]
     energy: FloatArray
     average_energy: FloatArray
+    outer_binding: FloatArray
+    capture_binding: FloatArray
     first: NDArray[np.int32]
     kind: NDArray[np.int8]
     value: FloatArray
@@ -70,6 +76,8 @@ class Rows:
             occupation=self.occupation[rows],
             energy=self.energy[rows],
             average_energy=self.average_energy[rows],
+            outer_binding=self.outer_binding[rows],
+            capture_binding=self.capture_binding[rows],
             first=first.astype(np.int32),
             kind=self.kind[t],
             value=self.value[t],
@@ -82,12 +90,17 @@ ROW_ARRAYS: Final = tuple(item.name for item in fields(Rows))
 """Names of the arrays of rows."""
 
 
-def rows_of(configurations: Sequence[Configuration], photon: float) -> Rows:
-    """Configurations as arrays.
+def rows_of(
+    configurations: Sequence[Configuration],
+    photon: float,
+    capture_binding: Sequence[float] | None = None,
+) -> Rows:
+    """Configurations as arrays, outermost electrons bound by their orbital energies.
 
     Args:
         configurations: at least one, all of one element.
         photon: photon energy, hartree.
+        capture_binding: (n) see `Rows`; zeros if not given.
     """
     found: list[tuple[int, float, float, tuple[int, int, int]]] = []
     first = [0]
@@ -101,16 +114,42 @@ def rows_of(configurations: Sequence[Configuration], photon: float) -> Rows:
             kind = AUGER if d.kind == "auger" else FLUORESCENCE
             found.append((kind, d.rate, d.energy, (d.hole, d.first, d.second)))
         first.append(len(found))
+    occupation = np.array([item.occupation for item in configurations], dtype=np.int8)
+    energy = np.array([item.energy for item in configurations])
+    outer = outermost_level(occupation, energy)
+    bound = -np.take_along_axis(energy, outer[:, None], 1)[:, 0]
+    captured = np.zeros(len(bound)) if capture_binding is None else np.array(capture_binding)
     return Rows(
-        occupation=np.array([item.occupation for item in configurations], dtype=np.int8),
-        energy=np.array([item.energy for item in configurations]),
+        occupation=occupation,
+        energy=energy,
         average_energy=np.array([item.average_energy for item in configurations]),
+        outer_binding=np.where(occupation.any(axis=1), bound, 0.0),
+        capture_binding=captured,
         first=np.array(first, dtype=np.int32),
         kind=np.array([item[0] for item in found], dtype=np.int8),
         value=np.array([item[1] for item in found], dtype=np.float64),
         released=np.array([item[2] for item in found], dtype=np.float64),
         shells=np.array([item[3] for item in found], dtype=np.int8).reshape(-1, 3),
     )
+
+
+def outermost_level(occupation: NDArray[np.int8], energy: FloatArray) -> NDArray[np.int64]:
+    """(n) index of the occupied subshell that is bound most weakly; 0 for the nucleus alone."""
+    level: NDArray[np.int64] = np.where(occupation > 0, energy, -np.inf).argmax(axis=1)
+    return level
+
+
+def capture_level(
+    occupation: NDArray[np.int8], ground: Occupation, valence: Sequence[int]
+) -> NDArray[np.int64]:
+    """(n) index of the subshell that takes a captured electron; -1 where there is no room.
+
+    The last valence subshell that is not as full as in the neutral atom.
+    """
+    level = np.full(len(occupation), -1)
+    for shell in valence:
+        level[occupation[:, shell] < ground[shell]] = shell
+    return level
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:

@@ -9,7 +9,7 @@ neutral atom. Transitions lie in compressed rows: those of configuration c are `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ from molexa_core.physics.atomic.rows import (
     Finder,
     Numbering,
     Rows,
+    capture_level,
+    outermost_level,
     rows_of,
 )
 from molexa_core.physics.atomic.scf import solve_orbitals
@@ -67,9 +69,9 @@ class AtomicTables(Rows):
             configuration is reached, `MISSING` where it has not been computed yet.
         added: (n, s) row with one electron more in the subshell; the same.
         target: (t) row of the configuration that it becomes; the same.
-        outer_binding: (n) energy that the outermost electron needs to leave, hartree: what charge
-            transfer goes by. Better than the orbital energy for ions of low charge, and measured
-            for the neutral atom; 0 for the nucleus alone.
+
+    Charge transfer goes by `outer_binding` and `capture_binding`: for the neutral atom the measured
+    value, for ions of H to Ar differences of average energies, for heavier ones orbital energies.
     """
 
     symbol: str
@@ -78,7 +80,6 @@ class AtomicTables(Rows):
     removed: NDArray[np.int32]
     added: NDArray[np.int32]
     target: NDArray[np.int32]
-    outer_binding: FloatArray
 
     def find(self, occupation: Occupation) -> int | None:
         """The row of a configuration, None if there is none."""
@@ -149,7 +150,9 @@ def build_tables(symbol: str, photon_ev: float, *, progress: Progress = SILENT) 
             solved.append(compute_configuration(number, occupation, photon, mesh))
             task.advance()
     everything = rows_of(solved, photon)
-    linked = link(symbol, photon_ev, everything, _outer_bindings(symbol, everything))
+    linked = link(symbol, photon_ev, everything)
+    outer, captured = _bindings(symbol, linked)
+    everything = replace(everything, outer_binding=outer, capture_binding=captured)
     lost = np.flatnonzero(linked.target < 0)
     if len(lost):
         row = int(np.searchsorted(linked.first, lost[0], side="right")) - 1
@@ -158,51 +161,42 @@ def build_tables(symbol: str, photon_ev: float, *, progress: Progress = SILENT) 
             "not among those computed"
         )
     keep = _reachable(linked, valence_subshells(number))
-    return link(symbol, photon_ev, everything.select(keep), linked.outer_binding[keep])
+    return link(symbol, photon_ev, everything.select(keep))
 
 
-def link(symbol: str, photon_ev: float, rows: Rows, outer_binding: FloatArray) -> AtomicTables:
+def link(
+    symbol: str, photon_ev: float, rows: Rows, *, growing: tuple[bool, ...] | None = None
+) -> AtomicTables:
     """Find where transitions lead and which rows are neighbours.
 
     Args:
         symbol: element.
         photon_ev: photon energy, eV.
         rows: configurations, each once.
-        outer_binding: (n) see `AtomicTables`.
-
-    Returns:
-        The tables, with `NONE` for configurations that are not among the rows.
+        growing: if more rows may come: (s) which subshells can get holes. Configurations that can
+            be reached and are not among the rows are `MISSING` then, else `NONE`.
     """
     ground = np.array(ground_occupation(covered_element(symbol).number))
     numbering = Numbering(tuple(ground))
     numbers = numbering.numbers(rows.occupation)
     finder = Finder(numbers)
-    start = np.repeat(numbers, np.diff(rows.first))
-    near = {
-        sign: np.where(
-            rows.occupation > 0 if sign < 0 else rows.occupation < ground,
-            finder.rows(numbering.neighbours(rows.occupation, sign)),
-            NONE,
-        ).astype(np.int32)
-        for sign in (-1, 1)
-    }
-    target = finder.rows(start + numbering.changes(rows.kind, rows.shells))
+    absent = NONE if growing is None else MISSING
+
+    def find(wanted: NDArray[np.int64], possible: NDArray[np.bool_]) -> NDArray[np.int32]:
+        found = finder.rows(wanted)
+        return np.where(possible, np.where(found < 0, absent, found), NONE).astype(np.int32)
+
+    can_open = np.ones(len(ground), dtype=bool) if growing is None else np.array(growing)
+    target = np.repeat(numbers, np.diff(rows.first)) + numbering.changes(rows.kind, rows.shells)
     return AtomicTables(
         **{name: getattr(rows, name) for name in ROW_ARRAYS},
         symbol=symbol,
         photon_ev=photon_ev,
         charge=(ground.sum() - rows.occupation.sum(axis=1)).astype(np.int8),
-        removed=near[-1],
-        added=near[1],
-        target=target.astype(np.int32),
-        outer_binding=outer_binding,
+        removed=find(numbering.neighbours(rows.occupation, -1), (rows.occupation > 0) & can_open),
+        added=find(numbering.neighbours(rows.occupation, 1), rows.occupation < ground),
+        target=find(target, np.ones(len(target), dtype=bool)),
     )
-
-
-def outermost_level(rows: Rows) -> NDArray[np.int64]:
-    """(n) index of the occupied subshell that is bound most weakly; 0 for the nucleus alone."""
-    level: NDArray[np.int64] = np.where(rows.occupation > 0, rows.energy, -np.inf).argmax(axis=1)
-    return level
 
 
 def require_photon(symbol: str, photon_ev: float) -> dict[str, float]:
@@ -254,27 +248,27 @@ def _candidates(ground: Occupation, can_open: tuple[bool, ...]) -> list[Occupati
     return list(product(*ranges))
 
 
-def _outer_bindings(symbol: str, rows: Rows) -> FloatArray:
-    """(n) differences of average energies; of the neutral atom, row 0, the measured one."""
+def _bindings(symbol: str, tables: AtomicTables) -> tuple[FloatArray, FloatArray]:
+    """Differences of average energies; where the neutral atom, row 0, comes in, the measured one.
+
+    Orbital energies bind the outermost electrons of ions of low charge too weakly, see `energies`.
+    """
     number = covered_element(symbol).number
-    numbering = Numbering(ground_occupation(number))
-    outer = outermost_level(rows)
-    every = np.arange(len(rows))
-    ion = Finder(numbering.numbers(rows.occupation)).rows(
-        numbering.neighbours(rows.occupation, -1)[every, outer]
-    )
-    binding = np.where(ion >= 0, rows.average_energy[ion], 0.0) - rows.average_energy
-    for row in np.flatnonzero(ion < 0):
-        occupation = tuple(int(count) for count in rows.occupation[row])
-        if any(
-            occupation
-        ):  # its outermost subshell is closed to these photons, but not to transfer
-            ionized = changed(occupation, {int(outer[row]): -1})
-            binding[row] += average_energy(solve_orbitals(number, ionized))
-    binding[rows.occupation.sum(axis=1) == 0] = 0.0
-    binding[0] = first_ionization(symbol)
-    result: FloatArray = binding
-    return result
+    every, total = np.arange(len(tables)), tables.average_energy
+    outer = outermost_level(tables.occupation, tables.energy)
+    ion = tables.removed[every, outer]
+    leaving = np.where(ion >= 0, total[ion], 0.0) - total
+    for row in np.flatnonzero((ion < 0) & tables.occupation.any(axis=1)):
+        # The outermost subshell is closed to these photons, but not to transfer.
+        ionized = changed(tuple(map(int, tables.occupation[row])), {int(outer[row]): -1})
+        leaving[row] += average_energy(solve_orbitals(number, ionized))
+    leaving[~tables.occupation.any(axis=1)] = 0.0
+    leaving[0] = first_ionization(symbol)
+    level = capture_level(tables.occupation, ground_occupation(number), valence_subshells(number))
+    taker = tables.added[every, level]
+    captured = np.where(level >= 0, total - total[taker], 0.0)
+    captured[(level >= 0) & (taker == 0)] = leaving[0]
+    return leaving, captured
 
 
 def changed(occupation: Occupation, changes: Mapping[int, int]) -> Occupation:

@@ -1,0 +1,80 @@
+"""Rows on disk that grow: every process adds files of its own, none changes those of another.
+
+The rows of an element at one photon energy lie in one folder, in files that are complete when they
+appear and carry a checksum. Two processes may compute the same configuration; it is taken once.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.errors import OutputError
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.user_cache import cache_folder
+from molexa_core.physics.atomic.cache import VERSION, about, checksum, read_arrays, write_arrays
+from molexa_core.physics.atomic.rows import ROW_ARRAYS, Numbering, Rows, join_rows
+from molexa_core.physics.atomic.shells import covered_element, ground_occupation
+
+MOST_FILES: Final = 16
+"""More files than this are joined to one when they are read."""
+
+
+def rows_folder(symbol: str, photon_ev: float) -> Path | None:
+    """Where the rows of an element lie; None where no cache folder can be written."""
+    return cache_folder(f"atomic-v{VERSION}/{symbol}-{photon_ev:.3f}eV")
+
+
+def write_rows(folder: Path, symbol: str, photon_ev: float, rows: Rows) -> Path:
+    """Write rows to a file of their own, named after their content.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    said = about(symbol, photon_ev)
+    path = folder / f"rows-{checksum(said, rows.arrays())[:20]}.npz"
+    write_arrays(path, said, rows.arrays())
+    return path
+
+
+def read_rows(
+    folder: Path, symbol: str, photon_ev: float, *, progress: Progress = SILENT
+) -> Rows | None:
+    """All rows in a folder, each configuration once; None if there are none.
+
+    Files that are damaged are removed with a notice: what they held is computed again when needed.
+    """
+    parts: list[Rows] = []
+    paths: list[Path] = []
+    for path in sorted(folder.glob("rows-*.npz")):
+        try:
+            parts.append(Rows(**read_arrays(path, about(symbol, photon_ev), ROW_ARRAYS)))
+            paths.append(path)
+        except FileNotFoundError:
+            continue  # another process has just joined the files
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            progress.say(f"{path}: damaged ({error}); its rows are computed again when needed")
+            path.unlink(missing_ok=True)
+    if not parts:
+        return None
+    rows = join_rows(parts)
+    numbering = Numbering(ground_occupation(covered_element(symbol).number))
+    _, once = np.unique(numbering.numbers(rows.occupation), return_index=True)
+    rows = rows.select(np.sort(once))
+    if len(paths) > MOST_FILES:
+        _join_files(folder, symbol, photon_ev, rows, paths)
+    return rows
+
+
+def _join_files(folder: Path, symbol: str, photon_ev: float, rows: Rows, paths: list[Path]) -> None:
+    try:
+        joined = write_rows(folder, symbol, photon_ev, rows)
+        for path in paths:
+            if path != joined:
+                path.unlink(missing_ok=True)
+    except (OSError, OutputError):
+        return  # the files as they are serve as well
