@@ -29,6 +29,19 @@ def reconstruct(
     samples: Annotated[
         int, typer.Option("--samples", min=1, max=4096, help="Structures to draw.")
     ] = 16,
+    search: Annotated[
+        int, typer.Option("--search", min=0, max=4096, help="Further starts beside the samples.")
+    ] = 24,
+    refine: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Refine structures by their explosion.")
+    ] = True,
+    chemistry: Annotated[
+        bool,
+        typer.Option(
+            "--chemistry/--no-chemistry",
+            help="Of structures that fit, prefer one like a molecule at rest.",
+        ),
+    ] = True,
     weights: Annotated[
         str | None, typer.Option("--weights", help="Name or JSON file of the network weights.")
     ] = None,
@@ -53,6 +66,9 @@ def reconstruct(
         out,
         weights=weights or load_project().weights,
         samples=samples,
+        search=search,
+        refined=refine,
+        chemistry=chemistry,
         seed=seed,
         device=device,
         truth=truth,
@@ -67,6 +83,8 @@ def reconstruct(
     write(_coordinates(record))
     residual = record.closure["residual"]
     write(f"closure: exploding this structure misses the momenta by {100 * residual:.2f} % (rms)")
+    if record.alternatives:
+        write(_alternatives(record))
     if record.errors is not None:
         write(_errors(record))
     remark(f"written to {out} and {out.with_suffix('.json')}")
@@ -88,6 +106,23 @@ def _coordinates(record: ReconstructionRecord) -> str:
         rows.append([symbol, charge, x, y, z, *error])
     header = ["atom", "charge", "x / Å", "y / Å", "z / Å", "± x", "± y", "± z"]
     return table(header, rows, title="structure in the frame of the momenta")
+
+
+def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:
+    rows = [
+        [
+            str(number),
+            f"{one['distance_from_answer_bohr']:8.3f}",
+            f"{100 * one['residual']:.2g}",
+            f"{100 * one['share_of_samples']:.0f}",
+            "; ".join(one["objections"][:2]) or "none",
+        ]
+        for number, one in enumerate(record.alternatives[:most], start=1)
+    ]
+    rest = len(record.alternatives) - most
+    more = f" (the first {most} of {len(record.alternatives)})" if rest > 0 else ""
+    header = ["other", "mean distance / bohr", "closure / %", "samples / %", "objections"]
+    return table(header, rows, title=f"other structures with the same momenta{more}")
 
 
 def _errors(record: ReconstructionRecord) -> str:
@@ -115,6 +150,7 @@ def _plain(record: ReconstructionRecord, out: Path) -> dict[str, object]:
         "uncertainty_bohr": None if uncertainty is None else uncertainty.tolist(),
         "closure_residual": record.closure["residual"],
         "model": record.model["name"],
+        "alternatives": [dict(one) for one in record.alternatives],
         "warnings": list(record.warnings),
         "errors": record.errors,
     }

@@ -35,6 +35,8 @@ class ReconstructionRecord:
         closure: how well the explosion of the structure gives the measured momenta back.
         model: which network made it: name, format, settings that matter.
         input: what it was made from: file, ions, momenta.
+        alternatives: the other structures found whose explosion explains the momenta, best
+            first: positions, closure, share of the samples, what chemistry objects to.
         warnings: sentences for people.
         errors: errors against a known structure, where one was given.
     """
@@ -48,6 +50,7 @@ class ReconstructionRecord:
     closure: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     input: Mapping[str, Any] = field(default_factory=dict)
+    alternatives: tuple[Mapping[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
     errors: Mapping[str, Any] | None = None
 
@@ -112,6 +115,7 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
             closure=dict(values.get("closure") or {}),
             model=dict(values.get("model") or {}),
             input=dict(values.get("input") or {}),
+            alternatives=tuple(dict(one) for one in values.get("alternatives") or ()),
             warnings=tuple(str(text) for text in values.get("warnings") or ()),
             errors=None if values.get("errors") is None else dict(values["errors"]),
         )

@@ -29,6 +29,7 @@ def explode_many(
     build_up: BuildUp | None = None,
     accuracy: str | Accuracy = "fast",
     batch: int | None = None,
+    strict: bool = True,
 ) -> FloatArray:
     """Asymptotic momenta of many molecules, on the CPU in double precision.
 
@@ -41,12 +42,14 @@ def explode_many(
         build_up: charge build-up, instant by default.
         accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
         batch: molecules per batch; chosen from the number of atoms by default.
+        strict: whether a momentum that is not a number is an error; a search that tries any
+            geometry leaves such molecules out by itself.
 
     Returns:
         (n, atoms, 3) momenta in a.u.
 
     Raises:
-        ComputationError: a momentum is not a number (atoms in one place).
+        ComputationError: a momentum is not a number (atoms in one place), if strict.
     """
     n, atoms = positions.shape[:2]
     charges = np.broadcast_to(charges, (n, atoms))
@@ -63,7 +66,7 @@ def explode_many(
                 build_up=build_up,
                 accuracy=accuracy,
             ).numpy()
-    if not np.isfinite(momenta).all():
+    if strict and not np.isfinite(momenta).all():
         bad = int(np.flatnonzero(~np.isfinite(momenta).all(axis=(1, 2)))[0])
         raise ComputationError(
             f"the explosion of molecule {bad} gave momenta that are not numbers",

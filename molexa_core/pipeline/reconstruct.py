@@ -1,7 +1,9 @@
 """Reconstruct: mean momenta of the ions become the structure that exploded.
 
-The network draws several structures; each is exploded again with the model it was trained on,
-and the one whose momenta come closest to the measured ones is the answer (closure).
+The network draws several structures. They are refined until their explosion, by the model that
+the network was trained on, gives the measured momenta (closure), and further starts look for
+structures that the network did not draw. Of all that fit, the answer is a chemically plausible one
+if there is any, then the one that most samples led to; the others are listed as alternatives.
 """
 
 from __future__ import annotations
@@ -32,17 +34,18 @@ from molexa_core.model.weights import ModelCard, default_weights, load_network
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.pipeline.score import score
+from molexa_core.pipeline.solutions import Solution, solutions
 
 SAMPLES: Final = 16
 """Structures drawn unless asked for otherwise."""
 PERTURBED: Final = 12
 """Draws of the momenta within their errors, for the share of the measurement in the error bar."""
+SEARCH: Final = 24
+"""Further starts of the search for structures that fit."""
 SUM_TOLERANCE: Final = 0.01
 """Largest momentum sum without errors given, as a share of the largest momentum."""
 SUM_SIGMAS: Final = 3.0
 """Largest momentum sum in standard errors, where errors are given."""
-DISAGREEMENT: Final = 0.5
-"""Mean spread of the samples, bohr, above which the user is told that several structures fit."""
 GAUSSIAN: Final = math.sqrt(math.pi / 2.0)
 """Standard deviation over mean absolute error of a normal distribution."""
 
@@ -52,6 +55,9 @@ def reconstruct(
     *,
     weights: str | tuple[Network, ModelCard] | None = None,
     samples: int = SAMPLES,
+    search: int = SEARCH,
+    refined: bool = True,
+    chemistry: bool = True,
     seed: int = 0,
     device: str = "auto",
     known: Geometry | None = None,
@@ -65,7 +71,12 @@ def reconstruct(
         weights: name or path of weights, or a loaded network with its card; the shipped ones
             where not given.
         samples: number of structures to draw.
-        seed: of the samples.
+        search: further starts that look for structures the network does not draw.
+        refined: whether samples are refined on the classical model; without, the answer is a
+            sample, and nothing is searched for.
+        chemistry: whether, of structures that fit the momenta, a chemically plausible one is
+            preferred; leave it out for molecules that were falling apart already.
+        seed: of the samples and of the search.
         device: `auto`, `cpu` or `cuda`.
         known: the true structure; its errors are then recorded.
         progress: where to show it.
@@ -93,35 +104,56 @@ def reconstruct(
     momenta, said = _without_sum(ions, momenta, errors)
     warnings += said
     tau_fs = float(card.data.get("tau_fs", 45.0))
-    with progress.task("reconstructing", 2.0, "steps") as task:
+    with progress.task("reconstructing", 3.0, "steps") as task:
         drawn = reconstruct_structures(network, ions, momenta, samples=samples, seed=seed)
         residuals = closure_residuals(drawn.samples, ions, momenta, tau_fs)
-        best = int(np.argmin(residuals))
+        task.advance()
+        found = solutions(
+            drawn.samples,
+            ions,
+            momenta,
+            errors=errors,
+            width=drawn.uncertainty,
+            tau_fs=tau_fs,
+            refined=refined,
+            search=search,
+            seed=seed,
+            chemistry=chemistry,
+        )
+        answer = found[0] if found[0].explains else _closest(found, drawn.samples, residuals)
         task.advance()
         measured = _propagated(network, ions, momenta, errors, seed)
         task.advance()
     spread = drawn.samples.std(axis=0)
-    warnings += _disagreement(spread) if samples > 1 else []
+    alternatives = [one for one in found if one is not answer and one.explains]
+    warnings += _choice(answer, alternatives, chemistry=chemistry)
     # Errors far below the width of a bin all fall into the lowest one, so the estimate resolves
     # nothing finer than a bin: its own standard deviation is the least that is claimed.
     resolution = network.settings.uncertainty_bin_width / math.sqrt(12.0)
-    model_error = np.hypot(GAUSSIAN * drawn.uncertainty[best], resolution)
+    expected = drawn.uncertainty
+    model_error = np.hypot(
+        GAUSSIAN * (expected.mean(axis=0) if answer.sample is None else expected[answer.sample]),
+        resolution,
+    )
     record = ReconstructionRecord(
         symbols=tuple(ion.element.symbol for ion in ions),
-        positions_bohr=drawn.samples[best],
+        positions_bohr=answer.positions,
         charges=tuple(ion.charge for ion in ions),
         uncertainty_bohr=np.sqrt(model_error**2 + measured**2),
         spread_bohr=spread,
         samples_bohr=drawn.samples,
-        closure=_closure(residuals, best, tau_fs),
+        closure=_closure(residuals, answer, tau_fs, refined=refined),
         model={"name": card.name, "parameters": card.parameters, "files": card.files},
         input={
             **_measured(ions, momenta, errors),
             "samples": samples,
+            "search": search,
+            "chemistry": chemistry,
             "seed": seed,
             "collinear": drawn.collinear,
             "frames": drawn.frames,
         },
+        alternatives=tuple(one.to_dict(answer.positions) for one in alternatives),
         warnings=tuple(warnings),
     )
     if known is not None:
@@ -140,22 +172,53 @@ def _measured(
     }
 
 
-def _disagreement(spread: FloatArray) -> list[str]:
-    if spread.mean() <= DISAGREEMENT:
-        return []
-    size = f"{spread.mean():.2f} bohr"
-    return [f"the samples differ by {size} on average: several structures fit these momenta"]
+def _closest(found: list[Solution], samples: FloatArray, residuals: FloatArray) -> Solution:
+    """Where nothing explains the momenta: the solution of least residual, at worst a sample."""
+    best = min(found, key=lambda one: one.residual)
+    index = int(np.argmin(residuals))
+    if best.residual <= residuals[index]:
+        return best
+    positions = samples[index] - samples[index].mean(axis=0)
+    return replace(best, positions=positions, residual=float(residuals[index]), sample=index)
 
 
-def _closure(residuals: FloatArray, best: int, tau_fs: float) -> dict[str, Any]:
-    """How well the samples explain the momenta, for the record."""
+def _choice(answer: Solution, alternatives: list[Solution], *, chemistry: bool) -> list[str]:
+    """What a user must know about the choice, as sentences."""
+    if not answer.explains:
+        size = f"{100 * answer.residual:.2g} %"
+        return [f"no structure explains the momenta; the nearest one misses them by {size} (rms)"]
+    warnings = []
+    if alternatives:
+        one = len(alternatives) == 1
+        what = "1 other structure fits" if one else f"{len(alternatives)} other structures fit"
+        plausible = sum(other.plausible for other in alternatives)
+        if not chemistry or not answer.plausible:
+            why = "this one was drawn most often"
+        elif plausible:
+            why = f"{plausible} of them chemically plausible too; this one was drawn most often"
+        else:
+            why = "this one is the only chemically plausible one"
+        warnings.append(f"{what} these momenta as well; {why}")
+    if answer.objections and chemistry:
+        first = listing(answer.objections, limit=3)
+        warnings.append(f"as a molecule at rest the structure is unusual: {first}")
+    return warnings
+
+
+def _closure(
+    residuals: FloatArray, answer: Solution, tau_fs: float, *, refined: bool
+) -> dict[str, Any]:
+    """How well the structure explains the momenta, for the record."""
     return {
         "model": "classical",
         "tau_fs": tau_fs,
-        "residual": float(residuals[best]),
+        "residual": answer.residual,
         "residual_meaning": "rms difference of the momenta over their rms",
+        "refined": refined,
+        "explains_momenta": answer.explains,
+        "share_of_samples": answer.share,
         "residuals_of_samples": residuals.tolist(),
-        "chosen_sample": best,
+        "chosen_sample": answer.sample,
     }
 
 
@@ -191,6 +254,9 @@ def reconstruct_file(
     *,
     weights: str | None = None,
     samples: int = SAMPLES,
+    search: int = SEARCH,
+    refined: bool = True,
+    chemistry: bool = True,
     seed: int = 0,
     device: str = "auto",
     truth: Path | str | None = None,
@@ -213,6 +279,9 @@ def reconstruct_file(
         table,
         weights=weights,
         samples=samples,
+        search=search,
+        refined=refined,
+        chemistry=chemistry,
         seed=seed,
         device=device,
         known=known,
@@ -220,7 +289,14 @@ def reconstruct_file(
     )
     record = replace(record, input={**record.input, "file": str(path)})
     inputs = [path] if truth is None else [path, truth]
-    settings = {"weights": record.model["name"], "samples": samples, "device": device}
+    settings = {
+        "weights": record.model["name"],
+        "samples": samples,
+        "search": search,
+        "refined": refined,
+        "chemistry": chemistry,
+        "device": device,
+    }
     made = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
     write_geometry_json(target.with_suffix(".json"), record, made)
     write_xyz(target, [record.geometry()], made)

@@ -52,7 +52,7 @@ def test_known_molecules_come_back(loaded: object, name: str, bar: float) -> Non
     assert record.symbols == known.symbols
 
 
-def test_closure_of_the_truth_is_zero_and_the_best_sample_is_chosen(loaded: object) -> None:
+def test_closure_of_the_truth_is_zero_and_refinement_gets_there(loaded: object) -> None:
     table, known = _momenta("water")
     ions = [parse_ion(text) for text in table["ion"]]
     momenta = table[["px", "py", "pz"]].to_numpy()
@@ -60,7 +60,25 @@ def test_closure_of_the_truth_is_zero_and_the_best_sample_is_chosen(loaded: obje
     assert truth[0] < 1e-4
     record = reconstruct(table, weights=loaded)  # type: ignore[arg-type]
     residuals = record.closure["residuals_of_samples"]
-    assert record.closure["residual"] == min(residuals)
+    assert record.closure["residual"] < 1e-6 < min(residuals)
+    assert record.closure["explains_momenta"]
+    plain = reconstruct(table, weights=loaded, refined=False)  # type: ignore[arg-type]
+    drawn = np.array(plain.closure["residuals_of_samples"])
+    assert np.abs(drawn - plain.closure["residual"]).min() < 1e-5
+    assert plain.alternatives == ()
+
+
+def test_other_structures_that_fit_are_listed_and_the_choice_is_explained(loaded: object) -> None:
+    table, known = _momenta("so2")
+    record = reconstruct(table, weights=loaded, known=known)  # type: ignore[arg-type]
+    assert record.errors is not None
+    assert record.errors["mae"] < 0.05
+    assert record.alternatives
+    assert all(one["residual"] < 1e-3 for one in record.alternatives)
+    assert all(one["distance_from_answer_bohr"] > 0.01 for one in record.alternatives)
+    assert any("the only chemically plausible one" in text for text in record.warnings)
+    by_samples = reconstruct(table, weights=loaded, chemistry=False)  # type: ignore[arg-type]
+    assert by_samples.closure["share_of_samples"] > 0.5
 
 
 def test_coinciding_atoms_have_no_closure() -> None:
@@ -77,7 +95,7 @@ def test_a_momentum_sum_is_removed_and_told(loaded: object) -> None:
     pushed = table.copy()
     pushed[["px", "py", "pz"]] += np.outer(masses / masses.sum(), [3.0, -2.0, 1.0])
     record = reconstruct(pushed, weights=loaded, samples=2)  # type: ignore[arg-type]
-    (warning,) = record.warnings
+    warning = record.warnings[0]
     assert "do not sum to zero: (3, -2, 1) a.u." in warning
     np.testing.assert_allclose(record.positions_bohr, clean.positions_bohr, atol=1e-4)
 
@@ -92,7 +110,8 @@ def test_errors_of_the_momenta_widen_the_error_bars(loaded: object) -> None:
     assert blurred.uncertainty_bohr is not None
     assert (blurred.uncertainty_bohr >= exact.uncertainty_bohr - 1e-12).all()
     assert blurred.uncertainty_bohr.mean() > exact.uncertainty_bohr.mean() + 0.02
-    np.testing.assert_allclose(blurred.positions_bohr, exact.positions_bohr, atol=1e-9)
+    # With noisy momenta the refined answer keeps some of what the network said.
+    np.testing.assert_allclose(blurred.positions_bohr, exact.positions_bohr, atol=0.02)
 
 
 def test_missing_column() -> None:
