@@ -95,8 +95,7 @@ class Combinations:
     @property
     def ker_edges(self) -> FloatArray:
         """(b + 1) edges of the bins of `ker`, hartree."""
-        edges: FloatArray = np.arange(len(self.ker) + 1) * KER_BIN
-        return edges
+        return np.arange(len(self.ker) + 1, dtype=np.float64) * KER_BIN
 
     def names(self, row: int) -> str:
         """One combination as text, such as `O2+,H+,H+`; neutral atoms without a sign."""
