@@ -9,7 +9,7 @@ from molexa_core.physics.atomic.continuum import WaveMesh, on_mesh, wave_mesh
 from molexa_core.physics.atomic.decay import Decay, decays
 from molexa_core.physics.atomic.energies import average_energy
 from molexa_core.physics.atomic.photoionization import cross_sections
-from molexa_core.physics.atomic.scf import solve_orbitals
+from molexa_core.physics.atomic.scf import Orbitals, solve_orbitals
 from molexa_core.physics.atomic.shells import Occupation
 
 
@@ -68,10 +68,21 @@ def compute_configuration(
         ComputationError: the field did not become self-consistent.
     """
     orbitals = solve_orbitals(number, occupation)
-    atom = on_mesh(orbitals, mesh or mesh_for(number, photon))
+    return describe(orbitals, photon, mesh or mesh_for(number, photon))
+
+
+def describe(orbitals: Orbitals, photon: float, mesh: WaveMesh) -> Configuration:
+    """Cross sections and decay rates of a configuration whose orbitals are known.
+
+    Args:
+        orbitals: the configuration.
+        photon: photon energy, hartree.
+        mesh: mesh for the electrons that leave.
+    """
+    atom = on_mesh(orbitals, mesh)
     return Configuration(
-        number=number,
-        occupation=occupation,
+        number=orbitals.number,
+        occupation=orbitals.occupation,
         energy=orbitals.energy,
         cross_section=cross_sections(orbitals, atom, photon),
         decays=tuple(decays(orbitals, atom)),

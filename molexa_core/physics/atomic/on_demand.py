@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import OutputError, UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.units import HARTREE_EV
-from molexa_core.physics.atomic.configuration import Configuration, compute_configuration, mesh_for
+from molexa_core.physics.atomic.configuration import Configuration, describe, mesh_for
 from molexa_core.physics.atomic.ionization import first_ionization
 from molexa_core.physics.atomic.kept_rows import read_rows, rows_folder, write_rows
 from molexa_core.physics.atomic.rows import (
@@ -27,7 +27,7 @@ from molexa_core.physics.atomic.rows import (
     join_rows,
     rows_of,
 )
-from molexa_core.physics.atomic.scf import solve_orbitals
+from molexa_core.physics.atomic.scf import Orbitals, solve_orbitals
 from molexa_core.physics.atomic.shells import (
     ON_DEMAND,
     SUBSHELLS,
@@ -89,6 +89,7 @@ class GrowingTables:
         if use_cache and self._folder is None:
             progress.say("no cache folder can be written; the tables are not kept")
         self._new: list[Rows] = []
+        self._references: dict[int, Orbitals] = {}
         self._tables: AtomicTables | None = None
         self._rows = self._first_rows()
 
@@ -234,7 +235,9 @@ class GrowingTables:
         """A configuration, and the binding energy of an electron that it captures."""
         if not self.covers(occupation):
             raise UsageError(f"the tables of {self.symbol} cannot hold {occupation}")
-        configuration = compute_configuration(self._number, occupation, self._photon, self._mesh)
+        start = self._reference(sum(occupation))
+        orbitals = solve_orbitals(self._number, occupation, start=start)
+        configuration = describe(orbitals, self._photon, self._mesh)
         level = int(
             capture_level(np.array([occupation], dtype=np.int8), self._ground, self._valence)[0]
         )
@@ -243,7 +246,22 @@ class GrowingTables:
         taken = changed(occupation, {level: 1})
         if taken == self._ground:
             return configuration, first_ionization(self.symbol)
-        return configuration, -float(solve_orbitals(self._number, taken).energy[level])
+        other = solve_orbitals(self._number, taken, start=orbitals)
+        return configuration, -float(other.energy[level])
+
+    def _reference(self, electrons: int) -> Orbitals:
+        """The ion with so many electrons and no inner holes, to begin other ones with.
+
+        Every configuration of an ion begins with the same one, so that what is computed does not
+        depend on what was computed before.
+        """
+        if electrons not in self._references:
+            occupation, left = [], electrons
+            for count in self._ground:
+                occupation.append(min(count, left))
+                left -= occupation[-1]
+            self._references[electrons] = solve_orbitals(self._number, tuple(occupation))
+        return self._references[electrons]
 
     def _append(self, rows: Rows) -> None:
         self._rows = join_rows([self._rows, rows])
