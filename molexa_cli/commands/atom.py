@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def atom(
-    element: Annotated[str, typer.Argument(help="Symbol of the element, H to Ar.")],
+    element: Annotated[str, typer.Argument(help="Symbol of the element: H to Ar, Br, Kr, I, Xe.")],
     photon_ev: Annotated[float, typer.Option("--photon-ev", help="Photon energy in eV.")],
     occupation: Annotated[
         str | None,

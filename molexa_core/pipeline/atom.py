@@ -9,8 +9,11 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.units import ATOMIC_TIME_FS, BOHR2_BARN, HARTREE_EV
 from molexa_core.physics.atomic.cache import atomic_tables, cache_file
 from molexa_core.physics.atomic.configuration import Configuration, compute_configuration
+from molexa_core.physics.atomic.kept_rows import rows_folder
+from molexa_core.physics.atomic.on_demand import growing_tables
 from molexa_core.physics.atomic.shells import (
     NAMES,
+    ON_DEMAND,
     Occupation,
     covered_element,
     ground_occupation,
@@ -86,7 +89,7 @@ class AtomicData:
         subshells: its occupied subshells.
         decays: its decays.
         in_tables: whether the pulse can make this configuration, so that the tables hold it.
-        configurations: configurations in the tables.
+        configurations: configurations in the tables; of Br, Kr, I and Xe, those computed so far.
         transitions: transitions in the tables.
     """
 
@@ -119,10 +122,11 @@ def atom(
     """Structure and decay of an atom or ion, in the Hartree-Fock-Slater model.
 
     The tables of the element for this photon energy are built on first use (seconds) and kept in
-    the user's cache folder; configurations outside the tables are computed directly.
+    the user's cache folder; configurations outside the tables are computed directly. The tables of
+    Br, Kr, I and Xe grow: only what is asked for is computed.
 
     Args:
-        element: symbol, H to Ar.
+        element: symbol, H to Ar, Br, Kr, I, Xe.
         photon_ev: photon energy, eV; taken to 1 meV.
         occupation: configuration such as `1s1.2s2.2p6.3s2.3p5`; the neutral ground state if None.
         use_cache: read and write the cache folder.
@@ -140,7 +144,7 @@ def atom(
     known = covered_element(element)
     ground = ground_occupation(known.number)
     chosen = ground if occupation is None else parse_occupation(occupation, known)
-    tables = atomic_tables(element, photon_ev, use_cache=use_cache, progress=progress)
+    tables = _tables(element, photon_ev, chosen, use_cache=use_cache, progress=progress)
     here, neutral = _configuration(tables, chosen), _configuration(tables, ground)
     return AtomicData(
         element=element,
@@ -161,9 +165,24 @@ def atom(
 
 
 def cached_file(element: str, photon_ev: float) -> str | None:
-    """The file that keeps the tables of an element, None if there is none."""
-    path = cache_file(element, round(photon_ev, 3))
+    """The file or folder that keeps the tables of an element, None if there is none."""
+    photon_ev = round(photon_ev, 3)
+    find = rows_folder if element in ON_DEMAND else cache_file
+    path = find(element, photon_ev)
     return str(path) if path is not None and path.exists() else None
+
+
+def _tables(
+    element: str, photon_ev: float, chosen: Occupation, *, use_cache: bool, progress: Progress
+) -> AtomicTables:
+    """The tables; those that grow with the chosen configuration and all that have a hole more."""
+    if element not in ON_DEMAND:
+        return atomic_tables(element, photon_ev, use_cache=use_cache, progress=progress)
+    growing = growing_tables(element, photon_ev, use_cache=use_cache, progress=progress)
+    holes = [changed(chosen, {index: -1}) for index, count in enumerate(chosen) if count]
+    growing.add([item for item in (chosen, *holes) if growing.covers(item)])
+    growing.save()
+    return growing.tables
 
 
 def _configuration(tables: AtomicTables, occupation: Occupation) -> Configuration:
