@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def mock(
     channel: Annotated[str, typer.Argument(help="Channel by name or file.")],
     events: Annotated[int, typer.Option("--events", help="Number of shots (light pulses).", min=1)],
-    out: Annotated[Path, typer.Option("--out", help="ROOT file to write.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
     seed: Seed = 0,
     geometry: Annotated[
         str | None,
@@ -29,9 +29,13 @@ def mock(
         Path | None, typer.Option("--setup", help="Setup file. Default: molexa.yaml's, or shipped.")
     ] = None,
     layout: Annotated[
-        Literal["lmf2root", "jagged"],
-        typer.Option("--format", help="Flat tree as LMF2Root writes it, or variable-length."),
-    ] = "lmf2root",
+        Literal["root", "root-jagged", "hdf5", "parquet", "csv", "xfel", "lmf", "lmf-raw", "edges"],
+        typer.Option(
+            "--format",
+            help="Hits: root (flat, as LMF2Root writes it), root-jagged, hdf5, parquet, csv, xfel. "
+            "Signals of a delay-line anode: lmf, lmf-raw, edges (as European XFEL writes them).",
+        ),
+    ] = "root",
     truth: Annotated[
         Path | None, typer.Option("--truth", help="HDF5 file for what really happened.")
     ] = None,

@@ -17,7 +17,10 @@ def register(app: typer.Typer) -> None:
 
 
 def reduce(
-    runs: Annotated[list[Path], typer.Argument(help="ROOT files of one run, in order.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Files of one run, in order, of any known format; or its folder."),
+    ],
     channel: Annotated[
         str | None, typer.Option("--channel", help="Name or file of the channel.")
     ] = None,
@@ -39,6 +42,9 @@ def reduce(
     debug: Debug = False,
 ) -> None:
     """Find the coincidences of a channel in a raw run and write their ion momenta.
+
+    Reads ROOT trees, Cobold list-mode files, European XFEL and FLASH HDF5, tables in HDF5, Parquet,
+    text and numpy. Signals of a delay-line anode are sorted into hits on the way.
 
     Example: molexa reduce run.root --channel water
     """

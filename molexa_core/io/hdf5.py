@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import InputFileError, listing, near_matches
+from molexa_core.base.errors import InputFileError, MolexaError, listing, near_matches
 from molexa_core.base.fields import UNITS
 from molexa_core.base.files import require_file
 
@@ -31,6 +31,41 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
     Raises:
         InputFileError: the file is missing, not HDF5, truncated or damaged.
     """
+    try:
+        with open_handle(path) as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:
+        if isinstance(error, MolexaError):
+            raise
+        raise _damaged(path, error) from error
+
+
+@contextmanager
+def reading_hdf5(path: Path | str) -> Iterator[None]:
+    """Turn whatever a damaged file makes the HDF5 library raise into one clear error."""
+    try:
+        yield
+    except (MolexaError, KeyboardInterrupt):
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path | str, error: Exception) -> InputFileError:
+    detail = " ".join(str(error).split())[:160]
+    return InputFileError(
+        f"the HDF5 file is truncated or damaged ({detail})",
+        where=path,
+        do="Make it again or copy it again.",
+    )
+
+
+def open_handle(path: Path | str) -> h5py.File:
+    """The open file, for those who keep it open.
+
+    Raises:
+        InputFileError: the file is missing, not HDF5, truncated or damaged.
+    """
     path = require_file(path)
     with path.open("rb") as stream:
         head = stream.read(8)
@@ -39,18 +74,8 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
         raise InputFileError(
             f"this is {found}", where=path, do="Give the .h5 file that molexa wrote."
         )
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        if isinstance(error, InputFileError):
-            raise
-        detail = " ".join(str(error).split())
-        raise InputFileError(
-            f"the HDF5 file is truncated or damaged ({detail})",
-            where=path,
-            do="Make it again or copy it again.",
-        ) from error
+    with reading_hdf5(path):
+        return h5py.File(path, "r")
 
 
 def member(file: h5py.File | h5py.Group, name: str) -> Any:
@@ -99,7 +124,7 @@ def read_array(
     found = dataset.attrs.get(UNITS)
     if unit is not None and found is not None and found != unit:
         raise InputFileError(f"{name} is in {found!r}, expected {unit!r}", where=where)
-    _require_stored(dataset, where)
+    require_stored(dataset, where)
     return np.asarray(dataset[()])
 
 
@@ -134,7 +159,7 @@ def read_json(file: h5py.File, text: Any, name: str) -> Any:
         ) from error
 
 
-def _require_stored(dataset: h5py.Dataset, where: str) -> None:
+def require_stored(dataset: h5py.Dataset, where: str) -> None:
     """Refuse a claimed size that the bytes in the file cannot hold."""
     claimed = dataset.size * dataset.dtype.itemsize
     stored = dataset.id.get_storage_size()

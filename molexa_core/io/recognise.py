@@ -23,58 +23,112 @@ from molexa_core.base.fields import (
 )
 from molexa_core.base.files import require_file
 from molexa_core.base.provenance import Provenance
-from molexa_core.io.hdf5 import member, open_hdf5, read_json, read_strings
+from molexa_core.base.settings.columns import Columns
+from molexa_core.io.flash import flash_detectors
+from molexa_core.io.hdf5 import member, open_hdf5, read_json, read_strings, reading_hdf5
+from molexa_core.io.hdf5_table import open_hdf5_table
 from molexa_core.io.lmf.header import ARCHIVE_2002, ARCHIVE_2008, ARCHIVE_MASK
 from molexa_core.io.root_file import open_root, reading, tree_names
 from molexa_core.io.root_layouts import PRESETS, preset_for
+from molexa_core.io.root_run import open_root_run
+from molexa_core.io.table_guess import choose
+from molexa_core.io.text_table import TextTable
 
 LMF: Final = "lmf"
 ROOT_RUN: Final = "root-run"
 ROOT_RESULT: Final = "root-result"
+XFEL: Final = "xfel"
+FLASH: Final = "flash"
+HDF5_RUN: Final = "hdf5-run"
+PARQUET: Final = "parquet"
+TEXT: Final = "text"
+NPY: Final = "npy"
 EVENTS: Final = "events"
 TRUTH: Final = "truth"
 HDF5: Final = "hdf5"
+RUNS: Final = frozenset({LMF, ROOT_RUN, XFEL, FLASH, HDF5_RUN, PARQUET, TEXT, NPY})
+"""Formats that hold the hits or edges of a run."""
+NAMES: Final = {
+    LMF: "Cobold list-mode file",
+    ROOT_RUN: "ROOT run",
+    ROOT_RESULT: "ROOT file of histograms",
+    XFEL: "file of European XFEL",
+    FLASH: "file of FLASH",
+    HDF5_RUN: "HDF5 run",
+    PARQUET: "Parquet run",
+    TEXT: "run as a table of text",
+    NPY: "run as an array of numpy",
+    EVENTS: "coincidences of molexa (HDF5)",
+    TRUTH: "truth of a virtual run of molexa (HDF5)",
+    HDF5: "HDF5 file without a known layout",
+}
+"""Formats in words."""
 _HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _CONFIGURATION: Final = "config_info"
 """Name of the text in which LMF2Root stores its configuration."""
 _TEXT_LIMIT: Final = 16 * 2**20
 _MOST_IONS: Final = 512
+LOOKED_FOR: Final = (
+    "Looked for: Cobold list-mode (.lmf), ROOT (runs, LMF2Root results), HDF5 (European XFEL, "
+    "FLASH, tables, files of molexa), Parquet, numpy, tables of text with columns for shot, x, y "
+    "and t."
+)
 
 
-def recognise(path: Path | str) -> str:
+def recognise(path: Path | str, columns: Columns | None = None) -> str:
     """Which of the formats above a file has.
+
+    Args:
+        path: the file.
+        columns: column map of the setup; tables that have these columns are runs.
 
     Raises:
         InputFileError: it is missing, empty, or of none of them; says what was looked for.
     """
     path = require_file(path)
     with path.open("rb") as stream:
-        head = stream.read(16)
+        head = stream.read(512)
     if not head:
         raise InputFileError("the file is empty", where=path, do="Copy it again.")
     if int.from_bytes(head[:4], "little") & ARCHIVE_MASK in {ARCHIVE_2002, ARCHIVE_2008}:
         return LMF
     if head[:4] == b"root":
-        return _root_kind(path)
+        return _root_kind(path, columns)
     if head[:8] == _HDF5_MAGIC:
-        return _hdf5_kind(path)
-    kind = "it looks like text" if _is_text(head) else f"it begins with {head[:8].hex(' ')}"
-    raise InputFileError(
-        f"the format is not known: {kind}",
-        where=path,
-        do="Looked for: Cobold list-mode (.lmf), ROOT (runs, LMF2Root results), HDF5 of molexa.",
-    )
+        return _hdf5_kind(path, columns)
+    if head[:4] == b"PAR1":
+        return PARQUET
+    if head[:6] == b"\x93NUMPY":
+        return NPY
+    kind = f"it begins with {head[:8].hex(' ')}"
+    if _is_text(head):
+        try:
+            choose(TextTable(path), columns)
+        except InputFileError as error:
+            kind = f"it looks like text, and as a table: {error.what}"
+        else:
+            return TEXT
+    raise InputFileError(f"the format is not known: {kind}", where=path, do=LOOKED_FOR)
 
 
 def _is_text(head: bytes) -> bool:
     return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
 
 
-def _root_kind(path: Path) -> str:
+def _root_kind(path: Path, columns: Columns | None) -> str:
     with open_root(path) as file, reading(path):
         trees = tree_names(file)
-        if preset_for(trees) is not None:
+        if preset_for(trees) is not None or (columns is not None and columns.tree in trees):
             return ROOT_RUN
+        if trees:
+            try:
+                open_root_run(path, columns)
+            except InputFileError as error:
+                if not _histograms(file):
+                    raise
+                del error
+            else:
+                return ROOT_RUN
         if _histograms(file):
             return ROOT_RESULT
     known = listing([f"{preset.tree} ({name})" for name, preset in PRESETS.items()])
@@ -85,13 +139,23 @@ def _root_kind(path: Path) -> str:
     )
 
 
-def _hdf5_kind(path: Path) -> str:
-    with open_hdf5(path) as file:
+def _hdf5_kind(path: Path, columns: Columns | None) -> str:
+    with open_hdf5(path) as file, reading_hdf5(path):
         if TRUTH_MOLECULES in file and TRUTH_HITS in file:
             return TRUTH
         if f"{EVENT_GROUP}/{EVENT_MOMENTUM}" in file and META in file:
             return EVENTS
-    return HDF5
+        if "INDEX/trainId" in file and ("INSTRUMENT" in file or "CONTROL" in file):
+            return XFEL
+        if columns is None and flash_detectors(file):
+            return FLASH
+    try:
+        open_hdf5_table(path, columns)
+    except InputFileError:
+        if columns is not None:
+            raise
+        return HDF5
+    return HDF5_RUN
 
 
 def _histograms(file: Any) -> dict[str, str]:

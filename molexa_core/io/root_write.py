@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import UsageError
 from molexa_core.base.files import atomic_path
 from molexa_core.base.tables import FloatArray, Hits
+from molexa_core.io.hits import rebatch
 from molexa_core.io.root_layouts import JAGGED, LMF2ROOT, LMF2ROOT_HEAD, METADATA_KEY
 
 _BASKET_SHOTS: Final = 25_000
@@ -63,66 +64,13 @@ def write_root_run(
     ):
         file[METADATA_KEY] = json.dumps(dict(meta or {}), default=str)
         tree = None
-        for chunk in _rebatch(chunks, basket):
+        for chunk in rebatch(chunks, basket):
             columns = _flat(chunk, slots) if layout == "lmf2root" else _jagged(chunk)
             if tree is None:
                 name = LMF2ROOT.tree if layout == "lmf2root" else JAGGED.tree
                 tree = file.mktree(name, {key: _kind(value) for key, value in columns.items()})
             if chunk.n_shots:
                 tree.extend(columns)
-
-
-def _rebatch(chunks: Iterable[Hits], shots: int) -> Iterator[Hits]:
-    """The same shots in chunks of `shots`, so that baskets do not depend on how they came."""
-    held: list[Hits] = []
-    count = 0
-    tags: set[str] | None = None
-    for chunk in chunks:
-        tags = set(chunk.tags) if tags is None else tags
-        if set(chunk.tags) != tags:
-            raise UsageError(f"the tags change within the run: {set(chunk.tags) ^ tags}")
-        held.append(chunk)
-        count += chunk.n_shots
-        while count >= shots:
-            joined = _join(held)
-            yield _cut(joined, 0, shots)
-            held = [_cut(joined, shots, joined.n_shots)]
-            count -= shots
-    if held:
-        yield _join(held)
-    else:
-        empty = np.empty(0)
-        yield Hits(0, np.zeros(1, np.int64), empty, empty, empty, np.empty(0, np.int16))
-
-
-def _join(chunks: list[Hits]) -> Hits:
-    if len(chunks) == 1:
-        return chunks[0]
-    counts = np.concatenate([np.diff(chunk.offsets) for chunk in chunks])
-    return Hits(
-        first_shot=chunks[0].first_shot,
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        x_mm=np.concatenate([chunk.x_mm for chunk in chunks]),
-        y_mm=np.concatenate([chunk.y_mm for chunk in chunks]),
-        t_ns=np.concatenate([chunk.t_ns for chunk in chunks]),
-        method=np.concatenate([chunk.method for chunk in chunks]),
-        tags={
-            name: np.concatenate([chunk.tags[name] for chunk in chunks]) for name in chunks[0].tags
-        },
-    )
-
-
-def _cut(hits: Hits, start: int, stop: int) -> Hits:
-    low, high = int(hits.offsets[start]), int(hits.offsets[stop])
-    return Hits(
-        first_shot=hits.first_shot + start,
-        offsets=hits.offsets[start : stop + 1] - low,
-        x_mm=hits.x_mm[low:high],
-        y_mm=hits.y_mm[low:high],
-        t_ns=hits.t_ns[low:high],
-        method=hits.method[low:high],
-        tags={name: column[start:stop] for name, column in hits.tags.items()},
-    )
 
 
 def _flat(hits: Hits, slots: int) -> dict[str, FloatArray]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from molexa_core.base.resources import find
 from molexa_core.base.settings import Channel, Setup, load_channel, load_project, load_setup
 from molexa_core.base.tables import Geometry, Hits
 from molexa_core.base.truth import VirtualTruth, joined_truth
-from molexa_core.io.root_run import RunLayout, write_root_run
+from molexa_core.io.run_write import HitFormat, write_hits
 from molexa_core.io.truth import truth_writer
 from molexa_core.io.xyz import read_xyz
 from molexa_core.physics.molecules import Molecule, molecule
@@ -30,10 +30,12 @@ from molexa_core.physics.virtual_experiment import (
     run_blocks,
     target_of,
 )
+from molexa_core.pipeline.mock_edges import EdgeFormat, write_edges
 
 DEFAULT_SETUP: Final = "setup"
 """Name of the template that is used where no setup is given."""
 LARGEST_SEED: Final = 2**63 - 1
+MockFormat = HitFormat | EdgeFormat
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def mock_file(
     setup: Path | str | None = None,
     geometry: Path | str | None = None,
     seed: int = 0,
-    layout: RunLayout = "lmf2root",
+    layout: MockFormat = "root",
     truth: Path | str | None = None,
     command: str = "molexa_core.pipeline.mock.mock_file",
     progress: Progress = SILENT,
@@ -116,11 +118,13 @@ def mock_file(
     Args:
         channel: name or file of the channel.
         shots: number of shots.
-        out: ROOT file to write.
+        out: file to write.
         setup: setup file; that of `molexa.yaml`, or the shipped template, where not given.
         geometry: XYZ file of the molecule, or name of a shipped one.
         seed: seed of every random draw.
-        layout: `lmf2root` (flat) or `jagged`.
+        layout: format of the file: `root` (the flat tree of LMF2Root), `root-jagged`, `hdf5`,
+            `parquet`, `csv`, `xfel` hold hits; `lmf`, `lmf-raw` and `edges` (HDF5 as European XFEL
+            writes it) hold the signals of the anode.
         truth: HDF5 file for the truth.
         command: for the provenance.
         progress: shows how far it is.
@@ -161,8 +165,12 @@ def mock_file(
                     writer.append(block.truth)
                 yield block.hits
 
-        slots, meta = apparatus.detector.slots, _metadata(target, record)
-        write_root_run(out, hits(), layout=layout, slots=slots, meta=meta)
+        meta = _metadata(target, record)
+        if layout in {"lmf", "lmf-raw", "edges"}:
+            write_edges(out, hits(), layout, apparatus, seed=seed, meta=meta)
+        else:
+            slots = apparatus.detector.slots
+            write_hits(out, hits(), cast("HitFormat", layout), slots=slots, meta=meta)
     return dict(counts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from molexa_core.base.settings import (
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.io.events import EventsWriter
-from molexa_core.io.root_run import RootRun, open_root_run
+from molexa_core.pipeline.open_run import OpenRun, open_run
 from molexa_core.pipeline.pick import EVENTS_SUFFIX
 from molexa_core.reduction.reducer import Reducer
 from molexa_core.reduction.summary import ReduceSummary
@@ -33,6 +34,7 @@ __all__ = ["Reduction", "reduce", "reduce_files"]
 
 _CHANNEL: Final = "channel"
 _SETUP: Final = "setup"
+_RUN_SUFFIX: Final = re.compile(r"\.(root|lmf|h5|hdf5|parquet|csv|txt|dat|npy)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def reduce(
     what it lets through is kept (second pass). Like ions in a row are ordered by time of flight.
 
     Args:
-        run: chunks of shots that can be gone through twice: a list, or an open `RootRun`.
+        run: chunks of shots that can be gone through twice: a list, or an open run.
         channel: ions, windows and gates.
         setup: spectrometer, detector, calibration and jet.
         progress: told about progress and choices.
@@ -75,7 +77,9 @@ def reduce(
         NoEventsError: no coincidence.
     """
     if iter(run) is run:
-        raise UsageError("the run can be read only once", do="Give a list of chunks or a RootRun.")
+        raise UsageError(
+            "the run can be read only once", do="Give a list of chunks or an open run."
+        )
     reducer = Reducer(channel, setup, progress)
     n_shots = getattr(run, "n_shots", None)
     reducer.find_gate(run, n_shots)
@@ -95,13 +99,14 @@ def reduce_files(
     command: str = "molexa.reduce",
     progress: Progress = SILENT,
 ) -> tuple[Path, ReduceSummary]:
-    """Reduce ROOT files to one events file, in bounded memory.
+    """Reduce the files of a run to one events file, in bounded memory.
 
-    Channel and setup come from the arguments, from `molexa.yaml` in the working folder, or from
-    the metadata of the first file, in this order.
+    The format is told by content (docs/formats.md); edges of a delay-line anode are sorted into
+    hits on the way, as `anode` of the setup says. Channel and setup come from the arguments, from
+    `molexa.yaml` in the working folder, or from the metadata of the first file, in this order.
 
     Args:
-        paths: the files of one run, in order.
+        paths: the files of one run, in order; patterns, or a folder.
         channel: name or file of the channel.
         setup: setup file.
         out: the events file; `RUN.events.h5` in the working folder where not given.
@@ -121,8 +126,8 @@ def reduce_files(
     if gate_sum is not None and not all(0 < width < float("inf") for width in gate_sum):
         raise UsageError(f"--gate-sum {gate_sum}: half widths must be above 0")
     known_setup = _given_setup(setup)
-    run = open_root_run(paths, None if known_setup is None else known_setup.columns)
-    chosen_setup = known_setup or _stored_setup(run)
+    run = open_run(paths, known_setup, progress=progress)
+    chosen_setup = run.setup
     chosen = _gated(_choose_channel(channel, run), gate_sum)
     target = Path(out) if out is not None else _default_output(run)
     reducer = Reducer(chosen, chosen_setup, progress)
@@ -130,8 +135,10 @@ def reduce_files(
         reducer.find_gate(run, run.n_shots)
         for table in reducer.blocks(run, run.n_shots):
             writer.append(table)
+        for remark in run.remarks:
+            reducer.say(remark)
         summary = reducer.summary()
-        meta = _meta(chosen, chosen_setup, summary)
+        meta = _meta(chosen, chosen_setup, summary) | _about_run(run)
         provenance = Provenance.of(
             command,
             inputs=run.paths,
@@ -148,19 +155,7 @@ def _given_setup(name: str | None) -> Setup | None:
     return None if name is None else load_setup(name)
 
 
-def _stored_setup(run: RootRun) -> Setup:
-    stored = run.metadata().get(_SETUP)
-    where = f"setup in the metadata of {run.paths[0]}"
-    if stored is None:
-        raise InputFileError(
-            "no setup: the run does not carry one",
-            where=run.paths[0],
-            do="Give --setup setup.yaml, or name it in molexa.yaml.",
-        )
-    return parse_settings(Setup, stored, where=where)
-
-
-def _choose_channel(name: str | None, run: RootRun) -> Channel:
+def _choose_channel(name: str | None, run: OpenRun) -> Channel:
     name = name or load_project().channel
     if name is not None:
         return load_channel(name)
@@ -184,11 +179,19 @@ def _gated(channel: Channel, gate_sum: tuple[float, float, float] | None) -> Cha
     return channel.model_copy(update={"gates": gates})
 
 
-def _default_output(run: RootRun) -> Path:
-    return Path(f"{run.paths[0].name.removesuffix('.root')}{EVENTS_SUFFIX}")
+def _default_output(run: OpenRun) -> Path:
+    return Path(f"{_RUN_SUFFIX.sub('', run.paths[0].name)}{EVENTS_SUFFIX}")
 
 
-def _history(run: RootRun) -> Provenance | None:
+def _about_run(run: OpenRun) -> dict[str, Any]:
+    """What the run was read as, and what the sorter did."""
+    about: dict[str, Any] = {"run": {"layout": run.layout, "choice": run.choice}}
+    if run.counts is not None:
+        about["sorter"] = run.counts.as_dict()
+    return about
+
+
+def _history(run: OpenRun) -> Provenance | None:
     stored = run.metadata().get("provenance")
     if not isinstance(stored, Mapping):
         return None

@@ -66,7 +66,7 @@ class Reducer:
         """
         gates = self._channel.gates
         if not self._channel.is_complete:
-            self._say(
+            self.say(
                 "partial channel: not all ions of the break-up are asked for, so there is no gate "
                 "on the momentum sum; combinations that share a hit are all kept"
             )
@@ -81,7 +81,7 @@ class Reducer:
                 filled = self._search.collect_sums(hits, tally, sums, filled)
                 task.advance(chunk.n_shots)
                 if filled >= MOST_SUMS:
-                    self._say(f"the gate is found from the first {tally.shots} shots")
+                    self.say(f"the gate is found from the first {tally.shots} shots")
                     break
         if filled == 0 and gates.sum_half_width is None:
             raise self._nothing(tally, dropped, n_hits)
@@ -90,7 +90,7 @@ class Reducer:
         except ComputationError as error:
             if gates.sum_half_width is None:
                 raise
-            self._say(f"{error.what}; the gate is the one given")
+            self.say(f"{error.what}; the gate is the one given")
         self._gate = gate_around(
             self._peaks,
             sigmas=gates.sum_sigmas,
@@ -170,11 +170,11 @@ class Reducer:
 
     def _check_end(self) -> None:
         if self._dropped.total:
-            self._say(
+            self.say(
                 f"left out {self._dropped.total} of {self._hits} hits: {_reasons(self._dropped)}"
             )
         if self._tally.crowded:
-            self._say(
+            self.say(
                 f"left out {self._tally.crowded} of {self._tally.shots} shots with more than "
                 f"{MOST_COMBINATIONS} combinations of hits"
             )
@@ -204,7 +204,8 @@ class Reducer:
             do=f"Check channel, setup and the windows ({windows}).",
         )
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Tell the user, and keep it for the summary."""
         self._remarks.append(text)
         self._progress.say(text)
 

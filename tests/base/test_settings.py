@@ -59,7 +59,7 @@ def test_misspelt_key_names_file_key_and_near_match(tmp_path: Path) -> None:
 
 def test_a_key_like_nothing_lists_what_is_allowed(tmp_path: Path) -> None:
     path = broken(tmp_path, SETUP, zzzz=1)
-    with pytest.raises(SettingsError, match=r"zzzz: unknown key \(allowed: calibration, columns"):
+    with pytest.raises(SettingsError, match=r"zzzz: unknown key \(allowed: anode, calibration, columns"):
         load_setup(path)
 
 
@@ -115,7 +115,7 @@ def test_impossible_channels(tmp_path: Path, changes: dict[str, object], message
         ),
         ({"calibration": {"scale_x": 0}}, "must not be 0"),
         ({"detection_efficiency": 1.2}, "less than or equal to 1 (found 1.2)"),
-        ({"columns": {"layout": "flat", "tree": "t", "x": "x", "y": "y", "time": "t"}}, "`count`"),
+        ({"columns": {"layout": "rows", "tree": "t", "x": "x", "y": "y", "time": "t"}}, "`shot`"),
         (
             {
                 "columns": {

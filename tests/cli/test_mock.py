@@ -48,11 +48,11 @@ def test_a_run_with_its_truth(molexa: Run, tmp_path: Path) -> None:
 
 
 def test_both_formats_hold_the_same_hits(working_folder: Path) -> None:
-    for layout in ("lmf2root", "jagged"):
+    for layout in ("root", "root-jagged"):
         assert main(["mock", "cf4", "--events", "600", "--out", f"{layout}.root",
                      "--format", layout, "-q"]) == 0  # fmt: skip
     flat, jagged = (
-        open_root_run(working_folder / f"{name}.root") for name in ("lmf2root", "jagged")
+        open_root_run(working_folder / f"{name}.root") for name in ("root", "root-jagged")
     )
     assert jagged.layout == "jagged"
     for one, other in zip(flat.iterate(200), jagged.iterate(200), strict=True):
@@ -109,7 +109,7 @@ def test_own_geometry_setup_and_channel(
         ("water --events 5 --out run.root --geometry cf4", 2, "are not the atoms of cf4 (CF4)"),
         ("water --events 5 --out run.root --geometry none.xyz", 1, "no such file"),
         ("water --events 5 --out run.root --setup none.yaml", 1, "no such file"),
-        ("water --events 5 --out run.root --format csv", 2, "csv"),
+        ("water --events 5 --out run.root --format sqlite", 2, "sqlite"),
         ("water --out run.root", 2, "--events"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 import uproot
 
 from molexa_core.base.errors import ColumnError, InputFileError, OutputError, UsageError
-from molexa_core.base.settings.setup import Columns
+from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
 from molexa_core.io.root_layouts import LMF2ROOT_HEAD
 from molexa_core.io.root_run import open_root_run, write_root_run
@@ -242,7 +242,7 @@ def test_lists_of_different_length(tmp_path: Path) -> None:
 
 
 def test_no_tree_of_a_known_layout(tmp_path: Path, run: FakeRun) -> None:
-    path = write_tree(tmp_path / "a.root", flat_columns(run), "ntuple")
+    path = write_tree(tmp_path / "a.root", {"energy": flat_columns(run)["rhit"]}, "ntuple")
     with pytest.raises(InputFileError, match="has the trees: ntuple.*`columns` in the setup"):
         open_root_run(path)
 

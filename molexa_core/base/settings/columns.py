@@ -68,18 +68,22 @@ class Facility(Schema):
     Attributes:
         source: name, or a part of it that only one has, of the delay-line detector: `TOP`,
             `SQS_REMI_DLD6/DET/TOP:output`, `DLD1`. Needed where a run has several.
-        data: `hits` that the facility reconstructed, or `edges` to sort here.
+        data: `hits` that the facility reconstructed, or `edges` to sort here; hits if there are
+            any, where not given.
         pulses: `fel` leaves out pulses in which the laser did not fire; `all` keeps them.
         pulse_energy: source and key of the energy per pulse, as `SOURCE/KEY`; the one X-ray gas
             monitor of the run where not given, `none` for none.
         delay: source and key of the pump-probe delay per train or per pulse, as `SOURCE/KEY`.
         delay_unit_fs, delay_zero: one unit of the delay in fs, and its value at zero delay.
+        x_unit_mm, time_unit_ns: value of one unit of the detector (FLASH stores steps).
     """
 
     source: str | None = None
-    data: Literal["hits", "edges"] = "hits"
+    data: Literal["hits", "edges"] | None = None
     pulses: Literal["fel", "all"] = "fel"
     pulse_energy: str | None = None
     delay: str | None = None
     delay_unit_fs: float = Field(default=1.0)
     delay_zero: float = 0.0
+    x_unit_mm: Positive = 1.0
+    time_unit_ns: Positive = 1.0

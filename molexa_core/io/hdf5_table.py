@@ -1,0 +1,252 @@
+"""HDF5 files of other makers as tables: datasets of equal length, compounds, hits end to end.
+
+The columns are the datasets below the group that `columns.tree` names (the file without one), by
+their path, and the fields of compound datasets as `DATASET/FIELD`. A dataset of two axes holds the
+hits of each shot in a row that is filled up with NaN. With `count` the hits of all shots follow
+each other, and that dataset says how many belong to each shot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import ColumnError, InputFileError, listing
+from molexa_core.base.settings.columns import Columns
+from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.hdf5 import open_handle, read_json, reading_hdf5, require_stored
+from molexa_core.io.table import Kind, View, even_ranges, numbers_of
+from molexa_core.io.table_guess import Choice, choose
+
+MOST_COLUMNS: Final = 4096
+METADATA_KEY: Final = "molexa"
+"""Attribute of the file that holds what molexa knows about the run, as JSON."""
+
+RUN_COLUMNS: Final = Columns(
+    layout="jagged",
+    x="hits/x",
+    y="hits/y",
+    time="hits/t",
+    method="hits/method",
+    count="shots/n_hits",
+)
+"""Layout of the HDF5 runs that molexa writes; tags stand below `shots`."""
+
+
+class Hdf5Table:
+    """The datasets of a file or of a group in it; see `table.Table`.
+
+    Args:
+        path: the file.
+        group: path of the group; the whole file where not given.
+
+    Raises:
+        InputFileError: the file or the group is missing or damaged.
+    """
+
+    def __init__(self, path: Path, group: str | None = None) -> None:
+        self.path = path
+        self._file = open_handle(path)
+        if group is not None and not isinstance(self._file.get(group), h5py.Group | h5py.Dataset):
+            raise InputFileError(
+                f"there is no group {group!r}; the file has: {listing(self._file)}",
+                where=path,
+                do="Correct `tree` in `columns` of the setup.",
+            )
+        self.label = f"group {group!r}" if group is not None else "the HDF5 file"
+        self._columns = _columns(self._file if group is None else self._file[group])
+        self.kinds: Mapping[str, Kind] = {
+            name: _kind(dataset, field) for name, (dataset, field) in self._columns.items()
+        }
+        lengths = {_length(dataset) for dataset, _ in self._columns.values()}
+        self.n_rows: int | None = max(lengths) if lengths else 0
+
+    def settle(self, columns: Columns) -> None:
+        """Check that the columns of a layout have as many rows as each other.
+
+        Raises:
+            InputFileError: they do not, or they claim more than the file holds.
+        """
+        hits = (columns.x, columns.y, columns.time)
+        shots = [columns.count] if columns.count is not None else []
+        for names in (hits, shots):
+            for name in names:
+                if name in self._columns:
+                    require_stored(self._columns[name][0], str(self.path))
+        lengths = {name: _length(self._columns[name][0]) for name in hits if name in self._columns}
+        if len(set(lengths.values())) > 1:
+            told = listing(f"{name} {length}" for name, length in lengths.items())
+            raise InputFileError(
+                f"the columns have different numbers of rows: {told}",
+                where=self.path,
+                do="Name columns of one table in `columns` of the setup.",
+            )
+        if lengths:
+            self.n_rows = next(iter(lengths.values()))
+        if shots and shots[0] in self._columns:
+            self.n_rows = _length(self._columns[shots[0]][0])
+
+    def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
+        """Ranges of equal length; where hits follow each other the place among them goes on."""
+        n_rows = self.n_rows or 0
+        total = sum(self._bytes(name) for name in names if name in self._columns)
+        at = 0
+        for start, stop in even_ranges(n_rows, total // max(1, n_rows), rows):
+            view = _Hdf5View(self, columns.count, start, stop, at)
+            yield view
+            at = view.end
+
+    def metadata(self) -> dict[str, Any]:
+        """What molexa stored in the file."""
+        return stored_metadata(self._file)
+
+    def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Rows of a column.
+
+        Raises:
+            InputFileError: they cannot be read.
+        """
+        dataset, field = self._columns[name]
+        if stop > _length(dataset):
+            raise InputFileError(
+                f"{name} ends after {_length(dataset)} rows, but {stop} are needed",
+                where=self.path,
+                do="The file is damaged, or `columns` of the setup names the wrong column.",
+            )
+        rows = dataset[start:stop] if field is None else dataset.fields(field)[start:stop]
+        return np.asarray(rows)
+
+    def _bytes(self, name: str) -> int:
+        dataset, field = self._columns[name]
+        kind = dataset.dtype if field is None else dataset.dtype[field]
+        return int(dataset.size * kind.itemsize)
+
+
+class _Hdf5View:
+    def __init__(self, table: Hdf5Table, count: str | None, start: int, stop: int, at: int) -> None:
+        self._table, self._count, self._at = table, count, at
+        self.start, self.stop = start, stop
+        self._counts: IntArray | None = None
+
+    @property
+    def end(self) -> int:
+        """The place behind the hits of these rows, where hits follow each other."""
+        return self._at if self._count is None else self._at + int(self._number_of_hits().sum())
+
+    def numbers(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        return {name: self._table.read(name, self.start, self.stop) for name in names}
+
+    def lists(self, names: Sequence[str]) -> dict[str, tuple[IntArray, FloatArray]]:
+        if self._count is not None:
+            counts, end = self._number_of_hits(), self.end
+            return {
+                name: (counts, numbers_of(self._table.read(name, self._at, end))) for name in names
+            }
+        found = {}
+        filled: NDArray[np.bool_] | None = None
+        for name in names:
+            rows = numbers_of(self._table.read(name, self.start, self.stop))
+            filled = np.isfinite(rows) if filled is None else filled
+            found[name] = filled.sum(axis=1).astype(np.int64), rows[filled]
+        return found
+
+    def _number_of_hits(self) -> IntArray:
+        if self._counts is None:
+            stored = self._table.read(str(self._count), self.start, self.stop)
+            good = (stored >= 0) & (stored < 2**31)
+            counts = np.zeros(len(stored), np.int64)
+            np.copyto(counts, stored, where=good, casting="unsafe")
+            good &= counts == stored
+            if not good.all():
+                row = int(np.argmin(good))
+                raise InputFileError(
+                    f"{self._count} says {stored[row]!s} hits in shot {self.start + row}",
+                    where=self._table.path,
+                    do="The file is damaged, or `columns` of the setup names the wrong column.",
+                )
+            self._counts = counts
+        return self._counts
+
+
+def open_hdf5_table(path: Path | str, columns: Columns | None = None) -> tuple[Hdf5Table, Choice]:
+    """The table with the hits in an HDF5 file and its layout.
+
+    Raises:
+        InputFileError: the file is damaged, or the names of its datasets do not tell the hits.
+    """
+    path = Path(path)
+    with reading_hdf5(path):
+        table = Hdf5Table(path, None if columns is None else columns.tree)
+        if columns is None and {
+            RUN_COLUMNS.x,
+            RUN_COLUMNS.y,
+            RUN_COLUMNS.time,
+            RUN_COLUMNS.count,
+        } <= set(table.kinds):
+            choice = Choice("hdf5", RUN_COLUMNS, "the HDF5 file is a run of molexa")
+        else:
+            choice = choose(table, columns)
+        table.settle(choice.columns)
+    return table, choice
+
+
+def stored_metadata(file: h5py.File) -> dict[str, Any]:
+    """What molexa stored in an HDF5 run; empty for files of other makers.
+
+    Raises:
+        InputFileError: it is damaged.
+    """
+    stored = file.attrs.get(METADATA_KEY)
+    if stored is None:
+        return {}
+    values = read_json(file, stored, f"attribute {METADATA_KEY}")
+    return values if isinstance(values, dict) else {}
+
+
+def _columns(group: Any) -> dict[str, tuple[h5py.Dataset, str | None]]:
+    """Datasets and fields of compounds by name.
+
+    Raises:
+        ColumnError: there are too many.
+    """
+    found: dict[str, tuple[h5py.Dataset, str | None]] = {}
+
+    def add(name: str, item: Any) -> bool | None:
+        if isinstance(item, h5py.Dataset) and item.ndim >= 1:
+            if item.dtype.names:
+                found.update(
+                    (f"{name}/{field}" if name else field, (item, field))
+                    for field in item.dtype.names
+                )
+            else:
+                found[name] = item, None
+        return True if len(found) > MOST_COLUMNS else None
+
+    if isinstance(group, h5py.Dataset):
+        add("", group)
+    else:
+        group.visititems(add)
+    if len(found) > MOST_COLUMNS:
+        raise ColumnError(
+            f"more than {MOST_COLUMNS} datasets",
+            where=group.file.filename,
+            do="Name the group with the hits as `tree` in `columns` of the setup.",
+        )
+    return found
+
+
+def _length(dataset: h5py.Dataset) -> int:
+    return int(dataset.shape[0])
+
+
+def _kind(dataset: h5py.Dataset, field: str | None) -> Kind:
+    dtype = dataset.dtype if field is None else dataset.dtype[field]
+    type_ = f"{dtype} in {dataset.shape}"
+    if dtype.kind not in "iufb":
+        return Kind("other", type_)
+    return Kind({1: "number", 2: "list"}.get(dataset.ndim, "other"), type_)  # type: ignore[arg-type]

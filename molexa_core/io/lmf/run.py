@@ -1,0 +1,205 @@
+"""Runs of edges in Cobold list-mode files: reading them as `Edges`, writing virtual ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.fields import TAG_SCAN, TAG_TIMESTAMP
+from molexa_core.base.tables import Edges
+from molexa_core.io.lmf.header import FIRST_PARAMETER, TDC8HP, TDC8HPRAW, LmfHeader
+from molexa_core.io.lmf.reader import LmfFile
+from molexa_core.io.lmf.table import LmfEvents
+from molexa_core.io.lmf.writer import LmfWriter
+
+MARK: Final = "molexa "
+"""Begins the comment of a virtual run, before its metadata as JSON."""
+SHOTS_PER_SECOND: Final = 1000.0
+"""Time stamps of runs that have none of their own."""
+MOST_CHANNELS: Final = 25
+
+
+class LmfRun:
+    """A run in one or several list-mode files, read as often as wanted; iterating gives `Edges`.
+
+    Attributes:
+        paths, layout, choice, n_shots: as in `table_run.TableRun`; the number of shots is not
+            known, since that in the header may be wrong.
+        files: the files.
+
+    Raises:
+        InputFileError: a file cannot be read, or the files do not fit each other.
+    """
+
+    edges = True
+
+    def __init__(self, paths: Sequence[Path | str]) -> None:
+        if not paths:
+            raise UsageError("no run given", do="Name at least one file.")
+        self.files = [LmfFile(path) for path in paths]
+        self.paths = tuple(file.path for file in self.files)
+        header = self.files[0].header
+        kind = "grouped words" if header.raw else "decoded events"
+        self.layout = "lmf-raw" if header.raw else "lmf"
+        self.choice = f"{header.generation}, LMF version {header.lmf_version}, {kind}"
+        self.n_shots: int | None = None
+        for file in self.files[1:]:
+            same = ("raw", "resolution_ns", "n_channels")
+            differ = [name for name in same if getattr(file.header, name) != getattr(header, name)]
+            if differ:
+                raise InputFileError(
+                    f"differs from {self.paths[0]} in {listing(differ)}",
+                    where=file.path,
+                    do="Reduce files of different acquisitions one by one.",
+                )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was wrong in the last reading, for the user."""
+        said = []
+        for file in self.files:
+            losses = file.losses
+            if losses.n_faults:
+                said.append(
+                    f"{file.path}: {losses.n_faults} fault(s), first at {losses.faults[0]}; "
+                    f"{losses.lost_events} event(s) lost"
+                )
+        return said
+
+    def metadata(self) -> dict[str, Any]:
+        """What molexa stored in the first file (virtual runs)."""
+        comment = self.files[0].header.comment
+        if not comment.startswith(MARK):
+            return {}
+        try:
+            values = json.loads(comment.removeprefix(MARK))
+        except ValueError as error:
+            raise InputFileError(
+                "the metadata of molexa in the comment are not readable as JSON",
+                where=self.paths[0],
+                do="The file is damaged; make the run again.",
+            ) from error
+        return values if isinstance(values, dict) else {}
+
+    def __iter__(self) -> Iterator[Edges]:
+        shot = 0
+        parameters = self._parameters()
+        for file in self.files:
+            for events in file:
+                yield _edges(file, events, shot, parameters)
+                shot += events.n_events
+
+    def _parameters(self) -> list[int]:
+        """The parameters that are set in the first event; others are no tags of all shots."""
+        for file in self.files:
+            if file.header.has_scan:
+                for events in file:
+                    return sorted(events.scan_values())
+        return []
+
+
+def _edges(file: LmfFile, events: LmfEvents, first_shot: int, parameters: Sequence[int]) -> Edges:
+    """Events as edges: in each shot by channel, in each channel by time."""
+    times = file.nanoseconds(events)
+    channel = events.channel.astype(np.int16)
+    key = events.event * 256 + channel
+    late = (np.diff(key) == 0) & (np.diff(times) < 0)
+    if late.any():
+        times = times[np.lexsort((times, key))]
+    tags: dict[str, NDArray[Any]] = {TAG_TIMESTAMP: file.seconds(events)}
+    values = events.scan_values()
+    for number in parameters:
+        unknown = np.full(events.n_events, np.nan)
+        tags[f"{TAG_SCAN}{number - FIRST_PARAMETER}"] = values.get(number, unknown)
+    return Edges(first_shot, events.offsets, channel, times, tags)
+
+
+def write_lmf_run(
+    path: Path | str,
+    chunks: Iterable[Edges],
+    *,
+    raw: bool,
+    meta: Mapping[str, Any] | None = None,
+    n_channels: int = 9,
+    bin_ns: float = 0.025,
+    start: int = 0,
+) -> None:
+    """Write a run of edges as a list-mode file of Cobold 2011, LMF version 12.
+
+    Times are rounded to bins. Tags `timestamp` and `scanval0` ... become time stamps and changed
+    parameters; other tags have no place in the format.
+
+    Args:
+        path: the file.
+        chunks: consecutive shots.
+        raw: grouped words instead of decoded events.
+        meta: plain values, stored as JSON in the comment.
+        n_channels: inputs of the TDC.
+        bin_ns: width of a bin.
+        start: unix time at which the run begins.
+
+    Raises:
+        UsageError: a value does not fit into the format.
+        OutputError: the file cannot be written there.
+    """
+    comment = "" if meta is None else MARK + json.dumps(dict(meta), default=str)
+    header = LmfHeader(
+        producer="molexa",
+        comment=comment,
+        daq_id=TDC8HPRAW if raw else TDC8HP,
+        grouping=raw,
+        n_channels=n_channels,
+        falling_mask=2**n_channels - 1,
+        frequency=1e9 / bin_ns,
+        resolution_ns=bin_ns,
+        start=start,
+        stop=start,
+    )
+    n_shots = 0
+    known: dict[str, float] = {}
+    with LmfWriter(path, header) as writer:
+        for chunk in chunks:
+            if chunk.n_shots:
+                writer.append(_events(chunk, header, known))
+            n_shots += chunk.n_shots
+        writer.finish(stop=start + int(np.ceil(n_shots / SHOTS_PER_SECOND)))
+
+
+def _events(chunk: Edges, header: LmfHeader, known: dict[str, float]) -> LmfEvents:
+    seconds = chunk.tags.get(TAG_TIMESTAMP)
+    if seconds is None:
+        shots = np.arange(chunk.first_shot, chunk.first_shot + chunk.n_shots)
+        seconds = shots / SHOTS_PER_SECOND
+    stamp = np.rint(np.asarray(seconds, np.float64) * header.frequency).astype(np.uint64)
+    scans = {
+        int(name.removeprefix(TAG_SCAN)): np.asarray(column, np.float64)
+        for name, column in chunk.tags.items()
+        if name.startswith(TAG_SCAN) and name.removeprefix(TAG_SCAN).isdigit()
+    }
+    mask = np.zeros(chunk.n_shots, np.uint32)
+    changed = np.zeros((chunk.n_shots, len(scans)), np.bool_)
+    values = np.empty((chunk.n_shots, len(scans)))
+    for row, bit in enumerate(sorted(scans)):
+        if bit >= 32:
+            raise UsageError(f"the LMF file has no place for {TAG_SCAN}{bit}: there are 32")
+        column = scans[bit]
+        before = np.concatenate([[known.get(str(bit), np.nan)], column[:-1]])
+        changed[:, row] = (column != before) & ~np.isnan(column)
+        mask |= changed[:, row].astype(np.uint32) << np.uint32(bit)
+        values[:, row] = column
+        known[str(bit)] = float(column[-1])
+    return LmfEvents.of(
+        chunk.offsets,
+        chunk.channel,
+        np.rint(chunk.t_ns / header.resolution_ns).astype(np.int64),
+        stamp=stamp,
+        scan_mask=mask,
+        scan_value=values[changed],
+        first_event=chunk.first_shot,
+    )

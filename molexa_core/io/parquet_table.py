@@ -1,0 +1,140 @@
+"""Parquet files as tables: numbers or lists of numbers per row, read by row groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import InputFileError, MolexaError
+from molexa_core.base.files import require_file
+from molexa_core.base.settings.columns import Columns
+from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.table import CHUNK_BYTES, MOST_ROWS, Kind, View, numbers_of
+
+METADATA_KEY: Final = b"molexa"
+"""Key of the file's metadata that holds what molexa knows about the run, as JSON."""
+
+
+def arrow() -> Any:
+    """The modules of pyarrow for Parquet.
+
+    Raises:
+        InputFileError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415
+    except ImportError as error:
+        raise InputFileError(
+            "Parquet files need pyarrow, which is not installed",
+            do="pip install 'molexa[parquet]'",
+        ) from error
+    return pa, pq
+
+
+@contextmanager
+def reading_parquet(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes pyarrow raise becomes one clear error."""
+    try:
+        yield
+    except (MolexaError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        detail = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputFileError(
+            f"the Parquet file is damaged or truncated ({detail})", where=path, do="Copy it again."
+        ) from error
+
+
+class ParquetTable:
+    """A Parquet file; see `table.Table`.
+
+    Raises:
+        InputFileError: missing or damaged, or pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = require_file(path)
+        self.label = "the Parquet table"
+        self._arrow, parquet = arrow()
+        with reading_parquet(path):
+            self._file = parquet.ParquetFile(
+                path, memory_map=False, page_checksum_verification=True
+            )
+            schema = self._file.schema_arrow
+            self.n_rows: int | None = int(self._file.metadata.num_rows)
+            self.kinds: Mapping[str, Kind] = {
+                field.name: _kind(self._arrow, field.type) for field in schema
+            }
+            self._stored = dict(schema.metadata or {})
+
+    def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
+        """Batches of the file; a batch does not cross row groups."""
+        del columns
+        size = self._file.metadata.num_row_groups and sum(
+            self._file.metadata.row_group(i).total_byte_size
+            for i in range(self._file.metadata.num_row_groups)
+        )
+        row = max(1, size // max(1, self.n_rows or 0))
+        goal = rows or int(min(MOST_ROWS, max(1, CHUNK_BYTES // row)))
+        start = 0
+        batches = self._file.iter_batches(goal, columns=list(names), use_threads=False)
+        while True:
+            with reading_parquet(self.path):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield _ParquetView(self, batch, start)
+            start += batch.num_rows
+
+    def metadata(self) -> dict[str, Any]:
+        """What molexa stored in the file."""
+        stored = self._stored.get(METADATA_KEY)
+        if stored is None:
+            return {}
+        try:
+            values = json.loads(stored)
+        except ValueError as error:
+            raise InputFileError(
+                "the metadata of molexa are not readable as JSON",
+                where=self.path,
+                do="The file is damaged; make the run again.",
+            ) from error
+        return values if isinstance(values, dict) else {}
+
+
+class _ParquetView:
+    def __init__(self, table: ParquetTable, batch: Any, start: int) -> None:
+        self._table, self._batch = table, batch
+        self.start, self.stop = start, start + batch.num_rows
+
+    def numbers(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        with reading_parquet(self._table.path):
+            return {name: self._batch.column(name).to_numpy(zero_copy_only=False) for name in names}
+
+    def lists(self, names: Sequence[str]) -> dict[str, tuple[IntArray, FloatArray]]:
+        found = {}
+        with reading_parquet(self._table.path):
+            for name in names:
+                column = self._batch.column(name)
+                counts = np.zeros(len(column), np.int64)
+                lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+                np.copyto(counts, lengths, where=np.isfinite(lengths), casting="unsafe")
+                values = column.flatten().to_numpy(zero_copy_only=False)
+                found[name] = counts, numbers_of(values)
+        return found
+
+
+def _kind(pa: Any, type_: Any) -> Kind:
+    is_list = pa.types.is_list(type_) or pa.types.is_large_list(type_)
+    inner = type_.value_type if is_list else type_
+    number = pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_boolean(inner)
+    if not number:
+        return Kind("other", str(type_))
+    return Kind("list" if is_list else "number", str(type_))

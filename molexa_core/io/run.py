@@ -1,0 +1,183 @@
+"""Runs of every known format behind one door: opened by content, read in chunks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.settings.columns import Columns, Facility
+from molexa_core.io import recognise as formats
+from molexa_core.io.flash import FlashRun
+from molexa_core.io.hdf5_table import open_hdf5_table
+from molexa_core.io.lmf.run import LmfRun
+from molexa_core.io.npy_table import NpyTable
+from molexa_core.io.parquet_table import ParquetTable
+from molexa_core.io.root_run import open_root_run
+from molexa_core.io.table import Table
+from molexa_core.io.table_guess import choose
+from molexa_core.io.table_run import open_tables
+from molexa_core.io.text_table import TextTable
+from molexa_core.io.xfel import XfelRun
+
+_GLOB: Final = re.compile(r"[*?\[]")
+_FOLDER_SUFFIXES: Final = (".h5", ".hdf5", ".lmf", ".root", ".parquet")
+
+
+class StoredRun(Protocol):
+    """A run as its files store it, read as often as wanted, in chunks.
+
+    Attributes:
+        paths: the files in order.
+        layout: name of the layout.
+        choice: why this layout, as a sentence.
+        n_shots: shots in all files; None where only reading would tell.
+        edges: whether iterating gives `Edges`; otherwise it gives `Hits`.
+        remarks: what the user should know; complete after reading.
+    """
+
+    paths: tuple[Path, ...]
+    layout: str
+    choice: str
+    n_shots: int | None
+    edges: bool
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know."""
+        ...
+
+    def metadata(self) -> dict[str, Any]:
+        """What molexa stored with the run (virtual runs); may be empty."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+def find_files(paths: Sequence[Path | str] | Path | str) -> list[Path]:
+    """The files that are meant by names, patterns and folders, in order.
+
+    A folder stands for its data files of one kind; a pattern that no file has as its name for the
+    files that it fits. Numbers in names count as numbers.
+
+    Raises:
+        InputFileError: a pattern or a folder without files, or a folder with several kinds.
+        UsageError: a file is named twice, or none is.
+    """
+    names = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not names:
+        raise UsageError("no run given", do="Name at least one file.")
+    found: list[Path] = []
+    for path in map(Path, names):
+        if path.is_dir():
+            found += _of_folder(path)
+        elif not path.exists() and _GLOB.search(str(path)):
+            anchor = Path(path.anchor or ".")
+            fitting = anchor.glob(str(path.relative_to(anchor) if path.anchor else path))
+            files = sorted((file for file in fitting if file.is_file()), key=_natural)
+            if not files:
+                raise InputFileError("no file fits the pattern", where=path, do="Check the folder.")
+            found += files
+        else:
+            found.append(path)
+    seen = {path.resolve() for path in found}
+    if len(seen) < len(found):
+        resolved = [path.resolve() for path in found]
+        twice = next(p for p, r in zip(found, resolved, strict=True) if resolved.count(r) > 1)
+        raise UsageError("the file is named twice", where=twice, do="Name each file once.")
+    return found
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    kinds: dict[str, list[Path]] = {}
+    for path in folder.iterdir():
+        if path.is_file() and path.suffix.lower() in _FOLDER_SUFFIXES:
+            kinds.setdefault(path.suffix.lower(), []).append(path)
+    if len(kinds) != 1:
+        held = listing(f"{len(files)} {suffix}" for suffix, files in sorted(kinds.items()))
+        raise InputFileError(
+            f"the folder holds {held or 'no data files'}",
+            where=folder,
+            do="Name the files of the run.",
+        )
+    return sorted(next(iter(kinds.values())), key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def open_stored_run(
+    paths: Sequence[Path | str] | Path | str,
+    *,
+    columns: Columns | None = None,
+    facility: Facility | None = None,
+    with_method: bool = False,
+) -> StoredRun:
+    """Open a run of any known format; several files count as one, in the order given.
+
+    Args:
+        paths: files, patterns, or a folder.
+        columns: column map of the setup, for tables that no preset reads.
+        facility: what to take from files of European XFEL and FLASH.
+        with_method: whether hits of tables come with their resort method.
+
+    Raises:
+        InputFileError: a file is missing, damaged, of no known format or not a run, or the files
+            are of different formats.
+        ColumnError: a column is missing or of the wrong type.
+    """
+    files = find_files(paths)
+    kinds = [formats.recognise(path, columns) for path in files]
+    for path, kind in zip(files, kinds, strict=True):
+        _require_run(path, kind)
+        if kind != kinds[0]:
+            raise InputFileError(
+                f"this is a {formats.NAMES[kind]}, but {files[0]} is a {formats.NAMES[kinds[0]]}",
+                where=path,
+                do="Give files of one format.",
+            )
+    kind = kinds[0]
+    if kind == formats.LMF:
+        return LmfRun(files)
+    if kind == formats.XFEL:
+        return XfelRun(files, facility)
+    if kind == formats.FLASH:
+        return FlashRun(files, facility)
+    if kind == formats.ROOT_RUN:
+        run = open_root_run(files, columns)
+    elif kind == formats.HDF5_RUN:
+        opened = [open_hdf5_table(path, columns) for path in files]
+        run = open_tables([table for table, _ in opened], columns, [choice for _, choice in opened])
+    else:
+        tables = [_table(path, kind) for path in files]
+        run = open_tables(tables, columns, [choose(table, columns) for table in tables])
+    run.with_method = with_method
+    return run
+
+
+def _table(path: Path, kind: str) -> Table:
+    if kind == formats.PARQUET:
+        return ParquetTable(path)
+    return TextTable(path) if kind == formats.TEXT else NpyTable(path)
+
+
+def _require_run(path: Path, kind: str) -> None:
+    if kind in formats.RUNS:
+        return
+    do = {
+        formats.EVENTS: "It is reduced already: go on with molexa align.",
+        formats.TRUTH: "Give the run that it belongs to.",
+        formats.ROOT_RESULT: "Give the ROOT file with the hits that LMF2Root wrote beside it.",
+    }.get(kind, "Name its columns in `columns` of the setup.")
+    more = ""
+    if kind == formats.HDF5:
+        held = formats.describe_hdf5(path)
+        more = (
+            "; looked for INDEX and INSTRUMENT (European XFEL), DLD*/value (FLASH), and datasets "
+            f"x, y, t; it holds: {listing([*held['groups'], *held['datasets']])}"
+        )
+    raise InputFileError(f"a {formats.NAMES[kind]} is not a run{more}", where=path, do=do)

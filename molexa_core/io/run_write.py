@@ -1,0 +1,168 @@
+"""Runs written as HDF5, Parquet or text, and one door to every format that holds hits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import UsageError
+from molexa_core.base.fields import TAG_SHOT, TAG_UNITS, UNITS
+from molexa_core.base.files import atomic_path
+from molexa_core.base.tables import Hits
+from molexa_core.io.hdf5 import LIBVER
+from molexa_core.io.hdf5_table import METADATA_KEY, RUN_COLUMNS
+from molexa_core.io.hits import rebatch
+from molexa_core.io.parquet_table import METADATA_KEY as PARQUET_KEY
+from molexa_core.io.parquet_table import arrow
+from molexa_core.io.root_write import write_root_run
+from molexa_core.io.text_table import METADATA_LINE
+from molexa_core.io.xfel_write import write_xfel_run
+
+HitFormat = Literal["root", "root-jagged", "hdf5", "parquet", "csv", "xfel"]
+"""Formats that hold hits."""
+HIT_FORMATS: Final = ("root", "root-jagged", "hdf5", "parquet", "csv", "xfel")
+_BLOCK_SHOTS: Final = 50_000
+_CHUNK_BYTES: Final = 2**18
+
+
+def write_hits(
+    path: Path | str,
+    chunks: Iterable[Hits],
+    layout: HitFormat,
+    *,
+    slots: int = 16,
+    meta: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a run in one of the formats that hold hits; the file appears when it is complete.
+
+    Args:
+        path: the file.
+        chunks: consecutive shots with the same tags.
+        layout: the format.
+        slots: most hits per shot of formats with a fixed number (`root`, `xfel`).
+        meta: plain values that travel with the run.
+
+    Raises:
+        OutputError: the file cannot be written there.
+        UsageError: an unknown format, or a shot with more hits than slots.
+    """
+    if layout == "root":
+        write_root_run(path, chunks, layout="lmf2root", slots=slots, meta=meta)
+    elif layout == "root-jagged":
+        write_root_run(path, chunks, layout="jagged", meta=meta)
+    elif layout == "hdf5":
+        write_hdf5_run(path, chunks, meta=meta)
+    elif layout == "parquet":
+        write_parquet_run(path, chunks, meta=meta)
+    elif layout == "csv":
+        write_csv_run(path, chunks, meta=meta)
+    elif layout == "xfel":
+        write_xfel_run(path, chunks, slots=slots, meta=meta)
+    else:
+        raise UsageError(f"unknown format {layout!r}", do=f"Use {', '.join(HIT_FORMATS)}.")
+
+
+def write_hdf5_run(
+    path: Path | str, chunks: Iterable[Hits], *, meta: Mapping[str, Any] | None = None
+) -> None:
+    """Write `hits/{x, y, t, method}` end to end, `shots/n_hits` and the tags below `shots`.
+
+    Raises:
+        OutputError: the file cannot be written there.
+    """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+        file.attrs[METADATA_KEY] = json.dumps(dict(meta or {}), default=str)
+        for chunk in rebatch(chunks, _BLOCK_SHOTS):
+            columns: dict[str, tuple[NDArray[Any], str]] = {
+                RUN_COLUMNS.x: (chunk.x_mm, "mm"),
+                RUN_COLUMNS.y: (chunk.y_mm, "mm"),
+                RUN_COLUMNS.time: (chunk.t_ns, "ns"),
+                str(RUN_COLUMNS.method): (chunk.method, ""),
+                str(RUN_COLUMNS.count): (np.diff(chunk.offsets).astype(np.int32), ""),
+            }
+            for name, column in chunk.tags.items():
+                columns[f"shots/{name}"] = np.asarray(column), TAG_UNITS.get(name, "")
+            for name, (values, unit) in columns.items():
+                _extend(file, name, values, unit)
+
+
+def _extend(file: h5py.File, name: str, values: NDArray[Any], unit: str) -> None:
+    if name not in file:
+        file.create_dataset(
+            name,
+            data=values[:0],
+            maxshape=(None,),
+            chunks=(max(1, _CHUNK_BYTES // values.dtype.itemsize),),
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+        )
+        file[name].attrs[UNITS] = unit
+    dataset = file[name]
+    start = len(dataset)
+    dataset.resize(start + len(values), axis=0)
+    if len(values):
+        dataset[start:] = values
+
+
+def write_parquet_run(
+    path: Path | str, chunks: Iterable[Hits], *, meta: Mapping[str, Any] | None = None
+) -> None:
+    """Write one row per shot: lists `x`, `y`, `t`, `method`, and the tags.
+
+    Raises:
+        OutputError: the file cannot be written there.
+        InputFileError: pyarrow is not installed.
+    """
+    pa, parquet = arrow()
+    stored = {PARQUET_KEY: json.dumps(dict(meta or {}), default=str).encode()}
+    writer = None
+    with atomic_path(path) as temporary:
+        try:
+            for chunk in rebatch(chunks, _BLOCK_SHOTS):
+                offsets = pa.array(chunk.offsets, pa.int64())
+                lists = {"x": chunk.x_mm, "y": chunk.y_mm, "t": chunk.t_ns, "method": chunk.method}
+                columns = {
+                    name: pa.LargeListArray.from_arrays(offsets, pa.array(values))
+                    for name, values in lists.items()
+                }
+                columns |= {name: pa.array(np.asarray(of)) for name, of in chunk.tags.items()}
+                table = pa.table(columns).replace_schema_metadata(stored)
+                if writer is None:
+                    writer = parquet.ParquetWriter(temporary, table.schema, compression="zstd")
+                writer.write_table(table)
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def write_csv_run(
+    path: Path | str, chunks: Iterable[Hits], *, meta: Mapping[str, Any] | None = None
+) -> None:
+    """Write one row per hit: `shot`, `x_mm`, `y_mm`, `t_ns`, `method`, and the tags.
+
+    Shots without hits have no row. Numbers come back as they were, to the last digit.
+
+    Raises:
+        OutputError: the file cannot be written there.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.write(METADATA_LINE + json.dumps(dict(meta or {}), default=str) + "\n")
+        for number, chunk in enumerate(rebatch(chunks, _BLOCK_SHOTS)):
+            counts = np.diff(chunk.offsets)
+            columns: dict[str, Any] = {
+                TAG_SHOT: chunk.shot,
+                "x_mm": chunk.x_mm,
+                "y_mm": chunk.y_mm,
+                "t_ns": chunk.t_ns,
+                "method": chunk.method,
+            }
+            columns |= {name: np.repeat(column, counts) for name, column in chunk.tags.items()}
+            pd.DataFrame(columns).to_csv(stream, index=False, header=number == 0)

@@ -1,0 +1,111 @@
+"""Opening a run: any format, hits or edges; edges are sorted into hits on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from molexa_core.base.errors import InputFileError
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.settings import Setup, parse_settings
+from molexa_core.base.tables import Hits
+from molexa_core.detector.sorter import SortCounts, Sorter
+from molexa_core.io.run import StoredRun, open_stored_run
+
+__all__ = ["OpenRun", "open_run", "open_stored"]
+
+SETUP = "setup"
+
+
+class OpenRun:
+    """A run that gives `Hits`, whatever its files hold; read as often as wanted.
+
+    Attributes:
+        stored: the run as stored.
+        setup: of the apparatus.
+        paths, layout, choice, n_shots: of the stored run.
+        counts: what the sorter did in the last reading; None where the files hold hits.
+    """
+
+    def __init__(self, stored: StoredRun, setup: Setup) -> None:
+        self.stored, self.setup = stored, setup
+        self.paths, self.layout = stored.paths, stored.layout
+        self.choice, self.n_shots = stored.choice, stored.n_shots
+        self.counts: SortCounts | None = None
+        if stored.edges and setup.anode is None:
+            raise InputFileError(
+                f"the run holds edges of detector signals ({stored.choice}), and the setup says "
+                "nothing about the anode",
+                where=stored.paths[0],
+                do="Add `anode` to the setup; molexa calibrate detector makes one from the data.",
+            )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know; complete after reading."""
+        return list(self.stored.remarks)
+
+    def metadata(self) -> dict[str, Any]:
+        """What molexa stored with the run (virtual runs); may be empty."""
+        return self.stored.metadata()
+
+    def __iter__(self) -> Iterator[Hits]:
+        if not self.stored.edges or self.setup.anode is None:
+            yield from self.stored
+            return
+        sorter = Sorter(self.setup.anode)
+        self.counts = sorter.counts
+        for edges in self.stored:
+            yield sorter.sort(edges)
+
+
+def open_stored(paths: Sequence[Path | str] | Path | str, setup: Setup | None = None) -> StoredRun:
+    """The run as its files store it; see `io.run.open_stored_run`."""
+    if setup is None:
+        return open_stored_run(paths)
+    return open_stored_run(
+        paths,
+        columns=setup.columns,
+        facility=setup.facility,
+        with_method=setup.detector.max_method is not None,
+    )
+
+
+def open_run(
+    paths: Sequence[Path | str] | Path | str,
+    setup: Setup | None = None,
+    *,
+    progress: Progress = SILENT,
+) -> OpenRun:
+    """Open a run of any known format; several files count as one.
+
+    Args:
+        paths: files, patterns, or a folder.
+        setup: the apparatus; that in the metadata of a virtual run where not given.
+        progress: told which format and layout it is, and why.
+
+    Raises:
+        InputFileError: the run cannot be read, there is no setup, or the run holds edges and the
+            setup has no anode.
+        ColumnError: a column is missing or of the wrong type.
+        SettingsError: the stored setup is not valid.
+    """
+    stored = open_stored(paths, setup)
+    if setup is None:
+        setup = _stored_setup(stored)
+        if setup.detector.max_method is not None:
+            stored = open_stored(paths, setup)
+    progress.say(stored.choice)
+    return OpenRun(stored, setup)
+
+
+def _stored_setup(run: StoredRun) -> Setup:
+    stored = run.metadata().get(SETUP)
+    if stored is None:
+        raise InputFileError(
+            "no setup: the run does not carry one",
+            where=run.paths[0],
+            do="Give --setup setup.yaml, or name it in molexa.yaml.",
+        )
+    return parse_settings(Setup, stored, where=f"setup in the metadata of {run.paths[0]}")
