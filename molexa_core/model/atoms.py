@@ -7,7 +7,7 @@ biases their attention and is mixed into the values.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molexa_core.model.attention import (
+    RELATIVE_FEATURES,
+    atom_attention,
+    full_precision,
+    linear_gelu,
+    relative_pairs,
+)
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import NetworkSettings
 from molexa_core.model.features import ATOM_FEATURES, PAIR_FEATURES, momentum_features
@@ -24,8 +31,6 @@ NUMBERS: Final = 56
 """Entries of the embedding of the atomic number."""
 NOISE: Final = 128
 """Width of the embedding of the noise level."""
-RELATIVE: Final = 6
-"""Features of a noisy relative position."""
 
 
 @dataclass(frozen=True)
@@ -66,40 +71,40 @@ class AtomBlock(nn.Module):
                 self.modulation.weight.mul_(0.1)
                 self.modulation.bias.zero_()
 
-    def forward(self, x: Tensor, pairs: Tensor, hide: Tensor, noise: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        pairs: Tensor,
+        hide: Tensor,
+        noise: Tensor | None,
+        bias: Tensor | None = None,
+        modulation: Tensor | None = None,
+    ) -> Tensor:
         """One block.
 
         Args:
             x: (B, N, width) tokens.
             pairs: (B, N, N, pairs) pair features.
             hide: (B, 1, 1, N), 0 for atoms and a large negative number for padding.
-            noise: (B, NOISE) embedding of the noise level.
+            noise: (B or 1, NOISE) embedding of the noise level.
+            bias: (B, N, N, heads) `pair_bias` of the pairs, if it is known already.
+            modulation: (B or 1, 4 width) `modulation` of the noise, if it is known already.
         """
         batch, n, width = x.shape
         y = self.attention_norm(x)
         shift = scale = None
-        if self.modulation is not None and noise is not None:
-            first_scale, first_shift, scale, shift = (
-                self.modulation(noise)[:, None].to(x.dtype).chunk(4, dim=2)
-            )
+        if modulation is None and self.modulation is not None and noise is not None:
+            modulation = self.modulation(noise)
+        if modulation is not None:
+            first_scale, first_shift, scale, shift = modulation[:, None].to(x.dtype).chunk(4, dim=2)
             y = y * (1.0 + first_scale) + first_shift
-        q, k, v = (
-            self.query_key_value(y)
-            .view(batch, n, 3, self.heads, width // self.heads)
-            .permute(2, 0, 3, 1, 4)
-            .unbind(0)
-        )
-        scores = q @ k.transpose(2, 3) / math.sqrt(width // self.heads)
-        scores = scores.float() + self.pair_bias(pairs).permute(0, 3, 1, 2).float() + hide
-        weights = scores.softmax(3).to(v.dtype)
-        mixed = (weights @ v).transpose(1, 2).reshape(batch, n, width)
-        # (B, N, H, N) @ (B, N, N, P): for each atom the weighted mean of its pair features.
-        paired = weights.transpose(1, 2) @ pairs.to(v.dtype)
-        x = x + self.output(torch.cat((mixed, paired.reshape(batch, n, -1)), dim=2))
+        packed = self.query_key_value(y).view(batch, n, 3, self.heads, width // self.heads)
+        near = self.pair_bias(pairs) if bias is None else bias
+        x = x + self.output(atom_attention(packed, pairs, near, hide))
         y = self.feed_norm(x)
         if scale is not None and shift is not None:
             y = y * (1.0 + scale) + shift
-        out: Tensor = x + self.feed_out(functional.gelu(self.feed_in(y), approximate="tanh"))
+        out: Tensor = x + self.feed_out(linear_gelu(y, self.feed_in))
         return out
 
 
@@ -130,8 +135,9 @@ class AtomDynamics(nn.Module):
         with full_precision(batch.momenta):
             x, pairs = self.embed(batch)
         hide = hidden(batch)
-        for block in self.blocks:
-            x = block(x, pairs, hide, None)
+        seen = _reduced(pairs)
+        for block, bias in zip(self.blocks, _biases(self.blocks, seen), strict=True):
+            x = block(x, seen, hide, None, bias)
         return AtomConditioning(x, pairs)
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -178,14 +184,15 @@ class AtomDenoiser(nn.Module):
     def forward(
         self, noisy: Tensor, sigma: Tensor, prepared: AtomConditioning, batch: Batch
     ) -> Tensor:
-        """Raw output (B, N, 3) for scaled noisy positions (B, N, 3) and noise levels (B)."""
+        """Raw output (B, N, 3) for scaled noisy positions (B, N, 3) and noise levels (B or 1)."""
+        pairs = relative_pairs(noisy, prepared.pairs, self.relative)
         with full_precision(noisy):
             noise = self.noise(_noise_waves(sigma))
-            pairs = prepared.pairs + self.relative(relative_positions(noisy))
             x = prepared.atoms + self.position(noisy)
         hide = hidden(batch)
-        for block in self.blocks:
-            x = block(x, pairs, hide, noise)
+        known = zip(_biases(self.blocks, pairs), _modulations(self.blocks, noise), strict=True)
+        for block, (bias, modulation) in zip(self.blocks, known, strict=True):
+            x = block(x, pairs, hide, noise, bias, modulation)
         out: Tensor = self.decode(self.final_norm(x))
         return out
 
@@ -212,21 +219,16 @@ class AtomUncertainty(nn.Module):
         self, predicted: Tensor, dynamics: AtomConditioning, batch: Batch, size: Tensor
     ) -> Tensor:
         """(B, N, 3, bins) logits for scaled predictions (B, N, 3) of sizes (B, 1, 1) in bohr."""
+        pairs = relative_pairs(predicted, dynamics.pairs, self.relative)
         with full_precision(predicted):
-            pairs = dynamics.pairs + self.relative(relative_positions(predicted))
             atoms = dynamics.atoms.to(self.condition.weight.dtype)
             x = self.condition(atoms) + self.position(predicted)
             x = x + self.size(size.log())
         hide = hidden(batch)
-        for block in self.blocks:
-            x = block(x, pairs, hide, None)
+        for block, bias in zip(self.blocks, _biases(self.blocks, pairs), strict=True):
+            x = block(x, pairs, hide, None, bias)
         out: Tensor = self.decode(self.final_norm(x))
         return out.view(*x.shape[:2], 3, self.bins)
-
-
-def full_precision(x: Tensor) -> torch.autocast:
-    """A block without reduced precision: 1 % of momentum can mean 0.5 bohr, and bf16 has 0.4 %."""
-    return torch.autocast(x.device.type, enabled=False)
 
 
 def hidden(batch: Batch) -> Tensor:
@@ -234,18 +236,37 @@ def hidden(batch: Batch) -> Tensor:
     return (batch.present[:, None, None, :, 0] - 1.0) * 1e9
 
 
-def relative_positions(positions: Tensor) -> Tensor:
-    """(B, N, N, RELATIVE) features of scaled relative positions."""
-    difference = positions[:, :, None] - positions[:, None]
-    distance = (difference**2).sum(3, keepdim=True).add(1e-6).sqrt()
-    return torch.cat(
-        (difference, distance, torch.log(distance + 0.01), 0.3 / (distance + 0.1)), dim=3
-    )
+def _reduced(pairs: Tensor) -> Tensor:
+    """Pair features in the precision that the blocks round them to, rounded once for inference."""
+    kind = pairs.device.type
+    if torch.is_grad_enabled() or not torch.is_autocast_enabled(kind):
+        return pairs
+    return pairs.to(torch.get_autocast_dtype(kind))
+
+
+def _biases(blocks: nn.ModuleList, pairs: Tensor) -> Sequence[Tensor | None]:
+    """The pair bias of every block in one product; left to the blocks in training."""
+    if torch.is_grad_enabled():
+        return [None] * len(blocks)
+    weights = [block.pair_bias.weight for block in blocks if isinstance(block, AtomBlock)]
+    return functional.linear(pairs, torch.cat(weights)).chunk(len(blocks), dim=3)
+
+
+def _modulations(blocks: nn.ModuleList, noise: Tensor) -> Sequence[Tensor | None]:
+    """The modulation of every block in one product; left to the blocks in training."""
+    if torch.is_grad_enabled():
+        return [None] * len(blocks)
+    layers = [block.modulation for block in blocks if isinstance(block, AtomBlock)]
+    weight = torch.cat([layer.weight for layer in layers if layer is not None])
+    bias = torch.cat([layer.bias for layer in layers if layer is not None])
+    return functional.linear(noise, weight, bias).chunk(len(blocks), dim=1)
 
 
 def _relative_layers(pairs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(RELATIVE, 2 * pairs), nn.GELU(approximate="tanh"), nn.Linear(2 * pairs, pairs)
+        nn.Linear(RELATIVE_FEATURES, 2 * pairs),
+        nn.GELU(approximate="tanh"),
+        nn.Linear(2 * pairs, pairs),
     )
 
 

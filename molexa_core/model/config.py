@@ -26,6 +26,8 @@ class SamplerSettings:
         churn_from, churn_to: ... while it lies between these levels.
         churn_noise: standard deviation of the noise that is added then.
         second_order: whether to apply Heun's correction.
+        multistep: whether to extrapolate from the step before (Lu et al. 2022, "DPM-Solver++",
+            algorithm 2): second order at one evaluation per step.
     """
 
     steps: int
@@ -37,6 +39,7 @@ class SamplerSettings:
     churn_to: float = 0.0
     churn_noise: float = 1.0
     second_order: bool = False
+    multistep: bool = False
 
 
 @dataclass(frozen=True)

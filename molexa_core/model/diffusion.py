@@ -5,6 +5,8 @@ Noise levels and positions are in the scaled units of the network.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -104,6 +106,8 @@ def sample(
     noise: Tensor,
     settings: SamplerSettings,
     generator: torch.Generator | None = None,
+    *,
+    fresh: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Run the reverse diffusion once for each molecule.
 
@@ -113,26 +117,59 @@ def sample(
         noise: (B, N, 3) standard normal numbers to start from.
         settings: of the sampler.
         generator: of the noise that churning adds.
+        fresh: that noise, if it was drawn before (`churn_noise`).
 
     Returns:
         (B, N, 3) scaled positions, centred.
     """
     batch = conditioning.batch
     levels = noise_levels(settings)
+    added = iter(churn_noise(settings, noise, generator) if fresh is None else fresh)
     x = network.centre(noise * batch.present, batch) * levels[0]
+    before: tuple[float, Tensor] | None = None
     for level, following in pairwise(levels):
         raised = level
-        if settings.churn > 0 and settings.churn_from <= level <= settings.churn_to:
+        if _churned(settings, level):
             raised = level * (1.0 + settings.churn)
-            fresh = torch.randn(x.shape, device=x.device, generator=generator)
-            fresh = network.centre(fresh * batch.present, batch) * settings.churn_noise
-            x = x + fresh * (raised**2 - level**2) ** 0.5
-        sigma = torch.full((len(x),), raised, device=x.device)
-        slope = (x - network.denoise(x, sigma, conditioning)) / raised
+            more = network.centre(next(added) * batch.present, batch) * settings.churn_noise
+            x = x + more * (raised**2 - level**2) ** 0.5
+        sigma = torch.full((1,), raised, device=x.device)
+        clean = network.denoise(x, sigma, conditioning)
+        if settings.multistep:
+            guess = clean
+            if before is not None and following > 0:
+                guess = _extrapolated(clean, before[1], before[0], raised, following)
+            before = (raised, clean)
+            x = x * (following / raised) + guess * (1.0 - following / raised)
+            continue
+        slope = (x - clean) / raised
         moved = x + slope * (following - raised)
         if settings.second_order and following > 0:
-            sigma = torch.full((len(x),), following, device=x.device)
+            sigma = torch.full((1,), following, device=x.device)
             other = (moved - network.denoise(moved, sigma, conditioning)) / following
             moved = x + 0.5 * (slope + other) * (following - raised)
         x = moved
     return x
+
+
+def churn_noise(
+    settings: SamplerSettings, like: Tensor, generator: torch.Generator | None
+) -> list[Tensor]:
+    """The noise that churning adds in one run, drawn in the order of the steps."""
+    return [
+        torch.randn(like.shape, device=like.device, generator=generator)
+        for level in noise_levels(settings)[:-1]
+        if _churned(settings, level)
+    ]
+
+
+def _churned(settings: SamplerSettings, level: float) -> bool:
+    return settings.churn > 0 and settings.churn_from <= level <= settings.churn_to
+
+
+def _extrapolated(
+    clean: Tensor, earlier: Tensor, before: float, level: float, following: float
+) -> Tensor:
+    """The denoised positions in the middle of a step, in the logarithm of the noise level."""
+    ratio = 0.5 * math.log(following / level) / math.log(level / before)
+    return clean + ratio * (clean - earlier)

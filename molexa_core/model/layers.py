@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molexa_core.model.attention import token_attention
+
 
 class ResidualLayer(nn.Module):
     """lin(n, n), ReLU, lin(n, m), ReLU, plus the input (projected if n != m), then layer norm."""
@@ -84,7 +86,7 @@ class PairMerge(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention without biases, by the fused kernel of the framework."""
+    """Multi-head self-attention without biases."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -100,16 +102,8 @@ class SelfAttention(nn.Module):
             bias: (B, 1, 1, T) added to the scores; minus infinity at padding. None: no padding.
         """
         batch, tokens, width = x.shape
-        q, k, v = (
-            self.query_key_value(x)
-            .view(batch, tokens, 3, self.heads, width // self.heads)
-            .permute(2, 0, 3, 1, 4)
-            .unbind(0)
-        )
-        if bias is not None:
-            bias = bias.to(q.dtype)
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        out: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        packed = self.query_key_value(x).view(batch, tokens, 3, self.heads, width // self.heads)
+        out: Tensor = self.output(token_attention(packed, bias))
         return out
 
 

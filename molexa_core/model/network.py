@@ -108,7 +108,7 @@ class Network(nn.Module):
 
         Args:
             noisy: (B, N, 3) scaled positions plus noise.
-            sigma: (B) standard deviation of the noise.
+            sigma: (B), or (1) if it is the same for all: standard deviation of the noise.
             conditioning: of the same B molecules.
         """
         data = self.settings.sigma_data
@@ -143,7 +143,17 @@ class Network(nn.Module):
 
     def compile_parts(self) -> None:
         """Compile the repeated parts in place; blocks of one kind share one compiled graph."""
-        torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
-        for module in self.modules():
-            if isinstance(module, Block | AtomBlock | Memory | PairMerge):
-                module.compile(dynamic=None)
+        _compile_blocks(self, dynamic=None)
+
+    def compile_for_inference(self) -> None:
+        """Compile the denoiser as a whole and the blocks of the rest, one graph per shape."""
+        self.denoiser.compile(dynamic=False)
+        _compile_blocks(self.dynamics, dynamic=False)
+        _compile_blocks(self.uncertainty, dynamic=False)
+
+
+def _compile_blocks(part: nn.Module, *, dynamic: bool | None) -> None:
+    torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
+    for module in part.modules():
+        if isinstance(module, Block | AtomBlock | Memory | PairMerge):
+            module.compile(dynamic=dynamic)

@@ -101,9 +101,9 @@ class PairDenoiser(nn.Module):
     def forward(
         self, noisy: Tensor, sigma: Tensor, prepared: tuple[Tensor, Tensor], batch: Batch
     ) -> Tensor:
-        """Raw output (B, N, 3) for scaled noisy positions (B, N, 3) and noise levels (B)."""
-        n = noisy.shape[1]
-        noise = self.noise(sigma)[:, None].expand(-1, n, -1)
+        """Raw output (B, N, 3) for scaled noisy positions (B, N, 3) and noise levels (B or 1)."""
+        count, n, _ = noisy.shape
+        noise = self.noise(sigma)[:, None].expand(count, n, -1)
         atoms = torch.cat((self.position(noisy), noise), dim=-1)
         tokens = self.merge(atoms, prepared)
         tokens = self.stack(tokens, pair_bias(batch.mask))
