@@ -17,7 +17,15 @@ from molexa_core.detector.clean import clean_hits, count_sums
 from molexa_core.detector.layers import LayerFit, fit_layers
 from molexa_core.detector.model import position, time_sum
 from molexa_core.detector.sorter import MOST_CHANNELS
-from molexa_core.detector.time_sums import BIN_NS, HIGH_NS, LOW_NS, SumTable, peak_of, sum_table
+from molexa_core.detector.time_sums import (
+    BIN_NS,
+    HIGH_NS,
+    LOW_NS,
+    ROBUST,
+    SumTable,
+    peak_of,
+    sum_table,
+)
 
 MOST_HITS: Final = 1_000_000
 """Clean hits that are used; more bring nothing and would cost memory."""
@@ -250,7 +258,7 @@ def _fit(
     for k, table in enumerate(tables):
         deviation = total[:, k] - table.at(plain[:, k])
         good &= np.abs(deviation) < _HALF_WIDTH_SIGMAS * max(table.sigma, 1e-3)
-    return fit_layers(plain[good])
+    return fit_layers(plain[good], anode.mcp_radius_mm)
 
 
 def _settings(
@@ -363,13 +371,12 @@ def _mismatch(anode: Anode, difference: FloatArray) -> FloatArray:
 
 
 def _spread(values: FloatArray) -> float:
-    """Standard deviation about zero of the inner 99 %: what is off the middle counts too."""
-    inner = np.abs(values) <= np.quantile(np.abs(values), 0.99)
-    return float(np.sqrt(np.mean(values[inner] ** 2)))
+    """Standard deviation about zero from the median: what is off the middle counts too."""
+    return float(ROBUST * np.median(np.abs(values)))
 
 
 def _histograms(name: str, deviations: list[FloatArray], unit: str) -> dict[str, Spectrum]:
-    width = max(float(np.quantile(np.abs(values), 0.995)) for values in deviations)
+    width = 6.0 * max(_spread(values) for values in deviations)
     edges = np.linspace(-width, width, 201)
     return {
         f"{name} {when}": Spectrum(np.histogram(values, edges)[0], (edges,), (name,), (unit,))

@@ -6,7 +6,8 @@ Three layers measure two coordinates. With the plain positions q = scale * (t1 -
 
 and u - v - w = 0 for every hit determines the relative scales, the offset of w and the curves c_l.
 What it cannot determine is fixed: a common scale (that of u stays), and straight parts of the
-curves, which are made orthogonal to 1 and q over the hits.
+curves, which are made orthogonal to 1 and q over an evenly lit plate, whatever the image: the
+scales do not depend on what was measured.
 """
 
 from __future__ import annotations
@@ -58,11 +59,12 @@ class LayerFit:
     sigma: float
 
 
-def fit_layers(plain: FloatArray) -> LayerFit:
+def fit_layers(plain: FloatArray, radius: float) -> LayerFit:
     """Relative scales, offset and curves by least squares, outliers trimmed.
 
     Args:
         plain: (hits, 3) plain positions in mm with the scales assumed so far.
+        radius: of the plate, mm.
 
     Raises:
         ComputationError: too few hits, or they do not cover the plate.
@@ -79,7 +81,7 @@ def fit_layers(plain: FloatArray) -> LayerFit:
     solution = np.zeros(_HEAD + 3 * KNOTS)
     for _ in range(_ROUNDS):
         normal, right = _normal_equations(plain[keep], knots)
-        fixed = _fix(normal, plain[keep], knots)
+        fixed = _fix(normal, int(keep.sum()), knots, radius)
         try:
             inverse = np.linalg.inv(fixed)
         except np.linalg.LinAlgError as error:
@@ -142,16 +144,14 @@ def _normal_equations(plain: FloatArray, knots: FloatArray) -> tuple[FloatArray,
     return normal, right
 
 
-def _fix(normal: FloatArray, plain: FloatArray, knots: FloatArray) -> FloatArray:
+def _fix(normal: FloatArray, n: int, knots: FloatArray, radius: float) -> FloatArray:
     """The normal equations with the straight parts of the curves fixed, and little bending."""
     fixed = normal.copy()
-    n = len(plain)
     bend = np.diff(np.eye(KNOTS), 2, axis=0)
     for layer in range(3):
         part = slice(_HEAD + layer * KNOTS, _HEAD + (layer + 1) * KNOTS)
-        index, along = _between(plain[:, layer], knots[layer])
-        density = np.bincount(index, 1.0 - along, KNOTS) + np.bincount(index + 1, along, KNOTS)
-        density /= density.sum()
+        density = np.sqrt(np.maximum(1.0 - (knots[layer] / radius) ** 2, 0.0))
+        density = density / density.sum()
         for shape in (np.ones(KNOTS), knots[layer] / knots[layer, -1]):
             row = density * shape
             fixed[part, part] += n * np.outer(row, row) * KNOTS

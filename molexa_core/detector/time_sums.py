@@ -21,7 +21,7 @@ FEWEST: Final = 25
 """Hits that a point of a table needs."""
 _CONTRAST: Final = 8.0
 _TRIM_SIGMAS: Final = 4.0
-_ROBUST: Final = 1.4826
+ROBUST: Final = 1.4826
 """Standard deviation of a Gaussian over its median absolute deviation."""
 
 
@@ -147,4 +147,4 @@ def _middle(
 
 def spread(values: FloatArray) -> float:
     """Standard deviation from the median absolute deviation."""
-    return float(_ROBUST * np.median(np.abs(values - np.median(values))))
+    return float(ROBUST * np.median(np.abs(values - np.median(values))))

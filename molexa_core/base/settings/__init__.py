@@ -4,21 +4,31 @@ An unknown key, a wrong unit or an impossible value is an error that names file,
 found and what is allowed. Units stand in the key (`length_mm`).
 """
 
+from molexa_core.base.settings.anode import Anode, DetectorFile
 from molexa_core.base.settings.channel import Channel, ChannelIon, Frame, Gates
-from molexa_core.base.settings.load import load_channel, load_project, load_setup, parse_settings
+from molexa_core.base.settings.load import (
+    load_channel,
+    load_detector,
+    load_project,
+    load_setup,
+    parse_settings,
+)
 from molexa_core.base.settings.project import Project
 from molexa_core.base.settings.setup import Setup
 from molexa_core.base.settings.virtual import VirtualExperiment
 
 __all__ = [
+    "Anode",
     "Channel",
     "ChannelIon",
+    "DetectorFile",
     "Frame",
     "Gates",
     "Project",
     "Setup",
     "VirtualExperiment",
     "load_channel",
+    "load_detector",
     "load_project",
     "load_setup",
     "parse_settings",

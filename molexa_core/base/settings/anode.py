@@ -9,7 +9,7 @@ A layer measures a position by the difference of the times at its two ends,
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -155,3 +155,17 @@ class Anode(Schema):
     def mm_per_ns(self, layer: Layer) -> float:
         """Scale of the whole difference t1 - t2, whatever the convention of the settings."""
         return layer.scale_mm_per_ns * (0.5 if self.scale_of == "half_difference" else 1.0)
+
+
+class DetectorFile(Schema):
+    """`detector.yaml`: an anode as `molexa calibrate detector` found it.
+
+    Attributes:
+        anode: the settings.
+        uncertainty: standard error of each number that was found, by name; of tables the largest.
+        provenance: what it was made from.
+    """
+
+    anode: Anode
+    uncertainty: dict[str, float] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)

@@ -11,11 +11,14 @@ from pydantic import BaseModel, ValidationError
 from molexa_core.base.errors import SettingsError, listing, near_matches
 from molexa_core.base.files import require_file
 from molexa_core.base.resources import find
+from molexa_core.base.settings.anode import DetectorFile
 from molexa_core.base.settings.channel import Channel
 from molexa_core.base.settings.project import Project
 from molexa_core.base.settings.setup import Setup
 
 PROJECT_FILE: Final = "molexa.yaml"
+ANODE: Final = "anode"
+"""Key of the setup that may be the name of a file."""
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -35,13 +38,28 @@ def parse_settings(schema: type[S], values: Any, *, where: object) -> S:
 
 
 def load_setup(path: Path | str) -> Setup:
-    """The setup in a YAML file.
+    """The setup in a YAML file; its `anode` may name a detector file, relative to the setup.
 
     Raises:
         InputFileError: no such file.
         SettingsError: the file is not a valid setup.
     """
-    return parse_settings(Setup, read_yaml(Path(path)), where=path)
+    path = Path(path)
+    values = read_yaml(path)
+    if isinstance(values, dict) and isinstance(values.get(ANODE), str):
+        detector = load_detector(path.parent / values[ANODE])
+        values = values | {ANODE: detector.anode.model_dump(mode="json")}
+    return parse_settings(Setup, values, where=path)
+
+
+def load_detector(path: Path | str) -> DetectorFile:
+    """The anode in a `detector.yaml`.
+
+    Raises:
+        InputFileError: no such file.
+        SettingsError: the file is not valid.
+    """
+    return parse_settings(DetectorFile, read_yaml(Path(path)), where=path)
 
 
 def load_channel(name: Path | str) -> Channel:
