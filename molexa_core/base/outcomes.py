@@ -29,7 +29,7 @@ class Outcomes:
             only one.
         charge_states: (atoms, charges from 0) explosions in which the atom ended with this charge.
         release: (C) mean kinetic energy release, hartree.
-        release_spread: (C) its standard deviation over explosions.
+        release_spread: (C) its standard deviation over explosions, where it is known.
         spectra: histograms by name: the kinetic energy release of all explosions and, as far as
             they are kept, of the most frequent combinations.
         photons: mean number of photons absorbed.
@@ -43,7 +43,7 @@ class Outcomes:
     covariance: FloatArray
     charge_states: IntArray
     release: FloatArray
-    release_spread: FloatArray
+    release_spread: FloatArray | None
     spectra: dict[str, Spectrum]
     photons: float
 

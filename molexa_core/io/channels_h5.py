@@ -49,8 +49,9 @@ def write_channels(path: Path | str, outcomes: Outcomes, provenance: Provenance)
         fields.SPREAD: (outcomes.spread, "a.u."),
         fields.COVARIANCE: (outcomes.covariance, "a.u.^2"),
         fields.RELEASE: (outcomes.release, "hartree"),
-        fields.RELEASE_SPREAD: (outcomes.release_spread, "hartree"),
     }
+    if outcomes.release_spread is not None:
+        columns[fields.RELEASE_SPREAD] = (outcomes.release_spread, "hartree")
     with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
         meta = file.create_group(fields.META)
         meta.attrs[fields.FORMAT] = fields.FORMAT_VERSION
@@ -92,7 +93,7 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
             covariance=read_array(file, f"{_C}/{fields.COVARIANCE}", kinds="f", ndim=4),
             charge_states=read_array(file, fields.CHARGE_STATES, kinds="i", ndim=2),
             release=read_array(file, f"{_C}/{fields.RELEASE}", kinds="f", ndim=1),
-            release_spread=read_array(file, f"{_C}/{fields.RELEASE_SPREAD}", kinds="f", ndim=1),
+            release_spread=_release_spread(file),
             spectra={name: read_spectrum(file, f"{fields.SPECTRA}/{name}") for name in spectra},
             photons=float(_number(attributes, fields.PHOTONS, path)),
         )
@@ -103,7 +104,8 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
         and outcomes.momenta.shape == (n, atoms, 3)
         and outcomes.covariance.shape == (n, atoms, 3, 3)
         and len(outcomes.charge_states) == atoms
-        and len(outcomes.release) == len(outcomes.release_spread) == n
+        and len(outcomes.release) == n
+        and (outcomes.release_spread is None or len(outcomes.release_spread) == n)
     )
     if not shapes:
         raise InputFileError("the columns do not fit each other", where=path, do=_AGAIN)
@@ -115,6 +117,11 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
 
 def _momenta(file: h5py.File, name: str, ndim: int) -> NDArray[Any]:
     return read_array(file, f"{_C}/{name}", kinds="f", ndim=ndim, unit="a.u.")
+
+
+def _release_spread(file: h5py.File) -> NDArray[Any] | None:
+    name = f"{_C}/{fields.RELEASE_SPREAD}"
+    return read_array(file, name, kinds="f", ndim=1) if name in file else None
 
 
 def _number(attributes: Any, name: str, path: Path | str) -> Any:

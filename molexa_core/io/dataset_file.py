@@ -316,9 +316,13 @@ def _flat(parts: Sequence[NDArray[Any]], tail: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _rounded(momenta: NDArray[np.float32], errors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean momenta without the digits far below their standard error."""
+    """Mean momenta without the digits far below their standard error.
+
+    The error is taken as it is stored, so that what was read and is written again stays the same.
+    """
+    stored = errors.astype(np.float16).astype(np.float64)
     with np.errstate(divide="ignore"):
-        quantum = np.exp2(np.floor(np.log2(errors.astype(np.float64) / 16.0)))
+        quantum = np.exp2(np.floor(np.log2(stored / 16.0)))
     known = quantum > 0
     step = np.where(known, quantum, 1.0)
     return np.where(known, np.rint(momenta / step) * step, momenta).astype(np.float32)

@@ -21,7 +21,8 @@ from molexa_core.pipeline.dataset_plan import BlockPlan
 LOCAL: Final = "local"
 _AHEAD: Final = 2
 """Blocks handed out per worker: one computed, one waiting, so that a deadline is met."""
-_CONNECT_S: Final = 30
+CONNECT_S: Final = 30
+"""How long to wait for a scheduler."""
 
 
 @contextmanager
@@ -100,7 +101,7 @@ def _connect(where: str) -> tuple[Any, Any]:
         )
         return dask.Client(cluster), cluster
     try:
-        return dask.Client(where, timeout=_CONNECT_S), None
+        return dask.Client(where, timeout=CONNECT_S), None
     except (OSError, ValueError) as error:
         detail = " ".join(str(error).split())
         raise UsageError(

@@ -10,8 +10,9 @@ import numpy as np
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, PartOf, Progress
 from molexa_core.base.tables import FloatArray, Geometry
+from molexa_core.physics.mcmd.combinations import Combinations, combine, merge
 from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.outcomes import Sums, merged, outcomes_of, sums_of
+from molexa_core.physics.mcmd.outcomes import Energies, energies_of, joined, outcomes_of
 from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.tables import pack_molecule
 from molexa_core.physics.mcmd.trajectories import run_trajectories
@@ -19,7 +20,7 @@ from molexa_core.physics.mcmd.trajectories import run_trajectories
 TRAJECTORIES: Final = "trajectories"
 """Unit in which progress is reported."""
 CHUNK: Final = 1_000_000
-"""Trajectories that are held at a time: 0.2 GB for nine atoms. Sums are merged in this rhythm."""
+"""Trajectories that are held at a time: 0.2 GB for nine atoms. Sums are exact in any rhythm."""
 
 
 def explode_geometries(
@@ -33,6 +34,7 @@ def explode_geometries(
     seed: int,
     first_trajectory: int = 0,
     device: str = "auto",
+    energies: bool = False,
     progress: Progress = SILENT,
 ) -> list[Outcomes]:
     """Explode geometries of one molecule many times and count the combinations of charges.
@@ -50,6 +52,7 @@ def explode_geometries(
         seed: of every draw.
         first_trajectory: number of the first trajectory of the first geometry.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
+        energies: whether the kinetic energies are resolved by combination.
         progress: shows how far it is.
 
     Returns:
@@ -60,12 +63,13 @@ def explode_geometries(
         UsageError: overlapping atoms, or numbers out of range.
     """
     tables = pack_molecule(symbols, pulse.photon_ev, progress=progress)
-    sums: list[list[Sums]] = [[] for _ in positions]
+    found: list[list[Combinations]] = [[] for _ in positions]
+    kept: list[list[Energies]] = [[] for _ in positions]
     label = f"explosions of {len(symbols)} atoms"
     with progress.task(label, len(positions) * trajectories, TRAJECTORIES) as task:
         inner = PartOf(progress, task, TRAJECTORIES)
         for first, last, start, count in _chunks(len(positions), trajectories):
-            found = run_trajectories(
+            part = run_trajectories(
                 positions[first:last],
                 symbols,
                 pulse,
@@ -79,10 +83,16 @@ def explode_geometries(
                 progress=inner,
             )
             for row in range(last - first):
-                sums[first + row].append(sums_of(found, row))
+                found[first + row].append(combine(part, row))
+                if energies:
+                    kept[first + row].append(energies_of(part, row))
     return [
-        outcomes_of(merged(parts), Geometry(tuple(symbols), np.asarray(x, dtype=np.float64)))
-        for parts, x in zip(sums, positions, strict=True)
+        outcomes_of(
+            merge(parts),
+            Geometry(tuple(symbols), np.asarray(x, dtype=np.float64)),
+            joined(known) if known else None,
+        )
+        for parts, known, x in zip(found, kept, positions, strict=True)
     ]
 
 

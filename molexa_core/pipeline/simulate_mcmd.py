@@ -78,6 +78,7 @@ def simulate_mcmd(
         trajectories=trajectories,
         seed=seed,
         device=device,
+        energies=True,
         progress=progress,
     )
     return outcomes
@@ -189,13 +190,14 @@ def summary(outcomes: Outcomes) -> dict[str, Any]:
             zip(outcomes.geometry.symbols, shares, strict=True), 1
         )
     ]
+    spread = outcomes.release_spread
     combinations = [
         {
             "ions": outcomes.names(row),
             "count": int(outcomes.counts[row]),
             "share": float(outcomes.counts[row] / outcomes.trajectories),
             "ker_ev": float(outcomes.release[row] * HARTREE_EV),
-            "ker_spread_ev": float(outcomes.release_spread[row] * HARTREE_EV),
+            "ker_spread_ev": None if spread is None else float(spread[row] * HARTREE_EV),
             "momentum": outcomes.momenta[row].tolist(),
             "spread": outcomes.spread[row].tolist(),
         }

@@ -1,0 +1,105 @@
+"""Recipes of data sets: closed, checked, with every fault named."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from molexa_core.base.errors import InputFileError, SettingsError, UsageError
+from molexa_core.base.resources import find
+from molexa_core.base.settings.forward import ModelSettings, PulseSettings
+from molexa_core.base.settings.recipe import RecipeSettings, VariationSettings
+from molexa_core.physics.mcmd.options import Options
+from molexa_core.physics.mcmd.pulse import Pulse
+from molexa_core.physics.molecules import molecule
+from molexa_core.physics.variations import Recipe as VariationRecipe
+from molexa_core.pipeline.dataset_plan import block_name, plan, resolve
+
+
+def test_settings_have_the_keys_and_defaults_of_the_model() -> None:
+    for schema, model in (
+        (ModelSettings, Options()),
+        (PulseSettings, Pulse(2000.0)),
+        (VariationSettings, VariationRecipe(displaced=1)),
+    ):
+        assert schema().model_dump() == dataclasses.asdict(model)
+
+
+def test_the_shipped_recipe_makes_what_it_says() -> None:
+    recipe = resolve("stage2")
+    blocks = plan(recipe)
+    total = sum(block.trajectories for block in blocks)
+    assert 2.5e8 < total < 4.5e8
+    assert len({block.name for block in blocks}) == len(blocks)
+    assert recipe.trajectories == 100_000
+    assert recipe.minimum_count == 300
+    assert all(2 <= block.atoms <= 9 for block in blocks)
+    sizes = [block.atoms for block in blocks]
+    assert sizes == sorted(sizes, reverse=True)
+    assert resolve(find("templates", "stage2", ".yaml")).digest() == recipe.digest()
+
+
+def test_variations_of_a_molecule_fill_its_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "molecules: {names: [ethanol]}\nvariations: {displaced: 2, zero_point: 3}\n"
+        "geometries_per_shard: 6\n"
+    )
+    blocks = sorted(plan(resolve(path)), key=lambda block: block.first)
+    assert [(block.first, block.last) for block in blocks] == [(0, 6), (6, 12), (12, 18), (18, 20)]
+
+
+def test_names_and_other_names_mean_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("molecules: {names: [carbon_dioxide, water]}\n")
+    assert resolve(path).molecules == (molecule("co2").name, "water")
+
+
+def test_block_names_are_file_names() -> None:
+    assert block_name("water", 16) == "water.0016"
+    odd = {block_name(name, 0) for name in ("1,3-x", "1-3,x", "1_3_x", "a/b")}
+    assert len(odd) == 4
+    assert not any(set(name) & set("/, ") for name in odd)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trajectorys: 5", "trajectorys: unknown key (did you mean trajectories"),
+        ("pulse: {photon_kev: 2}", "pulse -> photon_kev: unknown key (did you mean photon_ev?)"),
+        ("model: {transfer: some}", "model -> transfer: input should be"),
+        ("trajectories: 0", "trajectories: input should be greater"),
+        ("molecules: {names: [watr]}", "no molecule named 'watr'. Did you mean water"),
+        ("molecules: {smallest: 5, largest: 3}", "no molecule fits"),
+        ("molecules: {elements: [Xe]}", "no shipped molecule meets all conditions"),
+        ("splits: {validation: 0.5, test: 0.5}", "leaves nothing to train on"),
+        ("variations: {equilibrium: false, displaced: 0}", "no geometry is asked for"),
+        ("pulse: {energy_mj: 1.0e+30}", "photons/um^2"),
+        ("pulse: {photon_ev: 2000, duration_fs: 1.0e+6}", "duration of the pulse"),
+        ("seed: -1", "seed: input should be greater"),
+        ("name: a/b", "name: string should match"),
+        ("[1, 2]", "expected keys and values"),
+        ("a: [", "not readable as YAML"),
+    ],
+)
+def test_faults_of_a_recipe(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises((SettingsError, UsageError)) as caught:
+        resolve(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_no_such_recipe() -> None:
+    with pytest.raises(InputFileError, match="There are"):
+        resolve("stage3x")
+    with pytest.raises(InputFileError, match="no such file"):
+        resolve("none.json")
+
+
+def test_defaults_are_the_published_pulse() -> None:
+    pulse = RecipeSettings().pulse
+    assert (pulse.photon_ev, pulse.energy_mj, pulse.duration_fs, pulse.focus_um) == (2000, 1, 15, 1)

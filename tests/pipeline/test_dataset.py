@@ -1,0 +1,323 @@
+"""Building a data set: what is in it, the same whoever computes it, resumed, verified, packed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from molexa_cli.main import main
+from molexa_core.base.errors import InputFileError, SettingsError, UsageError
+from molexa_core.base.fields import SPLITS
+from molexa_core.base.progress import CollectingProgress
+from molexa_core.base.recipe import Recipe, Splits, Variations, read_recipe, write_recipe
+from molexa_core.io.dataset import data_files, read_dataset
+from molexa_core.io.dataset_file import read_blocks
+from molexa_core.physics.molecules import molecule
+from molexa_core.pipeline.dataset import Workers, build, compute_block
+from molexa_core.pipeline.dataset_info import check, describe_folder, pack
+from molexa_core.pipeline.dataset_plan import geometries_of, plan, split_of
+from tests.fakes.mcmd import fake_explosions
+
+RECIPE = Recipe(
+    name="test",
+    seed=3,
+    molecules=("water", "nitrogen", "ammonia", "ethanol"),
+    variations=Variations(equilibrium=True, displaced=1),
+    pulse={"photon_ev": 2000.0},
+    trajectories=1000,
+    minimum_count=12,
+    geometries_per_shard=2,
+)
+"""Four molecules of 3, 2, 4 and 9 atoms: 3 + 2 + 4 + 9 geometries in 2 + 1 + 2 + 5 blocks."""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "set"
+    report = build(RECIPE, folder, engine=fake_explosions)
+    assert (report.blocks, report.made, report.left, report.found) == (10, 10, 0, 0)
+    assert report.trajectories == 18 * 1000
+    return folder
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Every number in the shards of a folder."""
+    found: dict[str, Any] = {}
+    for path in data_files(folder):
+        with h5py.File(path) as file:
+            file.visititems(
+                lambda name, item, stem=path.stem: (
+                    found.update({f"{stem}:{name}": item[()].tobytes()})
+                    if isinstance(item, h5py.Dataset) and item.dtype != object
+                    else None
+                )
+            )
+    return found
+
+
+def test_entries_are_what_the_engine_gave(built: Path) -> None:
+    table = read_dataset(built)
+    drawn = geometries_of(RECIPE, molecule("ammonia"))
+    place = table.names.index("ammonia")
+    chosen = (table.molecule == place) & (table.variation == 2)
+    assert chosen.sum() >= 3
+    (truth,) = fake_explosions(
+        molecule("ammonia").geometry.symbols,
+        drawn[2].geometry.positions[None],
+        None,
+        None,
+        None,
+        trajectories=1000,
+        seed=_seed("ammonia"),
+        first_trajectory=2 * 1000,
+    )
+    kept = (truth.counts > 12) & (truth.charges > 0).all(axis=1)
+    assert (table.charges[chosen][:, :4] == truth.charges[kept]).all()
+    assert (table.counts[chosen] == truth.counts[kept]).all()
+    error = truth.errors[kept]
+    assert (np.abs(table.momenta[chosen][:, :4] - truth.momenta[kept]) <= error / 30 + 1e-4).all()
+    assert np.allclose(table.errors[chosen][:, :4], error, rtol=2e-3, atol=1e-6)
+    assert np.allclose(table.positions[chosen][0, :4], drawn[2].geometry.positions, atol=1e-5)
+    assert not table.momenta[chosen][:, 4:].any()
+    assert not table.mask[chosen][:, 4:].any()
+
+
+def _seed(name: str) -> int:
+    from molexa_core.pipeline.dataset_plan import stream_seed
+
+    return stream_seed(RECIPE, name)
+
+
+def test_every_process_of_a_torchrun_gives_the_same_files(built: Path, tmp_path: Path) -> None:
+    made = 0
+    for rank in (2, 0, 1):
+        workers = Workers("cpu", rank=rank, world=3)
+        made += build(RECIPE, tmp_path / "three", workers=workers, engine=fake_explosions).made
+    assert made == 10
+    assert contents(tmp_path / "three") == contents(built)
+
+
+def test_the_size_of_the_shards_changes_no_entry(built: Path, tmp_path: Path) -> None:
+    other = dataclasses.replace(RECIPE, geometries_per_shard=5)
+    build(other, tmp_path / "other", engine=fake_explosions)
+    one, two = read_dataset(built), read_dataset(tmp_path / "other")
+    assert (one.counts == two.counts).all()
+    assert (one.momenta == two.momenta).all()
+    assert (one.split == two.split).all()
+
+
+def test_an_interrupted_build_goes_on(built: Path, tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    calls: list[str] = []
+
+    def engine(symbols: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append("".join(symbols))
+        if len(calls) == 4:
+            raise StopError
+        return fake_explosions(symbols, *arguments, **options)
+
+    folder = tmp_path / "set"
+    with pytest.raises(StopError):
+        build(RECIPE, folder, engine=engine)
+    assert len(data_files(folder)) == 3
+    assert not list(folder.glob(".*"))
+    report = check(folder)
+    assert len(report.missing) == 7
+    assert not report.sound
+    again = build(RECIPE, folder, engine=engine)
+    assert (again.found, again.made) == (3, 7)
+    assert len(calls) == 4 + 7
+    assert contents(folder) == contents(built)
+
+
+def test_minutes_stop_between_blocks(tmp_path: Path) -> None:
+    report = build(RECIPE, tmp_path / "set", engine=fake_explosions, minutes=0.0)
+    assert (report.made, report.left) == (0, 10)
+
+
+def test_damaged_and_foreign_shards_are_made_again(built: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    build(RECIPE, folder, engine=fake_explosions)
+    first, second, third = data_files(folder)[:3]
+    first.write_bytes(first.read_bytes()[:3000])
+    with h5py.File(second, "r+") as file:
+        file["blocks/digest"][0] = "sha256:other"
+    third.unlink()
+    progress = CollectingProgress()
+    report = build(RECIPE, folder, engine=fake_explosions, progress=progress)
+    assert (report.found, report.made) == (7, 3)
+    assert any("truncated or damaged" in text for text in progress.said)
+    assert any(second.stem in text and "other settings" in text for text in progress.said)
+    assert contents(folder) == contents(built)
+
+
+def test_a_folder_of_another_recipe_is_refused(built: Path) -> None:
+    other = dataclasses.replace(RECIPE, seed=4, trajectories=10)
+    with pytest.raises(UsageError, match="another recipe; they differ in seed, trajectories"):
+        build(other, built, engine=fake_explosions)
+
+
+def test_splits(built: Path) -> None:
+    table = read_dataset(built)
+    aside = table.split == SPLITS.index("set_aside")
+    assert (aside == (table.atoms >= 8)).all()
+    sizes = {name: len(read_dataset(built, name)) for name in SPLITS}
+    assert sum(sizes.values()) == len(table)
+    held = read_dataset(built, "test", by="molecule")
+    names = {table.names[n] for n in np.unique(held.molecule)}
+    kept = read_dataset(built, "train", by="molecule")
+    others = {table.names[n] for n in np.unique(kept.molecule)}
+    known = {name for name in RECIPE.molecules if molecule(name).split == "held-out"}
+    assert names == known
+    assert others == {"water", "nitrogen", "ammonia"} - known
+    with pytest.raises(UsageError, match="Did you mean train"):
+        read_dataset(built, "trian")
+
+
+def test_split_has_the_shares_of_the_recipe_and_ignores_the_others() -> None:
+    recipe = dataclasses.replace(RECIPE, splits=Splits(validation=0.2, test=0.1))
+    charges = np.stack(np.meshgrid(*[np.arange(8)] * 4), axis=-1).reshape(-1, 4).astype(np.int8)
+    split = split_of(recipe, "ammonia", "displaced-1-0", charges)
+    n = len(charges)
+    for name, share in (("train", 0.7), ("validation", 0.2), ("test", 0.1)):
+        count = (split == SPLITS.index(name)).sum()
+        assert abs(count - share * n) < 4 * np.sqrt(n * share * (1 - share))
+    some = np.random.default_rng(1).permutation(n)[:100]
+    assert (split_of(recipe, "ammonia", "displaced-1-0", charges[some]) == split[some]).all()
+    assert (split_of(recipe, "ammonia", "displaced-1-1", charges) != split).any()
+
+
+def test_statistics_add_up(built: Path) -> None:
+    report = describe_folder(built)
+    table = read_dataset(built)
+    assert report.totals["geometries"] == 18
+    assert report.totals["trajectories"] == 18 * 1000
+    assert report.totals["entries"] == len(table)
+    assert sum(row["entries"] for row in report.by_atoms) == len(table)
+    assert sum(row["entries"] for row in report.by_kind) == len(table)
+    hydrogen = next(row for row in report.by_element if row["element"] == "H")
+    assert (hydrogen["lowest"], hydrogen["highest"]) == (1, 1)
+    assert sum(report.splits["by entry"].values()) == len(table)
+    assert table.counts.min() > RECIPE.minimum_count
+
+
+def test_a_sound_set_and_every_fault(built: Path, tmp_path: Path) -> None:
+    report = check(built)
+    assert report.sound
+    assert report.entries == len(read_dataset(built))
+
+    def spoil(change: Callable[[h5py.File], None]) -> str:
+        folder = tmp_path / f"set{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        for path in built.iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+        with h5py.File(folder / "ammonia.0000.h5", "r+") as file:
+            change(file)
+        found = check(folder)
+        assert not found.sound
+        return "\n".join(found.faults)
+
+    def add(name: str, value: float) -> Callable[[h5py.File], None]:
+        def change(file: h5py.File) -> None:
+            values = file[name][()]
+            values.reshape(-1)[0] += value
+            file[name][...] = values
+
+        return change
+
+    assert "do not add up to zero" in spoil(add("entries/momentum", 40.0))
+    assert "impossible counts" in spoil(add("entries/count", -100000))
+    assert "impossible charges" in spoil(add("entries/charge", 60))
+    assert "not the geometry" in spoil(add("geometries/position", 0.1))
+    assert "do not fit each other" in spoil(add("entries/geometry", 99))
+    assert "not numbers" in spoil(add("entries/momentum", np.nan))
+
+
+def test_packs_hold_the_same(built: Path, tmp_path: Path) -> None:
+    out = tmp_path / "packed"
+    files = pack(built, out, largest_mib=0.06)
+    assert files[-1].name == "recipe.json"
+    packs = [path for path in files if path.suffix == ".h5"]
+    assert 1 < len(packs) < 10
+    assert max(path.stat().st_size for path in packs) <= 0.06 * 2**20
+    one, two = read_dataset(built), read_dataset(out)
+    assert (one.momenta == two.momenta).all()
+    assert (one.split == two.split).all()
+    assert check(out).sound
+    report = build(RECIPE, out, engine=fake_explosions)
+    assert (report.found, report.made) == (10, 0)
+    with pytest.raises(UsageError, match="same"):
+        pack(built, built)
+    for path in built.glob("water*.h5"):
+        (out / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(InputFileError, match="also in"):
+        read_dataset(out)
+
+
+def test_a_block_read_is_the_block_written(built: Path) -> None:
+    wanted = next(block for block in plan(RECIPE) if block.molecule == "water")
+    block = compute_block(RECIPE, wanted, engine=fake_explosions)
+    (again,), digest = read_blocks(built / f"{wanted.name}.h5")
+    assert digest == RECIPE.digest()
+    assert (again.molecule, again.held_out) == ("water", block.held_out)
+    for one, two in zip(block.geometries, again.geometries, strict=True):
+        assert (one.counts == two.counts).all()
+        assert (one.charges == two.charges).all()
+        assert (one.variation, one.kind, one.displaced) == (two.variation, two.kind, two.displaced)
+        assert (one.combinations, one.neutral) == (two.combinations, two.neutral)
+
+
+@pytest.mark.parametrize(
+    ("rank", "world", "message"),
+    [("5", "2", "RANK is 5"), ("x", "2", "RANK and WORLD_SIZE")],
+)
+def test_odd_environments(
+    monkeypatch: pytest.MonkeyPatch, rank: str, world: str, message: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", world)
+    with pytest.raises(UsageError, match=message):
+        Workers.of_environment()
+
+
+def test_a_torchrun_process_knows_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    found = Workers.of_environment("cpu")
+    assert (found.device, found.rank, found.world) == ("cpu", 1, 2)
+    with pytest.raises(UsageError, match="--dask inside torchrun"):
+        Workers.of_environment("cpu", dask="local")
+
+
+def test_a_resolved_recipe_goes_round(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    write_recipe(path, RECIPE)
+    assert read_recipe(path) == RECIPE
+    values = json.loads(path.read_text())
+    values["recipe"]["wrong"] = 1
+    path.write_text(json.dumps(values))
+    with pytest.raises(SettingsError, match="unknown key wrong"):
+        read_recipe(path)
+    path.write_text("{}")
+    with pytest.raises(SettingsError, match="not a resolved recipe"):
+        read_recipe(path)
+
+
+def test_info_and_check_as_commands(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dataset", "info", str(built), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["totals"]["geometries"] == 18
+    assert main(["dataset", "info", str(built)]) == 0
+    assert "by element" in capsys.readouterr().out
+    assert main(["dataset", "check", str(built), "--quiet"]) == 0
+    assert "sound: 10 of 10 blocks" in capsys.readouterr().out
+    assert main(["dataset", "check", str(built / "none")]) == 1
+    assert "no recipe.json" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""A data set on Dask workers: the same files as without."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from molexa_core.base.errors import UsageError
+from molexa_core.base.progress import CollectingProgress
+from molexa_core.base.recipe import Recipe, Variations
+from molexa_core.io.dataset import read_dataset
+from molexa_core.pipeline.dataset import Workers, build
+from tests.fakes.mcmd import fake_explosions
+
+pytest.importorskip("distributed")
+RECIPE = Recipe(
+    name="test",
+    seed=3,
+    molecules=("water", "nitrogen", "carbon_monoxide"),
+    variations=Variations(displaced=1),
+    pulse={"photon_ev": 2000.0},
+    trajectories=500,
+    minimum_count=10,
+    geometries_per_shard=2,
+)
+
+
+@pytest.mark.slow
+# The cluster's own threads and sockets may outlive the test by a moment.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_workers_of_a_local_cluster_give_the_same_entries(tmp_path: Path) -> None:
+    progress = CollectingProgress()
+    workers = Workers("cpu", dask="local:2")
+    build(RECIPE, tmp_path / "a", workers=workers, engine=fake_explosions, progress=progress)
+    build(RECIPE, tmp_path / "b", engine=fake_explosions)
+    one, two = read_dataset(tmp_path / "a"), read_dataset(tmp_path / "b")
+    for field in dataclasses.fields(one):
+        if field.name not in ("names", "statistics"):
+            assert (getattr(one, field.name) == getattr(two, field.name)).all()
+    assert any(text.startswith("Dask: 2 workers") for text in progress.said)
+
+
+def test_a_number_of_workers_must_be_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="local:4 for four workers"):
+        build(RECIPE, tmp_path / "a", workers=Workers(dask="local:x"), engine=fake_explosions)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("molexa_core.pipeline.dataset_dask.CONNECT_S", 1)
+    with pytest.raises(UsageError, match="no Dask scheduler answers"):
+        build(RECIPE, tmp_path, workers=Workers(dask="tcp://127.0.0.1:9"), engine=fake_explosions)
