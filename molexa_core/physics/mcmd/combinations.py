@@ -24,7 +24,8 @@ UNIT: Final = 1.0 / 1024.0
 """Unit of momentum in the sums, a.u."""
 KER_BIN: Final = 1.0 / HARTREE_EV
 """Width of the bins of the kinetic energy release: 1 eV, in hartree."""
-_PAIRS: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+PRODUCTS: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+"""Axes of the products in `squares`."""
 _LARGEST_SUM: Final = 2**62
 NEAREST: Final = 5
 """Combinations named in a message."""
@@ -80,7 +81,7 @@ class Combinations:
         """(c, n, 3, 3) covariance of the momentum of each ion, a.u.^2, over the trajectories."""
         mean, count = self.mean, self.count[:, None]
         result = np.empty((*mean.shape, 3))
-        for place, (i, j) in enumerate(_PAIRS):
+        for place, (i, j) in enumerate(PRODUCTS):
             product = self.squares[..., place] * UNIT**2 / count - mean[..., i] * mean[..., j]
             result[..., i, j] = result[..., j, i] = product
         return result
@@ -166,14 +167,14 @@ def combine(trajectories: Trajectories, geometry: int | None = None) -> Combinat
     new[1:] = (charges[1:] != charges[:-1]).any(axis=1)
     begin = np.flatnonzero(new)
     count = np.diff(np.append(begin, len(charges)))
-    products = np.stack([momenta[..., i] * momenta[..., j] for i, j in _PAIRS], axis=-1)
+    products = np.stack([momenta[..., i] * momenta[..., j] for i, j in PRODUCTS], axis=-1)
     kinetic = trajectories.kinetic[some].reshape(-1, n).sum(axis=1)
     numbers = max(ELEMENTS[symbol].number for symbol in trajectories.symbols)
     states = np.zeros((n, numbers + 1), dtype=np.int64)
     for atom in range(n):
         states[atom] = np.bincount(charges[:, atom], minlength=numbers + 1)
     largest = int(np.abs(momenta).max())
-    _require_room(largest, len(charges))
+    require_room(largest, len(charges))
     parts = Combinations(
         symbols=trajectories.symbols,
         mass=trajectories.mass,
@@ -186,7 +187,7 @@ def combine(trajectories: Trajectories, geometry: int | None = None) -> Combinat
         ker=np.bincount((kinetic / KER_BIN).astype(np.int64)),
         photons=np.bincount(trajectories.photons[some].ravel()),
     )
-    return _sorted(parts)
+    return by_count(parts)
 
 
 def merge(parts: Sequence[Combinations]) -> Combinations:
@@ -203,7 +204,7 @@ def merge(parts: Sequence[Combinations]) -> Combinations:
         if part.symbols != first.symbols or not np.array_equal(part.mass, first.mass):
             raise UsageError("combinations of different molecules cannot be merged")
     largest = max(part.largest for part in parts)
-    _require_room(largest, sum(part.total for part in parts))
+    require_room(largest, sum(part.total for part in parts))
     charges = np.concatenate([part.charges for part in parts])
     unique, where = np.unique(charges, axis=0, return_inverse=True)
     where = where.reshape(-1)
@@ -214,7 +215,7 @@ def merge(parts: Sequence[Combinations]) -> Combinations:
         np.add.at(total, where, values)
         return total
 
-    return _sorted(
+    return by_count(
         Combinations(
             symbols=first.symbols,
             mass=first.mass,
@@ -230,7 +231,8 @@ def merge(parts: Sequence[Combinations]) -> Combinations:
     )
 
 
-def _sorted(parts: Combinations) -> Combinations:
+def by_count(parts: Combinations) -> Combinations:
+    """The same, the most frequent combination first."""
     order = np.lexsort((*parts.charges.T[::-1], -parts.count))
     return parts.rows(order)
 
@@ -242,7 +244,12 @@ def _padded_sum(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     return total
 
 
-def _require_room(largest: int, trajectories: int) -> None:
+def require_room(largest: int, trajectories: int) -> None:
+    """Check that sums of products of momenta up to `largest` stay exact.
+
+    Raises:
+        ComputationError: they may not.
+    """
     if largest**2 * trajectories >= _LARGEST_SUM:
         raise ComputationError(
             f"{trajectories} trajectories with momenta up to {largest * UNIT:g} a.u. cannot be "

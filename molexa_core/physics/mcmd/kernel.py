@@ -1,0 +1,146 @@
+"""The argument of `kernel.cu`, and how the source is compiled for a number of atoms."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import UsageError
+from molexa_core.physics.mcmd.philox import key_of
+from molexa_core.physics.mcmd.state import (
+    ACCURACY,
+    COUNTS,
+    DOUBLE_AUGER,
+    ENERGIES,
+    HIGHEST_DONOR,
+    PAIR,
+    PHOTON,
+    RECAPTURE,
+    SHAKE_OFF,
+    TRANSFER_TIME,
+)
+from molexa_core.physics.mcmd.trajectories import Job
+
+SOURCE: Final = Path(__file__).with_name("kernel.cu")
+MOST_ATOMS: Final = 32
+"""Sets of atoms are bits of a word."""
+_SHAPES: Final = ((5, 128, 5), (9, 128, 3), (14, 128, 2), (MOST_ATOMS, 64, 1))
+"""Up to so many atoms: threads of a block, blocks of a multiprocessor."""
+_CELLS_PER_ATOM: Final = 14
+_CELLS_BESIDE: Final = COUNTS + ENERGIES + 2
+_CELL_BYTES: Final = 4
+_OUTPUTS: Final = ("charges", "momenta", "factors", "counts", "energies", "rows")
+_INPUTS: Final = (
+    *("config_int", "config_real", "move_int", "move_real", "start", "mass", "grid"),
+    *("positions", "velocities"),
+)
+
+
+class Launch(ctypes.Structure):
+    """The argument of the kernel: `struct Launch` of the source, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in (*_INPUTS, *_OUTPUTS, "places")),
+        ("first", ctypes.c_uint64),
+        *((name, ctypes.c_int64) for name in ("begin", "total", "trajectories")),
+        *((name, ctypes.c_uint32) for name in ("key0", "key1")),
+        *((name, ctypes.c_int32) for name in ("steps", "recapture", "highest_donor", "pair")),
+        *((name, ctypes.c_float) for name in ("fluence", "lowest", "photon", "shake_off")),
+        *((name, ctypes.c_float) for name in ("double_auger", "transfer_time", "accuracy")),
+    ]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How the kernel is cut for a number of atoms.
+
+    Attributes:
+        atoms: atoms of the molecule.
+        threads: threads of a block.
+        blocks: blocks that a multiprocessor shall hold; fewer blocks have more registers each.
+    """
+
+    atoms: int
+    threads: int
+    blocks: int
+
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory of a block, as the source lays it out."""
+        cells = _CELLS_PER_ATOM * self.atoms + _CELLS_BESIDE
+        return cells * _CELL_BYTES * self.threads
+
+    @property
+    def defines(self) -> tuple[str, ...]:
+        """Options of the compiler."""
+        return (f"-DATOMS={self.atoms}", f"-DTHREADS={self.threads}", f"-DBLOCKS={self.blocks}")
+
+
+def shape_for(atoms: int) -> Shape:
+    """The shape that was fastest where it was measured: see `docs/forward-model.md`.
+
+    Raises:
+        UsageError: more atoms than the kernel can follow.
+    """
+    if atoms > MOST_ATOMS:
+        raise UsageError(
+            f"{atoms} atoms are more than the GPU kernel can follow, {MOST_ATOMS}",
+            do="Use --device cpu.",
+        )
+    return Shape(atoms, *next(cut for most, *cut in _SHAPES if atoms <= most))
+
+
+def inputs_of(job: Job) -> dict[str, NDArray[Any]]:
+    """The arrays that the kernel reads, in its number formats, by field of `Launch`."""
+    single = np.float32
+    return {
+        "config_int": job.model.config_int,
+        "config_real": job.model.config_real,
+        "move_int": job.model.move_int,
+        "move_real": job.model.move_real,
+        "start": job.model.start,
+        "mass": job.model.mass.astype(single),
+        "grid": np.stack([job.grid.length, job.grid.fraction], axis=1).astype(single),
+        "positions": job.positions.astype(single),
+        "velocities": job.velocities.astype(single),
+    }
+
+
+def launch_of(job: Job, addresses: Mapping[str, int], begin: int, total: int) -> Launch:
+    """The argument for trajectories `begin` to `begin + total` of a job.
+
+    Args:
+        job: what to compute.
+        addresses: where inputs and outputs lie, by field; the outputs hold `total` trajectories.
+            `rows` (last configurations) and `places` (which trajectories, instead of consecutive
+            ones) may be left out.
+        begin: first trajectory, counted through all geometries.
+        total: how many.
+    """
+    rules, key = job.model.rules, key_of(job.seed)
+    return Launch(
+        **addresses,
+        first=job.first,
+        begin=begin,
+        total=total,
+        trajectories=job.trajectories,
+        key0=int(key[0]),
+        key1=int(key[1]),
+        steps=len(job.grid),
+        recapture=int(rules[RECAPTURE]),
+        highest_donor=int(rules[HIGHEST_DONOR]),
+        pair=int(rules[PAIR]),
+        fluence=job.fluence,
+        lowest=job.lowest,
+        photon=rules[PHOTON],
+        shake_off=rules[SHAKE_OFF],
+        double_auger=rules[DOUBLE_AUGER],
+        transfer_time=rules[TRANSFER_TIME],
+        accuracy=rules[ACCURACY],
+    )
