@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from molexa_core.base.compiled import compiled
 from molexa_core.physics.mcmd.philox import (
     uniform,
@@ -77,7 +79,7 @@ def release(s: Any, m: Any, a: int, row: int, energy: float) -> None:
             if k >= 0:
                 bound = m.config_real[s.row[k], CAPTURE]
                 fall = potential(s, k)
-                set_row(s, m, k, m.config_int[s.row[k], ADDED])
+                set_row(s, m, k, np.int64(m.config_int[s.row[k], ADDED]))
                 s.counts[RECAPTURED] += 1
                 s.energy[ATOMS] -= bound
                 s.energy[COULOMB] -= fall
@@ -118,7 +120,7 @@ def fire(s: Any, m: Any, a: int, photo: float, decay: float) -> None:
     t = choose(m, s.row[a], photo, decay, uniform(s.word[0]))
     s.hazard[a] = -math.log(uniform(s.word[1]))
     kind = m.move_int[t, KIND] & KIND_MASK
-    target = m.move_int[t, TARGET]
+    target = np.int64(m.move_int[t, TARGET])
     energy = float(m.move_real[t, RELEASED])
     if kind == FLUORESCENCE:
         set_row(s, m, a, target)
@@ -136,7 +138,7 @@ def fire(s: Any, m: Any, a: int, photo: float, decay: float) -> None:
         s.energy[ATOMS] -= energy
         second = m.rules[DOUBLE_AUGER]
     if second > 0.0 and (m.move_int[t, KIND] & INNER) and uniform(s.word[2]) < second:
-        further = m.config_int[target, REMOVED]
+        further = np.int64(m.config_int[target, REMOVED])
         bound = float(m.config_real[target, BINDING])
         if further >= 0 and energy > bound:
             s.counts[SECONDS] += 1

@@ -149,7 +149,7 @@ def begin(s: Any, m: Any, positions: FloatArray, velocities: FloatArray) -> None
     s.force[:] = 0.0
     s.draw[:] = 0
     for a in range(len(s.charge)):
-        set_row(s, m, a, m.start[a])
+        set_row(s, m, a, np.int64(m.start[a]))
         for axis in range(3):
             s.x[a, axis] = positions[a, axis]
             s.p[a, axis] = velocities[a, axis] * m.mass[a]

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from molexa_core.base.compiled import compiled
 from molexa_core.physics.mcmd.philox import (
     uniform,
@@ -84,10 +86,10 @@ def move_electron(s: Any, m: Any, d: int, a: int) -> None:
     given = m.config_real[s.row[d], BINDING] + potential(s, d)
     s.energy[ATOMS] += m.config_real[s.row[d], BINDING] - m.config_real[s.row[a], CAPTURE]
     s.energy[COULOMB] += potential(s, d)
-    set_row(s, m, d, m.config_int[s.row[d], REMOVED])
+    set_row(s, m, d, np.int64(m.config_int[s.row[d], REMOVED]))
     taken = m.config_real[s.row[a], CAPTURE] + potential(s, a)
     s.energy[COULOMB] -= potential(s, a)
-    set_row(s, m, a, m.config_int[s.row[a], ADDED])
+    set_row(s, m, a, np.int64(m.config_int[s.row[a], ADDED]))
     s.energy[EXCESS] += taken - given
     s.counts[TRANSFERS] += 1
     draw(s, d)
