@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from molexa_core.base.settings.anode import SIGNALS, Anode
 from molexa_core.base.tables import Edges, Hits, IntArray
 from molexa_core.detector import shots
-from molexa_core.detector.methods import LAST_CHECKED_METHOD, METHODS, N_METHODS, SAFE_METHOD
+from molexa_core.detector.methods import LAST_CHECKED_METHOD, N_METHODS, SAFE_METHOD
 from molexa_core.detector.model import model_of
 
 MOST_CHANNELS: Final = 256
@@ -81,28 +81,6 @@ class SortCounts:
             "clusters_over_limit": self.cut_clusters,
             "edges_of_other_channels": self.other_edges,
         }
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """Quantity, value and unit, for a table."""
-        hits = max(self.hits, 1)
-        values = self.as_dict()
-        rows = [("hits sorted", f"{self.hits}", "")]
-        rows += [
-            (f"method {number}: {METHODS[int(number)]}", f"{100 * count / hits:.2f}", "%")
-            for number, count in values["methods"].items()
-        ]
-        for name, signal in values["signals"].items():
-            text = f"{100 * signal['missing_fraction']:.2f} % of hits, {signal['unused']} unused"
-            rows.append((f"signal {name} missing", text, ""))
-        rows.append(("clusters of competing hits", f"{self.clusters}", ""))
-        for label, count in (
-            ("shots without trigger", self.no_trigger),
-            ("shots with too many edges", self.limited_shots),
-            ("clusters cut off", self.cut_clusters),
-        ):
-            if count:
-                rows.append((label, f"{count}", ""))
-        return rows
 
 
 class Sorter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -138,6 +138,8 @@ def reduce_files(
         for remark in run.remarks:
             reducer.say(remark)
         summary = reducer.summary()
+        if run.counts is not None:
+            summary = replace(summary, sorter=run.counts.as_dict())
         meta = _meta(chosen, chosen_setup, summary) | _about_run(run)
         provenance = Provenance.of(
             command,
@@ -184,11 +186,8 @@ def _default_output(run: OpenRun) -> Path:
 
 
 def _about_run(run: OpenRun) -> dict[str, Any]:
-    """What the run was read as, and what the sorter did."""
-    about: dict[str, Any] = {"run": {"layout": run.layout, "choice": run.choice}}
-    if run.counts is not None:
-        about["sorter"] = run.counts.as_dict()
-    return about
+    """What the run was read as."""
+    return {"run": {"layout": run.layout, "choice": run.choice}}
 
 
 def _history(run: OpenRun) -> Provenance | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from molexa_core.reduction.calibration import Dropped
@@ -65,6 +66,8 @@ class ReduceSummary:
         purity: false coincidences estimated from beside the peak; None for partial channels.
         ker: kinetic energy release of the ions of the channel.
         remarks: everything else a reader should know.
+        sorter: what making hits of edges counted (`detector.sorter.SortCounts.as_dict`); empty
+            for runs of hits.
     """
 
     channel: str
@@ -80,6 +83,7 @@ class ReduceSummary:
     purity: Purity | None
     ker: KineticEnergyRelease
     remarks: tuple[str, ...]
+    sorter: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the rates per shot."""
@@ -96,6 +100,7 @@ class ReduceSummary:
             ("shots", f"{shots}", ""),
             ("hits", f"{self.hits} ({self.hits / shots:.4g} per shot)", ""),
             ("hits left out", f"{self.dropped.total}", ""),
+            *self._sorter_rows(),
             ("shots left out", f"{self.crowded_shots}", ""),
             ("candidates", f"{self.combinations} ({self.combinations / shots:.4g} per shot)", ""),
             ("coincidences", f"{self.coincidences} ({self.coincidences / shots:.4g} per shot)", ""),
@@ -119,4 +124,34 @@ class ReduceSummary:
             rows.append((f"momentum sum {axis.axis}: gate", gate, "a.u."))
         for name, (first, last) in self.windows_ns.items():
             rows.append((f"time of flight of {name}", f"{first:.1f} to {last:.1f}", "ns"))
+        return rows
+
+    def _sorter_rows(self) -> list[tuple[str, str, str]]:
+        """What the sorter of edges did."""
+        if not self.sorter:
+            return []
+        hits = max(self.sorter["hits"], 1)
+        methods = ", ".join(
+            f"{number}: {100 * count / hits:.2f}"
+            for number, count in self.sorter["methods"].items()
+        )
+        missing = ", ".join(
+            f"{name} {100 * signal['missing_fraction']:.2f}"
+            for name, signal in self.sorter["signals"].items()
+        )
+        unused = ", ".join(
+            f"{name} {signal['unused']}" for name, signal in self.sorter["signals"].items()
+        )
+        rows = [
+            ("sorting: hits by method", methods, "%"),
+            ("sorting: signals missing", missing, "% of hits"),
+            ("sorting: edges unused", unused, ""),
+        ]
+        for key, label in (
+            ("shots_without_trigger", "shots without trigger"),
+            ("shots_over_limit", "shots with too many edges"),
+            ("clusters_over_limit", "clusters cut off"),
+        ):
+            if self.sorter[key]:
+                rows.append((f"sorting: {label}", f"{self.sorter[key]}", ""))
         return rows
