@@ -131,10 +131,11 @@ class ReduceSummary:
         if not self.sorter:
             return []
         hits = max(self.sorter["hits"], 1)
-        methods = ", ".join(
-            f"{number}: {100 * count / hits:.2f}"
-            for number, count in self.sorter["methods"].items()
-        )
+        share = {
+            "from all signals (method 0)": self.sorter["methods"].get("0", 0),
+            "checked at least twice (to 10)": self.sorter["safe_hits"],
+            "not checked (above 14)": self.sorter["unchecked_hits"],
+        }
         missing = ", ".join(
             f"{name} {100 * signal['missing_fraction']:.2f}"
             for name, signal in self.sorter["signals"].items()
@@ -143,7 +144,7 @@ class ReduceSummary:
             f"{name} {signal['unused']}" for name, signal in self.sorter["signals"].items()
         )
         rows = [
-            ("sorting: hits by method", methods, "%"),
+            *((f"hits {name}", f"{100 * n / hits:.2f}", "%") for name, n in share.items()),
             ("sorting: signals missing", missing, "% of hits"),
             ("sorting: edges unused", unused, ""),
         ]
