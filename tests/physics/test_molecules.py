@@ -155,6 +155,7 @@ def test_no_isomer_of_a_held_out_molecule_is_trained_on() -> None:
         if not heavy:
             assert (entry.split == "large") == (len(entry.geometry) > 7)
     assert not formulas["train"] & formulas["held-out"]
+    assert {len(m.geometry) for m in molecules(splits=["held-out"])} == set(range(2, 8))
     share = count["held-out"] / (count["train"] + count["held-out"])
     assert 0.09 < share < 0.15
 
