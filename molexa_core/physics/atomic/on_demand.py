@@ -104,6 +104,10 @@ class GrowingTables:
             self._tables = link(self.symbol, self.photon_ev, self._rows, growing=self.can_open)
         return self._tables
 
+    def report_to(self, progress: Progress) -> None:
+        """Report to another progress from now on."""
+        self._progress = progress
+
     def covers(self, occupation: Occupation) -> bool:
         """Whether these tables may come to hold a configuration."""
         return all(

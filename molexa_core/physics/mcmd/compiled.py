@@ -174,6 +174,7 @@ def follow(
     factors: NDArray[np.float32],
     counts: NDArray[np.int16],
     energies: NDArray[np.float32],
+    rows: NDArray[np.int32],
 ) -> None:
     """Follow trajectories of one geometry, one after the other.
 
@@ -192,6 +193,7 @@ def follow(
         factors: (t), filled: fluence relative to that on the axis.
         counts: (t, COUNTS), filled.
         energies: (t, ENERGIES), filled.
+        rows: (t, n), filled: configurations at the end.
     """
     n = len(positions)
     s = State(
@@ -225,6 +227,7 @@ def follow(
         factors[t] = factor
         for a in range(n):
             charges[t, a] = int(s.charge[a])
+            rows[t, a] = s.row[a]
             for axis in range(3):
                 momenta[t, a, axis] = s.p[a, axis]
         for c in range(COUNTS):

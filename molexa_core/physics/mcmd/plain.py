@@ -42,6 +42,7 @@ def run_plain(job: Job) -> Trajectories:
         fluence_factor=np.stack([run.factor.astype(np.float32) for run in runs]),
         counts=np.stack([run.counts.astype(np.int16) for run in runs]),
         energies=np.stack([run.energy.astype(np.float32) for run in runs]),
+        rows=np.stack([run.row.astype(np.int32) for run in runs]),
     )
 
 

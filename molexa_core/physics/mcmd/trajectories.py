@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,16 +14,24 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
+from molexa_core.physics.atomic.walks import Exposure
 from molexa_core.physics.batches import CLOSEST_BOHR
 from molexa_core.physics.mcmd import compiled
 from molexa_core.physics.mcmd.options import HIGHEST_DONOR, Options
 from molexa_core.physics.mcmd.philox import key_of
 from molexa_core.physics.mcmd.pulse import Pulse, StepGrid, step_grid
 from molexa_core.physics.mcmd.state import COUNTS, ENERGIES, PHOTONS, RULES, Model
-from molexa_core.physics.mcmd.tables import MoleculeTables, pack_molecule
+from molexa_core.physics.mcmd.tables import (
+    MoleculeTables,
+    grow_tables,
+    pack_molecule,
+    prepare_tables,
+)
 
 CHUNK: Final = 500
 """Trajectories that a core follows before it reports."""
+MOST_WALKS: Final = 500
+"""Walks of single atoms that fill tables that grow before the first trajectory."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,8 @@ class Trajectories:
         fluence_factor: (g, t) float32, fluence relative to that on the axis.
         counts: (g, t, COUNTS) int16, see `state.PHOTONS` and its neighbours.
         energies: (g, t, ENERGIES) float32, hartree, see `state.ABSORBED` and its neighbours.
+        rows: (g, t, n) int32, configurations at the end, rows of the tables of the molecule; None
+            if not asked for.
     """
 
     symbols: tuple[str, ...]
@@ -47,6 +57,7 @@ class Trajectories:
     fluence_factor: NDArray[np.float32]
     counts: NDArray[np.int16]
     energies: NDArray[np.float32]
+    rows: NDArray[np.int32] | None = None
 
     @property
     def photons(self) -> NDArray[np.int16]:
@@ -76,6 +87,7 @@ class Job:
         trajectories: how many per geometry.
         seed: 64-bit key.
         first: number of the first trajectory.
+        sigma: standard deviation of the pulse in time, atomic units; for tables that grow.
     """
 
     tables: MoleculeTables
@@ -88,6 +100,7 @@ class Job:
     trajectories: int
     seed: int
     first: int
+    sigma: float = 1.0
 
 
 def run_trajectories(
@@ -168,6 +181,9 @@ def prepare(
         tables = pack_molecule(symbols, pulse.photon_ev, progress=progress)
     elif tables.symbols != tuple(symbols) or tables.photon_ev != round(pulse.photon_ev, 3):
         raise UsageError("the tables are those of another molecule or photon energy")
+    walks = min(MOST_WALKS, trajectories * len(x))
+    exposure = Exposure(pulse.fluence, pulse.sigma)
+    tables = prepare_tables(tables, exposure, walks=walks, seed=seed, progress=progress)
     grid = step_grid(
         pulse, step_fs=options.step_fs, growth=options.growth, until_fs=options.until_fs
     )
@@ -182,6 +198,7 @@ def prepare(
         trajectories=trajectories,
         seed=seed,
         first=first_trajectory,
+        sigma=pulse.sigma,
     )
 
 
@@ -215,24 +232,53 @@ def model_of(tables: MoleculeTables, pulse: Pulse, options: Options) -> Model:
 def run_on_cpu(
     job: Job, *, workers: int | None = None, progress: Progress = SILENT
 ) -> Trajectories:
-    """Follow the trajectories of a job with the compiled kernel, in threads."""
+    """Follow the trajectories of a job with the compiled kernel, in threads.
+
+    Where trajectories reach configurations that the tables do not hold yet, these are computed and
+    those trajectories repeated, until none is left.
+    """
     geometries, n = job.positions.shape[:2]
     count = job.trajectories
+    shape = (geometries, count)
+    rows = np.empty((*shape, n), np.int32)
     result = Trajectories(
         symbols=job.tables.symbols,
         mass=job.model.mass,
-        charges=np.empty((geometries, count, n), np.int8),
-        momenta=np.empty((geometries, count, n, 3), np.float32),
-        fluence_factor=np.empty((geometries, count), np.float32),
-        counts=np.empty((geometries, count, COUNTS), np.int16),
-        energies=np.empty((geometries, count, ENERGIES), np.float32),
+        charges=np.empty((*shape, n), np.int8),
+        momenta=np.empty((*shape, n, 3), np.float32),
+        fluence_factor=np.empty(shape, np.float32),
+        counts=np.empty((*shape, COUNTS), np.int16),
+        energies=np.empty((*shape, ENERGIES), np.float32),
+        rows=rows,
     )
-    key = key_of(job.seed)
+    todo = np.ones(shape, dtype=bool)
+    while todo.any():
+        _follow_some(job, todo, result, rows, workers or available_cores(), progress)
+        todo &= job.tables.is_unknown(rows).any(axis=-1)
+        if todo.any():
+            job = _grown(job, rows[todo], progress)
+    if not np.isfinite(result.momenta).all():
+        raise ComputationError(
+            "a trajectory gave momenta that are not numbers", do="Check the geometry."
+        )
+    return result
+
+
+def _follow_some(
+    job: Job,
+    todo: NDArray[np.bool_],
+    result: Trajectories,
+    rows: NDArray[np.int32],
+    workers: int,
+    progress: Progress,
+) -> None:
+    """Follow the trajectories (g, t) that are to do, and put them into the result."""
+    key, n = key_of(job.seed), job.positions.shape[1]
 
     def work(part: tuple[int, int, int]) -> int:
         g, begin, end = part
         compiled.follow(
-            job.first + g * count + begin,
+            job.first + g * job.trajectories + begin,
             job.positions[g],
             job.velocities[g],
             job.model,
@@ -246,24 +292,33 @@ def run_on_cpu(
             result.fluence_factor[g, begin:end],
             result.counts[g, begin:end],
             result.energies[g, begin:end],
+            rows[g, begin:end],
         )
         return end - begin
 
-    size = _chunk(n)
-    parts = [
-        (g, begin, min(begin + size, count))
-        for g in range(geometries)
-        for begin in range(0, count, size)
-    ]
-    label = f"trajectories of {len(job.tables.symbols)} atoms"
-    with progress.task(label, geometries * count, "trajectories") as task:
-        for done in _in_threads(work, parts, workers or available_cores()):
+    label = f"trajectories of {n} atoms"
+    with progress.task(label, int(todo.sum()), "trajectories") as task:
+        for done in _in_threads(work, _parts(todo, _chunk(n)), workers):
             task.advance(done)
-    if not np.isfinite(result.momenta).all():
-        raise ComputationError(
-            "a trajectory gave momenta that are not numbers", do="Check the geometry."
-        )
-    return result
+
+
+def _parts(todo: NDArray[np.bool_], size: int) -> list[tuple[int, int, int]]:
+    """Geometry, begin and end of runs of at most `size` trajectories that are to do."""
+    parts = []
+    for g, some in enumerate(todo):
+        edge = np.diff(some.astype(np.int8), prepend=0, append=0)
+        begins, ends = np.flatnonzero(edge == 1), np.flatnonzero(edge == -1)
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            parts += [(g, at, min(at + size, end)) for at in range(begin, end, size)]
+    return parts
+
+
+def _grown(job: Job, rows: NDArray[np.int32], progress: Progress) -> Job:
+    """The same job with tables that hold the configurations at which trajectories (t, n) ended."""
+    lost = rows[job.tables.is_unknown(rows)]
+    exposure = Exposure(job.fluence, job.sigma)
+    tables = grow_tables(job.tables, lost, exposure, seed=job.seed, progress=progress)
+    return replace(job, tables=tables, model=job.model._replace(**tables.arrays()))
 
 
 def available_cores() -> int:
