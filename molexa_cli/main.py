@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "demo",
     "mock",
     "inspect",
+    "convert",
     "calibrate",
     "reduce",
     "align",
@@ -34,6 +35,7 @@ COMMANDS: Final = (
     "molecules",
     "dataset",
     "train",
+    "evaluate",
     "weights",
     "channels",
 )

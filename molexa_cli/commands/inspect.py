@@ -24,6 +24,10 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     files: Annotated[list[Path], typer.Argument(help="Files of any known format.")],
+    setup: Annotated[
+        str | None,
+        typer.Option("--setup", help="Setup file with columns, facility or anode, where needed."),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -37,13 +41,14 @@ def inspect(
 ) -> None:
     """Show what a file is and what is in it: format by content, rates, spectra, configuration.
 
-    Reads Cobold list-mode files, ROOT runs, LMF2Root results and the HDF5 files of molexa.
+    Reads Cobold list-mode files, ROOT runs, LMF2Root results, European XFEL and FLASH HDF5, tables
+    in HDF5, Parquet, text and numpy, and the files of molexa.
 
     Example: molexa inspect run.lmf --verify
     """
     from molexa_core.pipeline.inspect import inspect_files
 
-    found = inspect_files(files, verify=verify, progress=progress())
+    found = inspect_files(files, setup=setup, verify=verify, progress=progress())
     if json:
         write_json([item.as_dict() for item in found])
     else:
@@ -70,6 +75,8 @@ def _text(found: Inspection) -> str:
         more = [f"... ({len(lines) - TEXT_LINES} more lines)"] if len(lines) > TEXT_LINES else []
         parts.append("\n".join([f"{name}, {len(text)} characters", *lines[:TEXT_LINES], *more]))
     parts += [drawn(spectrum, name) for name, spectrum in found.spectra.items()]
+    if found.remarks:
+        parts.append("\n".join(["remarks", *found.remarks]))
     if found.faults:
         parts.append("\n".join(["faults", *found.faults]))
     elif found.verified:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import Hits
+
+_MOST_BEFORE: Final = 10_000
 
 
 def no_hits() -> Hits:
@@ -31,10 +33,12 @@ def rebatch(chunks: Iterable[Hits], shots: int) -> Iterator[Hits]:
     tags: set[str] | None = None
     following: int | None = None
     for chunk in chunks:
+        if following is None:  # shots before the first hit of a table that leaves out empty ones
+            following = 0 if chunk.first_shot <= _MOST_BEFORE else chunk.first_shot
         tags = set(chunk.tags) if tags is None else tags
         if set(chunk.tags) != tags:
             raise UsageError(f"the tags change within the run: {set(chunk.tags) ^ tags}")
-        if following is not None and chunk.first_shot > following:
+        if chunk.first_shot > following:
             held.append(_empty_like(chunk, following, chunk.first_shot - following))
             count += held[-1].n_shots
         following = chunk.first_shot + chunk.n_shots

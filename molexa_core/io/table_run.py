@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
 from molexa_core.io.table import Table, require_kind
 from molexa_core.io.table_guess import Choice, choose, tags_of
-from molexa_core.io.table_read import Part, checked_slots, read_hits
+from molexa_core.io.table_read import Part, checked_slots, needed, read_hits
 
 
 class TableRun:
@@ -48,6 +49,14 @@ class TableRun:
     def columns(self) -> Columns:
         """The layout of the first file."""
         return self._parts[0].columns
+
+    def unread(self) -> list[str]:
+        """Columns of the first file that are neither hits nor tags."""
+        part = self._parts[0]
+        read = set(needed(part, with_method=True))
+        if self.layout == "lmf2root":  # the time of the plate is the time of flight in another way
+            read |= {name for name in part.table.kinds if re.fullmatch(r"r\d+mcp", name)}
+        return [name for name in part.table.kinds if name not in read]
 
     def metadata(self) -> dict[str, Any]:
         """What the first file knows about itself (virtual runs: setup, channel); may be empty."""

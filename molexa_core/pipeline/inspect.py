@@ -7,23 +7,32 @@ from pathlib import Path
 
 from molexa_core.base.errors import MolexaError
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.settings import Setup, load_setup
 from molexa_core.io import recognise as formats
 from molexa_core.io.events import read_events, read_spectra
+from molexa_core.io.lmf.run import LmfRun
+from molexa_core.io.run import find_files
 from molexa_core.io.truth import read_truth
 from molexa_core.pipeline.inspect_lmf import inspect_lmf
-from molexa_core.pipeline.inspect_root import inspect_result, inspect_run
-from molexa_core.pipeline.inspection import NAMES, Inspection
+from molexa_core.pipeline.inspect_root import inspect_result
+from molexa_core.pipeline.inspect_run import add_sorted, inspect_run, setup_of
+from molexa_core.pipeline.inspection import Inspection
 
 __all__ = ["Inspection", "inspect_file", "inspect_files"]
 
 
 def inspect_files(
-    paths: Sequence[Path | str], *, verify: bool = False, progress: Progress = SILENT
+    paths: Sequence[Path | str],
+    *,
+    setup: Path | str | None = None,
+    verify: bool = False,
+    progress: Progress = SILENT,
 ) -> list[Inspection]:
     """Look into files of any known format, told by their content.
 
     Args:
-        paths: the files.
+        paths: the files; patterns, or a folder.
+        setup: setup file with column map, facility or anode, where the files need them.
         verify: read them whole and list every fault; otherwise spectra and rates come from the
             beginning of each.
         progress: told about long reading.
@@ -31,21 +40,31 @@ def inspect_files(
     Raises:
         InputFileError: a file is missing, of no known format, or its header cannot be read.
     """
-    return [inspect_file(path, verify=verify, progress=progress) for path in paths]
+    known = None if setup is None else load_setup(setup)
+    return [
+        inspect_file(path, setup=known, verify=verify, progress=progress)
+        for path in find_files(paths)
+    ]
 
 
 def inspect_file(
-    path: Path | str, *, verify: bool = False, progress: Progress = SILENT
+    path: Path | str,
+    *,
+    setup: Setup | None = None,
+    verify: bool = False,
+    progress: Progress = SILENT,
 ) -> Inspection:
     """Look into one file; see `inspect_files`."""
     path = Path(path)
-    kind = formats.recognise(path)
+    kind = formats.recognise(path, None if setup is None else setup.columns)
     found = Inspection(path, kind, verified=verify)
-    found.rows = [("format", NAMES[kind], ""), ("size", path.stat().st_size, "bytes")]
+    found.rows = [("format", formats.NAMES[kind], ""), ("size", path.stat().st_size, "bytes")]
     if kind == formats.LMF:
         inspect_lmf(found, verify=verify, progress=progress)
-    elif kind == formats.ROOT_RUN:
-        inspect_run(found, verify=verify, progress=progress)
+        run = LmfRun([path])
+        add_sorted(found, run, setup or setup_of(run.metadata()))
+    elif kind in formats.RUNS:
+        inspect_run(found, setup, verify=verify, progress=progress)
     elif kind == formats.ROOT_RESULT:
         inspect_result(found, verify=verify)
     else:

@@ -13,6 +13,7 @@ from molexa_core.base.tables import FloatArray
 from molexa_core.io.lmf import LmfEvents, LmfFile, LmfHeader
 from molexa_core.io.lmf.header import DAQ_NAMES, MOST_CHANNELS
 from molexa_core.io.lmf.header_file import header_summary
+from molexa_core.io.lmf.run import MARK
 from molexa_core.pipeline.inspection import Inspection, Row
 
 SAMPLE_BYTES: Final = 128 * 2**20
@@ -166,13 +167,14 @@ def _faults(file: LmfFile, census: _Census, verify: bool) -> list[str]:
 
 def _header_rows(header: LmfHeader) -> list[Row]:
     kind = "grouped words" if header.raw else "decoded events"
+    ours = header.comment.startswith(MARK)
     sources = len(header.daq_sources) + len(header.analysis_sources)
     return [
         ("producer", f"{header.generation}, {header.producer or 'version not stated'}", ""),
         ("acquisition", f"{DAQ_NAMES[header.daq_id]}, {kind}", ""),
         ("LMF version", header.lmf_version, ""),
         ("original path", header.path, ""),
-        ("comment", header.comment, ""),
+        ("comment", "metadata of molexa" if ours else header.comment, ""),
         ("start", _time(header.start), ""),
         ("stop", _time(header.stop), ""),
         ("channels", header.n_channels, ""),

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from molexa_core.base.spectra import Spectrum
-from molexa_core.io import recognise as formats
+from molexa_core.io.recognise import NAMES
 
-NAMES: Final = {
-    formats.LMF: "Cobold list-mode file",
-    formats.ROOT_RUN: "ROOT run",
-    formats.ROOT_RESULT: "ROOT file of histograms",
-    formats.EVENTS: "coincidences of molexa (HDF5)",
-    formats.TRUTH: "truth of a virtual run of molexa (HDF5)",
-    formats.HDF5: "HDF5 file that molexa did not write",
-}
-"""Formats in words."""
 Row = tuple[str, str | int | float, str]
 """Quantity, value, unit."""
 
@@ -28,7 +19,7 @@ class Inspection:
 
     Attributes:
         path: the file.
-        format: one of the keys of `NAMES`.
+        format: one of the keys of `io.recognise.NAMES`.
         rows: quantity, value and unit, for people.
         tables: further tables by title: header and rows.
         texts: embedded texts by name, whole.
@@ -36,6 +27,7 @@ class Inspection:
         details: everything else that is known, as plain values.
         verified: whether the whole file was read.
         faults: what is wrong, each with its place.
+        remarks: what the user should know.
     """
 
     path: Path
@@ -47,6 +39,7 @@ class Inspection:
     details: dict[str, Any] = field(default_factory=dict)
     verified: bool = False
     faults: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -74,4 +67,5 @@ class Inspection:
             "details": self.details,
             "verified": self.verified,
             "faults": self.faults,
+            "remarks": self.remarks,
         }

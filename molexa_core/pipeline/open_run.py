@@ -9,6 +9,7 @@ from typing import Any
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Setup, parse_settings
+from molexa_core.base.settings.anode import Anode
 from molexa_core.base.tables import Hits
 from molexa_core.detector.sorter import SortCounts, Sorter
 from molexa_core.io.run import StoredRun, open_stored_run
@@ -60,6 +61,13 @@ class OpenRun:
             yield sorter.sort(edges)
 
 
+def sorted_hits(run: StoredRun, anode: Anode) -> Iterator[Hits]:
+    """The hits in a run of edges."""
+    sorter = Sorter(anode)
+    for edges in run:
+        yield sorter.sort(edges)
+
+
 def open_stored(paths: Sequence[Path | str] | Path | str, setup: Setup | None = None) -> StoredRun:
     """The run as its files store it; see `io.run.open_stored_run`."""
     if setup is None:
@@ -93,14 +101,20 @@ def open_run(
     """
     stored = open_stored(paths, setup)
     if setup is None:
-        setup = _stored_setup(stored)
+        setup = stored_setup(stored)
         if setup.detector.max_method is not None:
             stored = open_stored(paths, setup)
     progress.say(stored.choice)
     return OpenRun(stored, setup)
 
 
-def _stored_setup(run: StoredRun) -> Setup:
+def stored_setup(run: StoredRun) -> Setup:
+    """The setup in the metadata of a virtual run.
+
+    Raises:
+        InputFileError: the run carries none.
+        SettingsError: it is not valid.
+    """
     stored = run.metadata().get(SETUP)
     if stored is None:
         raise InputFileError(

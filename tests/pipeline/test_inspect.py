@@ -17,7 +17,7 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.io.events import write_events
 from molexa_core.io.lmf import LmfEvents
 from molexa_core.io.root_run import write_root_run
-from molexa_core.pipeline import inspect_lmf, inspect_root
+from molexa_core.pipeline import inspect_lmf, inspect_run
 from molexa_core.pipeline.inspect import Inspection, inspect_file, inspect_files
 from tests.fakes.lmf_files import make_events, make_header, write
 from tests.fakes.root_runs import cut, make_run, make_setup
@@ -140,7 +140,7 @@ def test_a_root_run(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     image = found.spectra["detector_image"]
     expected = np.histogram2d(run.hits.x_mm, run.hits.y_mm, image.edges)[0]
     assert np.array_equal(image.counts, expected)
-    monkeypatch.setattr(inspect_root, "SAMPLE_SHOTS", 1)
+    monkeypatch.setattr(inspect_run, "SAMPLE_SHOTS", 1)
     assert int(str(values(inspect_file(path))["shots read"])) <= 2000
 
 

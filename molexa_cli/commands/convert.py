@@ -1,0 +1,55 @@
+"""`molexa convert`: a run in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.console import command_line, progress, remark, table, write, write_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("convert")(convert)
+
+
+def convert(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Files of one run, in order; or a pattern or its folder.")
+    ],
+    out: Annotated[Path, typer.Argument(help="File to write; its suffix tells the format.")],
+    layout: Annotated[
+        Literal["root", "root-jagged", "hdf5", "parquet", "csv", "xfel", "lmf", "lmf-raw", "edges"]
+        | None,
+        typer.Option("--format", help="Format to write. Default: by the suffix."),
+    ] = None,
+    setup: Annotated[
+        str | None,
+        typer.Option("--setup", help="Setup file with columns, facility or anode, where needed."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a run in another format and say what that cannot hold.
+
+    Hits go to ROOT (as LMF2Root writes them), HDF5, Parquet or text; edges to list-mode files;
+    edges to hits where the setup has an anode.
+
+    Example: molexa convert run.lmf run.root --setup setup.yaml
+    """
+    from molexa_core.pipeline.convert import convert_file
+
+    done = convert_file(
+        runs, out, layout=layout, setup=setup, command=command_line(), progress=progress()
+    )
+    remark(f"wrote {out}")
+    if json:
+        write_json({"file": str(out), **done})
+        return
+    rows = [[name.replace("_", " "), str(done[name])] for name in done if name != "lost"]
+    rows += [["lost", sentence] for sentence in done["lost"]] or [["lost", "nothing"]]
+    write(table(["what", "value"], rows))
