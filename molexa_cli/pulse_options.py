@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -54,34 +54,46 @@ ShakeOff = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", help="mcmd: auto (default), cpu, cuda or cuda:0.")
 ]
-_OPTIONS = {
-    "energy_mj": "--pulse-mj",
-    "duration_fs": "--pulse-fs",
-    "fluence_um2": "--fluence",
-    "transfer_time_fs": "--transfer-fs",
+PULSE: Final = {
+    "photon_ev": "photon_ev",
+    "pulse_mj": "energy_mj",
+    "pulse_fs": "duration_fs",
+    "focus_um": "focus_um",
+    "transmission": "transmission",
+    "fluence": "fluence_um2",
 }
+"""The argument of `Pulse` that each parameter of a command sets."""
+SWITCHES: Final = {
+    "focus": "focus",
+    "transfer": "transfer",
+    "transfer_fs": "transfer_time_fs",
+    "recapture": "recapture",
+    "double_auger": "double_auger",
+    "shake_off": "shake_off",
+}
+"""The argument of `Options` likewise."""
 DEFAULT_PHOTON_EV = 2000.0
 
 
-def given(**options: Any) -> dict[str, Any]:
-    """The options that were given, by name."""
-    return {name: value for name, value in options.items() if value is not None}
+def given(parameters: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Those of the parameters of a command that were given, by the argument that each sets."""
+    return {
+        names[name]: value
+        for name, value in parameters.items()
+        if name in names and value is not None
+    }
 
 
-def option(name: str) -> str:
-    """The option that sets an argument of this name."""
-    return _OPTIONS.get(name, f"--{name.replace('_', '-')}")
-
-
-def refuse(model: str, options: Mapping[str, Any]) -> None:
+def refuse(model: str, parameters: Mapping[str, Any], names: Iterable[str]) -> None:
     """Refuse options that the model does not look at.
 
     Raises:
         UsageError: one of them was given.
     """
-    extra = [name for name, value in options.items() if value is not None]
+    extra = [name for name in names if parameters[name] is not None]
     if extra:
+        options = listing([f"--{name.replace('_', '-')}" for name in extra])
         raise UsageError(
-            f"{listing(extra)} has no meaning for the model {model}",
+            f"{options} has no meaning for the model {model}",
             do="Leave it out, or choose another --model.",
         )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from molexa_cli import pulse_options as pulse
 from molexa_cli.app import Debug, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
@@ -36,6 +37,22 @@ def mock(
             "Signals of a delay-line anode: lmf, lmf-raw, edges (as European XFEL writes them).",
         ),
     ] = "root",
+    model: Annotated[
+        Literal["instant", "classical", "mcmd"] | None,
+        typer.Option("--model", help="How molecules explode. Default: the setup's."),
+    ] = None,
+    photon_ev: pulse.PhotonEv = None,
+    pulse_mj: pulse.PulseMj = None,
+    pulse_fs: pulse.PulseFs = None,
+    focus_um: pulse.FocusUm = None,
+    transmission: pulse.Transmission = None,
+    fluence: pulse.Fluence = None,
+    focus: pulse.Focus = None,
+    transfer: pulse.Transfer = None,
+    transfer_fs: pulse.TransferFs = None,
+    recapture: pulse.Recapture = None,
+    double_auger: pulse.DoubleAuger = None,
+    shake_off: pulse.ShakeOff = None,
     truth: Annotated[
         Path | None, typer.Option("--truth", help="HDF5 file for what really happened.")
     ] = None,
@@ -47,8 +64,14 @@ def mock(
 
     Example: molexa mock water --events 200000 --seed 1 --out run.root --truth truth.h5
     """
+    options = locals()
     from molexa_core.pipeline.mock import mock_file
 
+    if model in ("instant", "classical"):
+        pulse.refuse(model, options, (*pulse.PULSE, *pulse.SWITCHES))
+    virtual: dict[str, object] = {"explosion": model}
+    virtual |= {"pulse": pulse.given(options, pulse.PULSE)}
+    virtual |= {"model": pulse.given(options, pulse.SWITCHES)}
     counts = mock_file(
         channel,
         events,
@@ -58,6 +81,7 @@ def mock(
         seed=seed,
         layout=layout,
         truth=truth,
+        virtual={name: value for name, value in virtual.items() if value},
         command=command_line(),
         progress=progress(),
     )

@@ -13,6 +13,9 @@ from molexa_cli.console import command_line, progress, remark, table, write, wri
 
 SHOWN = 20
 """Combinations that are printed; the file has all."""
+CLASSICAL = ("tau_fs", "accuracy", "trajectory", "frames", "until_fs")
+MANY = ("trajectories", "figure", "device")
+"""Parameters that only classical explosions, or only the Monte-Carlo model, look at."""
 Source = Annotated[
     str, typer.Argument(help="XYZ file (angstrom) or shipped molecule, such as water.")
 ]
@@ -99,33 +102,16 @@ def simulate(
 
     Example: molexa simulate water --charges O+,H+,H+ --out momenta.csv
     """
-    light = pulse.given(
-        photon_ev=photon_ev,
-        energy_mj=pulse_mj,
-        duration_fs=pulse_fs,
-        focus_um=focus_um,
-        transmission=transmission,
-        fluence_um2=fluence,
-    )
-    switches = pulse.given(
-        focus=focus,
-        transfer=transfer,
-        transfer_time_fs=transfer_fs,
-        recapture=recapture,
-        double_auger=double_auger,
-        shake_off=shake_off,
-    )
-    others = pulse.given(trajectories=trajectories, figure=figure, device=device)
-    movie = pulse.given(trajectory=trajectory, frames=frames, until_fs=until_fs)
-    rest = pulse.given(tau_fs=tau_fs, accuracy=accuracy) | movie
+    options = locals()
+    light, switches = (pulse.given(options, names) for names in (pulse.PULSE, pulse.SWITCHES))
     if model == "mcmd":
-        pulse.refuse(model, {pulse.option(name): value for name, value in rest.items()})
-        options = {**switches, "masses": masses}
-        many(geometry, charges, light, options, others | {"seed": seed, "out": out}, json=json)
+        pulse.refuse(model, options, CLASSICAL)
+        others = pulse.given(options, {name: name for name in (*MANY, "seed", "out")})
+        many(geometry, charges, light, {**switches, "masses": masses}, others, json=json)
     else:
-        extra = light | switches | others
-        pulse.refuse(model, {pulse.option(name): value for name, value in extra.items()})
-        one(geometry, charges, {"model": model, "masses": masses, "out": out, **rest}, json=json)
+        pulse.refuse(model, options, (*pulse.PULSE, *pulse.SWITCHES, *MANY))
+        chosen = (*CLASSICAL, "model", "masses", "out")
+        one(geometry, charges, pulse.given(options, {n: n for n in chosen}), json=json)
 
 
 def one(geometry: str, charges: str | None, options: dict[str, Any], *, json: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.ions import Ion
 from molexa_core.base.tables import BoolArray, FloatArray, Geometry, IntArray
@@ -25,6 +26,8 @@ class VirtualTruth:
         hit_molecule: (hits) row of the molecule that each hit of the run came from, -1 for
             residual gas and dark counts.
         hit_ion: (hits) column of the ion, -1 likewise.
+        charge: (n, ions) final charges where they differ from shot to shot; None where every
+            molecule breaks into the ions of the channel.
     """
 
     ions: tuple[Ion, ...]
@@ -35,9 +38,33 @@ class VirtualTruth:
     detected: BoolArray
     hit_molecule: IntArray
     hit_ion: IntArray
+    charge: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.shot)
+
+    @property
+    def charges(self) -> NDArray[np.int8]:
+        """(n, ions) final charge of each atom."""
+        if self.charge is not None:
+            return self.charge
+        channel = np.array([ion.charge for ion in self.ions], dtype=np.int8)
+        return np.repeat(channel[None], len(self), axis=0)
+
+    @property
+    def in_channel(self) -> BoolArray:
+        """(n) whether the molecule broke into the ions of the channel.
+
+        Atoms of one element may exchange their charges: the channel does not tell them apart.
+        """
+        wanted = np.array([ion.charge for ion in self.ions], dtype=np.int8)
+        symbols = np.array(self.equilibrium.symbols)
+        same = np.ones(len(self), dtype=np.bool_)
+        for symbol in set(self.equilibrium.symbols):
+            like = symbols == symbol
+            found = np.sort(self.charges[:, like], axis=1)
+            same &= (found == np.sort(wanted[like])).all(axis=1)
+        return same
 
     def numbered_from(self, molecules: int) -> VirtualTruth:
         """The same stretch where `molecules` molecules come before it."""
@@ -57,4 +84,9 @@ def joined_truth(parts: Sequence[VirtualTruth]) -> VirtualTruth:
         detected=np.concatenate([part.detected for part in parts]),
         hit_molecule=np.concatenate([part.hit_molecule for part in parts]),
         hit_ion=np.concatenate([part.hit_ion for part in parts]),
+        charge=(
+            None
+            if all(part.charge is None for part in parts)
+            else np.concatenate([part.charges for part in parts])
+        ),
     )

@@ -1,6 +1,6 @@
 """`truth.h5`: what really happened in a virtual run, written stretch by stretch.
 
-Layout: `molecules/{shot, momentum, position, detected}`, one row per exploded molecule;
+Layout: `molecules/{shot, momentum, position, detected, charge}`, one row per exploded molecule;
 `hits/{molecule, ion}`, one row per hit in the order of the run; `equilibrium/{element, position}`
 and `ion`, one row per ion; provenance as an attribute of `meta`.
 """
@@ -15,6 +15,7 @@ from typing import Final
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.fields import (
@@ -25,6 +26,7 @@ from molexa_core.base.fields import (
     META,
     PROVENANCE,
     TAG_SHOT,
+    TRUTH_CHARGE,
     TRUTH_DETECTED,
     TRUTH_ELEMENT,
     TRUTH_EQUILIBRIUM,
@@ -66,6 +68,7 @@ class TruthWriter:
             shape = (len(ions), 3) if vectors else ()
             self._create(f"{TRUTH_MOLECULES}/{name}", kind, shape, unit)
         self._create(f"{TRUTH_MOLECULES}/{TRUTH_DETECTED}", "?", (len(ions),), "1")
+        self._create(f"{TRUTH_MOLECULES}/{TRUTH_CHARGE}", "i1", (len(ions),), "1")
         self._create(f"{TRUTH_HITS}/{TRUTH_MOLECULE}", "i8", (), "1")
         self._create(f"{TRUTH_HITS}/{EVENT_ION}", "i8", (), "1")
 
@@ -75,6 +78,7 @@ class TruthWriter:
         self._extend(f"{TRUTH_MOLECULES}/{EVENT_MOMENTUM}", truth.momentum)
         self._extend(f"{TRUTH_MOLECULES}/{TRUTH_POSITION}", truth.position)
         self._extend(f"{TRUTH_MOLECULES}/{TRUTH_DETECTED}", truth.detected)
+        self._extend(f"{TRUTH_MOLECULES}/{TRUTH_CHARGE}", truth.charges)
         self._extend(f"{TRUTH_HITS}/{TRUTH_MOLECULE}", truth.hit_molecule)
         self._extend(f"{TRUTH_HITS}/{EVENT_ION}", truth.hit_ion)
 
@@ -142,6 +146,7 @@ def read_truth(path: Path | str) -> tuple[VirtualTruth, Provenance]:
             for name, (kind, vectors, unit) in _MOLECULE_COLUMNS.items()
         }
         seen = read_array(file, f"{TRUTH_MOLECULES}/{TRUTH_DETECTED}", kinds="b", ndim=2)
+        charge = _charges(file, ions)
         rows = read_array(file, f"{TRUTH_HITS}/{TRUTH_MOLECULE}", kinds="i", ndim=1)
         column = read_array(file, f"{TRUTH_HITS}/{EVENT_ION}", kinds="i", ndim=1)
         record = _provenance(file)
@@ -150,6 +155,7 @@ def read_truth(path: Path | str) -> tuple[VirtualTruth, Provenance]:
         columns[EVENT_MOMENTUM].shape == (*shape, 3)
         and columns[TRUTH_POSITION].shape == (*shape, 3)
         and seen.shape == shape
+        and (charge is None or charge.shape == shape)
         and rest.shape == (len(ions), 3)
         and len(symbols) == len(ions)
         and len(rows) == len(column)
@@ -168,8 +174,20 @@ def read_truth(path: Path | str) -> tuple[VirtualTruth, Provenance]:
         detected=seen,
         hit_molecule=rows,
         hit_ion=column,
+        charge=charge,
     )
     return truth, record
+
+
+def _charges(file: h5py.File, ions: tuple[Ion, ...]) -> NDArray[np.int8] | None:
+    """Final charges; None where they are those of the channel, or in a file of before they were."""
+    name = f"{TRUTH_MOLECULES}/{TRUTH_CHARGE}"
+    if name not in file:
+        return None
+    found = read_array(file, name, kinds="i", ndim=2).astype(np.int8)
+    if found.shape[1] == len(ions) and (found == [ion.charge for ion in ions]).all():
+        return None
+    return found
 
 
 def _provenance(file: h5py.File) -> Provenance:

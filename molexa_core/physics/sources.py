@@ -7,20 +7,29 @@ extraction field, x along the light, y along the jet.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings.setup import Jet, Setup
 from molexa_core.base.settings.virtual import VirtualExperiment
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S, BOLTZMANN_HARTREE_K
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import build_up
+from molexa_core.physics.mcmd.options import Options
+from molexa_core.physics.mcmd.pulse import Pulse
+from molexa_core.physics.mcmd.tables import MoleculeTables, pack_molecule
+from molexa_core.physics.mcmd.trajectories import run_trajectories
 from molexa_core.physics.vibrations import NormalModes, sample_gaussian, sample_ground_state
 
 ACCURACY = "draft"
 """Errors of a few parts in a million, far below what any detector resolves."""
+_TABLES: Final[dict[tuple[tuple[str, ...], float], MoleculeTables]] = {}
+"""Those of the last molecule."""
 
 
 @dataclass(frozen=True)
@@ -131,34 +140,124 @@ def draw_molecules(
     return Molecules(shot, position, velocity, start)
 
 
-def explode_molecules(target: Target, molecules: Molecules, setup: Setup) -> FloatArray:
-    """(n, ions, 3) laboratory momenta in a.u. of the ions of exploding molecules."""
+@dataclass(frozen=True)
+class Fragments:
+    """What exploded molecules became.
+
+    Attributes:
+        momentum: (n, ions, 3) a.u.
+        charge: (n, ions) int8, 0 for an atom that stayed neutral; None where every molecule breaks
+            into the ions of the channel.
+    """
+
+    momentum: FloatArray
+    charge: NDArray[np.int8] | None = None
+
+
+def explode_molecules(
+    target: Target, molecules: Molecules, setup: Setup, *, seed: int, first: int
+) -> Fragments:
+    """Explode molecules; momenta are those in the laboratory.
+
+    Args:
+        target: what each atom becomes, or which atoms there are.
+        molecules: where they are, and how they fly.
+        setup: the model of the explosion.
+        seed: of the random numbers of explosions in a pulse.
+        first: number of the first of them; the following ones count on.
+
+    Raises:
+        UsageError: a pulse or switch of the model that cannot be computed.
+        UnknownIonError: an element that the Monte-Carlo model does not cover.
+    """
     virtual = setup.virtual
+    if virtual.explosion == "mcmd":
+        return _in_pulse(target, molecules, virtual, seed, first)
     rise = build_up(virtual.explosion, virtual.tau_fs)
     momentum = explode_many(
         molecules.position, target.charges, target.masses, build_up=rise, accuracy=ACCURACY
     )
-    return momentum + target.masses[:, None] * molecules.velocity[:, None, :]
+    return Fragments(momentum + target.masses[:, None] * molecules.velocity[:, None, :])
 
 
 def molecular_ions(
-    target: Target, molecules: Molecules, momentum: FloatArray, setup: Setup
+    target: Target, molecules: Molecules, fragments: Fragments, setup: Setup
 ) -> Emission:
-    """The ions of exploded molecules, molecule by molecule in the order of the channel."""
-    n, ions = momentum.shape[:2]
+    """The ions of exploded molecules, molecule by molecule in the order of the channel.
+
+    Atoms that stayed neutral reach no detector in time and are left out.
+    """
+    n, ions = fragments.momentum.shape[:2]
     row = np.repeat(np.arange(n, dtype=np.int64), ions)
     column = np.tile(np.arange(ions, dtype=np.int64), n)
-    efficiency = np.array([ion_efficiency(ion, setup) for ion in target.ions])
+    momentum = fragments.momentum.reshape(-1, 3)
+    if fragments.charge is None:
+        charge, mass = target.charges[column], target.masses[column]
+        seen = np.array([ion_efficiency(ion, setup) for ion in target.ions])[column]
+    else:
+        charge = fragments.charge.reshape(-1).astype(np.float64)
+        mass = target.atom_masses[column] - charge
+        seen = _efficiencies(target, fragments.charge, setup).reshape(-1)
+        some = charge > 0
+        row, column, momentum = row[some], column[some], momentum[some]
+        charge, mass, seen = charge[some], mass[some], seen[some]
     return Emission(
         shot=molecules.shot[row],
         molecule=row,
         ion=column,
-        charge=target.charges[column],
-        mass=target.masses[column],
-        efficiency=efficiency[column],
+        charge=charge,
+        mass=mass,
+        efficiency=seen,
         start_mm=molecules.start_mm[row],
-        momentum=momentum.reshape(-1, 3),
+        momentum=momentum,
     )
+
+
+def _in_pulse(
+    target: Target, molecules: Molecules, virtual: VirtualExperiment, seed: int, first: int
+) -> Fragments:
+    """Each molecule follows a trajectory of its own."""
+    symbols = tuple(ion.element.symbol for ion in target.ions)
+    n = len(molecules.shot)
+    if n == 0:
+        shape = (0, len(symbols))
+        return Fragments(np.empty((*shape, 3)), np.empty(shape, np.int8))
+    found = run_trajectories(
+        molecules.position,
+        symbols,
+        Pulse(**virtual.pulse.model_dump()),
+        Options(**virtual.model.model_dump()),
+        trajectories=1,
+        seed=seed,
+        first_trajectory=first,
+        tables=molecule_tables(symbols, virtual.pulse.photon_ev),
+    )
+    charge = found.charges[:, 0]
+    mass = target.atom_masses - charge
+    momentum = found.momenta[:, 0].astype(np.float64)
+    return Fragments(momentum + mass[..., None] * molecules.velocity[:, None, :], charge)
+
+
+def molecule_tables(
+    symbols: tuple[str, ...], photon_ev: float, progress: Progress = SILENT
+) -> MoleculeTables:
+    """The atomic tables of a molecule, kept in memory for the next block of shots."""
+    key = (symbols, photon_ev)
+    if key not in _TABLES:
+        _TABLES.clear()
+        _TABLES[key] = pack_molecule(symbols, photon_ev, progress=progress)
+    return _TABLES[key]
+
+
+def _efficiencies(target: Target, charge: NDArray[np.int8], setup: Setup) -> FloatArray:
+    """(n, ions) probability that the detector sees each ion; 0 for neutral atoms."""
+    seen = np.zeros(charge.shape)
+    for column, ion in enumerate(target.ions):
+        for value in np.unique(charge[:, column]):
+            if value > 0:
+                this = Ion(ion.composition, int(value))
+                seen[charge[:, column] == value, column] = ion_efficiency(this, setup)
+    return seen
 
 
 def residual_ions(setup: Setup, shots: int, random: np.random.Generator) -> Emission:
@@ -219,7 +318,7 @@ def _structures(
     if virtual.zero_point == "off":
         return np.repeat(target.positions[None], n, axis=0)
     if virtual.zero_point == "modes" and target.modes is not None:
-        return sample_ground_state(target.positions, target.modes, n, random)
+        return sample_ground_state(target.positions, target.modes.stiffened(), n, random)
     sigma = virtual.zero_point_sigma_bohr
     return sample_gaussian(target.positions, target.atom_masses, sigma, n, random)
 

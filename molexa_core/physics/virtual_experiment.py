@@ -17,12 +17,13 @@ from molexa_core.base.elements import element
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.ions import Ion
 from molexa_core.base.settings import Channel, Setup
-from molexa_core.base.tables import FloatArray, Geometry, Hits, IntArray
+from molexa_core.base.tables import Geometry, Hits, IntArray
 from molexa_core.base.truth import VirtualTruth
 from molexa_core.physics.batches import require_explosive
 from molexa_core.physics.detector import Arrivals, as_written, dark_counts, detect
 from molexa_core.physics.molecules import Molecule
 from molexa_core.physics.sources import (
+    Fragments,
     Molecules,
     Target,
     draw_molecules,
@@ -33,6 +34,8 @@ from molexa_core.physics.sources import (
 
 BLOCK_SHOTS: Final = 4096
 """Shots per block; part of what a seed means, so it does not change."""
+MOLECULES_PER_BLOCK: Final = 2**24
+"""Random numbers of explosions are numbered by this many molecules per block."""
 _MOLECULES, _RESIDUAL, _DARK, _DETECTOR = range(4)
 
 
@@ -103,8 +106,10 @@ def make_block(target: Target, setup: Setup, seed: int, number: int) -> Block:
         ComputationError: a molecule was drawn with two atoms in one place.
     """
     molecules = draw_molecules(target, setup, BLOCK_SHOTS, _random(seed, number, _MOLECULES))
-    momentum = explode_molecules(target, molecules, setup)
-    exploded = molecular_ions(target, molecules, momentum, setup)
+    fragments = explode_molecules(
+        target, molecules, setup, seed=seed, first=number * MOLECULES_PER_BLOCK
+    )
+    exploded = molecular_ions(target, molecules, fragments, setup)
     residual = residual_ions(setup, BLOCK_SHOTS, _random(seed, number, _RESIDUAL))
     dark = dark_counts(setup, BLOCK_SHOTS, _random(seed, number, _DARK))
     detector = _random(seed, number, _DETECTOR)
@@ -118,7 +123,9 @@ def make_block(target: Target, setup: Setup, seed: int, number: int) -> Block:
         **{f"lost_{reason}": shots for reason, shots in lost.items()},
     }
     first_shot = number * BLOCK_SHOTS
-    truth = _truth(target, molecules, momentum, stored, first_shot)
+    truth = _truth(target, molecules, fragments, stored, first_shot)
+    if fragments.charge is not None:
+        tally["molecules_in_channel"] = molecules.shot[truth.in_channel]
     return Block(_hits(stored, setup, first_shot), truth, tally)
 
 
@@ -183,6 +190,7 @@ def _first_shots(block: Block, shots: int) -> Block:
         momentum=truth.momentum[:molecules],
         position=truth.position[:molecules],
         detected=truth.detected[:molecules],
+        charge=None if truth.charge is None else truth.charge[:molecules],
         hit_molecule=truth.hit_molecule[:n],
         hit_ion=truth.hit_ion[:n],
     )
@@ -198,18 +206,19 @@ def _hits(stored: Arrivals, setup: Setup, first_shot: int) -> Hits:
 
 
 def _truth(
-    target: Target, molecules: Molecules, momentum: FloatArray, stored: Arrivals, first_shot: int
+    target: Target, molecules: Molecules, fragments: Fragments, stored: Arrivals, first_shot: int
 ) -> VirtualTruth:
-    detected = np.zeros(momentum.shape[:2], dtype=np.bool_)
+    detected = np.zeros(fragments.momentum.shape[:2], dtype=np.bool_)
     known = stored.molecule >= 0
     detected[stored.molecule[known], stored.ion[known]] = True
     return VirtualTruth(
         ions=target.ions,
         equilibrium=equilibrium_of(target),
         shot=molecules.shot + first_shot,
-        momentum=momentum,
+        momentum=fragments.momentum,
         position=molecules.position,
         detected=detected,
         hit_molecule=stored.molecule,
         hit_ion=stored.ion,
+        charge=fragments.charge,
     )

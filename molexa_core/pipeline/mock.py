@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,21 @@ from molexa_core.base.files import require_file
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.resources import find
-from molexa_core.base.settings import Channel, Setup, load_channel, load_project, load_setup
+from molexa_core.base.settings import (
+    Channel,
+    Setup,
+    load_channel,
+    load_project,
+    load_setup,
+    parse_settings,
+)
 from molexa_core.base.tables import Geometry, Hits
 from molexa_core.base.truth import VirtualTruth, joined_truth
 from molexa_core.io.run_write import HitFormat, write_hits
 from molexa_core.io.truth import truth_writer
 from molexa_core.io.xyz import read_xyz
 from molexa_core.physics.molecules import Molecule, molecule
-from molexa_core.physics.sources import Target
+from molexa_core.physics.sources import Target, molecule_tables
 from molexa_core.physics.virtual_experiment import (
     Block,
     equilibrium_of,
@@ -108,6 +115,7 @@ def mock_file(
     seed: int = 0,
     layout: MockFormat = "root",
     truth: Path | str | None = None,
+    virtual: Mapping[str, Any] | None = None,
     command: str = "molexa_core.pipeline.mock.mock_file",
     progress: Progress = SILENT,
 ) -> dict[str, int]:
@@ -126,6 +134,7 @@ def mock_file(
             `parquet`, `csv`, `xfel` hold hits; `lmf`, `lmf-raw` and `edges` (HDF5 as European XFEL
             writes it) hold the signals of the anode.
         truth: HDF5 file for the truth.
+        virtual: keys of the setup's block `virtual` with values that replace the setup's.
         command: for the provenance.
         progress: shows how far it is.
 
@@ -139,6 +148,7 @@ def mock_file(
     """
     channel_path, setup_path = find("channels", channel, ".yaml"), find_setup(setup)
     known, apparatus = load_channel(channel_path), load_setup(setup_path)
+    apparatus = with_virtual(apparatus, virtual or {})
     structure, more = (None, []) if geometry is None else _structure(geometry, progress)
     target = _target(known, structure, apparatus, progress)
     settings = {
@@ -179,6 +189,27 @@ def default_setup() -> Setup:
     return load_setup(find_setup(None))
 
 
+def with_virtual(setup: Setup, changes: Mapping[str, Any]) -> Setup:
+    """A setup with other values in its block `virtual`; blocks within it are merged.
+
+    Raises:
+        SettingsError: an unknown key or impossible value.
+        UsageError: a pulse for an explosion that has none.
+    """
+    explosion = changes.get("explosion", setup.virtual.explosion)
+    if explosion != "mcmd" and ("pulse" in changes or "model" in changes):
+        raise UsageError(
+            f"the explosion is {explosion}, which has no pulse",
+            do="Choose the model mcmd, or leave the options of the pulse out.",
+        )
+    values = setup.model_dump()
+    for name, value in changes.items():
+        before = values["virtual"].get(name)
+        merge = isinstance(value, Mapping) and isinstance(before, dict)
+        values["virtual"][name] = {**before, **value} if merge else value
+    return parse_settings(Setup, values, where="virtual experiment")
+
+
 def find_setup(setup: Path | str | None) -> Path:
     """The setup file: the one named, that of `molexa.yaml`, the shipped template.
 
@@ -216,6 +247,10 @@ def _target(
         structure = Molecule(structure.comment or "the geometry", structure)
     target = target_of(channel, structure)
     virtual = setup.virtual
+    if virtual.explosion == "mcmd":
+        # Kept in memory for all blocks; computing them for the first time takes a while.
+        symbols = tuple(ion.element.symbol for ion in target.ions)
+        molecule_tables(symbols, virtual.pulse.photon_ev, progress)
     if virtual.zero_point == "modes" and target.modes is None:
         progress.say(
             f"no normal modes are known for {structure.name}: its zero-point spread is a Gaussian "

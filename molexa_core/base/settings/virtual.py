@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from molexa_core.base.settings.forward import ModelSettings, PulseSettings
 from molexa_core.base.settings.schema import Fraction, IonName, NotNegative, Positive, Schema
 
 
@@ -61,7 +62,11 @@ class VirtualExperiment(Schema):
             falls back on `gaussian`; `gaussian` displaces each atom by `zero_point_sigma_bohr`
             times sqrt(1 u / mass) per axis; `off` explodes the equilibrium geometry.
         zero_point_sigma_bohr: see `zero_point`.
-        explosion: charge build-up of the explosion.
+        explosion: `instant` and `classical`: every molecule breaks into the ions of the channel,
+            its charges being there at once or rising within `tau_fs`. `mcmd`: in an X-ray pulse,
+            by the Monte-Carlo model; the charges differ from shot to shot, and only molecules that
+            happen to break into the ions of the channel are its coincidences.
+        pulse, model: pulse and switches for `mcmd`.
         tau_fs: window of the charge build-up for `classical`.
         interaction_size_mm: standard deviations of the point of interaction along x, y, z.
         efficiency: detection efficiency per ion; others have `detection_efficiency`.
@@ -77,7 +82,9 @@ class VirtualExperiment(Schema):
     orientation: Literal["random", "fixed"] = "random"
     zero_point: Literal["modes", "gaussian", "off"] = "modes"
     zero_point_sigma_bohr: NotNegative = 0.13
-    explosion: Literal["instant", "classical"] = "classical"
+    explosion: Literal["instant", "classical", "mcmd"] = "classical"
+    pulse: PulseSettings = PulseSettings()
+    model: ModelSettings = ModelSettings()
     tau_fs: float = Field(default=45.0, gt=0)
     interaction_size_mm: tuple[NotNegative, NotNegative, NotNegative] = (0.3, 0.05, 0.05)
     efficiency: dict[IonName, Fraction] = Field(default_factory=dict)
