@@ -109,8 +109,8 @@ def _append(dataset: h5py.Dataset, rows: NDArray[Any]) -> None:
 def _padded_hits(chunk: Hits, slots: int) -> NDArray[Any]:
     counts = np.diff(chunk.offsets)
     _require_room(counts, slots, chunk.first_shot, "hits")
-    rows = np.full((chunk.n_shots, slots), np.nan, HIT)
-    rows["m"] = -1
+    rows = np.zeros((chunk.n_shots, slots), HIT)
+    rows[:] = (np.nan, np.nan, np.nan, -1)
     shot = np.repeat(np.arange(chunk.n_shots), counts)
     slot = np.arange(chunk.n_hits) - np.repeat(chunk.offsets[:-1], counts)
     for name, values in (("x", chunk.x_mm), ("y", chunk.y_mm), ("t", chunk.t_ns)):
