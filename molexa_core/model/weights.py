@@ -20,6 +20,7 @@ from molexa_core import __version__
 from molexa_core.base.errors import InputFileError, WeightsError
 from molexa_core.base.files import atomic_path
 from molexa_core.base.resources import available, find
+from molexa_core.model.calibration import Calibration
 from molexa_core.model.config import NetworkSettings
 from molexa_core.model.network import Network
 
@@ -45,6 +46,8 @@ class ModelCard:
         parameters: number of trained values.
         dtype: of the stored values.
         limits: what the weights are not made for, for people.
+        calibration: factors from predicted errors to intervals (`calibration.Calibration`); empty
+            if they were not calibrated.
         format: of this file.
         versions: of molexa and torch.
     """
@@ -58,6 +61,7 @@ class ModelCard:
     parameters: int
     dtype: str
     limits: str = ""
+    calibration: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
     versions: dict[str, str] = field(
         default_factory=lambda: {"molexa": __version__, "torch": str(torch.__version__)}
@@ -113,9 +117,35 @@ def save_weights(
         dtype=str(dtype).removeprefix("torch."),
         limits=limits,
     )
-    with atomic_path(folder / f"{name}{SUFFIX}") as temporary:
-        temporary.write_text(card.to_json(), encoding="utf-8")
+    write_card(card, folder / f"{name}{SUFFIX}")
     return card
+
+
+def calibration_of(card: ModelCard) -> Calibration | None:
+    """The calibration of these weights; None if they have none.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    if not card.calibration:
+        return None
+    try:
+        return Calibration.from_dict(card.calibration)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"the calibration of {card.name} is damaged",
+            do="Calibrate again with `molexa weights calibrate`.",
+        ) from error
+
+
+def write_card(card: ModelCard, path: Path) -> None:
+    """Replace the card of weights.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(card.to_json(), encoding="utf-8")
 
 
 def weights_available() -> dict[str, Path]:

@@ -30,7 +30,12 @@ from molexa_core.io.xyz import read_xyz, write_xyz
 from molexa_core.model.devices import choose_device
 from molexa_core.model.inference import check_ions, reconstruct_sets, reconstruct_structures
 from molexa_core.model.network import Network
-from molexa_core.model.weights import ModelCard, default_weights, load_network
+from molexa_core.model.weights import (
+    ModelCard,
+    calibration_of,
+    default_weights,
+    load_network,
+)
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.pipeline.score import score
@@ -127,13 +132,9 @@ def reconstruct(
     spread = drawn.samples.std(axis=0)
     alternatives = [one for one in found if one is not answer and one.explains]
     warnings += _choice(answer, alternatives, chemistry=chemistry)
-    # Errors far below the width of a bin all fall into the lowest one, so the estimate resolves
-    # nothing finer than a bin: its own standard deviation is the least that is claimed.
-    resolution = network.settings.uncertainty_bin_width / math.sqrt(12.0)
     expected = drawn.uncertainty
-    model_error = np.hypot(
-        GAUSSIAN * (expected.mean(axis=0) if answer.sample is None else expected[answer.sample]),
-        resolution,
+    model_error = _model_error(
+        network, card, expected.mean(axis=0) if answer.sample is None else expected[answer.sample]
     )
     record = ReconstructionRecord(
         symbols=tuple(ion.element.symbol for ion in ions),
@@ -180,6 +181,17 @@ def _closest(found: list[Solution], samples: FloatArray, residuals: FloatArray) 
         return best
     positions = samples[index] - samples[index].mean(axis=0)
     return replace(best, positions=positions, residual=float(residuals[index]), sample=index)
+
+
+def _model_error(network: Network, card: ModelCard, expected: FloatArray) -> FloatArray:
+    """(N, 3) half-widths of 68 % intervals from the network's expected absolute errors."""
+    calibration = calibration_of(card)
+    if calibration is not None:
+        return calibration.half_widths(expected)
+    # Errors far below the width of a bin all fall into the lowest one, so the estimate resolves
+    # nothing finer than a bin: its own standard deviation is the least that is claimed.
+    resolution = network.settings.uncertainty_bin_width / math.sqrt(12.0)
+    return np.asarray(np.hypot(GAUSSIAN * expected, resolution))
 
 
 def _choice(answer: Solution, alternatives: list[Solution], *, chemistry: bool) -> list[str]:

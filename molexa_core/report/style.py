@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -14,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+from molexa_core.base.files import atomic_path
 
 INK: Final = "#1f2a37"
 LINE: Final = "#24557a"
@@ -102,6 +105,16 @@ def as_uri(drawing: Figure) -> str:
             metadata={"Date": None, "Creator": None},
         )
     return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def save_svg(uri: str, path: Path | str) -> None:
+    """Write a figure of `as_uri` as an SVG file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(base64.b64decode(uri.split(",", 1)[1]))
 
 
 def axis_label(name: str, unit: str) -> str:

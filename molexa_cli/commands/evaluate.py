@@ -1,0 +1,119 @@
+"""`molexa evaluate`: how good network weights are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.console import command_line, progress, remark, table, write, write_json
+
+if TYPE_CHECKING:
+    from molexa_core.pipeline.evaluate_weights import EvaluationRun
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="Name or JSON file of the network weights.")
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option("--data", help="molecules, stage1, or the folder of a data set."),
+    ] = "molecules",
+    split: Annotated[
+        str, typer.Option("--split", help="Of a data set: train, validation, test, set_aside.")
+    ] = "test",
+    by: Annotated[
+        Literal["entry", "molecule"],
+        typer.Option("--by", help="How the data set is split: molecule holds out whole ones."),
+    ] = "entry",
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, max=256, help="Structures drawn for each entry.")
+    ] = 8,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, max=512, help="Steps of the sampler.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="At most so many entries; 0 for all.")
+    ] = 4096,
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
+    figures: Annotated[Path | None, typer.Option("--figures", help="Folder for figures.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of molecules and samples.")
+    ] = 40_260_000,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Measure network weights on explosions with known geometries, beside trivial answers.
+
+    Example: molexa evaluate --data stage1 --limit 2048 --out accuracy.json
+    """
+    from molexa_core.pipeline.evaluate_weights import evaluate_weights
+
+    run = evaluate_weights(
+        weights,
+        data,
+        split=split,
+        by=by,
+        samples=samples,
+        steps=steps,
+        limit=limit or None,
+        device=device,
+        seed=seed,
+        out=out,
+        figures=figures,
+        command=command_line(),
+        progress=progress(),
+    )
+    if json:
+        write_json(run.to_dict())
+    else:
+        _show(run)
+    if out is not None:
+        remark(f"wrote {out}")
+    if figures is not None:
+        remark(f"figures are in {figures}")
+
+
+def _show(run: EvaluationRun) -> None:
+    result = run.evaluation
+    told = ", ".join(f"{key} {value}" for key, value in run.conditions.items() if key != "files")
+    write(told)
+    for method, groups in result.rows.items():
+        rows = [[group, *_cells(row)] for group, row in groups.items()]
+        header = ["atoms", "entries", "MAE", "95 %", "median", "mean DE", "max DE", "mean AE"]
+        write(table([*header, "max AE"], rows, title=f"{method} (bohr, degree)"))
+    if result.by_uncertainty:
+        rows = [
+            [f"{row['predicted_mean']:.3f}", f"{row['mae_mean']:.3f}", f"{row['mae_median']:.3f}"]
+            for row in result.by_uncertainty
+        ]
+        write(table(["predicted error", "MAE", "median"], rows, title="fifths by predicted error"))
+    if result.diatomics:
+        pairs = [[name, f"{value:.4g}"] for name, value in result.diatomics.items()]
+        write(table(["bond lengths of diatomics", "mean error (bohr)"], pairs))
+    if result.coverage:
+        rows = [
+            [name, *(f"{100 * one:.1f}" for one in row)] for name, row in result.coverage.items()
+        ]
+        write(table(["atoms", "in 68 % (%)", "in 95 % (%)"], rows, title="coverage of intervals"))
+    if result.spread is not None:
+        write(f"samples of one entry scatter by {result.spread:.3f} bohr per coordinate")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    mae = row["mae"]
+    cells = [str(row["entries"]), f"{mae['mean']:.4f}", f"{mae['low']:.4f}-{mae['high']:.4f}"]
+    cells.append(f"{mae['median']:.4f}")
+    others = ("mean_distance_error", "max_distance_error", "mean_angle_error", "max_angle_error")
+    cells += [f"{row[name]['mean']:.3f}" if name in row else "" for name in others]
+    return cells

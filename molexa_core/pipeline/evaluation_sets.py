@@ -1,0 +1,148 @@
+"""What a network is evaluated on: explosions with known geometries, grouped by number of atoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from molexa_core.base.elements import BY_NUMBER
+from molexa_core.base.errors import UsageError
+from molexa_core.base.tables import IntArray
+from molexa_core.io.dataset import read_dataset
+from molexa_core.model.batch import Batch
+from molexa_core.physics.batches import explode_many
+from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.physics.molecules import molecule, molecule_names
+from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
+
+
+@dataclass(frozen=True)
+class Explosions:
+    """Explosions of molecules of one size.
+
+    Attributes:
+        batch: with positions, no mask.
+        cluster: (B) entries with one number are not independent (charges of one geometry).
+        label: (B) name of the molecule; empty where it has none.
+    """
+
+    batch: Batch
+    cluster: IntArray
+    label: tuple[str, ...]
+
+
+def random_set(
+    data: StageOneData, per_size: int, *, seed: int, device: str = "cpu"
+) -> dict[int, Explosions]:
+    """Fresh random molecules of the stage-1 distribution.
+
+    Args:
+        data: the distribution.
+        per_size: molecules of each number of atoms.
+        seed: another one than that of the training.
+        device: where to simulate.
+    """
+    found = {}
+    for atoms in range(data.smallest, data.largest + 1):
+        settings = StageOneData(
+            mixture=data.mixture,
+            smallest=atoms,
+            largest=atoms,
+            tau_fs=data.tau_fs,
+            uniform_atoms=True,
+            block=1,
+            accuracy=data.accuracy,
+        )
+        batch = StageOneSource(settings, per_size, device, seed + atoms)(0)
+        found[atoms] = Explosions(batch, np.arange(per_size), ("",) * per_size)
+    return found
+
+
+def molecule_set(
+    elements: tuple[str, ...], largest: int, tau_fs: float, *, device: str = "cpu"
+) -> dict[int, Explosions]:
+    """The shipped molecules at equilibrium, all ions singly charged, exact classical momenta."""
+    rows: dict[int, list[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]] = {}
+    for name in molecule_names():
+        one = molecule(name)
+        symbols = one.geometry.symbols
+        if not set(symbols) <= set(elements) or not 2 <= len(symbols) <= largest:
+            continue
+        charges = np.ones(len(symbols))
+        momenta = explode_many(
+            one.geometry.positions[None],
+            charges,
+            one.masses,
+            build_up=ErrorFunctionRise(tau_fs),
+            accuracy="fine",
+        )[0]
+        numbers = np.array([_number(symbol) for symbol in symbols])
+        rows.setdefault(len(symbols), []).append(
+            (name, numbers, charges, momenta, one.geometry.positions)
+        )
+    found = {}
+    for atoms, items in sorted(rows.items()):
+        names, numbers, charges, momenta, positions = zip(*items, strict=True)
+        batch = _batch(*(np.stack(part) for part in (numbers, charges, momenta, positions)))
+        found[atoms] = Explosions(batch.to(device), np.arange(len(names)), tuple(names))
+    return found
+
+
+def entry_set(
+    folder: Path | str,
+    split: str,
+    *,
+    by: str = "entry",
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[int, Explosions]:
+    """Entries of a data set.
+
+    Args:
+        folder: of the data set.
+        split: `train`, `validation`, `test` or `set_aside`.
+        by: how it is split, see `io.dataset.read_dataset`.
+        limit: at most so many entries, drawn at random.
+        seed: of the draw.
+        device: where the batches go.
+
+    Raises:
+        InputFileError: no such data set, or a damaged one.
+        UsageError: the split has no entries.
+    """
+    table = read_dataset(folder, split, by=by)
+    if not len(table):
+        raise UsageError(
+            f"the split {split!r} of {folder} has no entries", do="Choose another split."
+        )
+    if limit is not None and len(table) > limit:
+        rows = np.random.default_rng(seed).permutation(len(table))[:limit]
+        table = table.select(np.sort(rows))
+    found = {}
+    for atoms in np.unique(table.atoms):
+        part = table.select(np.asarray(table.atoms == atoms))
+        batch = _batch(part.numbers, part.charges, part.momenta, part.positions)
+        labels = tuple(part.names[index] for index in part.molecule)
+        found[int(atoms)] = Explosions(batch.to(device), part.geometry.astype(np.int64), labels)
+    return found
+
+
+def _number(symbol: str) -> int:
+    return next(number for number, one in BY_NUMBER.items() if one.symbol == symbol)
+
+
+def _batch(
+    numbers: np.ndarray, charges: np.ndarray, momenta: np.ndarray, positions: np.ndarray
+) -> Batch:
+    masses = np.vectorize(lambda number: BY_NUMBER[int(number)].isotope_mass)(numbers)
+    return Batch(
+        numbers=torch.from_numpy(numbers.astype(np.int64)),
+        charges=torch.from_numpy(charges.astype(np.float32)),
+        masses=torch.from_numpy(masses.astype(np.float32)),
+        momenta=torch.from_numpy(momenta.astype(np.float32)),
+        positions=torch.from_numpy(positions.astype(np.float32)),
+    )

@@ -1,0 +1,99 @@
+"""Evaluation: errors, baselines, files; the shipped weights on few molecules."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.model.weights import default_weights, load_network, read_card
+from molexa_core.pipeline.calibrate_weights import calibrate, calibrate_weights
+from molexa_core.pipeline.evaluate import BEST, FIRST, ZEROS, errors_of, evaluate
+from molexa_core.pipeline.evaluate_weights import evaluate_weights
+from molexa_core.pipeline.evaluation_sets import molecule_set, random_set
+from molexa_core.pipeline.stage1 import StageOneData
+
+
+def test_errors_of_a_known_displacement() -> None:
+    truth = np.array([[[0.0, 0, 0], [2.0, 0, 0], [0, 2.0, 0]]])
+    moved = truth.copy()
+    moved[0, 1, 0] = 2.3
+    mae, mean_distance, max_distance, *_ = errors_of(moved, truth)[:, 0]
+    assert mae == pytest.approx(0.3 / 9)
+    hypotenuse = np.hypot(2.3, 2.0) - np.hypot(2.0, 2.0)
+    assert mean_distance == pytest.approx((0.3 + hypotenuse) / 3)
+    assert max_distance == pytest.approx(0.3)
+
+
+def test_the_shipped_network_beats_trivial_answers() -> None:
+    network, _ = load_network(default_weights())
+    sets = random_set(StageOneData(largest=4), 24, seed=5)
+    found = evaluate(network, sets, samples=2)
+    mae = {name: groups["all"]["mae"]["mean"] for name, groups in found.rows.items()}
+    assert mae[FIRST] < 0.5 * min(value for name, value in mae.items() if name == ZEROS)
+    assert mae[BEST] <= mae[FIRST] + 0.1
+    assert found.rows[FIRST]["2"].keys() == {
+        "entries", "mae", "mean_distance_error", "max_distance_error",
+    }  # fmt: skip
+    assert found.diatomics["network"] < found.diatomics["c / KER with c fitted"]
+    assert found.diatomics["c / KER with c fitted"] <= found.diatomics["c / KER with c = 1"]
+    assert sum(row["entries"] for row in found.by_uncertainty) == 72
+
+
+def test_the_same_seed_gives_the_same_molecules_and_another_does_not() -> None:
+    one, two, three = (random_set(StageOneData(largest=3), 8, seed=seed) for seed in (1, 1, 2))
+    assert (one[3].batch.momenta == two[3].batch.momenta).all()
+    assert (one[3].batch.momenta != three[3].batch.momenta).any()
+
+
+def test_molecules_come_grouped_and_named() -> None:
+    sets = molecule_set(("H", "O"), 3, 45.0)
+    assert "water" in sets[3].label
+    assert set(sets[3].batch.numbers.unique().tolist()) <= {1, 8}
+
+
+def test_a_run_writes_its_result(tmp_path: Path) -> None:
+    run = evaluate_weights(
+        data="stage1",
+        samples=1,
+        limit=16,
+        out=tmp_path / "result.json",
+        figures=tmp_path / "figures",
+    )
+    values = json.loads((tmp_path / "result.json").read_text())
+    assert values["conditions"]["weights"] == run.conditions["weights"]
+    assert values["errors"][FIRST]["all"]["entries"] == 16
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "mae.svg", "mean_distance_error.svg", "mean_angle_error.svg", "reliability.svg",
+    }  # fmt: skip
+
+
+def test_bad_input() -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        evaluate_weights(data="stage1", samples=0)
+    with pytest.raises(InputFileError, match="no such folder"):
+        evaluate_weights(data="no-such-set")
+
+
+def test_calibration_is_stored_with_the_weights(tmp_path: Path) -> None:
+    card, path = read_card(default_weights())
+    for name in (path.name, *card.files):
+        shutil.copy(path.parent / name, tmp_path / name)
+    copied = tmp_path / path.name
+    _, written = calibrate_weights(str(copied), molecules=160, device="cpu")
+    assert written == copied
+    again, _ = read_card(str(copied))
+    assert again.calibration["molecules"] == 80
+    assert set(again.metrics["calibration"]["coverage_68"]) == {*map(str, range(2, 10)), "all"}
+
+
+@pytest.mark.slow
+def test_coverage_where_it_was_not_fitted() -> None:
+    network, _ = load_network(default_weights())
+    sets = random_set(StageOneData(largest=3), 1024, seed=77)
+    found = calibrate(network, sets, data="a test")
+    assert found.coverage["all"] == pytest.approx([0.68, 0.95], abs=0.04)
