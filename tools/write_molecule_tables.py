@@ -1,15 +1,18 @@
 """Write the tables of docs/molecules.md: what the library holds, and how right its geometries are.
 
-Usage: python tools/write_molecule_tables.py
+Usage: python tools/write_molecule_tables.py; needs the extra `molecules`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
+from ase.data.g2 import data as g2_data
+from molecule_list import bonds_of, skeleton
 from numpy.typing import NDArray
 
 from molexa_core.base.elements import element
@@ -30,6 +33,7 @@ def main() -> None:
         ("content", content()),
         ("variations", varied()),
         ("experiment", experiment()),
+        ("g2", g2_set()),
     ):
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         before, rest = page.split(begin)
@@ -100,6 +104,44 @@ def experiment() -> Iterator[str]:
             for item in items
         ]
         yield from _table(["molecule", title, "experiment", "molexa", "difference"], rows)
+
+
+def g2_set() -> Iterator[str]:
+    """Bond lengths against the geometries that the G2/97 set is defined with."""
+    shipped: dict[str, Molecule] = {}
+    for entry in molecules(g2=True):
+        graph = skeleton(entry.geometry.symbols, frozenset(entry.bonds))
+        shipped.setdefault(graph, entry)  # singlet and triplet CH2, SiH2: the first by name
+    deviation, names = [], []
+    for reference in g2_data.values():
+        atoms = Atoms(reference["symbols"], positions=reference["positions"])
+        symbols, x = atoms.get_chemical_symbols(), atoms.get_positions()
+        joined = bonds_of(symbols, x)
+        found = shipped.get(skeleton(symbols, joined)) if len(symbols) > 1 else None
+        if found is not None:
+            here = found.geometry.positions * BOHR_ANGSTROM
+            theirs, ours = (
+                _lengths(symbols, joined, x),
+                _lengths(found.geometry.symbols, found.bonds, here),
+            )
+            deviation += [b[1] - a[1] for a, b in zip(theirs, ours, strict=True)]
+            names += [found.name] * len(theirs)
+    size = np.abs(deviation)
+    yield (
+        f"{len(set(names))} molecules, {len(size)} bonds: mean {np.mean(deviation):+.3f}, mean "
+        f"absolute {size.mean():.3f}, median absolute {np.median(size):.3f}, worst "
+        f"{deviation[int(size.argmax())]:+.3f} Å ({names[int(size.argmax())]})."
+    )
+
+
+def _lengths(
+    symbols: Sequence[str], bonds: Iterable[tuple[int, int]], x: NDArray[np.float64]
+) -> list[tuple[str, float]]:
+    """Kind and length of the bonds, sorted: the n-th longest of a kind belongs to the n-th."""
+    return sorted(
+        ("-".join(sorted((symbols[one], symbols[two]))), float(np.linalg.norm(x[one] - x[two])))
+        for one, two in bonds
+    )
 
 
 def _summary(name: str, items: Sequence[Comparison], digits: int) -> list[object]:

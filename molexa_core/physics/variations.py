@@ -13,7 +13,7 @@ Kinds of variations, each drawn by itself, so that asking for more of one change
 * `thermal`: the same at a temperature.
 * `trajectory`: structures of the user's own, such as the frames of a reaction.
 
-For the two harmonic kinds modes softer than `SOFT_CM` = 100 /cm are given that wavenumber (see
+For the two harmonic kinds modes softer than 100 /cm are given that wavenumber (see
 `NormalModes.stiffened`), and a draw is repeated where two atoms are closer than `HARD` = 0.6 of
 the sum of their covalent radii.
 
@@ -55,8 +55,6 @@ NEAREST: Final = 1.2
 """Displaced: smallest distance of a moved atom, bohr (H2 has 1.4)."""
 HARD: Final = 0.6
 """Vibrating: smallest distance of two atoms as a share of the sum of covalent radii."""
-SOFT_CM: Final = 100.0
-"""Vibrating: lowest wavenumber that structures are drawn with."""
 OVERLAP: Final = 0.5
 """Trajectories: atoms nearer than this, in bohr, are taken for a mistake."""
 MOST_DRAWS: Final = 100_000
@@ -258,7 +256,7 @@ def _vibrating(
             f"the vibrations of {molecule.name} are not known",
             do="Use displaced structures, or a molecule of `molexa molecules`.",
         )
-    modes = modes.stiffened(SOFT_CM)
+    modes = modes.stiffened()
     symbols, x = molecule.geometry.symbols, molecule.geometry.positions
     limit = HARD * _radii_sum(symbols)
 

@@ -25,6 +25,9 @@ taken as linear (5 instead of 6 rigid motions)."""
 _IMAGINARY_CM: Final = 10.0
 """Wavenumber in 1/cm down to which a negative curvature is taken for numerical noise."""
 
+SOFT_CM: Final = 100.0
+"""Lowest wavenumber in 1/cm that structures are drawn with, see `NormalModes.stiffened`."""
+
 
 @dataclass(frozen=True)
 class NormalModes:
@@ -54,7 +57,7 @@ class NormalModes:
         """Energy of the vibrational ground state above the minimum, hartree: sum of omega / 2."""
         return float(0.5 * self.frequency.sum())
 
-    def stiffened(self, lowest_cm: float) -> NormalModes:
+    def stiffened(self, lowest_cm: float = SOFT_CM) -> NormalModes:
         """The same modes, none softer than `lowest_cm` (1/cm), for drawing structures.
 
         A soft mode is a hindered rotation. Followed along a straight line as far as its harmonic
