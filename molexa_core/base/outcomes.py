@@ -33,6 +33,8 @@ class Outcomes:
         spectra: histograms by name: the kinetic energy release of all explosions and, as far as
             they are kept, of the most frequent combinations.
         photons: mean number of photons absorbed.
+        occurred: combinations that occurred, also those that were too rare to be kept.
+        neutral: explosions in which an atom stayed neutral, whether kept or not.
     """
 
     geometry: Geometry
@@ -46,6 +48,8 @@ class Outcomes:
     release_spread: FloatArray | None
     spectra: dict[str, Spectrum]
     photons: float
+    occurred: int
+    neutral: int
 
     def __len__(self) -> int:
         return len(self.counts)

@@ -12,6 +12,7 @@ Combinations stand in the order of their counts, the most frequent first.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,6 +97,8 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
             release_spread=_release_spread(file),
             spectra={name: read_spectrum(file, f"{fields.SPECTRA}/{name}") for name in spectra},
             photons=float(_number(attributes, fields.PHOTONS, path)),
+            occurred=0,
+            neutral=0,
         )
         record = read_json(file, attributes.get(fields.PROVENANCE), fields.PROVENANCE)
     n, atoms = len(outcomes), len(symbols)
@@ -109,6 +112,8 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
     )
     if not shapes:
         raise InputFileError("the columns do not fit each other", where=path, do=_AGAIN)
+    neutral = int(outcomes.counts[(outcomes.charges == 0).any(axis=1)].sum())
+    outcomes = replace(outcomes, occurred=n, neutral=neutral)
     try:
         return outcomes, Provenance.from_json(json.dumps(record))
     except (TypeError, KeyError, AttributeError, MolexaError) as error:

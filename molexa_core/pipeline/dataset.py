@@ -144,6 +144,7 @@ def compute_block(
         seed=stream_seed(recipe, block.molecule),
         first_trajectory=block.first * recipe.trajectories,
         device=device,
+        at_least=recipe.minimum_count + 1,
         progress=progress,
     )
     results = tuple(
@@ -323,18 +324,17 @@ class BlockTask:
 def _entries(
     recipe: Recipe, number: int, variation: Variation, outcome: Outcomes
 ) -> GeometryResult:
-    neutral = (outcome.charges == 0).any(axis=1)
     kept = outcome.counts > recipe.minimum_count
     if not recipe.neutral_atoms:
-        kept &= ~neutral
+        kept &= (outcome.charges > 0).all(axis=1)
     return GeometryResult(
         variation=number,
         kind=kind_number(variation),
         displaced=variation.k,
         positions=variation.geometry.positions,
         trajectories=outcome.trajectories,
-        combinations=len(outcome),
-        neutral=int(outcome.counts[neutral].sum()),
+        combinations=outcome.occurred,
+        neutral=outcome.neutral,
         photons=outcome.photons,
         charges=outcome.charges[kept],
         counts=outcome.counts[kept],

@@ -11,11 +11,13 @@ from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, PartOf, Progress
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.physics.mcmd.combinations import Combinations, combine, merge
+from molexa_core.physics.mcmd.gpu import device_index, run_on_gpu
+from molexa_core.physics.mcmd.gpu_combinations import combinations_on_gpu
 from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.outcomes import Energies, energies_of, joined, outcomes_of
 from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.tables import pack_molecule
-from molexa_core.physics.mcmd.trajectories import run_trajectories
+from molexa_core.physics.mcmd.trajectories import Job, prepare, run_on_cpu
 
 TRAJECTORIES: Final = "trajectories"
 """Unit in which progress is reported."""
@@ -35,6 +37,7 @@ def explode_geometries(
     first_trajectory: int = 0,
     device: str = "auto",
     energies: bool = False,
+    at_least: int = 1,
     progress: Progress = SILENT,
 ) -> list[Outcomes]:
     """Explode geometries of one molecule many times and count the combinations of charges.
@@ -53,6 +56,7 @@ def explode_geometries(
         first_trajectory: number of the first trajectory of the first geometry.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         energies: whether the kinetic energies are resolved by combination.
+        at_least: keep combinations that occurred so often; not with energies.
         progress: shows how far it is.
 
     Returns:
@@ -64,35 +68,55 @@ def explode_geometries(
     """
     tables = pack_molecule(symbols, pulse.photon_ev, progress=progress)
     found: list[list[Combinations]] = [[] for _ in positions]
-    kept: list[list[Energies]] = [[] for _ in positions]
+    known: list[list[Energies]] = [[] for _ in positions]
     label = f"explosions of {len(symbols)} atoms"
     with progress.task(label, len(positions) * trajectories, TRAJECTORIES) as task:
         inner = PartOf(progress, task, TRAJECTORIES)
         for first, last, start, count in _chunks(len(positions), trajectories):
-            part = run_trajectories(
-                positions[first:last],
-                symbols,
-                pulse,
-                options,
+            job = prepare(
+                *(positions[first:last], symbols, pulse, options),
                 trajectories=count,
                 seed=seed,
                 velocities=None if velocities is None else velocities[first:last],
                 first_trajectory=first_trajectory + first * trajectories + start,
-                device=device,
                 tables=tables,
                 progress=inner,
             )
-            for row in range(last - first):
-                found[first + row].append(combine(part, row))
-                if energies:
-                    kept[first + row].append(energies_of(part, row))
+            parts = _followed(job, device, energies=energies, progress=inner)
+            for row, (part, of_each) in enumerate(parts, start=first):
+                found[row].append(part)
+                known[row] += of_each
     return [
         outcomes_of(
-            merge(parts),
+            merge(found[row]),
             Geometry(tuple(symbols), np.asarray(x, dtype=np.float64)),
-            joined(known) if known else None,
+            joined(known[row]) if energies else None,
+            at_least=at_least,
         )
-        for parts, known, x in zip(found, kept, positions, strict=True)
+        for row, x in enumerate(positions)
+    ]
+
+
+def _followed(
+    job: Job, device: str, *, energies: bool, progress: Progress
+) -> list[tuple[Combinations, list[Energies]]]:
+    """For each geometry of a job its combinations and, if asked for, all energies."""
+    index = device_index(device)
+    if index is not None and job.tables.growing:
+        progress.say(
+            "tables of heavy elements grow while trajectories are followed: this molecule is "
+            "computed on the CPU"
+        )
+        index = None
+    if index is not None and not energies:
+        return [(part, []) for part in combinations_on_gpu(job, index, progress=progress)]
+    if index is None:
+        trajectories = run_on_cpu(job, progress=progress)
+    else:
+        trajectories = run_on_gpu(job, index, progress=progress)
+    return [
+        (combine(trajectories, row), [energies_of(trajectories, row)] if energies else [])
+        for row in range(len(job.positions))
     ]
 
 

@@ -93,4 +93,6 @@ def _outcomes(
             )
         },
         photons=2.5,
+        occurred=len(found),
+        neutral=int(counts[(found == 0).any(axis=1)].sum()),
     )

@@ -52,7 +52,11 @@ def joined(parts: Sequence[Energies]) -> Energies:
 
 
 def outcomes_of(
-    found: Combinations, geometry: Geometry, energies: Energies | None = None
+    found: Combinations,
+    geometry: Geometry,
+    energies: Energies | None = None,
+    *,
+    at_least: int = 1,
 ) -> Outcomes:
     """Means, spreads and spectra of the trajectories of one geometry.
 
@@ -61,7 +65,12 @@ def outcomes_of(
         geometry: what exploded.
         energies: the energy of every one of them, in any order; without them the spread of the
             energies of a combination and its spectrum stay unknown.
+        at_least: keep combinations that occurred so often; not with energies.
     """
+    total, occurred = found.total, len(found)
+    neutral = int(found.count[(found.charges == 0).any(axis=1)].sum())
+    photons = float(found.photons @ np.arange(len(found.photons)) / total)
+    found = found.at_least(at_least)
     more = found.count / np.maximum(found.count - 1, 1)
     mass = found.mass - found.charges
     covariance = found.covariance
@@ -71,7 +80,7 @@ def outcomes_of(
         spread, spectra = _resolved(found, energies)
     return Outcomes(
         geometry=geometry,
-        trajectories=found.total,
+        trajectories=total,
         charges=found.charges,
         counts=found.count,
         momenta=found.mean,
@@ -80,7 +89,9 @@ def outcomes_of(
         release=(mean_square / (2.0 * mass)).sum(axis=1),
         release_spread=spread,
         spectra=spectra,
-        photons=float(found.photons @ np.arange(len(found.photons)) / found.total),
+        photons=photons,
+        occurred=occurred,
+        neutral=neutral,
     )
 
 
