@@ -122,8 +122,8 @@ def test_ground_states(symbol: str) -> None:
 def test_binding_energies_are_near_the_edges(symbol: str) -> None:
     energy = solve_orbitals(number(symbol), ground_occupation(number(symbol))).energy
     found = {name: -e * HARTREE_EV for name, e in zip(NAMES, energy, strict=False)}
-    # Relativity binds the inner s electrons of iodine and xenon by 4 to 9 per cent more tightly; the
-    # edges of 3d of bromine and 4d of iodine were measured in molecules and solids.
+    # Relativity binds the inner s electrons of iodine and xenon by 4 to 9 per cent more tightly;
+    # the edges of 3d of bromine and 4d of iodine were measured in molecules and solids.
     for name, edge in EDGES_EV[symbol].items():
         outer = name == "3d" if number(symbol) < 50 else name in {"4p", "4d"}
         assert found[name] == pytest.approx(edge, rel=0.25 if outer else 0.095), name

@@ -11,6 +11,7 @@ from molexa_core.base.errors import UnknownIonError, UsageError
 from molexa_core.base.units import BOHR2_BARN, FINE_STRUCTURE, HARTREE_EV
 from molexa_core.physics.atomic.configuration import compute_configuration
 from molexa_core.physics.atomic.continuum import on_mesh, wave_mesh
+from molexa_core.physics.atomic.energies import average_energy
 from molexa_core.physics.atomic.grid import RADIUS, radial_grid
 from molexa_core.physics.atomic.photoionization import cross_sections
 from molexa_core.physics.atomic.scf import solve_orbitals
@@ -191,6 +192,38 @@ def test_ionization_energies_of_ions(symbol: str) -> None:
     assert found[1:] == pytest.approx(program, abs=0.06)
     # Slater exchange binds the singly and doubly charged ions up to 12 per cent too weakly.
     assert found[1:] == pytest.approx(measured, rel=0.125)
+
+
+@pytest.mark.parametrize("symbol", IONIZATION_EV)
+def test_ionization_energies_from_differences_of_average_energies(symbol: str) -> None:
+    measured, _ = IONIZATION_EV[symbol]
+    occupation = list(ground_occupation(number(symbol)))
+    energies = []
+    for _ in range(len(measured) + 2):
+        energies.append(average_energy(solve_orbitals(number(symbol), tuple(occupation))))
+        occupation[max((i for i, count in enumerate(occupation) if count), default=0)] -= 1
+    found = np.diff(energies) * HARTREE_EV
+    assert found[1:] == pytest.approx(measured, rel=0.10)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "limit"), [("He", -2.86168), ("Be", -14.57302), ("Ne", -128.5471), ("Ar", -526.8175)]
+)
+def test_average_energies_of_closed_shells_are_just_above_hartree_fock(
+    symbol: str, limit: float
+) -> None:
+    """Hartree-Fock energies: Froese Fischer, The Hartree-Fock Method for Atoms (1977)."""
+    orbitals = solve_orbitals(number(symbol), ground_occupation(number(symbol)))
+    found = average_energy(orbitals)
+    assert 0.0 < found - limit < 0.13
+    assert found == pytest.approx(limit, rel=3e-3)
+
+
+@pytest.mark.parametrize("charge", [1, 6, 17])
+def test_average_energy_of_one_electron_is_its_orbital_energy(charge: int) -> None:
+    orbitals = solve_orbitals(charge, (1, 0, 0, 0, 0))
+    assert average_energy(orbitals) == pytest.approx(-(charge**2) / 2.0, rel=1e-9)
+    assert average_energy(solve_orbitals(charge, (0, 0, 0, 0, 0))) == 0.0
 
 
 @pytest.mark.parametrize("symbol", ELAM_2KEV)

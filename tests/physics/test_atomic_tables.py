@@ -125,6 +125,46 @@ def test_subshells_that_the_photon_cannot_open_stay_closed() -> None:
     assert (carbon.added[:, valence][carbon.occupation[:, valence] < 2] >= 0).all()
 
 
+def test_outermost_electrons_are_bound_by_differences_of_average_energies(
+    neon: AtomicTables,
+) -> None:
+    assert neon.outer_binding[0] * HARTREE_EV == pytest.approx(21.565)  # NIST
+    for occupation, shell in (((1, 2, 5, 0, 0), 2), ((2, 2, 0, 0, 0), 1), ((1, 0, 0, 0, 0), 0)):
+        row = neon.find(occupation)
+        assert row is not None
+        ion = neon.removed[row, shell]
+        expected = neon.average_energy[ion] - neon.average_energy[row]
+        assert neon.outer_binding[row] == pytest.approx(expected)
+        assert 0.9 < neon.outer_binding[row] / -neon.energy[row, shell] < 1.1
+    bare = neon.find((0, 0, 0, 0, 0))
+    assert bare is not None
+    assert neon.outer_binding[bare] == 0.0
+    assert (np.delete(neon.outer_binding, bare) > 0.0).all()
+
+
+def test_captured_electrons_gain_what_it_costs_to_remove_them(neon: AtomicTables) -> None:
+    row, taker = neon.find((1, 2, 4, 0, 0)), neon.find((1, 2, 5, 0, 0))
+    assert row is not None
+    assert taker is not None
+    assert neon.capture_binding[row] == neon.outer_binding[taker]
+    full = neon.find((1, 2, 6, 0, 0))
+    assert full is not None
+    assert neon.capture_binding[full] == 0.0  # core holes are left to Auger decay
+    ion, hole = neon.find((2, 2, 5, 0, 0)), neon.find((2, 1, 6, 0, 0))
+    assert ion is not None
+    assert hole is not None
+    assert neon.capture_binding[[ion, hole]] * HARTREE_EV == pytest.approx(21.565)
+
+
+def test_the_outermost_electron_of_a_closed_subshell_is_bound_all_the_same() -> None:
+    closed, opened = build_tables("C", 200.0), build_tables("C", 600.0)
+    rows = [tables.find((2, 0, 0, 0, 0)) for tables in (closed, opened)]
+    assert closed.removed[rows[0]].max() == -1
+    found = closed.outer_binding[rows[0]]
+    assert found == pytest.approx(opened.outer_binding[rows[1]], rel=1e-9)
+    assert found * HARTREE_EV == pytest.approx(392.1, rel=0.01)  # NIST
+
+
 def test_hydrogen_has_one_transition() -> None:
     hydrogen = build_tables("H", 2000.0)
     assert hydrogen.occupation[:, 0].tolist() == [1, 0]
