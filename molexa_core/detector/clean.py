@@ -58,8 +58,9 @@ def count_sums(
         for e in range(first[MCP], first[MCP + 1]):
             for layer in range(len(counts)):
                 s = 2 * layer
-                latest = t[e] + low + bin_ns * bins
-                for e1 in range(first_from(t, first[s], first[s + 1], t[e] + low), first[s + 1]):
+                earliest = t[e] + 0.5 * (low - run_time[layer])
+                latest = t[e] + 0.5 * (low + bin_ns * bins + run_time[layer])
+                for e1 in range(first_from(t, first[s], first[s + 1], earliest), first[s + 1]):
                     if t[e1] > latest:
                         break
                     begin = first_from(t, first[s + 1], first[s + 2], t[e1] - run_time[layer])

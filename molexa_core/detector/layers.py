@@ -6,8 +6,8 @@ Three layers measure two coordinates. With the plain positions q = scale * (t1 -
 
 and u - v - w = 0 for every hit determines the relative scales, the offset of w and the curves c_l.
 What it cannot determine is fixed: a common scale (that of u stays), and straight parts of the
-curves, which are made orthogonal to 1 and q over an evenly lit plate, whatever the image: the
-scales do not depend on what was measured.
+curves, which are made orthogonal to 1 and q over an evenly lit plate (as far as it is lit at all),
+whatever the image: the scales do not depend on what was measured.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ _HEAD: Final = 3
 _ROUNDS: Final = 4
 _TRIM_SIGMAS: Final = 4.0
 _BLOCK: Final = 200_000
-_SMOOTH: Final = 1e-4
-"""Weight of a curve's second differences over the hits per point: fills points without hits."""
+_OUTSIDE: Final = 5e-4
+"""Share of the hits beyond the points of a curve at each side."""
+_SMOOTH, _SMALL = 4.0, 0.03
+"""How many hits say that a second difference of a curve is 0, and that the curve is: what is known
+beforehand where hits are missing."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ def fit_layers(plain: FloatArray, radius: float) -> LayerFit:
             f"{len(plain)} clean hits are too few to compare the layers, {FEWEST} are needed",
             do="Give a longer run.",
         )
-    reach = np.array([np.quantile(np.abs(plain[:, layer]), 0.9995) for layer in range(3)])
-    knots = np.linspace(-1.0, 1.0, KNOTS)[None, :] * reach[:, None]
+    low, high = np.quantile(plain, [_OUTSIDE, 1.0 - _OUTSIDE], axis=0)
+    knots = np.linspace(low, high, KNOTS, axis=1)
     residual = plain[:, 0] - plain[:, 1] - plain[:, 2]
     keep = np.abs(residual - np.median(residual)) < 8.0 * spread(residual)
     solution = np.zeros(_HEAD + 3 * KNOTS)
@@ -152,10 +155,10 @@ def _fix(normal: FloatArray, n: int, knots: FloatArray, radius: float) -> FloatA
         part = slice(_HEAD + layer * KNOTS, _HEAD + (layer + 1) * KNOTS)
         density = np.sqrt(np.maximum(1.0 - (knots[layer] / radius) ** 2, 0.0))
         density = density / density.sum()
-        for shape in (np.ones(KNOTS), knots[layer] / knots[layer, -1]):
+        for shape in (np.ones(KNOTS), knots[layer] / radius):
             row = density * shape
             fixed[part, part] += n * np.outer(row, row) * KNOTS
-        fixed[part, part] += _SMOOTH * n / KNOTS * (bend.T @ bend)
+        fixed[part, part] += _SMOOTH * (bend.T @ bend) + _SMALL * np.eye(KNOTS)
     return fixed
 
 
