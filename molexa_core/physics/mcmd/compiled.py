@@ -95,7 +95,12 @@ def advance(s: Any, m: Any, length: FloatArray, fraction: FloatArray, fluence: f
     n, steps = len(s.charge), len(length)
     row, hazard, charge, accuracy = s.row, s.hazard, s.charge, m.rules[ACCURACY]
     x, p, force, inverse, inverse_mass = s.x, s.p, s.force, s.inverse, s.inverse_mass
-    squared, parts, k, h, photo, charged = 0.0, 0, -1, 0.0, 0.0, False
+    parts, k, h, photo = 0, -1, 0.0, 0.0
+    measure_distances(x, inverse)
+    squared = push(x, inverse, charge, inverse_mass, force, s.stiffness)
+    charged = False
+    for a in range(n):
+        charged = charged or charge[a] > 0.0
     while True:
         if parts == 0:
             k += 1

@@ -9,7 +9,7 @@ from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.mcmd.state import potential
 
-LATE: Final = 0.02
+LATE: Final = 0.01
 """Coulomb energy over kinetic energy up to which the rest of the motion is a straight line."""
 LATE_STEPS: Final = 5000
 LATE_GROWTH: Final = 1.05

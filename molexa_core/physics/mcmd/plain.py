@@ -67,7 +67,8 @@ class PlainRun(PlainTransfer):
     def advance(self) -> None:
         """All steps of the grid, each trajectory with parts as short as its motion asks for."""
         count = len(self.number)
-        squared, force = np.zeros(count), np.zeros_like(self.x)
+        self.measure_distances()
+        force, squared = self.push()
         step, parts = np.full(count, -1), np.zeros(count, dtype=int)
         h, photo = np.zeros(count), np.zeros(count)
         while True:

@@ -23,7 +23,7 @@ class PlainTransfer:
         self.rules, self.mass = job.model.rules, job.model.mass
         self.accuracy = float(job.model.rules[at.ACCURACY])
         self.row = np.repeat(job.model.start[None].astype(np.int64), count, axis=0)
-        self.charge = np.zeros((count, n))
+        self.charge = self.config_int[self.row, at.CHARGE].astype(np.float64)
         self.hazard, self.patience = np.zeros((count, n)), np.zeros((count, n))
         self.draws = np.zeros((count, n), dtype=np.int64)
         self.x, self.p = np.zeros((count, n, 3)), np.zeros((count, n, 3))
