@@ -20,7 +20,7 @@ from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.physics.mcmd.cuda_compiler import compile_cubin
 from molexa_core.physics.mcmd.cuda_driver import Kernel
-from molexa_core.physics.mcmd.kernel import SOURCE, inputs_of, launch_of, shape_for
+from molexa_core.physics.mcmd.kernel import inputs_of, launch_of, shape_for, source
 from molexa_core.physics.mcmd.state import COUNTS, ENERGIES
 from molexa_core.physics.mcmd.trajectories import Job, Trajectories
 
@@ -188,9 +188,8 @@ def _kernel(atoms: int, index: int) -> Kernel:
     """The kernel for a number of atoms on a device."""
     shape = shape_for(atoms)
     major, minor = torch.cuda.get_device_capability(index)
-    source = SOURCE.read_text(encoding="utf-8")
     options = (*shape.defines, *_OPTIONS)
-    code = compile_cubin(source, SOURCE.name, options, f"sm_{major}{minor}")
+    code = compile_cubin(source(), "the kernel of the trajectories", options, f"sm_{major}{minor}")
     return Kernel(code, "run", index, shared_bytes=shape.shared_bytes)
 
 

@@ -1,4 +1,4 @@
-"""The argument of `kernel.cu`, and how the source is compiled for a number of atoms."""
+"""The kernel of the graphics processor: its source in `cuda/`, its argument, its shape."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
+from molexa_core.physics.mcmd.motion import LATE, LATE_GROWTH, LATE_STEPS
 from molexa_core.physics.mcmd.philox import key_of
 from molexa_core.physics.mcmd.state import (
     ACCURACY,
@@ -19,6 +20,7 @@ from molexa_core.physics.mcmd.state import (
     DOUBLE_AUGER,
     ENERGIES,
     HIGHEST_DONOR,
+    MOST_PARTS,
     PAIR,
     PHOTON,
     RECAPTURE,
@@ -27,13 +29,14 @@ from molexa_core.physics.mcmd.state import (
 )
 from molexa_core.physics.mcmd.trajectories import Job
 
-SOURCE: Final = Path(__file__).with_name("kernel.cu")
-MOST_ATOMS: Final = 32
+SOURCES: Final = ("state.cu", "cascade.cu", "transfer.cu", "motion.cu", "trajectory.cu")
+"""Files of the source, in the order in which they are read as one."""
+MOST_ATOMS: Final = 30
 """Sets of atoms are bits of a word."""
 _SHAPES: Final = ((5, 128, 5), (9, 128, 3), (14, 128, 2), (MOST_ATOMS, 64, 1))
 """Up to so many atoms: threads of a block, blocks of a multiprocessor."""
 _CELLS_PER_ATOM: Final = 14
-_CELLS_BESIDE: Final = COUNTS + ENERGIES + 2
+_CELLS_BESIDE: Final = COUNTS + ENERGIES + 3
 _CELL_BYTES: Final = 4
 _OUTPUTS: Final = ("charges", "momenta", "factors", "counts", "energies", "rows")
 _INPUTS: Final = (
@@ -79,7 +82,20 @@ class Shape:
     @property
     def defines(self) -> tuple[str, ...]:
         """Options of the compiler."""
-        return (f"-DATOMS={self.atoms}", f"-DTHREADS={self.threads}", f"-DBLOCKS={self.blocks}")
+        sizes = {"ATOMS": self.atoms, "THREADS": self.threads, "BLOCKS": self.blocks}
+        limits = {"MOST_PARTS": MOST_PARTS, "LATE_STEPS": LATE_STEPS}
+        reals = {"LATE": LATE, "LATE_GROWTH": LATE_GROWTH}
+        return (
+            *(f"-D{name}={value}" for name, value in (sizes | limits).items()),
+            *(f"-D{name}={value!r}f" for name, value in reals.items()),
+        )
+
+
+def source() -> str:
+    """The whole source, with the names of its files for the compiler's messages."""
+    folder = Path(__file__).with_name("cuda")
+    parts = [(name, (folder / name).read_text(encoding="utf-8")) for name in SOURCES]
+    return "".join(f'#line 1 "{name}"\n{text}' for name, text in parts)
 
 
 def shape_for(atoms: int) -> Shape:

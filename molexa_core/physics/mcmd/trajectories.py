@@ -151,7 +151,14 @@ def run_trajectories(
         tables=tables,
         progress=progress,
     )
-    del device
+    if device != "cpu":
+        from molexa_core.physics.mcmd import gpu  # noqa: PLC0415  (it imports this module, and torch)
+
+        index = gpu.device_index(device)
+        if index is not None and not job.tables.growing:
+            return gpu.run_on_gpu(job, index, progress=progress)
+        if index is not None:
+            progress.say("tables of these elements grow as they are used: computed on the CPU")
     return run_on_cpu(job, workers=workers, progress=progress)
 
 
