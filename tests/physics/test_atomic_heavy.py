@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.linalg import expm
-from scipy.special import ndtr
-from scipy.stats import chisquare
 
 from molexa_core.base.elements import ELEMENTS
 from molexa_core.base.errors import UsageError
@@ -22,7 +18,7 @@ from molexa_core.physics.atomic.configuration import compute_configuration, mesh
 from molexa_core.physics.atomic.continuum import on_mesh, wave_mesh
 from molexa_core.physics.atomic.decay import multipole, triple
 from molexa_core.physics.atomic.on_demand import GrowingTables, growing_tables
-from molexa_core.physics.atomic.rows import MISSING, NONE, PHOTO, ROW_ARRAYS, Numbering
+from molexa_core.physics.atomic.rows import MISSING, NONE, ROW_ARRAYS, Numbering
 from molexa_core.physics.atomic.scf import solve_orbitals
 from molexa_core.physics.atomic.shells import (
     NAMES,
@@ -35,7 +31,7 @@ from molexa_core.physics.atomic.shells import (
     valence_subshells,
 )
 from molexa_core.physics.atomic.tables import build_tables
-from molexa_core.physics.atomic.walks import Chances, Exposure, next_events
+from molexa_core.physics.atomic.walks import Exposure
 from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.trajectories import run_trajectories
@@ -367,44 +363,6 @@ def test_mistakes() -> None:
         valence_only().add([(2, 2, 6, 2, 6, 9, 2, 5)])
     with pytest.raises(UsageError, match="up to 20000 eV"):
         growing_tables("I", 30000.0)
-
-
-def test_walks_end_as_the_rate_equations_say() -> None:
-    """Neon at 2 keV: the charges at the end of many walks against the master equation."""
-    tables = build_tables("Ne", 2000.0)
-    exposure = Exposure(fluence=2800.0, sigma=263.0)
-    start = np.repeat(np.arange(len(tables)), np.diff(tables.first))
-    rates = []
-    for which in (tables.kind == PHOTO, tables.kind != PHOTO):
-        matrix = np.zeros((len(tables), len(tables)))
-        np.add.at(matrix, (tables.target[which], start[which]), tables.value[which])
-        matrix -= np.diag(matrix.sum(axis=0))
-        rates.append(matrix)
-    times = np.linspace(-5.0, 5.0, 401) * exposure.sigma
-    share = np.zeros(len(tables))
-    share[0] = 1.0
-    for begin, end in pairwise(times):
-        passed = ndtr(end / exposure.sigma) - ndtr(begin / exposure.sigma)
-        share = expm(rates[0] * exposure.fluence * passed + rates[1] * (end - begin)) @ share
-    share = expm(rates[1] * 1e9) @ share
-    expected = np.bincount(tables.charge, weights=share, minlength=11)
-
-    rng = np.random.default_rng(5)
-    walks = 20_000
-    rows, when = np.zeros(walks, dtype=np.int64), np.full(walks, -10.0 * exposure.sigma)
-    chances, going = Chances(tables), np.ones(walks, dtype=bool)
-    while going.any():
-        transition, then = next_events(chances, rows[going], when[going], exposure, rng)
-        moved = transition >= 0
-        at = np.flatnonzero(going)
-        rows[at[moved]], when[at[moved]] = tables.target[transition[moved]], then[moved]
-        going[at[~moved]] = False
-    found = np.bincount(tables.charge[rows], minlength=11)
-    kept = expected * walks > 5.0
-    assert expected[kept].sum() > 0.999
-    assert found[~kept].sum() < 50
-    scaled = expected[kept] / expected[kept].sum() * found[kept].sum()
-    assert chisquare(found[kept], scaled).pvalue > 1e-3
 
 
 def test_trajectories_do_not_depend_on_what_was_computed_before(own_cache: Path) -> None:
