@@ -20,12 +20,24 @@ def register(app: typer.Typer) -> None:
 
 
 def reconstruct(
-    channel_csv: Annotated[
-        Path, typer.Argument(help="One row per ion: ion,px,py,pz in a.u.")
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[CHANNEL_CSV]",
+            help="One row per ion: ion,px,py,pz in a.u.; with --events an events or aligned file.",
+        ),
     ] = Path("channel.csv"),
     out: Annotated[
-        Path, typer.Option("--out", help="XYZ file to write; a JSON file goes beside it.")
-    ] = Path("geom.xyz"),
+        Path | None,
+        typer.Option(
+            "--out",
+            help="XYZ file to write, a JSON file goes beside it [geom.xyz]; "
+            "with --events an HDF5 file [structures.h5].",
+        ),
+    ] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="Reconstruct every event of an HDF5 file.")
+    ] = False,
     samples: Annotated[
         int, typer.Option("--samples", min=1, max=4096, help="Structures to draw.")
     ] = 16,
@@ -61,8 +73,12 @@ def reconstruct(
     from molexa_core.base.settings import load_project
     from molexa_core.pipeline.reconstruct import reconstruct_file
 
+    if events:
+        _events(source, out or Path("structures.h5"), weights, seed, device, json=json)
+        return
+    out = out or Path("geom.xyz")
     record = reconstruct_file(
-        channel_csv,
+        source,
         out,
         weights=weights or load_project().weights,
         samples=samples,
@@ -88,6 +104,37 @@ def reconstruct(
     if record.errors is not None:
         write(_errors(record))
     remark(f"written to {out} and {out.with_suffix('.json')}")
+
+
+def _events(
+    source: Path, out: Path, weights: str | None, seed: int, device: str, *, json: bool
+) -> None:
+    from molexa_core.base.settings import load_project
+    from molexa_core.pipeline.reconstruct_events import reconstruct_events_file
+
+    found = reconstruct_events_file(
+        source,
+        out,
+        weights=weights or load_project().weights,
+        seed=seed,
+        device=device,
+        command=command_line(),
+        progress=progress(),
+    )
+    for warning in found.warnings:
+        remark(f"warning: {warning}")
+    if found.left_out:
+        remark(f"{found.left_out} events without usable momenta were left out")
+    if json:
+        write_json({"file": str(out), **found.to_dict()})
+        return
+    write(f"{len(found.structures)} structures of single events")
+    for rows, unit in ((found.distances, "bohr"), (found.angles, "degree")):
+        keys = ("mean", "standard_deviation", "quantile_16", "median", "quantile_84")
+        cells = [[row["of"], *(f"{row[key]:.3f}" for key in keys)] for row in rows]
+        header = [unit, "mean", "standard deviation", "16 %", "median", "84 %"]
+        write(table(header, cells))
+    remark(f"written to {out}")
 
 
 def _coordinates(record: ReconstructionRecord) -> str:

@@ -185,8 +185,8 @@ def _further_starts(
             starts.append(centre + 1.5 * noise)
         else:
             starts.append(size * stretch * away + 0.5 * noise)
-    found: FloatArray = np.stack(starts)
-    return found - found.mean(axis=1, keepdims=True)
+    found = np.stack(starts)
+    return np.asarray(found - found.mean(axis=1, keepdims=True))
 
 
 def _rank(one: Solution, *, chemistry: bool) -> tuple[bool, bool, float, float]:

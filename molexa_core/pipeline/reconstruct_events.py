@@ -1,0 +1,266 @@
+"""Reconstruct events: one structure for every coincidence, and how they are distributed.
+
+A mean of momenta hides what varies from shot to shot: vibration, isomers, a reaction that is under
+way. The network is fast enough to take every event by itself. The momenta of one event are blurred
+by the resolution of the spectrometer, and the width of a distribution contains that blur.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import UsageError
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
+from molexa_core.frame.measures import pair_distances, triplet_angles
+from molexa_core.io.events import read_events
+from molexa_core.io.structures import EventStructures, write_structures
+from molexa_core.model.batch import Batch
+from molexa_core.model.calibration import Calibration
+from molexa_core.model.devices import choose_device
+from molexa_core.model.diffusion import churn_noise
+from molexa_core.model.engine import Engine
+from molexa_core.model.frame import batch_frames
+from molexa_core.model.inference import check_ions
+from molexa_core.model.network import Network
+from molexa_core.model.weights import ModelCard, calibration_of, default_weights, load_network
+from molexa_core.physics.batches import explode_many
+from molexa_core.physics.build_up import ErrorFunctionRise
+
+BLOCK: Final = 4096
+"""Events that are read into the network at once."""
+QUANTILES: Final = (0.16, 0.5, 0.84)
+
+
+@dataclass(frozen=True)
+class EventDistribution:
+    """Structures of events and the distribution of their distances and angles.
+
+    Attributes:
+        structures: one per event.
+        distances: for each pair of ions: label, mean, standard deviation and quantiles, bohr.
+        angles: for each triplet (vertex in the middle): the same in degrees.
+        warnings: sentences for people.
+        left_out: events without a structure: momenta that are all zero or not numbers.
+    """
+
+    structures: EventStructures
+    distances: list[dict[str, Any]]
+    angles: list[dict[str, Any]]
+    warnings: tuple[str, ...]
+    left_out: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name, without the structures."""
+        return {
+            "events": len(self.structures),
+            "left_out": self.left_out,
+            "distances_bohr": self.distances,
+            "angles_degree": self.angles,
+            "warnings": list(self.warnings),
+        }
+
+
+def reconstruct_events(
+    events: Coincidences,
+    *,
+    weights: str | tuple[Network, ModelCard] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> EventDistribution:
+    """One structure for every event.
+
+    Args:
+        events: momenta in any frame; of `align` for distributions in the molecular frame and
+            with like ions told apart.
+        weights: name or path of weights, or a loaded network with its card.
+        seed: of the diffusion; the noise of an event depends on the seed and its row alone.
+        device: `auto`, `cpu` or `cuda`.
+        progress: where to show it.
+
+    Returns:
+        Structures in the frame of the momenta, with closure, and their distribution.
+
+    Raises:
+        UnknownIonError: an ion that the network does not know.
+        UsageError: no events, or too few or too many ions.
+    """
+    where = choose_device(device)
+    network, card = (
+        weights if isinstance(weights, tuple) else load_network(weights or default_weights(), where)
+    )
+    warnings = check_ions(network, events.ions)
+    momenta = _centred(events)
+    size = np.linalg.norm(momenta, axis=2).max(axis=1)
+    good = np.flatnonzero(np.isfinite(size) & (size > 0))
+    if not len(good):
+        raise UsageError("no event has usable momenta", do="Check the events file.")
+    momenta = momenta[good]
+    noise = np.random.default_rng([seed, 5]).standard_normal(
+        (len(events), len(events.ions), 3), dtype=np.float32
+    )[good]
+    positions, expected = _drawn(network, events, momenta, noise, seed, progress)
+    calibration = calibration_of(card)
+    structures = EventStructures(
+        ions=events.ions,
+        event_id=events.event_id[good],
+        positions=positions,
+        uncertainty=_uncertainty(expected, calibration),
+        closure=_closure(events, positions, momenta, float(card.data.get("tau_fs", 45.0))),
+        weight=events.weight[good],
+    )
+    distances, angles = _distributions(structures)
+    return EventDistribution(
+        structures, distances, angles, tuple(warnings), len(events) - len(good)
+    )
+
+
+def reconstruct_events_file(
+    path: Path | str,
+    out: Path | str,
+    *,
+    weights: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    command: str = "molexa_core.pipeline.reconstruct_events.reconstruct_events_file",
+    progress: Progress = SILENT,
+) -> EventDistribution:
+    """Reconstruct every event of an `events.h5` or `aligned.h5`; writes `structures.h5`.
+
+    Raises:
+        InputFileError: the file is missing or not of its form.
+        UsageError: see `reconstruct_events`; also an output name that does not end in `.h5`.
+        OutputError: the result cannot be written.
+    """
+    if Path(out).suffix != ".h5":
+        raise UsageError(f"{out} does not end in .h5", do="Name an HDF5 file with --out.")
+    events, before = read_events(path)
+    found = reconstruct_events(events, weights=weights, seed=seed, device=device, progress=progress)
+    settings = {"weights": weights or default_weights(), "device": device}
+    made = Provenance.of(command, inputs=[path], settings=settings, seed=seed, after=before)
+    write_structures(out, found.structures, made)
+    return found
+
+
+def _centred(events: Coincidences) -> FloatArray:
+    """(n, N, 3) momenta without their sum, which is shared out by mass: what is left of the
+    velocity of the molecule and of the resolution tells nothing of its shape.
+    """
+    masses = np.array([ion.mass for ion in events.ions])
+    total = events.momentum.sum(axis=1, keepdims=True)
+    return np.asarray(events.momentum - (masses / masses.sum())[:, None] * total)
+
+
+def _drawn(
+    network: Network,
+    events: Coincidences,
+    momenta: FloatArray,
+    noise: NDArray[np.float32],
+    seed: int,
+    progress: Progress,
+) -> tuple[FloatArray, FloatArray]:
+    """Positions and expected errors (n, N, 3) in the frame of the momenta."""
+    device = next(network.parameters()).device
+    engine = Engine(network)
+    settings = network.settings.sampler
+    atoms = len(events.ions)
+    columns = (
+        torch.tensor([ion.element.number for ion in events.ions], device=device),
+        torch.tensor([float(ion.charge) for ion in events.ions], device=device),
+        torch.tensor([ion.element.isotope_mass for ion in events.ions], device=device),
+    )
+    positions, expected = np.empty(momenta.shape), np.empty(momenta.shape)
+    with progress.task("reconstructing", len(momenta), "events") as task:
+        for start in range(0, len(momenta), BLOCK):
+            rows = slice(start, start + BLOCK)
+            measured = torch.from_numpy(momenta[rows]).float().to(device)
+            count = len(measured)
+            numbers, charges, masses = (one.expand(count, atoms) for one in columns)
+            batch = Batch(numbers, charges.float(), masses.float(), measured)
+            turn = batch_frames(batch.numbers, batch.momenta)
+            own = torch.from_numpy(noise[rows]).to(device)
+            generator = torch.Generator(device).manual_seed(seed * 1009 + start)
+            fresh = churn_noise(settings, own, generator)
+            drawn = engine(batch.with_frame(turn), own, fresh=fresh)
+            # Rows of the rotation are the axes of the model frame: positions go back by its
+            # transpose, and independent errors add in quadrature.
+            back = torch.einsum("bxk,bnx->bnk", turn, drawn.positions)
+            error = torch.einsum("bxk,bnx->bnk", turn**2, drawn.expected**2).sqrt()
+            positions[rows] = back.double().cpu().numpy()
+            expected[rows] = error.double().cpu().numpy()
+            task.advance(count)
+    return positions, expected
+
+
+def _uncertainty(expected: FloatArray, calibration: Calibration | None) -> FloatArray:
+    return expected if calibration is None else calibration.half_widths(expected)
+
+
+def _closure(
+    events: Coincidences, positions: FloatArray, momenta: FloatArray, tau_fs: float
+) -> FloatArray:
+    charges = np.array([float(ion.charge) for ion in events.ions])
+    masses = np.array([ion.mass for ion in events.ions])
+    exploded = explode_many(
+        positions,
+        charges,
+        masses,
+        build_up=ErrorFunctionRise(tau_fs),
+        accuracy="draft",
+        strict=False,
+    )
+    misfit = ((exploded - momenta) ** 2).sum(axis=(1, 2))
+    residual = np.sqrt(misfit / (momenta**2).sum(axis=(1, 2)))
+    return np.where(np.isfinite(residual), residual, np.inf)
+
+
+def _distributions(
+    structures: EventStructures,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    labels = ion_labels(structures.ions)
+    count = len(labels)
+    distances = pair_distances(structures.positions)
+    pairs = [f"{labels[i]}-{labels[j]}" for i, j in zip(*np.triu_indices(count, k=1), strict=True)]
+    angles = triplet_angles(structures.positions)
+    triplets = [
+        f"{labels[i]}-{labels[vertex]}-{labels[j]}"
+        for vertex in range(count)
+        for i in range(count)
+        for j in range(i + 1, count)
+        if vertex not in (i, j)
+    ]
+    weight = structures.weight
+    return (
+        [
+            _statistics(name, column, weight)
+            for name, column in zip(pairs, distances.T, strict=True)
+        ],
+        [_statistics(name, column, weight) for name, column in zip(triplets, angles.T, strict=True)]
+        if count > 2
+        else [],
+    )
+
+
+def _statistics(name: str, values: FloatArray, weight: FloatArray) -> dict[str, Any]:
+    mean = float(np.average(values, weights=weight))
+    deviation = float(np.sqrt(np.average((values - mean) ** 2, weights=weight)))
+    order = np.argsort(values)
+    share = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
+    low, median, high = np.interp(QUANTILES, share, values[order])
+    return {
+        "of": name,
+        "mean": mean,
+        "error_of_mean": deviation / float(np.sqrt(weight.sum() ** 2 / (weight**2).sum())),
+        "standard_deviation": deviation,
+        "quantile_16": float(low),
+        "median": float(median),
+        "quantile_84": float(high),
+    }
