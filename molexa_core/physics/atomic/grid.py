@@ -88,7 +88,8 @@ def radial_grid(points: int = POINTS) -> RadialGrid:
     degree = points + 1
     series = np.zeros(degree + 1)
     series[degree] = 1.0
-    inner = np.sort(legendre.legroots(legendre.legder(series)))
+    # numpy 2.5 gives real roots a complex type.
+    inner = np.sort(legendre.legroots(legendre.legder(series)).real)
     slope, curve = legendre.legder(series), legendre.legder(series, 2)
     for _ in range(3):  # Newton: the roots above are good to 1e-12 only
         inner -= legendre.legval(inner, slope) / legendre.legval(inner, curve)
