@@ -102,7 +102,7 @@ def molecules(
 
     Example:
         >>> list(molecules(elements="H,O", atoms="3").name)
-        ['hydroperoxyl', 'ozone', 'water']
+        ['water', 'hydroperoxyl', 'ozone']
     """
     for split in splits or ():
         if split not in SPLITS:
