@@ -63,7 +63,9 @@ def _choose(file: Any, path: Path, columns: Columns | None) -> tuple[RootTable, 
         return table, preset(table, name)
     if SACLA_TREE in trees:
         table = RootTable(file, SACLA_TREE, path)
-        detectors = sacla_detectors(list(table.kinds))
+        detectors = sacla_detectors(
+            [name for name, kind in table.kinds.items() if kind.held == "list"]
+        )
         if detectors:
             others = len(detectors) - 1
             more = f"; {others} other detector(s) left aside" if others else ""

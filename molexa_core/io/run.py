@@ -98,7 +98,7 @@ def _of_folder(folder: Path) -> list[Path]:
     if len(kinds) != 1:
         held = listing(f"{len(files)} {suffix}" for suffix, files in sorted(kinds.items()))
         raise InputFileError(
-            f"the folder holds {held or 'no data files'}",
+            f"the folder holds {held if kinds else 'no data files'}",
             where=folder,
             do="Name the files of the run.",
         )

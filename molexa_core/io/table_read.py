@@ -306,6 +306,8 @@ class _RowReader:
             begins = self._part.first_shot
             self._shift = begins if rows.shot[0] < begins else 0
             self._next = int(rows.shot[0]) + self._shift
+            if begins and self._next - begins <= MOST_MISSING:
+                self._next = begins
         shots, first, counts = np.unique(rows.shot, return_index=True, return_counts=True)
         shots = shots + self._shift
         gaps = np.diff(np.concatenate([[self._next - 1], shots]))
