@@ -241,9 +241,11 @@ def too_many(state: Any) -> Any:
 
 
 @compiled
-def seeds_of_pairs(m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any) -> None:
+def seeds_of_pairs(
+    m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any, spare: Any
+) -> None:
     """Seeds of the MCP and both ends of two layers."""
-    span, hint, pairs, counts = work[4], work[5], work[6], work[7]
+    span, hint, pairs, counts = spare
     hint[:] = 0
     for e in range(first[MCP], first[MCP + 1]):
         spans(m, t, first, t[e], span, hint)
@@ -253,10 +255,11 @@ def seeds_of_pairs(m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any
             for other in range(one + 1, int(m[N_LAYERS])):
                 for i in range(counts[one]):
                     for j in range(counts[other]):
-                        seed_of_pairs(
-                            m, t, first, state, lists, work, e, one, pairs[one, i], other,
-                            pairs[other, j],
-                        )  # fmt: skip
+                        if not inside(lists, e, pairs[one, i, 0], pairs[other, j, 0]):
+                            seed_of_pairs(
+                                m, t, first, state, lists, work, e, one, pairs[one, i], other,
+                                pairs[other, j],
+                            )  # fmt: skip
 
 
 @compiled
@@ -266,8 +269,6 @@ def seed_of_pairs(
 ) -> None:  # fmt: skip
     """The seed of one edge of the MCP and a pair each of two layers."""
     chosen, hit = work[0], work[1]
-    if inside(lists, e, pair[0], pair_other[0]):
-        return
     chosen[:] = -1
     chosen[2 * one], chosen[2 * one + 1] = pair[0], pair[1]
     chosen[2 * other], chosen[2 * other + 1] = pair_other[0], pair_other[1]
@@ -280,9 +281,11 @@ def seed_of_pairs(
 
 
 @compiled
-def seeds_of_ends(m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any) -> None:
+def seeds_of_ends(
+    m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any, spare: Any
+) -> None:
     """Seeds of the MCP and one end each of two layers."""
-    span, hint = work[4], work[5]
+    span, hint = spare[0], spare[1]
     ends = 2 * int(m[N_LAYERS])
     hint[:] = 0
     for e in range(first[MCP], first[MCP + 1]):
@@ -297,16 +300,16 @@ def seeds_of_ends(m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any)
                 for s2 in range(2 * (s1 // 2) + 2, ends):
                     if too_many(state):
                         return
-                    other_end(m, t, first, state, lists, work, e, s1, e1, s2, taken, p)
+                    other_end(m, t, first, state, lists, work, span, e, s1, e1, s2, taken, p)
 
 
 @compiled
 def other_end(
-    m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any, e: int, s1: int, e1: int,
-    s2: int, taken: int, p: float,
+    m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any, span: Any, e: int, s1: int,
+    e1: int, s2: int, taken: int, p: float,
 ) -> None:  # fmt: skip
     """The seeds of an edge of the MCP, a wire end, and all edges of a second wire end."""
-    chosen, hit, span = work[0], work[1], work[4]
+    chosen, hit = work[0], work[1]
     for e2 in range(span[s2, 0], span[s2, 1]):
         if taken + claimed(lists, e2) > 1 or inside(lists, e, e1, e2):
             continue
@@ -431,19 +434,21 @@ def third_layer(
 
 
 @compiled
-def find_candidates(m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any) -> None:
+def find_candidates(
+    m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any, spare: Any
+) -> None:
     """Fill the lists with the candidates of a shot; `state` and the heads of lists are reset."""
     marks = lists[2]
     state[:] = 0
     marks[: first[7], HEAD] = -1
     marks[: first[7], CLAIMS] = 0
-    seeds_of_pairs(m, t, first, state, lists, work)
+    seeds_of_pairs(m, t, first, state, lists, work, spare)
     free = 0
     for e in range(first[7]):
         free += marks[e, CLAIMS] != 1
     if free == 0:
         return
-    seeds_of_ends(m, t, first, state, lists, work)
+    seeds_of_ends(m, t, first, state, lists, work, spare)
     seeds_without_mcp(m, t, first, state, lists, work)
     if int(m[N_LAYERS]) == 3:
         seeds_of_three(m, t, first, state, lists, work)

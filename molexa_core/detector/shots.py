@@ -162,6 +162,8 @@ def sort_shots(
         np.empty(3),
         np.empty((3, 3)),
         np.empty(3),
+    )
+    spare = (
         np.empty((6, 2), np.int64),
         np.empty(6, np.int64),
         np.empty((3, 64, 2), np.int64),
@@ -179,7 +181,7 @@ def sort_shots(
         if not known:
             counts[NO_TRIGGER] += first[7] > 0
             continue
-        find_candidates(m, t, first, state, lists, work)
+        find_candidates(m, t, first, state, lists, work, spare)
         if alone(state, lists, used, first[7]):
             n_picked = state[COUNT]
             for c in range(n_picked):
