@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.linalg import expm
 from scipy.stats import chi2
 
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.physics.atomic.cache import atomic_tables
-from molexa_core.physics.atomic.tables import PHOTO, AtomicTables
+from molexa_core.physics.atomic.tables import AtomicTables
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.pulse import Pulse
+from molexa_core.physics.mcmd.rate_equations import rate_equations
 from molexa_core.physics.mcmd.tables import MoleculeTables, pack_tables
 from molexa_core.physics.mcmd.trajectories import Trajectories, run_trajectories
 
@@ -45,34 +45,6 @@ def explode_neon(packed: MoleculeTables, pulse: Pulse, **options: Any) -> Trajec
 
 def charge_states(found: Trajectories) -> np.ndarray:
     return np.bincount(found.charges.ravel(), minlength=11)
-
-
-def rate_equations(table: AtomicTables, pulse: Pulse, intervals: int = 150) -> np.ndarray:
-    """Probability of each charge, by the master equation over all configurations.
-
-    The flux is constant within short intervals, in each of which the equation is solved exactly;
-    afterwards everything decays as the branching ratios say.
-    """
-    n = len(table)
-    start = np.repeat(np.arange(n), np.diff(table.first))
-    photo, decay = np.zeros((n, n)), np.zeros((n, n))
-    for matrix, some in ((photo, table.kind == PHOTO), (decay, table.kind != PHOTO)):
-        np.add.at(matrix, (table.target[some], start[some]), table.value[some])
-        np.add.at(matrix, (start[some], start[some]), -table.value[some])
-    edges = np.linspace(-5.0, 5.0, intervals + 1) * pulse.sigma
-    middle, length = (edges[1:] + edges[:-1]) / 2.0, edges[1] - edges[0]
-    flux = np.exp(-0.5 * (middle / pulse.sigma) ** 2)
-    flux *= pulse.fluence / (flux.sum() * length)
-    share = np.zeros(n)
-    share[0] = 1.0
-    for value in flux:
-        share = expm((photo * value + decay) * length) @ share
-    rate = -np.diag(decay)
-    branch = decay / np.where(rate > 0.0, rate, 1.0)
-    np.fill_diagonal(branch, np.where(rate > 0.0, 0.0, 1.0))
-    for _ in range(30):
-        share = branch @ share
-    return np.bincount(table.charge, weights=share, minlength=11)
 
 
 def test_one_photon_ends_in_two_charges(packed: MoleculeTables) -> None:
@@ -109,7 +81,7 @@ def test_monte_carlo_agrees_with_rate_equations(
 ) -> None:
     pulse = Pulse(2000.0, duration_fs=duration, fluence_um2=fluence * PER_A2)
     seen = charge_states(explode_neon(packed, pulse))
-    expected = rate_equations(neon, pulse) * TRAJECTORIES
+    expected = rate_equations(neon, pulse)[0] * TRAJECTORIES
     assert expected.sum() == pytest.approx(TRAJECTORIES, rel=1e-9)
     rare = expected < 8.0
     pairs = [

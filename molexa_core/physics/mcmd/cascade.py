@@ -62,7 +62,7 @@ def lowest_place(s: Any, m: Any, a: int, below: float) -> int:
 
 
 @compiled
-def release(s: Any, m: Any, a: int, row: int, energy: float) -> None:
+def release(s: Any, m: Any, a: int, row: np.integer[Any] | int, energy: float) -> None:
     """An electron leaves atom a with this energy beside the field of the others; a gets `row`.
 
     It climbs out of the potential of the other ions, by as much as the Coulomb energy between the

@@ -98,9 +98,7 @@ def advance(s: Any, m: Any, length: FloatArray, fraction: FloatArray, fluence: f
     parts, k, h, photo = 0, -1, 0.0, 0.0
     measure_distances(x, inverse)
     squared = push(x, inverse, charge, inverse_mass, force, s.stiffness)
-    charged = False
-    for a in range(n):
-        charged = charged or charge[a] > 0.0
+    charged = charge.sum() > 0.0
     while True:
         if parts == 0:
             k += 1

@@ -117,12 +117,9 @@ class PlainTransfer:
         bound = self.config_real[rows[every, d], at.BINDING]
         potential = np.einsum("tak,tk->ta", inverse, charge)
         capture = self.config_real[rows, at.CAPTURE]
-        if pair:
-            level = -bound[:, None] - charge * near
-            after = -capture - (own[:, None] + 1.0) * near
-        else:
-            level = np.broadcast_to((-bound - potential[every, d])[:, None], near.shape)
-            after = -capture - potential - near
+        field = (-bound - potential[every, d])[:, None]
+        after = -capture - potential - near
+        level = -bound[:, None] - charge * near if pair else field
         s1, s2 = np.sqrt(own + 1.0)[:, None], np.sqrt(charge)
         barrier = -((s1 + s2) ** 2) * near
         if not pair:
@@ -138,7 +135,7 @@ class PlainTransfer:
             distance[others == 0.0] = np.inf
             barrier = barrier - (others / distance).sum(axis=-1)
         good = (charge > 0.0) & (self.config_int[rows, at.ADDED] >= 0)
-        good &= (after < level) & (level >= barrier)
+        good &= (after < field) & (level >= barrier)
         good[every, d] = False
         best = np.where(good, after, np.inf).argmin(axis=1)
         result[some] = np.where(good.any(axis=1), best, -1)

@@ -100,7 +100,7 @@ def draw(s: Any, a: int) -> None:
 
 
 @compiled
-def set_row(s: Any, m: Any, a: int, row: int) -> None:
+def set_row(s: Any, m: Any, a: int, row: np.integer[Any] | int) -> None:
     """Put atom a into a configuration."""
     s.row[a] = row
     charge = float(m.config_int[row, CHARGE])

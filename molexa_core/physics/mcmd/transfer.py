@@ -67,14 +67,12 @@ def acceptor(s: Any, m: Any, d: int) -> int:
         if a == d or s.charge[a] <= 0.0 or m.config_int[s.row[a], ADDED] < 0:
             continue
         capture = float(m.config_real[s.row[a], CAPTURE])
-        if pair:
-            level = -bound - s.charge[a] * s.inverse[d, a]
-            after = -capture - (s.charge[d] + 1.0) * s.inverse[d, a]
-        else:
-            level = field
-            after = -capture - potential(s, a) - s.inverse[d, a]
-        if after >= level or (best >= 0 and after >= lowest):
+        # Where it may pass the barrier of the isolated pair, it still must go down in the field of
+        # all: otherwise electrons would run in circles among three ions.
+        after = -capture - potential(s, a) - s.inverse[d, a]
+        if after >= field or (best >= 0 and after >= lowest):
             continue
+        level = -bound - s.charge[a] * s.inverse[d, a] if pair else field
         if over_barrier(s, d, a, level, pair):
             best, lowest = a, after
     return best
