@@ -28,7 +28,11 @@ struct float2 { float x, y; };
 struct float4 { float x, y, z, w; };
 #else
 #define DEVICE static __device__ __forceinline__
+#if ATOMS <= 16
 #define UNROLL _Pragma("unroll")
+#else  // more would not fit into registers anyhow, and take long to compile
+#define UNROLL _Pragma("unroll 1")
+#endif
 #define ROLL _Pragma("unroll 1")
 #define LANE threadIdx.x
 #define LOWEST_BIT(set) (__ffs(set) - 1)

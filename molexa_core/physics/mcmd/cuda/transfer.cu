@@ -24,12 +24,10 @@ DEVICE int acceptor(const Launch& m, int d) {
     ROLL for (int set = SET(TAKERS) & ~(1 << d); set != 0; set &= set - 1) {
         const int a = LOWEST_BIT(set);
         const float inverse = inverse_between(d, a);
-        float level = -bound - AT(FIELD, d), after = -AT(CAPTURE, a) - AT(FIELD, a) - inverse;
-        if (m.pair) {
-            level = -bound - AT(CHARGE, a) * inverse;
-            after = -AT(CAPTURE, a) - (AT(CHARGE, d) + 1.0f) * inverse;
-        }
-        if (after >= level || (best >= 0 && after >= lowest)) continue;
+        const float field = -bound - AT(FIELD, d);
+        const float after = -AT(CAPTURE, a) - AT(FIELD, a) - inverse;
+        if (after >= field || (best >= 0 && after >= lowest)) continue;
+        const float level = m.pair ? -bound - AT(CHARGE, a) * inverse : field;
         if (over_barrier(m, d, a, inverse, level)) {
             best = a;
             lowest = after;

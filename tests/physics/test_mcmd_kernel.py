@@ -1,0 +1,271 @@
+"""The source of the GPU kernel, built by a C++ compiler, against the compiled CPU path."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.progress import CollectingProgress
+from molexa_core.physics.mcmd import cuda_compiler, gpu
+from molexa_core.physics.mcmd import state as at
+from molexa_core.physics.mcmd.combinations import Combinations, combine, merge
+from molexa_core.physics.mcmd.gpu_combinations import combine_batch
+from molexa_core.physics.mcmd.kernel import (
+    MOST_ATOMS,
+    Shape,
+    inputs_of,
+    launch_of,
+    shape_for,
+    source,
+)
+from molexa_core.physics.mcmd.options import Options
+from molexa_core.physics.mcmd.pulse import Pulse
+from molexa_core.physics.mcmd.trajectories import Job, Trajectories, prepare, run_on_cpu
+from molexa_core.physics.molecules import molecule
+
+KNOWN = (
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+)
+"""Known answers of the authors of Philox (Random123, kat_vectors: philox4x32 10)."""
+Library = Callable[[int], ctypes.CDLL]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """Builds the kernel for a number of atoms."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("no g++ here")
+    folder: Path = tmp_path_factory.mktemp("kernel")
+    built: dict[int, ctypes.CDLL] = {}
+
+    def build(atoms: int) -> ctypes.CDLL:
+        if atoms not in built:
+            target = folder / f"kernel{atoms}.so"
+            command = [compiler, "-x", "c++", "-std=c++17", "-DMOLEXA_HOST"]
+            command += [*Shape(atoms, 1, 1).defines, "-O1", "-Wall", "-Wextra", "-Werror"]
+            command += ["-Wno-unused-function", "-shared", "-fPIC", "-o", str(target), "-"]
+            subprocess.run(command, input=source(), text=True, check=True)
+            built[atoms] = ctypes.CDLL(str(target))
+        return built[atoms]
+
+    return build
+
+
+def job_of(name: str, count: int, seed: int = 7, **options: Any) -> Job:
+    geometry = molecule(name).geometry
+    scales = np.array([1.0, 1.3])[:, None, None]
+    rng = np.random.default_rng(5)
+    velocities = 1e-4 * rng.normal(size=(2, len(geometry.symbols), 3))
+    return prepare(
+        *(geometry.positions * scales, geometry.symbols, Pulse(2000.0), Options(**options)),
+        trajectories=count,
+        seed=seed,
+        velocities=velocities,
+        first_trajectory=2**32 - 100,  # the numbers of some trajectories need both words
+    )
+
+
+def run_on_host(job: Job, library: Library, places: np.ndarray | None = None) -> Trajectories:
+    """What the kernel gives for all trajectories of a job, or for those at some places."""
+    geometries, n = job.positions.shape[:2]
+    total = geometries * job.trajectories if places is None else len(places)
+    outputs: dict[str, Any] = {
+        "charges": np.full((total, n), -1, np.int8),
+        "momenta": np.full((total, n, 3), np.nan, np.float32),
+        "factors": np.full(total, np.nan, np.float32),
+        "counts": np.full((total, at.COUNTS), -1, np.int16),
+        "energies": np.full((total, at.ENERGIES), np.nan, np.float32),
+        "rows": np.full((total, n), -1, np.int32),
+    }
+    arrays = {name: np.ascontiguousarray(array) for name, array in inputs_of(job).items()}
+    arrays |= outputs | ({} if places is None else {"places": places})
+    addresses = {name: array.ctypes.data for name, array in arrays.items()}
+    library(n).run_on_host(ctypes.byref(launch_of(job, addresses, 0, total)))
+    shape = (geometries, job.trajectories) if places is None else (1, total)
+    return Trajectories(
+        symbols=job.tables.symbols,
+        mass=job.model.mass,
+        charges=outputs["charges"].reshape(*shape, n),
+        momenta=outputs["momenta"].reshape(*shape, n, 3),
+        fluence_factor=outputs["factors"].reshape(shape),
+        counts=outputs["counts"].reshape(*shape, at.COUNTS),
+        energies=outputs["energies"].reshape(*shape, at.ENERGIES),
+        rows=outputs["rows"].reshape(*shape, n),
+    )
+
+
+@pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
+def test_random_numbers_are_those_of_the_known_answers(
+    counter: tuple[int, ...], key: tuple[int, ...], expected: tuple[int, ...], library: Library
+) -> None:
+    words = ctypes.c_uint32 * 4
+    out = words()
+    library(3).philox_on_host(words(*counter), (ctypes.c_uint32 * 2)(*key), out)
+    assert tuple(out) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("water", {}),
+        ("water", {"focus": "volume", "transfer": "none"}),
+        ("cf4", {"transfer": "full", "transfer_time_fs": 0.0, "recapture": True}),
+        ("cf4", {"transfer": "pair", "double_auger": 0.3, "shake_off": 0.3}),
+        ("cf4", {"transfer": "low", "transfer_time_fs": 5.0, "until_fs": 60.0}),
+    ],
+)
+def test_the_kernel_follows_the_same_trajectories(
+    name: str, options: dict[str, Any], library: Library
+) -> None:
+    job = job_of(name, 150, **options)
+    expected, found = run_on_cpu(job, workers=1), run_on_host(job, library)
+    np.testing.assert_allclose(found.fluence_factor, expected.fluence_factor, rtol=1e-5)
+    # Where two acceptors are all but equally good, rounding decides which gets the electron.
+    alike = (found.counts == expected.counts).all(-1) & (found.rows == expected.rows).all(-1)
+    assert alike.mean() > 0.97
+    size = np.abs(expected.momenta).max((-2, -1)) + 1e-6
+    error = np.abs(found.momenta - expected.momenta).max((-2, -1)) / size
+    assert np.median(error[alike]) < 1e-5
+    assert np.quantile(error[alike], 0.9) < 1e-4
+    np.testing.assert_array_equal(found.charges[alike], expected.charges[alike])
+    photons = [at.ABSORBED]
+    np.testing.assert_allclose(
+        found.energies[alike][:, photons], expected.energies[alike][:, photons], rtol=1e-5
+    )
+
+
+def test_energy_is_balanced_and_momentum_conserved(library: Library) -> None:
+    job = job_of("cf4", 200, recapture=True, double_auger=0.2)
+    found = run_on_host(job, library)
+    absorbed = found.energies[..., at.ABSORBED]
+    spent = found.energies[..., at.ABSORBED + 1 :].sum(-1)
+    np.testing.assert_allclose(spent, absorbed, rtol=1e-5, atol=1e-3)
+    start = (job.velocities * job.model.mass[:, None]).sum(1)
+    lost = found.momenta.astype(np.float64).sum(2) - start[:, None]
+    assert np.abs(lost).max() < 2e-3 * np.abs(found.momenta).max()
+
+
+def test_chosen_places_give_the_same_as_the_whole(library: Library) -> None:
+    job = job_of("water", 60)
+    whole = run_on_host(job, library)
+    places = np.array([119, 3, 60, 59, 7], dtype=np.int64)
+    some = run_on_host(job, library, places)
+    np.testing.assert_array_equal(some.momenta[0], whole.momenta.reshape(-1, 3, 3)[places])
+    np.testing.assert_array_equal(some.energies[0], whole.energies.reshape(120, -1)[places])
+
+
+def as_batch(found: Trajectories, begin: int, end: int) -> gpu.Batch:
+    """A stretch of trajectories as a batch, on the CPU."""
+    n = len(found.symbols)
+    arrays = (
+        found.charges.reshape(-1, n),
+        found.momenta.reshape(-1, n, 3),
+        found.fluence_factor.reshape(-1),
+        found.counts.reshape(-1, at.COUNTS),
+        found.energies.reshape(-1, at.ENERGIES),
+    )
+    return gpu.Batch(begin, *(torch.from_numpy(array[begin:end]) for array in arrays))
+
+
+def assert_same(found: Combinations, expected: Combinations) -> None:
+    for name in ("charges", "count", "sums", "squares", "charge_states", "ker", "photons"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    assert found.largest == expected.largest
+
+
+@pytest.mark.parametrize("largest_code", [2**62, 40])
+def test_combinations_in_torch_are_those_in_numpy(
+    largest_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molexa_core.physics.mcmd.gpu_combinations._LARGEST_CODE", largest_code)
+    job = job_of("water", 300)
+    whole = run_on_cpu(job, workers=1)
+    for at_least in (1, 20):
+        parts = combine_batch(job, as_batch(whole, 0, 600), at_least)
+        assert len(parts) == 2
+        for row, part in enumerate(parts):
+            assert_same(part, combine(whole, row).at_least(at_least))
+    # A batch that ends within a geometry, and one that begins there.
+    first, second = (combine_batch(job, as_batch(whole, *ends)) for ends in ((0, 400), (400, 600)))
+    assert (len(first), len(second)) == (2, 1)
+    assert_same(first[0], combine(whole, 0))
+    assert_same(merge([first[1], second[0]]), combine(whole, 1))
+
+
+def test_shapes_fit_a_multiprocessor() -> None:
+    for atoms in range(1, MOST_ATOMS + 1):
+        shape = shape_for(atoms)
+        assert shape.atoms == atoms
+        assert shape.shared_bytes * shape.blocks <= 227 * 1024
+    with pytest.raises(UsageError, match=r"31 atoms are more than the GPU kernel can follow, 30"):
+        shape_for(31)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:99", "cuda:"])
+def test_unusable_devices_are_named(device: str) -> None:
+    with pytest.raises(UsageError, match=r"no device named|no CUDA device"):
+        gpu.device_index(device)
+    assert gpu.device_index("cpu") is None
+
+
+def test_a_batch_that_does_not_fit_is_halved_with_a_notice() -> None:
+    progress = CollectingProgress()
+    assert gpu._halved(5000, 1, progress) == 2500
+    assert progress.said == ["GPU 1 ran out of memory; going on with batches of 2500"]
+    with pytest.raises(ComputationError, match=r"too little free memory for 1024 trajectories"):
+        gpu._halved(gpu.SMALLEST_BATCH, 0, progress)
+
+
+class FakeNvrtc:
+    """Counts what it compiles."""
+
+    def __init__(self) -> None:
+        self.compiled: list[tuple[str, ...]] = []
+
+    def version(self) -> str:
+        return "13.0"
+
+    def cubin(self, text: str, name: str, options: list[str]) -> bytes:
+        self.compiled.append(tuple(options))
+        return f"{text} {name}".encode()
+
+
+def test_compiled_code_is_kept_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvrtc()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cuda_compiler, "nvrtc", lambda: fake)
+
+    def compile_it(text: str, option: str) -> bytes:
+        return cuda_compiler.compile_cubin(text, "it", [option], "sm_90")
+
+    assert compile_it("a", "-DN=1") == compile_it("a", "-DN=1") == b"a it"
+    assert fake.compiled == [("--gpu-architecture=sm_90", "--std=c++17", "-DN=1")]
+    compile_it("a", "-DN=2")
+    compile_it("b", "-DN=2")
+    assert len(fake.compiled) == 3
+    for path in tmp_path.rglob("*.cubin"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert compile_it("b", "-DN=2") == b"b it"
+    assert len(fake.compiled) == 4
+
+
+def test_a_missing_compiler_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda_compiler.nvrtc.cache_clear()
+    monkeypatch.setattr(cuda_compiler, "_candidates", lambda: iter(["/nowhere/libnvrtc.so.13"]))
+    with pytest.raises(ComputationError, match=r"no NVRTC library was found.*--device cpu"):
+        cuda_compiler.nvrtc()
