@@ -127,7 +127,7 @@ def sum_table(total: FloatArray, place: FloatArray, reach: float) -> SumTable:
         centre=centre,
         centre_error=centre_error,
         sigma=sigma,
-        sigma_error=sigma / np.sqrt(2.0 * keep.sum()),
+        sigma_error=float(sigma / np.sqrt(2.0 * keep.sum())),
     )
 
 
