@@ -1,7 +1,8 @@
 """How fast does the network train and infer on one GPU?
 
 Training: whole steps (molecules drawn, exploded, loss, gradient, optimizer) in molecules/s.
-Inference: conditioning, five or more denoising steps and the uncertainty, in molecules/s.
+Inference: conditioning, all denoising steps and the uncertainty, in molecules/s; many molecules
+through compiled and captured graphs (`model.engine`), or one at a time, as a live display would.
 Baseline: the published code, as measured on one H100 80GB (140 molecules/s trained with eight
 noise draws at N = 7; 921 molecules/s inferred at N = 7, 382 at N = 9).
 
@@ -19,8 +20,10 @@ import torch
 from _record import store, time_runs
 
 from molexa_core.model.batch import Batch
-from molexa_core.model.config import PRESETS
-from molexa_core.model.inference import predict_batch
+from molexa_core.model.config import PRESETS, SamplerSettings
+from molexa_core.model.diffusion import churn_noise
+from molexa_core.model.engine import Engine
+from molexa_core.model.frame import batch_frames
 from molexa_core.model.network import Network
 from molexa_core.model.training import TrainingRun, train
 from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
@@ -32,10 +35,19 @@ TRAININGS = {
     "molexa-train-1-draw": ("molexa", 9, 4096, 1, 32),
 }
 INFERENCES = {
-    "paper-infer-7": ("paper", 7, 2048),
-    "paper-infer-9": ("paper", 9, 2048),
-    "molexa-infer-7": ("molexa", 7, 4096),
-    "molexa-infer-9": ("molexa", 9, 4096),
+    # name: preset, atoms, molecules per batch, steps of the sampler (None: the preset's own)
+    "paper-infer-7": ("paper", 7, 2048, None),
+    "paper-infer-9": ("paper", 9, 2048, None),
+    "molexa-infer-7": ("molexa", 7, 4096, None),
+    "molexa-infer-9": ("molexa", 9, 4096, None),
+    "molexa-infer-7-8-steps": ("molexa", 7, 4096, 8),
+    "molexa-infer-9-8-steps": ("molexa", 9, 4096, 8),
+}
+SINGLES = {
+    # name: preset, atoms, samples, steps of the sampler, compiled
+    "molexa-one-9": ("molexa", 9, 1, None, True),
+    "molexa-one-9-8-steps": ("molexa", 9, 1, 8, True),
+    "paper-one-9": ("paper", 9, 1, None, False),
 }
 PUBLISHED = {
     "paper-train-8-draws": 140.0,
@@ -43,6 +55,11 @@ PUBLISHED = {
     "paper-infer-9": 382.0,
     "molexa-infer-7": 921.0,
     "molexa-infer-9": 382.0,
+    "molexa-infer-7-8-steps": 921.0,
+    "molexa-infer-9-8-steps": 382.0,
+    "molexa-one-9": 1 / 0.045,
+    "molexa-one-9-8-steps": 1 / 0.045,
+    "paper-one-9": 1 / 0.045,
 }
 
 
@@ -79,27 +96,58 @@ def training_speed(name: str, device: str, repeats: int) -> None:
 
 def inference_speed(name: str, device: str, repeats: int) -> None:
     """Molecules per second of one sample each, with uncertainty."""
-    preset_name, atoms, batch = INFERENCES[name]
-    torch.manual_seed(0)
-    network = Network(PRESETS[preset_name].network).to(device).eval()
-    if device == "cuda":
-        network.compile_parts()
-    data = StageOneData(smallest=atoms, largest=atoms, uniform_atoms=True, block=1)
-    molecules: Batch = StageOneSource(data, batch, device, 1)(0)
+    preset_name, atoms, batch, steps = INFERENCES[name]
+    network, sampler, molecules = _prepared(preset_name, atoms, batch, steps, device)
+    engine = Engine(network, reduced=True, compiled=device == "cuda")
 
     def work() -> None:
-        for seed in range(4):
-            predict_batch(network, molecules, seed=seed, reduced=device == "cuda")
+        for seed in range(8):
+            engine.predict(molecules, seed=seed, sampler=sampler)
 
     runs = time_runs(work, repeats=repeats, warm_up=2, synchronise=_wait(device))
+    sizes = {"preset": preset_name, "atoms": atoms, "batch": batch, "sampler_steps": sampler.steps}
+    question = f"How many molecules per second does {name} reconstruct, with uncertainty?"
+    _store(name, question, runs, 8 * batch, sizes, device)
+
+
+def single_speed(name: str, device: str, repeats: int) -> None:
+    """Molecules per second, one after the other, each answer on the host before the next."""
+    preset_name, atoms, samples, steps, compiled = SINGLES[name]
+    network, sampler, molecule = _prepared(preset_name, atoms, 1, steps, device)
+    engine = Engine(network, reduced=True, compiled=compiled and device == "cuda")
+    noise = torch.randn(samples, atoms, 3, device=device)
+    fresh = churn_noise(sampler, noise, None)
+    count = 50 if device == "cuda" else 5
+
+    def work() -> None:
+        for _ in range(count):
+            drawn = engine(molecule, noise, sampler, fresh=fresh, samples=samples)
+            torch.stack((drawn.positions, drawn.expected)).cpu()
+
+    runs = time_runs(work, repeats=repeats, warm_up=1, synchronise=_wait(device))
     sizes = {
         "preset": preset_name,
         "atoms": atoms,
-        "batch": batch,
-        "sampler_steps": network.settings.sampler.steps,
+        "samples": samples,
+        "sampler_steps": sampler.steps,
+        "compiled": compiled and device == "cuda",
+        "threads": torch.get_num_threads(),
     }
-    question = f"How many molecules per second does {name} reconstruct, with uncertainty?"
-    _store(name, question, runs, 4 * batch, sizes, device)
+    question = f"How many single molecules per second does {name} reconstruct, warm?"
+    _store(name if device == "cuda" else f"{name}-cpu", question, runs, count, sizes, device)
+
+
+def _prepared(
+    preset_name: str, atoms: int, batch: int, steps: int | None, device: str
+) -> tuple[Network, SamplerSettings, Batch]:
+    torch.manual_seed(0)
+    network = Network(PRESETS[preset_name].network).to(device).eval()
+    sampler = network.settings.sampler
+    if steps is not None:
+        sampler = replace(sampler, steps=steps)
+    data = StageOneData(smallest=atoms, largest=atoms, uniform_atoms=True, block=1)
+    drawn = StageOneSource(data, batch, device, 1)(0)
+    return network, sampler, drawn.with_frame(batch_frames(drawn.numbers, drawn.momenta))
 
 
 def _store(
@@ -132,12 +180,14 @@ def _wait(device: str) -> Any:
 def main() -> None:
     """Run the benchmarks asked for and store them."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default=",".join([*TRAININGS, *INFERENCES]))
+    parser.add_argument("--only", default=",".join([*TRAININGS, *INFERENCES, *SINGLES]))
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for name in arguments.only.split(","):
-        measure = training_speed if name in TRAININGS else inference_speed
+        measure = inference_speed if name in INFERENCES else single_speed
+        if name in TRAININGS:
+            measure = training_speed
         measure(name, device, arguments.repeats)
         torch.compiler.reset()
         if device == "cuda":

@@ -20,7 +20,8 @@ def train(
     stage: Annotated[
         str,
         typer.Option(
-            "--stage", help="1: simulated classical explosions; uncertainty: the error estimate."
+            "--stage",
+            help="1: simulated classical explosions; 2: a data set; uncertainty: error estimate.",
         ),
     ],
     steps: Annotated[int, typer.Option("--steps", min=1, help="Number of steps.")],
@@ -30,6 +31,20 @@ def train(
     weights: Annotated[
         str | None, typer.Option("--weights", help="Finished weights to start from (uncertainty).")
     ] = None,
+    init: Annotated[
+        str | None, typer.Option("--init", help="Finished weights to start from (stages 1, 2).")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder of a data set (stage 2; uncertainty: validation)."),
+    ] = None,
+    split_by: Annotated[
+        str, typer.Option("--split-by", help="Split of the data set: entry or molecule.")
+    ] = "entry",
+    simulated: Annotated[
+        float,
+        typer.Option("--simulated", min=0.0, max=0.99, help="Share of stage-1 molecules, stage 2."),
+    ] = 0.0,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Molecules per step.")] = None,
     draws: Annotated[
         int | None, typer.Option("--draws", min=1, help="Noise draws per molecule.")
@@ -59,11 +74,13 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network; the explosions are simulated on the training device while it trains.
+    """Train a network, on explosions simulated while it trains or on a data set.
 
     Example: molexa train --stage 1 --preset molexa --steps 20000 --out training
     """
+    from molexa_core.base.progress import SILENT
     from molexa_core.model.devices import choose_device
+    from molexa_core.model.team import leads_here
     from molexa_core.pipeline.train import train_in_folder, training_plan
 
     plan = training_plan(
@@ -76,6 +93,10 @@ def train(
         seed=seed,
         largest=largest,
         weights=weights,
+        init=init,
+        data=None if data is None else str(data),
+        split_by=split_by,
+        simulated=simulated,
         device=choose_device(device),
         stop_after_s=None if minutes is None else 60.0 * minutes,
         validation=validation,
@@ -85,8 +106,14 @@ def train(
         write_json(plan.to_dict())
         return
     card, metrics = train_in_folder(
-        plan, out, name=name or f"{preset}-stage1", resume=resume, progress=progress()
+        plan,
+        out,
+        name=name or f"{preset}-stage{2 if stage == '2' else 1}",
+        resume=resume,
+        progress=progress() if leads_here() else SILENT,
     )
+    if not leads_here():
+        return
     if json:
         write_json({"finished": card is not None, "validation": metrics})
     elif card is None:

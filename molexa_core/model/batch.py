@@ -56,8 +56,19 @@ class Batch:
 
     def first(self, count: int) -> Batch:
         """The first molecules of the batch."""
+        return self.rows(slice(0, count))
+
+    def rows(self, which: slice) -> Batch:
+        """Neighbouring molecules of the batch."""
+        return self._taken(which)
+
+    def picked(self, which: Tensor) -> Batch:
+        """Molecules of the batch by number."""
+        return self._taken(which)
+
+    def _taken(self, which: slice | Tensor) -> Batch:
         cut = {
-            field.name: value[:count]
+            field.name: value[which]
             for field in fields(self)
             if (value := getattr(self, field.name)) is not None
         }

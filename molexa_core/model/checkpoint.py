@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from molexa_core.base.errors import WeightsError, listing
+from molexa_core.base.errors import OutputError, WeightsError, listing
 from molexa_core.base.files import atomic_path
 from molexa_core.model.network import Network
 
@@ -25,7 +25,11 @@ def save_checkpoint(
     average: dict[str, Tensor],
     step: int,
 ) -> None:
-    """Save weights, their average and the optimizer's state after `step` steps."""
+    """Save weights, their average and the optimizer's state after `step` steps.
+
+    Raises:
+        OutputError: the file cannot be written, such as on a full disk.
+    """
     tensors = {f"weights.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -38,7 +42,15 @@ def save_checkpoint(
         "torch": torch.__version__,
     }
     with atomic_path(path) as temporary:
-        save_file(stored, temporary, metadata={"molexa": json.dumps(about)})
+        try:
+            save_file(stored, temporary, metadata={"molexa": json.dumps(about)})
+        except SafetensorError as error:
+            # The library wraps what the system says, such as a full disk.
+            raise OutputError(
+                f"the checkpoint of step {step} cannot be saved: {error}",
+                where=path,
+                do="Free some space and go on with --resume; the checkpoint before it is kept.",
+            ) from error
 
 
 def load_checkpoint(

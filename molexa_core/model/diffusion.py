@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from molexa_core.model.batch import Batch
 from molexa_core.model.config import SamplerSettings, TrainingSettings
 from molexa_core.model.network import Conditioning, Network
 
@@ -32,29 +33,72 @@ class Losses:
     uncertainty: Tensor
 
 
+@dataclass(frozen=True)
+class StepNoise:
+    """The random numbers of one training step, drawn before the batch is cut into parts.
+
+    Attributes:
+        levels: (B * draws) standard normal, of the noise levels.
+        positions: (B * draws, N, 3) standard normal.
+        sampler: (S, N, 3) start of the sampler for the S molecules of the uncertainty loss.
+        churned: noise of the sampler's churned steps, each as `sampler`.
+    """
+
+    levels: Tensor
+    positions: Tensor
+    sampler: Tensor
+    churned: tuple[Tensor, ...]
+
+    @classmethod
+    def of(
+        cls,
+        batch: Batch,
+        draws: int,
+        judged: int,
+        sampler: SamplerSettings,
+        generator: torch.Generator | None,
+    ) -> StepNoise:
+        """Draw them.
+
+        Args:
+            batch: of the step.
+            draws: noise draws per molecule; 0 if positions are not trained.
+            judged: molecules of the uncertainty loss; 0 if it is not trained.
+            sampler: of the network.
+            generator: where from.
+        """
+        device, count, width = batch.momenta.device, len(batch) * draws, batch.atoms
+        levels = torch.randn(count, device=device, generator=generator)
+        positions = torch.randn((count, width, 3), device=device, generator=generator)
+        start = torch.randn((judged, width, 3), device=device, generator=generator)
+        churned = churn_noise(sampler, start, generator) if judged else []
+        return cls(levels, positions, start, tuple(churned))
+
+
 def position_loss(
     network: Network,
     conditioning: Conditioning,
     settings: TrainingSettings,
-    generator: torch.Generator | None,
+    levels: Tensor,
+    noise: Tensor,
 ) -> Tensor:
     """The denoising loss with the weights of paper equations 1 and 2.
 
     ln(sigma) is normal with `noise_mean` and `noise_std`, shifted by ln(2 sigma_data), so that
     the published values mean the same at any sigma_data.
+
+    Args:
+        network: in training mode.
+        conditioning: of B molecules with positions.
+        settings: of the noise levels.
+        levels: (B) standard normal numbers.
+        noise: (B, N, 3) standard normal numbers.
     """
-    target = conditioning.batch.positions
-    if target is None:
-        msg = "training needs positions"
-        raise ValueError(msg)
-    target = target / conditioning.scale
+    target = _target(conditioning) / conditioning.scale
     data = network.settings.sigma_data
-    device = target.device
-    normal = torch.randn(len(target), device=device, generator=generator)
-    sigma = (normal * settings.noise_std + settings.noise_mean).exp() * (2.0 * data)
+    sigma = (levels * settings.noise_std + settings.noise_mean).exp() * (2.0 * data)
     present = conditioning.batch.present
-    noise = torch.randn(target.shape, device=device, generator=generator) * present
-    noise = network.centre(noise, conditioning.batch) * sigma[:, None, None]
+    noise = network.centre(noise * present, conditioning.batch) * sigma[:, None, None]
     clean = network.denoise(target + noise, sigma, conditioning)
     weight = (sigma**2 + data**2) / (sigma * data) ** 2
     squared = ((clean - target) ** 2 * present).sum((1, 2)) / (3.0 * present.sum((1, 2)))
@@ -62,22 +106,25 @@ def position_loss(
 
 
 def uncertainty_loss(
-    network: Network, conditioning: Conditioning, generator: torch.Generator | None
+    network: Network, conditioning: Conditioning, noise: Tensor, churned: Sequence[Tensor]
 ) -> Tensor:
     """Cross-entropy of the bins of the absolute error of one sample (paper, equation 3).
 
     The sample is drawn here, unless the batch brings one. It is not differentiated: the loss
     trains the uncertainty module and, through the conditioning, the dynamics module.
+
+    Args:
+        network: in training mode.
+        conditioning: of B molecules with positions.
+        noise: (B, N, 3) standard normal numbers the sampler starts from.
+        churned: noise of its churned steps.
     """
-    target = conditioning.batch.positions
-    if target is None:
-        msg = "training needs positions"
-        raise ValueError(msg)
+    target = _target(conditioning)
     with torch.no_grad():
         predicted = conditioning.batch.predicted
         if predicted is None:
-            noise = torch.randn(target.shape, device=target.device, generator=generator)
-            predicted = sample(network, conditioning, noise, network.settings.sampler, generator)
+            settings = network.settings.sampler
+            predicted = sample(network, conditioning, noise, settings, fresh=churned)
         else:
             predicted = predicted / conditioning.scale
         error = (predicted * conditioning.scale - target).abs()
@@ -89,6 +136,14 @@ def uncertainty_loss(
     )
     present = conditioning.batch.present.expand(-1, -1, 3).flatten()
     return (surprise * present).sum() / present.sum()
+
+
+def _target(conditioning: Conditioning) -> Tensor:
+    target = conditioning.batch.positions
+    if target is None:
+        msg = "training needs positions"
+        raise ValueError(msg)
+    return target
 
 
 def noise_levels(settings: SamplerSettings) -> list[float]:

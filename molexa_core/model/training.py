@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.model.average import WeightAverage
 from molexa_core.model.batch import Batch
 from molexa_core.model.checkpoint import load_checkpoint, save_checkpoint
 from molexa_core.model.config import TrainingSettings
-from molexa_core.model.diffusion import Losses, position_loss, uncertainty_loss
+from molexa_core.model.diffusion import Losses, StepNoise, position_loss, uncertainty_loss
 from molexa_core.model.frame import batch_frames
 from molexa_core.model.network import Network
+from molexa_core.model.team import ALONE, Team
 
 BatchSource = Callable[[int], Batch]
 """The batch of a step, with positions, on the device of the training."""
@@ -62,21 +64,32 @@ class TrainingRun:
 
 
 def train(
-    network: Network, source: BatchSource, run: TrainingRun, *, progress: Progress = SILENT
+    network: Network,
+    source: BatchSource,
+    run: TrainingRun,
+    *,
+    team: Team = ALONE,
+    progress: Progress = SILENT,
 ) -> int:
     """Train in place; at the end the network holds the averaged weights.
+
+    With several processes each is handed its own share of every batch by its own source, and
+    noise of its own; reports, log and checkpoint come from the leading one.
 
     Args:
         network: on the device of the training.
         source: gives the batch of a step.
         run: the plan.
+        team: the processes of this training.
         progress: where to show it.
 
     Returns:
         The number of steps done, resumed ones included.
 
     Raises:
-        ComputationError: the loss is no longer a number; the last checkpoint is kept.
+        ComputationError: the loss is no longer a number, or another process has ended; the last
+            checkpoint is kept.
+        OutputError: a checkpoint cannot be saved; the one before it is kept.
         WeightsError: the checkpoint does not fit the network.
     """
     device = next(network.parameters()).device
@@ -84,80 +97,133 @@ def train(
         parameter.requires_grad_(run.part == "all" or name.startswith("uncertainty."))
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = _optimizer(trained, run.settings, device)
+    team.send_from_leader(value.data for value in network.parameters())
     average = WeightAverage(network, run.settings.ema)
-    start = 0
+    step = 0
     if run.checkpoint is not None and run.checkpoint.exists():
-        start = load_checkpoint(run.checkpoint, network, optimizer, average.weights)
-        progress.say(f"resuming {run.checkpoint} at step {start}")
+        step = load_checkpoint(run.checkpoint, network, optimizer, average.weights)
+        progress.say(f"resuming {run.checkpoint} at step {step}")
     if run.compile:
         network.compile_parts()
     network.train()
-    began = last_time = time.monotonic()
-    last_step = step = start
-    total = torch.zeros(3, device=device)
-    with progress.task("training", run.steps - start, "steps") as task:
+    meter = _Meter(run, step, device, team)
+    parts = _Parts(progress)
+    with progress.task("training", run.steps - step, "steps") as task:
         while step < run.steps:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(run.settings, step, run.steps)
-            losses = training_step(network, source(step), run, step)
             optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()  # type: ignore[no-untyped-call]
+            losses = parts.gradients(network, source(step), run, step, team)
+            team.average_gradients(trained)
             if run.settings.clip > 0:
                 nn.utils.clip_grad_norm_(trained, run.settings.clip)
             optimizer.step()
             average.update(network, step)
-            total += torch.stack(
-                (losses.total.detach(), losses.position.detach(), losses.uncertainty.detach())
-            )
             step += 1
             task.advance()
-            out_of_time = (
-                run.stop_after_s is not None
-                and step % 10 == 0
-                and time.monotonic() - began > run.stop_after_s
-            )
-            if step % run.report_every == 0 or step == run.steps or out_of_time:
-                means = (total / (step - last_step)).tolist()
-                _require_numbers(means, step, run.checkpoint)
-                now = time.monotonic()
-                rate = (step - last_step) * run.settings.batch / (now - last_time)
-                _report(run, step, means, rate, now - began, device)
-                task.note(f"loss {means[0]:.4g}, {rate:.0f} molecules/s")
-                total.zero_()
-                last_step, last_time = step, now
-            finished = step == run.steps or out_of_time
-            if run.checkpoint is not None and (step % run.checkpoint_every == 0 or finished):
+            last = meter.last(losses, step)
+            saved = run.checkpoint is not None and (step % run.checkpoint_every == 0 or last)
+            if step % run.report_every == 0 or last or saved:
+                # Before anything is saved: a state that is no number must not replace a good one.
+                task.note(meter.report(step))
+            if saved and run.checkpoint is not None and team.leads:
                 save_checkpoint(run.checkpoint, network, optimizer, average.weights, step)
-            if out_of_time:
+            if last:
                 break
     average.copy_to(network)
     network.eval()
     return step
 
 
-def training_step(network: Network, batch: Batch, run: TrainingRun, step: int) -> Losses:
-    """The losses of one step."""
+class _Parts:
+    """Gradients of a batch, in as many parts as the memory of the GPU needs."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.count = 1
+        self._progress = progress
+
+    def gradients(
+        self, network: Network, batch: Batch, run: TrainingRun, step: int, team: Team
+    ) -> Tensor:
+        """Add the gradients of one step; returns its total, position and uncertainty loss.
+
+        The random numbers are drawn for the whole batch and each part counts by its molecules,
+        so the number of parts changes rounding alone.
+        """
+        while True:
+            try:
+                return _gradients(network, batch, run, team.seed(run.seed), step, self.count)
+            except torch.OutOfMemoryError as error:
+                if self.count >= len(batch):
+                    raise ComputationError(
+                        "the memory of the GPU does not hold the training of one molecule",
+                        do="Choose a smaller network, or another GPU.",
+                    ) from error
+            self.count = min(2 * self.count, len(batch))
+            network.zero_grad(set_to_none=True)
+            if batch.momenta.is_cuda:
+                torch.cuda.empty_cache()
+            rows = -(-len(batch) // self.count)
+            self._progress.say(
+                f"the memory of the GPU is too small for {len(batch)} molecules at once; "
+                f"gradients are summed over {self.count} parts of {rows} (the batch stays the same)"
+            )
+
+
+def _gradients(
+    network: Network, batch: Batch, run: TrainingRun, seed: int, step: int, parts: int
+) -> Tensor:
+    """Backward passes of one step; returns (3) total, position and uncertainty loss."""
     device = batch.momenta.device
-    generator = torch.Generator(device).manual_seed(run.seed * _STEP_SEEDS + step)
     settings = run.settings
+    generator = torch.Generator(device).manual_seed(seed * _STEP_SEEDS + step)
     batch = batch.with_frame(batch_frames(batch.numbers, batch.momenta))
-    zero = torch.zeros((), device=device)
-    position, uncertainty = zero, zero
-    weight = settings.uncertainty_weight
-    share = batch.first(max(1, round(len(batch) * settings.uncertainty_share)))
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        if run.part == "uncertainty":
-            with torch.no_grad():
-                conditioning = network.condition(batch)
-            uncertainty, weight = uncertainty_loss(network, conditioning, generator), 1.0
-        else:
-            conditioning = network.condition(batch)
-            repeated = conditioning.repeat(settings.draws)
-            position = position_loss(network, repeated, settings, generator)
-            if weight > 0:
-                if len(share) < len(batch):
-                    conditioning = network.condition(share)
-                uncertainty = uncertainty_loss(network, conditioning, generator)
+    alone = run.part == "uncertainty"
+    judged = 0
+    if alone or settings.uncertainty_weight > 0:
+        judged = max(1, round(len(batch) * settings.uncertainty_share))
+    draws = 0 if alone else settings.draws
+    noise = StepNoise.of(batch, draws, judged, network.settings.sampler, generator)
+    total = torch.zeros(3, device=device)
+    size = -(-len(batch) // parts)
+    for start in range(0, len(batch), size):
+        rows = slice(start, min(start + size, len(batch)))
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            losses = _part_losses(network, batch, run, noise, rows, judged)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        total += torch.stack((losses.total, losses.position, losses.uncertainty)).detach()
+    return total
+
+
+def _part_losses(
+    network: Network, batch: Batch, run: TrainingRun, noise: StepNoise, rows: slice, judged: int
+) -> Losses:
+    """The share of some molecules in the losses of a step."""
+    settings = run.settings
+    alone = run.part == "uncertainty"
+    position = uncertainty = torch.zeros((), device=batch.momenta.device)
+    part = batch.rows(rows)
+    with torch.set_grad_enabled(not alone):
+        conditioning = network.condition(part)
+    if not alone:
+        drawn = slice(rows.start * settings.draws, rows.stop * settings.draws)
+        repeated = conditioning.repeat(settings.draws)
+        position = position_loss(
+            network, repeated, settings, noise.levels[drawn], noise.positions[drawn]
+        )
+        position = position * (len(part) / len(batch))
+    stop = min(rows.stop, judged)
+    if stop > rows.start:
+        if stop < rows.stop:
+            part = batch.rows(slice(rows.start, stop))
+            with torch.set_grad_enabled(not alone):
+                conditioning = network.condition(part)
+        here = slice(rows.start, stop)
+        churned = [one[here] for one in noise.churned]
+        uncertainty = uncertainty_loss(network, conditioning, noise.sampler[here], churned)
+        present = batch.present
+        uncertainty = uncertainty * (present[here].sum() / present[:judged].sum())
+    weight = 1.0 if alone else settings.uncertainty_weight
     return Losses(settings.position_weight * position + weight * uncertainty, position, uncertainty)
 
 
@@ -167,34 +233,6 @@ def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate * rise
     return settings.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
-
-
-class WeightAverage:
-    """Exponential moving average of the weights, with a warm-up that forgets the start."""
-
-    def __init__(self, network: Network, decay: float) -> None:
-        self.decay = decay
-        self.weights = (
-            {name: value.detach().clone() for name, value in network.named_parameters()}
-            if decay > 0
-            else {}
-        )
-
-    @torch.no_grad()
-    def update(self, network: Network, step: int) -> None:
-        """Take in the weights after a step."""
-        if not self.weights:
-            return
-        decay = min(self.decay, (step + 1.0) / (step + 10.0))
-        now = [value.detach() for value in network.parameters()]
-        torch._foreach_lerp_(list(self.weights.values()), now, 1.0 - decay)
-
-    @torch.no_grad()
-    def copy_to(self, network: Network) -> None:
-        """Put the averaged weights into the network."""
-        for name, value in network.named_parameters():
-            if name in self.weights:
-                value.copy_(self.weights[name])
 
 
 @contextmanager
@@ -226,41 +264,68 @@ def _optimizer(
     )
 
 
-def _require_numbers(means: list[float], step: int, checkpoint: Path | None) -> None:
+class _Meter:
+    """Losses and speed since the last report."""
+
+    def __init__(self, run: TrainingRun, start: int, device: torch.device, team: Team) -> None:
+        self._run, self._team, self._device = run, team, device
+        self._total = torch.zeros(3, device=device)
+        self._step = start
+        self._began = self._time = time.monotonic()
+
+    def last(self, losses: Tensor, step: int) -> bool:
+        """Take in the losses of a step; whether it is the last one."""
+        self._total += losses
+        limit = self._run.stop_after_s
+        if step == self._run.steps:
+            return True
+        if limit is None or step % 10:
+            return False
+        return self._team.agree(time.monotonic() - self._began > limit, self._device)
+
+    def report(self, step: int) -> str:
+        """Record means and speed; returns a line for people.
+
+        Raises:
+            ComputationError: a loss is not a number.
+        """
+        run, steps = self._run, step - self._step
+        means = (self._team.mean(self._total) / steps).tolist()
+        _require_numbers(means, self._step + 1, step, run.checkpoint)
+        now = time.monotonic()
+        rate = steps * run.settings.batch / (now - self._time)
+        memory = None
+        if self._device.type == "cuda":
+            memory = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+        record = {
+            "step": step,
+            "molecules": step * run.settings.batch,
+            "loss": means[0],
+            "position_loss": means[1],
+            "uncertainty_loss": means[2],
+            "learning_rate": learning_rate(run.settings, step - 1, run.steps),
+            "molecules_per_s": round(rate, 1),
+            "elapsed_s": round(now - self._began, 2),
+            "processes": self._team.size,
+            "peak_memory_gib": memory,
+        }
+        run.reports.append(record)
+        if run.log is not None and self._team.leads:
+            with run.log.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record) + "\n")
+        self._total.zero_()
+        self._step, self._time = step, now
+        return f"loss {means[0]:.4g}, {rate:.0f} molecules/s"
+
+
+def _require_numbers(means: list[float], first: int, step: int, checkpoint: Path | None) -> None:
     if all(math.isfinite(value) for value in means):
         return
     kept = "no checkpoint was kept"
     if checkpoint is not None and checkpoint.exists():
         kept = f"the last good state is in {checkpoint}"
     raise ComputationError(
-        f"the loss is not a number at step {step}",
+        f"the loss is not a number at step {step} (it was one before step {first})",
         where="training",
         do=f"Lower the learning rate; {kept}.",
     )
-
-
-def _report(
-    run: TrainingRun,
-    step: int,
-    means: list[float],
-    rate: float,
-    elapsed: float,
-    device: torch.device,
-) -> None:
-    record = {
-        "step": step,
-        "molecules": step * run.settings.batch,
-        "loss": means[0],
-        "position_loss": means[1],
-        "uncertainty_loss": means[2],
-        "learning_rate": learning_rate(run.settings, step - 1, run.steps),
-        "molecules_per_s": round(rate, 1),
-        "elapsed_s": round(elapsed, 2),
-        "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2)
-        if device.type == "cuda"
-        else None,
-    }
-    run.reports.append(record)
-    if run.log is not None:
-        with run.log.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")

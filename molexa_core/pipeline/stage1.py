@@ -58,6 +58,8 @@ class StageOneSource:
         device: where.
         seed: of everything drawn.
         compiled: whether to compile the integrator.
+        sizes_seed: of the numbers of atoms where batches are not mixed; `seed` where not given.
+            Processes that train together draw other molecules of the same size.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class StageOneSource:
         seed: int,
         *,
         compiled: bool = False,
+        sizes_seed: int | None = None,
     ) -> None:
         self.data, self.batch, self.seed = data, batch, seed
+        self.sizes_seed = seed if sizes_seed is None else sizes_seed
         self.device = torch.device(device)
         self._clusters = ClusterSource(data.mixture, device, seed)
         self._rise: BuildUp = ErrorFunctionRise(data.tau_fs)
@@ -90,7 +94,7 @@ class StageOneSource:
     def _width(self, number: int, place: int) -> int:
         """The number of atoms of a step's molecules when sizes are not mixed."""
         generator = torch.Generator().manual_seed(
-            (self.seed * _BLOCK_SEEDS + number) * 1009 + place
+            (self.sizes_seed * _BLOCK_SEEDS + number) * 1009 + place
         )
         span = self.data.largest - self.data.smallest + 1
         return self.data.smallest + int(torch.randint(span, (1,), generator=generator))
@@ -152,7 +156,7 @@ class PredictionPool:
     def __init__(
         self,
         network: Network,
-        source: StageOneSource,
+        source: Callable[[int], Batch],
         batches: int,
         seed: int,
         *,

@@ -11,19 +11,22 @@ import platform
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 
-from molexa_core.base.errors import OutputError, UsageError
+from molexa_core.base.errors import OutputError, UsageError, WeightsError, listing
 from molexa_core.base.files import atomic_path
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.io.dataset import read_dataset
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import Preset, preset
 from molexa_core.model.network import Network
+from molexa_core.model.team import Team, team_of
 from molexa_core.model.training import BatchSource, TrainingRun, train
 from molexa_core.model.weights import ModelCard, load_network, read_card, save_weights
 from molexa_core.pipeline.stage1 import PredictionPool, StageOneData, StageOneSource
+from molexa_core.pipeline.stage2 import StageTwoData, StageTwoSource, batch_of, simulated_rows
 from molexa_core.pipeline.validation import validate
 
 UNCERTAINTY_BATCH = 256
@@ -32,18 +35,26 @@ VALIDATION_SEED = 20_260_000
 """Seed of the validation molecules; training seeds are far below."""
 
 
+Stage = Literal["1", "2", "uncertainty"]
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """What `molexa train` was asked for.
 
     Attributes:
         preset: network and recipe.
-        stage: `1` trains on simulated classical explosions; `uncertainty` trains the uncertainty
-            module of finished weights, with the rest frozen.
+        stage: `1` trains on simulated classical explosions; `2` on a data set; `uncertainty`
+            trains the uncertainty module of finished weights, with the rest frozen.
         steps: number of steps.
         seed: of weights, molecules and noise.
         largest: most atoms per molecule.
         weights: finished weights that `uncertainty` starts from.
+        init: finished weights that stage 1 or 2 starts from; a new network where not given.
+        data: folder of the data set of stage 2. With `uncertainty`, its validation split is
+            what that module is trained on, as published; stage-1 molecules where not given.
+        split_by: `entry` or `molecule`: how the data set is split.
+        simulated: share of stage-1 molecules in stage 2.
         device: `cpu` or `cuda`.
         stop_after_s: stop with a checkpoint after this many seconds; resume later.
         validation: molecules of the validation at the end.
@@ -51,11 +62,15 @@ class TrainingPlan:
     """
 
     preset: Preset
-    stage: Literal["1", "uncertainty"]
+    stage: Stage
     steps: int
     seed: int = 0
     largest: int = 9
     weights: str | None = None
+    init: str | None = None
+    data: str | None = None
+    split_by: str = "entry"
+    simulated: float = 0.0
     device: str = "cpu"
     stop_after_s: float | None = None
     validation: int = 16384
@@ -63,7 +78,7 @@ class TrainingPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and for `--dry-run`."""
-        return {**asdict(self), "data": asdict(stage_one_data(self))}
+        return {**asdict(self), "stage_1_molecules": asdict(stage_one_data(self))}
 
 
 def training_plan(
@@ -79,7 +94,7 @@ def training_plan(
     """A plan from a preset, with parts of the recipe replaced.
 
     Raises:
-        UsageError: unknown preset or stage, or `uncertainty` without weights.
+        UsageError: unknown preset or stage, `uncertainty` without weights, stage 2 without data.
     """
     chosen = preset(preset_name)
     recipe = chosen.training
@@ -98,15 +113,17 @@ def training_plan(
             warm_up=min(recipe.warm_up, 50),
         )
     chosen = replace(chosen, training=recipe)
-    if stage not in ("1", "uncertainty"):
-        raise UsageError(f"no training stage {stage!r}", do="Choose 1 or uncertainty.")
+    if stage not in ("1", "2", "uncertainty"):
+        raise UsageError(f"no training stage {stage!r}", do="Choose 1, 2 or uncertainty.")
+    if stage == "2" and not others.get("data"):
+        raise UsageError("stage 2 needs a data set", do="Name its folder with --data.")
+    if stage == "1" and others.get("data"):
+        raise UsageError("stage 1 simulates its molecules", do="Leave out --data, or --stage 2.")
     if stage == "uncertainty" and not others.get("weights"):
         raise UsageError(
             "the uncertainty stage needs finished weights", do="Name them with --weights."
         )
-    return TrainingPlan(
-        preset=chosen, stage="1" if stage == "1" else "uncertainty", steps=steps, **others
-    )
+    return TrainingPlan(preset=chosen, stage=cast("Stage", stage), steps=steps, **others)
 
 
 def stage_one_data(plan: TrainingPlan) -> StageOneData:
@@ -119,6 +136,9 @@ def train_in_folder(
 ) -> tuple[ModelCard | None, dict[str, Any]]:
     """Train in a folder; returns the card, None if time ran out first, and the validation.
 
+    Started by torchrun, every process calls this; the leading one writes the files and returns
+    the card, the others return None.
+
     Args:
         plan: what to do.
         folder: created if it does not exist.
@@ -127,70 +147,105 @@ def train_in_folder(
         progress: where to show it.
 
     Raises:
-        UsageError: the folder holds a training and `resume` was not asked for, or the device is
-            not there.
-        ComputationError: the loss is no longer a number.
+        UsageError: the folder holds a training and `resume` was not asked for, the device is
+            not there, or the batch does not divide by the number of processes.
+        InputFileError: the data set cannot be read or is not for this network.
+        WeightsError: the weights to start from are damaged or of another network.
+        ComputationError: the loss is no longer a number, or another process has ended.
         OutputError: the folder cannot be written.
     """
     checkpoint = folder / "checkpoint.safetensors"
-    if checkpoint.exists() and not resume:
-        raise UsageError(
-            "this folder holds a training already",
-            where=folder,
-            do="Go on with --resume, or name another folder.",
-        )
     if plan.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("no CUDA device found", do="Train with --device cpu.")
+    with team_of(plan.device) as (team, device):
+        plan = replace(plan, device=device)
+        # All processes look before the leading one writes there.
+        if team.agree(checkpoint.exists() and not resume, torch.device(device)):
+            raise UsageError(
+                "this folder holds a training already",
+                where=folder,
+                do="Go on with --resume, or name another folder.",
+            )
+        if team.leads:
+            _prepare(plan, folder)
+        else:
+            progress = SILENT
+        network = _network(plan)
+        source = _source(plan, network, team, progress)
+        run = TrainingRun(
+            settings=plan.preset.training,
+            steps=plan.steps,
+            seed=plan.seed,
+            part="uncertainty" if plan.stage == "uncertainty" else "all",
+            checkpoint=checkpoint,
+            log=folder / "log.jsonl",
+            report_every=max(1, min(100, plan.steps // 10)),
+            stop_after_s=plan.stop_after_s,
+            compile=device.startswith("cuda"),
+        )
+        began = time.monotonic()
+        done = train(network, source, run, team=team, progress=progress)
+        if done < plan.steps:
+            progress.say(f"stopped at step {done} of {plan.steps}; go on with --resume")
+            return None, {}
+        if not team.leads:
+            return None, {}
+        return _finish(plan, network, folder, name, team, time.monotonic() - began, progress)
+
+
+def _prepare(plan: TrainingPlan, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot create the folder: {error.strerror}", where=folder) from error
     with atomic_path(folder / "settings.json") as temporary:
         temporary.write_text(json.dumps(plan.to_dict(), indent=2, default=str) + "\n")
-    network = _network(plan)
-    data = stage_one_data(plan)
-    on_gpu = plan.device == "cuda"
-    recipe = plan.preset.training
-    source: BatchSource = _source(plan, network, progress)
-    run = TrainingRun(
-        settings=recipe,
-        steps=plan.steps,
-        seed=plan.seed,
-        part="all" if plan.stage == "1" else "uncertainty",
-        checkpoint=checkpoint,
-        log=folder / "log.jsonl",
-        report_every=max(1, min(100, plan.steps // 10)),
-        stop_after_s=plan.stop_after_s,
-        compile=on_gpu,
-    )
-    began = time.monotonic()
-    done = train(network, source, run, progress=progress)
-    if done < plan.steps:
-        progress.say(f"stopped at step {done} of {plan.steps}; go on with --resume")
-        return None, {}
+
+
+def _finish(
+    plan: TrainingPlan,
+    network: Network,
+    folder: Path,
+    name: str,
+    team: Team,
+    seconds: float,
+    progress: Progress,
+) -> tuple[ModelCard, dict[str, Any]]:
+    """Validate the finished network and write its weights."""
     batches = validation_batches(plan)
     metrics = validate(network, batches, seed=VALIDATION_SEED, progress=progress)
+    recipe, simulated = plan.preset.training, stage_one_data(plan)
+    on_gpu = plan.device.startswith("cuda")
+    data: dict[str, Any] = {"kind": "stage 1, classical explosion", "seed": plan.seed}
+    taught = (
+        "trained on the classical point-charge model with one common charge build-up "
+        f"(tau {simulated.tau_fs:g} fs)"
+    )
+    if plan.data is not None:
+        data = {"kind": f"stage {plan.stage}, data set", "seed": plan.seed, "folder": plan.data}
+        data |= {"split_by": plan.split_by, "simulated": plan.simulated}
+        taught = f"trained on the data set {plan.data}"
     card = save_weights(
         folder,
         name,
         network,
-        data={"kind": "stage 1, classical explosion", "seed": plan.seed, **asdict(data)},
+        data={**data, **asdict(simulated)},
         training={
             **asdict(recipe),
             "preset": plan.preset.name,
             "stage": plan.stage,
-            "steps": done,
-            "molecules": done * recipe.batch,
+            "steps": plan.steps,
+            "molecules": plan.steps * recipe.batch,
+            "processes": team.size,
             "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
-            "last_slice_s": round(time.monotonic() - began, 1),
+            "last_slice_s": round(seconds, 1),
             "before": _earlier(plan),
             "pool": plan.pool if plan.stage == "uncertainty" else None,
         },
         metrics={"validation": metrics, "validation_seed": VALIDATION_SEED},
         limits=(
             f"2 to {plan.largest} atomic ions of {', '.join(network.settings.elements)}, charges "
-            f"1 to {network.settings.max_charge}; trained on the classical point-charge model "
-            f"with one common charge build-up (tau {data.tau_fs:g} fs)"
+            f"1 to {network.settings.max_charge}; {taught}"
         ),
     )
     return card, metrics
@@ -198,9 +253,10 @@ def train_in_folder(
 
 def _earlier(plan: TrainingPlan) -> dict[str, Any] | None:
     """Data, training and metrics of the weights that this training started from."""
-    if plan.weights is None:
+    start = plan.weights or plan.init
+    if start is None:
         return None
-    card, _ = read_card(plan.weights)
+    card, _ = read_card(start)
     return {
         "name": card.name,
         "data": card.data,
@@ -210,26 +266,84 @@ def _earlier(plan: TrainingPlan) -> dict[str, Any] | None:
 
 
 def validation_batches(plan: TrainingPlan) -> list[Batch]:
-    """Molecules of the training distribution that no training has seen."""
+    """Molecules that no training has seen: the validation split of a data set, or new ones."""
+    if plan.stage == "2" and plan.data is not None:
+        table = read_dataset(plan.data, "validation", by=plan.split_by)
+        where = f"{plan.data} (validation)"
+        entries = batch_of(table, plan.preset.network, plan.device, where)
+        # The files go by molecule, so the first entries would be a biased choice.
+        order = torch.randperm(len(entries), generator=torch.Generator().manual_seed(0))
+        chosen = order[: plan.validation].to(entries.numbers.device)
+        return [entries.picked(part) for part in torch.split(chosen, 2048)]
     size = min(plan.validation, 2048)
     data = replace(stage_one_data(plan), block=1, uniform_atoms=False)
     source = StageOneSource(data, size, plan.device, VALIDATION_SEED)
     return [source(step) for step in range(max(1, plan.validation // size))]
 
 
-def _source(plan: TrainingPlan, network: Network, progress: Progress) -> BatchSource:
+def _source(plan: TrainingPlan, network: Network, team: Team, progress: Progress) -> BatchSource:
+    """Where this process gets its share of every batch."""
     batch = plan.preset.training.batch
-    compiled = plan.device == "cuda"
-    data = stage_one_data(plan)
+    if plan.stage == "2":
+        return _stage_two(plan, team, plan.data or "", "train")
     if plan.stage == "1":
-        return StageOneSource(data, batch, plan.device, plan.seed, compiled=compiled)
-    source = StageOneSource(data, batch, plan.device, plan.seed, compiled=compiled)
+        return _stage_one(plan, team, team.share(batch))
     batches = max(1, plan.pool // batch)
+    source: BatchSource
+    if plan.data is None:
+        source = _stage_one(plan, team, team.share(batch))
+    else:
+        source = _stage_two(replace(plan, simulated=0.0), team, plan.data, "validation")
     return PredictionPool(network, source, batches, plan.seed, progress=progress)
+
+
+def _stage_one(plan: TrainingPlan, team: Team, batch: int) -> StageOneSource:
+    return StageOneSource(
+        stage_one_data(plan),
+        batch,
+        plan.device,
+        team.seed(plan.seed),
+        compiled=plan.device.startswith("cuda"),
+        sizes_seed=plan.seed,
+    )
+
+
+def _stage_two(plan: TrainingPlan, team: Team, folder: str, split: str) -> StageTwoSource:
+    recipe = plan.preset.training
+    table = read_dataset(folder, split, by=plan.split_by)
+    entries = batch_of(table, plan.preset.network, plan.device, f"{folder} ({split})")
+    data = StageTwoData(
+        folder=folder,
+        by=plan.split_by,
+        entries=len(entries),
+        simulated=plan.simulated,
+        # A mixed batch is padded to the larger molecules of the two kinds.
+        uniform_atoms=recipe.uniform_atoms and plan.simulated == 0.0,
+    )
+    simulated = None
+    if plan.simulated > 0:
+        rows = simulated_rows(team.share(recipe.batch), data)
+        mixed = replace(plan, preset=_mixing(plan.preset))
+        simulated = _stage_one(mixed, team, rows) if rows else None
+    return StageTwoSource(entries, data, recipe.batch, plan.seed, team=team, simulated=simulated)
+
+
+def _mixing(chosen: Preset) -> Preset:
+    return replace(chosen, training=replace(chosen.training, uniform_atoms=False))
 
 
 def _network(plan: TrainingPlan) -> Network:
     torch.manual_seed(plan.seed)
-    if plan.stage == "uncertainty" and plan.weights is not None:
-        return load_network(plan.weights, plan.device)[0]
-    return Network(plan.preset.network).to(plan.device)
+    start = plan.weights if plan.stage == "uncertainty" else plan.init
+    if start is None:
+        return Network(plan.preset.network).to(plan.device)
+    network, card = load_network(start, plan.device)
+    if card.network != plan.preset.network:
+        wanted, found = asdict(plan.preset.network), asdict(card.network)
+        different = [key for key, value in wanted.items() if found[key] != value]
+        raise WeightsError(
+            f"the weights are of another network ({listing(different)} differ)",
+            where=start,
+            do=f"Choose weights of the preset {plan.preset.name}, or another --preset.",
+        )
+    return network

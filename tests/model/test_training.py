@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from model.conftest import small_settings
+from safetensors import SafetensorError
 
-from molexa_core.base.errors import ComputationError, WeightsError
+from molexa_core.base.errors import ComputationError, OutputError, WeightsError
+from molexa_core.base.progress import CollectingProgress
+from molexa_core.model import checkpoint as checkpoint_module
+from molexa_core.model import training
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import MOLEXA, PAPER, TrainingSettings
-from molexa_core.model.network import Network
+from molexa_core.model.network import Conditioning, Network
 from molexa_core.model.training import TrainingRun, learning_rate, train
 from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
 
@@ -145,3 +149,60 @@ def test_learning_rate(settings: TrainingSettings, step: int, wanted: float | No
         assert found == pytest.approx(0.5 * settings.learning_rate, rel=1e-3)
     else:
         assert found == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("tokens", ["atoms", "pairs"])
+def test_the_gradients_do_not_depend_on_the_number_of_parts(tokens: str) -> None:
+    recipe = replace(RECIPE, draws=2, uncertainty_weight=0.1, uncertainty_share=0.6)
+    run = TrainingRun(recipe, 1)
+    found = []
+    for parts in (1, 3):
+        network = _network(tokens)
+        losses = training._gradients(network, _source()(0), run, 0, 0, parts)
+        found.append([losses, *(one.grad for one in network.parameters())])
+    scale = max(float(one.abs().max()) for one in found[0])
+    for whole, cut in zip(*found, strict=True):
+        torch.testing.assert_close(cut, whole, rtol=1e-3, atol=1e-6 * scale)
+
+
+def test_too_little_memory_trains_in_parts_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    condition = Network.condition
+
+    def small_memory(network: Network, batch: Batch) -> Conditioning:
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError
+        return condition(network, batch)
+
+    monkeypatch.setattr(Network, "condition", small_memory)
+    listener = CollectingProgress()
+    assert train(_network(), _source(), TrainingRun(RECIPE, 2), progress=listener) == 2
+    assert len(listener.said) == 2
+    assert "4 parts of 2" in listener.said[-1]
+
+
+def test_memory_for_not_even_one_molecule_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(network: Network, batch: Batch) -> Conditioning:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Network, "condition", no_memory)
+    with pytest.raises(ComputationError, match="does not hold the training of one molecule"):
+        train(_network(), _source(), TrainingRun(RECIPE, 2))
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "state.safetensors"
+    run = TrainingRun(RECIPE, 4, checkpoint=checkpoint, checkpoint_every=2)
+    train(_network(), _source(), replace(run, steps=2, reports=[]))
+    good = checkpoint.read_bytes()
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(checkpoint_module, "save_file", full)
+    with pytest.raises(OutputError, match="step 4 cannot be saved: No space left"):
+        train(_network(), _source(), run)
+    assert checkpoint.read_bytes() == good
+    assert list(tmp_path.iterdir()) == [checkpoint]
