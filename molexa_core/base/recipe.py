@@ -32,6 +32,9 @@ class Variations:
         zero_point: draws from the vibrational ground state.
         thermal: draws from the thermal distribution.
         temperature_k: of the thermal draws.
+        velocities: whether vibrating molecules start with the velocities that were drawn with
+            their positions. The model has no bonds, and mean momenta are compared with geometries:
+            at rest is the better choice for training.
     """
 
     equilibrium: bool = True
@@ -39,6 +42,7 @@ class Variations:
     zero_point: int = 0
     thermal: int = 0
     temperature_k: float = 300.0
+    velocities: bool = False
 
 
 @dataclass(frozen=True)

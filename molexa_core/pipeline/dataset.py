@@ -137,7 +137,7 @@ def compute_block(
     outcomes = engine(
         found.geometry.symbols,
         np.array([item.geometry.positions for item in chosen]),
-        velocities_of(chosen),
+        velocities_of(recipe, chosen),
         pulse_of(recipe),
         options_of(recipe),
         trajectories=recipe.trajectories,

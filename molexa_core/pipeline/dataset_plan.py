@@ -154,7 +154,7 @@ def variation_count(recipe: Recipe, atoms: int) -> int:
 
 def geometries_of(recipe: Recipe, found: Molecule) -> list[Variation]:
     """All variations of a molecule; their numbers are their places."""
-    return variations(found, VariationRecipe(**asdict(recipe.variations)), seed=recipe.seed)
+    return variations(found, _variations(recipe), seed=recipe.seed)
 
 
 def stream_seed(recipe: Recipe, name: str) -> int:
@@ -214,11 +214,17 @@ def block_name(name: str, first: int) -> str:
     return f"{plain}{mark}.{first:04d}"
 
 
+def _variations(recipe: Recipe) -> VariationRecipe:
+    values = asdict(recipe.variations)
+    del values["velocities"]
+    return VariationRecipe(**values)
+
+
 def _check(recipe: Recipe, path: Path) -> None:
     """Refuse what would fail later, after hours."""
     try:
         pulse_of(recipe), options_of(recipe)
-        VariationRecipe(**asdict(recipe.variations))
+        _variations(recipe)
     except UsageError as error:
         raise UsageError(error.what, where=path, do=error.do) from error
     except TypeError as error:
@@ -272,9 +278,9 @@ def numbers_of(found: Molecule) -> NDArray[np.uint8]:
     return np.array([element(symbol).number for symbol in symbols], np.uint8)
 
 
-def velocities_of(chosen: list[Variation]) -> FloatArray | None:
+def velocities_of(recipe: Recipe, chosen: list[Variation]) -> FloatArray | None:
     """(geometries, atoms, 3) initial velocities; None where all are at rest."""
-    if all(item.velocities is None for item in chosen):
+    if not recipe.variations.velocities or all(item.velocities is None for item in chosen):
         return None
     still = np.zeros_like(chosen[0].geometry.positions)
     return np.array([still if item.velocities is None else item.velocities for item in chosen])

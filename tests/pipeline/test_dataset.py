@@ -321,3 +321,25 @@ def test_info_and_check_as_commands(built: Path, capsys: pytest.CaptureFixture[s
     assert "sound: 10 of 10 blocks" in capsys.readouterr().out
     assert main(["dataset", "check", str(built / "none")]) == 1
     assert "no recipe.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("velocities", [False, True])
+def test_vibrating_molecules_start_at_rest_unless_asked(velocities: bool) -> None:
+    wanted = Variations(displaced=1, zero_point=1, velocities=velocities)
+    recipe = dataclasses.replace(RECIPE, molecules=("water",), variations=wanted)
+    seen: list[Any] = []
+
+    def engine(symbols: Any, positions: Any, start: Any, *others: Any, **options: Any) -> Any:
+        seen.append(start)
+        return fake_explosions(symbols, positions, start, *others, **options)
+
+    for block in plan(recipe):
+        compute_block(recipe, block, engine=engine)
+    if not velocities:
+        assert seen == [None, None]
+        return
+    assert seen[0] is None or seen[1] is None
+    start = next(item for item in seen if item is not None)
+    still, moving = start
+    assert not still.any()
+    assert moving.any()

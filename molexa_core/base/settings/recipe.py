@@ -53,6 +53,8 @@ class VariationSettings(Schema):
         displaced: draws for each number k = 1 .. N - 1 of displaced atoms.
         zero_point: draws from the vibrational ground state.
         thermal: draws from the thermal distribution at `temperature_k`.
+        velocities: whether vibrating molecules start with the velocities that were drawn with
+            their positions, or at rest.
     """
 
     equilibrium: bool = True
@@ -60,6 +62,7 @@ class VariationSettings(Schema):
     zero_point: int = Field(default=0, ge=0, le=10_000)
     thermal: int = Field(default=0, ge=0, le=10_000)
     temperature_k: NotNegative = 300.0
+    velocities: bool = False
 
     @model_validator(mode="after")
     def _something(self) -> VariationSettings:
