@@ -37,6 +37,7 @@ _HALF_WIDTH_SIGMAS: Final = 5.0
 _SMALLEST_HALF_WIDTH_NS: Final = 0.5
 _SMALLEST_CONSISTENCY_MM: Final = 0.5
 _ROUNDS: Final = 2
+_BINS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -377,7 +378,7 @@ def _spread(values: FloatArray) -> float:
 
 def _histograms(name: str, deviations: list[FloatArray], unit: str) -> dict[str, Spectrum]:
     width = 6.0 * max(_spread(values) for values in deviations)
-    edges = np.linspace(-width, width, 201)
+    edges = np.linspace(-width, width, _BINS + 1)
     return {
         f"{name} {when}": Spectrum(np.histogram(values, edges)[0], (edges,), (name,), (unit,))
         for values, when in zip(deviations, ("before", "after"), strict=True)
