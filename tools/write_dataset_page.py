@@ -43,12 +43,13 @@ def render(folder: Path, entries: int) -> str:
     report = check(folder)
     state = "complete and sound" if report.sound else f"{len(report.missing)} blocks are missing"
     pulse = recipe.pulse
-    parts = [
+    head = (
         f"Recipe `{recipe.name}`, seed {recipe.seed}: {report.blocks} blocks, {state}. Pulse of "
         f"{pulse['photon_ev']:g} eV, {pulse['energy_mj']:g} mJ, {pulse['duration_fs']:g} fs, "
         f"{pulse['focus_um']:g} µm; transfer rule `{recipe.model['transfer']}`; "
         f"{recipe.trajectories} explosions per geometry, entries above {recipe.minimum_count}.\n"
-    ]
+    )
+    parts = [head]
     for title, header, rows in tables_of(describe_folder(folder)):
         parts.append(f"### {title[:1].upper()}{title[1:]}\n\n{table(header, rows)}")
     parts.append(f"### Charge build-up\n\n{fit_table(fit_tau_folder(folder, entries=entries))}")
