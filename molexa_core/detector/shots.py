@@ -13,10 +13,10 @@ from molexa_core.detector.candidates import (
     LIMITED,
     MOST_CANDIDATES,
     WEIGHT,
-    find_candidates,
 )
 from molexa_core.detector.fit import MCP, method_of
 from molexa_core.detector.packing import best_packing, clusters, is_free, mark, root, trim
+from molexa_core.detector.seeds import find_candidates
 
 SHOTS, NO_TRIGGER, LIMITED_SHOTS, CUT_CLUSTERS, CLUSTERS, OTHER = range(6)
 """Places in the counts: what happened to shots, clusters and edges."""
