@@ -88,6 +88,16 @@ def instant_ev(name: str, found: Trajectories) -> float:
     return float(np.einsum("ti,tj,ij->t", q, q, 0.5 / distance).mean()) * HARTREE_EV
 
 
+def bare_carbon(found: Trajectories) -> list[str]:
+    """Share of carbon with charge 2 or less beside halogens of charge 6 or more."""
+    q, kinds = found.charges[0], np.array(found.symbols)
+    halogen = np.isin(kinds, ("F", "Cl"))
+    if not halogen.any():
+        return []
+    high = q[(q[:, halogen] >= 6).all(axis=1)][:, kinds == "C"]
+    return [f"{(high <= 2).mean():.3f}"]
+
+
 def line(name: str, label: str, found: Trajectories, symbols: Sequence[str]) -> list[str]:
     """One row: counts, mean charges, energies."""
     counts = found.counts[0].mean(axis=0)
@@ -97,9 +107,14 @@ def line(name: str, label: str, found: Trajectories, symbols: Sequence[str]) -> 
     numbers = [counts[at.PHOTONS], counts[at.AUGERS], counts[at.TRANSFERS]]
     means = [f"{q[:, kinds == symbol].mean():.2f}" for symbol in symbols]
     energies = [f"{energy[:, kinds == symbol].mean():.0f}" for symbol in symbols]
+    excess = found.energies[0, :, at.EXCESS].sum() / max(
+        float(found.counts[0, :, at.TRANSFERS].sum()), 1.0
+    )
     return [
         label,
         *(f"{number:.1f}" for number in numbers),
+        f"{excess * HARTREE_EV:.0f}",
+        *bare_carbon(found),
         *means,
         f"{q.sum(axis=1).mean():.2f}",
         *energies,
@@ -114,7 +129,8 @@ def rule_tables(count: int = 2500) -> Iterator[str]:
     for name in MOLECULES:
         symbols = sorted(set(molecule(name).geometry.symbols), key="OCFHCl".find)
         symbols = sorted(symbols, key=lambda symbol: -len(symbol))
-        header = ["rule", "photons", "Auger", "transfers"]
+        header = ["rule", "photons", "Auger", "transfers", "excess / eV"]
+        header += ["C ≤ 2+"] if name in {"cf4", "ch2cl2"} else []
         header += [f"q({s})" for s in symbols] + ["Q"]
         header += [f"E({s}) / eV" for s in symbols]
         header += ["KER / eV", "KER / instant", "combinations"]
