@@ -88,7 +88,7 @@ def explode_geometries(
                 known[row] += of_each
     return [
         outcomes_of(
-            merge(found[row]),
+            found[row][0] if len(found[row]) == 1 else merge(found[row]),
             Geometry(tuple(symbols), np.asarray(x, dtype=np.float64)),
             joined(known[row]) if energies else None,
             at_least=at_least,
