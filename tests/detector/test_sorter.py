@@ -233,3 +233,20 @@ def test_many_hits_per_shot() -> None:
     result = score(run.hits, sort(anode(), run.edges))
     assert result.found >= 0.98
     assert result.false <= 0.01
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_the_edges_are_the_sorter_ends_with_numbers(seed: int) -> None:
+    """Times of any size, repeated, not numbers; channels of any number."""
+    random = np.random.default_rng(seed)
+    n = 60
+    t = random.choice([0.0, 1.0, 100.0, 1e3, 5e7, -5e7, 1e300, np.inf, -np.inf, np.nan], size=n)
+    t += random.uniform(0.0, 200.0, size=n)
+    channel = random.integers(-2, 9, size=n).astype(np.int16)
+    edges = Edges(0, np.array([0, 20, 20, n]), channel, t)
+    for known in (anode(), anode(QUAD)):
+        found = sort(known, edges)
+        assert found.n_shots == 3
+        assert found.n_hits <= n // 3
+        assert np.isfinite(found.x_mm).all()
+        assert (np.hypot(found.x_mm, found.y_mm) <= known.mcp_radius_mm).all()
