@@ -1,7 +1,8 @@
 """How many trajectories per second does the Monte Carlo / molecular dynamics model follow on a GPU?
 
 What a data set needs is timed: the fused kernel, and the charge combinations summed on the device.
-Baseline: the compiled path on the processor cores of the same machine. The pulse: 2 keV, 1 mJ, 15 fs, 1 um, molecules on its axis.
+Baseline: the compiled path on the processor cores of the same machine. The pulse: 2 keV, 1 mJ,
+15 fs, 1 um, molecules on its axis.
 
     python benchmarks/mcmd_speed.py [--repeats 5]
 """

@@ -9,10 +9,10 @@ import numpy as np
 
 from molexa_core.base.units import ATOMIC_TIME_FS, DALTON_ME
 from molexa_core.physics.mcmd import state as at
+from molexa_core.physics.mcmd.job import Job, model_of
 from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.pulse import Pulse, step_grid
 from molexa_core.physics.mcmd.tables import MoleculeTables
-from molexa_core.physics.mcmd.trajectories import Job, model_of
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.physics.mcmd.cuda_compiler import compile_cubin
 from molexa_core.physics.mcmd.cuda_driver import Kernel
+from molexa_core.physics.mcmd.job import Job, Trajectories
 from molexa_core.physics.mcmd.kernel import inputs_of, launch_of, shape_for, source
 from molexa_core.physics.mcmd.state import COUNTS, ENERGIES
-from molexa_core.physics.mcmd.trajectories import Job, Trajectories
 
 _OPTIONS: Final = ("--ftz=true", "--prec-div=false", "--prec-sqrt=false")
 _MEMORY_SHARE: Final = 0.25

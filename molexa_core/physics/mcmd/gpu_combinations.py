@@ -28,8 +28,8 @@ from molexa_core.physics.mcmd.combinations import (
     require_room,
 )
 from molexa_core.physics.mcmd.gpu import Batch, batches
+from molexa_core.physics.mcmd.job import Job
 from molexa_core.physics.mcmd.state import PHOTONS
-from molexa_core.physics.mcmd.trajectories import Job
 
 _LARGEST_CODE: Final = 2**62
 

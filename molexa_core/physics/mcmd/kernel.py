@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
+from molexa_core.physics.mcmd.job import Job
 from molexa_core.physics.mcmd.motion import LATE, LATE_GROWTH, LATE_STEPS
 from molexa_core.physics.mcmd.philox import key_of
 from molexa_core.physics.mcmd.state import (
@@ -27,7 +28,6 @@ from molexa_core.physics.mcmd.state import (
     SHAKE_OFF,
     TRANSFER_TIME,
 )
-from molexa_core.physics.mcmd.trajectories import Job
 
 SOURCES: Final = ("state.cu", "cascade.cu", "transfer.cu", "motion.cu", "trajectory.cu")
 """Files of the source, in the order in which they are read as one."""
@@ -99,7 +99,7 @@ def source() -> str:
 
 
 def shape_for(atoms: int) -> Shape:
-    """The shape that was fastest where it was measured: see `docs/forward-model.md`.
+    """The shape that was fastest where it was measured: see `docs/forward-model-gpu.md`.
 
     Raises:
         UsageError: more atoms than the kernel can follow.

@@ -1,0 +1,197 @@
+"""What trajectories need, checked and in the form of the kernels, and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.tables import FloatArray
+from molexa_core.physics.atomic.walks import Exposure
+from molexa_core.physics.batches import CLOSEST_BOHR
+from molexa_core.physics.mcmd.options import HIGHEST_DONOR, Options
+from molexa_core.physics.mcmd.pulse import Pulse, StepGrid, step_grid
+from molexa_core.physics.mcmd.state import PHOTONS, RULES, Model
+from molexa_core.physics.mcmd.tables import MoleculeTables, pack_molecule, prepare_tables
+
+MOST_WALKS: Final = 500
+"""Walks of single atoms that fill tables that grow before the first trajectory."""
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """The outcome of trajectories. g geometries, t trajectories of each, n atoms.
+
+    Attributes:
+        symbols: element of each atom.
+        mass: (n) masses of the neutral atoms, electron masses; an ion has its charge less.
+        charges: (g, t, n) int8, final charges.
+        momenta: (g, t, n, 3) float32, asymptotic momenta, a.u.
+        fluence_factor: (g, t) float32, fluence relative to that on the axis.
+        counts: (g, t, COUNTS) int16, see `state.PHOTONS` and its neighbours.
+        energies: (g, t, ENERGIES) float32, hartree, see `state.ABSORBED` and its neighbours.
+        rows: (g, t, n) int32, configurations at the end, rows of the tables of the molecule; None
+            if not asked for.
+    """
+
+    symbols: tuple[str, ...]
+    mass: FloatArray
+    charges: NDArray[np.int8]
+    momenta: NDArray[np.float32]
+    fluence_factor: NDArray[np.float32]
+    counts: NDArray[np.int16]
+    energies: NDArray[np.float32]
+    rows: NDArray[np.int32] | None = None
+
+    @property
+    def photons(self) -> NDArray[np.int16]:
+        """(g, t) photons that the molecule absorbed."""
+        return self.counts[..., PHOTONS]
+
+    @property
+    def kinetic(self) -> FloatArray:
+        """(g, t, n) asymptotic kinetic energies of the ions, hartree."""
+        p = self.momenta.astype(np.float64)
+        energy: FloatArray = (p**2).sum(-1) / (2.0 * (self.mass - self.charges))
+        return energy
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that trajectories need, checked and in the form of the kernels.
+
+    Attributes:
+        tables: atomic tables of the molecule.
+        positions: (g, n, 3) bohr.
+        velocities: (g, n, 3) a.u.
+        model: tables and switches for the kernels.
+        grid: steps.
+        fluence: photons per bohr^2 on the axis.
+        lowest: lowest fluence factor; 1 on the axis.
+        trajectories: how many per geometry.
+        seed: 64-bit key.
+        first: number of the first trajectory.
+        sigma: standard deviation of the pulse in time, atomic units; for tables that grow.
+    """
+
+    tables: MoleculeTables
+    positions: FloatArray
+    velocities: FloatArray
+    model: Model
+    grid: StepGrid
+    fluence: float
+    lowest: float
+    trajectories: int
+    seed: int
+    first: int
+    sigma: float = 1.0
+
+
+def prepare(
+    positions: FloatArray,
+    symbols: Sequence[str],
+    pulse: Pulse,
+    options: Options,
+    *,
+    trajectories: int,
+    seed: int,
+    velocities: FloatArray | None = None,
+    first_trajectory: int = 0,
+    tables: MoleculeTables | None = None,
+    progress: Progress = SILENT,
+) -> Job:
+    """Check everything and put it in the form of the kernels; see `run_trajectories`."""
+    x = np.ascontiguousarray(positions, dtype=np.float64)
+    x = x[None] if x.ndim == 2 else x
+    v = np.zeros_like(x) if velocities is None else np.asarray(velocities, dtype=np.float64)
+    v = np.ascontiguousarray(v[None] if v.ndim == 2 else v)
+    _require_geometries(x, v, symbols)
+    _require_whole("trajectories", trajectories, 1, 2**31)
+    _require_whole("seed", seed, 0, 2**64 - 1)
+    _require_whole("first_trajectory", first_trajectory, 0, 2**62)
+    if tables is None:
+        tables = pack_molecule(symbols, pulse.photon_ev, progress=progress)
+    elif tables.symbols != tuple(symbols) or tables.photon_ev != round(pulse.photon_ev, 3):
+        raise UsageError("the tables are those of another molecule or photon energy")
+    walks = min(MOST_WALKS, trajectories * len(x))
+    exposure = Exposure(pulse.fluence, pulse.sigma)
+    tables = prepare_tables(tables, exposure, walks=walks, seed=seed, progress=progress)
+    grid = step_grid(
+        pulse, step_fs=options.step_fs, growth=options.growth, until_fs=options.until_fs
+    )
+    return Job(
+        tables=tables,
+        positions=x,
+        velocities=v,
+        model=model_of(tables, pulse, options),
+        grid=grid,
+        fluence=pulse.fluence,
+        lowest=options.lowest_fluence if options.focus == "volume" else 1.0,
+        trajectories=trajectories,
+        seed=seed,
+        first=first_trajectory,
+        sigma=pulse.sigma,
+    )
+
+
+def model_of(tables: MoleculeTables, pulse: Pulse, options: Options) -> Model:
+    """Tables and switches as the kernels read them."""
+    rules = np.array(
+        [
+            pulse.photon,
+            options.shake_off,
+            options.double_auger,
+            float(options.recapture),
+            HIGHEST_DONOR[options.transfer],
+            float(options.transfer == "pair"),
+            options.transfer_time,
+            options.accuracy,
+        ]
+    )
+    if len(rules) != RULES:
+        raise ComputationError("the switches do not fit the kernels")
+    return Model(
+        tables.config_int,
+        tables.config_real,
+        tables.move_int,
+        tables.move_real,
+        tables.start,
+        tables.masses(options.masses),
+        rules,
+    )
+
+
+def _require_geometries(x: FloatArray, v: FloatArray, symbols: Sequence[str]) -> None:
+    n = len(symbols)
+    if x.ndim != 3 or x.shape[1:] != (n, 3) or v.shape != x.shape or not len(x):
+        raise UsageError(
+            f"positions {x.shape} and velocities {v.shape} for {n} atoms",
+            do="Both are (geometries, atoms, 3).",
+        )
+    if not (np.isfinite(x).all() and np.isfinite(v).all()):
+        raise UsageError("a coordinate is not a number", do="Correct the geometry.")
+    if n < 2:
+        return
+    first, second = np.triu_indices(n, 1)
+    distance = np.linalg.norm(x[:, first] - x[:, second], axis=-1)
+    g, pair = np.unravel_index(int(distance.argmin()), distance.shape)
+    if distance[g, pair] < CLOSEST_BOHR:
+        i, j = int(first[pair]), int(second[pair])
+        raise UsageError(
+            f"atoms {i + 1} ({symbols[i]}) and {j + 1} ({symbols[j]}) overlap: their distance is "
+            f"{distance[g, pair]:.3g} bohr",
+            where=f"geometry {g + 1}",
+            do=f"Atoms must be at least {CLOSEST_BOHR} bohr apart; are the units angstrom?",
+        )
+
+
+def _require_whole(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int | np.integer) or not low <= value <= high:
+        raise UsageError(
+            f"{value!r} is not usable", where=name, do=f"Give a whole number from {low} to {high}."
+        )
