@@ -51,16 +51,15 @@ def test_ions_fly_apart(table: EntryTable) -> None:
     centre = (charge * table.positions).sum(axis=1) / charge.sum(axis=1)
     outward = ((table.positions - centre[:, None]) * table.momenta).sum(axis=(1, 2))
     assert (outward > 0).mean() > 0.99
-    mass = np.array(
-        [0.0, *(BY_NUMBER[n].isotope_mass if n in BY_NUMBER else 0 for n in range(1, 20))]
-    )
-    kinetic = (table.momenta**2).sum(axis=2) / 2 / np.where(table.mask, mass[table.numbers], 1)
+    known = [BY_NUMBER[n].isotope_mass if n in BY_NUMBER else 1.0 for n in range(20)]
+    mass = np.array(known)[table.numbers] - table.charges
+    kinetic = (table.momenta**2).sum(axis=2) / 2 / mass
     pair = np.linalg.norm(table.positions[:, :, None] - table.positions[:, None], axis=-1)
     product = table.charges[:, :, None].astype(float) * table.charges[:, None]
     both = (product > 0) & (pair > 0)
     coulomb = 0.5 * np.where(both, product / np.where(both, pair, 1), 0).sum(axis=(1, 2))
     ratio = kinetic.sum(axis=1) / coulomb
-    assert (ratio < 1.0).all()
+    assert (ratio < 1.001).all()  # 1: all charges are there while the atoms still rest
     assert 0.3 < np.median(ratio) < 0.9
 
 
