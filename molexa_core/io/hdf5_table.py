@@ -201,10 +201,11 @@ def stored_metadata(file: h5py.File) -> dict[str, Any]:
     Raises:
         InputFileError: it is damaged.
     """
-    stored = file.attrs.get(METADATA_KEY)
-    if stored is None:
-        return {}
-    values = read_json(file, stored, f"attribute {METADATA_KEY}")
+    with reading_hdf5(file.filename):
+        stored = file.attrs.get(METADATA_KEY)
+        if stored is None:
+            return {}
+        values = read_json(file, stored, f"attribute {METADATA_KEY}")
     return values if isinstance(values, dict) else {}
 
 

@@ -106,7 +106,7 @@ class XfelRun:
 
     def _has(self, file: XfelFile, group: str) -> bool:
         name = "edges" if group == "raw" else "hits"
-        return f"INSTRUMENT/{self.source}/{group}/{name}" in file.handle
+        return file.holds(f"INSTRUMENT/{self.source}/{group}/{name}")
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the first file (virtual runs)."""
@@ -260,7 +260,7 @@ def _part(file: XfelFile, source: str, group: str, name: str) -> _Part:
     index = file.index(source, group)
     file.check_index(index, len(data), source)
     triggers = None
-    if f"{base}/raw/triggers" in file.handle:
+    if file.holds(f"{base}/raw/triggers"):
         triggers = file.dataset(f"{base}/raw/triggers", ndim=1)
         file.check_index(file.index(source, "raw"), len(triggers), source)
         if group == "rec" and (file.index(source, "raw").count != index.count).any():

@@ -88,8 +88,13 @@ class XfelFile:
             name
             for name in self.sources()
             if (DETECTOR.fullmatch(name) and _DEVICE.match(name))
-            or f"INSTRUMENT/{name}/rec/hits" in self.handle
+            or self.holds(f"INSTRUMENT/{name}/rec/hits")
         ]
+
+    def holds(self, name: str) -> bool:
+        """Whether there is such a group or dataset."""
+        with reading_hdf5(self.path):
+            return name in self.handle
 
     def index(self, source: str, group: str | None) -> TrainIndex:
         """The index of the trains of a source.

@@ -102,7 +102,7 @@ class PulseEnergy(_Values):
         for file in files:
             for source in filter(MONITOR.fullmatch, file.sources()):
                 keys = (f"{source}/data/{key}" for key in _ENERGY_KEYS)
-                known += [key for key in keys if f"INSTRUMENT/{key}" in file.handle][:1]
+                known += [key for key in keys if file.holds(f"INSTRUMENT/{key}")][:1]
         names = list(dict.fromkeys(known))
         return super().find(files, names[0]) if len(names) == 1 else None
 
