@@ -146,8 +146,14 @@ class Network(nn.Module):
         _compile_blocks(self, dynamic=None)
 
     def compile_for_inference(self) -> None:
-        """Compile the denoiser as a whole and the blocks of the rest, one graph per shape."""
-        self.denoiser.compile(dynamic=False)
+        """Compile for fixed shapes: the atom layout's denoiser as a whole, else the blocks.
+
+        As a whole the pair layout's denoiser came out a sixth slower than by blocks.
+        """
+        if self.settings.tokens == "atoms":
+            self.denoiser.compile(dynamic=False)
+        else:
+            _compile_blocks(self.denoiser, dynamic=False)
         _compile_blocks(self.dynamics, dynamic=False)
         _compile_blocks(self.uncertainty, dynamic=False)
 

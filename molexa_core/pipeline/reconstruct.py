@@ -38,7 +38,6 @@ from molexa_core.model.weights import (
 )
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
-from molexa_core.pipeline.score import score
 from molexa_core.pipeline.solutions import Solution, solutions
 
 SAMPLES: Final = 16
@@ -381,6 +380,9 @@ def _propagated(
 
 
 def _errors(record: ReconstructionRecord, known: Geometry) -> dict[str, Any]:
+    # Superposition needs scipy's optimizers, a third of a second that most calls need not pay.
+    from molexa_core.pipeline.score import score  # noqa: PLC0415
+
     return score(record.geometry(), known).to_dict()
 
 
