@@ -13,11 +13,12 @@ from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.physics.mcmd.combinations import Combinations, combine, merge
 from molexa_core.physics.mcmd.gpu import device_index, run_on_gpu
 from molexa_core.physics.mcmd.gpu_combinations import combinations_on_gpu
+from molexa_core.physics.mcmd.job import Job, prepare
 from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.outcomes import Energies, energies_of, joined, outcomes_of
 from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.tables import pack_molecule
-from molexa_core.physics.mcmd.trajectories import Job, prepare, run_on_cpu
+from molexa_core.physics.mcmd.trajectories import run_on_cpu
 
 TRAJECTORIES: Final = "trajectories"
 """Unit in which progress is reported."""

@@ -13,15 +13,19 @@ import pytest
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError
 from molexa_core.base.outcomes import Outcomes
+from molexa_core.base.progress import Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.channel_csv import read_channel_csv
 from molexa_core.io.channels_h5 import read_channels, write_channels
+from molexa_core.physics.mcmd.combinations import Combinations, combine
+from molexa_core.physics.mcmd.job import Job, Trajectories
 from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.pulse import Pulse
-from molexa_core.physics.mcmd.trajectories import run_trajectories
+from molexa_core.physics.mcmd.trajectories import run_on_cpu, run_trajectories
 from molexa_core.physics.molecules import molecule
+from molexa_core.pipeline import forward
 from molexa_core.pipeline.forward import explode_geometries
 from molexa_core.pipeline.simulate_mcmd import simulate_mcmd
 from molexa_core.report.combinations import combinations_svg
@@ -242,3 +246,52 @@ def test_mistakes_get_one_sentence(
     assert message in err
     assert not out
     assert not list(working_folder.iterdir())
+
+
+def test_a_device_gives_sums_and_energies_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way through a graphics card, with the processor in its place."""
+    asked: list[str] = []
+
+    def on_device(job: Job, index: int, *, progress: Progress) -> list[Combinations]:
+        asked.append(f"sums {index}")
+        found = run_on_cpu(job, progress=progress)
+        return [combine(found, row) for row in range(len(job.positions))]
+
+    def fetched(job: Job, index: int, *, progress: Progress) -> Trajectories:
+        asked.append(f"all {index}")
+        return run_on_cpu(job, progress=progress)
+
+    (expected,) = _explode("cpu", energies=True)
+    monkeypatch.setattr(forward, "device_index", lambda device: 1 if device == "cuda:1" else None)
+    monkeypatch.setattr(forward, "combinations_on_gpu", on_device)
+    monkeypatch.setattr(forward, "run_on_gpu", fetched)
+    for energies in (False, True):
+        (found,) = _explode("cuda:1", energies=energies)
+        assert (found.charges == expected.charges).all()
+        assert (found.momenta == expected.momenta).all()
+        assert (found.release_spread is None) != energies
+    assert asked == ["sums 1", "all 1"]
+
+
+@pytest.mark.gpu
+def test_a_graphics_card_gives_the_same_distribution() -> None:
+    (one,), (two,) = (_explode(device, energies=False, number=4000) for device in ("cpu", "cuda"))
+    assert one.charge_states.sum() == two.charge_states.sum()
+    assert np.abs(one.charge_states - two.charge_states).max() < 4 * np.sqrt(4000)
+    top = one.find(two.charges[0].tolist())
+    scale = np.abs(one.momenta[top]).max()
+    assert np.abs(one.momenta[top] - two.momenta[0]).max() < 0.05 * scale
+
+
+def _explode(device: str, *, energies: bool, number: int = 60) -> list[Outcomes]:
+    return explode_geometries(
+        WATER.symbols,
+        WATER.positions[None],
+        None,
+        PULSE,
+        Options(),
+        trajectories=number,
+        seed=3,
+        device=device,
+        energies=energies,
+    )

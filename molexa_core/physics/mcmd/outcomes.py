@@ -15,7 +15,7 @@ from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.physics.mcmd.combinations import Combinations
-from molexa_core.physics.mcmd.trajectories import Trajectories
+from molexa_core.physics.mcmd.job import Trajectories
 
 BINS: Final = 200
 """Bins of the spectra where the energy of every trajectory is known."""
