@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import Hits
-
-_MOST_BEFORE: Final = 10_000
 
 
 def no_hits() -> Hits:
@@ -33,13 +31,11 @@ def rebatch(chunks: Iterable[Hits], shots: int) -> Iterator[Hits]:
     tags: set[str] | None = None
     following: int | None = None
     for chunk in chunks:
-        if following is None:  # shots before the first hit of a table that leaves out empty ones
-            following = 0 if chunk.first_shot <= _MOST_BEFORE else chunk.first_shot
         tags = set(chunk.tags) if tags is None else tags
         if set(chunk.tags) != tags:
             raise UsageError(f"the tags change within the run: {set(chunk.tags) ^ tags}")
-        if chunk.first_shot > following:
-            held.append(_empty_like(chunk, following, chunk.first_shot - following))
+        if following is not None and chunk.first_shot > following:
+            held.append(empty_like(chunk, following, chunk.first_shot - following))
             count += held[-1].n_shots
         following = chunk.first_shot + chunk.n_shots
         held.append(chunk)
@@ -52,7 +48,7 @@ def rebatch(chunks: Iterable[Hits], shots: int) -> Iterator[Hits]:
     yield join(held) if held else no_hits()
 
 
-def _empty_like(chunk: Hits, first_shot: int, shots: int) -> Hits:
+def empty_like(chunk: Hits, first_shot: int, shots: int) -> Hits:
     """Shots without hits, their tags not numbers."""
     empty = np.empty(0)
     tags: dict[str, NDArray[Any]] = {name: np.full(shots, np.nan) for name in chunk.tags}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from molexa_core.base.errors import ColumnError, InputFileError, listing
+from molexa_core.base.fields import EVENT_ID, TAG_SHOT
 from molexa_core.base.settings.columns import SLOT, Columns
 from molexa_core.io.root_layouts import LMF2ROOT, PRESETS, SP8, is_tag, numbered_from
 from molexa_core.io.table import Held, Kind, Table, require_columns
@@ -26,7 +27,7 @@ _QUANTITIES: Final = {
 _LENGTHS: Final = {"mm": 1.0, "um": 1e-3, "cm": 10.0, "m": 1e3}
 _TIMES: Final = {"ns": 1.0, "ps": 1e-3, "us": 1e3, "s": 1e9}
 _UNIT: Final = re.compile(r"(?P<base>.+?)_(?P<unit>mm|um|cm|m|ns|ps|us|s)")
-_SHOTS: Final = ("shot", "shot_id", "event", "event_id", "eventid", "evt", "pulse_index", "trigger")
+_SHOTS: Final = (TAG_SHOT, "shot_id", "event", EVENT_ID, "eventid", "evt", "pulse_index", "trigger")
 _COUNTS: Final = ("n", "num", "nhits", "n_hits", "numhits", "count", "counts", "hit", "hits")
 _IONS: Final = ("", "ion", "ions", "r", "recoil", "hit", "hits", "i", "fiionhits", "rec")
 """Prefixes that mean the ion detector where there are several."""

@@ -24,6 +24,7 @@ from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings import Setup, load_project, load_setup
 from molexa_core.base.tables import Edges, Hits
+from molexa_core.io.hits import empty_like
 from molexa_core.io.lmf import LmfEvents, LmfHeader, LmfWriter
 from molexa_core.io.lmf.header import TDC8HP, TDC8HPRAW
 from molexa_core.io.lmf.run import LmfRun, write_lmf_run
@@ -48,6 +49,8 @@ SUFFIXES: Final = {
     ".lmf": "lmf",
 }
 """Formats by the suffix of the file to write."""
+_MOST_BEFORE: Final = 10_000
+"""A table with one row per hit leaves out the shots before its first: up to so many are written."""
 _XFEL_TAGS: Final = frozenset({TAG_FEL, TAG_PUMP, TAG_PULSE_ENERGY})
 
 
@@ -180,6 +183,8 @@ class _Converted:
             if not begun:
                 self.lost += _unheld(chunk, layout)
                 begun = True
+                if isinstance(chunk, Hits) and 0 < chunk.first_shot <= _MOST_BEFORE:
+                    yield empty_like(chunk, 0, chunk.first_shot)
             self.counts["shots"] += chunk.n_shots
             self.counts[what] += len(chunk.t_ns)
             yield chunk
