@@ -253,8 +253,11 @@ def _biases(blocks: nn.ModuleList, pairs: Tensor) -> Sequence[Tensor | None]:
 
 
 def _modulations(blocks: nn.ModuleList, noise: Tensor) -> Sequence[Tensor | None]:
-    """The modulation of every block in one product; left to the blocks in training."""
-    if torch.is_grad_enabled():
+    """The modulation of every block in one product, on a GPU; left to the blocks in training.
+
+    On a CPU putting the weights side by side costs more than the few calls it saves.
+    """
+    if torch.is_grad_enabled() or not noise.is_cuda:
         return [None] * len(blocks)
     layers = [block.modulation for block in blocks if isinstance(block, AtomBlock)]
     weight = torch.cat([layer.weight for layer in layers if layer is not None])
