@@ -23,6 +23,7 @@ from molexa_core.base.resources import available, find
 from molexa_core.model.calibration import Calibration
 from molexa_core.model.config import NetworkSettings
 from molexa_core.model.network import Network
+from molexa_core.model.quantised import dequantise, quantise
 
 FORMAT: Final = 1
 SUFFIX: Final = ".json"
@@ -83,17 +84,22 @@ def save_weights(
     training: dict[str, Any],
     metrics: dict[str, Any],
     limits: str = "",
-    dtype: torch.dtype = torch.bfloat16,
+    calibration: dict[str, Any] | None = None,
+    eight_bits: bool = False,
 ) -> ModelCard:
     """Write a network as shards with their card; the card is written last.
+
+    In bf16, or with `eight_bits` as `quantised.quantise` has it.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     shards: list[dict[str, torch.Tensor]] = [{}]
     size = 0
-    for key, value in network.state_dict().items():
-        tensor = value.detach().cpu().to(dtype).contiguous()
+    values = network.state_dict()
+    stored = quantise(values) if eight_bits else {k: v.bfloat16() for k, v in values.items()}
+    for key, value in stored.items():
+        tensor = value.detach().cpu().contiguous()
         size += tensor.nbytes
         if size > SHARD_BYTES and shards[-1]:
             shards.append({})
@@ -114,8 +120,9 @@ def save_weights(
         training=training,
         metrics=metrics,
         parameters=network.parameter_count,
-        dtype=str(dtype).removeprefix("torch."),
+        dtype="int8" if eight_bits else "bfloat16",
         limits=limits,
+        calibration=calibration or {},
     )
     write_card(card, folder / f"{name}{SUFFIX}")
     return card
@@ -216,8 +223,8 @@ def load_network(name: str, device: torch.device | str = "cpu") -> tuple[Network
             raise WeightsError("not a safetensors file", where=file_name) from error
     network = Network(card.network)
     try:
-        network.load_state_dict({key: value.float() for key, value in tensors.items()})
-    except RuntimeError as error:
+        network.load_state_dict(dequantise(tensors))
+    except (RuntimeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise WeightsError(
             f"the weights do not fit their settings: {first}", where=path, do="Install them again."

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molexa_core.model.weights import read_card, verify, weights_available
+from molexa_core.model.weights import (
+    load_network,
+    read_card,
+    save_weights,
+    verify,
+    weights_available,
+)
 
 
 @dataclass(frozen=True)
@@ -78,3 +84,26 @@ def verify_weights(name: str) -> list[Path]:
     """
     card, path = read_card(name)
     return [path.parent / file_name for file_name in verify(card, path)]
+
+
+def shrink_weights(name: str, folder: Path) -> Path:
+    """Write weights in eight bits, with the rest of their card as it is; returns the new card.
+
+    Raises:
+        InputFileError: no such weights.
+        WeightsError: they are damaged.
+        OutputError: the folder cannot be written.
+    """
+    network, card = load_network(name)
+    save_weights(
+        folder,
+        card.name,
+        network,
+        data=card.data,
+        training=card.training,
+        metrics=card.metrics,
+        limits=card.limits,
+        calibration=card.calibration,
+        eight_bits=True,
+    )
+    return folder / f"{card.name}.json"
