@@ -22,7 +22,18 @@ def convert(
     ],
     out: Annotated[Path, typer.Argument(help="File to write; its suffix tells the format.")],
     layout: Annotated[
-        Literal["root", "root-jagged", "hdf5", "parquet", "csv", "xfel", "lmf", "lmf-raw", "edges"]
+        Literal[
+            "root",
+            "root-jagged",
+            "hdf5",
+            "parquet",
+            "csv",
+            "xfel",
+            "lmf",
+            "lmf-raw",
+            "edges",
+            "root-edges",
+        ]
         | None,
         typer.Option("--format", help="Format to write. Default: by the suffix."),
     ] = None,
@@ -36,8 +47,8 @@ def convert(
 ) -> None:
     """Write a run in another format and say what that cannot hold.
 
-    Hits go to ROOT (as LMF2Root writes them), HDF5, Parquet or text; edges to list-mode files;
-    edges to hits where the setup has an anode.
+    Hits go to ROOT (as LMF2Root writes them), HDF5, Parquet or text; edges to list-mode files,
+    European XFEL's layout and ROOT; edges to hits where the setup has an anode.
 
     Example: molexa convert run.lmf run.root --setup setup.yaml
     """

@@ -30,11 +30,23 @@ def mock(
         Path | None, typer.Option("--setup", help="Setup file. Default: molexa.yaml's, or shipped.")
     ] = None,
     layout: Annotated[
-        Literal["root", "root-jagged", "hdf5", "parquet", "csv", "xfel", "lmf", "lmf-raw", "edges"],
+        Literal[
+            "root",
+            "root-jagged",
+            "hdf5",
+            "parquet",
+            "csv",
+            "xfel",
+            "lmf",
+            "lmf-raw",
+            "edges",
+            "root-edges",
+        ],
         typer.Option(
             "--format",
             help="Hits: root (flat, as LMF2Root writes it), root-jagged, hdf5, parquet, csv, xfel. "
-            "Signals of a delay-line anode: lmf, lmf-raw, edges (as European XFEL writes them).",
+            "Signals of a delay-line anode: lmf, lmf-raw, edges (as European XFEL writes them), "
+            "root-edges (lists in ROOT).",
         ),
     ] = "root",
     model: Annotated[

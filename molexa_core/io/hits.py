@@ -1,15 +1,19 @@
-"""Hits cut and joined: the same shots in chunks of another size."""
+"""Hits and edges cut and joined: the same shots in chunks of another size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.tables import Hits
+from molexa_core.base.tables import Edges, Hits
+
+Shots = TypeVar("Shots", Hits, Edges)
+"""Chunks of shots, whatever they hold."""
 
 
 def no_hits() -> Hits:
@@ -18,15 +22,29 @@ def no_hits() -> Hits:
     return Hits(0, np.zeros(1, np.int64), empty, empty, empty, np.empty(0, np.int16))
 
 
+def no_edges() -> Edges:
+    """No shots."""
+    return Edges(0, np.zeros(1, np.int64), np.empty(0, np.int16), np.empty(0))
+
+
 def rebatch(chunks: Iterable[Hits], shots: int) -> Iterator[Hits]:
     """The same shots in chunks of `shots`, so that a file does not depend on how they came.
 
     The last chunk may be shorter; a run without any gives one chunk without shots.
 
     Raises:
+        UsageError: as `batches`.
+    """
+    return batches(chunks, shots, no_hits())
+
+
+def batches(chunks: Iterable[Shots], shots: int, nothing: Shots) -> Iterator[Shots]:
+    """The same shots in chunks of `shots`; `nothing` where there are none.
+
+    Raises:
         UsageError: the tags change within the run, or shots are missing between chunks.
     """
-    held: list[Hits] = []
+    held: list[Shots] = []
     count = 0
     tags: set[str] | None = None
     following: int | None = None
@@ -45,44 +63,43 @@ def rebatch(chunks: Iterable[Hits], shots: int) -> Iterator[Hits]:
             yield cut(joined, 0, shots)
             held = [cut(joined, shots, joined.n_shots)]
             count -= shots
-    yield join(held) if held else no_hits()
+    yield join(held) if held else nothing
 
 
-def empty_like(chunk: Hits, first_shot: int, shots: int) -> Hits:
-    """Shots without hits, their tags not numbers."""
-    empty = np.empty(0)
-    tags: dict[str, NDArray[Any]] = {name: np.full(shots, np.nan) for name in chunk.tags}
-    offsets = np.zeros(shots + 1, np.int64)
-    return Hits(first_shot, offsets, empty, empty, empty, np.empty(0, np.int16), tags)
+def empty_like(chunk: Shots, first_shot: int, shots: int) -> Shots:
+    """Shots without hits or edges, their tags not numbers."""
+    columns: dict[str, Any] = {name: column[:0] for name, column in _columns(chunk).items()}
+    columns["tags"] = {name: np.full(shots, np.nan) for name in chunk.tags}
+    return replace(chunk, first_shot=first_shot, offsets=np.zeros(shots + 1, np.int64), **columns)
 
 
-def join(chunks: list[Hits]) -> Hits:
+def join(chunks: list[Shots]) -> Shots:
     """Consecutive chunks as one."""
     if len(chunks) == 1:
         return chunks[0]
     counts = np.concatenate([np.diff(chunk.offsets) for chunk in chunks])
-    return Hits(
-        first_shot=chunks[0].first_shot,
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        x_mm=np.concatenate([chunk.x_mm for chunk in chunks]),
-        y_mm=np.concatenate([chunk.y_mm for chunk in chunks]),
-        t_ns=np.concatenate([chunk.t_ns for chunk in chunks]),
-        method=np.concatenate([chunk.method for chunk in chunks]),
-        tags={
-            name: np.concatenate([chunk.tags[name] for chunk in chunks]) for name in chunks[0].tags
-        },
-    )
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(chunk, name) for chunk in chunks])
+        for name in _columns(chunks[0])
+    }
+    columns["tags"] = {
+        name: np.concatenate([chunk.tags[name] for chunk in chunks]) for name in chunks[0].tags
+    }
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return replace(chunks[0], offsets=offsets, **columns)
 
 
-def cut(hits: Hits, start: int, stop: int) -> Hits:
+def cut(chunk: Shots, start: int, stop: int) -> Shots:
     """The shots from `start` to before `stop`, counted within the chunk."""
-    low, high = int(hits.offsets[start]), int(hits.offsets[stop])
-    return Hits(
-        first_shot=hits.first_shot + start,
-        offsets=hits.offsets[start : stop + 1] - low,
-        x_mm=hits.x_mm[low:high],
-        y_mm=hits.y_mm[low:high],
-        t_ns=hits.t_ns[low:high],
-        method=hits.method[low:high],
-        tags={name: column[start:stop] for name, column in hits.tags.items()},
-    )
+    low, high = int(chunk.offsets[start]), int(chunk.offsets[stop])
+    columns: dict[str, Any] = {name: of[low:high] for name, of in _columns(chunk).items()}
+    columns["tags"] = {name: column[start:stop] for name, column in chunk.tags.items()}
+    offsets = chunk.offsets[start : stop + 1] - low
+    return replace(chunk, first_shot=chunk.first_shot + start, offsets=offsets, **columns)
+
+
+def _columns(chunk: Hits | Edges) -> dict[str, NDArray[Any]]:
+    """The columns with a value per hit or edge."""
+    if isinstance(chunk, Edges):
+        return {"channel": chunk.channel, "t_ns": chunk.t_ns}
+    return {"x_mm": chunk.x_mm, "y_mm": chunk.y_mm, "t_ns": chunk.t_ns, "method": chunk.method}

@@ -23,19 +23,21 @@ from molexa_core.base.fields import (
 )
 from molexa_core.base.files import require_file
 from molexa_core.base.provenance import Provenance
-from molexa_core.base.settings.columns import Columns
+from molexa_core.base.settings.columns import Columns, EdgeColumns
 from molexa_core.io.flash import flash_detectors
 from molexa_core.io.hdf5 import member, open_hdf5, read_json, read_strings, reading_hdf5
 from molexa_core.io.hdf5_table import open_hdf5_table
 from molexa_core.io.lmf.header import ARCHIVE_2002, ARCHIVE_2008, ARCHIVE_MASK
+from molexa_core.io.root_edges import edges_in
 from molexa_core.io.root_file import open_root, reading, tree_names
-from molexa_core.io.root_layouts import PRESETS, preset_for
+from molexa_core.io.root_layouts import EDGES, PRESETS, preset_for
 from molexa_core.io.root_run import open_root_run
 from molexa_core.io.table_guess import choose
 from molexa_core.io.text_table import TextTable
 
 LMF: Final = "lmf"
 ROOT_RUN: Final = "root-run"
+ROOT_EDGES: Final = "root-edges"
 ROOT_RESULT: Final = "root-result"
 XFEL: Final = "xfel"
 FLASH: Final = "flash"
@@ -46,11 +48,12 @@ NPY: Final = "npy"
 EVENTS: Final = "events"
 TRUTH: Final = "truth"
 HDF5: Final = "hdf5"
-RUNS: Final = frozenset({LMF, ROOT_RUN, XFEL, FLASH, HDF5_RUN, PARQUET, TEXT, NPY})
+RUNS: Final = frozenset({LMF, ROOT_RUN, ROOT_EDGES, XFEL, FLASH, HDF5_RUN, PARQUET, TEXT, NPY})
 """Formats that hold the hits or edges of a run."""
 NAMES: Final = {
     LMF: "Cobold list-mode file",
     ROOT_RUN: "ROOT run",
+    ROOT_EDGES: "ROOT run of edges",
     ROOT_RESULT: "ROOT file of histograms",
     XFEL: "file of European XFEL",
     FLASH: "file of FLASH",
@@ -75,12 +78,15 @@ LOOKED_FOR: Final = (
 )
 
 
-def recognise(path: Path | str, columns: Columns | None = None) -> str:
+def recognise(
+    path: Path | str, columns: Columns | None = None, edge_columns: EdgeColumns | None = None
+) -> str:
     """Which of the formats above a file has.
 
     Args:
         path: the file.
         columns: column map of the setup; tables that have these columns are runs.
+        edge_columns: likewise, for trees of edges.
 
     Raises:
         InputFileError: it is missing, empty, or of none of them; says what was looked for.
@@ -93,7 +99,7 @@ def recognise(path: Path | str, columns: Columns | None = None) -> str:
     if int.from_bytes(head[:4], "little") & ARCHIVE_MASK in {ARCHIVE_2002, ARCHIVE_2008}:
         return LMF
     if head[:4] == b"root":
-        return _root_kind(path, columns)
+        return _root_kind(path, columns, edge_columns)
     if head[:8] == _HDF5_MAGIC:
         return _hdf5_kind(path, columns)
     if head[:4] == b"PAR1":
@@ -115,18 +121,21 @@ def _is_text(head: bytes) -> bool:
     return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
 
 
-def _root_kind(path: Path, columns: Columns | None) -> str:
+def _root_kind(path: Path, columns: Columns | None, edge_columns: EdgeColumns | None) -> str:
     with open_root(path) as file, reading(path):
         trees = tree_names(file)
+        if edge_columns is not None and edge_columns.tree in {None, *trees}:
+            return ROOT_EDGES
         if preset_for(trees) is not None or (columns is not None and columns.tree in trees):
             return ROOT_RUN
         if trees:
             try:
                 open_root_run(path, columns)
-            except InputFileError as error:
+            except InputFileError:
+                if edges_in(file, path, None) is not None:
+                    return ROOT_EDGES
                 if not _histograms(file):
                     raise
-                del error
             else:
                 return ROOT_RUN
         if _histograms(file):
@@ -135,7 +144,7 @@ def _root_kind(path: Path, columns: Columns | None) -> str:
     raise InputFileError(
         f"a ROOT file without a known tree and without histograms; it has: {listing(trees)}",
         where=path,
-        do=f"Looked for the trees {known}.",
+        do=f"Looked for the trees {known} and {EDGES.tree} (edges).",
     )
 
 

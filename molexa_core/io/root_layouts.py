@@ -21,7 +21,7 @@ from molexa_core.base.fields import (
     TAG_TIMESTAMP,
     TAG_TRAIN,
 )
-from molexa_core.base.settings.columns import Columns
+from molexa_core.base.settings.columns import Columns, EdgeColumns
 
 LMF2ROOT: Final = Columns(
     layout="flat",
@@ -47,6 +47,8 @@ SP8: Final = Columns(
     first=0,
 )
 """Tree `resortedData` of sp8-analysis: mm and ns; slots counted from 0 (from 1 in some files)."""
+EDGES: Final = EdgeColumns(tree="edges", channel="channel", time="t_ns")
+"""Tree `edges`: lists of inputs, counted from 0, and of times in ns relative to the trigger."""
 SACLA_TREE: Final = "SortedEvent"
 """Tree of lma2root (SACLA, FERMI): objects split into branches with a list per event."""
 SACLA_HITS: Final = re.compile(r"(?P<hits>(?:.*fDetektors(?:\[\d+\])?\W)?.*[fF]Hits\.)fX_mm")

@@ -82,7 +82,7 @@ class _RootView:
 
     def lists(self, names: Sequence[str]) -> dict[str, tuple[IntArray, FloatArray]]:
         found = {}
-        for name in names:
+        for name in dict.fromkeys(names):
             values = self._array(name, "ak")
             counts = np.asarray(ak.to_numpy(ak.num(values)), np.int64)
             found[name] = counts, numbers_of(ak.to_numpy(ak.flatten(values)))

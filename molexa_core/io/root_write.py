@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.files import atomic_path
-from molexa_core.base.tables import FloatArray, Hits
-from molexa_core.io.hits import rebatch
-from molexa_core.io.root_layouts import JAGGED, LMF2ROOT, LMF2ROOT_HEAD, METADATA_KEY
+from molexa_core.base.tables import Edges, FloatArray, Hits
+from molexa_core.io.hits import batches, no_edges, rebatch
+from molexa_core.io.root_layouts import EDGES, JAGGED, LMF2ROOT, LMF2ROOT_HEAD, METADATA_KEY
 
 _BASKET_SHOTS: Final = 25_000
 _BASKET_BYTES: Final = 48 * 2**20
@@ -58,18 +58,51 @@ def write_root_run(
         raise UsageError(f"slots is {slots}", do="Use 1 or more.")
     row_bytes = 8 * (len(LMF2ROOT_HEAD) + 5 * slots)
     basket = min(_BASKET_SHOTS, max(1, _BASKET_BYTES // row_bytes))
+    name = LMF2ROOT.tree if layout == "lmf2root" else JAGGED.tree
+    blocks = (
+        (_flat(chunk, slots) if layout == "lmf2root" else _jagged(chunk), chunk.n_shots)
+        for chunk in rebatch(chunks, basket)
+    )
+    _write_tree(path, str(name), blocks, meta)
+
+
+def write_root_edges(
+    path: Path | str, chunks: Iterable[Edges], *, meta: Mapping[str, Any] | None = None
+) -> None:
+    """Write a run of edges: the tree `edges` with the lists `channel` and `t_ns`, and the tags.
+
+    Args:
+        path: the file to write.
+        chunks: consecutive shots; the tags of all chunks are those of the first.
+        meta: plain values, stored as JSON in the string `molexa` of the file.
+
+    Raises:
+        OutputError: the file cannot be written there.
+        UsageError: changing tags.
+    """
+    blocks = (
+        (_edge_lists(chunk), chunk.n_shots) for chunk in batches(chunks, _BASKET_SHOTS, no_edges())
+    )
+    _write_tree(path, str(EDGES.tree), blocks, meta)
+
+
+def _write_tree(
+    path: Path | str,
+    name: str,
+    blocks: Iterable[tuple[Mapping[str, Any], int]],
+    meta: Mapping[str, Any] | None,
+) -> None:
+    """Columns and numbers of rows of one block after the other."""
     with (
         atomic_path(path) as temporary,
         uproot.recreate(temporary, compression=_COMPRESSION) as file,
     ):
         file[METADATA_KEY] = json.dumps(dict(meta or {}), default=str)
         tree = None
-        for chunk in rebatch(chunks, basket):
-            columns = _flat(chunk, slots) if layout == "lmf2root" else _jagged(chunk)
+        for columns, rows in blocks:
             if tree is None:
-                name = LMF2ROOT.tree if layout == "lmf2root" else JAGGED.tree
                 tree = file.mktree(name, {key: _kind(value) for key, value in columns.items()})
-            if chunk.n_shots:
+            if rows:
                 tree.extend(columns)
 
 
@@ -109,6 +142,13 @@ def _jagged(hits: Hits) -> dict[str, Any]:
     columns: dict[str, Any] = {name: np.asarray(column) for name, column in hits.tags.items()}
     values = {"x": hits.x_mm, "y": hits.y_mm, "t": hits.t_ns, "method": hits.method}
     return columns | {name: ak.unflatten(value, counts) for name, value in values.items()}
+
+
+def _edge_lists(edges: Edges) -> dict[str, Any]:
+    counts = np.diff(edges.offsets)
+    columns: dict[str, Any] = {name: np.asarray(column) for name, column in edges.tags.items()}
+    columns[EDGES.channel] = ak.unflatten(edges.channel, counts)
+    return columns | {EDGES.time: ak.unflatten(edges.t_ns, counts)}
 
 
 def _kind(values: Any) -> Any:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from molexa_core.base.errors import InputFileError, UsageError, listing
-from molexa_core.base.settings.columns import Columns, Facility
+from molexa_core.base.settings.columns import Columns, EdgeColumns, Facility
 from molexa_core.io import recognise as formats
 from molexa_core.io.flash import FlashRun
 from molexa_core.io.hdf5_table import open_hdf5_table
 from molexa_core.io.lmf.run import LmfRun
 from molexa_core.io.npy_table import NpyTable
 from molexa_core.io.parquet_table import ParquetTable
+from molexa_core.io.root_edges import RootEdgesRun
 from molexa_core.io.root_run import open_root_run
 from molexa_core.io.table import Table
 from molexa_core.io.table_guess import choose
@@ -114,6 +115,7 @@ def open_stored_run(
     paths: Sequence[Path | str] | Path | str,
     *,
     columns: Columns | None = None,
+    edge_columns: EdgeColumns | None = None,
     facility: Facility | None = None,
     with_method: bool = False,
 ) -> StoredRun:
@@ -122,6 +124,7 @@ def open_stored_run(
     Args:
         paths: files, patterns, or a folder.
         columns: column map of the setup, for tables that no preset reads.
+        edge_columns: likewise, for ROOT trees of edges.
         facility: what to take from files of European XFEL and FLASH.
         with_method: whether hits of tables come with their resort method.
 
@@ -131,7 +134,7 @@ def open_stored_run(
         ColumnError: a column is missing or of the wrong type.
     """
     files = find_files(paths)
-    kinds = [formats.recognise(path, columns) for path in files]
+    kinds = [formats.recognise(path, columns, edge_columns) for path in files]
     for path, kind in zip(files, kinds, strict=True):
         _require_run(path, kind)
         if kind != kinds[0]:
@@ -147,6 +150,8 @@ def open_stored_run(
         return XfelRun(files, facility)
     if kind == formats.FLASH:
         return FlashRun(files, facility)
+    if kind == formats.ROOT_EDGES:
+        return RootEdgesRun(files, edge_columns)
     if kind == formats.ROOT_RUN:
         run = open_root_run(files, columns)
     elif kind == formats.HDF5_RUN:

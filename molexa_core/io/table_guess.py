@@ -109,6 +109,19 @@ _MAKERS: Final = {
 }
 
 
+def shot_column(kinds: Mapping[str, Kind]) -> str | None:
+    """The column whose name says that it holds the number of the shot, where rows are hits."""
+    by_name = {name.rpartition("/")[2].lower(): name for name in reversed(_held(kinds, "number"))}
+    return next((by_name[word] for word in _SHOTS if word in by_name), None)
+
+
+def time_unit(name: str) -> float | None:
+    """The unit in ns of a column whose name is that of a time (`t`, `time_ps`), None for others."""
+    part = _apart(name)
+    is_time = part is not None and part.quantity == "time" and part.prefix == "/"
+    return part.factor if part is not None and is_time else None
+
+
 def tags_of(table: Table, columns: Columns) -> tuple[str, ...]:
     """The columns with a value per shot that travels with the coincidences.
 
@@ -203,8 +216,7 @@ def _lists(kinds: Mapping[str, Kind]) -> list[Columns]:
 
 def _rows(kinds: Mapping[str, Kind]) -> list[Columns]:
     names = _held(kinds, "number")
-    by_name = {name.rpartition("/")[2].lower(): name for name in reversed(names)}
-    shot = next((by_name[word] for word in _SHOTS if word in by_name), None)
+    shot = shot_column(kinds)
     if shot is None:
         return []
     return [

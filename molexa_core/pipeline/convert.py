@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +28,17 @@ from molexa_core.io.hits import empty_like
 from molexa_core.io.lmf import LmfEvents, LmfHeader, LmfWriter
 from molexa_core.io.lmf.header import TDC8HP, TDC8HPRAW
 from molexa_core.io.lmf.run import LmfRun, write_lmf_run
+from molexa_core.io.root_write import write_root_edges
 from molexa_core.io.run import StoredRun
 from molexa_core.io.run_write import HIT_FORMATS, HitFormat, write_hits
 from molexa_core.io.table_run import TableRun
 from molexa_core.io.xfel_write import write_xfel_run
+from molexa_core.pipeline.mock_edges import EDGE_FORMATS, EdgeFormat
 from molexa_core.pipeline.open_run import OpenRun, open_stored, stored_setup
 
 __all__ = ["FORMATS", "ConvertFormat", "convert_file"]
 
-ConvertFormat = HitFormat | Literal["lmf", "lmf-raw", "edges"]
-EDGE_FORMATS: Final = ("lmf", "lmf-raw", "edges")
+ConvertFormat = HitFormat | EdgeFormat
 FORMATS: Final = (*HIT_FORMATS, *EDGE_FORMATS)
 SUFFIXES: Final = {
     ".root": "root",
@@ -159,15 +160,17 @@ class _Converted:
                        meta=meta)  # fmt: skip
 
     def edges_to(self, out: Path, layout: str, meta: dict[str, Any]) -> None:
-        """Edges of other formats as a list-mode file or in the layout of European XFEL."""
+        """Edges as a list-mode file, in the layout of European XFEL, or as a ROOT tree."""
         channels, slots = 0, 1
-        for chunk in self.run:
+        for chunk in self.run if layout != "root-edges" else ():
             channels = max(channels, int(chunk.channel.max(initial=0)) + 1)
             slots = max(slots, _most_in_a_channel(chunk))
         with self._task() as task:
             edges = self._counted(self.run, "edges", task, layout)
             if layout == "edges":
                 write_xfel_run(out, edges, slots=slots, n_channels=channels, meta=meta)
+            elif layout == "root-edges":
+                write_root_edges(out, edges, meta=meta)
             else:
                 raw = layout == "lmf-raw"
                 write_lmf_run(out, edges, raw=raw, meta=meta, n_channels=max(8, channels))

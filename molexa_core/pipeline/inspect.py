@@ -56,7 +56,8 @@ def inspect_file(
 ) -> Inspection:
     """Look into one file; see `inspect_files`."""
     path = Path(path)
-    kind = formats.recognise(path, None if setup is None else setup.columns)
+    maps = (None, None) if setup is None else (setup.columns, setup.edge_columns)
+    kind = formats.recognise(path, *maps)
     found = Inspection(path, kind, verified=verify)
     found.rows = [("format", formats.NAMES[kind], ""), ("size", path.stat().st_size, "bytes")]
     if kind == formats.LMF:

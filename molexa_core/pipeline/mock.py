@@ -37,7 +37,7 @@ from molexa_core.physics.virtual_experiment import (
     run_blocks,
     target_of,
 )
-from molexa_core.pipeline.mock_edges import EdgeFormat, write_edges
+from molexa_core.pipeline.mock_edges import EDGE_FORMATS, EdgeFormat, write_edges
 
 DEFAULT_SETUP: Final = "setup"
 """Name of the template that is used where no setup is given."""
@@ -131,8 +131,8 @@ def mock_file(
         geometry: XYZ file of the molecule, or name of a shipped one.
         seed: seed of every random draw.
         layout: format of the file: `root` (the flat tree of LMF2Root), `root-jagged`, `hdf5`,
-            `parquet`, `csv`, `xfel` hold hits; `lmf`, `lmf-raw` and `edges` (HDF5 as European XFEL
-            writes it) hold the signals of the anode.
+            `parquet`, `csv`, `xfel` hold hits; `lmf`, `lmf-raw`, `edges` (HDF5 as European XFEL
+            writes it) and `root-edges` (lists in a ROOT tree) hold the signals of the anode.
         truth: HDF5 file for the truth.
         virtual: keys of the setup's block `virtual` with values that replace the setup's.
         command: for the provenance.
@@ -176,7 +176,7 @@ def mock_file(
                 yield block.hits
 
         meta = _metadata(target, record)
-        if layout in {"lmf", "lmf-raw", "edges"}:
+        if layout in EDGE_FORMATS:
             write_edges(out, hits(), layout, apparatus, seed=seed, meta=meta)
         else:
             slots = apparatus.detector.slots

@@ -12,10 +12,12 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import Edges, Hits
 from molexa_core.io.lmf.run import write_lmf_run
+from molexa_core.io.root_write import write_root_edges
 from molexa_core.io.xfel_write import write_xfel_run
 from molexa_core.physics.wires import record
 
-EdgeFormat = Literal["lmf", "lmf-raw", "edges"]
+EdgeFormat = Literal["lmf", "lmf-raw", "edges", "root-edges"]
+EDGE_FORMATS: Final = ("lmf", "lmf-raw", "edges", "root-edges")
 _PURPOSE: Final = 16
 """Tells the generator of the signals from those of the experiment."""
 _FEWEST_CHANNELS: Final = 8
@@ -76,6 +78,9 @@ def write_edges(
     if layout == "edges":
         slots = 4 * setup.detector.slots
         write_xfel_run(path, edges, slots=slots, n_channels=n_channels, meta=meta)
+        return
+    if layout == "root-edges":
+        write_root_edges(path, edges, meta=meta)
         return
     bin_ns = setup.virtual.signals.bin_ns
     write_lmf_run(

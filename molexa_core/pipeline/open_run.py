@@ -75,6 +75,7 @@ def open_stored(paths: Sequence[Path | str] | Path | str, setup: Setup | None = 
     return open_stored_run(
         paths,
         columns=setup.columns,
+        edge_columns=setup.edge_columns,
         facility=setup.facility,
         with_method=setup.detector.max_method is not None,
     )

@@ -22,6 +22,7 @@ from molexa_core.base.errors import MolexaError
 from molexa_core.base.tables import Edges, Hits
 from molexa_core.io.lmf import LmfEvents, LmfFile
 from molexa_core.io.lmf.run import write_lmf_run
+from molexa_core.io.root_write import write_root_edges
 from molexa_core.io.run import open_stored_run
 from molexa_core.io.run_write import HIT_FORMATS, write_hits
 from molexa_core.pipeline.inspect import inspect_file
@@ -73,6 +74,12 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 }
 
 
+def to_root_edges(path: Path) -> None:
+    channel = np.tile(np.arange(7, dtype=np.int16), 20)
+    offsets = np.arange(0, 141, 7, dtype=np.int64)
+    write_root_edges(path, [Edges(0, offsets, channel, np.arange(140) * 3.0)], meta={"a": 1})
+
+
 def save_npy(path: Path) -> None:
     rows = np.zeros(30, [("shot", "i8"), ("x", "f8"), ("y", "f8"), ("t", "f8")])
     rows["shot"] = np.arange(30)
@@ -81,6 +88,7 @@ def save_npy(path: Path) -> None:
 
 
 WRITERS["npy"] = save_npy
+WRITERS["root-edges"] = to_root_edges
 
 
 @st.composite

@@ -23,7 +23,7 @@ from molexa_core.pipeline.reduce import reduce_files
 
 SHOTS = 8_000
 HITS = ("root", "root-jagged", "hdf5", "parquet", "csv", "xfel")
-EDGES = ("lmf", "lmf-raw", "edges")
+EDGES = ("lmf", "lmf-raw", "edges", "root-edges")
 BIN_NS = 0.025
 
 
@@ -157,6 +157,10 @@ def test_edges_survive_conversion(folder: Path, tmp_path: Path) -> None:
     assert convert_file(folder / "lmf.run", raw, layout="lmf-raw")["lost"] == []
     assert convert_file(raw, decoded)["lost"] == []
     assert decoded.read_bytes() == (folder / "lmf.run").read_bytes()
+    tree = tmp_path / "edges.root"
+    assert convert_file(folder / "lmf.run", tree, layout="root-edges")["lost"] == []
+    convert_file(tree, tmp_path / "back.lmf", layout="lmf")
+    same_hits(folder / "lmf.run", tmp_path / "back.lmf")
     done = convert_file(raw, tmp_path / "hits.root")
     assert done["lost"] == ["the edges: the file holds the hits sorted from them"]
     same_hits(raw, tmp_path / "hits.root")

@@ -1,4 +1,4 @@
-"""The `columns` and `xfel` blocks of `setup.yaml`: where the hits stand in runs of other makers."""
+"""The blocks of `setup.yaml` that say where hits or edges stand in runs of other makers."""
 
 from __future__ import annotations
 
@@ -60,6 +60,29 @@ class Columns(Schema):
     def slot(self, name: str, number: int) -> str:
         """The name of a column in the slot of this number, counted from 0."""
         return name.replace(SLOT, str(self.first + number))
+
+
+class EdgeColumns(Schema):
+    """Column names of a ROOT tree with the edges of a delay-line anode.
+
+    Without `shot`, a row is a shot and both columns are lists of the same length; with it, a row is
+    an edge, in the order of shots.
+
+    Attributes:
+        tree: name of the tree; not needed where a file has only one.
+        channel: name of the column with the input of each edge, counted from 0.
+        time: name of the column with its time, relative to the trigger of its shot.
+        shot: name of the column with the number of the shot.
+        tags: names of columns with a value per shot that travels with the coincidences.
+        time_unit_ns: value of one unit of `time`.
+    """
+
+    tree: str | None = None
+    channel: str
+    time: str
+    shot: str | None = None
+    tags: tuple[str, ...] = ()
+    time_unit_ns: Positive = 1.0
 
 
 class Facility(Schema):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from molexa_core.base.settings.anode import Anode
-from molexa_core.base.settings.columns import Columns, Facility
+from molexa_core.base.settings.columns import Columns, EdgeColumns, Facility
 from molexa_core.base.settings.schema import Fraction, NotNegative, Positive, Schema
 from molexa_core.base.settings.virtual import VirtualExperiment
 
@@ -111,6 +111,7 @@ class Setup(Schema):
         anode: the delay-line anode, for runs that hold wire-end signals instead of hits. In a
             file it may be the name of a `detector.yaml`, beside the setup.
         columns: column map, only for runs that no preset reads.
+        edge_columns: the same for trees of edges.
         facility: what to take from the files of European XFEL and FLASH.
         virtual: imperfections of the virtual experiment; ignored for real runs.
     """
@@ -122,6 +123,7 @@ class Setup(Schema):
     jet: Jet = Jet()
     anode: Anode | None = None
     columns: Columns | None = None
+    edge_columns: EdgeColumns | None = None
     facility: Facility = Facility()
     virtual: VirtualExperiment = VirtualExperiment()
     detection_efficiency: Fraction = 0.6
