@@ -55,6 +55,18 @@ class SortCounts:
         """Names of the signals of the anode."""
         return SIGNALS if self.kind == "hexanode" else (*SIGNALS[:4], SIGNALS[6])
 
+    def add(self, other: SortCounts) -> None:
+        """Add what was done with other shots."""
+        self.shots += other.shots
+        self.no_trigger += other.no_trigger
+        self.limited_shots += other.limited_shots
+        self.clusters += other.clusters
+        self.cut_clusters += other.cut_clusters
+        self.edges = self.edges + other.edges
+        self.used = self.used + other.used
+        self.other_edges += other.other_edges
+        self.methods = self.methods + other.methods
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         hits = max(self.hits, 1)

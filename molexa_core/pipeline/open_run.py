@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Setup, parse_settings
 from molexa_core.base.settings.anode import Anode
-from molexa_core.base.tables import Hits
+from molexa_core.base.tables import Edges, Hits
 from molexa_core.detector.sorter import SortCounts, Sorter
 from molexa_core.io.run import StoredRun, open_stored_run
 
 __all__ = ["OpenRun", "open_run", "open_stored"]
 
 SETUP = "setup"
+KEPT_BYTES: Final = 96 * 2**20
+"""Hits sorted from the beginning of a run of edges are kept for the next reading, up to this."""
 
 
 class OpenRun:
@@ -34,6 +36,8 @@ class OpenRun:
         self.paths, self.layout = stored.paths, stored.layout
         self.choice, self.n_shots = stored.choice, stored.n_shots
         self.counts: SortCounts | None = None
+        self._kept: list[tuple[Hits, SortCounts]] = []
+        self._room = KEPT_BYTES
         if stored.edges and setup.anode is None:
             raise InputFileError(
                 f"the run holds edges of detector signals ({stored.choice}), and the setup says "
@@ -56,9 +60,32 @@ class OpenRun:
             yield from self.stored
             return
         sorter = Sorter(self.setup.anode)
-        self.counts = sorter.counts
-        for edges in self.stored:
-            yield sorter.sort(edges)
+        total = self.counts = SortCounts(kind=self.setup.anode.kind)
+        for number, edges in enumerate(self.stored):
+            hits, counts = self._sorted(sorter, number, edges)
+            total.add(counts)
+            yield hits
+
+    def _sorted(self, sorter: Sorter, number: int, edges: Edges) -> tuple[Hits, SortCounts]:
+        """The hits of a chunk; those of the beginning of a run are sorted only once."""
+        if number < len(self._kept):
+            hits, counts = self._kept[number]
+            if (hits.first_shot, hits.n_shots) == (edges.first_shot, edges.n_shots):
+                return hits, counts
+            del self._kept[number:]  # the file has grown since
+        sorter.counts = counts = SortCounts(kind=sorter.counts.kind)
+        hits = sorter.sort(edges)
+        if number == len(self._kept):
+            self._room -= _size(hits)
+            if self._room >= 0:
+                self._kept.append((hits, counts))
+        return hits, counts
+
+
+def _size(hits: Hits) -> int:
+    """Bytes of a chunk."""
+    columns = (hits.offsets, hits.x_mm, hits.y_mm, hits.t_ns, hits.method)
+    return sum(column.nbytes for column in columns) + sum(tag.nbytes for tag in hits.tags.values())
 
 
 def sorted_hits(run: StoredRun, anode: Anode) -> Iterator[Hits]:
