@@ -42,9 +42,11 @@ def test_the_nearest_training_entry() -> None:
     numbers, charges = np.array([[8, 1]] * 5), np.array([[1.0, 1.0]] * 4 + [[2.0, 1.0]])
     momenta, positions = generator.normal(size=(2, 5, 2, 3))
     training = (numbers, charges, momenta, positions)
-    found = nearest_in_training(numbers[:1], charges[4:], 2 * momenta[2:3], training)
-    assert (found[0] == positions[4]).all(), "the only entry with the same charges"
-    found = nearest_in_training(numbers[:1], 3 * charges[:1], 2 * momenta[2:3], training)
-    assert (found[0] == positions[2]).all(), "no such charges: the same directions"
+    # Twice the momenta, and other charges with the pattern that goes with them: the same geometry.
+    found = nearest_in_training(numbers[:1], charges[:1], 2 * momenta[2:3], training)
+    assert (found[0] == positions[2]).all()
+    doubled = momenta[4:] / np.sqrt([2.0, 1.0])[:, None]
+    found = nearest_in_training(numbers[:1], charges[:1], doubled, training)
+    assert (found[0] == positions[4]).all()
     found = nearest_in_training(np.array([[7, 1]]), charges[:1], momenta[:1], training)
     assert np.isnan(found).all()
