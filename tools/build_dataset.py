@@ -95,10 +95,12 @@ def main() -> int:
         if chosen.pack and workers.rank == 0:
             for path in pack(chosen.out, chosen.pack, largest_mib=chosen.largest_mib):
                 print(f"{path} {path.stat().st_size / 2**20:.2f} MiB")
+        for sentence in report.failed:
+            print(f"build_dataset: {sentence}", file=sys.stderr)
+        return 1 if report.failed else 0
     except MolexaError as error:
         print(f"build_dataset: {error}", file=sys.stderr)
         return error.exit_code
-    return 0
 
 
 if __name__ == "__main__":

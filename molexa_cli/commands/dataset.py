@@ -65,12 +65,15 @@ def build(
     )
     if json:
         write_json(asdict(report))
+        if report.failed:
+            raise typer.Exit(1)
         return
     rate = report.trajectories / report.seconds if report.seconds else 0.0
     rows = [
         ["blocks", report.blocks],
         ["there before", report.found],
         ["made", report.made],
+        ["failed", len(report.failed)],
         ["left", report.left],
         ["trajectories", report.trajectories],
         ["trajectories/s", round(rate)],
@@ -79,6 +82,11 @@ def build(
     write(table(["what", "number"], rows))
     if report.left:
         remark("not finished; the same command goes on")
+    if report.failed:
+        for sentence in report.failed:
+            write(sentence)
+        remark("nothing that was made is lost; the same command tries these blocks again")
+        raise typer.Exit(1)
 
 
 def resolve(

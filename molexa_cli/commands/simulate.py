@@ -200,3 +200,5 @@ def many(
         f"{len(outcomes)} combinations in {outcomes.trajectories} explosions; "
         f"{outcomes.photons:.2f} photons and {values['mean_total_charge']:.2f} charges on average"
     )
+    if outcomes.lost:
+        write(f"{outcomes.lost} more explosions left out: ions were charged inside each other")

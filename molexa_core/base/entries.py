@@ -25,7 +25,7 @@ class GeometryResult:
         kind: place in `fields.VARIATION_KINDS`.
         displaced: number of displaced atoms.
         positions: (atoms, 3) bohr.
-        trajectories: explosions.
+        trajectories: explosions that are counted.
         combinations: combinations of charges that occurred at all.
         neutral: explosions in which an atom stayed neutral.
         photons: mean number of photons absorbed.
@@ -33,6 +33,8 @@ class GeometryResult:
         counts: (entries) explosions that ended so.
         momenta: (entries, atoms, 3) their mean momenta, in the frame of the geometry.
         errors: (entries, atoms, 3) standard errors of those means.
+        lost: explosions that are counted nowhere else, see `base.outcomes.Outcomes.lost`;
+            `fields.NOT_COUNTED` in what was made before they were looked for.
     """
 
     variation: int
@@ -47,6 +49,7 @@ class GeometryResult:
     counts: IntArray
     momenta: NDArray[np.float32]
     errors: NDArray[np.float32]
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class EntryTable:
         geometry: (E) number of the geometry, in the order of the files.
         split: (E) place in `fields.SPLITS`.
         statistics: (G) columns of the geometries by name: `molecule`, `atoms`, `kind`,
-            `displaced`, `trajectories`, `combinations`, `neutral`, `photons`.
+            `displaced`, `trajectories`, `combinations`, `neutral`, `photons`, `lost`.
     """
 
     names: tuple[str, ...]

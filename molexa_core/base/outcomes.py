@@ -21,7 +21,7 @@ class Outcomes:
 
     Attributes:
         geometry: what exploded, positions in bohr.
-        trajectories: explosions.
+        trajectories: explosions that are counted.
         charges: (C, atoms) final charge of each atom, in the order of the atoms.
         counts: (C) explosions that ended so.
         momenta: (C, atoms, 3) mean momentum of each ion.
@@ -35,6 +35,8 @@ class Outcomes:
         photons: mean number of photons absorbed.
         occurred: combinations that occurred, also those that were too rare to be kept.
         neutral: explosions in which an atom stayed neutral, whether kept or not.
+        lost: explosions that mean nothing and are counted nowhere else: ions were charged so near
+            to each other that they are no point charges.
     """
 
     geometry: Geometry
@@ -50,6 +52,7 @@ class Outcomes:
     photons: float
     occurred: int
     neutral: int
+    lost: int = 0
 
     def __len__(self) -> int:
         return len(self.counts)

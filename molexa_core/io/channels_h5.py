@@ -4,7 +4,7 @@
     combinations/{charge (C, atoms), count (C), momentum (C, atoms, 3), error, spread,
                   covariance (C, atoms, 3, 3), release (C), release_spread (C)}
     charge_states (atoms, charges from 0)      spectra/NAME
-    meta: attributes `format`, `kind`, `provenance`, `trajectories`, `photons`
+    meta: attributes `format`, `kind`, `provenance`, `trajectories`, `photons`, `lost`
 
 Combinations stand in the order of their counts, the most frequent first.
 """
@@ -60,6 +60,7 @@ def write_channels(path: Path | str, outcomes: Outcomes, provenance: Provenance)
         meta.attrs[fields.PROVENANCE] = provenance.to_json()
         meta.attrs[fields.TRAJECTORIES] = outcomes.trajectories
         meta.attrs[fields.PHOTONS] = outcomes.photons
+        meta.attrs[fields.LOST] = outcomes.lost
         symbols = np.array(outcomes.geometry.symbols, dtype=object)
         file.create_dataset(_ELEMENTS, data=symbols, dtype=h5py.string_dtype())
         place = file.create_dataset(_PLACE, data=outcomes.geometry.positions)
@@ -99,6 +100,7 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
             photons=float(_number(attributes, fields.PHOTONS, path)),
             occurred=0,
             neutral=0,
+            lost=int(_number(attributes, fields.LOST, path)) if fields.LOST in attributes else 0,
         )
         record = read_json(file, attributes.get(fields.PROVENANCE), fields.PROVENANCE)
     n, atoms = len(outcomes), len(symbols)

@@ -23,6 +23,7 @@ _STATISTICS: Final = (
     fields.COMBINATIONS,
     fields.NEUTRAL,
     fields.PHOTONS,
+    fields.LOST,
 )
 
 

@@ -2,12 +2,12 @@
 
     blocks/{name, digest}                     molecules/{name, atoms, number, held_out}
     geometries/{block, molecule, variation, kind, trajectories, combinations, neutral, photons,
-                position}
+                lost, position}
     entries/{geometry, count, split, charge, momentum, error}
 
 `number`, `position`, `charge`, `momentum` and `error` are flat over atoms. Mean momenta are rounded
 to a sixteenth of their standard error or finer, which compresses them; errors have half
-precision.
+precision. Files from before `lost` was counted have no such column; -1 is read there.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ COLUMNS: Final[dict[str, tuple[str, int, str]]] = {
     f"{_G}/{fields.COMBINATIONS}": ("i4", 1, "1"),
     f"{_G}/{fields.NEUTRAL}": ("i8", 1, "1"),
     f"{_G}/{fields.PHOTONS}": ("f4", 1, "1"),
+    f"{_G}/{fields.LOST}": ("i8", 1, "1"),
     f"{_G}/{fields.POSITION}": ("f4", 2, "bohr"),
     f"{_E}/{fields.GEOMETRY}": ("i4", 1, "1"),
     f"{_E}/{fields.COUNT}": ("i4", 1, "1"),
@@ -60,6 +61,8 @@ COLUMNS: Final[dict[str, tuple[str, int, str]]] = {
     f"{_E}/{fields.ERROR}": ("f2", 2, "a.u."),
 }
 """Type, number of axes and unit of each column."""
+_LATER: Final = f"{_G}/{fields.LOST}"
+"""A column that older files do not have."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def read_blocks(path: Path | str) -> tuple[list[EntryBlock], str]:
                     combinations=int(c[f"{_G}/{fields.COMBINATIONS}"][row]),
                     neutral=int(c[f"{_G}/{fields.NEUTRAL}"][row]),
                     photons=float(c[f"{_G}/{fields.PHOTONS}"][row]),
+                    lost=int(c[f"{_G}/{fields.LOST}"][row]),
                     charges=c[f"{_E}/{fields.CHARGE}"][atoms].reshape(shape),
                     counts=c[f"{_E}/{fields.COUNT}"][first:last].astype(np.int64),
                     momenta=c[f"{_E}/{fields.EVENT_MOMENTUM}"][atoms].reshape(*shape, 3),
@@ -206,7 +210,10 @@ def read_content(path: Path | str) -> Content:
         columns = {
             name: read_array(file, name, kinds=np.dtype(kind).kind, ndim=ndim, unit=unit)
             for name, (kind, ndim, unit) in COLUMNS.items()
+            if name != _LATER or _LATER in file
         }
+    geometries = len(columns[f"{_G}/{fields.MOLECULE}"])
+    columns.setdefault(_LATER, np.full(geometries, fields.NOT_COUNTED, np.int64))
     content = Content(Path(path), recipe, strings, columns)
     _check(content)
     return content
@@ -296,6 +303,7 @@ def _flattened(
         f"{_G}/{fields.COMBINATIONS}": [item.combinations for item in results],
         f"{_G}/{fields.NEUTRAL}": [item.neutral for item in results],
         f"{_G}/{fields.PHOTONS}": [item.photons for item in results],
+        f"{_G}/{fields.LOST}": [item.lost for item in results],
         f"{_G}/{fields.POSITION}": _flat([item.positions for item in results], (3,)),
         f"{_E}/{fields.GEOMETRY}": np.repeat(np.arange(len(results)), kept),
         f"{_E}/{fields.COUNT}": _flat([item.counts for item in results], ()),

@@ -3,7 +3,7 @@
 A data set lives in a folder: `recipe.json` (the resolved recipe) and one HDF5 file per block of
 geometries, each written when its block is complete. To go on after an interruption is to run the
 same command again. Every process of a torchrun takes its share of the blocks; none talks to
-another. The files do not depend on who computed them.
+another. The files do not depend on who computed them. A block that fails is told; the others go on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.entries import EntryBlock, GeometryResult
-from molexa_core.base.errors import InputFileError, OutputError, UsageError, listing
+from molexa_core.base.errors import InputFileError, MolexaError, OutputError, UsageError, listing
 from molexa_core.base.files import atomic_path
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, PartOf, Progress
@@ -43,6 +43,8 @@ from molexa_core.pipeline.dataset_plan import (
 from molexa_core.pipeline.forward import TRAJECTORIES, explode_geometries
 
 RECIPE_FILE: Final = "recipe.json"
+FAILURES_IN_A_ROW: Final = 5
+"""After so many blocks without a good one between them a build gives up: it is not the blocks."""
 Engine = Callable[..., list[Outcomes]]
 """What explodes geometries: the signature of `forward.explode_geometries`."""
 
@@ -100,10 +102,11 @@ class BuildReport:
         blocks: in the data set.
         found: that were there already.
         made: by this process.
-        left: of this process's share.
+        left: of this process's share, not begun.
         trajectories: computed by this process.
         entries: kept by this process.
         seconds: that it took.
+        failed: one sentence for each block of its share that failed.
     """
 
     blocks: int
@@ -113,6 +116,7 @@ class BuildReport:
     trajectories: int
     entries: int
     seconds: float
+    failed: tuple[str, ...] = ()
 
 
 def compute_block(
@@ -189,6 +193,7 @@ def build(
     Raises:
         UsageError: the folder holds a data set of another recipe.
         OutputError: a file cannot be written.
+        Exception: that of the last block, where `FAILURES_IN_A_ROW` failed one after the other.
     """
     workers = Workers() if workers is None else workers
     folder = Path(folder)
@@ -199,7 +204,8 @@ def build(
     digest, record = recipe.digest(), Provenance.of(command, seed=recipe.seed)
     began = time.monotonic()
     deadline = None if minutes is None else began + 60.0 * minutes
-    made = trajectories = entries = 0
+    made = trajectories = entries = in_a_row = 0
+    failed: list[str] = []
     total = sum(block.trajectories for block in mine)
     label = recipe.name if workers.world == 1 else f"{recipe.name} {workers.rank}/{workers.world}"
     with (
@@ -209,6 +215,14 @@ def build(
         ) as results,
     ):
         for block, result in results:
+            if isinstance(result, Exception):
+                failed.append(_failure(block, result))
+                progress.say(f"{failed[-1]} The other blocks go on.")
+                in_a_row += 1
+                if in_a_row == FAILURES_IN_A_ROW:
+                    raise result
+                continue
+            in_a_row = 0
             write_blocks(folder / f"{block.name}.h5", [result], digest, record)
             made += 1
             trajectories += block.trajectories
@@ -220,11 +234,18 @@ def build(
         blocks=len(blocks),
         found=len(there),
         made=made,
-        left=len(mine) - made,
+        left=len(mine) - made - len(failed),
         trajectories=trajectories,
         entries=entries,
         seconds=time.monotonic() - began,
+        failed=tuple(failed),
     )
+
+
+def _failure(block: BlockPlan, error: Exception) -> str:
+    """One sentence: which block, and why."""
+    why = str(error) if isinstance(error, MolexaError) else f"{type(error).__name__}: {error}"
+    return f"block {block.name} ({block.molecule}) failed: {' '.join(why.split()).rstrip('.')}."
 
 
 def finished_blocks(folder: Path, blocks: list[BlockPlan], progress: Progress = SILENT) -> set[str]:
@@ -281,8 +302,8 @@ def _results(
     engine: Engine,
     deadline: float | None,
     progress: Progress,
-) -> Iterator[Iterator[tuple[BlockPlan, EntryBlock]]]:
-    """Blocks as they are finished, here or on Dask workers."""
+) -> Iterator[Iterator[tuple[BlockPlan, EntryBlock | Exception]]]:
+    """Blocks, or why they failed, as they are finished, here or on Dask workers."""
     if workers.dask is None:
         yield _computed(recipe, blocks, workers.device, engine, deadline, progress)
         return
@@ -300,11 +321,16 @@ def _computed(
     engine: Engine,
     deadline: float | None,
     progress: Progress,
-) -> Iterator[tuple[BlockPlan, EntryBlock]]:
+) -> Iterator[tuple[BlockPlan, EntryBlock | Exception]]:
     for block in blocks:
         if deadline is not None and time.monotonic() > deadline:
             return
-        yield block, compute_block(recipe, block, engine=engine, device=device, progress=progress)
+        try:
+            result = compute_block(recipe, block, engine=engine, device=device, progress=progress)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the other blocks can go on)
+            yield block, error
+        else:
+            yield block, result
 
 
 @dataclass(frozen=True)
@@ -335,6 +361,7 @@ def _entries(
         trajectories=outcome.trajectories,
         combinations=outcome.occurred,
         neutral=outcome.neutral,
+        lost=outcome.lost,
         photons=outcome.photons,
         charges=outcome.charges[kept],
         counts=outcome.counts[kept],

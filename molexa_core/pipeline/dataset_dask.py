@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from molexa_core.base.entries import EntryBlock
-from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.errors import UsageError
 from molexa_core.base.progress import Progress
 from molexa_core.pipeline.dataset_plan import BlockPlan
 
@@ -32,8 +32,8 @@ def computed_by_dask(
     blocks: Sequence[BlockPlan],
     deadline: float | None,
     progress: Progress,
-) -> Iterator[Iterator[tuple[BlockPlan, EntryBlock]]]:
-    """The blocks in the order in which workers finish them.
+) -> Iterator[Iterator[tuple[BlockPlan, EntryBlock | Exception]]]:
+    """The blocks, or why they failed, in the order in which workers finish them.
 
     Args:
         where: `local`, `local:4` for so many workers, or the address of a scheduler.
@@ -62,7 +62,7 @@ def _finished(
     blocks: Sequence[BlockPlan],
     deadline: float | None,
     workers: int,
-) -> Iterator[tuple[BlockPlan, EntryBlock]]:
+) -> Iterator[tuple[BlockPlan, EntryBlock | Exception]]:
     waiting = iter(blocks)
     handed_out = {
         client.submit(task, block, pure=False): block for block in islice(waiting, _AHEAD * workers)
@@ -70,12 +70,8 @@ def _finished(
     done = _dask().as_completed(list(handed_out))
     for future in done:
         block = handed_out.pop(future)
-        if future.status != "finished":
-            error = future.exception()
-            raise ComputationError(
-                f"a Dask worker failed: {error}", where=f"block {block.name}"
-            ) from error
-        result = future.result()
+        good = future.status == "finished"
+        result = future.result() if good else _error_of(future)
         future.release()
         late = deadline is not None and time.monotonic() > deadline
         following = None if late else next(waiting, None)
@@ -84,6 +80,12 @@ def _finished(
             handed_out[added] = following
             done.add(added)
         yield block, result
+
+
+def _error_of(future: Any) -> Exception:
+    """Why a block failed on a worker."""
+    error = future.exception() if future.status == "error" else None
+    return error if isinstance(error, Exception) else UsageError(f"the worker is {future.status}")
 
 
 def _connect(where: str) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from molexa_core.base.elements import BY_NUMBER, element
 from molexa_core.base.entries import EntryBlock, EntryTable
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
-from molexa_core.base.fields import SPLITS, VARIATION_KINDS
+from molexa_core.base.fields import NOT_COUNTED, SPLITS, VARIATION_KINDS
 from molexa_core.base.files import atomic_path
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
@@ -68,6 +68,8 @@ def describe(recipe: Recipe, table: EntryTable) -> DatasetReport:
         "molecules held out": int(table.held_out.sum()),
         "geometries": len(geometry["trajectories"]),
         "trajectories": trajectories,
+        "trajectories lost": int(np.maximum(geometry["lost"], 0).sum()),
+        "geometries where they were not counted": int((geometry["lost"] == NOT_COUNTED).sum()),
         "combinations that occurred": int(geometry["combinations"].sum()),
         "entries": len(table),
         "trajectories in entries": kept,

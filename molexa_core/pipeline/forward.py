@@ -66,6 +66,7 @@ def explode_geometries(
     Raises:
         UnknownIonError: an element that is not covered.
         UsageError: overlapping atoms, or numbers out of range.
+        ComputationError: all trajectories of a geometry were lost.
     """
     tables = pack_molecule(symbols, pulse.photon_ev, progress=progress)
     found: list[list[Combinations]] = [[] for _ in positions]

@@ -205,6 +205,7 @@ def summary(outcomes: Outcomes) -> dict[str, Any]:
     ]
     return {
         "trajectories": outcomes.trajectories,
+        "lost": outcomes.lost,
         "photons": outcomes.photons,
         "mean_total_charge": float(shares.sum(axis=0) @ charges),
         "atoms": atoms,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import ComputationError, NoEventsError, UsageError
+from molexa_core.physics.mcmd import combinations
 from molexa_core.physics.mcmd.combinations import UNIT, Combinations, combine, merge
-from molexa_core.physics.mcmd.state import COUNTS, ENERGIES
+from molexa_core.physics.mcmd.state import CLOSE, COUNTS, ENERGIES
 from molexa_core.physics.mcmd.trajectories import Trajectories
 
 SYMBOLS = ("O", "H", "H")
@@ -21,6 +22,7 @@ def random_trajectories(count: int, seed: int = 3, *, scale: float = 40.0) -> Tr
     charges[..., 1:] = np.minimum(charges[..., 1:], 1)
     momenta = generator.normal(size=(2, count, 3, 3)) * scale + charges[..., None] * 20.0
     counts = generator.integers(0, 9, size=(2, count, COUNTS)).astype(np.int16)
+    counts[..., CLOSE] = 0
     return Trajectories(
         symbols=SYMBOLS,
         mass=np.array([29000.0, 1837.0, 1837.0]),
@@ -124,7 +126,38 @@ def test_combinations_that_cannot_occur(charges: list[int], message: str) -> Non
         combine(random_trajectories(10)).find(charges)
 
 
-def test_different_molecules_and_sums_that_do_not_fit_are_refused() -> None:
+def test_trajectories_that_mean_nothing_are_counted_and_left_out() -> None:
+    found = random_trajectories(200)
+    clean = part(found, slice(5, None))
+    found.counts[:, 0, CLOSE] = 2
+    found.momenta[0, 1, 2, 0] = np.nan
+    found.momenta[:, 1:4, 1, 1] = -np.inf
+    found.momenta[:, 4, 0, 2] = 371209.0
+    assert found.lost.sum() == 10
+    result = combine(found)
+    assert same(result, combine(clean))
+    assert (result.total, result.lost) == (390, 10)
+    assert merge([result, combine(clean)]).lost == 10
+    nothing = combine(part(found, slice(0, 5)))
+    assert (nothing.total, nothing.lost, len(nothing)) == (0, 10, 0)
+    assert same(merge([nothing, combine(clean)]), combine(clean))
+
+
+def test_a_single_large_momentum_is_summed_exactly() -> None:
+    found = random_trajectories(100_000)
+    found.momenta[0, 7, 0, 0] = 16000.0
+    result = combine(found, 0)
+    assert result.lost == 0
+    assert result.largest == 16000 * 1024
+    row = result.find(found.charges[0, 7].tolist())
+    mine = (found.charges[0] == result.charges[row]).all(axis=1)
+    exact = sum(int(p) ** 2 for p in np.rint(found.momenta[0, mine, 0, 0] * 1024.0))
+    assert result.squares[row, 0, 0] == exact
+
+
+def test_different_molecules_and_sums_that_do_not_fit_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     one = combine(random_trajectories(10))
     with pytest.raises(UsageError, match="at least one chunk"):
         merge([])
@@ -132,5 +165,8 @@ def test_different_molecules_and_sums_that_do_not_fit_are_refused() -> None:
     foreign = Trajectories(("S", "H", "H"), *list(vars(other).values())[1:])
     with pytest.raises(UsageError, match="different molecules"):
         merge([one, combine(foreign)])
-    with pytest.raises(ComputationError, match="cannot be summed exactly"):
-        combine(random_trajectories(10, scale=1e6))
+    monkeypatch.setattr(combinations, "_LARGEST_SUM", 2.0**39)
+    with pytest.raises(ComputationError, match="squared momenta of 20000 .* be summed exactly"):
+        combine(random_trajectories(10_000))
+    with pytest.raises(ComputationError, match="squared momenta of 2000 .* be summed exactly"):
+        merge([combine(part(random_trajectories(1000), slice(a, a + 1))) for a in range(1000)])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fakes.made_up_atoms import Row, made_up_job, per_fs
 
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.progress import CollectingProgress
@@ -160,6 +161,30 @@ def test_energy_is_balanced_and_momentum_conserved(library: Library) -> None:
     assert np.abs(lost).max() < 2e-3 * np.abs(found.momenta).max()
 
 
+@pytest.mark.parametrize("distance", [0.297, 0.303])
+def test_ions_charged_within_each_other_are_noticed(distance: float, library: Library) -> None:
+    rows = [Row(moves=[(1, at.AUGER, per_fs(1.0), 5.0)]), Row(charge=1), Row(charge=2)]
+    options = Options(transfer="none", until_fs=300.0)
+    place = [[0, 0, 0], [0, 0, distance]]
+    job = made_up_job(rows, [2, 0], place, options=options, trajectories=20)
+    expected, found = run_on_cpu(job, workers=1), run_on_host(job, library)
+    assert (expected.lost == (distance < at.CORE_BOHR)).all()
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    np.testing.assert_array_equal(found.lost, expected.lost)
+
+
+def test_the_same_trajectories_are_lost(library: Library) -> None:
+    """Of a linear molecule, where an ion flies exactly through an atom."""
+    found = molecule("cyanogen").geometry
+    job = prepare(
+        *(found.positions, found.symbols, Pulse(2000.0), Options()),
+        trajectories=5,
+        seed=7621456713256010406,
+        first_trajectory=89946,
+    )
+    assert run_on_host(job, library).lost.tolist() == [[False, False, True, False, False]]
+
+
 def test_chosen_places_give_the_same_as_the_whole(library: Library) -> None:
     job = job_of("water", 60)
     whole = run_on_host(job, library)
@@ -185,7 +210,7 @@ def as_batch(found: Trajectories, begin: int, end: int) -> gpu.Batch:
 def assert_same(found: Combinations, expected: Combinations) -> None:
     for name in ("charges", "count", "sums", "squares", "charge_states", "ker", "photons"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-    assert found.largest == expected.largest
+    assert (found.largest, found.lost) == (expected.largest, expected.lost)
 
 
 @pytest.mark.parametrize("largest_code", [2**62, 40])
@@ -195,6 +220,8 @@ def test_combinations_in_torch_are_those_in_numpy(
     monkeypatch.setattr("molexa_core.physics.mcmd.gpu_combinations._LARGEST_CODE", largest_code)
     job = job_of("water", 300)
     whole = run_on_cpu(job, workers=1)
+    whole.counts[0, 3, at.CLOSE] = 1
+    whole.momenta[1, 250:260, 1, 0] = np.nan
     for at_least in (1, 20):
         parts = combine_batch(job, as_batch(whole, 0, 600), at_least)
         assert len(parts) == 2

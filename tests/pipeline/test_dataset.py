@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from molexa_cli.main import main
-from molexa_core.base.errors import InputFileError, SettingsError, UsageError
+from molexa_core.base.errors import ComputationError, InputFileError, SettingsError, UsageError
 from molexa_core.base.fields import SPLITS
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.recipe import Recipe, Splits, Variations, read_recipe, write_recipe
@@ -114,19 +114,16 @@ def test_the_size_of_the_shards_changes_no_entry(built: Path, tmp_path: Path) ->
 
 
 def test_an_interrupted_build_goes_on(built: Path, tmp_path: Path) -> None:
-    class StopError(Exception):
-        pass
-
     calls: list[str] = []
 
     def engine(symbols: Any, *arguments: Any, **options: Any) -> Any:
         calls.append("".join(symbols))
         if len(calls) == 4:
-            raise StopError
+            raise KeyboardInterrupt
         return fake_explosions(symbols, *arguments, **options)
 
     folder = tmp_path / "set"
-    with pytest.raises(StopError):
+    with pytest.raises(KeyboardInterrupt):
         build(RECIPE, folder, engine=engine)
     assert len(data_files(folder)) == 3
     assert not list(folder.glob(".*"))
@@ -137,6 +134,89 @@ def test_an_interrupted_build_goes_on(built: Path, tmp_path: Path) -> None:
     assert (again.found, again.made) == (3, 7)
     assert len(calls) == 4 + 7
     assert contents(folder) == contents(built)
+
+
+def failing_for(atoms: int, error: Exception) -> Any:
+    """An engine that fails for molecules of so many atoms."""
+
+    def engine(symbols: Any, *arguments: Any, **options: Any) -> Any:
+        if len(symbols) == atoms:
+            raise error
+        return fake_explosions(symbols, *arguments, **options)
+
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ComputationError("it does not converge", do="Try again."), "it does not converge. Try"),
+        (IndexError("index 9\nis out of bounds"), "IndexError: index 9 is out of bounds."),
+    ],
+)
+def test_a_block_that_fails_is_told_and_the_others_go_on(
+    error: Exception, why: str, built: Path, tmp_path: Path
+) -> None:
+    folder, progress = tmp_path / "set", CollectingProgress()
+    report = build(RECIPE, folder, engine=failing_for(4, error), progress=progress)
+    assert (report.made, report.left, len(report.failed)) == (8, 0, 2)
+    for sentence, name in zip(report.failed, ("ammonia.0000", "ammonia.0002"), strict=True):
+        assert sentence.startswith(f"block {name} (ammonia) failed: {why}")
+    assert [text.split(" failed")[0] for text in progress.said] == [
+        text.split(" failed")[0] for text in report.failed
+    ]
+    again = build(RECIPE, folder, engine=fake_explosions)
+    assert (again.found, again.made, again.failed) == (8, 2, ())
+    assert contents(folder) == contents(built)
+
+
+def test_a_build_gives_up_where_every_block_fails(tmp_path: Path) -> None:
+    engine = failing_for(9, ComputationError("the device is gone"))
+    with pytest.raises(ComputationError, match="the device is gone"):
+        build(RECIPE, tmp_path / "set", engine=engine)
+
+
+def test_the_command_lists_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.json"
+    write_recipe(recipe, RECIPE)
+    engine = failing_for(2, ComputationError("it does not converge"))
+    monkeypatch.setattr(
+        "molexa_core.pipeline.dataset.build.__kwdefaults__",
+        {**build.__kwdefaults__, "engine": engine},
+    )
+    call = ["dataset", "build", "--recipe", str(recipe), "--out", str(tmp_path / "set")]
+    assert main(call) == 1
+    shown = capsys.readouterr()
+    assert "block nitrogen.0000 (nitrogen) failed: it does not converge." in shown.out
+    assert "nothing that was made is lost" in shown.err
+    assert main([*call, "--json", "--quiet"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"][0].startswith("block nitrogen.0000")
+
+
+def test_lost_explosions_are_kept_apart(built: Path, tmp_path: Path) -> None:
+    def engine(*arguments: Any, **options: Any) -> Any:
+        found = fake_explosions(*arguments, **options)
+        return [dataclasses.replace(item, lost=3) for item in found]
+
+    build(RECIPE, tmp_path / "set", engine=engine)
+    pack(tmp_path / "set", tmp_path / "packed")
+    assert describe_folder(tmp_path / "packed").totals["trajectories lost"] == 18 * 3
+    # Files from before they were counted.
+    folder = tmp_path / "old"
+    folder.mkdir()
+    for path in built.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    old = data_files(folder)[0]
+    with h5py.File(old, "r+") as file:
+        geometries = len(file["geometries/lost"])
+        del file["geometries/lost"]
+    assert check(folder).sound
+    pack(folder, tmp_path / "repacked")
+    totals = describe_folder(tmp_path / "repacked").totals
+    assert totals["trajectories lost"] == 0
+    assert totals["geometries where they were not counted"] == geometries
 
 
 def test_minutes_stop_between_blocks(tmp_path: Path) -> None:

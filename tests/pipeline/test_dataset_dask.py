@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.recipe import Recipe, Variations
 from molexa_core.io.dataset import read_dataset
@@ -41,6 +42,23 @@ def test_workers_of_a_local_cluster_give_the_same_entries(tmp_path: Path) -> Non
         if field.name not in ("names", "statistics"):
             assert (getattr(one, field.name) == getattr(two, field.name)).all()
     assert any(text.startswith("Dask: 2 workers") for text in progress.said)
+
+
+def fails_for_two(symbols: Any, *arguments: Any, **options: Any) -> Any:
+    if tuple(symbols) == ("N", "N"):
+        raise ComputationError("it does not converge")
+    return fake_explosions(symbols, *arguments, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_block_that_fails_on_a_worker_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    workers = Workers("cpu", dask="local:1")
+    report = build(RECIPE, tmp_path / "a", workers=workers, engine=fails_for_two)
+    (sentence,) = report.failed
+    assert sentence == "block nitrogen.0000 (nitrogen) failed: it does not converge."
+    assert (report.made, report.left) == (report.blocks - 1, 0)
 
 
 def test_a_number_of_workers_must_be_one(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from molexa_core.physics.mcmd.state import (
     draw,
     potential,
     set_row,
+    watch,
 )
 
 
@@ -69,6 +70,7 @@ def release(s: Any, m: Any, a: int, row: np.integer[Any] | int, energy: float) -
     ions grows. One that is too slow is captured by another ion, if that is switched on.
     """
     set_row(s, m, a, row)
+    watch(s, a)
     climb = potential(s, a)
     left = energy - climb
     s.energy[COULOMB] += climb
@@ -80,6 +82,7 @@ def release(s: Any, m: Any, a: int, row: np.integer[Any] | int, energy: float) -
                 bound = m.config_real[s.row[k], CAPTURE]
                 fall = potential(s, k)
                 set_row(s, m, k, np.int64(m.config_int[s.row[k], ADDED]))
+                watch(s, k)
                 s.counts[RECAPTURED] += 1
                 s.energy[ATOMS] -= bound
                 s.energy[COULOMB] -= fall

@@ -2,7 +2,8 @@
 
 Momenta are summed in fixed point, in units of 1/1024 a.u. (a thousandth of what a detector
 resolves), with whole numbers: sums are then exact, and the same however the trajectories are cut
-into chunks and whatever the order in which chunks are merged.
+into chunks and whatever the order in which chunks are merged. Trajectories that mean nothing
+(`Trajectories.lost`) are counted and belong to no combination, distribution or sum.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ KER_BIN: Final = 1.0 / HARTREE_EV
 """Width of the bins of the kinetic energy release: 1 eV, in hartree."""
 PRODUCTS: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 """Axes of the products in `squares`."""
-_LARGEST_SUM: Final = 2**62
+_LARGEST_SUM: Final = 2.0**62
 NEAREST: Final = 5
 """Combinations named in a message."""
 
@@ -48,6 +49,7 @@ class Combinations:
             heaviest atom.
         ker: (b) trajectories by kinetic energy release, bins of `KER_BIN` from 0.
         photons: (m) trajectories by number of absorbed photons, from 0.
+        lost: trajectories that were left out of all of these.
     """
 
     symbols: tuple[str, ...]
@@ -60,6 +62,7 @@ class Combinations:
     charge_states: NDArray[np.int64]
     ker: NDArray[np.int64]
     photons: NDArray[np.int64]
+    lost: int = 0
 
     def __len__(self) -> int:
         """How many combinations occurred."""
@@ -67,7 +70,7 @@ class Combinations:
 
     @property
     def total(self) -> int:
-        """How many trajectories there were."""
+        """How many trajectories there were, without those lost."""
         return int(self.count.sum())
 
     @property
@@ -158,8 +161,11 @@ def combine(trajectories: Trajectories, geometry: int | None = None) -> Combinat
     """
     some = slice(None) if geometry is None else slice(geometry, geometry + 1)
     n = len(trajectories.symbols)
-    charges = trajectories.charges[some].reshape(-1, n)
-    momenta = np.rint(trajectories.momenta[some].reshape(-1, n, 3) / UNIT).astype(np.int64)
+    lost = trajectories.lost[some].ravel()
+    charges = trajectories.charges[some].reshape(-1, n)[~lost]
+    momenta = trajectories.momenta[some].reshape(-1, n, 3)[~lost].astype(np.float64)
+    kinetic = (momenta**2).sum(-1) / (2.0 * (trajectories.mass - charges))
+    momenta = np.rint(momenta / UNIT).astype(np.int64)
     # Sort by charges, then sum runs of like rows: one pass, whole numbers.
     order = np.lexsort(charges.T[::-1])
     charges, momenta = charges[order], momenta[order]
@@ -168,24 +174,27 @@ def combine(trajectories: Trajectories, geometry: int | None = None) -> Combinat
     begin = np.flatnonzero(new)
     count = np.diff(np.append(begin, len(charges)))
     products = np.stack([momenta[..., i] * momenta[..., j] for i, j in PRODUCTS], axis=-1)
-    kinetic = trajectories.kinetic[some].reshape(-1, n).sum(axis=1)
     numbers = max(ELEMENTS[symbol].number for symbol in trajectories.symbols)
     states = np.zeros((n, numbers + 1), dtype=np.int64)
     for atom in range(n):
         states[atom] = np.bincount(charges[:, atom], minlength=numbers + 1)
-    largest = int(np.abs(momenta).max())
-    require_room(largest, len(charges))
+    squares = np.empty((len(begin), n, len(PRODUCTS)), dtype=np.int64)
+    sums = np.empty((len(begin), n, 3), dtype=np.int64)
+    if len(begin):  # nothing to add up where all were lost
+        require_room(np.add.reduceat(momenta.astype(np.float64) ** 2, begin), len(charges))
+        sums, squares = np.add.reduceat(momenta, begin), np.add.reduceat(products, begin)
     parts = Combinations(
         symbols=trajectories.symbols,
         mass=trajectories.mass,
         charges=charges[begin],
         count=count,
-        sums=np.add.reduceat(momenta, begin),
-        squares=np.add.reduceat(products, begin),
-        largest=largest,
+        sums=sums,
+        squares=squares,
+        largest=int(np.abs(momenta).max(initial=0)),
         charge_states=states,
-        ker=np.bincount((kinetic / KER_BIN).astype(np.int64)),
-        photons=np.bincount(trajectories.photons[some].ravel()),
+        ker=np.bincount((kinetic.sum(axis=1) / KER_BIN).astype(np.int64)),
+        photons=np.bincount(trajectories.photons[some].ravel()[~lost]),
+        lost=int(lost.sum()),
     )
     return by_count(parts)
 
@@ -203,8 +212,6 @@ def merge(parts: Sequence[Combinations]) -> Combinations:
     for part in parts[1:]:
         if part.symbols != first.symbols or not np.array_equal(part.mass, first.mass):
             raise UsageError("combinations of different molecules cannot be merged")
-    largest = max(part.largest for part in parts)
-    require_room(largest, sum(part.total for part in parts))
     charges = np.concatenate([part.charges for part in parts])
     unique, where = np.unique(charges, axis=0, return_inverse=True)
     where = where.reshape(-1)
@@ -215,6 +222,11 @@ def merge(parts: Sequence[Combinations]) -> Combinations:
         np.add.at(total, where, values)
         return total
 
+    diagonal = [place for place, (i, j) in enumerate(PRODUCTS) if i == j]
+    bound = np.zeros((len(unique), len(first.symbols), len(diagonal)))
+    every = np.concatenate([part.squares for part in parts])
+    np.add.at(bound, where, every[..., diagonal].astype(np.float64))
+    require_room(bound, sum(part.total for part in parts))
     return by_count(
         Combinations(
             symbols=first.symbols,
@@ -223,10 +235,11 @@ def merge(parts: Sequence[Combinations]) -> Combinations:
             count=gathered("count"),
             sums=gathered("sums"),
             squares=gathered("squares"),
-            largest=largest,
+            largest=max(part.largest for part in parts),
             charge_states=np.sum([part.charge_states for part in parts], axis=0),
             ker=_padded_sum([part.ker for part in parts]),
             photons=_padded_sum([part.photons for part in parts]),
+            lost=sum(part.lost for part in parts),
         )
     )
 
@@ -244,16 +257,22 @@ def _padded_sum(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     return total
 
 
-def require_room(largest: int, trajectories: int) -> None:
-    """Check that sums of products of momenta up to `largest` stay exact.
+def require_room(squares: FloatArray, trajectories: int) -> None:
+    """Check that sums of products of momenta stay exact.
+
+    Args:
+        squares: sums of the squares of components, in `UNIT`^2, rounded: no sum of products of
+            different components is larger, and no sum of components.
+        trajectories: how many there are, for the message.
 
     Raises:
         ComputationError: they may not.
     """
-    if largest**2 * trajectories >= _LARGEST_SUM:
+    largest = float(squares.max(initial=0.0))
+    if largest >= _LARGEST_SUM:
         raise ComputationError(
-            f"{trajectories} trajectories with momenta up to {largest * UNIT:g} a.u. cannot be "
-            "summed exactly",
+            f"the squared momenta of {trajectories} trajectories, {largest * UNIT**2:.3g} a.u. in "
+            "all, cannot be summed exactly",
             do="Use fewer trajectories at a time.",
         )
 

@@ -105,7 +105,7 @@ def advance(s: Any, m: Any, length: FloatArray, fraction: FloatArray, fluence: f
             if k == steps:
                 return
             ratio = length[k] * math.sqrt(squared) / accuracy
-            parts = int(min(max(math.ceil(ratio), 1.0), MOST_PARTS))
+            parts = int(max(math.ceil(min(ratio, MOST_PARTS)), 1))
             h = length[k] / parts
             photo = fluence * fraction[k] / parts
         parts -= 1

@@ -8,7 +8,7 @@ Results do not depend on the batches: the random numbers belong to the number of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -20,9 +20,9 @@ from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.physics.mcmd.cuda_compiler import compile_cubin
 from molexa_core.physics.mcmd.cuda_driver import Kernel
-from molexa_core.physics.mcmd.job import Job, Trajectories
+from molexa_core.physics.mcmd.job import LARGEST_MOMENTUM, Job, Trajectories
 from molexa_core.physics.mcmd.kernel import inputs_of, launch_of, shape_for, source
-from molexa_core.physics.mcmd.state import COUNTS, ENERGIES
+from molexa_core.physics.mcmd.state import CLOSE, COUNTS, ENERGIES
 
 _OPTIONS: Final = ("--ftz=true", "--prec-div=false", "--prec-sqrt=false")
 _MEMORY_SHARE: Final = 0.25
@@ -56,6 +56,17 @@ class Batch:
         """How many trajectories there are."""
         return len(self.factors)
 
+    def only(self, which: Tensor) -> Batch:
+        """Some of the trajectories, by a mask; they are not consecutive any more."""
+        names = ("charges", "momenta", "factors", "counts", "energies")
+        return replace(self, **{name: getattr(self, name)[which] for name in names})
+
+    @property
+    def lost(self) -> Tensor:
+        """[b] see `Trajectories.lost`."""
+        usable = (self.momenta.abs() <= LARGEST_MOMENTUM).all(2).all(1)
+        return (self.counts[:, CLOSE] > 0) | ~usable
+
 
 def device_index(device: str) -> int | None:
     """The number of the device that `cpu`, `cuda`, `cuda:1` or `auto` names; None for the CPU.
@@ -87,8 +98,7 @@ def run_on_gpu(job: Job, index: int, *, progress: Progress = SILENT) -> Trajecto
 
     Raises:
         UsageError: more atoms than the kernel can follow.
-        ComputationError: no kernel can be made, the device has too little memory, or a momentum
-            is not a number.
+        ComputationError: no kernel can be made, or the device has too little memory.
     """
     geometries, n = job.positions.shape[:2]
     count = job.trajectories
@@ -137,8 +147,7 @@ def batches(
 
     Raises:
         UsageError: more atoms than the kernel can follow.
-        ComputationError: no kernel can be made, the device has too little memory, or a momentum
-            is not a number.
+        ComputationError: no kernel can be made, or the device has too little memory.
     """
     geometries, n = job.positions.shape[:2]
     total, begin = geometries * job.trajectories, 0
@@ -156,10 +165,6 @@ def batches(
             except torch.cuda.OutOfMemoryError:
                 size = _halved(size, index, progress)
                 continue
-            if not bool(batch.momenta.isfinite().all()):
-                raise ComputationError(
-                    "a trajectory gave momenta that are not numbers", do="Check the geometry."
-                )
             yield batch
             task.advance(count)
             begin += count

@@ -67,8 +67,8 @@ def combinations_on_gpu(
 
     Raises:
         UsageError: more atoms than the kernel can follow.
-        ComputationError: no kernel can be made, the device has too little memory, a momentum is
-            not a number, or momenta are too large to be summed.
+        ComputationError: no kernel can be made, the device has too little memory, or momenta
+            are too large to be summed.
     """
     found: list[list[Combinations]] = [[] for _ in range(len(job.positions))]
     for batch in batches(job, index, whole_geometries=True, progress=progress):
@@ -94,13 +94,18 @@ def combine_batch(job: Job, batch: Batch, at_least: int = 1) -> list[Combination
     place = torch.arange(len(batch), device=batch.charges.device) + batch.begin
     geometry = place // job.trajectories - batch.begin // job.trajectories
     geometries = int(geometry[-1]) + 1
+    lost = batch.lost
+    gone = _fetched(torch.bincount(geometry[lost], minlength=geometries))
+    if gone.any():
+        batch, geometry = batch.only(~lost), geometry[~lost]
     numbers = [ELEMENTS[symbol].number for symbol in job.tables.symbols]
-    groups = _group(batch.charges, geometry, numbers)
+    groups = _group(batch.charges, geometry, geometries, numbers)
     momenta = (batch.momenta.double() / UNIT).round().long()
     largest = torch.zeros(geometries, dtype=torch.int64, device=place.device)
     largest.scatter_reduce_(0, geometry, momenta.abs().amax((1, 2)), "amax")
-    most = int(torch.bincount(geometry).max())
-    require_room(int(largest.max()), most)
+    bound = place.new_zeros((geometries, *momenta.shape[1:]), dtype=torch.float64)
+    bound.index_add_(0, geometry, momenta.double().square())
+    require_room(bound.cpu().numpy(), len(batch))
     kept = groups.count >= at_least
     sums, squares = _sums(groups, momenta, kept)
     states = _states(batch.charges, geometry, geometries, max(numbers) + 1)
@@ -124,19 +129,20 @@ def combine_batch(job: Job, batch: Batch, at_least: int = 1) -> list[Combination
                 charge_states=states[g],
                 ker=np.trim_zeros(ker[g], "b"),
                 photons=np.trim_zeros(photons[g], "b"),
+                lost=int(gone[g]),
             )
         )
         for g, (begin, end) in enumerate(pairwise(starts))
     ]
 
 
-def _group(charges: Tensor, geometry: Tensor, numbers: Sequence[int]) -> _Groups:
+def _group(charges: Tensor, geometry: Tensor, geometries: int, numbers: Sequence[int]) -> _Groups:
     """Sort trajectories by geometry, then by charges.
 
     Charges become digits of one whole number; where it would get too large, the numbers found so
     far are replaced by their rank.
     """
-    code, most = geometry, int(geometry[-1]) + 1
+    code, most = geometry, geometries
     for atom, number in enumerate(numbers):
         if most * (number + 1) >= _LARGEST_CODE:
             ranks, code = torch.unique(code, return_inverse=True)
@@ -188,7 +194,7 @@ def _states(charges: Tensor, geometry: Tensor, geometries: int, states: int) -> 
 
 def _table(values: Tensor, geometry: Tensor, geometries: int) -> NDArray[np.int64]:
     """(g, m) how often each value 0 .. m - 1 occurs."""
-    width = int(values.max()) + 1
+    width = int(values.max()) + 1 if len(values) else 1
     found = torch.bincount(geometry * width + values, minlength=geometries * width)
     return _fetched(found.view(geometries, width))
 

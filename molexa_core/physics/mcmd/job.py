@@ -16,11 +16,13 @@ from molexa_core.physics.atomic.walks import Exposure
 from molexa_core.physics.batches import CLOSEST_BOHR
 from molexa_core.physics.mcmd.options import HIGHEST_DONOR, Options
 from molexa_core.physics.mcmd.pulse import Pulse, StepGrid, step_grid
-from molexa_core.physics.mcmd.state import PHOTONS, RULES, Model
+from molexa_core.physics.mcmd.state import CLOSE, PHOTONS, RULES, Model
 from molexa_core.physics.mcmd.tables import MoleculeTables, pack_molecule, prepare_tables
 
 MOST_WALKS: Final = 500
 """Walks of single atoms that fill tables that grow before the first trajectory."""
+LARGEST_MOMENTUM: Final = 16384.0
+"""Momenta above this, in a.u., are no result (a proton would have 2 MeV)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,17 @@ class Trajectories:
     def photons(self) -> NDArray[np.int16]:
         """(g, t) photons that the molecule absorbed."""
         return self.counts[..., PHOTONS]
+
+    @property
+    def lost(self) -> NDArray[np.bool_]:
+        """(g, t) trajectories that mean nothing and belong into no sum.
+
+        An ion changed its charge within the core of another (`state.CORE_BOHR`), or a momentum is
+        not a number or above `LARGEST_MOMENTUM`.
+        """
+        usable = (np.abs(self.momenta) <= LARGEST_MOMENTUM).all((-2, -1))  # false for nan
+        found: NDArray[np.bool_] = (self.counts[..., CLOSE] > 0) | ~usable
+        return found
 
     @property
     def kinetic(self) -> FloatArray:

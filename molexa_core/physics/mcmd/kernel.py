@@ -17,6 +17,7 @@ from molexa_core.physics.mcmd.motion import LATE, LATE_GROWTH, LATE_STEPS
 from molexa_core.physics.mcmd.philox import key_of
 from molexa_core.physics.mcmd.state import (
     ACCURACY,
+    CORE_BOHR,
     COUNTS,
     DOUBLE_AUGER,
     ENERGIES,
@@ -84,7 +85,7 @@ class Shape:
         """Options of the compiler."""
         sizes = {"ATOMS": self.atoms, "THREADS": self.threads, "BLOCKS": self.blocks}
         limits = {"MOST_PARTS": MOST_PARTS, "LATE_STEPS": LATE_STEPS}
-        reals = {"LATE": LATE, "LATE_GROWTH": LATE_GROWTH}
+        reals = {"LATE": LATE, "LATE_GROWTH": LATE_GROWTH, "CORE_BOHR": CORE_BOHR}
         return (
             *(f"-D{name}={value}" for name, value in (sizes | limits).items()),
             *(f"-D{name}={value!r}f" for name, value in reals.items()),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray
-from molexa_core.physics.mcmd.state import potential
+from molexa_core.physics.mcmd.state import NEAREST2, potential
 
 LATE: Final = 0.01
 """Coulomb energy over kinetic energy up to which the rest of the motion is a straight line."""
@@ -21,7 +21,7 @@ def measure_distances(x: FloatArray, inverse: FloatArray) -> None:
     for i in range(len(x)):
         for j in range(i):
             dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-            value = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
+            value = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz + NEAREST2)
             inverse[i, j] = value
             inverse[j, i] = value
 

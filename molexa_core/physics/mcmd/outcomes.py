@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base.errors import ComputationError
 from molexa_core.base.fields import SPECTRUM_KER
 from molexa_core.base.outcomes import Outcomes, ion_names
 from molexa_core.base.spectra import Spectrum
@@ -39,8 +40,9 @@ class Energies:
 
 def energies_of(found: Trajectories, row: int) -> Energies:
     """The energies of one geometry of some trajectories."""
-    release = found.kinetic[row].sum(axis=1).astype(np.float32)
-    return Energies(found.charges[row], release)
+    kept = ~found.lost[row]
+    release = found.kinetic[row][kept].sum(axis=1).astype(np.float32)
+    return Energies(found.charges[row][kept], release)
 
 
 def joined(parts: Sequence[Energies]) -> Energies:
@@ -66,8 +68,16 @@ def outcomes_of(
         energies: the energy of every one of them, in any order; without them the spread of the
             energies of a combination and its spectrum stay unknown.
         at_least: keep combinations that occurred so often; not with energies.
+
+    Raises:
+        ComputationError: all of them were lost.
     """
-    total, occurred = found.total, len(found)
+    total, occurred, lost = found.total, len(found), found.lost
+    if total == 0:
+        raise ComputationError(
+            f"none of {lost} trajectories gave momenta that mean something",
+            do="Check the geometry and its units.",
+        )
     neutral = int(found.count[(found.charges == 0).any(axis=1)].sum())
     photons = float(found.photons @ np.arange(len(found.photons)) / total)
     found = found.at_least(at_least)
@@ -92,6 +102,7 @@ def outcomes_of(
         photons=photons,
         occurred=occurred,
         neutral=neutral,
+        lost=lost,
     )
 
 

@@ -158,6 +158,7 @@ class PlainRun(PlainTransfer):
     def release(self, t: int, a: int, row: int, energy: float) -> None:
         """An electron leaves atom a of trajectory t, or is captured by another ion."""
         self.set_row(t, a, row)
+        self.watch(t, a)
         climb = self.potential_at(t, a)
         left = energy - climb
         self.energy[t, at.COULOMB] += climb
@@ -168,6 +169,7 @@ class PlainRun(PlainTransfer):
                 bound = float(self.config_real[self.row[t, k], at.CAPTURE])
                 fall = self.potential_at(t, k)
                 self.set_row(t, k, int(self.config_int[self.row[t, k], at.ADDED]))
+                self.watch(t, k)
                 self.counts[t, at.RECAPTURED] += 1
                 self.energy[t, at.ATOMS] -= bound
                 self.energy[t, at.COULOMB] -= fall

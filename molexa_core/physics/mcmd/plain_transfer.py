@@ -52,7 +52,12 @@ class PlainTransfer:
         d = np.linalg.norm(self.x[:, :, None] - self.x[:, None], axis=-1)
         every = np.arange(d.shape[1])
         d[:, every, every] = np.inf
-        self.inverse = 1.0 / d
+        self.inverse = 1.0 / np.hypot(d, np.sqrt(at.NEAREST2))
+
+    def watch(self, t: int, a: int) -> None:
+        """Atom a has changed its charge: take note if it is an ion within the core of another."""
+        near = (self.charge[t] > 0.0) & (self.inverse[t, a] * at.CORE_BOHR > 1.0)
+        self.counts[t, at.CLOSE] += int(self.charge[t, a] > 0.0 and near.any())
 
     def potential(self) -> FloatArray:
         """(t, n) potential of the other ions at each atom."""
@@ -128,6 +133,7 @@ class PlainTransfer:
             donor = x[every, d][:, None]
             saddle = donor + share[..., None] * (x - donor)  # (t, acceptor, 3)
             distance = np.linalg.norm(saddle[:, :, None] - x[:, None], axis=-1)
+            distance = np.hypot(distance, np.sqrt(at.NEAREST2))
             others = np.repeat(charge[:, None], charge.shape[1], axis=1)
             others[every, :, d] = 0.0
             index = np.arange(charge.shape[1])
@@ -149,6 +155,8 @@ class PlainTransfer:
         taken = float(self.config_real[self.row[t, a], at.CAPTURE])
         fall = self.potential_at(t, a)
         self.set_row(t, a, int(self.config_int[self.row[t, a], at.ADDED]))
+        self.watch(t, d)
+        self.watch(t, a)
         self.energy[t, at.ATOMS] += given - taken
         self.energy[t, at.COULOMB] += rise - fall
         self.energy[t, at.EXCESS] += taken + fall - given - rise

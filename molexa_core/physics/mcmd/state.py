@@ -31,11 +31,18 @@ RULES: Final = 8
 """Places in `rules`: photon energy; probabilities; recapture (0 or 1); highest charge of a donor
 (-1: no transfer); isolated pairs (0 or 1); mean time of a transfer (0: at once); longest step."""
 PHOTONS, AUGERS, FLUORESCENCES, TRANSFERS = 0, 1, 2, 3
-SECONDS, SLOW, RECAPTURED, FORCED = 4, 5, 6, 7
-COUNTS: Final = 8
+SECONDS, SLOW, RECAPTURED, FORCED, CLOSE = 4, 5, 6, 7, 8
+COUNTS: Final = 9
 """Places in `counts`: photons absorbed; Auger and radiative decays; transfers; second electrons of
 shake-off and double Auger; electrons too slow to leave the field of the other ions; those of them
-that were recaptured; decays forced at the end."""
+that were recaptured; decays forced at the end; changes of charge within `CORE_BOHR` of an ion."""
+CORE_BOHR: Final = 0.3
+"""Nearer than this ions are no point charges: the 1s shells of C to F and the L shells of Si to Cl
+would overlap. A trajectory in which an ion changes its charge so near to another has gained an
+energy that means nothing, and is left out."""
+NEAREST2: Final = 1e-20
+"""Added to squared distances, bohr^2: keeps the inverse of a distance finite. Without effect on
+the digits of distances above 0.01 bohr."""
 ABSORBED, ELECTRONS, RADIATED, ATOMS, COULOMB, EXCESS = 0, 1, 2, 3, 4, 5
 ENERGIES: Final = 6
 """Places in `energy`, hartree: photon energy absorbed; carried away by electrons (far out) and by
@@ -115,3 +122,13 @@ def potential(s: Any, a: int) -> float:
     for k in range(len(s.charge)):
         total += s.charge[k] * s.inverse[a, k]
     return total
+
+
+@compiled
+def watch(s: Any, a: int) -> None:
+    """Atom a has changed its charge: take note if it is an ion within the core of another."""
+    if s.charge[a] > 0.0:
+        for k in range(len(s.charge)):
+            if s.charge[k] > 0.0 and s.inverse[a, k] * CORE_BOHR > 1.0:
+                s.counts[CLOSE] += 1
+                return

@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import ComputationError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.atomic.walks import Exposure
@@ -65,7 +64,6 @@ def run_trajectories(
     Raises:
         UnknownIonError: an element that is not covered.
         UsageError: overlapping atoms, shapes that do not fit, numbers out of range.
-        ComputationError: a momentum is not a number.
     """
     job = prepare(
         *(positions, symbols, pulse, options or Options()),
@@ -115,10 +113,6 @@ def run_on_cpu(
         todo &= job.tables.is_unknown(rows).any(axis=-1)
         if todo.any():
             job = _grown(job, rows[todo], progress)
-    if not np.isfinite(result.momenta).all():
-        raise ComputationError(
-            "a trajectory gave momenta that are not numbers", do="Check the geometry."
-        )
     return result
 
 

@@ -26,6 +26,7 @@ from molexa_core.physics.mcmd.state import (
     COULOMB,
     EXCESS,
     HIGHEST_DONOR,
+    NEAREST2,
     PAIR,
     REMOVED,
     TRANSFER_TIME,
@@ -33,6 +34,7 @@ from molexa_core.physics.mcmd.state import (
     draw,
     potential,
     set_row,
+    watch,
 )
 
 
@@ -49,7 +51,7 @@ def over_barrier(s: Any, d: int, a: int, level: float, pair: bool) -> bool:
         for k in range(len(s.charge)):
             if k not in (a, d) and s.charge[k] > 0.0:
                 dx, dy, dz = s.x[k, 0] - x, s.x[k, 1] - y, s.x[k, 2] - z
-                barrier -= s.charge[k] / math.sqrt(dx * dx + dy * dy + dz * dz)
+                barrier -= s.charge[k] / math.sqrt(dx * dx + dy * dy + dz * dz + NEAREST2)
     return bool(level >= barrier)
 
 
@@ -88,6 +90,8 @@ def move_electron(s: Any, m: Any, d: int, a: int) -> None:
     taken = m.config_real[s.row[a], CAPTURE] + potential(s, a)
     s.energy[COULOMB] -= potential(s, a)
     set_row(s, m, a, np.int64(m.config_int[s.row[a], ADDED]))
+    watch(s, d)
+    watch(s, a)
     s.energy[EXCESS] += taken - given
     s.counts[TRANSFERS] += 1
     draw(s, d)

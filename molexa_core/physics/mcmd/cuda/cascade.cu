@@ -16,6 +16,7 @@ DEVICE int lowest_place(int a, float below) {
 // Returns the bit of the atom that captured the electron, 0 if none did.
 DEVICE int release(const Launch& m, int a, int row, float energy) {
     set_row(m, a, row);
+    watch(a);
     const float climb = potential(a), left = energy - climb;
     ENERGY(COULOMB) += climb;
     if (left < 0.0f) {
@@ -24,6 +25,7 @@ DEVICE int release(const Launch& m, int a, int row, float energy) {
         if (k >= 0) {
             const float bound = AT(CAPTURE, k), fall = potential(k);
             set_row(m, k, m.config_int[AT_INT(ROW, k)].w);
+            watch(k);
             ++COUNT(RECAPTURED);
             ENERGY(BOUND) -= bound;
             ENERGY(COULOMB) -= fall;

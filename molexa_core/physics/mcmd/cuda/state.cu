@@ -43,7 +43,8 @@ typedef unsigned int word;
 
 // Kinds of transitions, places in `counts` and `energies`: see state.py.
 enum { PHOTO = 0, AUGER = 1, FLUORESCENCE = 2, KIND_MASK = 3, INNER = 4 };
-enum { PHOTONS, AUGERS, FLUORESCENCES, TRANSFERS, SECONDS, SLOW, RECAPTURED, FORCED, COUNTS };
+enum { PHOTONS, AUGERS, FLUORESCENCES, TRANSFERS, SECONDS, SLOW, RECAPTURED, FORCED, CLOSE,
+       COUNTS };
 enum { ABSORBED, ELECTRONS, RADIATED, BOUND, COULOMB, EXCESS, ENERGIES };
 const float NEAREST2 = 1e-20f;  // keeps the inverse distance finite
 const word MOLECULE = 0xFFFFFFFFu;
@@ -129,6 +130,16 @@ DEVICE float potential(int a) {
         total += AT(CHARGE, k) * inverse_between(a, k);
     }
     return total;
+}
+
+// Call after the charge of atom a has changed.
+DEVICE void watch(int a) {
+    if ((SET(IONS) >> a & 1) == 0) return;
+    ROLL for (int set = SET(IONS) & ~(1 << a); set != 0; set &= set - 1)
+        if (inverse_between(a, LOWEST_BIT(set)) * CORE_BOHR > 1.0f) {
+            ++COUNT(CLOSE);
+            return;
+        }
 }
 
 DEVICE void put(int& set, int a, bool in) { set = in ? set | 1 << a : set & ~(1 << a); }

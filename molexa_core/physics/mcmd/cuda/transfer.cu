@@ -43,6 +43,8 @@ DEVICE void move_electron(const Launch& m, Number number, int d, int a) {
     const float arriving = potential(a), taken = AT(CAPTURE, a) + arriving;
     ENERGY(COULOMB) += leaving - arriving;
     set_row(m, a, m.config_int[AT_INT(ROW, a)].w);
+    watch(d);
+    watch(a);
     ENERGY(EXCESS) += taken - given;
     ++COUNT(TRANSFERS);
     AT(PATIENCE, d) = waiting(draw(m, number, d).w[0]);
