@@ -11,7 +11,7 @@ from molexa_cli.app import Debug, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 if TYPE_CHECKING:
-    from molexa_core.frame.align import Aligned
+    from molexa_core.pipeline.align import AlignedFile
 
 
 def register(app: typer.Typer) -> None:
@@ -92,10 +92,10 @@ def align(
     write(_listing(aligned, target))
 
 
-def _listing(aligned: Aligned, target: Path) -> str:
+def _listing(aligned: AlignedFile, target: Path) -> str:
     """What was done, line by line."""
     summary = aligned.summary
-    frame = aligned.table.meta["frame"]
+    frame = aligned.frame
     second_text = frame["second"] or "the most orthogonal ion"
     angle = summary["median_angle_deg"]
     rows: list[list[object]] = [

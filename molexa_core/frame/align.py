@@ -27,9 +27,9 @@ comes out longer by s^2 / p.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,19 +37,13 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import NoEventsError, UnknownIonError, UsageError, listing
 from molexa_core.base.ions import Ion
 from molexa_core.base.settings import Frame
-from molexa_core.base.tables import Coincidences, FloatArray, IntArray
-from molexa_core.frame.axes import (
-    cosine_between,
-    rows_of_axes,
-    sine_between,
-    without_recoil,
-)
-from molexa_core.frame.matching import match_lobes
+from molexa_core.base.tables import Coincidences, FloatArray
+from molexa_core.frame.axes import without_recoil
+from molexa_core.frame.matching import assign_to, find_lobes
+from molexa_core.frame.turning import LEAST_SINE, Flag, Turned, column_orders, flags, pairs, turn
 
-LEAST_SINE: Final = 1e-6
-"""Two momenta with a smaller sine of the angle between them are collinear."""
-LEAST_FRACTION: Final = 1e-9
-"""A momentum below this fraction of the largest of its event is rounding, that is zero."""
+__all__ = ["Aligned", "Aligner", "Flag", "MemoryStore", "Store", "align_events", "heaviest_frame"]
+
 NEARLY_COLLINEAR_DEG: Final = 5.0
 NEARLY_AT_REST: Final = 0.05
 
@@ -58,15 +52,6 @@ SECOND: Final = "second"
 OTHER: Final = "other"
 ONLY: Final = "only one of its kind"
 """Roles of ions besides `lobe 1`, `lobe 2`, ..."""
-
-
-class Flag(IntEnum):
-    """Why an event has no molecular frame."""
-
-    GOOD = 0
-    NOT_A_NUMBER = 1
-    ZERO_MOMENTUM = 2
-    COLLINEAR = 3
 
 
 @dataclass(frozen=True)
@@ -118,54 +103,179 @@ def align_events(
         UsageError: fewer than two ions, or a choice that cannot be made.
         NoEventsError: no event came in, or none is left.
     """
-    names = _checked(table.ions, frame)
-    if not len(table):
-        raise NoEventsError("no events to align", do="Look at the gates of molexa reduce.")
-    momentum = table.momentum
-    if recoil == "remove":
-        momentum = without_recoil(momentum, np.array([ion.mass for ion in table.ions]))
-    reference, second = _choices(momentum, names, frame)
-    flag, sine = _flags(momentum, reference, second, least_sine)
-    good = np.flatnonzero((flag == Flag.GOOD) & (table.weight > 0))
-    if not len(good):
-        raise NoEventsError(
-            f"none of {len(table)} events has a molecular frame ({_reasons(flag)})",
-            do="Choose other ions with --ref and --second.",
-        )
-    choices = reference.shape[1]
-    rows = np.repeat(good, choices)
-    reference, second = reference[good].ravel(), second[good].ravel()
-    turned, discarded = _turn(momentum[rows], reference, second, frame)
-    order = _column_orders(names, frame)[reference, second]
-    turned = np.take_along_axis(turned, order[:, :, None], axis=1)
-    weight = table.weight[rows] / choices
-    roles = _match(turned, weight, names, frame)
-    summary = {
-        "events": len(table),
-        "aligned": len(good),
-        "flagged": {item.name.lower(): int((flag == item).sum()) for item in Flag if item},
-        "zero_weight": int(((flag == Flag.GOOD) & (table.weight <= 0)).sum()),
-        "assignments_per_event": choices,
-        "rows": len(rows),
-        "recoil": recoil,
-        "median_angle_deg": _median_angle(sine[good]),
-        "discarded_perpendicular_rms": discarded,
-        "rule": _rule(frame, roles, choices),
-    }
-    meta = {
-        **table.meta,
-        "frame": frame.model_dump(),
-        "roles": list(roles),
-        "align": summary,
-    }
-    selected = table.select(rows)
+    aligner = Aligner(table.ions, frame, recoil=recoil, least_sine=least_sine)
+    aligner.look([table])
+    (aligned,) = aligner.blocks([table])
     return Aligned(
-        table=replace(selected, momentum=turned, weight=weight, meta=meta),
-        flag=flag,
-        roles=roles,
-        summary=summary,
-        warnings=_warnings(turned, names, frame, summary),
+        table=replace(aligned, meta={**table.meta, **aligner.meta()}),
+        flag=aligner.flag,
+        roles=aligner.roles,
+        summary=aligner.summary,
+        warnings=aligner.warnings,
     )
+
+
+class Store(Protocol):
+    """Numbers that are put away in blocks and come back in the same blocks, as often as wanted."""
+
+    def append(self, rows: FloatArray) -> None:
+        """Put a block away; all have the same number of columns."""
+        ...
+
+    def __iter__(self) -> Iterator[FloatArray]: ...
+
+
+class MemoryStore(list[FloatArray]):
+    """A store in memory."""
+
+
+class Aligner:
+    """Turns events that come in blocks; `look` at all of them, then `blocks` gives them turned.
+
+    Holds a few numbers per event; momenta that are needed more than twice go into the stores.
+
+    Args:
+        ions: the ion of each column.
+        frame: reference, second, plane, and whether like ions are equivalent.
+        recoil: as in `align_events`.
+        least_sine: as in `align_events`.
+        store: makes a place for the momenta of like ions.
+
+    Attributes:
+        roles: what each ion of the table is.
+        flag: (events) as in `Aligned`, after `look`.
+        summary: as in `Aligned`, after `look`.
+        warnings: as in `Aligned`, after `look`.
+
+    Raises:
+        UnknownIonError, UsageError: as `align_events`.
+    """
+
+    def __init__(
+        self,
+        ions: tuple[Ion, ...],
+        frame: Frame,
+        *,
+        recoil: Literal["remove", "keep"] = "remove",
+        least_sine: float = LEAST_SINE,
+        store: Callable[[], Store] = MemoryStore,
+    ) -> None:
+        self._names = _checked(ions, frame)
+        self._mass = np.array([ion.mass for ion in ions])
+        self._frame, self._recoil, self._least_sine = frame, recoil, least_sine
+        self._orders = column_orders(self._names, frame)
+        self.roles, self._groups = _roles(self._names, frame)
+        self._stores = [store() for _ in self._groups]
+        self._lobes: list[FloatArray] = []
+        # Lobes are ordered by azimuth around x from the half-plane of the second.
+        self._axes = [0, 1, 2] if frame.plane == "xy" else [0, 2, 1]
+        self.flag: NDArray[np.int8] = np.empty(0, np.int8)
+        self.summary: dict[str, Any] = {}
+        self.warnings: tuple[str, ...] = ()
+
+    def look(self, blocks: Iterable[Coincidences]) -> None:
+        """Find flags, lobes and the numbers of the summary.
+
+        Raises:
+            NoEventsError: no event came in, or none is left.
+        """
+        seen, sines, sizes, means = [], [], [], []
+        idle, left_out, n_rows, choices = 0, 0.0, 0, 1
+        at = self._names.index(self._frame.reference)
+        for table in blocks:
+            turned = self._turned(table)
+            seen.append(turned.flag)
+            idle += int(((turned.flag == Flag.GOOD) & (table.weight <= 0)).sum())
+            sines.append(turned.sine.ravel())
+            size = np.square(turned.momentum).sum(axis=2)
+            sizes.append(np.sqrt(size[:, at]))
+            means.append(size.mean(axis=1))
+            left_out += turned.left_out
+            n_rows += len(turned.rows)
+            choices = turned.choices
+            for columns, store in zip(self._groups, self._stores, strict=True):
+                block = turned.momentum[:, columns].reshape(len(turned.rows), 3 * len(columns))
+                store.append(np.column_stack([block, turned.weight]))
+        self.flag = np.concatenate(seen) if seen else self.flag
+        if not len(self.flag):
+            raise NoEventsError("no events to align", do="Look at the gates of molexa reduce.")
+        if not n_rows:
+            raise NoEventsError(
+                f"none of {len(self.flag)} events has a molecular frame ({_reasons(self.flag)})",
+                do="Choose other ions with --ref and --second.",
+            )
+        axis_only = len(self._names) == 2
+        self.summary = {
+            "events": len(self.flag),
+            "aligned": n_rows // choices,
+            "flagged": {item.name.lower(): int((self.flag == item).sum()) for item in Flag if item},
+            "zero_weight": idle,
+            "assignments_per_event": choices,
+            "rows": n_rows,
+            "recoil": self._recoil,
+            "median_angle_deg": _median_angle(np.concatenate(sines)),
+            "discarded_perpendicular_rms": float(np.sqrt(left_out / (2 * n_rows)))
+            if axis_only
+            else None,
+            "rule": _rule(self._frame, self.roles, choices),
+        }
+        typical = float(np.sqrt(np.median(np.concatenate(means))))
+        at_reference = float(np.median(np.concatenate(sizes)))
+        self.warnings = _warnings(at_reference, typical, self._frame, self.summary)
+        del sines, sizes, means
+        self._lobes = [
+            find_lobes(_Blocks(store, len(columns), self._axes))
+            for columns, store in zip(self._groups, self._stores, strict=True)
+        ]
+
+    def blocks(self, blocks: Iterable[Coincidences]) -> Iterator[Coincidences]:
+        """The same events again, turned; `meta` of the rows is that of the blocks."""
+        for table in blocks:
+            turned = self._turned(table)
+            for columns, lobes in zip(self._groups, self._lobes, strict=True):
+                block = turned.momentum[:, columns]
+                assignment = assign_to(block[:, :, self._axes], lobes)
+                turned.momentum[:, columns] = np.take_along_axis(
+                    block, assignment[:, :, None], axis=1
+                )
+            selected = table.select(turned.rows)
+            yield replace(selected, momentum=turned.momentum, weight=turned.weight)
+
+    def meta(self) -> dict[str, Any]:
+        """What the file should say about the frame."""
+        frame = self._frame.model_dump()
+        return {"frame": frame, "roles": list(self.roles), "align": self.summary}
+
+    def _turned(self, table: Coincidences) -> Turned:
+        momentum = table.momentum
+        if self._recoil == "remove":
+            momentum = without_recoil(momentum, self._mass)
+        reference, second = pairs(momentum, self._names, self._frame)
+        flag, sine = flags(momentum, reference, second, self._least_sine)
+        good = np.flatnonzero((flag == Flag.GOOD) & (table.weight > 0))
+        choices = reference.shape[1]
+        rows = np.repeat(good, choices)
+        reference, second = reference[good].ravel(), second[good].ravel()
+        turned, left_out = turn(momentum[rows], reference, second, self._frame)
+        order = self._orders[reference, second]
+        turned = np.take_along_axis(turned, order[:, :, None], axis=1)
+        return Turned(
+            flag, sine[good], rows, turned, table.weight[rows] / choices, choices, left_out
+        )
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The momenta of like ions and the weights in a store."""
+
+    store: Store
+    ions: int
+    axes: list[int]
+
+    def __iter__(self) -> Iterator[tuple[FloatArray, FloatArray]]:
+        for block in self.store:
+            momentum = block[:, :-1].reshape(len(block), self.ions, 3)
+            yield momentum[:, :, self.axes], block[:, -1]
 
 
 def _checked(ions: tuple[Ion, ...], frame: Frame) -> list[str]:
@@ -195,99 +305,9 @@ def _checked(ions: tuple[Ion, ...], frame: Frame) -> list[str]:
     return names
 
 
-def _choices(momentum: FloatArray, names: list[str], frame: Frame) -> tuple[IntArray, IntArray]:
-    """(n, choices) column of the reference and of the second in the input, for every choice.
-
-    Two ions have no second; its column is then that of the other ion.
-    """
-    references, seconds = [], []
-    for reference in (i for i, name in enumerate(names) if name == frame.reference):
-        others = [i for i in range(len(names)) if i != reference]
-        candidates = [i for i in others if frame.second in {None, names[i]}]
-        if frame.second is None or frame.like == "distinct":
-            picked = [_most_orthogonal(momentum, reference, candidates)]
-        else:
-            picked = [np.full(len(momentum), second) for second in candidates]
-        references += [np.full(len(momentum), reference) for _ in picked]
-        seconds += picked
-    return np.stack(references, axis=1), np.stack(seconds, axis=1)
-
-
-def _most_orthogonal(momentum: FloatArray, reference: int, candidates: list[int]) -> IntArray:
-    """(n) the candidate with the least |cosine| to the reference."""
-    cosine = np.abs(cosine_between(momentum[:, [reference]], momentum[:, candidates]))
-    chosen: IntArray = np.array(candidates)[np.argmin(cosine, axis=1)]
-    return chosen
-
-
-def _flags(
-    momentum: FloatArray, reference: IntArray, second: IntArray, least_sine: float
-) -> tuple[NDArray[np.int8], FloatArray]:
-    """(n) flag of each event and (n, choices) sine of the angle between reference and second.
-
-    One choice without a frame flags the event: leaving out single choices would favour others.
-    """
-    events = np.arange(len(momentum))[:, None]
-    one, two = momentum[events, reference], momentum[events, second]
-    axis_only = momentum.shape[1] == 2
-    size = np.linalg.norm(momentum, axis=2)
-    least = LEAST_FRACTION * size.max(axis=1)[:, None]
-    resting = size[events, reference] <= least
-    if not axis_only:
-        resting |= size[events, second] <= least
-    sine = sine_between(one, two)
-    flag = np.zeros(len(momentum), dtype=np.int8)
-    if not axis_only:
-        flag[(sine < least_sine).any(axis=1)] = Flag.COLLINEAR
-    flag[resting.any(axis=1)] = Flag.ZERO_MOMENTUM
-    flag[~np.isfinite(momentum).all(axis=(1, 2))] = Flag.NOT_A_NUMBER
-    return flag, np.where(axis_only, np.nan, sine)
-
-
-def _turn(
-    momentum: FloatArray, reference: IntArray, second: IntArray, frame: Frame
-) -> tuple[FloatArray, float | None]:
-    """Momenta (rows, ions, 3) along the molecular axes; for two ions, rms of what was left out."""
-    rows = np.arange(len(momentum))
-    one, two = momentum[rows, reference], momentum[rows, second]
-    if momentum.shape[1] == 2:
-        x = one / np.linalg.norm(one, axis=1, keepdims=True)
-        along = np.einsum("nij,nj->ni", momentum, x)
-        left_out = momentum - along[:, :, None] * x[:, None, :]
-        turned = np.zeros_like(momentum)
-        turned[:, :, 0] = along
-        return turned, float(np.sqrt(np.square(left_out).sum(axis=2).mean()))
-    axes = rows_of_axes(one, two, frame.plane)
-    turned = np.matmul(momentum, axes.transpose(0, 2, 1))
-    # These components are zero up to rounding; make them so.
-    turned[rows, reference, 1:] = 0.0
-    turned[rows, second, 2 if frame.plane == "xy" else 1] = 0.0
-    return turned, None
-
-
-def _column_orders(names: list[str], frame: Frame) -> IntArray:
-    """(ions, ions, ions): for a reference and a second column, the input ion of each output column.
-
-    Every output column keeps its kind of ion. The reference takes the first column of its kind,
-    a second that was asked for by name the next free one, the rest as they come.
-    """
-    count = len(names)
-    orders = np.zeros((count, count, count), dtype=np.int64)
-    for reference in range(count):
-        for second in range(count):
-            first = [reference] if frame.second is None else [reference, second]
-            queue = [*first, *(i for i in range(count) if i not in first)]
-            for column, name in enumerate(names):
-                ion = next((i for i in queue if names[i] == name), reference)
-                orders[reference, second, column] = ion
-                queue = [i for i in queue if i != ion]
-    return orders
-
-
-def _match(
-    turned: FloatArray, weight: FloatArray, names: list[str], frame: Frame
-) -> tuple[str, ...]:
-    """Match like ions that the frame does not tell apart, in place; the role of every column."""
+def _roles(names: list[str], frame: Frame) -> tuple[tuple[str, ...], list[list[int]]]:
+    """The role of every column, and the columns of like ions that the frame does not tell apart."""
+    groups = []
     roles = [""] * len(names)
     roles[names.index(frame.reference)] = REFERENCE
     if frame.second is not None:
@@ -297,14 +317,11 @@ def _match(
         if len(columns) == 1:
             roles[columns[0]] = ONLY if names.count(kind) == 1 else OTHER
             continue
-        # Lobes are ordered by azimuth around x from the half-plane of the second.
-        axes = [0, 1, 2] if frame.plane == "xy" else [0, 2, 1]
-        block = turned[:, columns]
-        assignment, _ = match_lobes(block[:, :, axes], weight)
-        turned[:, columns] = np.take_along_axis(block, assignment[:, :, None], axis=1)
+        if columns:
+            groups.append(columns)
         for number, column in enumerate(columns, start=1):
             roles[column] = f"lobe {number}"
-    return tuple(roles)
+    return tuple(roles), groups
 
 
 def _median_angle(sine: FloatArray) -> float | None:
@@ -338,12 +355,9 @@ def _rule(frame: Frame, roles: tuple[str, ...], choices: int) -> str:
 
 
 def _warnings(
-    turned: FloatArray, names: list[str], frame: Frame, summary: dict[str, Any]
+    at_reference: float, typical: float, frame: Frame, summary: dict[str, Any]
 ) -> tuple[str, ...]:
     warnings = []
-    size = np.linalg.norm(turned, axis=2)
-    typical = float(np.sqrt(np.median(np.square(size).mean(axis=1))))
-    at_reference = float(np.median(size[:, names.index(frame.reference)]))
     if at_reference < NEARLY_AT_REST * typical:
         warnings.append(
             f"The reference {frame.reference} is nearly at rest (median {at_reference:.3g} a.u., "

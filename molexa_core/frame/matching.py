@@ -12,6 +12,7 @@ rule that decides event by event pushes their means apart.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,8 @@ from scipy.optimize import linear_sum_assignment
 
 from molexa_core.base.tables import FloatArray, IntArray
 
+Block = tuple[FloatArray, FloatArray]
+"""Momenta (rows, k, 3) of like ions and the weights (rows)."""
 STARTS: Final = 12
 SAMPLE: Final = 4096
 """Rows on which the starts are compared."""
@@ -45,18 +48,76 @@ def match_lobes(momentum: FloatArray, weight: FloatArray) -> tuple[IntArray, Flo
         return np.tile(np.arange(k), (n, 1)), np.zeros((k, 3)) if n == 0 else _means(
             momentum, weight
         )
-    energy = np.sort(np.square(momentum).sum(axis=2), axis=1).sum(axis=1)
-    ranked = np.argsort(energy, kind="stable")
-    sample = ranked[_spread(n, SAMPLE)]
-    starts = momentum[ranked[_spread(n, STARTS)]]
+    lobes = find_lobes([(momentum, weight)])
+    return assign_to(momentum, lobes), lobes
+
+
+def assign_to(momentum: FloatArray, lobes: FloatArray) -> IntArray:
+    """(n, k) which ion of (n, k, 3) momenta belongs to each of (k, 3) lobes, row by row."""
+    return best_assignment(np.einsum("nic,lc->nil", momentum, lobes))
+
+
+def find_lobes(blocks: Iterable[Block]) -> FloatArray:
+    """The lobes of `match_lobes` from rows that come in blocks, gone through many times.
+
+    Beside one block it holds two numbers per row.
+
+    Args:
+        blocks: momenta (rows, k, 3) and weights (rows), in the same order every time.
+
+    Returns:
+        (k, 3) the lobes, ordered by azimuth.
+    """
+    energies = [
+        np.sort(np.square(momentum).sum(axis=2), axis=1).sum(axis=1) for momentum, _ in blocks
+    ]
+    ranked = np.argsort(np.concatenate(energies), kind="stable")
+    sample, chosen = ranked[_spread(len(ranked), SAMPLE)], ranked[_spread(len(ranked), STARTS)]
+    del energies, ranked
+    momentum, weight = _rows_of(blocks, sample)
+    starts, _ = _rows_of(blocks, chosen)
     best, least = starts[0], np.inf
     for start in starts:
-        lobes, cost = _settle(momentum[sample], weight[sample], start)
+        lobes, cost = _settle(momentum, weight, start)
         if cost < least * (1.0 - 1e-9):
             best, least = lobes, cost
-    lobes, _ = _settle(momentum, weight, best)
-    lobes = lobes[_by_azimuth(lobes)]
-    return best_assignment(np.einsum("nic,lc->nil", momentum, lobes)), lobes
+    lobes = best
+    for _ in range(_ROUNDS):
+        moved = _round(blocks, lobes)
+        same = np.array_equal(moved, lobes)  # then nothing was matched otherwise
+        lobes = moved
+        if same:
+            break
+    ordered: FloatArray = lobes[_by_azimuth(lobes)]
+    return ordered
+
+
+def _rows_of(blocks: Iterable[Block], rows: IntArray) -> Block:
+    """These rows, in the order asked for."""
+    order = np.argsort(rows, kind="stable")
+    wanted, first = rows[order], 0
+    found: list[Block] = []
+    for momentum, weight in blocks:
+        low, high = np.searchsorted(wanted, [first, first + len(weight)])
+        here = wanted[low:high] - first
+        found.append((momentum[here], weight[here]))
+        first += len(weight)
+    back = np.argsort(order)
+    return (
+        np.concatenate([momentum for momentum, _ in found])[back],
+        np.concatenate([weight for _, weight in found])[back],
+    )
+
+
+def _round(blocks: Iterable[Block], lobes: FloatArray) -> FloatArray:
+    """The mean momenta of the ions matched to each lobe."""
+    total, weights = np.zeros_like(lobes), 0.0
+    for momentum, weight in blocks:
+        matched = np.take_along_axis(momentum, assign_to(momentum, lobes)[:, :, None], axis=1)
+        total += np.multiply(matched, weight[:, None, None]).sum(axis=0)
+        weights += float(weight.sum())
+    means: FloatArray = total / weights
+    return means
 
 
 def best_assignment(score: FloatArray) -> IntArray:

@@ -13,7 +13,7 @@ Every dataset has a `units` attribute. The columns are chunked, compressed and e
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -223,6 +223,61 @@ def read_events(path: Path | str) -> tuple[Coincidences, Provenance]:
         return table, provenance
 
 
+class EventsFile:
+    """An `events.h5` or `aligned.h5` file that is read in chunks, as often as wanted.
+
+    Attributes:
+        path: the file.
+        ions: the ion of each column.
+        provenance: where the rows came from.
+        meta: what describes them.
+        n_rows: number of rows.
+
+    Raises:
+        InputFileError: as `read_events`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with open_hdf5(path) as file:
+            self.provenance = _read_provenance(file)
+            self.ions = _read_ions(file)
+            self.meta = _read_meta(file)
+            table = self._rows(file, 0, 0)
+            self.n_rows = len(member(file, f"{EVENT_GROUP}/{EVENT_ID}"))
+            for name in (EVENT_MOMENTUM, EVENT_WEIGHT, *(f"{EVENT_TAG}/{of}" for of in table.tags)):
+                rows = len(member(file, f"{EVENT_GROUP}/{name}"))
+                if rows != self.n_rows:
+                    raise InputFileError(
+                        f"{name} has {rows} rows, but {EVENT_ID} has {self.n_rows}", where=path
+                    )
+
+    def chunks(self, rows: int) -> Iterator[Coincidences]:
+        """All rows in order.
+
+        Args:
+            rows: most rows of a chunk.
+
+        Raises:
+            InputFileError: the file is damaged, or holds values that are not numbers.
+        """
+        with open_hdf5(self.path) as file:
+            for start in range(0, self.n_rows, rows):
+                yield self._rows(file, start, min(start + rows, self.n_rows))
+
+    def _rows(self, file: h5py.File, start: int, stop: int) -> Coincidences:
+        base = f"{EVENT_GROUP}/"
+        part = slice(start, stop)
+        columns = {
+            EVENT_ID: read_array(file, base + EVENT_ID, kinds="iu", ndim=1, rows=part),
+            EVENT_MOMENTUM: read_array(
+                file, base + EVENT_MOMENTUM, kinds="f", ndim=3, unit=MOMENTUM_UNIT, rows=part
+            ),
+            EVENT_WEIGHT: read_array(file, base + EVENT_WEIGHT, kinds="f", ndim=1, rows=part),
+        }
+        return _table(file, self.ions, columns, part)
+
+
 def read_spectra(path: Path | str) -> dict[str, Spectrum]:
     """The histograms in an events file by name; empty where it has none.
 
@@ -236,12 +291,18 @@ def read_spectra(path: Path | str) -> dict[str, Spectrum]:
         return {name: read_spectrum(file, f"{SPECTRA}/{name}") for name in file[SPECTRA]}
 
 
-def _table(file: h5py.File, ions: tuple[Ion, ...], columns: dict[str, Any]) -> Coincidences:
+def _table(
+    file: h5py.File,
+    ions: tuple[Ion, ...],
+    columns: dict[str, Any],
+    rows: slice | None = None,
+) -> Coincidences:
     where = file.filename
     event_id, momentum, weight = (columns[key] for key in (EVENT_ID, EVENT_MOMENTUM, EVENT_WEIGHT))
     tags = {}
     for name in file[EVENT_GROUP].get(EVENT_TAG, ()):
-        tags[name] = read_array(file, f"{EVENT_GROUP}/{EVENT_TAG}/{name}", kinds="iufb", ndim=1)
+        path = f"{EVENT_GROUP}/{EVENT_TAG}/{name}"
+        tags[name] = read_array(file, path, kinds="iufb", ndim=1, rows=rows)
     expected = (len(event_id), len(ions), 3)
     if momentum.shape != expected:
         raise InputFileError(

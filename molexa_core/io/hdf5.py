@@ -94,7 +94,13 @@ def member(file: h5py.File | h5py.Group, name: str) -> Any:
 
 
 def read_array(
-    file: h5py.File, name: str, *, kinds: str, ndim: int, unit: str | None = None
+    file: h5py.File,
+    name: str,
+    *,
+    kinds: str,
+    ndim: int,
+    unit: str | None = None,
+    rows: slice | None = None,
 ) -> NDArray[Any]:
     """A dataset as an array, after its type, shape, unit and size were checked.
 
@@ -104,6 +110,7 @@ def read_array(
         kinds: numpy kinds that are allowed, such as `iu` or `f`.
         ndim: number of axes.
         unit: unit that a `units` attribute, where there is one, must state.
+        rows: the rows to read; all where not given.
 
     Raises:
         InputFileError: missing, not a dataset, of another kind, shape or unit, or of a size that
@@ -125,7 +132,7 @@ def read_array(
     if unit is not None and found is not None and found != unit:
         raise InputFileError(f"{name} is in {found!r}, expected {unit!r}", where=where)
     require_stored(dataset, where)
-    return np.asarray(dataset[()])
+    return np.asarray(dataset[() if rows is None else rows])
 
 
 def read_strings(file: h5py.File, name: str, *, limit: int) -> list[str]:

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import IO, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError, listing
-from molexa_core.base.ions import parse_ion
-from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings import Channel, Frame, parse_settings
-from molexa_core.base.tables import Coincidences
-from molexa_core.frame.align import Aligned, align_events, heaviest_frame
-from molexa_core.io.events import read_events, write_events
+from molexa_core.base.tables import Coincidences, FloatArray
+from molexa_core.frame.align import Aligned, Aligner, Store, align_events, heaviest_frame
+from molexa_core.io.events import EventsFile, EventsWriter
 from molexa_core.pipeline.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, beside, channel_of, only_file
 
 ANY: Final = "any"
 """As the second ion: the most orthogonal one of whatever kind."""
 Recoil = Literal["auto", "remove", "keep"]
+BLOCK_NUMBERS: Final = 2**18
+"""Components of momenta in one block of an events file."""
+
+
+@dataclass(frozen=True)
+class AlignedFile:
+    """What `align_file` says about the file it wrote.
+
+    Attributes:
+        frame: the settings of the frame, plain values.
+        flag, roles, summary, warnings: as in `frame.align.Aligned`.
+    """
+
+    frame: dict[str, Any]
+    flag: NDArray[np.int8]
+    roles: tuple[str, ...]
+    summary: dict[str, Any]
+    warnings: tuple[str, ...]
 
 
 def align(
@@ -54,19 +80,15 @@ def align(
         UnknownIonError, UsageError, SettingsError: a choice that cannot be made.
         NoEventsError: no event has a molecular frame.
     """
-    if channel is not None and sorted(map(str, channel.wanted_ions)) != sorted(
-        map(str, table.ions)
-    ):
-        raise UsageError(
-            f"channel {channel.name} has ions {listing(channel.wanted_ions)}, the events "
-            f"{listing(table.ions)}",
-            do="Name the channel that the events were reduced with.",
-        )
-    frame = _frame(table, reference, second, plane, like, channel, progress)
-    chosen: Literal["remove", "keep"] = "remove"
+    _require_ions(table.ions, channel)
+    frame = _frame(table.ions, reference, second, plane, like, channel, progress)
+    return align_events(table, frame, recoil=_recoil(recoil, channel))
+
+
+def _recoil(recoil: Recoil, channel: Channel | None) -> Literal["remove", "keep"]:
     if recoil == "keep" or (recoil == "auto" and channel is not None and not channel.is_complete):
-        chosen = "keep"
-    return align_events(table, frame, recoil=chosen)
+        return "keep"
+    return "remove"
 
 
 def align_file(
@@ -81,8 +103,10 @@ def align_file(
     channel: str | None = None,
     command: str = "molexa_core.pipeline.align.align_file",
     progress: Progress = SILENT,
-) -> tuple[Path, Aligned]:
-    """Align an events file and write `*.aligned.h5` beside it.
+) -> tuple[Path, AlignedFile]:
+    """Align an events file and write `*.aligned.h5` beside it, in bounded memory.
+
+    The result is that of `align`, but for rounding: the lobes of like ions are means over blocks.
 
     Args:
         path: the events file; the only `*.events.h5` of the working folder where not given.
@@ -97,7 +121,7 @@ def align_file(
         progress: told about choices made.
 
     Returns:
-        The file written, and what `align` returns.
+        The file written, and what `align` returns but for the rows.
 
     Raises:
         InputFileError: no events file, or not one.
@@ -108,29 +132,74 @@ def align_file(
         if path is None
         else Path(path)
     )
-    table, before = read_events(source)
-    known = channel_of(table.meta, name=channel)
+    events = EventsFile(source)
+    known = channel_of(events.meta, name=channel)
     if channel is None and path is None and known is not None:
         progress.say(f"channel {known.name}")
-    aligned = align(
-        table,
-        reference=reference,
-        second=second,
-        plane=plane,
-        like=like,
-        recoil=recoil,
-        channel=known,
-        progress=progress,
-    )
+    _require_ions(events.ions, known)
+    frame = _frame(events.ions, reference, second, plane, like, known, progress)
     target = beside(source, EVENTS_SUFFIX, ALIGNED_SUFFIX) if out is None else Path(out)
-    settings = {"frame": aligned.table.meta["frame"], "recoil": aligned.summary["recoil"]}
-    record = Provenance.of(command, inputs=[source], settings=settings, after=before)
-    write_events(target, aligned.table, record)
-    return target, aligned
+    rows = max(1, BLOCK_NUMBERS // (3 * len(events.ions)))
+    with ExitStack() as stack:
+        writer = stack.enter_context(EventsWriter(target, events.ions))
+
+        def store() -> Store:
+            return DiskStore(stack.enter_context(tempfile.TemporaryFile(dir=target.parent)))
+
+        aligner = Aligner(events.ions, frame, recoil=_recoil(recoil, known), store=store)
+        with progress.task("frames", events.n_rows, "events") as task:
+            aligner.look(_told(events.chunks(rows), task))
+        with progress.task("aligning", events.n_rows, "events") as task:
+            for table in aligner.blocks(_told(events.chunks(rows), task)):
+                writer.append(table)
+        settings = {"frame": aligner.meta()["frame"], "recoil": aligner.summary["recoil"]}
+        record = Provenance.of(command, inputs=[source], settings=settings, after=events.provenance)
+        writer.finish(record, meta={**events.meta, **aligner.meta()})
+    return target, AlignedFile(
+        settings["frame"], aligner.flag, aligner.roles, aligner.summary, aligner.warnings
+    )
+
+
+def _told(chunks: Iterable[Coincidences], task: Task) -> Iterator[Coincidences]:
+    for chunk in chunks:
+        yield chunk
+        task.advance(len(chunk))
+
+
+class DiskStore:
+    """Blocks of numbers in a file that is open for writing and reading."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._shapes: list[tuple[int, ...]] = []
+
+    def append(self, rows: FloatArray) -> None:
+        """Put a block away behind the others."""
+        self._stream.seek(0, os.SEEK_END)
+        self._stream.write(np.ascontiguousarray(rows).tobytes())
+        self._shapes.append(rows.shape)
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        at = 0
+        for shape in self._shapes:
+            size = 8 * int(np.prod(shape))
+            self._stream.seek(at)
+            yield np.frombuffer(self._stream.read(size), np.float64).reshape(shape)
+            at += size
+
+
+def _require_ions(ions: tuple[Ion, ...], channel: Channel | None) -> None:
+    """Check that the events have the ions of the channel."""
+    if channel is not None and sorted(map(str, channel.wanted_ions)) != sorted(map(str, ions)):
+        raise UsageError(
+            f"channel {channel.name} has ions {listing(channel.wanted_ions)}, the events "
+            f"{listing(ions)}",
+            do="Name the channel that the events were reduced with.",
+        )
 
 
 def _frame(
-    table: Coincidences,
+    ions: tuple[Ion, ...],
     reference: str | None,
     second: str | None,
     plane: str | None,
@@ -140,7 +209,7 @@ def _frame(
 ) -> Frame:
     base = None if channel is None else channel.frame
     if base is None:
-        base = heaviest_frame(table.ions)
+        base = heaviest_frame(ions)
         if reference is None:
             progress.say(
                 f"no frame given: {base.reference} (the heaviest ion) along x, the most "

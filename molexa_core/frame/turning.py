@@ -1,0 +1,140 @@
+"""Events turned into the molecular frame, event by event: flags, choices, rotation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.settings import Frame
+from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.frame.axes import cosine_between, rows_of_axes, sine_between
+
+LEAST_SINE: Final = 1e-6
+"""Two momenta with a smaller sine of the angle between them are collinear."""
+LEAST_FRACTION: Final = 1e-9
+"""A momentum below this fraction of the largest of its event is rounding, that is zero."""
+
+
+class Flag(IntEnum):
+    """Why an event has no molecular frame."""
+
+    GOOD = 0
+    NOT_A_NUMBER = 1
+    ZERO_MOMENTUM = 2
+    COLLINEAR = 3
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A block of events, turned but for the lobes.
+
+    Attributes:
+        flag: (events).
+        sine: (good events, choices) between reference and second.
+        rows: (rows) event of each row.
+        momentum: (rows, ions, 3).
+        weight: (rows).
+        choices: rows per event.
+        left_out: sum of the squares that were left out.
+    """
+
+    flag: NDArray[np.int8]
+    sine: FloatArray
+    rows: IntArray
+    momentum: FloatArray
+    weight: FloatArray
+    choices: int
+    left_out: float
+
+
+def pairs(momentum: FloatArray, names: list[str], frame: Frame) -> tuple[IntArray, IntArray]:
+    """(n, choices) column of the reference and of the second in the input, for every choice.
+
+    Two ions have no second; its column is then that of the other ion.
+    """
+    references, seconds = [], []
+    for reference in (i for i, name in enumerate(names) if name == frame.reference):
+        others = [i for i in range(len(names)) if i != reference]
+        candidates = [i for i in others if frame.second in {None, names[i]}]
+        if frame.second is None or frame.like == "distinct":
+            picked = [_most_orthogonal(momentum, reference, candidates)]
+        else:
+            picked = [np.full(len(momentum), second) for second in candidates]
+        references += [np.full(len(momentum), reference) for _ in picked]
+        seconds += picked
+    return np.stack(references, axis=1), np.stack(seconds, axis=1)
+
+
+def _most_orthogonal(momentum: FloatArray, reference: int, candidates: list[int]) -> IntArray:
+    """(n) the candidate with the least |cosine| to the reference."""
+    cosine = np.abs(cosine_between(momentum[:, [reference]], momentum[:, candidates]))
+    chosen: IntArray = np.array(candidates)[np.argmin(cosine, axis=1)]
+    return chosen
+
+
+def flags(
+    momentum: FloatArray, reference: IntArray, second: IntArray, least_sine: float
+) -> tuple[NDArray[np.int8], FloatArray]:
+    """(n) flag of each event and (n, choices) sine of the angle between reference and second.
+
+    One choice without a frame flags the event: leaving out single choices would favour others.
+    """
+    events = np.arange(len(momentum))[:, None]
+    one, two = momentum[events, reference], momentum[events, second]
+    axis_only = momentum.shape[1] == 2
+    size = np.linalg.norm(momentum, axis=2)
+    least = LEAST_FRACTION * size.max(axis=1)[:, None]
+    resting = size[events, reference] <= least
+    if not axis_only:
+        resting |= size[events, second] <= least
+    sine = sine_between(one, two)
+    flag = np.zeros(len(momentum), dtype=np.int8)
+    if not axis_only:
+        flag[(sine < least_sine).any(axis=1)] = Flag.COLLINEAR
+    flag[resting.any(axis=1)] = Flag.ZERO_MOMENTUM
+    flag[~np.isfinite(momentum).all(axis=(1, 2))] = Flag.NOT_A_NUMBER
+    return flag, np.where(axis_only, np.nan, sine)
+
+
+def turn(
+    momentum: FloatArray, reference: IntArray, second: IntArray, frame: Frame
+) -> tuple[FloatArray, float]:
+    """Momenta (rows, ions, 3) along the molecular axes; sum of the squares that were left out."""
+    rows = np.arange(len(momentum))
+    one, two = momentum[rows, reference], momentum[rows, second]
+    if momentum.shape[1] == 2:
+        x = one / np.linalg.norm(one, axis=1, keepdims=True)
+        along = np.einsum("nij,nj->ni", momentum, x)
+        left_out = momentum - along[:, :, None] * x[:, None, :]
+        turned = np.zeros_like(momentum)
+        turned[:, :, 0] = along
+        return turned, float(np.square(left_out).sum())
+    axes = rows_of_axes(one, two, frame.plane)
+    turned = np.matmul(momentum, axes.transpose(0, 2, 1))
+    # These components are zero up to rounding; make them so.
+    turned[rows, reference, 1:] = 0.0
+    turned[rows, second, 2 if frame.plane == "xy" else 1] = 0.0
+    return turned, 0.0
+
+
+def column_orders(names: list[str], frame: Frame) -> IntArray:
+    """(ions, ions, ions): for a reference and a second column, the input ion of each output column.
+
+    Every output column keeps its kind of ion. The reference takes the first column of its kind,
+    a second that was asked for by name the next free one, the rest as they come.
+    """
+    count = len(names)
+    orders = np.zeros((count, count, count), dtype=np.int64)
+    for reference in range(count):
+        for second in range(count):
+            first = [reference] if frame.second is None else [reference, second]
+            queue = [*first, *(i for i in range(count) if i not in first)]
+            for column, name in enumerate(names):
+                ion = next((i for i in queue if names[i] == name), reference)
+                orders[reference, second, column] = ion
+                queue = [i for i in queue if i != ion]
+    return orders
