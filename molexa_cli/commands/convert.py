@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from molexa_cli.app import Debug, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.run_formats import RunFormat
 
 
 def register(app: typer.Typer) -> None:
@@ -22,19 +23,7 @@ def convert(
     ],
     out: Annotated[Path, typer.Argument(help="File to write; its suffix tells the format.")],
     layout: Annotated[
-        Literal[
-            "root",
-            "root-jagged",
-            "hdf5",
-            "parquet",
-            "csv",
-            "xfel",
-            "lmf",
-            "lmf-raw",
-            "edges",
-            "root-edges",
-        ]
-        | None,
+        RunFormat | None,
         typer.Option("--format", help="Format to write. Default: by the suffix."),
     ] = None,
     setup: Annotated[

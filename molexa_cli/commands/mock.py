@@ -10,6 +10,7 @@ import typer
 from molexa_cli import pulse_options as pulse
 from molexa_cli.app import Debug, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.run_formats import RunFormat
 
 
 def register(app: typer.Typer) -> None:
@@ -30,18 +31,7 @@ def mock(
         Path | None, typer.Option("--setup", help="Setup file. Default: molexa.yaml's, or shipped.")
     ] = None,
     layout: Annotated[
-        Literal[
-            "root",
-            "root-jagged",
-            "hdf5",
-            "parquet",
-            "csv",
-            "xfel",
-            "lmf",
-            "lmf-raw",
-            "edges",
-            "root-edges",
-        ],
+        RunFormat,
         typer.Option(
             "--format",
             help="Hits: root (flat, as LMF2Root writes it), root-jagged, hdf5, parquet, csv, xfel. "

@@ -44,6 +44,17 @@ from molexa_core.base.provenance import Provenance
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import Coincidences
 from molexa_core.io.hdf5 import LIBVER, member, open_hdf5, read_array, read_json, read_strings
+from molexa_core.io.spectra import read_spectrum, write_spectrum
+
+__all__ = [
+    "EventsFile",
+    "EventsWriter",
+    "read_events",
+    "read_spectra",
+    "read_spectrum",
+    "write_events",
+    "write_spectrum",
+]
 
 MOMENTUM_UNIT: Final = "a.u."
 MAX_IONS: Final = 512
@@ -368,46 +379,6 @@ def _read_meta(file: h5py.File) -> dict[str, Any]:
         if isinstance(dataset, h5py.Dataset) and dataset.shape == ():
             values[name] = read_json(file, dataset.asstr()[()], f"{META}/{name}")
     return values
-
-
-def write_spectrum(group: h5py.Group, spectrum: Spectrum) -> None:
-    """Write a histogram into a group of its own."""
-    group.create_dataset(
-        "counts", data=spectrum.counts, compression="gzip", compression_opts=1, shuffle=True
-    )
-    group["counts"].attrs[UNITS] = ""
-    for axis, edges in enumerate(spectrum.edges):
-        group.create_dataset(f"edges{axis}", data=edges)
-        group[f"edges{axis}"].attrs[UNITS] = spectrum.units[axis]
-    group.attrs["labels"] = json.dumps(spectrum.labels)
-    group.attrs["units"] = json.dumps(spectrum.units)
-    group.attrs["marks"] = json.dumps({key: float(value) for key, value in spectrum.marks.items()})
-
-
-def read_spectrum(file: h5py.File, name: str) -> Spectrum:
-    """The histogram in a group.
-
-    Raises:
-        InputFileError: it is missing or damaged.
-    """
-    group = member(file, name)
-    axes = 2 if "edges1" in group else 1
-    described = {
-        key: read_json(file, group.attrs.get(key), f"attribute {key} of {name}")
-        for key in ("labels", "units", "marks")
-    }
-    try:
-        return Spectrum(
-            counts=read_array(file, f"{name}/counts", kinds="iuf", ndim=axes),
-            edges=tuple(
-                read_array(file, f"{name}/edges{axis}", kinds="f", ndim=1) for axis in range(axes)
-            ),
-            labels=tuple(described["labels"]),
-            units=tuple(described["units"]),
-            marks=described["marks"],
-        )
-    except (UsageError, TypeError) as error:
-        raise InputFileError(f"{name}: {error}", where=file.filename) from error
 
 
 def _extend(dataset: h5py.Dataset, rows: NDArray[Any]) -> None:
