@@ -165,6 +165,7 @@ class Aligner:
         self._frame, self._recoil, self._least_sine = frame, recoil, least_sine
         self._orders = column_orders(self._names, frame)
         self.roles, self._groups = _roles(self._names, frame)
+        self._store = store
         self._stores = [store() for _ in self._groups]
         self._lobes: list[FloatArray] = []
         # Lobes are ordered by azimuth around x from the half-plane of the second.
@@ -179,17 +180,18 @@ class Aligner:
         Raises:
             NoEventsError: no event came in, or none is left.
         """
-        seen, sines, sizes, means = [], [], [], []
+        seen, means = [], []
+        sines, sizes = self._store(), self._store()
         idle, left_out, n_rows, choices = 0, 0.0, 0, 1
         at = self._names.index(self._frame.reference)
         for table in blocks:
             turned = self._turned(table)
             seen.append(turned.flag)
             idle += int(((turned.flag == Flag.GOOD) & (table.weight <= 0)).sum())
-            sines.append(turned.sine.ravel())
+            sines.append(turned.sine.reshape(-1, 1))
             size = np.square(turned.momentum).sum(axis=2)
-            sizes.append(np.sqrt(size[:, at]))
-            means.append(size.mean(axis=1))
+            sizes.append(np.sqrt(size[:, [at]]))
+            means.append(size[:: turned.choices].mean(axis=1))  # the same for every choice
             left_out += turned.left_out
             n_rows += len(turned.rows)
             choices = turned.choices
@@ -213,16 +215,15 @@ class Aligner:
             "assignments_per_event": choices,
             "rows": n_rows,
             "recoil": self._recoil,
-            "median_angle_deg": _median_angle(np.concatenate(sines)),
+            "median_angle_deg": _median_angle(_median(sines)),
             "discarded_perpendicular_rms": float(np.sqrt(left_out / (2 * n_rows)))
             if axis_only
             else None,
             "rule": _rule(self._frame, self.roles, choices),
         }
         typical = float(np.sqrt(np.median(np.concatenate(means))))
-        at_reference = float(np.median(np.concatenate(sizes)))
+        at_reference = _median(sizes)
         self.warnings = _warnings(at_reference, typical, self._frame, self.summary)
-        del sines, sizes, means
         self._lobes = [
             find_lobes(_Blocks(store, len(columns), self._axes))
             for columns, store in zip(self._groups, self._stores, strict=True)
@@ -324,8 +325,12 @@ def _roles(names: list[str], frame: Frame) -> tuple[tuple[str, ...], list[list[i
     return tuple(roles), groups
 
 
-def _median_angle(sine: FloatArray) -> float | None:
-    angle = float(np.degrees(np.arcsin(np.clip(np.median(sine), 0.0, 1.0))))
+def _median(store: Store) -> float:
+    return float(np.median(np.concatenate(list(store)), overwrite_input=True))
+
+
+def _median_angle(sine: float) -> float | None:
+    angle = float(np.degrees(np.arcsin(np.clip(sine, 0.0, 1.0))))
     return None if np.isnan(angle) else angle
 
 
