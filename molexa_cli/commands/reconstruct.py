@@ -45,8 +45,12 @@ def reconstruct(
         int, typer.Option("--search", min=0, max=4096, help="Further starts beside the samples.")
     ] = 24,
     refine: Annotated[
-        bool, typer.Option("--refine/--no-refine", help="Refine structures by their explosion.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--refine/--no-refine",
+            help="Refine structures by their classical explosion  [default: as the weights need].",
+        ),
+    ] = None,
     chemistry: Annotated[
         bool,
         typer.Option(
@@ -91,6 +95,10 @@ def reconstruct(
         command=command_line(),
         progress=progress(),
     )
+    _show(record, out, json=json)
+
+
+def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
     for warning in record.warnings:
         remark(f"warning: {warning}")
     if json:
@@ -99,6 +107,8 @@ def reconstruct(
     write(_coordinates(record))
     residual = record.closure["residual"]
     write(f"closure: exploding this structure misses the momenta by {100 * residual:.2f} % (rms)")
+    if "remark" in record.closure:
+        remark(record.closure["remark"])
     if record.alternatives:
         write(_alternatives(record))
     if record.errors is not None:

@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molexa_cli.app import Debug, Json, Quiet, Seed
 from molexa_cli.console import progress, table, write, write_json
+
+if TYPE_CHECKING:
+    from molexa_core.model.weights import ModelCard
+
+Weights = Annotated[
+    str | None, typer.Option("--weights", help="Finished weights to start from (uncertainty).")
+]
+Init = Annotated[
+    str | None, typer.Option("--init", help="Finished weights to start from (stages 1, 2).")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder of a data set (stage 2; uncertainty: validation)."),
+]
+SplitBy = Annotated[
+    str, typer.Option("--split-by", help="Split of the data set: entry or molecule.")
+]
+Simulated = Annotated[
+    float,
+    typer.Option("--simulated", min=0.0, max=0.99, help="Share of stage-1 molecules, stage 2."),
+]
+Molecules = Annotated[
+    int, typer.Option("--validation", min=1, help="Molecules of the validation at the end.")
+]
+Pool = Annotated[
+    int, typer.Option("--pool", min=1, help="Predicted molecules that uncertainty trains on.")
+]
+
+Draws = Annotated[int | None, typer.Option("--draws", min=1, help="Noise draws per molecule.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,27 +57,13 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
     preset: Annotated[str, typer.Option("--preset", help="molexa or paper.")] = "molexa",
     name: Annotated[str | None, typer.Option("--name", help="Name of the weights.")] = None,
-    weights: Annotated[
-        str | None, typer.Option("--weights", help="Finished weights to start from (uncertainty).")
-    ] = None,
-    init: Annotated[
-        str | None, typer.Option("--init", help="Finished weights to start from (stages 1, 2).")
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Folder of a data set (stage 2; uncertainty: validation)."),
-    ] = None,
-    split_by: Annotated[
-        str, typer.Option("--split-by", help="Split of the data set: entry or molecule.")
-    ] = "entry",
-    simulated: Annotated[
-        float,
-        typer.Option("--simulated", min=0.0, max=0.99, help="Share of stage-1 molecules, stage 2."),
-    ] = 0.0,
+    weights: Weights = None,
+    init: Init = None,
+    data: Data = None,
+    split_by: SplitBy = "entry",
+    simulated: Simulated = 0.0,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Molecules per step.")] = None,
-    draws: Annotated[
-        int | None, typer.Option("--draws", min=1, help="Noise draws per molecule.")
-    ] = None,
+    draws: Draws = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0.0)] = None,
     largest: Annotated[
         int, typer.Option("--largest", min=2, max=9, help="Most atoms per molecule.")
@@ -56,12 +71,8 @@ def train(
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="Stop with a checkpoint after this long.")
     ] = None,
-    validation: Annotated[
-        int, typer.Option("--validation", min=1, help="Molecules of the validation at the end.")
-    ] = 16384,
-    pool: Annotated[
-        int, typer.Option("--pool", min=1, help="Predicted molecules that uncertainty trains on.")
-    ] = 65536,
+    validation: Molecules = 16384,
+    pool: Pool = 65536,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
@@ -112,8 +123,11 @@ def train(
         resume=resume,
         progress=progress() if leads_here() else SILENT,
     )
-    if not leads_here():
-        return
+    if leads_here():
+        _show(card, metrics, json=json)
+
+
+def _show(card: ModelCard | None, metrics: dict[str, Any], *, json: bool) -> None:
     if json:
         write_json({"finished": card is not None, "validation": metrics})
     elif card is None:

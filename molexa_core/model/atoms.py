@@ -47,6 +47,18 @@ class AtomConditioning:
         )
 
 
+@dataclass(frozen=True)
+class AtomLevel:
+    """What one noise level means for the denoiser, the same for all molecules.
+
+    Attributes:
+        modulations: for each block, (B or 1, 1, width) each: factor and shift before the
+            attention, factor and shift before the feed-forward layer.
+    """
+
+    modulations: tuple[tuple[Tensor, ...], ...]
+
+
 class AtomBlock(nn.Module):
     """Pre-norm attention with pair bias and pair values, then a feed-forward layer."""
 
@@ -75,35 +87,31 @@ class AtomBlock(nn.Module):
         self,
         x: Tensor,
         pairs: Tensor,
-        hide: Tensor,
-        noise: Tensor | None,
+        hide: Tensor | None,
         bias: Tensor | None = None,
-        modulation: Tensor | None = None,
+        modulation: tuple[Tensor, ...] | None = None,
     ) -> Tensor:
         """One block.
 
         Args:
             x: (B, N, width) tokens.
             pairs: (B, N, N, pairs) pair features.
-            hide: (B, 1, 1, N), 0 for atoms and a large negative number for padding.
-            noise: (B or 1, NOISE) embedding of the noise level.
+            hide: (B, 1, 1, N), 0 for atoms and a large negative number for padding; None: no
+                padding.
             bias: (B, N, N, heads) `pair_bias` of the pairs, if it is known already.
-            modulation: (B or 1, 4 width) `modulation` of the noise, if it is known already.
+            modulation: factors and shifts from the noise level (`AtomLevel`); None in modules
+                that see no noise.
         """
         batch, n, width = x.shape
         y = self.attention_norm(x)
-        shift = scale = None
-        if modulation is None and self.modulation is not None and noise is not None:
-            modulation = self.modulation(noise)
         if modulation is not None:
-            first_scale, first_shift, scale, shift = modulation[:, None].to(x.dtype).chunk(4, dim=2)
-            y = y * (1.0 + first_scale) + first_shift
+            y = torch.addcmul(modulation[1].to(y.dtype), y, modulation[0].to(y.dtype))
         packed = self.query_key_value(y).view(batch, n, 3, self.heads, width // self.heads)
         near = self.pair_bias(pairs) if bias is None else bias
         x = x + self.output(atom_attention(packed, pairs, near, hide))
         y = self.feed_norm(x)
-        if scale is not None and shift is not None:
-            y = y * (1.0 + scale) + shift
+        if modulation is not None:
+            y = torch.addcmul(modulation[3].to(y.dtype), y, modulation[2].to(y.dtype))
         out: Tensor = x + self.feed_out(linear_gelu(y, self.feed_in))
         return out
 
@@ -137,7 +145,7 @@ class AtomDynamics(nn.Module):
         hide = hidden(batch)
         seen = _reduced(pairs)
         for block, bias in zip(self.blocks, _biases(self.blocks, seen), strict=True):
-            x = block(x, seen, hide, None, bias)
+            x = block(x, seen, hide, bias)
         return AtomConditioning(x, pairs)
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -181,18 +189,39 @@ class AtomDenoiser(nn.Module):
             atoms = dynamics.atoms.to(self.condition.weight.dtype)
             return AtomConditioning(self.condition(atoms), dynamics.pairs)
 
+    def at_levels(self, sigma: Tensor) -> list[AtomLevel]:
+        """What each of the noise levels (L) means, computed for all of them at once."""
+        whole = self.at_level(sigma)
+        return [
+            AtomLevel(
+                tuple(tuple(part[k : k + 1] for part in parts) for parts in whole.modulations)
+            )
+            for k in range(len(sigma))
+        ]
+
+    def at_level(self, sigma: Tensor) -> AtomLevel:
+        """What the noise levels (B or 1) of the molecules mean."""
+        with full_precision(sigma):
+            noise = self.noise(_noise_waves(sigma))
+        modulations = []
+        for layer in (block.modulation for block in self.blocks if isinstance(block, AtomBlock)):
+            if layer is None:
+                continue
+            scale, shift, feed_scale, feed_shift = layer(noise)[:, None].chunk(4, dim=2)
+            modulations.append((1.0 + scale, shift, 1.0 + feed_scale, feed_shift))
+        return AtomLevel(tuple(modulations))
+
     def forward(
-        self, noisy: Tensor, sigma: Tensor, prepared: AtomConditioning, batch: Batch
+        self, noisy: Tensor, level: AtomLevel, prepared: AtomConditioning, batch: Batch
     ) -> Tensor:
-        """Raw output (B, N, 3) for scaled noisy positions (B, N, 3) and noise levels (B or 1)."""
+        """Raw output (B, N, 3) for scaled noisy positions (B, N, 3)."""
         pairs = relative_pairs(noisy, prepared.pairs, self.relative)
         with full_precision(noisy):
-            noise = self.noise(_noise_waves(sigma))
             x = prepared.atoms + self.position(noisy)
         hide = hidden(batch)
-        known = zip(_biases(self.blocks, pairs), _modulations(self.blocks, noise), strict=True)
+        known = zip(_biases(self.blocks, pairs), level.modulations, strict=True)
         for block, (bias, modulation) in zip(self.blocks, known, strict=True):
-            x = block(x, pairs, hide, noise, bias, modulation)
+            x = block(x, pairs, hide, bias, modulation)
         out: Tensor = self.decode(self.final_norm(x))
         return out
 
@@ -226,13 +255,18 @@ class AtomUncertainty(nn.Module):
             x = x + self.size(size.log())
         hide = hidden(batch)
         for block, bias in zip(self.blocks, _biases(self.blocks, pairs), strict=True):
-            x = block(x, pairs, hide, None, bias)
+            x = block(x, pairs, hide, bias)
         out: Tensor = self.decode(self.final_norm(x))
         return out.view(*x.shape[:2], 3, self.bins)
 
 
-def hidden(batch: Batch) -> Tensor:
-    """(B, 1, 1, N) added to attention scores: 0 for atoms, a large negative number for padding."""
+def hidden(batch: Batch) -> Tensor | None:
+    """(B, 1, 1, N) added to attention scores: 0 for atoms, a large negative number for padding.
+
+    None where nothing is padded, on a CPU; the kernels of a GPU take it always.
+    """
+    if batch.mask is None and not batch.charges.is_cuda:
+        return None
     return (batch.present[:, None, None, :, 0] - 1.0) * 1e9
 
 
@@ -250,19 +284,6 @@ def _biases(blocks: nn.ModuleList, pairs: Tensor) -> Sequence[Tensor | None]:
         return [None] * len(blocks)
     weights = [block.pair_bias.weight for block in blocks if isinstance(block, AtomBlock)]
     return functional.linear(pairs, torch.cat(weights)).chunk(len(blocks), dim=3)
-
-
-def _modulations(blocks: nn.ModuleList, noise: Tensor) -> Sequence[Tensor | None]:
-    """The modulation of every block in one product, on a GPU; left to the blocks in training.
-
-    On a CPU putting the weights side by side costs more than the few calls it saves.
-    """
-    if torch.is_grad_enabled() or not noise.is_cuda:
-        return [None] * len(blocks)
-    layers = [block.modulation for block in blocks if isinstance(block, AtomBlock)]
-    weight = torch.cat([layer.weight for layer in layers if layer is not None])
-    bias = torch.cat([layer.bias for layer in layers if layer is not None])
-    return functional.linear(noise, weight, bias).chunk(len(blocks), dim=1)
 
 
 def _relative_layers(pairs: int) -> nn.Sequential:

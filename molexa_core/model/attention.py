@@ -48,20 +48,21 @@ def token_attention(packed: Tensor, bias: Tensor | None) -> Tensor:
     return mixed.transpose(1, 2).reshape(batch, tokens, heads * width)
 
 
-def atom_attention(packed: Tensor, pairs: Tensor, bias: Tensor, hide: Tensor) -> Tensor:
+def atom_attention(packed: Tensor, pairs: Tensor, bias: Tensor, hide: Tensor | None) -> Tensor:
     """Attention among atoms with pair features as bias and as values.
 
     Args:
         packed: (B, N, 3, H, W) queries, keys and values.
         pairs: (B, N, N, P).
         bias: (B, N, N, H) added to the scores; what pair features mean for each head.
-        hide: (B, 1, 1, N), 0 for atoms and a large negative number for padding.
+        hide: (B, 1, 1, N), 0 for atoms and a large negative number for padding; None: no padding.
 
     Returns:
         (B, N, H * W + H * P): weighted means of the values and of the pair features.
     """
     batch, tokens, _, heads, width = packed.shape
-    if _fits(packed) and tokens <= 16 and heads <= 16 and not torch.is_grad_enabled():
+    fits = _fits(packed) and tokens <= 16 and heads <= 16 and hide is not None
+    if fits and not torch.is_grad_enabled():
         pairs = pairs.to(packed.dtype).contiguous()
         if bias.stride(3) != 1 or bias.stride(1) != tokens * bias.stride(2):
             bias = bias.contiguous()
@@ -69,7 +70,9 @@ def atom_attention(packed: Tensor, pairs: Tensor, bias: Tensor, hide: Tensor) ->
         return out
     q, k, v = packed.permute(2, 0, 3, 1, 4).unbind(0)
     scores = q @ k.transpose(2, 3) / math.sqrt(width)
-    scores = scores.float() + bias.permute(0, 3, 1, 2).float() + hide
+    scores = scores.float() + bias.permute(0, 3, 1, 2).float()
+    if hide is not None:
+        scores = scores + hide
     weights = scores.softmax(3).to(v.dtype)
     mixed = (weights @ v).transpose(1, 2).reshape(batch, tokens, heads * width)
     # (B, N, H, N) @ (B, N, N, P): for each atom the weighted mean of its pair features.

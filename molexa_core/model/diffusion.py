@@ -179,17 +179,17 @@ def sample(
     """
     batch = conditioning.batch
     levels = noise_levels(settings)
+    evaluated = sorted({_raised(settings, level) for level in levels[:-1]} | {*levels[:-1]})
+    prepared = dict(zip(evaluated, network.noise_levels(evaluated, noise.device), strict=True))
     added = iter(churn_noise(settings, noise, generator) if fresh is None else fresh)
     x = network.centre(noise * batch.present, batch) * levels[0]
     before: tuple[float, Tensor] | None = None
     for level, following in pairwise(levels):
-        raised = level
-        if _churned(settings, level):
-            raised = level * (1.0 + settings.churn)
+        raised = _raised(settings, level)
+        if raised > level:
             more = network.centre(next(added) * batch.present, batch) * settings.churn_noise
             x = x + more * (raised**2 - level**2) ** 0.5
-        sigma = torch.full((1,), raised, device=x.device)
-        clean = network.denoise(x, sigma, conditioning)
+        clean = network.denoise(x, prepared[raised], conditioning)
         if settings.multistep:
             guess = clean
             if before is not None and following > 0:
@@ -200,8 +200,7 @@ def sample(
         slope = (x - clean) / raised
         moved = x + slope * (following - raised)
         if settings.second_order and following > 0:
-            sigma = torch.full((1,), following, device=x.device)
-            other = (moved - network.denoise(moved, sigma, conditioning)) / following
+            other = (moved - network.denoise(moved, prepared[following], conditioning)) / following
             moved = x + 0.5 * (slope + other) * (following - raised)
         x = moved
     return x
@@ -216,6 +215,11 @@ def churn_noise(
         for level in noise_levels(settings)[:-1]
         if _churned(settings, level)
     ]
+
+
+def _raised(settings: SamplerSettings, level: float) -> float:
+    """The noise level at which a step from this one evaluates the network."""
+    return level * (1.0 + settings.churn) if _churned(settings, level) else level
 
 
 def _churned(settings: SamplerSettings, level: float) -> bool:

@@ -1,9 +1,10 @@
-"""Many molecules, or one at once, on a GPU: 16-bit weights, compiled parts, captured graphs.
+"""The one way from momenta to positions and errors, for many molecules or one.
 
-A denoiser of a few small layers is over before the next launch arrives from Python, so the whole
-way from momenta to positions and errors is captured once per shape as a CUDA graph and replayed.
-Molecules of one number of atoms are padded to a few batch sizes, so that few shapes occur.
-On a CPU the same call runs the network as it is.
+On a GPU a denoiser of a few small layers is over before the next launch arrives from Python, so
+the whole way is captured once per shape as a CUDA graph and replayed, with 16-bit weights and, if
+asked for, compiled parts. Molecules of one number of atoms are padded to a few batch sizes, so that
+few shapes occur. On a CPU the large matrices are stored in 16 bits where that loses nothing
+(`half`), and few molecules run on one thread.
 """
 
 from __future__ import annotations
@@ -20,8 +21,17 @@ from torch import Tensor, nn
 from molexa_core.model.atoms import AtomBlock
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import SamplerSettings
+from molexa_core.model.devices import threads_for
 from molexa_core.model.diffusion import churn_noise, sample
-from molexa_core.model.layers import Block, LinearResidual, Memory, PairMerge, SelfAttention
+from molexa_core.model.half import halved
+from molexa_core.model.layers import (
+    Block,
+    LinearResidual,
+    Memory,
+    PairMerge,
+    ResidualLayer,
+    SelfAttention,
+)
 from molexa_core.model.network import Network
 
 MOST_ROWS: Final = {"atoms": 4096, "pairs": 2048}
@@ -30,6 +40,8 @@ MOST_GRAPHS: Final = 24
 """Captured graphs that are kept; each holds its own inputs and outputs."""
 REDUCED_PARTS: Final = (AtomBlock, Block, Memory, PairMerge, SelfAttention, LinearResidual)
 """Modules whose matrix products may run in bf16."""
+HALVED_PARTS: Final = (AtomBlock, Memory, ResidualLayer, SelfAttention)
+"""Modules whose large matrices are stored in 16 bits on a CPU."""
 _WARM_UP: Final = 2
 
 
@@ -79,11 +91,11 @@ def draw(
 
 
 class Engine:
-    """A network prepared for inference on its device.
+    """A network prepared for inference on its device, as it is now: later training is not seen.
 
     Args:
         network: in evaluation mode; it is left as it is.
-        reduced: matrix products in bf16 (GPU only; ignored on a CPU).
+        reduced: matrix products in bf16 (GPU only; inputs are embedded in fp32 anyway).
         compiled: compile the repeated parts (GPU only); takes some ten seconds per number of
             atoms and pays from some ten thousand molecules on.
         rows: most molecules times samples that run at once.
@@ -93,14 +105,17 @@ class Engine:
         self,
         network: Network,
         *,
-        reduced: bool = False,
+        reduced: bool = True,
         compiled: bool = False,
         rows: int | None = None,
     ) -> None:
-        self.on_gpu = next(network.parameters()).is_cuda
+        self.device = next(network.parameters()).device
+        self.on_gpu = self.device.type == "cuda"
         self.reduced = reduced and self.on_gpu
         self.network = network
-        if self.reduced:
+        if not self.on_gpu:
+            self.network = halved_copy(network)
+        elif self.reduced:
             self.network = lean_copy(network)
         elif compiled:
             self.network = copy.deepcopy(network)
@@ -140,7 +155,7 @@ class Engine:
     def predict(self, batch: Batch, *, seed: int, sampler: SamplerSettings | None = None) -> Drawn:
         """One sample per molecule of a batch in the model frame, from the seed's noise."""
         settings = sampler or self.network.settings.sampler
-        device = batch.momenta.device
+        device = self.device
         generator = torch.Generator(device).manual_seed(seed)
         noise = torch.randn(batch.momenta.shape, device=device, generator=generator)
         return self(batch, noise, settings, fresh=churn_noise(settings, noise, generator))
@@ -165,7 +180,8 @@ class Engine:
             )
 
         if not self.on_gpu:
-            return work(batch, noise, fresh)
+            with threads_for(len(noise) * batch.atoms):
+                return work(batch, noise, fresh)
         count = len(batch)
         size = _padded_size(count, max(1, self.rows // samples))
         key = (size, samples, batch.atoms, batch.mask is None, settings)
@@ -232,6 +248,26 @@ def lean_copy(network: Network) -> Network:
             for part in module.modules():
                 if isinstance(part, nn.Linear):
                     part.to(torch.bfloat16)
+    return lean
+
+
+def halved_copy(network: Network) -> Network:
+    """A copy whose large matrices are stored in 16 bits where that loses nothing.
+
+    It shares all other tensors with the network.
+    """
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    lean = copy.deepcopy(network, shared)
+    layers = [
+        (module, name, part)
+        for module in lean.modules()
+        if isinstance(module, HALVED_PARTS)
+        for name, part in module.named_children()
+        if isinstance(part, nn.Linear)
+    ]
+    with threads_for(0):
+        for module, name, part in layers:
+            setattr(module, name, halved(part))
     return lean
 
 

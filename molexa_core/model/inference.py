@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
@@ -19,13 +18,10 @@ from molexa_core.base.ions import Ion
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import SamplerSettings
-from molexa_core.model.devices import threads_for
-from molexa_core.model.diffusion import sample
+from molexa_core.model.diffusion import churn_noise
+from molexa_core.model.engine import Engine
 from molexa_core.model.frame import batch_frames, canonical_order, tied_frames
 from molexa_core.model.network import Network
-
-_MAX_ROWS: Final = 4096
-"""Molecules, frames and samples that go through the network at once."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ def check_ions(network: Network, ions: Sequence[Ion]) -> list[str]:
 
 
 def reconstruct_structures(
-    network: Network,
+    network: Network | Engine,
     ions: Sequence[Ion],
     momenta: FloatArray,
     *,
@@ -96,9 +92,8 @@ def reconstruct_structures(
     return structures
 
 
-@torch.no_grad()
 def reconstruct_sets(
-    network: Network,
+    network: Network | Engine,
     ions: Sequence[Ion],
     momenta: FloatArray,
     *,
@@ -109,7 +104,7 @@ def reconstruct_sets(
     """Sample structures for many sets of momenta of the same ions.
 
     Args:
-        network: in evaluation mode.
+        network: in evaluation mode; an engine where there are several calls.
         ions: (N) atomic ions.
         momenta: (sets, N, 3) a.u., each with sum zero and not all zero.
         samples: number of independent samples of each.
@@ -127,15 +122,9 @@ def reconstruct_sets(
         raise UsageError("all momenta are zero", do="Check the columns px, py, pz.")
     atoms = _Atoms.of(ions)
     views = [_View.of(atoms, one) for one in momenta]
-    noise = _noise(samples, len(ions), seed)
-    found = []
-    rows = max(samples * max(view.count for view in views), 1)
-    chunk = max(1, _MAX_ROWS // rows)
-    with threads_for(rows * min(chunk, len(views)) * len(ions)):
-        for start in range(0, len(views), chunk):
-            part = views[start : start + chunk]
-            found += _sample_views(network, atoms, part, noise, sampler, seed)
-    return found
+    engine = prepared(network)
+    settings = sampler or engine.network.settings.sampler
+    return _sample_views(engine, atoms, views, samples, settings, seed)
 
 
 @dataclass(frozen=True)
@@ -205,33 +194,34 @@ class _View:
 
 
 def _sample_views(
-    network: Network,
+    engine: Engine,
     atoms: _Atoms,
     views: list[_View],
-    noise: torch.Tensor,
-    sampler: SamplerSettings | None,
+    samples: int,
+    settings: SamplerSettings,
     seed: int,
 ) -> list[Structures]:
-    """All frames of all views and all samples in one batch."""
-    device = next(network.parameters()).device
+    """All frames of all views and all samples in one call."""
     orders = np.concatenate([view.orders for view in views])
     momenta = np.concatenate([view.momenta for view in views])
     batch = Batch(
-        numbers=torch.from_numpy(atoms.numbers[orders]).to(device),
-        charges=torch.from_numpy(atoms.charges[orders]).float().to(device),
-        masses=torch.from_numpy(atoms.masses[orders]).float().to(device),
-        momenta=torch.from_numpy(momenta).float().to(device),
+        numbers=torch.from_numpy(atoms.numbers[orders]),
+        charges=torch.from_numpy(atoms.charges[orders]).float(),
+        masses=torch.from_numpy(atoms.masses[orders]).float(),
+        momenta=torch.from_numpy(momenta).float(),
+    ).to(engine.device)
+    count = len(orders)
+    noise, fresh = _noise(samples, momenta.shape[1], seed, settings)
+    drawn = engine(
+        batch,
+        noise.repeat(count, 1, 1).to(engine.device),
+        settings,
+        fresh=[one.repeat(count, 1, 1).to(engine.device) for one in fresh],
+        samples=samples,
     )
-    samples, count = len(noise), len(orders)
-    conditioning = network.condition(batch).repeat(samples)
-    start = noise.repeat(count, 1, 1).to(device)
-    generator = torch.Generator(device).manual_seed(seed)
-    settings = sampler or network.settings.sampler
-    scaled = sample(network, conditioning, start, settings, generator)
-    expected = network.expected_error(network.uncertainty_logits(scaled, conditioning))
     shape = (count, samples, *noise.shape[1:])
-    positions = (scaled * conditioning.scale).double().cpu().numpy().reshape(shape)
-    errors = expected.double().cpu().numpy().reshape(shape)
+    positions = drawn.positions.double().cpu().numpy().reshape(shape)
+    errors = drawn.expected.double().cpu().numpy().reshape(shape)
     stops = np.cumsum([view.count for view in views])
     return [
         view.to_input(positions[stop - view.count : stop], errors[stop - view.count : stop])
@@ -239,43 +229,45 @@ def _sample_views(
     ]
 
 
-@torch.no_grad()
 def predict_batch(
-    network: Network,
+    network: Network | Engine,
     batch: Batch,
     *,
     seed: int,
     sampler: SamplerSettings | None = None,
-    reduced: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, Batch]:
     """One sample per molecule of a batch, in the model frame, as fast as the device allows.
 
     Args:
-        network: in evaluation mode, on the device of the batch.
+        network: in evaluation mode, on the device of the batch; an engine where there are
+            several batches.
         batch: in any frame.
         seed: of the samples.
         sampler: settings other than the network's own.
-        reduced: whether matrix products may run in bf16 (inputs are embedded in fp32 anyway).
 
     Returns:
         Positions (B, N, 3) and expected errors (B, N, 3) in bohr, and the batch in the frame.
     """
-    device = batch.momenta.device
-    generator = torch.Generator(device).manual_seed(seed)
     framed = batch.with_frame(batch_frames(batch.numbers, batch.momenta))
-    with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-        conditioning = network.condition(framed)
-        noise = torch.randn(framed.momenta.shape, device=device, generator=generator)
-        settings = sampler or network.settings.sampler
-        scaled = sample(network, conditioning, noise, settings, generator)
-        expected = network.expected_error(network.uncertainty_logits(scaled, conditioning))
-    return scaled * conditioning.scale, expected, framed
+    drawn = prepared(network).predict(framed, seed=seed, sampler=sampler)
+    return drawn.positions, drawn.expected, framed
 
 
-def _noise(samples: int, atoms: int, seed: int) -> torch.Tensor:
-    """(samples, atoms, 3) standard normal numbers; sample k depends on seed and k alone."""
-    rows = [
-        torch.randn(atoms, 3, generator=torch.Generator().manual_seed(seed * 100_003 + k))
-        for k in range(samples)
-    ]
-    return torch.stack(rows)
+def prepared(network: Network | Engine) -> Engine:
+    """The engine of a network, or the engine that it is already."""
+    return network if isinstance(network, Engine) else Engine(network)
+
+
+def _noise(
+    samples: int, atoms: int, seed: int, settings: SamplerSettings
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Standard normal numbers to start from (samples, atoms, 3), and those of each churned step.
+
+    Sample k depends on seed and k alone.
+    """
+    starts, fresh = [], []
+    for k in range(samples):
+        generator = torch.Generator().manual_seed(seed * 100_003 + k)
+        starts.append(torch.randn(atoms, 3, generator=generator))
+        fresh.append(churn_noise(settings, starts[-1], generator))
+    return torch.stack(starts), [torch.stack(step) for step in zip(*fresh, strict=True)]

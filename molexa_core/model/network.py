@@ -6,6 +6,7 @@ is a setting.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from molexa_core.model.atoms import (
     AtomConditioning,
     AtomDenoiser,
     AtomDynamics,
+    AtomLevel,
     AtomUncertainty,
 )
 from molexa_core.model.batch import Batch
@@ -63,6 +65,19 @@ class Conditioning:
         )
 
 
+@dataclass(frozen=True)
+class NoiseLevel:
+    """A noise level, and what the denoiser makes of it for all molecules.
+
+    Attributes:
+        sigma: (B) or (1) standard deviation of the noise.
+        prepared: of the denoiser (`at_level`).
+    """
+
+    sigma: Tensor
+    prepared: Tensor | AtomLevel
+
+
 def _repeat(value: Any, draws: int) -> Any:
     if isinstance(value, tuple):
         return tuple(_repeat(part, draws) for part in value)
@@ -103,18 +118,31 @@ class Network(nn.Module):
         dynamics = self.dynamics(batch)
         return Conditioning(batch, dynamics, self.denoiser.prepare(dynamics), scale)
 
-    def denoise(self, noisy: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+    def noise_levels(self, levels: Sequence[float], device: torch.device) -> list[NoiseLevel]:
+        """Noise levels that are the same for all molecules, prepared at once for a whole run."""
+        sigma = torch.tensor(levels, device=device)
+        prepared: Sequence[AtomLevel | Tensor] = self.denoiser.at_levels(sigma)
+        return [NoiseLevel(sigma[k : k + 1], one) for k, one in enumerate(prepared)]
+
+    def denoise(
+        self, noisy: Tensor, sigma: Tensor | NoiseLevel, conditioning: Conditioning
+    ) -> Tensor:
         """The denoised scaled positions (Karras et al. 2022, equation 7).
 
         Args:
             noisy: (B, N, 3) scaled positions plus noise.
-            sigma: (B), or (1) if it is the same for all: standard deviation of the noise.
+            sigma: (B), or (1) if it is the same for all: standard deviation of the noise; or such
+                a level prepared by `noise_levels`.
             conditioning: of the same B molecules.
         """
         data = self.settings.sigma_data
-        level = sigma[:, None, None]
+        if isinstance(sigma, Tensor):
+            sigma = NoiseLevel(sigma, self.denoiser.at_level(sigma))
+        level = sigma.sigma[:, None, None]
         total = (level**2 + data**2).sqrt()
-        raw = self.denoiser(noisy / total, sigma, conditioning.prepared, conditioning.batch)
+        raw = self.denoiser(
+            noisy / total, sigma.prepared, conditioning.prepared, conditioning.batch
+        )
         clean = data**2 / total**2 * noisy + level * data / total * raw.to(noisy.dtype)
         return self.centre(clean, conditioning.batch)
 
@@ -137,6 +165,8 @@ class Network(nn.Module):
     @staticmethod
     def centre(positions: Tensor, batch: Batch) -> Tensor:
         """Positions with the mean of each molecule at the origin and padding at zero."""
+        if batch.mask is None:
+            return positions - positions.mean(1, keepdim=True)
         present = batch.present
         mean = (positions * present).sum(1, keepdim=True) / present.sum(1, keepdim=True)
         return (positions - mean) * present

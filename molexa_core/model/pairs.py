@@ -98,12 +98,21 @@ class PairDenoiser(nn.Module):
         """What the conditioning contributes, the same at every noise level."""
         return self.merge.prepare(dynamics)
 
+    def at_levels(self, sigma: Tensor) -> list[Tensor]:
+        """(1, 256) embedding of each of the noise levels (L)."""
+        return list(self.noise(sigma).split(1))
+
+    def at_level(self, sigma: Tensor) -> Tensor:
+        """(B or 1, 256) embedding of the noise levels (B or 1) of the molecules."""
+        out: Tensor = self.noise(sigma)
+        return out
+
     def forward(
-        self, noisy: Tensor, sigma: Tensor, prepared: tuple[Tensor, Tensor], batch: Batch
+        self, noisy: Tensor, level: Tensor, prepared: tuple[Tensor, Tensor], batch: Batch
     ) -> Tensor:
-        """Raw output (B, N, 3) for scaled noisy positions (B, N, 3) and noise levels (B or 1)."""
+        """Raw output (B, N, 3) for scaled noisy positions (B, N, 3)."""
         count, n, _ = noisy.shape
-        noise = self.noise(sigma)[:, None].expand(count, n, -1)
+        noise = level[:, None].expand(count, n, -1)
         atoms = torch.cat((self.position(noisy), noise), dim=-1)
         tokens = self.merge(atoms, prepared)
         tokens = self.stack(tokens, pair_bias(batch.mask))

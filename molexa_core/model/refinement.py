@@ -60,6 +60,7 @@ def refine(
     *,
     sigma: FloatArray | None = None,
     width: FloatArray | float | None = None,
+    rough: Forward | None = None,
     iterations: int = 25,
     tolerance: float = 1e-6,
 ) -> Refined:
@@ -72,13 +73,15 @@ def refine(
         sigma: (N, 3) standard errors of the momenta; without them all count alike.
         width: standard deviation of the positions about their start, bohr, a number or
             (n, N, 3); without it the momenta alone decide.
+        rough: a cheaper forward model, for derivatives: their error slows the end of the way but
+            does not move it. The forward model itself by default.
         iterations: at most so many.
         tolerance: largest coordinate step at which a start has converged, bohr.
 
     Returns:
         `Refined`; a start that gets nowhere comes back where it was.
     """
-    problem = _Problem(forward, starts, momenta, sigma, width)
+    problem = _Problem(forward, rough or forward, starts, momenta, sigma, width)
     x = starts - starts.mean(axis=1, keepdims=True)
     value, cost = problem.evaluate(x, np.arange(len(x)))
     damping = np.full(len(x), 1e-3)
@@ -120,12 +123,15 @@ class _Problem:
     def __init__(
         self,
         forward: Forward,
+        rough: Forward,
         starts: FloatArray,
         momenta: FloatArray,
         sigma: FloatArray | None,
         width: FloatArray | float | None,
     ) -> None:
-        self.forward, self.momenta = forward, momenta
+        self.forward, self.rough, self.momenta = forward, rough, momenta
+        self._kept = np.zeros((len(starts), starts[0].size, starts[0].size))
+        self._kept_at = np.full(starts.shape, np.nan)
         scale = float(np.sqrt((momenta**2).mean()))
         self.known = sigma is not None or width is not None
         # A standard error of zero would make one number decide everything.
@@ -147,20 +153,35 @@ class _Problem:
             cost = cost + (((x - self.start[rows]) / self.width[rows]) ** 2).sum(axis=(1, 2))
         return value, np.where(np.isfinite(cost), cost, np.inf)
 
-    def jacobian(self, x: FloatArray, value: FloatArray) -> FloatArray:
-        """(k, 3 N, 3 N) derivatives of momenta over sigma by positions, by forward differences."""
+    def jacobian(self, x: FloatArray, rows: np.ndarray) -> FloatArray:
+        """(k, 3 N, 3 N) derivatives of momenta over sigma by positions, by forward differences.
+
+        Kept until the start moves: after a refused step they are the same.
+        """
+        new = (x != self._kept_at[rows]).any(axis=(1, 2))
+        if new.any():
+            self._kept[rows[new]] = self._differences(x[new])
+            self._kept_at[rows[new]] = x[new]
+        return np.asarray(self._kept[rows])
+
+    def _differences(self, x: FloatArray) -> FloatArray:
         count, size = len(x), x[0].size
-        moved = np.repeat(x[:, None], size, axis=1).reshape(count, size, size)
-        moved = moved + DIFFERENCE * np.eye(size)
-        values = self.forward_safely(moved.reshape(count * size, *x.shape[1:]))
-        change = values.reshape(count, size, size) - value.reshape(count, 1, size)
-        jacobian = change / DIFFERENCE / self.sigma.reshape(size)
-        return np.nan_to_num(jacobian.transpose(0, 2, 1), posinf=0.0, neginf=0.0)
+        # Momenta do not change if all atoms move alike: the last atom's derivatives follow.
+        free = size - 3
+        steps = np.concatenate([np.zeros((1, size)), DIFFERENCE * np.eye(size)[:free]])
+        moved = x.reshape(count, 1, size) + steps
+        with np.errstate(all="ignore"):
+            values = self.rough(moved.reshape(count * (free + 1), *x.shape[1:]))
+            values = values.reshape(count, free + 1, size)
+            change = (values[:, 1:] - values[:, :1]) / DIFFERENCE / self.sigma.reshape(size)
+        last = -change.reshape(count, -1, 3, size).sum(axis=1)
+        jacobian = np.concatenate([change, last], axis=1)
+        return np.asarray(np.nan_to_num(jacobian.transpose(0, 2, 1), posinf=0.0, neginf=0.0))
 
     def normal(self, x: FloatArray, value: FloatArray, rows: np.ndarray) -> FloatArray:
         """(k, 3 N, 3 N) matrix of the normal equations, and (k, 3 N) their right-hand side."""
         count, size = len(x), x[0].size
-        jacobian = self.jacobian(x, value)
+        jacobian = self.jacobian(x, rows)
         rest = ((self.momenta - value) / self.sigma).reshape(count, size, 1)
         matrix = jacobian.transpose(0, 2, 1) @ jacobian
         right = jacobian.transpose(0, 2, 1) @ rest

@@ -10,11 +10,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from molexa_core import __version__
 from molexa_core.base.errors import InputFileError, WeightsError
@@ -22,6 +24,7 @@ from molexa_core.base.files import atomic_path
 from molexa_core.base.resources import available, find
 from molexa_core.model.calibration import Calibration
 from molexa_core.model.config import NetworkSettings
+from molexa_core.model.devices import threads_for
 from molexa_core.model.network import Network
 from molexa_core.model.quantised import dequantise, quantise
 
@@ -145,6 +148,17 @@ def calibration_of(card: ModelCard) -> Calibration | None:
         ) from error
 
 
+def forward_of(card: ModelCard) -> Literal["classical", "mcmd"]:
+    """The forward model whose explosions the structures of these weights were learned from.
+
+    Training the error estimate leaves structures as they were, so the training before it counts.
+    """
+    data, training = card.data, card.training
+    while str(training.get("stage")) == "uncertainty" and training.get("before"):
+        data, training = training["before"]["data"], training["before"]["training"]
+    return "mcmd" if str(data.get("kind", "")).startswith("stage 2") else "classical"
+
+
 def write_card(card: ModelCard, path: Path) -> None:
     """Replace the card of weights.
 
@@ -221,15 +235,32 @@ def load_network(name: str, device: torch.device | str = "cpu") -> tuple[Network
             tensors |= load(content)
         except SafetensorError as error:
             raise WeightsError("not a safetensors file", where=file_name) from error
-    network = Network(card.network)
+    with _Unset():
+        network = Network(card.network)
     try:
-        network.load_state_dict(dequantise(tensors))
+        with threads_for(0):
+            network.load_state_dict(dequantise(tensors), assign=True)
     except (RuntimeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise WeightsError(
             f"the weights do not fit their settings: {first}", where=path, do="Install them again."
         ) from error
     return network.to(device).eval(), card
+
+
+class _Unset(TorchFunctionMode):
+    """Layers are built without drawing their numbers, which a file replaces at once.
+
+    The draws take half a second; torch's own way, the device `meta`, takes a second to load.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Every call as it is, but those of `torch.nn.init` do nothing."""
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return None
+        return func(*args, **(kwargs or {}))
 
 
 def default_weights() -> str:

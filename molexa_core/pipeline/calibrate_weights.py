@@ -12,6 +12,7 @@ import numpy as np
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.model.calibration import LEVELS, Calibration, fit_calibration
 from molexa_core.model.devices import choose_device
+from molexa_core.model.engine import Engine
 from molexa_core.model.network import Network
 from molexa_core.model.weights import load_network, read_card, write_card
 from molexa_core.pipeline.evaluate import answer, coverage
@@ -56,9 +57,10 @@ def calibrate(
         progress: where to show it.
     """
     errors, expected, rest = {}, {}, {}
+    engine = Engine(network)
     with progress.task("calibrating", len(sets), "sizes") as task:
         for atoms, one in sorted(sets.items()):
-            found = answer(network, one.batch, samples=1, seed=seed, tau_fs=0.0)
+            found = answer(engine, one.batch, samples=1, seed=seed, tau_fs=0.0)
             fitted = one.cluster % 2 == 0
             errors[atoms] = np.abs(found.samples[0] - found.truth)[fitted]
             expected[atoms] = found.expected[0][fitted]

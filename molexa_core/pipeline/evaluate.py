@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from molexa_core.base.elements import BY_NUMBER
 from molexa_core.base.progress import SILENT, Progress
@@ -22,7 +21,8 @@ from molexa_core.frame.measures import angle_errors, distance_errors, mean_absol
 from molexa_core.model.batch import Batch
 from molexa_core.model.calibration import LEVELS, Calibration
 from molexa_core.model.config import SamplerSettings
-from molexa_core.model.inference import predict_batch
+from molexa_core.model.engine import Engine
+from molexa_core.model.inference import predict_batch, prepared
 from molexa_core.model.network import Network
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
@@ -46,8 +46,6 @@ MEASURES: Final = (
     "max_angle_error",
 )
 """Errors of a structure; lengths in bohr, angles in degrees."""
-CHUNK: Final = 4096
-"""Molecules that go through the network at once."""
 FIRST: Final = "one sample"
 MEAN: Final = "mean of the samples"
 BEST: Final = "best closure"
@@ -134,10 +132,11 @@ def evaluate(
     """
     total = sum(len(one.batch) for one in sets.values()) * samples
     answers = {}
+    engine = Engine(network)
     with progress.task("evaluating", total, "structures") as task:
         for atoms, explosions in sorted(sets.items()):
             answers[atoms] = answer(
-                network,
+                engine,
                 explosions.batch,
                 samples=samples,
                 sampler=sampler,
@@ -162,7 +161,7 @@ def evaluate(
 
 
 def answer(
-    network: Network,
+    network: Network | Engine,
     batch: Batch,
     *,
     samples: int,
@@ -171,32 +170,24 @@ def answer(
     sampler: SamplerSettings | None = None,
 ) -> Answers:
     """Draw `samples` structures for each explosion of a batch with positions; see `Answers`."""
-    drawn: list[list[np.ndarray]] = []
-    expected: list[list[np.ndarray]] = []
-    truth, framed = [], []
-    for start in range(0, len(batch), CHUNK):
-        part = _rows(batch, start, start + CHUNK)
-        here, errors = [], []
-        for number in range(samples):
-            positions, error, turned = predict_batch(
-                network, part, seed=seed * 1009 + start + number, sampler=sampler
-            )
-            here.append(positions.double().cpu().numpy())
-            errors.append(error.double().cpu().numpy())
-        drawn.append(here)
-        expected.append(errors)
-        if turned.positions is None:
-            msg = "evaluation needs positions"
-            raise ValueError(msg)
-        truth.append(turned.positions.double().cpu().numpy())
-        columns = (turned.numbers, turned.charges, turned.masses, turned.momenta)
-        framed.append([column.double().cpu().numpy() for column in columns])
-    numbers, charges, masses, momenta = (np.concatenate(one) for one in zip(*framed, strict=True))
-    predicted = np.concatenate(drawn, axis=1)
+    here, errors = [], []
+    engine = prepared(network)
+    for number in range(samples):
+        positions, error, turned = predict_batch(
+            engine, batch, seed=seed * 1009 + number, sampler=sampler
+        )
+        here.append(positions.double().cpu().numpy())
+        errors.append(error.double().cpu().numpy())
+    if turned.positions is None:
+        msg = "evaluation needs positions"
+        raise ValueError(msg)
+    columns = (turned.numbers, turned.charges, turned.masses, turned.momenta)
+    numbers, charges, masses, momenta = (column.double().cpu().numpy() for column in columns)
+    predicted = np.stack(here)
     return Answers(
-        truth=np.concatenate(truth),
+        truth=turned.positions.double().cpu().numpy(),
         samples=predicted,
-        expected=np.concatenate(expected, axis=1),
+        expected=np.stack(errors),
         framed=(numbers, charges, masses, momenta),
         closure=_closure(predicted, charges, masses, momenta, tau_fs, needed=samples > 1),
     )
@@ -348,17 +339,3 @@ def _diatomics(one: Answers) -> dict[str, float]:
 def _spread(answers: Mapping[int, Answers]) -> float:
     spreads = [one.samples.std(axis=0, ddof=1).ravel() for one in answers.values()]
     return float(np.concatenate(spreads).mean())
-
-
-def _rows(batch: Batch, start: int, stop: int) -> Batch:
-    def cut(tensor: torch.Tensor | None) -> torch.Tensor | None:
-        return None if tensor is None else tensor[start:stop]
-
-    return Batch(
-        numbers=batch.numbers[start:stop],
-        charges=batch.charges[start:stop],
-        masses=batch.masses[start:stop],
-        momenta=batch.momenta[start:stop],
-        mask=cut(batch.mask),
-        positions=cut(batch.positions),
-    )

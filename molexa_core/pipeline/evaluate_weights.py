@@ -14,6 +14,7 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.frame.measures import mean_absolute_error
 from molexa_core.model.batch import Batch
+from molexa_core.model.config import NetworkSettings
 from molexa_core.model.devices import choose_device
 from molexa_core.model.frame import batch_frames
 from molexa_core.model.weights import calibration_of, default_weights, load_network
@@ -87,26 +88,20 @@ def evaluate_weights(
         OutputError: a result cannot be written.
     """
     if samples < 1 or (limit is not None and limit < 1) or (steps is not None and steps < 1):
-        raise UsageError(
-            "samples, limit and steps must be at least 1", do="Correct the number or leave it out."
-        )
+        least = "samples, limit and steps must be at least 1"
+        raise UsageError(least, do="Correct the number or leave it out.")
     where = choose_device(device)
     name = weights or default_weights()
     network, card = load_network(name, where)
     tau_fs = float(card.data.get("tau_fs", 45.0))
     known = network.settings
     training = None
-    if data == RANDOM:
-        per_size = max((limit or 8192) // (known.max_atoms - 1), 1)
-        sets = random_set(StageOneData(largest=known.max_atoms), per_size, seed=seed, device=where)
-    elif data == MOLECULES:
-        sets = molecule_set(known.elements, known.max_atoms, tau_fs, device=where)
+    if data in (RANDOM, MOLECULES):
+        sets = _drawn_sets(data, known, limit, tau_fs, seed=seed, device=where)
     else:
         sets = entry_set(data, split, by=by, limit=limit, seed=seed, device=where)
-        training = {
-            atoms: _in_frame(one)
-            for atoms, one in entry_set(data, "train", by=by, limit=TRAINING_LIMIT).items()
-        }
+        nearby = entry_set(data, "train", by=by, limit=TRAINING_LIMIT)
+        training = {atoms: _in_frame(one) for atoms, one in nearby.items()}
     sampler = None if steps is None else replace(known.sampler, steps=steps)
     result = evaluate(
         network,
@@ -122,8 +117,7 @@ def evaluate_weights(
     conditions = {
         "weights": card.name,
         "files": card.files,
-        "data": data if data in (RANDOM, MOLECULES) else Path(data).name,
-        **({} if data in (RANDOM, MOLECULES) else {"split": split, "by": by}),
+        **_told(data, split, by),
         "entries": sum(len(one.batch) for one in sets.values()),
         "samples": samples,
         "sampler_steps": steps or known.sampler.steps,
@@ -133,12 +127,33 @@ def evaluate_weights(
     run = EvaluationRun(result, conditions)
     if out is not None:
         made = Provenance.of(command, settings={"weights": name, "data": data}, seed=seed)
-        values = {**run.to_dict(), "provenance": json.loads(made.to_json())}
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        _write(run, Path(out), made)
     if figures is not None:
         _draw(result, Path(figures))
     return run
+
+
+def _drawn_sets(
+    data: str, known: NetworkSettings, limit: int | None, tau_fs: float, *, seed: int, device: str
+) -> dict[int, Explosions]:
+    """Random molecules, or the shipped ones, as far as the network knows their elements."""
+    if data == MOLECULES:
+        return molecule_set(known.elements, known.max_atoms, tau_fs, device=device)
+    per_size = max((limit or 8192) // (known.max_atoms - 1), 1)
+    return random_set(StageOneData(largest=known.max_atoms), per_size, seed=seed, device=device)
+
+
+def _told(data: str, split: str, by: str) -> dict[str, str]:
+    """The data as a record names them."""
+    if data in (RANDOM, MOLECULES):
+        return {"data": data}
+    return {"data": Path(data).name, "split": split, "by": by}
+
+
+def _write(run: EvaluationRun, out: Path, made: Provenance) -> None:
+    values = {**run.to_dict(), "provenance": json.loads(made.to_json())}
+    with atomic_path(out) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def _in_frame(one: Explosions) -> Explosions:

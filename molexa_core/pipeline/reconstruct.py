@@ -17,10 +17,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from molexa_core.base.errors import ColumnError, UsageError, listing
-from molexa_core.base.fields import ION, MOMENTUM, MOMENTUM_ERROR
+from molexa_core.base.errors import UsageError
 from molexa_core.base.files import require_file
-from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.ions import Ion
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry
@@ -28,16 +27,25 @@ from molexa_core.io.channel_csv import read_channel_csv
 from molexa_core.io.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.xyz import read_xyz, write_xyz
 from molexa_core.model.devices import choose_device
-from molexa_core.model.inference import check_ions, reconstruct_sets, reconstruct_structures
+from molexa_core.model.engine import Engine
+from molexa_core.model.inference import (
+    Structures,
+    check_ions,
+    reconstruct_sets,
+    reconstruct_structures,
+)
 from molexa_core.model.network import Network
 from molexa_core.model.weights import (
     ModelCard,
     calibration_of,
     default_weights,
+    forward_of,
     load_network,
 )
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.pipeline.reconstruct_choice import choice, chosen, closure_record, other_model
+from molexa_core.pipeline.reconstruct_input import read_columns, unfamiliar, without_sum
 from molexa_core.pipeline.solutions import Solution, solutions
 
 SAMPLES: Final = 16
@@ -46,10 +54,6 @@ PERTURBED: Final = 12
 """Draws of the momenta within their errors, for the share of the measurement in the error bar."""
 SEARCH: Final = 24
 """Further starts of the search for structures that fit."""
-SUM_TOLERANCE: Final = 0.01
-"""Largest momentum sum without errors given, as a share of the largest momentum."""
-SUM_SIGMAS: Final = 3.0
-"""Largest momentum sum in standard errors, where errors are given."""
 GAUSSIAN: Final = math.sqrt(math.pi / 2.0)
 """Standard deviation over mean absolute error of a normal distribution."""
 
@@ -60,7 +64,7 @@ def reconstruct(
     weights: str | tuple[Network, ModelCard] | None = None,
     samples: int = SAMPLES,
     search: int = SEARCH,
-    refined: bool = True,
+    refined: bool | None = None,
     chemistry: bool = True,
     seed: int = 0,
     device: str = "auto",
@@ -77,7 +81,8 @@ def reconstruct(
         samples: number of structures to draw.
         search: further starts that look for structures the network does not draw.
         refined: whether samples are refined on the classical model; without, the answer is a
-            sample, and nothing is searched for.
+            sample, and nothing is searched for. None: as the weights need, refined where they
+            learned the classical model (`weights.forward_of`).
         chemistry: whether, of structures that fit the momenta, a chemically plausible one is
             preferred; leave it out for molecules that were falling apart already.
         seed: of the samples and of the search.
@@ -99,66 +104,100 @@ def reconstruct(
     """
     if samples < 1:
         raise UsageError(f"{samples} samples", do="Ask for at least one.")
-    ions, momenta, errors = _columns(table)
-    where = choose_device(device)
-    network, card = (
-        weights if isinstance(weights, tuple) else load_network(weights or default_weights(), where)
-    )
-    warnings = check_ions(network, ions)
-    momenta, said = _without_sum(ions, momenta, errors)
-    warnings += said
+    network, card = _loaded(weights, choose_device(device))
+    ions, momenta, errors, warnings = _checked(table, network, card)
+    forward = forward_of(card)
+    refined = forward == "classical" if refined is None else refined
+    warnings += other_model(forward, refined=refined)
     tau_fs = float(card.data.get("tau_fs", 45.0))
+    engine = Engine(network)
     with progress.task("reconstructing", 3.0, "steps") as task:
-        drawn = reconstruct_structures(network, ions, momenta, samples=samples, seed=seed)
+        drawn = reconstruct_structures(engine, ions, momenta, samples=samples, seed=seed)
         residuals = closure_residuals(drawn.samples, ions, momenta, tau_fs)
         task.advance()
-        found = solutions(
-            drawn.samples,
-            ions,
-            momenta,
-            errors=errors,
-            width=drawn.uncertainty,
-            tau_fs=tau_fs,
-            refined=refined,
-            search=search,
-            seed=seed,
-            chemistry=chemistry,
+        look = {"refined": refined, "search": search, "chemistry": chemistry, "seed": seed}
+        found = _solutions(drawn, ions, momenta, errors, tau_fs, look)
+        answer, alternatives = chosen(
+            found, drawn.samples, residuals, forward=forward, chemistry=chemistry
         )
-        answer = found[0] if found[0].explains else _closest(found, drawn.samples, residuals)
         task.advance()
-        measured = _propagated(network, ions, momenta, errors, seed)
+        measured = _propagated(engine, ions, momenta, errors, seed)
         task.advance()
-    spread = drawn.samples.std(axis=0)
-    alternatives = [one for one in found if one is not answer and one.explains]
-    warnings += _choice(answer, alternatives, chemistry=chemistry)
-    expected = drawn.uncertainty
-    model_error = _model_error(
-        network, card, expected.mean(axis=0) if answer.sample is None else expected[answer.sample]
+    if forward == "classical":
+        warnings += choice(answer, alternatives, chemistry=chemistry)
+    asked = {"samples": samples, "search": search, "chemistry": chemistry, "seed": seed}
+    record = _record(
+        (ions, drawn, answer, alternatives),
+        card,
+        uncertainty=np.hypot(_model_error(network, card, drawn, answer), measured),
+        closure=closure_record(residuals, answer, tau_fs, forward=forward, refined=refined),
+        asked={**_measured(ions, momenta, errors), **asked},
+        warnings=warnings,
     )
-    record = ReconstructionRecord(
+    return record if known is None else replace(record, errors=_errors(record, known))
+
+
+def _loaded(
+    weights: str | tuple[Network, ModelCard] | None, device: str
+) -> tuple[Network, ModelCard]:
+    if isinstance(weights, tuple):
+        return weights
+    return load_network(weights or default_weights(), device)
+
+
+def _solutions(
+    drawn: Structures,
+    ions: list[Ion],
+    momenta: FloatArray,
+    errors: FloatArray | None,
+    tau_fs: float,
+    look: dict[str, Any],
+) -> list[Solution]:
+    """Solutions from what was drawn; `look` holds further arguments of `solutions`."""
+    return solutions(
+        drawn.samples,
+        ions,
+        momenta,
+        errors=errors,
+        width=drawn.uncertainty,
+        tau_fs=tau_fs,
+        **look,
+    )
+
+
+def _checked(
+    table: pd.DataFrame, network: Network, card: ModelCard
+) -> tuple[list[Ion], FloatArray, FloatArray | None, list[str]]:
+    """Ions, momenta without their sum, errors of the momenta, warnings."""
+    ions, momenta, errors = read_columns(table)
+    warnings = check_ions(network, ions)
+    momenta, said = without_sum(ions, momenta, errors)
+    return ions, momenta, errors, warnings + said + unfamiliar(card, ions, momenta)
+
+
+def _record(
+    found: tuple[list[Ion], Structures, Solution, list[Solution]],
+    card: ModelCard,
+    *,
+    uncertainty: FloatArray,
+    closure: dict[str, Any],
+    asked: dict[str, Any],
+    warnings: list[str],
+) -> ReconstructionRecord:
+    ions, drawn, answer, alternatives = found
+    return ReconstructionRecord(
         symbols=tuple(ion.element.symbol for ion in ions),
         positions_bohr=answer.positions,
         charges=tuple(ion.charge for ion in ions),
-        uncertainty_bohr=np.sqrt(model_error**2 + measured**2),
-        spread_bohr=spread,
+        uncertainty_bohr=uncertainty,
+        spread_bohr=drawn.samples.std(axis=0),
         samples_bohr=drawn.samples,
-        closure=_closure(residuals, answer, tau_fs, refined=refined),
+        closure=closure,
         model={"name": card.name, "parameters": card.parameters, "files": card.files},
-        input={
-            **_measured(ions, momenta, errors),
-            "samples": samples,
-            "search": search,
-            "chemistry": chemistry,
-            "seed": seed,
-            "collinear": drawn.collinear,
-            "frames": drawn.frames,
-        },
+        input={**asked, "collinear": drawn.collinear, "frames": drawn.frames},
         alternatives=tuple(one.to_dict(answer.positions) for one in alternatives),
         warnings=tuple(warnings),
     )
-    if known is not None:
-        record = replace(record, errors=_errors(record, known))
-    return record
 
 
 def _measured(
@@ -172,18 +211,12 @@ def _measured(
     }
 
 
-def _closest(found: list[Solution], samples: FloatArray, residuals: FloatArray) -> Solution:
-    """Where nothing explains the momenta: the solution of least residual, at worst a sample."""
-    best = min(found, key=lambda one: one.residual)
-    index = int(np.argmin(residuals))
-    if best.residual <= residuals[index]:
-        return best
-    positions = samples[index] - samples[index].mean(axis=0)
-    return replace(best, positions=positions, residual=float(residuals[index]), sample=index)
-
-
-def _model_error(network: Network, card: ModelCard, expected: FloatArray) -> FloatArray:
+def _model_error(
+    network: Network, card: ModelCard, drawn: Structures, answer: Solution
+) -> FloatArray:
     """(N, 3) half-widths of 68 % intervals from the network's expected absolute errors."""
+    errors = drawn.uncertainty
+    expected = errors.mean(axis=0) if answer.sample is None else errors[answer.sample]
     calibration = calibration_of(card)
     if calibration is not None:
         return calibration.half_widths(expected)
@@ -191,46 +224,6 @@ def _model_error(network: Network, card: ModelCard, expected: FloatArray) -> Flo
     # nothing finer than a bin: its own standard deviation is the least that is claimed.
     resolution = network.settings.uncertainty_bin_width / math.sqrt(12.0)
     return np.asarray(np.hypot(GAUSSIAN * expected, resolution))
-
-
-def _choice(answer: Solution, alternatives: list[Solution], *, chemistry: bool) -> list[str]:
-    """What a user must know about the choice, as sentences."""
-    if not answer.explains:
-        size = f"{100 * answer.residual:.2g} %"
-        return [f"no structure explains the momenta; the nearest one misses them by {size} (rms)"]
-    warnings = []
-    if alternatives:
-        one = len(alternatives) == 1
-        what = "1 other structure fits" if one else f"{len(alternatives)} other structures fit"
-        plausible = sum(other.plausible for other in alternatives)
-        if not chemistry or not answer.plausible:
-            why = "this one was drawn most often"
-        elif plausible:
-            why = f"{plausible} of them chemically plausible too; this one was drawn most often"
-        else:
-            why = "this one is the only chemically plausible one"
-        warnings.append(f"{what} these momenta as well; {why}")
-    if answer.objections and chemistry:
-        first = listing(answer.objections, limit=3)
-        warnings.append(f"as a molecule at rest the structure is unusual: {first}")
-    return warnings
-
-
-def _closure(
-    residuals: FloatArray, answer: Solution, tau_fs: float, *, refined: bool
-) -> dict[str, Any]:
-    """How well the structure explains the momenta, for the record."""
-    return {
-        "model": "classical",
-        "tau_fs": tau_fs,
-        "residual": answer.residual,
-        "residual_meaning": "rms difference of the momenta over their rms",
-        "refined": refined,
-        "explains_momenta": answer.explains,
-        "share_of_samples": answer.share,
-        "residuals_of_samples": residuals.tolist(),
-        "chosen_sample": answer.sample,
-    }
 
 
 def closure_residuals(
@@ -266,7 +259,7 @@ def reconstruct_file(
     weights: str | None = None,
     samples: int = SAMPLES,
     search: int = SEARCH,
-    refined: bool = True,
+    refined: bool | None = None,
     chemistry: bool = True,
     seed: int = 0,
     device: str = "auto",
@@ -304,7 +297,7 @@ def reconstruct_file(
         "weights": record.model["name"],
         "samples": samples,
         "search": search,
-        "refined": refined,
+        "refined": record.closure["refined"],
         "chemistry": chemistry,
         "device": device,
     }
@@ -314,49 +307,8 @@ def reconstruct_file(
     return record
 
 
-def _columns(table: pd.DataFrame) -> tuple[list[Ion], FloatArray, FloatArray | None]:
-    missing = [name for name in (ION, *MOMENTUM) if name not in table]
-    if missing:
-        raise ColumnError(
-            f"column {listing(missing)} is missing; there are {listing(table.columns)}",
-            do="A row per ion with ion, px, py, pz is needed.",
-        )
-    ions = [parse_ion(str(text)) for text in table[ION]]
-    momenta = table[list(MOMENTUM)].to_numpy(dtype=np.float64)
-    if not np.isfinite(momenta).all():
-        raise UsageError("a momentum is not a number", do="Check the columns px, py, pz.")
-    if not all(name in table for name in MOMENTUM_ERROR):
-        return ions, momenta, None
-    errors = table[list(MOMENTUM_ERROR)].to_numpy(dtype=np.float64)
-    return ions, momenta, errors if np.isfinite(errors).all() else None
-
-
-def _without_sum(
-    ions: Sequence[Ion], momenta: FloatArray, errors: FloatArray | None
-) -> tuple[FloatArray, list[str]]:
-    """Momenta in the centre-of-mass frame, and a warning if their sum was not zero."""
-    total = momenta.sum(axis=0)
-    size = float(np.linalg.norm(total))
-    largest = float(np.linalg.norm(momenta, axis=1).max())
-    warnings = []
-    allowed = SUM_TOLERANCE * largest
-    compared = f"{100 * SUM_TOLERANCE:g} % of the largest momentum"
-    if errors is not None:
-        allowed = SUM_SIGMAS * float(np.sqrt((errors**2).sum()))
-        compared = f"{SUM_SIGMAS:g} standard errors"
-    # Below a ten-thousandth of the largest momentum a sum changes nothing, however small its error.
-    if size > max(allowed, 1e-4 * largest):
-        x, y, z = total
-        warnings.append(
-            f"the momenta do not sum to zero: ({x:.3g}, {y:.3g}, {z:.3g}) a.u., more than "
-            f"{compared} ({allowed:.3g} a.u.); the sum was removed in proportion to the masses"
-        )
-    masses = np.array([ion.mass for ion in ions])
-    return momenta - np.outer(masses / masses.sum(), total), warnings
-
-
 def _propagated(
-    network: Network,
+    engine: Engine,
     ions: Sequence[Ion],
     momenta: FloatArray,
     errors: FloatArray | None,
@@ -373,7 +325,7 @@ def _propagated(
     noise = generator.standard_normal((PERTURBED, *momenta.shape))
     moved = momenta + errors * noise
     moved -= (masses / masses.sum())[:, None] * moved.sum(axis=1, keepdims=True)
-    drawn = reconstruct_sets(network, ions, moved, samples=1, seed=seed)
+    drawn = reconstruct_sets(engine, ions, moved, samples=1, seed=seed)
     answers = [structures.samples[0] for structures in drawn]
     scatter: FloatArray = np.std(answers, axis=0, ddof=1)
     return scatter

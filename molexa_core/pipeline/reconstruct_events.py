@@ -27,6 +27,7 @@ from molexa_core.model.calibration import Calibration
 from molexa_core.model.devices import choose_device
 from molexa_core.model.diffusion import churn_noise
 from molexa_core.model.engine import Engine
+from molexa_core.model.familiarity import read_ranges, unlike
 from molexa_core.model.frame import batch_frames
 from molexa_core.model.inference import check_ions
 from molexa_core.model.network import Network
@@ -36,6 +37,8 @@ from molexa_core.physics.build_up import ErrorFunctionRise
 
 BLOCK: Final = 4096
 """Events that are read into the network at once."""
+UNLIKE: Final = 0.02
+"""Share of events unlike the training from which on there is a warning."""
 QUANTILES: Final = (0.16, 0.5, 0.84)
 
 
@@ -104,10 +107,9 @@ def reconstruct_events(
     if not len(good):
         raise UsageError("no event has usable momenta", do="Check the events file.")
     momenta = momenta[good]
-    noise = np.random.default_rng([seed, 5]).standard_normal(
-        (len(events), len(events.ions), 3), dtype=np.float32
-    )[good]
-    positions, expected = _drawn(network, events, momenta, noise, seed, progress)
+    warnings += _unfamiliar(card, events, momenta)
+    noise = _noise(network, len(events), len(events.ions), seed)
+    positions, expected = _drawn(network, events, momenta, [one[good] for one in noise], progress)
     calibration = calibration_of(card)
     structures = EventStructures(
         ions=events.ions,
@@ -159,18 +161,45 @@ def _centred(events: Coincidences) -> FloatArray:
     return np.asarray(events.momentum - (masses / masses.sum())[:, None] * total)
 
 
+def _noise(network: Network, events: int, atoms: int, seed: int) -> list[NDArray[np.float32]]:
+    """Standard normal numbers (events, atoms, 3): to start from, then of each churned step."""
+    random = np.random.default_rng([seed, 5])
+    churned = len(churn_noise(network.settings.sampler, torch.zeros(0), None))
+    shape = (events, atoms, 3)
+    return [random.standard_normal(shape, dtype=np.float32) for _ in range(1 + churned)]
+
+
+def _unfamiliar(card: ModelCard, events: Coincidences, momenta: FloatArray) -> list[str]:
+    """A warning if events are unlike the molecules of the training, as far as the card tells."""
+    ranges = read_ranges(card.data)
+    if ranges is None:
+        return []
+    charges = np.array([float(ion.charge) for ion in events.ions])
+    masses = np.array([ion.mass for ion in events.ions])
+    shape = momenta.shape[:2]
+    outside = unlike(
+        ranges, np.broadcast_to(charges, shape), np.broadcast_to(masses, shape), momenta
+    )
+    # Of the training itself up to one in a hundred lies outside.
+    if outside.mean() <= UNLIKE:
+        return []
+    sentence = (
+        f"{100 * outside.mean():.3g} % of the events are unlike anything that {card.name} was "
+        "trained on; their structures and error bars may be far off"
+    )
+    return [sentence]
+
+
 def _drawn(
     network: Network,
     events: Coincidences,
     momenta: FloatArray,
-    noise: NDArray[np.float32],
-    seed: int,
+    noise: list[NDArray[np.float32]],
     progress: Progress,
 ) -> tuple[FloatArray, FloatArray]:
     """Positions and expected errors (n, N, 3) in the frame of the momenta."""
     device = next(network.parameters()).device
     engine = Engine(network)
-    settings = network.settings.sampler
     atoms = len(events.ions)
     columns = (
         torch.tensor([ion.element.number for ion in events.ions], device=device),
@@ -186,9 +215,7 @@ def _drawn(
             numbers, charges, masses = (one.expand(count, atoms) for one in columns)
             batch = Batch(numbers, charges.float(), masses.float(), measured)
             turn = batch_frames(batch.numbers, batch.momenta)
-            own = torch.from_numpy(noise[rows]).to(device)
-            generator = torch.Generator(device).manual_seed(seed * 1009 + start)
-            fresh = churn_noise(settings, own, generator)
+            own, *fresh = (torch.from_numpy(one[rows]).to(device) for one in noise)
             drawn = engine(batch.with_frame(turn), own, fresh=fresh)
             # Rows of the rotation are the axes of the model frame: positions go back by its
             # transpose, and independent errors add in quadrature.

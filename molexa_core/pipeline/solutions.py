@@ -17,9 +17,10 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.ions import Ion
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.frame.plausibility import plausibility
-from molexa_core.model.refinement import refine
+from molexa_core.model.refinement import Forward, refine
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.physics.explosion import Accuracy
 
 SAME_START: Final = 0.15
 """Samples that differ by less in every coordinate, bohr, are refined as one."""
@@ -29,6 +30,8 @@ EXACT: Final = 1e-3
 """Closure residual up to which momenta without errors count as explained."""
 SIGMAS: Final = 3.0
 """Largest misfit in standard errors (rms) up to which momenta with errors count as explained."""
+ROUGH: Final = Accuracy(16, 1.2)
+"""Accuracy of the explosions for derivatives: these are then right to about a per cent."""
 LEAST_WIDTH: Final = 0.05
 """With noisy momenta a structure may move by at least so much from its sample, bohr."""
 
@@ -110,32 +113,19 @@ def solutions(
     """
     if not len(samples):
         raise UsageError("no samples to gather", do="Ask for at least one.")
-    charges = np.array([float(ion.charge) for ion in ions])
-    masses = np.array([ion.mass for ion in ions])
-
-    def forward(positions: FloatArray) -> FloatArray:
-        rise = ErrorFunctionRise(tau_fs)
-        return explode_many(
-            positions, charges, masses, build_up=rise, accuracy="draft", strict=False
-        )
-
     centred = samples - samples.mean(axis=1, keepdims=True)
     groups = _groups(centred, SAME_START)
     starts = centred[[group[0] for group in groups]]
-    drawn = len(starts)
     if refined and search:
+        masses = np.array([ion.mass for ion in ions])
         starts = np.concatenate([starts, _further_starts(starts, momenta, masses, search, seed)])
         groups += [[] for _ in range(search)]
-    scatter = np.zeros_like(starts)
-    positions = starts
+    forward = _explosion(ions, tau_fs, "draft")
+    positions, scatter = starts, np.zeros_like(starts)
     if refined:
-        spread = None
-        if errors is not None and width is not None:
-            firsts = [group[0] if group else 0 for group in groups]
-            spread = np.maximum(width[firsts], LEAST_WIDTH)
-            # A start that no sample vouches for must not hold its solution back.
-            spread[drawn:] = np.inf
-        result = refine(forward, starts, momenta, sigma=errors, width=spread)
+        spread = None if errors is None or width is None else _widths(width, groups)
+        rough = _explosion(ions, tau_fs, ROUGH)
+        result = refine(forward, starts, momenta, sigma=errors, width=spread, rough=rough)
         positions = result.positions
         if result.covariance is not None:
             variance = np.diagonal(result.covariance, axis1=1, axis2=2)
@@ -147,7 +137,7 @@ def solutions(
     found = []
     for merged in _groups(positions, SAME_SOLUTION):
         best = min(merged, key=lambda index: (not groups[index], residual[index]))
-        if best >= drawn and not explains[best]:
+        if not groups[best] and not explains[best]:
             continue
         members = sum(len(groups[index]) for index in merged)
         geometry = Geometry(tuple(ion.element.symbol for ion in ions), positions[best])
@@ -162,7 +152,42 @@ def solutions(
                 scatter=scatter[best],
             )
         )
-    return sorted(found, key=lambda one: _rank(one, chemistry=chemistry))
+    return ranked(found, chemistry=chemistry)
+
+
+def ranked(found: Sequence[Solution], *, chemistry: bool) -> list[Solution]:
+    """Solutions, best first; the order of `solutions`."""
+    return sorted(
+        found,
+        key=lambda one: (
+            not one.explains,
+            chemistry and not one.plausible,
+            -one.share,
+            one.residual,
+        ),
+    )
+
+
+def _explosion(ions: Sequence[Ion], tau_fs: float, accuracy: str | Accuracy) -> Forward:
+    """The classical model as a function of the positions alone."""
+    charges = np.array([float(ion.charge) for ion in ions])
+    masses = np.array([ion.mass for ion in ions])
+    rise = ErrorFunctionRise(tau_fs)
+
+    def forward(positions: FloatArray) -> FloatArray:
+        return explode_many(
+            positions, charges, masses, build_up=rise, accuracy=accuracy, strict=False
+        )
+
+    return forward
+
+
+def _widths(width: FloatArray, groups: list[list[int]]) -> FloatArray:
+    """(groups, N, 3) how far each start may move: by the network's error estimate."""
+    spread = np.maximum(width[[group[0] if group else 0 for group in groups]], LEAST_WIDTH)
+    # A start that no sample vouches for must not hold its solution back.
+    spread[[not group for group in groups]] = np.inf
+    return np.asarray(spread)
 
 
 def _further_starts(
@@ -187,10 +212,6 @@ def _further_starts(
             starts.append(size * stretch * away + 0.5 * noise)
     found = np.stack(starts)
     return np.asarray(found - found.mean(axis=1, keepdims=True))
-
-
-def _rank(one: Solution, *, chemistry: bool) -> tuple[bool, bool, float, float]:
-    return (not one.explains, chemistry and not one.plausible, -one.share, one.residual)
 
 
 def _explains(misfit: FloatArray, residual: FloatArray, errors: FloatArray | None) -> np.ndarray:

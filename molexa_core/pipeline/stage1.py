@@ -11,6 +11,7 @@ from torch import Tensor
 
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.model.batch import Batch
+from molexa_core.model.engine import Engine
 from molexa_core.model.inference import predict_batch
 from molexa_core.model.network import Network
 from molexa_core.physics.build_up import BuildUp, ErrorFunctionRise
@@ -164,10 +165,11 @@ class PredictionPool:
     ) -> None:
         self.seed = seed
         self._pool: list[Batch] = []
+        engine = Engine(network)
         with progress.task("predicting", batches, "batches") as task:
             for number in range(batches):
                 drawn = source(number)
-                predicted, _, framed = predict_batch(network, drawn, seed=seed + number)
+                predicted, _, framed = predict_batch(engine, drawn, seed=seed + number)
                 self._pool.append(replace(framed, predicted=predicted))
                 task.advance()
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 
 from molexa_core.base.errors import OutputError, UsageError, WeightsError, listing
@@ -21,6 +22,7 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.io.dataset import read_dataset
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import Preset, preset
+from molexa_core.model.familiarity import ranges_of
 from molexa_core.model.network import Network
 from molexa_core.model.team import Team, team_of
 from molexa_core.model.training import BatchSource, TrainingRun, train
@@ -31,6 +33,10 @@ from molexa_core.pipeline.validation import validate
 
 UNCERTAINTY_BATCH = 256
 """Molecules per step of the uncertainty stage, unless asked for otherwise."""
+RANGE_MOLECULES = 20_000
+"""Simulated molecules from which the ranges in a model card are measured."""
+RANGE_SEED = 50_260_000
+"""Their seed."""
 VALIDATION_SEED = 20_260_000
 """Seed of the validation molecules; training seeds are far below."""
 
@@ -225,6 +231,9 @@ def _finish(
         data = {"kind": f"stage {plan.stage}, data set", "seed": plan.seed, "folder": plan.data}
         data |= {"split_by": plan.split_by, "simulated": plan.simulated}
         taught = f"trained on the data set {plan.data}"
+    before = _earlier(plan)
+    known = before["data"].get("ranges") if before and plan.stage == "uncertainty" else None
+    data["ranges"] = known or training_ranges(plan, min(RANGE_MOLECULES, plan.validation))
     card = save_weights(
         folder,
         name,
@@ -239,7 +248,7 @@ def _finish(
             "processes": team.size,
             "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
             "last_slice_s": round(seconds, 1),
-            "before": _earlier(plan),
+            "before": before,
             "pool": plan.pool if plan.stage == "uncertainty" else None,
         },
         metrics={"validation": metrics, "validation_seed": VALIDATION_SEED},
@@ -249,6 +258,37 @@ def _finish(
         ),
     )
     return card, metrics
+
+
+def training_ranges(
+    plan: TrainingPlan, molecules: int = RANGE_MOLECULES
+) -> dict[str, dict[str, list[float]]]:
+    """What the molecules of a training are like, for its card (`familiarity.ranges_of`).
+
+    Args:
+        plan: of the training; of a data set the training split counts, and simulated molecules
+            beside it if there are any.
+        molecules: simulated ones to draw.
+    """
+    batches = []
+    if plan.data is not None and plan.stage == "2":
+        table = read_dataset(plan.data, "train", by=plan.split_by)
+        batches.append(batch_of(table, plan.preset.network, "cpu", f"{plan.data} (train)"))
+    if plan.stage != "2" or plan.simulated > 0:
+        # In pieces that stay in the cache of a processor.
+        size = min(molecules, 500)
+        data = replace(stage_one_data(plan), block=1, uniform_atoms=False)
+        source = StageOneSource(data, size, plan.device, RANGE_SEED)
+        batches += [source(step).to("cpu") for step in range(molecules // size)]
+    by_size: dict[int, list[tuple[np.ndarray, ...]]] = {}
+    for batch in batches:
+        columns = [one.double().numpy() for one in (batch.charges, batch.masses, batch.momenta)]
+        present = batch.present[..., 0].numpy() > 0
+        for size in np.unique(present.sum(1)):
+            rows = present.sum(1) == size
+            by_size.setdefault(int(size), []).append(tuple(one[rows, :size] for one in columns))
+    joined = [[np.concatenate(one) for one in zip(*by_size[n], strict=True)] for n in by_size]
+    return ranges_of([(charges, masses, momenta) for charges, masses, momenta in joined])
 
 
 def _earlier(plan: TrainingPlan) -> dict[str, Any] | None:

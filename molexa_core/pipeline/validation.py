@@ -10,12 +10,13 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.frame.measures import angle_errors, distance_errors, mean_absolute_error
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import SamplerSettings
+from molexa_core.model.engine import Engine
 from molexa_core.model.inference import predict_batch
 from molexa_core.model.network import Network
 
 
 def predict(
-    network: Network, batch: Batch, *, seed: int, sampler: SamplerSettings | None = None
+    network: Network | Engine, batch: Batch, *, seed: int, sampler: SamplerSettings | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One sample per molecule, in the model frame.
 
@@ -62,10 +63,11 @@ def validate(
         and the mean of the predicted error.
     """
     columns: dict[int, list[np.ndarray]] = {}
+    engine = Engine(network)
     with progress.task("validating", len(batches), "batches") as task:
         for number, batch in enumerate(batches):
             predicted, true, expected, mask = predict(
-                network, batch, seed=seed + number, sampler=sampler
+                engine, batch, seed=seed + number, sampler=sampler
             )
             sizes = mask.sum(1)
             for size in np.unique(sizes):

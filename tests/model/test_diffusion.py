@@ -25,6 +25,9 @@ class ExactDenoiser:
         del batch
         return positions
 
+    def noise_levels(self, levels: list[float], device: torch.device) -> list[torch.Tensor]:
+        return list(torch.tensor(levels, device=device).split(1))
+
     def denoise(self, noisy: torch.Tensor, sigma: torch.Tensor, conditioning: Any) -> torch.Tensor:
         del conditioning
         variance = sigma[:, None, None] ** 2 + self.width**2

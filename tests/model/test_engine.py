@@ -9,6 +9,7 @@ from model.conftest import small_settings
 from molexa_core.model.config import SamplerSettings
 from molexa_core.model.diffusion import churn_noise
 from molexa_core.model.engine import Engine, draw, lean_copy
+from molexa_core.model.half import halved
 from molexa_core.model.network import Network
 from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
 
@@ -31,7 +32,7 @@ def test_pieces_and_repetition_change_nothing(tokens: str, device: str) -> None:
     noise = torch.randn(22, 4, 3, device=device, generator=generator)
     fresh = churn_noise(settings, noise, generator)
     wanted = draw(network, batch, noise, settings, fresh=fresh, samples=2)
-    engine = Engine(network, rows=8)
+    engine = Engine(network, rows=8, reduced=False)
     for _ in range(3):  # as it is, captured, replayed
         found = engine(batch, noise, fresh=fresh, samples=2)
         torch.testing.assert_close(found.positions, wanted.positions, rtol=1e-4, atol=1e-4)
@@ -57,6 +58,17 @@ def test_a_lean_copy_rounds_only_what_autocast_would() -> None:
     assert network.denoiser.blocks[0].feed_in.weight.dtype == torch.float32
 
 
+def test_on_a_cpu_weights_are_halved_only_where_nothing_is_lost() -> None:
+    layer = torch.nn.Linear(256, 256)
+    assert halved(layer) is layer  # drawn in single precision, fp16 would round them
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight.bfloat16().float())
+    x = torch.randn(5, 256, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(halved(layer)(x), layer(x), rtol=1e-5, atol=1e-5)
+    small = torch.nn.Linear(8, 8)
+    assert halved(small) is small
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("tokens", ["atoms", "pairs"])
 def test_reduced_and_compiled_stays_close(tokens: str) -> None:
@@ -64,7 +76,7 @@ def test_reduced_and_compiled_stays_close(tokens: str) -> None:
     data = StageOneData(smallest=5, largest=5, uniform_atoms=True, block=1)
     batch = StageOneSource(data, 64, "cuda", 1)(0)
     settings = SamplerSettings(steps=3)
-    wanted = Engine(network).predict(batch, seed=0, sampler=settings)
+    wanted = Engine(network, reduced=False).predict(batch, seed=0, sampler=settings)
     engine = Engine(network, reduced=True, compiled=True)
     for _ in range(3):
         found = engine.predict(batch, seed=0, sampler=settings)

@@ -9,6 +9,7 @@ import torch
 from model.conftest import small_settings
 
 from molexa_core.model.config import MOLEXA, PAPER
+from molexa_core.model.engine import Engine
 from molexa_core.model.inference import predict_batch
 from molexa_core.model.network import Network
 from molexa_core.model.training import TrainingRun, train
@@ -42,9 +43,9 @@ def test_predictions_agree_with_the_cpu(network: Network) -> None:
 def test_compiled_reduced_precision_stays_close(network: Network) -> None:
     network.cuda()
     source = StageOneSource(StageOneData(smallest=7, largest=7, uniform_atoms=True), 64, "cuda", 1)
-    plain, _, _ = predict_batch(network, source(0), seed=0)
+    plain, _, _ = predict_batch(Engine(network, reduced=False), source(0), seed=0)
     network.compile_parts()
-    reduced, _, _ = predict_batch(network, source(0), seed=0, reduced=True)
+    reduced, _, _ = predict_batch(network, source(0), seed=0)
     assert (plain - reduced).abs().median() < 0.02 * plain.abs().median()
 
 

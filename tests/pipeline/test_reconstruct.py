@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from molexa_core.base.tables import Geometry
 from molexa_core.io.channel_csv import write_channel_csv
 from molexa_core.io.geometry_json import read_geometry_json
 from molexa_core.io.xyz import read_xyz, write_xyz
-from molexa_core.model.weights import default_weights, load_network
+from molexa_core.model.network import Network
+from molexa_core.model.weights import ModelCard, default_weights, forward_of, load_network
 from molexa_core.physics.molecules import molecule
 from molexa_core.pipeline.reconstruct import closure_residuals, reconstruct, reconstruct_file
 from molexa_core.pipeline.simulate import simulate
@@ -112,6 +114,40 @@ def test_errors_of_the_momenta_widen_the_error_bars(loaded: object) -> None:
     assert blurred.uncertainty_bohr.mean() > exact.uncertainty_bohr.mean() + 0.02
     # With noisy momenta the refined answer keeps some of what the network said.
     np.testing.assert_allclose(blurred.positions_bohr, exact.positions_bohr, atol=0.02)
+
+
+def test_an_input_unlike_the_training_is_said_in_one_sentence(loaded: object) -> None:
+    table, _ = _momenta("water")
+    usual = reconstruct(table, weights=loaded, samples=1, search=0)  # type: ignore[arg-type]
+    assert not any("unlike" in text for text in usual.warnings)
+    table[["px", "py", "pz"]] *= 0.2
+    odd = reconstruct(table, weights=loaded, samples=1, search=0)  # type: ignore[arg-type]
+    (warning,) = [text for text in odd.warnings if "unlike" in text]
+    assert "molexa-stage1 was trained on" in warning
+    assert "mean distance that the kinetic energy release implies" in warning
+
+
+def test_weights_of_another_forward_model_are_not_refined_on_the_classical_one(
+    loaded: tuple[Network, ModelCard],
+) -> None:
+    network, card = loaded
+    table, _ = _momenta("water")
+    second = replace(card, data={**card.data, "kind": "stage 2, data set"}, training={"stage": "2"})
+    before = {"data": second.data, "training": second.training}
+    judged = replace(card, training={"stage": "uncertainty", "before": before})
+    assert [forward_of(one) for one in (card, second, judged)] == ["classical", "mcmd", "mcmd"]
+    record = reconstruct(table, weights=(network, judged), samples=4)
+    assert record.closure["refined"] is False
+    assert record.closure["model"] == "classical"
+    assert record.closure["explains_momenta"] is None
+    assert "differ from it by some per cent" in record.closure["remark"]
+    assert record.closure["residual"] > 0
+    assert record.alternatives == ()
+    drawn = record.samples_bohr - record.samples_bohr.mean(axis=1, keepdims=True)
+    assert np.abs(drawn - record.positions_bohr).max(axis=(1, 2)).min() < 1e-12
+    forced = reconstruct(table, weights=(network, second), samples=2, refined=True)
+    assert any("refined on the classical model" in text for text in forced.warnings)
+    assert reconstruct(table, weights=loaded, samples=2).closure["refined"] is True
 
 
 def test_missing_column() -> None:
