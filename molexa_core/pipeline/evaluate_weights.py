@@ -114,17 +114,14 @@ def evaluate_weights(
         seed=seed,
         progress=progress,
     )
-    conditions = {
+    conditions: dict[str, Any] = {
         "weights": card.name,
         "files": card.files,
         **_told(data, split, by),
-        "entries": sum(len(one.batch) for one in sets.values()),
-        "samples": samples,
-        "sampler_steps": steps or known.sampler.steps,
-        "device": where,
-        "seed": seed,
     }
-    run = EvaluationRun(result, conditions)
+    conditions["entries"] = sum(len(one.batch) for one in sets.values())
+    conditions |= {"samples": samples, "sampler_steps": steps or known.sampler.steps}
+    run = EvaluationRun(result, {**conditions, "device": where, "seed": seed})
     if out is not None:
         made = Provenance.of(command, settings={"weights": name, "data": data}, seed=seed)
         _write(run, Path(out), made)
@@ -143,7 +140,7 @@ def _drawn_sets(
     return random_set(StageOneData(largest=known.max_atoms), per_size, seed=seed, device=device)
 
 
-def _told(data: str, split: str, by: str) -> dict[str, str]:
+def _told(data: str, split: str, by: str) -> dict[str, Any]:
     """The data as a record names them."""
     if data in (RANDOM, MOLECULES):
         return {"data": data}
