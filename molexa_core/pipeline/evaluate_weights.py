@@ -102,13 +102,12 @@ def evaluate_weights(
         sets = entry_set(data, split, by=by, limit=limit, seed=seed, device=where)
         nearby = entry_set(data, "train", by=by, limit=TRAINING_LIMIT)
         training = {atoms: _in_frame(one) for atoms, one in nearby.items()}
-    sampler = None if steps is None else replace(known.sampler, steps=steps)
     result = evaluate(
         network,
         sets,
         samples=samples,
         tau_fs=tau_fs,
-        sampler=sampler,
+        sampler=None if steps is None else replace(known.sampler, steps=steps),
         calibration=calibration_of(card),
         training=training,
         seed=seed,
