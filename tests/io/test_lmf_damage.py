@@ -276,3 +276,13 @@ def test_all_ways_through_the_file_find_the_same(tmp_path: Path) -> None:
         other = joined(file.iterate(chunk))
         assert np.array_equal(one["bins"], other["bins"])
         assert [str(fault) for fault in file.losses.faults] == faults
+
+
+def test_an_absurd_number_of_hits_in_the_header_after_a_good_file(tmp_path: Path) -> None:
+    """The compiled counting exists for signed numbers by then."""
+    small(tmp_path / "good.lmf")
+    assert sum(block.n_events for block in LmfFile(tmp_path / "good.lmf")) == 6
+    small(tmp_path / "bad.lmf", max_hits=2**63 + 1)
+    file = LmfFile(tmp_path / "bad.lmf")
+    assert sum(block.n_events for block in file) == 6
+    assert file.losses.beyond_maximum == 0

@@ -13,7 +13,7 @@ import uproot
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.provenance import Provenance
-from molexa_core.base.tables import Coincidences
+from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.io.events import write_events
 from molexa_core.io.lmf import LmfEvents
 from molexa_core.io.root_run import write_root_run
@@ -213,3 +213,17 @@ def test_a_root_file_of_something_else(tmp_path: Path) -> None:
         file.mktree("other", {"a": "f8"})
     with pytest.raises(InputFileError, match=r"has the trees: other. Known are lmf2root \(Data\)"):
         inspect_file(path)
+
+
+def test_time_stamps_that_jump_back_in_a_run_of_hits(tmp_path: Path) -> None:
+    shots = np.arange(40)
+    stamps = shots * 0.5
+    stamps[25:] -= 3.0
+    empty = np.empty(0)
+    hits = Hits(
+        0, np.zeros(41, np.int64), empty, empty, empty, np.empty(0, np.int16), {"timestamp": stamps}
+    )
+    path = tmp_path / "run.root"
+    write_root_run(path, [hits])
+    assert inspect_file(path).faults == []
+    assert inspect_file(path, verify=True).faults == ["shot 25: the time stamp jumps back by 2.5 s"]

@@ -24,6 +24,7 @@ CHUNK_BYTES: Final = 8 * 2**20
 KEPT_FAULTS: Final = 10_000
 """Faults that are listed one by one; more are only counted."""
 _FAULT_ROWS: Final = 256
+_NO_LIMIT: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ class _Scan:
     def __init__(self, header: LmfHeader, layout: NDArray[np.int64], base: int) -> None:
         self.base = base
         self.losses = LmfLosses()
-        self._layout, self._max_hits = layout, header.max_hits
+        self._layout = layout
+        self._max_hits = min(header.max_hits, _NO_LIMIT)  # compiled loops take signed numbers
         self._state = np.zeros(kernels.STATE_SIZE, np.int64)
         self._state[kernels.SKIP_FROM] = -1
         self._state[kernels.CUT_OFF] = -1
