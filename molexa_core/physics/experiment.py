@@ -2,9 +2,10 @@
 
 `data/experimental_structures.csv` has values as they are commonly tabulated, entered by hand and
 rounded to 0.001 angstrom and 0.1 degree; for the original values see the CRC Handbook of Chemistry
-and Physics, "Structure of free molecules", and NIST CCCBDB. They are of several kinds (r_e, r_0, r_s, r_g), which differ by up to 0.01 angstrom, in
-bonds to hydrogen by 0.02: more than their experimental errors, and the reason why a comparison with
-an equilibrium geometry is not worth more digits.
+and Physics, "Structure of free molecules", and NIST CCCBDB. They are of several kinds (r_e, r_0,
+r_s, r_g), which differ by up to 0.01 angstrom, in bonds to hydrogen by 0.02: more than their
+experimental errors, and the reason why a comparison with an equilibrium geometry is not worth more
+digits.
 """
 
 from __future__ import annotations
