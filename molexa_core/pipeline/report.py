@@ -308,6 +308,7 @@ def _structure(results: Results) -> Structure:
         closure=record.closure,
         model=record.model,
         input=record.input,
+        alternatives=record.alternatives,
         warnings=record.warnings,
     )
     if results.known is not None and sorted(results.known.symbols) == sorted(geometry.symbols):

@@ -55,6 +55,7 @@ class Structure:
         bonds: pairs of atoms that a stick joins.
         spread: (atoms, 3) standard deviation over samples in bohr.
         closure, model, input: what the reconstruction says about itself.
+        alternatives: other structures that fit the momenta, as in `geom.json`, best first.
         warnings: sentences.
         known: (atoms, 3) the known structure on top of this one, in bohr.
         known_name: where the known structure comes from.
@@ -68,6 +69,7 @@ class Structure:
     closure: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     input: Mapping[str, Any] = field(default_factory=dict)
+    alternatives: tuple[Mapping[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
     known: FloatArray | None = None
     known_name: str = ""

@@ -142,6 +142,7 @@ def _structure(structure: Structure) -> dict[str, Any]:
         ),
         "scene": scene(structure),
         "table": tables.coordinate_table(structure),
+        "alternatives": tables.alternatives_table(structure),
         "closure": tables.plain_rows(structure.closure),
         "model": tables.plain_rows(structure.model),
         "input": tables.plain_rows(structure.input),

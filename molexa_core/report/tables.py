@@ -96,6 +96,23 @@ def coordinate_table(structure: Structure) -> Table:
     return Table(tuple(header), tuple(body), (False, *[True] * (len(header) - 1)))
 
 
+def alternatives_table(structure: Structure) -> Table | None:
+    """Other structures with the same momenta; None if there are none."""
+    if not structure.alternatives:
+        return None
+    rows = tuple(
+        (
+            "; ".join(str(text) for text in one.get("objections", ())) or "nothing",
+            decimal(float(one.get("distance_from_answer_bohr", 0.0)), 3),
+            f"{100 * float(one.get('residual', 0.0)):.2g}",
+            decimal(100 * float(one.get("share_of_samples", 0.0)), 0),
+        )
+        for one in structure.alternatives
+    )
+    header = ("chemistry objects to", "mean distance (bohr)", "closure (%)", "samples (%)")
+    return Table(header, rows, (False, True, True, True))
+
+
 def plain_rows(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Name and value of plain settings, nested names joined by a point."""
     rows: list[tuple[str, str]] = []

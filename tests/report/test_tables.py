@@ -8,6 +8,7 @@ from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.report.content import Structure
 from molexa_core.report.tables import (
+    alternatives_table,
     centroid_table,
     coordinate_table,
     decimal,
@@ -84,3 +85,17 @@ def test_step_records_shorten_digests_and_name_the_seed() -> None:
 def test_a_long_list_of_numbers_is_shown_by_its_range() -> None:
     assert text_of([0.1, 0.2]) == "0.1, 0.2"
     assert text_of([0.5, 0.25, 1.0, 0.5, 0.5, 0.5, 0.5]) == "7 values, 0.25 to 1"
+
+
+def test_alternatives_are_listed_with_their_objections() -> None:
+    geometry = Geometry(("O", "H"), np.array([[0.0, 0, 0], [1.8, 0, 0]]))
+    assert alternatives_table(Structure(geometry)) is None
+    one = {
+        "distance_from_answer_bohr": 0.4163,
+        "residual": 2.7e-9,
+        "share_of_samples": 0.25,
+        "objections": ["O1 and H2 are too near"],
+    }
+    table = alternatives_table(Structure(geometry, alternatives=(one,)))
+    assert table is not None
+    assert table.rows == (("O1 and H2 are too near", "0.416", "2.7e-07", "25"),)
