@@ -172,7 +172,7 @@ def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:
             f"{one['distance_from_answer_bohr']:8.3f}",
             f"{100 * one['residual']:.2g}",
             f"{100 * one['share_of_samples']:.0f}",
-            "; ".join(one["objections"][:2]) or "none",
+            _first_of(one["objections"]),
         ]
         for number, one in enumerate(record.alternatives[:most], start=1)
     ]
@@ -180,6 +180,13 @@ def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:
     more = f" (the first {most} of {len(record.alternatives)})" if rest > 0 else ""
     header = ["other", "mean distance / bohr", "closure / %", "samples / %", "objections"]
     return table(header, rows, title=f"other structures with the same momenta{more}")
+
+
+def _first_of(objections: list[str]) -> str:
+    if not objections:
+        return "none"
+    more = len(objections) - 1
+    return f"{objections[0]} (+{more})" if more else objections[0]
 
 
 def _errors(record: ReconstructionRecord) -> str:
