@@ -26,8 +26,9 @@ WORDS = {
     "reduce": "Hits become coincidences. The gate on the momentum sum is found from the data.",
     "align": "Every event is turned so that O⁺ flies along x and one proton in the x-z plane.",
     "centroid": "Momenta are averaged; this small table is all that the network sees.",
-    "reconstruct": "The network draws structures, explodes them, and keeps the one whose momenta "
-    "fit best. Here the truth is known, so the errors are printed.",
+    "reconstruct": "The network draws structures; they are refined until their explosion gives the "
+    "momenta, and others that fit are searched for and listed. Here the truth is known, so the "
+    "errors are printed.",
     "report": "One page with every figure and number.",
 }
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from molexa_core.base.fields import SPECTRUM_KER
-from molexa_core.base.files import atomic_path
 from molexa_core.base.outcomes import Outcomes
-from molexa_core.report.style import FILL, INK, LINE, as_uri, element_colour, figure, grid
+from molexa_core.report.style import FILL, INK, LINE, as_uri, element_colour, figure, grid, save_svg
 
 _MOST_LINES = 5
 
@@ -29,9 +27,7 @@ def combinations_svg(path: Path | str, outcomes: Outcomes) -> None:
         _charge_states(left, outcomes)
         _releases(right, outcomes)
         uri = as_uri(drawing)
-    svg = base64.b64decode(uri.split(",", 1)[1])
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(svg)
+    save_svg(uri, path)
 
 
 def _charge_states(axes: Any, outcomes: Outcomes) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from molexa_core.base.files import atomic_path
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import FloatArray
-from molexa_core.report.style import ACCENT, LINE, MUTED, as_uri, axis_label, figure, grid
+from molexa_core.report.style import ACCENT, LINE, MUTED, as_uri, axis_label, figure, grid, save_svg
 
 _COLOURS = (LINE, ACCENT, MUTED, "#4d9a3f", "#6f2f8e")
 
@@ -51,7 +49,7 @@ def calibration_svg(
                 _corrections(axes[1, column], curves, kinds[column])
             else:
                 axes[1, column].set_visible(False)
-        _write(path, drawing)
+        save_svg(as_uri(drawing), path)
 
 
 def separation_svg(
@@ -76,7 +74,7 @@ def separation_svg(
         axes.set_xlim(0, float(distance[-1]))
         axes.legend(loc="lower right")
         grid(axes)
-        _write(path, drawing)
+        save_svg(as_uri(drawing), path)
 
 
 def _before_after(axes: Any, spectra: Mapping[str, Spectrum], name: str) -> None:
@@ -103,9 +101,3 @@ def _corrections(
     axes.set_ylabel("ns" if kind == "time sum" else "mm")
     axes.legend(loc="upper right", handlelength=1.0)
     grid(axes)
-
-
-def _write(path: Path | str, drawing: Any) -> None:
-    svg = base64.b64decode(as_uri(drawing).split(",", 1)[1])
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(svg)
