@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from molexa_core.base.files import require_file
 
 RECIPE_FORMAT: Final = 1
 """Changes where the same recipe would mean another data set."""
+_LATER: Final = "least"
+"""A key that older resolved recipes do not have."""
 LARGEST_RECIPE: Final = 4 * 2**20
 """A longer file, in bytes, is not a resolved recipe."""
 
@@ -35,6 +37,8 @@ class Variations:
         velocities: whether vibrating molecules start with the velocities that were drawn with
             their positions. The model has no bonds, and mean momenta are compared with geometries:
             at rest is the better choice for training.
+        least: geometries that a molecule has at least, by its number of atoms; further displaced
+            draws where the numbers above give fewer.
     """
 
     equilibrium: bool = True
@@ -43,6 +47,7 @@ class Variations:
     thermal: int = 0
     temperature_k: float = 300.0
     velocities: bool = False
+    least: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,11 @@ class Recipe:
         """Plain values, as `from_dict` takes them."""
         values = asdict(self)
         values["molecules"] = list(self.molecules)
+        # As in JSON, where keys are texts. It is left out where it asks for nothing, so that the
+        # digests of recipes from before there was such a key stay what they are.
+        least = values["variations"].pop(_LATER)
+        if least:
+            values["variations"][_LATER] = {str(n): least[n] for n in sorted(least)}
         return values
 
     def digest(self) -> str:
@@ -109,8 +119,11 @@ class Recipe:
         _same_keys(values, [entry.name for entry in fields(cls)], where, "")
         parts: dict[str, Any] = dict(values)
         for name, kind in (("variations", Variations), ("splits", Splits)):
-            _same_keys(parts[name], [entry.name for entry in fields(kind)], where, f"{name} -> ")
+            known = [entry.name for entry in fields(kind)]
+            _same_keys(parts[name], known, where, f"{name} -> ", optional=(_LATER,))
             parts[name] = kind(**parts[name])
+        variations = parts["variations"]
+        parts["variations"] = replace(variations, least=_by_atoms(variations.least, where))
         names = parts["molecules"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise SettingsError("molecules: expected a list of names", where=where)
@@ -170,14 +183,31 @@ def differences(one: Recipe, other: Recipe) -> list[str]:
     return [name for name in a if a[name] != b[name]]
 
 
-def _same_keys(values: Any, known: list[str], where: object, prefix: str) -> None:
+def _by_atoms(values: Any, where: object) -> dict[int, int]:
+    """Numbers of geometries by number of atoms, from the keys of JSON."""
+    good = isinstance(values, dict) and all(
+        str(atoms).isdecimal() and type(count) is int and count > 0
+        for atoms, count in values.items()
+    )
+    if not good:
+        raise SettingsError(
+            f"variations -> {_LATER}: expected numbers of geometries by number of atoms, "
+            f"found {values!r}",
+            where=where,
+        )
+    return {int(atoms): count for atoms, count in values.items()}
+
+
+def _same_keys(
+    values: Any, known: list[str], where: object, prefix: str, *, optional: Sequence[str] = ()
+) -> None:
     if not isinstance(values, dict):
         raise SettingsError(
             f"{prefix or 'recipe'}: expected keys and values, found {type(values).__name__}",
             where=where,
         )
     unknown = sorted(set(values) - set(known))
-    missing = sorted(set(known) - set(values))
+    missing = sorted(set(known) - set(values) - set(optional))
     if unknown or missing:
         what = f"unknown key {listing(unknown)}" if unknown else f"missing {listing(missing)}"
         raise SettingsError(f"{prefix}{what}", where=where, do=f"Allowed: {listing(known)}.")

@@ -13,6 +13,10 @@ Kinds of variations, each drawn by itself, so that asking for more of one change
 * `thermal`: the same at a temperature.
 * `trajectory`: structures of the user's own, such as the frames of a reaction.
 
+The published protocol gives a diatomic molecule two geometries where it gives one of nine atoms
+nine. `Recipe.least` makes up for that: where the other numbers give fewer geometries, further
+displaced draws follow, k = 1..N-1 in turn. They come last, and continue the numbers of the draws.
+
 For the two harmonic kinds modes softer than 100 /cm are given that wavenumber (see
 `NormalModes.stiffened`), and a draw is repeated where two atoms are closer than `HARD` = 0.6 of
 the sum of their covalent radii.
@@ -25,8 +29,8 @@ not rotate: displaced ones rest; harmonic ones have no momentum and obey the Eck
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal
 
@@ -76,6 +80,8 @@ class Recipe:
         zero_point: draws from the vibrational ground state.
         thermal: draws from the vibrations at `temperature_k`.
         temperature_k: their temperature.
+        least: geometries that a molecule has at least, by its number of atoms. What the numbers
+            above do not give are further displaced draws.
     """
 
     equilibrium: bool = True
@@ -83,6 +89,7 @@ class Recipe:
     zero_point: int = 0
     thermal: int = 0
     temperature_k: float = 300.0
+    least: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("displaced", "zero_point", "thermal"):
@@ -91,10 +98,28 @@ class Recipe:
                 raise UsageError(
                     f"{name} is {count}", do=f"Give a number of draws from 0 to {MOST_DRAWS}."
                 )
+        for atoms, count in self.least.items():
+            if atoms < 2 or not 0 <= count <= MOST_DRAWS:
+                raise UsageError(
+                    f"least is {count} for {atoms} atoms",
+                    do=f"Give 2 atoms or more, and a number of geometries from 0 to {MOST_DRAWS}.",
+                )
         if not 0.0 <= self.temperature_k <= HOTTEST_K:
             raise UsageError(
                 f"temperature_k is {self.temperature_k}", do=f"Give 0 to {HOTTEST_K:g} K."
             )
+
+    def count(self, atoms: int) -> int:
+        """How many geometries a molecule of so many atoms has."""
+        return self._without_further(atoms) + self.further(atoms)
+
+    def further(self, atoms: int) -> int:
+        """Displaced draws beyond the same number for every k, which `least` asks for."""
+        return max(self.least.get(atoms, 0) - self._without_further(atoms), 0)
+
+    def _without_further(self, atoms: int) -> int:
+        drawn = self.displaced * (atoms - 1) + self.zero_point + self.thermal
+        return int(self.equilibrium) + drawn
 
 
 PUBLISHED: Final = Recipe()
@@ -134,7 +159,7 @@ def variations(
     trajectory: Sequence[Geometry] = (),
     seed: int,
 ) -> list[Variation]:
-    """The variations of a molecule, by kind, k and index.
+    """The variations of a molecule, by kind, k and index; those that `least` adds come last.
 
     Each depends on seed, name of the molecule, kind, k and index (and temperature) alone: whatever
     else is asked for, and in whatever order molecules are worked on, it is the same.
@@ -162,13 +187,12 @@ def variations(
     if recipe.equilibrium:
         found.append(Variation(geometry, None, "equilibrium", 0, 0))
     for k in range(1, len(geometry)):
-        for index in range(recipe.displaced):
-            random = _random(seed, molecule.name, "displaced", k, index)
-            found.append(
-                Variation(_displaced(molecule, k, index, random), None, "displaced", k, index)
-            )
+        found += [_displaced(molecule, k, index, seed) for index in range(recipe.displaced)]
     found += _vibrating(molecule, "zero-point", recipe.zero_point, 0.0, seed)
     found += _vibrating(molecule, "thermal", recipe.thermal, recipe.temperature_k, seed)
+    for number in range(recipe.further(len(geometry))):
+        turn, k = divmod(number, len(geometry) - 1)
+        found.append(_displaced(molecule, k + 1, recipe.displaced + turn, seed))
     if trajectory:
         found += trajectory_variations(trajectory, symbols=geometry.symbols)
     return found
@@ -219,7 +243,8 @@ def _random(seed: int, name: str, kind: Kind, k: int, index: int) -> np.random.G
     return np.random.default_rng(np.frombuffer(key, dtype=np.uint32).tolist())
 
 
-def _displaced(molecule: Molecule, k: int, index: int, random: np.random.Generator) -> Geometry:
+def _displaced(molecule: Molecule, k: int, index: int, seed: int) -> Variation:
+    random = _random(seed, molecule.name, "displaced", k, index)
     x = molecule.geometry.positions
     atoms = len(x)
     limit = np.maximum(CLASH * _radii_sum(molecule.geometry.symbols), NEAREST)
@@ -240,9 +265,9 @@ def _displaced(molecule: Molecule, k: int, index: int, random: np.random.Generat
         return np.asarray(~((_distances(drawn) < limit) & matters).any(axis=(1, 2)))
 
     positions, _ = _first(candidates, free, molecule, f"displaced-{k}-{index}")
-    return Geometry(
-        molecule.geometry.symbols, _about_centre(positions, molecule.masses), comment=molecule.name
-    )
+    centred = _about_centre(positions, molecule.masses)
+    geometry = Geometry(molecule.geometry.symbols, centred, comment=molecule.name)
+    return Variation(geometry, None, "displaced", k, index)
 
 
 def _vibrating(

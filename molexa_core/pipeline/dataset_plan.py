@@ -147,9 +147,7 @@ def plan(recipe: Recipe) -> list[BlockPlan]:
 
 def variation_count(recipe: Recipe, atoms: int) -> int:
     """How many geometries a molecule of so many atoms has."""
-    wanted = recipe.variations
-    drawn = wanted.displaced * (atoms - 1) + wanted.zero_point + wanted.thermal
-    return int(wanted.equilibrium) + drawn
+    return _variations(recipe).count(atoms)
 
 
 def geometries_of(recipe: Recipe, found: Molecule) -> list[Variation]:

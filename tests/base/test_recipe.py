@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from molexa_core.base.errors import InputFileError, SettingsError, UsageError
+from molexa_core.base.recipe import Recipe, write_recipe
 from molexa_core.base.resources import find
 from molexa_core.base.settings.forward import ModelSettings, PulseSettings
 from molexa_core.base.settings.recipe import RecipeSettings, VariationSettings
@@ -80,6 +81,9 @@ def test_block_names_are_file_names() -> None:
         ("variations: {equilibrium: false, displaced: 0}", "no geometry is asked for"),
         ("pulse: {energy_mj: 1.0e+30}", "photons/um^2"),
         ("pulse: {photon_ev: 2000, duration_fs: 1.0e+6}", "duration of the pulse"),
+        ("variations: {least: {1: 5}}", "variations -> least -> 1"),
+        ("variations: {least: {2: 0}}", "variations -> least -> 2: input should be greater"),
+        ("variations: {least: 80}", "variations -> least: input should be"),
         ("seed: -1", "seed: input should be greater"),
         ("name: a/b", "name: string should match"),
         ("[1, 2]", "expected keys and values"),
@@ -93,6 +97,27 @@ def test_faults_of_a_recipe(tmp_path: Path, text: str, message: str) -> None:
         resolve(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_least_travels_and_is_absent_where_nothing_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    text = "molecules: {names: [water, nitrogen, methanol]}\nvariations: {displaced: 2%s}\n"
+    path.write_text(text % "")
+    bare = resolve(path)
+    assert "least" not in bare.to_dict()["variations"]
+    path.write_text(text % ", least: {10: 4, 2: 30, 3: 9}")
+    recipe = resolve(path)
+    write_recipe(tmp_path / "r.json", recipe)
+    again = resolve(tmp_path / "r.json")
+    assert again == recipe
+    assert again.digest() == recipe.digest() != bare.digest()
+    assert [sum(block.last - block.first for block in plan(again) if block.molecule == name)
+            for name in ("nitrogen", "water", "methanol")] == [30, 9, 11]  # fmt: skip
+    values = recipe.to_dict()
+    for least in ({"two": 3}, {"2": 0}, {"2": "3"}, [2, 3]):
+        values["variations"]["least"] = least
+        with pytest.raises(SettingsError, match="variations -> least: expected numbers of geom"):
+            Recipe.from_dict(values)
 
 
 def test_no_such_recipe() -> None:

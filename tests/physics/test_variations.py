@@ -170,6 +170,43 @@ def test_a_draw_does_not_depend_on_what_else_is_drawn() -> None:
     assert ozone[1].geometry.symbols == ("O", "O", "O")
 
 
+def test_small_molecules_get_as_many_as_asked_for_and_the_others_stay() -> None:
+    entry = molecule("water")
+    protocol = Recipe(displaced=3, zero_point=1)
+    few = variations(entry, protocol, seed=7)
+    wanted = Recipe(displaced=3, zero_point=1, least={2: 40, 3: 21})
+    many = variations(entry, wanted, seed=7)
+    assert len(few) == protocol.count(3) == 8
+    assert len(many) == wanted.count(3) == 21
+    # What comes first is the same in number and place: its trajectories stay the same, too.
+    for one, two in zip(few, many[:8], strict=True):
+        assert one.label == two.label
+        np.testing.assert_array_equal(one.geometry.positions, two.geometry.positions)
+    # What is added are the draws that another protocol has under the same label.
+    added = many[8:]
+    assert [v.k for v in added] == [1, 2] * 6 + [1]
+    assert len({v.label for v in many}) == 21
+    twins = {v.label: v for v in variations(entry, Recipe(displaced=10), seed=7)}
+    for found in added:
+        twin = twins[found.label].geometry.positions
+        np.testing.assert_array_equal(found.geometry.positions, twin)
+    # Where the protocol gives enough, and for sizes that are not named, nothing is added.
+    assert Recipe(displaced=3, least={4: 5}).count(4) == 10
+    assert wanted.count(5) == 14
+    assert len(variations(molecule("nitrogen"), wanted, seed=7)) == 40
+
+
+def test_geometries_of_diatomic_molecules_lie_close_along_the_bond() -> None:
+    for name in ("hydrogen", "nitrogen", "hcl", "chlorine"):
+        found = variations(molecule(name), Recipe(displaced=3, least={2: 80}), seed=1)
+        lengths = [np.linalg.norm(np.diff(v.geometry.positions, axis=0)) for v in found]
+        bond = lengths[0]
+        assert (np.abs(np.array(lengths) - bond) < 0.3).mean() > 0.25
+        inner = np.sort(lengths)[:-8]
+        assert inner[-1] > bond + 1.3
+        assert np.diff(inner).max() < 0.35
+
+
 def test_the_numbers_of_a_seed_stay_the_same() -> None:
     found = variations(molecule("water"), Recipe(displaced=1), seed=11)
     moved = found[1].geometry.positions
@@ -239,6 +276,10 @@ def test_impossible_recipes_are_refused() -> None:
     for temperature in (-1.0, 1e5, float("nan")):
         with pytest.raises(UsageError, match="temperature_k is"):
             Recipe(temperature_k=temperature)
+    with pytest.raises(UsageError, match="least is -3 for 2 atoms"):
+        Recipe(least={2: -3})
+    with pytest.raises(UsageError, match="least is 3 for 1 atoms"):
+        Recipe(least={1: 3})
     with pytest.raises(UsageError, match="the seed is -1"):
         variations(molecule("water"), seed=-1)
     bare = replace(molecule("water"), hessian=None)

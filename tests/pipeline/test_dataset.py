@@ -113,6 +113,23 @@ def test_the_size_of_the_shards_changes_no_entry(built: Path, tmp_path: Path) ->
     assert (one.split == two.split).all()
 
 
+def test_more_geometries_change_none_of_the_others(built: Path, tmp_path: Path) -> None:
+    more = dataclasses.replace(RECIPE.variations, least={2: 6, 3: 5})
+    other = dataclasses.replace(RECIPE, variations=more)
+    build(other, tmp_path / "more", engine=fake_explosions)
+    assert check(tmp_path / "more").sound
+    one, two = read_dataset(built), read_dataset(tmp_path / "more")
+    protocol = {"water": 3, "nitrogen": 2, "ammonia": 4, "ethanol": 9}
+    geometries = {}
+    for number, name in enumerate(two.names):
+        rows = np.flatnonzero((two.molecule == number) & (two.variation < protocol[name]))
+        old = one.molecule == one.names.index(name)
+        for column in ("charges", "counts", "momenta", "errors", "positions", "split"):
+            assert (getattr(one, column)[old] == getattr(two, column)[rows]).all()
+        geometries[name] = int((two.statistics["molecule"] == number).sum())
+    assert geometries == protocol | {"nitrogen": 6, "water": 5}
+
+
 def test_an_interrupted_build_goes_on(built: Path, tmp_path: Path) -> None:
     calls: list[str] = []
 

@@ -12,6 +12,8 @@ from molexa_core.base.settings.load import parse_settings, read_yaml
 from molexa_core.base.settings.schema import NotNegative, Schema
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Atoms = Annotated[int, Field(ge=2, le=64)]
+Geometries = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class MoleculeChoice(Schema):
@@ -55,6 +57,8 @@ class VariationSettings(Schema):
         thermal: draws from the thermal distribution at `temperature_k`.
         velocities: whether vibrating molecules start with the velocities that were drawn with
             their positions, or at rest.
+        least: geometries that a molecule has at least, by its number of atoms, such as
+            `{2: 80, 3: 20}`: further displaced draws are made where the other keys give fewer.
     """
 
     equilibrium: bool = True
@@ -63,10 +67,12 @@ class VariationSettings(Schema):
     thermal: int = Field(default=0, ge=0, le=10_000)
     temperature_k: NotNegative = 300.0
     velocities: bool = False
+    least: dict[Atoms, Geometries] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _something(self) -> VariationSettings:
-        if not (self.equilibrium or self.displaced or self.zero_point or self.thermal):
+        each = self.equilibrium or self.displaced or self.zero_point or self.thermal
+        if not (each or self.least):
             msg = "no geometry is asked for: give a number of draws or equilibrium: true"
             raise ValueError(msg)
         return self
