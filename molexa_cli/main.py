@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         return leave.code if isinstance(leave.code, int) else 0
     except BrokenPipeError:
         abandon_stdout()
-    except MolexaError as error:
+    except (MolexaError, Interruption) as error:
         if SWITCHES.debug:
             traceback.print_exc()
         sys.stderr.write(f"molexa: {error}\n")
@@ -85,13 +85,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-class InterruptedRunError(MolexaError):
-    """Ctrl-C."""
+class Interruption(BaseException):
+    """Ctrl-C, or the end of a job's time.
+
+    No `MolexaError`, not even an `Exception`: what goes on after errors, such as a build of many
+    blocks, must stop here.
+    """
+
+    exit_code = 1
 
 
 def _interrupt(number: int, frame: object) -> None:
     del number, frame
-    raise InterruptedRunError("interrupted; no half-written file is left behind")
+    raise Interruption("interrupted; no half-written file is left behind")
 
 
 def _version(value: bool) -> None:

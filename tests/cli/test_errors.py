@@ -126,3 +126,16 @@ def test_ctrl_c_while_a_run_is_reduced(molexa: Run, tmp_path: Path) -> None:
     assert "molexa: interrupted" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.events.h5", "run.root"]
     assert (tmp_path / "run.events.h5").read_text() == "an earlier result"
+
+
+def test_ctrl_c_stops_a_build_of_many_blocks(tmp_path: Path) -> None:
+    """A block that fails is passed over; an interruption is no such failure."""
+    arguments = ["dataset", "build", "--recipe", "small", "--out", "set", "--quiet"]
+    done = interrupt(arguments, tmp_path, "set/[a-z]*.h5")
+    assert done.returncode == 1
+    assert "molexa: interrupted" in done.stderr
+    assert "failed" not in done.stdout + done.stderr
+    files = sorted(path.name for path in (tmp_path / "set").iterdir())
+    assert "recipe.json" in files
+    assert 1 < len(files) < 8
+    assert not [name for name in files if name.startswith(".")]
