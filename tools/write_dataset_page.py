@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from molexa_core.pipeline.dataset import recipe_of
+from molexa_core.base.recipe import recipe_of
 from molexa_core.pipeline.dataset_info import check, describe_folder, tables_of
 from molexa_core.pipeline.fit_tau import TauFit, fit_tau_folder
 

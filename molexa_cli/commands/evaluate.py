@@ -31,8 +31,8 @@ def evaluate(
         str, typer.Option("--split", help="Of a data set: train, validation, test, set_aside.")
     ] = "test",
     by: Annotated[
-        Literal["entry", "molecule"],
-        typer.Option("--by", help="How the data set is split: molecule holds out whole ones."),
+        Literal["entry", "geometry", "molecule"],
+        typer.Option("--by", help="Split of a data set: geometry, molecule hold out whole ones."),
     ] = "entry",
     samples: Annotated[
         int, typer.Option("--samples", min=1, max=256, help="Structures drawn for each entry.")

@@ -13,13 +13,15 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from molexa_core.base.errors import SettingsError, listing
+from molexa_core.base.errors import InputFileError, SettingsError, listing
 from molexa_core.base.files import require_file
 
 RECIPE_FORMAT: Final = 1
 """Changes where the same recipe would mean another data set."""
 _LATER: Final = "least"
 """A key that older resolved recipes do not have."""
+RECIPE_FILE: Final = "recipe.json"
+"""The resolved recipe in the folder of a data set."""
 LARGEST_RECIPE: Final = 4 * 2**20
 """A longer file, in bytes, is not a resolved recipe."""
 
@@ -55,7 +57,7 @@ class Splits:
     """How the entries are divided.
 
     Attributes:
-        validation, test: shares of the entries, drawn entry by entry.
+        validation, test: shares of the entries, or of the geometries where they are split.
         set_aside_atoms: molecules of this many atoms and more are set aside.
     """
 
@@ -169,6 +171,21 @@ def read_recipe(path: Path | str) -> Recipe:
             do=again,
         )
     return Recipe.from_dict(values["recipe"], where=path)
+
+
+def recipe_of(folder: Path | str) -> Recipe:
+    """The recipe of the data set in a folder.
+
+    Raises:
+        InputFileError: it has none.
+        SettingsError: it is damaged.
+    """
+    path = Path(folder) / RECIPE_FILE
+    if not path.is_file():
+        raise InputFileError(
+            f"no {RECIPE_FILE} in this folder", where=folder, do="Name the folder of a data set."
+        )
+    return read_recipe(path)
 
 
 def digest_of(values: Any) -> str:

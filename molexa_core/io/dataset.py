@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from molexa_core.base import fields
 from molexa_core.base.entries import EntryTable, padded
-from molexa_core.base.errors import InputFileError, UsageError, listing, near_matches
+from molexa_core.base.errors import InputFileError
+from molexa_core.base.recipe import RECIPE_FILE, recipe_of
+from molexa_core.base.splits import check_split, rows_of
 from molexa_core.io.dataset_file import MOST_ATOMS, STRINGS, Content, read_content
 
 _G, _E, _M = fields.GEOMETRIES, fields.ENTRIES, fields.MOLECULES
@@ -52,38 +54,29 @@ def read_dataset(folder: Path | str, split: str | None = None, *, by: str = "ent
     Args:
         folder: of a data set, shards or packs.
         split: `train`, `validation`, `test` or `set_aside`; all entries where not given.
-        by: `entry`: the split is by entry, as published. `molecule`: the test set is every
-            entry of the molecules that are held out, none of which is in training or validation.
+        by: `entry`: the split is by entry, as published. `geometry`: all entries of a geometry
+            are in one split, and none of the molecules that are held out is in any. `molecule`:
+            the test set is every entry of the molecules that are held out, none of which is in
+            training or validation.
 
     Raises:
         UsageError: no such split.
         InputFileError: no data set, a damaged file, files of different recipes, or a block that
-            is there twice.
+            is there twice; for `geometry` also no recipe, or that of another data set.
     """
-    if by not in ("entry", "molecule"):
-        raise UsageError(f"no split by {by!r}", do="Choose entry or molecule.")
-    if split is not None and split not in fields.SPLITS:
-        near = near_matches(split, fields.SPLITS)
-        hint = f"Did you mean {listing(near)}?" if near else f"There are: {listing(fields.SPLITS)}."
-        raise UsageError(f"no split {split!r}", do=hint)
-    table = _joined([read_content(path) for path in data_files(folder)])
+    check_split(split, by)
+    contents = [read_content(path) for path in data_files(folder)]
+    table = _joined(contents)
     if split is None:
         return table
-    return table.select(_rows_of(table, split, by))
-
-
-def _rows_of(table: EntryTable, split: str, by: str) -> NDArray[np.bool_]:
-    train, validation, test, aside = (table.split == n for n in range(len(fields.SPLITS)))
-    if by == "entry" or split == "set_aside":
-        chosen: NDArray[np.bool_] = (train, validation, test, aside)[fields.SPLITS.index(split)]
-        return chosen
-    held: NDArray[np.bool_] = table.held_out[table.molecule]
-    rows: dict[str, NDArray[np.bool_]] = {
-        "train": ~held & (train | test),
-        "validation": ~held & validation,
-        "test": held & ~aside,
-    }
-    return rows[split]
+    recipe = None
+    if by == "geometry":
+        recipe = recipe_of(folder)
+        if recipe.digest() != contents[0].recipe:
+            raise InputFileError(
+                f"made by another recipe than {RECIPE_FILE}", where=contents[0].path
+            )
+    return table.select(rows_of(table, split, by, recipe))
 
 
 def _joined(contents: Sequence[Content]) -> EntryTable:

@@ -24,7 +24,13 @@ from molexa_core.base.files import atomic_path
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, PartOf, Progress
 from molexa_core.base.provenance import Provenance
-from molexa_core.base.recipe import Recipe, differences, read_recipe, write_recipe
+from molexa_core.base.recipe import (
+    RECIPE_FILE,
+    Recipe,
+    differences,
+    read_recipe,
+    write_recipe,
+)
 from molexa_core.io.dataset_file import block_digests, write_blocks
 from molexa_core.physics.molecules import molecule
 from molexa_core.physics.variations import Variation
@@ -42,7 +48,6 @@ from molexa_core.pipeline.dataset_plan import (
 )
 from molexa_core.pipeline.forward import TRAJECTORIES, explode_geometries
 
-RECIPE_FILE: Final = "recipe.json"
 FAILURES_IN_A_ROW: Final = 5
 """After so many blocks without a good one between them a build gives up: it is not the blocks."""
 Engine = Callable[..., list[Outcomes]]
@@ -277,21 +282,6 @@ def finished_blocks(folder: Path, blocks: list[BlockPlan], progress: Progress = 
     if again:
         progress.say(f"made by other settings or another version, made again: {listing(again)}")
     return there
-
-
-def recipe_of(folder: Path | str) -> Recipe:
-    """The recipe of the data set in a folder.
-
-    Raises:
-        InputFileError: it has none.
-        SettingsError: it is damaged.
-    """
-    path = Path(folder) / RECIPE_FILE
-    if not path.is_file():
-        raise InputFileError(
-            f"no {RECIPE_FILE} in this folder", where=folder, do="Name the folder of a data set."
-        )
-    return read_recipe(path)
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from molexa_core.base.fields import NOT_COUNTED, SPLITS, VARIATION_KINDS
 from molexa_core.base.files import atomic_path
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
-from molexa_core.base.recipe import Recipe, write_recipe
+from molexa_core.base.recipe import RECIPE_FILE, Recipe, recipe_of, write_recipe
+from molexa_core.base.splits import SPLIT_WAYS, rows_of
 from molexa_core.io.dataset import data_files, read_dataset
 from molexa_core.io.dataset_file import read_blocks, write_blocks
 from molexa_core.physics.molecules import molecule
-from molexa_core.pipeline.dataset import RECIPE_FILE, recipe_of
 from molexa_core.pipeline.dataset_plan import BlockPlan, geometries_of, plan, split_of
 
 MIB: Final = 2**20
@@ -38,7 +38,7 @@ class DatasetReport:
         by_atoms: one row per number of atoms.
         by_element: one row per element.
         by_kind: one row per kind of variation.
-        splits: entries of each split, by entry and by molecule.
+        splits: entries of each split, by each of `base.splits.SPLIT_WAYS`.
     """
 
     name: str
@@ -99,7 +99,7 @@ def describe(recipe: Recipe, table: EntryTable) -> DatasetReport:
         by_atoms=by_atoms,
         by_element=list(_by_element(table)),
         by_kind=list(_by_kind(table)),
-        splits=_splits(table),
+        splits=_splits(recipe, table),
     )
 
 
@@ -339,17 +339,10 @@ def _by_kind(table: EntryTable) -> Iterator[dict[str, Any]]:
         }
 
 
-def _splits(table: EntryTable) -> dict[str, dict[str, int]]:
-    held = table.held_out[table.molecule]
-    of = {name: table.split == number for number, name in enumerate(SPLITS)}
+def _splits(recipe: Recipe, table: EntryTable) -> dict[str, dict[str, int]]:
     return {
-        "by entry": {name: int(rows.sum()) for name, rows in of.items()},
-        "by molecule": {
-            "train": int((~held & (of["train"] | of["test"])).sum()),
-            "validation": int((~held & of["validation"]).sum()),
-            "test": int((held & ~of["set_aside"]).sum()),
-            "set_aside": int(of["set_aside"].sum()),
-        },
+        f"by {by}": {split: int(rows_of(table, split, by, recipe).sum()) for split in SPLITS}
+        for by in SPLIT_WAYS
     }
 
 

@@ -30,6 +30,7 @@ from molexa_core.base.recipe import (
     read_recipe,
 )
 from molexa_core.base.resources import find
+from molexa_core.base.splits import hashed, places, uniform
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.pulse import Pulse
@@ -157,7 +158,7 @@ def geometries_of(recipe: Recipe, found: Molecule) -> list[Variation]:
 
 def stream_seed(recipe: Recipe, name: str) -> int:
     """The seed of all trajectories of a molecule, 63 bits."""
-    return int.from_bytes(_hash(recipe.seed, TRAJECTORY_STREAM, name)[:8], "little") >> 1
+    return int.from_bytes(hashed(recipe.seed, TRAJECTORY_STREAM, name)[:8], "little") >> 1
 
 
 def split_of(recipe: Recipe, name: str, label: str, charges: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -174,11 +175,9 @@ def split_of(recipe: Recipe, name: str, label: str, charges: NDArray[np.int8]) -
     shares = recipe.splits
     if charges.shape[1] >= shares.set_aside_atoms:
         return np.full(len(charges), SPLITS.index("set_aside"), np.uint8)
-    drawn = np.array([_uniform(recipe.seed, SPLIT_STREAM, name, label, row) for row in charges])
-    split = np.full(len(charges), SPLITS.index("train"), np.uint8)
-    split[drawn < shares.validation + shares.test] = SPLITS.index("test")
-    split[drawn < shares.validation] = SPLITS.index("validation")
-    return split
+    texts = [",".join(str(int(charge)) for charge in row) for row in charges]
+    drawn = [uniform(recipe.seed, SPLIT_STREAM, name, label, text) for text in texts]
+    return places(np.array(drawn, np.float64), shares)
 
 
 def pulse_of(recipe: Recipe) -> Pulse:
@@ -259,15 +258,6 @@ def _digest(recipe: Recipe, found: Molecule, first: int, last: int) -> str:
             "variations": [first, last],
         }
     )
-
-
-def _uniform(seed: int, stream: str, name: str, label: str, charges: NDArray[np.int8]) -> float:
-    text = ",".join(str(int(charge)) for charge in charges)
-    return int.from_bytes(_hash(seed, stream, name, label, text)[:6], "little") / 2.0**48
-
-
-def _hash(*parts: object) -> bytes:
-    return hashlib.sha256("\n".join(str(part) for part in parts).encode()).digest()
 
 
 def numbers_of(found: Molecule) -> NDArray[np.uint8]:

@@ -70,7 +70,7 @@ def evaluate_weights(
         data: `stage1`: fresh random molecules of the training distribution; `molecules`: the
             shipped molecules at equilibrium, singly charged; else the folder of a data set.
         split: of a data set.
-        by: `entry` or `molecule`, see `io.dataset.read_dataset`.
+        by: `entry`, `geometry` or `molecule`, see `io.dataset.read_dataset`.
         samples: structures drawn for each entry.
         steps: of the sampler, if not the network's own number.
         limit: at most so many entries; None for all.

@@ -303,7 +303,11 @@ def test_statistics_add_up(built: Path) -> None:
     assert sum(row["entries"] for row in report.by_kind) == len(table)
     hydrogen = next(row for row in report.by_element if row["element"] == "H")
     assert (hydrogen["lowest"], hydrogen["highest"]) == (1, 1)
+    assert list(report.splits) == ["by entry", "by geometry", "by molecule"]
     assert sum(report.splits["by entry"].values()) == len(table)
+    for by, counts in report.splits.items():
+        for split, count in counts.items():
+            assert count == len(read_dataset(built, split, by=by.removeprefix("by ")))
     assert table.counts.min() > RECIPE.minimum_count
 
 

@@ -82,7 +82,8 @@ class SplitSettings(Schema):
     """How the entries are divided.
 
     Attributes:
-        validation, test: shares of the entries, drawn entry by entry; the rest is for training.
+        validation, test: shares of the entries, or of the geometries where they are split; the rest
+            is for training.
         set_aside_atoms: molecules of this many atoms and more are set aside.
     """
 
