@@ -105,6 +105,7 @@ def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
         write_json(_plain(record, out))
         return
     write(_coordinates(record))
+    remark(f"{_intervals(record.model.get('calibration'))}; spread: scatter of the samples")
     residual = record.closure["residual"]
     write(f"closure: exploding this structure misses the momenta by {100 * residual:.2f} % (rms)")
     if "remark" in record.closure:
@@ -139,6 +140,7 @@ def _events(
         write_json({"file": str(out), **found.to_dict()})
         return
     write(f"{len(found.structures)} structures of single events")
+    remark(_intervals(found.calibration))
     for rows, unit in ((found.distances, "bohr"), (found.angles, "degree")):
         keys = ("mean", "standard_deviation", "quantile_16", "median", "quantile_84")
         cells = [[row["of"], *(f"{row[key]:.3f}" for key in keys)] for row in rows]
@@ -160,9 +162,23 @@ def _coordinates(record: ReconstructionRecord) -> str:
             else [f"{value * BOHR_ANGSTROM:.4f}" for value in uncertainty[index]]
         )
         charge = "" if record.charges is None else f"{record.charges[index]}+"
-        rows.append([symbol, charge, x, y, z, *error])
-    header = ["atom", "charge", "x / Å", "y / Å", "z / Å", "± x", "± y", "± z"]
+        spread = ""
+        if record.spread_bohr is not None:
+            axes = record.spread_bohr[index]
+            spread = f"{float((axes**2).mean()) ** 0.5 * BOHR_ANGSTROM:.4f}"
+        rows.append([symbol, charge, x, y, z, *error, spread])
+    header = ["atom", "charge", "x / Å", "y / Å", "z / Å", "± x", "± y", "± z", "spread"]
     return table(header, rows, title="structure in the frame of the momenta")
+
+
+def _intervals(calibration: str | None) -> str:
+    """What ± and spread mean."""
+    told = {
+        "all": "calibrated",
+        "known": "calibrated on known molecules: this formula was in the training",
+        "new": "calibrated on new molecules: this formula was not in the training",
+    }.get(str(calibration), "not calibrated for these weights")
+    return f"± is a 68 % interval, {told}"
 
 
 def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:
@@ -212,8 +228,10 @@ def _plain(record: ReconstructionRecord, out: Path) -> dict[str, object]:
         "charges": None if record.charges is None else list(record.charges),
         "positions_bohr": record.positions_bohr.tolist(),
         "uncertainty_bohr": None if uncertainty is None else uncertainty.tolist(),
+        "spread_bohr": None if record.spread_bohr is None else record.spread_bohr.tolist(),
         "closure_residual": record.closure["residual"],
         "model": record.model["name"],
+        "calibration": record.model.get("calibration"),
         "alternatives": [dict(one) for one in record.alternatives],
         "warnings": list(record.warnings),
         "errors": record.errors,

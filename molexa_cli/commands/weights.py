@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molexa_cli.app import Debug, Json, Quiet, new_app
 from molexa_cli.console import progress, remark, table, write, write_json
+
+if TYPE_CHECKING:
+    from molexa_core.base.statistics import Interval
 
 Name = Annotated[str, typer.Argument(help="Name or JSON file of the weights.")]
 
@@ -83,8 +86,8 @@ def calibrate(
         Path | None, typer.Option("--data", help="Data set; random molecules where not given.")
     ] = None,
     molecules: Annotated[
-        int, typer.Option("--molecules", min=800, help="Molecules to calibrate on.")
-    ] = 8192,
+        int, typer.Option("--molecules", min=100, help="Molecules of each number of atoms.")
+    ] = 4096,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -92,7 +95,9 @@ def calibrate(
 ) -> None:
     """Calibrate the error bars of weights and store the result in their card.
 
-    Example: molexa weights calibrate molexa-stage1
+    With the data set that the weights learned from, for known and for new molecules apart.
+
+    Example: molexa weights calibrate weights/molexa-stage2.json --data stage2
     """
     from molexa_core.pipeline.calibrate_weights import calibrate_weights
 
@@ -100,11 +105,20 @@ def calibrate(
         name, data=data, molecules=molecules, device=device, progress=progress()
     )
     if json:
-        write_json({"card": str(card), "coverage": dict(result.coverage)})
+        write_json({"card": str(card), "coverage": result.to_dict()})
         return
-    rows = [[size, *(f"{100 * one:.1f}" for one in row)] for size, row in result.coverage.items()]
-    write(table(["atoms", "in 68 % (%)", "in 95 % (%)"], rows, title="coverage on other molecules"))
+    for kind, sizes in result.coverage.items():
+        rows = [
+            [size, *(f"{100 * one.mean:.1f} ({_range(one)})" for one in row)]
+            for size, row in sizes.items()
+        ]
+        title = f"coverage on molecules left out of the fit, {kind} molecules"
+        write(table(["atoms", "in 68 % (%)", "in 95 % (%)"], rows, title=title))
     remark(f"wrote {card}")
+
+
+def _range(one: Interval) -> str:
+    return f"{100 * one.low:.1f} to {100 * one.high:.1f}"
 
 
 def shrink(

@@ -12,6 +12,7 @@ Isotope masses: AME 2020 atomic mass evaluation. Average masses: IUPAC 2021 (abr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -99,3 +100,17 @@ def element(symbol: str) -> Element:
         near = near_matches(symbol, ELEMENTS)
         hint = f"Did you mean {listing(near)}?" if near else f"Known: {listing(ELEMENTS, limit=30)}"
         raise UnknownIonError(f"unknown element {symbol!r}", do=hint) from None
+
+
+def sum_formula(symbols: Sequence[str]) -> str:
+    """Sum formula in the Hill order: C, H, then the others by alphabet.
+
+    Example:
+        >>> sum_formula(("O", "H", "H"))
+        'H2O'
+    """
+    order = sorted(set(symbols))
+    if "C" in order:
+        order = [s for s in ("C", "H") if s in order] + [s for s in order if s not in ("C", "H")]
+    counts = [(symbol, list(symbols).count(symbol)) for symbol in order]
+    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in counts)

@@ -1,4 +1,4 @@
-"""Intervals that hold what they promise: conformal calibration of the predicted errors.
+"""Intervals that hold what they promise: calibrated half-widths from predicted errors.
 
 The network predicts the expected absolute error e of every coordinate. On molecules that it was
 not trained on, the ratio of true to predicted error has quantiles; multiplied by them, e becomes
@@ -7,23 +7,29 @@ new molecules of the same kind, whatever the shape of the errors (split conforma
 Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005; by groups, "Mondrian").
 Groups are the number of atoms and the size of the predicted error, so that neither large nor
 uncertain molecules are served badly by an average over all.
+
+A network that learned from a data set knows its molecules better than others, so its card holds
+two calibrations, and the sum formula of an input decides which is used. How they are fitted:
+`calibration_fit`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.elements import BY_NUMBER, sum_formula
+from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.model.config import SamplerSettings
 
 LEVELS: Final = (0.68, 0.95)
 """Probabilities of the intervals."""
-GROUPS: Final = 4
-"""Groups of equal size by predicted error, for each number of atoms."""
+Kind = Literal["all", "known", "new"]
+KINDS: Final[tuple[Kind, ...]] = ("all", "known", "new")
+"""Whom a calibration is for: any molecule; those whose sum formula was in the training; others."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +61,19 @@ class Calibration:
             (..., N, 3) bohr. Numbers of atoms that were not calibrated take the nearest.
         """
         atoms = min(self.edges, key=lambda n: (abs(n - expected.shape[-2]), n))
-        raised = np.maximum(expected, self.floor)
-        group = np.searchsorted(self.edges[atoms], raised)
-        widths: FloatArray = self.factors[atoms][group, LEVELS.index(level)] * raised
+        return self.scaled(expected, atoms, level)
+
+    def scaled(self, expected: FloatArray, atoms: int, level: float) -> FloatArray:
+        """Half-widths (any shape) from predicted errors of molecules with `atoms` atoms."""
+        group = np.searchsorted(self.edges[atoms], expected)
+        widths: FloatArray = self.factors[atoms][group, LEVELS.index(level)] * np.maximum(
+            expected, self.floor
+        )
         return widths
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a model card."""
         return {
-            "levels": list(LEVELS),
             "floor_bohr": self.floor,
             "molecules": self.molecules,
             "data": self.data,
@@ -78,59 +88,101 @@ class Calibration:
         Raises:
             KeyError, TypeError, ValueError: it is not of this form.
         """
-        if tuple(values["levels"]) != LEVELS:
-            msg = f"levels {values['levels']}"
+        edges = {int(n): np.array(one, dtype=float) for n, one in values["edges_bohr"].items()}
+        factors = {int(n): np.array(one, dtype=float) for n, one in values["factors"].items()}
+        if not edges or edges.keys() != factors.keys():
+            msg = f"edges for {sorted(edges)} and factors for {sorted(factors)} atoms"
             raise ValueError(msg)
+        for atoms, one in factors.items():
+            if one.shape != (len(edges[atoms]) + 1, len(LEVELS)) or not np.isfinite(one).all():
+                msg = f"factors of shape {one.shape} for {atoms} atoms"
+                raise ValueError(msg)
         return cls(
             floor=float(values["floor_bohr"]),
-            edges={int(n): np.array(one, dtype=float) for n, one in values["edges_bohr"].items()},
-            factors={int(n): np.array(one, dtype=float) for n, one in values["factors"].items()},
+            edges=edges,
+            factors=factors,
             molecules=int(values["molecules"]),
             data=str(values["data"]),
         )
 
 
-def fit_calibration(
-    errors: Mapping[int, FloatArray],
-    expected: Mapping[int, FloatArray],
-    *,
-    bin_width: float,
-    data: str,
-) -> Calibration:
-    """Fit the factors on molecules that the network was not trained on.
+@dataclass(frozen=True)
+class Calibrations:
+    """The calibrations of a set of weights, and which one an input takes.
 
-    Args:
-        errors: for each number of atoms N, (n, N, 3) true absolute errors, bohr.
-        expected: the same of the predicted errors.
-        bin_width: of the network's estimate, bohr.
-        data: what the molecules were, for people.
-
-    Returns:
-        Factors by number of atoms and group. Coordinates of one molecule count each; groups of
-        fewer than a hundred coordinates are joined to one.
+    Attributes:
+        parts: by kind; `all` alone, or `known` and `new`.
+        formulas: sum formulas of the training; empty where there is but one calibration.
+        sampler: that the errors were measured with; None if unknown.
     """
-    floor = bin_width / math.sqrt(12.0)
-    edges, factors = {}, {}
-    for atoms in sorted(errors):
-        raised = np.maximum(expected[atoms].ravel(), floor)
-        true = errors[atoms].ravel()
-        groups = GROUPS if len(true) >= 100 * GROUPS else 1
-        inner = np.quantile(raised, np.arange(1, groups) / groups)
-        # Many predictions lie at the floor: limits that coincide would leave a group empty.
-        inner = np.unique(inner[inner < raised.max()])
-        group = np.searchsorted(inner, raised)
-        edges[atoms] = inner
-        factors[atoms] = np.array(
-            [_quantiles(true[group == k] / raised[group == k]) for k in range(len(inner) + 1)]
-        )
-    return Calibration(floor, edges, factors, sum(len(one) for one in errors.values()), data)
+
+    parts: Mapping[Kind, Calibration]
+    formulas: frozenset[str] = frozenset()
+    sampler: SamplerSettings | None = None
+
+    def kind(self, formula: str) -> Kind:
+        """Which calibration molecules of this sum formula take."""
+        if len(self.parts) == 1:
+            return next(iter(self.parts))
+        return "known" if formula in self.formulas else "new"
+
+    def half_widths(
+        self, expected: FloatArray, numbers: IntArray, level: float = LEVELS[0]
+    ) -> FloatArray:
+        """Half-widths of the intervals of one or several molecules of one size.
+
+        Args:
+            expected: (N, 3) or (B, N, 3) predicted errors, bohr.
+            numbers: (N), or (B, N) where molecules differ: atomic numbers.
+            level: one of `LEVELS`.
+
+        Returns:
+            Bohr, in the shape of `expected`.
+        """
+        if numbers.ndim == 1 or len(self.parts) == 1:
+            first = numbers.reshape(-1, numbers.shape[-1])[0]
+            return self.parts[self.kind(formula_of(first))].half_widths(expected, level)
+        widths = np.empty(expected.shape)
+        found, place = np.unique(np.sort(numbers, axis=1), axis=0, return_inverse=True)
+        kinds = np.array([self.kind(formula_of(row)) for row in found])[place.ravel()]
+        for kind in np.unique(kinds):
+            rows = kinds == kind
+            widths[rows] = self.parts[kind].half_widths(expected[rows], level)
+        return widths
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a model card."""
+        return {
+            "levels": list(LEVELS),
+            "sampler": None if self.sampler is None else asdict(self.sampler),
+            "formulas": " ".join(sorted(self.formulas)),
+            "parts": {kind: part.to_dict() for kind, part in self.parts.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibrations:
+        """The calibrations of a model card; cards of format 1 have but one, for all molecules.
+
+        Raises:
+            KeyError, TypeError, ValueError: they are not of this form.
+        """
+        if tuple(values["levels"]) != LEVELS:
+            msg = f"levels {values['levels']}"
+            raise ValueError(msg)
+        if "parts" not in values:
+            return cls({"all": Calibration.from_dict(values)})
+        parts: dict[Kind, Calibration] = {
+            kind: Calibration.from_dict(values["parts"][kind])
+            for kind in KINDS
+            if kind in values["parts"]
+        }
+        if not parts or ("all" in parts and len(parts) > 1):
+            msg = f"calibrations for {sorted(values['parts'])}"
+            raise ValueError(msg)
+        sampler = None if values["sampler"] is None else SamplerSettings(**values["sampler"])
+        return cls(parts, frozenset(values["formulas"].split()), sampler)
 
 
-def _quantiles(ratios: FloatArray) -> list[float]:
-    """Conformal quantiles: the (n + 1) level-th smallest of n ratios, rounded up."""
-    ordered = np.sort(ratios)
-    count = len(ordered)
-    return [
-        float(ordered[min(math.ceil((count + 1) * level), count) - 1]) if count else 1.0
-        for level in LEVELS
-    ]
+def formula_of(numbers: IntArray) -> str:
+    """Sum formula of atomic numbers (N), such as `C2H6O`."""
+    return sum_formula([BY_NUMBER[int(number)].symbol for number in numbers])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,16 +20,19 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from molexa_core import __version__
+from molexa_core.base.elements import sum_formula
 from molexa_core.base.errors import InputFileError, WeightsError
 from molexa_core.base.files import atomic_path
 from molexa_core.base.resources import available, find
-from molexa_core.model.calibration import Calibration
+from molexa_core.model.calibration import Calibrations, Kind
 from molexa_core.model.config import NetworkSettings
 from molexa_core.model.devices import threads_for
 from molexa_core.model.network import Network
 from molexa_core.model.quantised import dequantise, quantise
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+READABLE: Final = (1, 2)
+"""Formats that can be read; in 1 a card had one calibration at most."""
 SUFFIX: Final = ".json"
 SHARD_BYTES: Final = 15 * 2**20
 """Largest size of one file of weights, bytes."""
@@ -50,8 +54,8 @@ class ModelCard:
         parameters: number of trained values.
         dtype: of the stored values.
         limits: what the weights are not made for, for people.
-        calibration: factors from predicted errors to intervals (`calibration.Calibration`); empty
-            if they were not calibrated.
+        calibration: factors from predicted errors to intervals (`calibration.Calibrations`);
+            empty if they were not calibrated.
         format: of this file.
         versions: of molexa and torch.
     """
@@ -131,8 +135,8 @@ def save_weights(
     return card
 
 
-def calibration_of(card: ModelCard) -> Calibration | None:
-    """The calibration of these weights; None if they have none.
+def calibration_of(card: ModelCard) -> Calibrations | None:
+    """The calibrations of these weights; None if they have none.
 
     Raises:
         WeightsError: it is damaged.
@@ -140,23 +144,63 @@ def calibration_of(card: ModelCard) -> Calibration | None:
     if not card.calibration:
         return None
     try:
-        return Calibration.from_dict(card.calibration)
-    except (KeyError, TypeError, ValueError) as error:
+        return Calibrations.from_dict(card.calibration)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"the calibration of {card.name} is damaged",
             do="Calibrate again with `molexa weights calibrate`.",
         ) from error
 
 
-def forward_of(card: ModelCard) -> Literal["classical", "mcmd"]:
-    """The forward model whose explosions the structures of these weights were learned from.
+def calibrated_for(card: ModelCard, symbols: Sequence[str]) -> Kind | None:
+    """Which calibration molecules of these elements take; None if there is none.
+
+    Raises:
+        WeightsError: the calibration is damaged.
+    """
+    found = calibration_of(card)
+    return None if found is None else found.kind(sum_formula(symbols))
+
+
+def calibration_remarks(card: ModelCard) -> list[str]:
+    """A warning if the intervals were calibrated with another sampler than that of the weights.
+
+    The error of an answer depends on the steps that led to it. Factors of another sampler are
+    still nearer to the truth than none, so they are used.
+
+    Raises:
+        WeightsError: the calibration is damaged.
+    """
+    found = calibration_of(card)
+    if found is None or found.sampler is None:
+        return []
+    then, now = asdict(found.sampler), asdict(card.network.sampler)
+    other = [name for name in now if then[name] != now[name]]
+    if not other:
+        return []
+    changed = ", ".join(f"{name} {then[name]}, now {now[name]}" for name in other)
+    sentence = (
+        f"the error bars of {card.name} were calibrated with another sampler ({changed}) and may "
+        f"be off; calibrate again with `molexa weights calibrate {card.name}`"
+    )
+    return [sentence]
+
+
+def learned_from(card: ModelCard) -> dict[str, Any]:
+    """The data that the structures of these weights were learned from, as their card tells.
 
     Training the error estimate leaves structures as they were, so the training before it counts.
     """
     data, training = card.data, card.training
     while str(training.get("stage")) == "uncertainty" and training.get("before"):
         data, training = training["before"]["data"], training["before"]["training"]
-    return "mcmd" if str(data.get("kind", "")).startswith("stage 2") else "classical"
+    return data
+
+
+def forward_of(card: ModelCard) -> Literal["classical", "mcmd"]:
+    """The forward model whose explosions the structures of these weights were learned from."""
+    kind = str(learned_from(card).get("kind", ""))
+    return "mcmd" if kind.startswith("stage 2") else "classical"
 
 
 def write_card(card: ModelCard, path: Path) -> None:
@@ -166,7 +210,7 @@ def write_card(card: ModelCard, path: Path) -> None:
         OutputError: it cannot be written.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(card.to_json(), encoding="utf-8")
+        temporary.write_text(replace(card, format=FORMAT).to_json(), encoding="utf-8")
 
 
 def weights_available() -> dict[str, Path]:
@@ -184,9 +228,9 @@ def read_card(name: str) -> tuple[ModelCard, Path]:
     path = find("weights", name, SUFFIX)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values.get("format") != FORMAT:
+        if values.get("format") not in READABLE:
             raise WeightsError(
-                f"weights format {values.get('format')}, this molexa reads {FORMAT}",
+                f"weights format {values.get('format')}, this molexa reads up to {FORMAT}",
                 where=path,
                 do="Use the molexa version that wrote them, or other weights.",
             )

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from molexa_core.base.elements import ELEMENTS, element
+from molexa_core.base.elements import ELEMENTS, element, sum_formula
 from molexa_core.base.errors import InputFileError, listing, near_matches
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.physics.vibrations import NormalModes, normal_modes, without_rigid_motions
@@ -73,20 +73,6 @@ class Molecule:
         if self.hessian is None:
             return None
         return normal_modes(self.geometry.positions, self.masses, self.hessian)
-
-
-def sum_formula(symbols: Sequence[str]) -> str:
-    """Sum formula in the Hill order: C, H, then the others by alphabet.
-
-    Example:
-        >>> sum_formula(("O", "H", "H"))
-        'H2O'
-    """
-    order = sorted(set(symbols))
-    if "C" in order:
-        order = [s for s in ("C", "H") if s in order] + [s for s in order if s not in ("C", "H")]
-    counts = [(symbol, list(symbols).count(symbol)) for symbol in order]
-    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in counts)
 
 
 def molecule_names() -> list[str]:

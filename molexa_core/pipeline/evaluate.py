@@ -19,7 +19,8 @@ from molexa_core.base.statistics import bootstrap_mean
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.frame.measures import angle_errors, distance_errors, mean_absolute_error
 from molexa_core.model.batch import Batch
-from molexa_core.model.calibration import LEVELS, Calibration
+from molexa_core.model.calibration import LEVELS, Calibrations
+from molexa_core.model.calibration_fit import open_coordinates
 from molexa_core.model.config import SamplerSettings
 from molexa_core.model.engine import Engine
 from molexa_core.model.inference import predict_batch, prepared
@@ -112,7 +113,7 @@ def evaluate(
     samples: int = 1,
     tau_fs: float = 45.0,
     sampler: SamplerSettings | None = None,
-    calibration: Calibration | None = None,
+    calibration: Calibrations | None = None,
     training: Mapping[int, Explosions] | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -211,15 +212,19 @@ def errors_of(positions: FloatArray, truth: FloatArray) -> FloatArray:
     )
 
 
-def coverage(answers: Mapping[int, Answers], calibration: Calibration) -> dict[str, list[float]]:
-    """Share of the coordinates inside the intervals of each level, by number of atoms and `all`."""
+def coverage(answers: Mapping[int, Answers], calibration: Calibrations) -> dict[str, list[float]]:
+    """Share of the coordinates inside the intervals of each level, by number of atoms and `all`.
+
+    Of those that the momenta leave open (`calibration_fit.open_coordinates`).
+    """
     inside: dict[str, list[list[np.ndarray]]] = {}
     for atoms, one in sorted(answers.items()):
         error = np.abs(one.samples[0] - one.truth)
         for place, level in enumerate(LEVELS):
-            held = error <= calibration.half_widths(one.expected[0], level)
+            width = calibration.half_widths(one.expected[0], one.framed[0].astype(np.int64), level)
+            held = (error <= width)[open_coordinates(one.framed[3])]
             for name in (str(atoms), "all"):
-                inside.setdefault(name, [[] for _ in LEVELS])[place].append(held.ravel())
+                inside.setdefault(name, [[] for _ in LEVELS])[place].append(held)
     return {
         name: [float(np.concatenate(parts).mean()) for parts in levels]
         for name, levels in inside.items()

@@ -97,6 +97,7 @@ def entry_set(
     *,
     by: str = "entry",
     limit: int | None = None,
+    per_size: int | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> dict[int, Explosions]:
@@ -107,6 +108,7 @@ def entry_set(
         split: `train`, `validation`, `test` or `set_aside`.
         by: how it is split, see `io.dataset.read_dataset`.
         limit: at most so many entries, drawn at random.
+        per_size: at most so many of each number of atoms, drawn at random.
         seed: of the draw.
         device: where the batches go.
 
@@ -124,7 +126,10 @@ def entry_set(
         table = table.select(np.sort(rows))
     found = {}
     for atoms in np.unique(table.atoms):
-        part = table.select(np.asarray(table.atoms == atoms))
+        rows = np.flatnonzero(table.atoms == atoms)
+        if per_size is not None and len(rows) > per_size:
+            rows = np.sort(np.random.default_rng([seed, int(atoms)]).permutation(rows)[:per_size])
+        part = table.select(rows)
         batch = _batch(part.numbers, part.charges, part.momenta, part.positions)
         labels = tuple(part.names[index] for index in part.molecule)
         found[int(atoms)] = Explosions(batch.to(device), part.geometry.astype(np.int64), labels)

@@ -37,7 +37,9 @@ from molexa_core.model.inference import (
 from molexa_core.model.network import Network
 from molexa_core.model.weights import (
     ModelCard,
+    calibrated_for,
     calibration_of,
+    calibration_remarks,
     default_weights,
     forward_of,
     load_network,
@@ -108,7 +110,7 @@ def reconstruct(
     ions, momenta, errors, warnings = _checked(table, network, card)
     forward = forward_of(card)
     refined = forward == "classical" if refined is None else refined
-    warnings += other_model(forward, refined=refined)
+    warnings += other_model(forward, refined=refined) + calibration_remarks(card)
     tau_fs = float(card.data.get("tau_fs", 45.0))
     engine = Engine(network)
     with progress.task("reconstructing", 3.0, "steps") as task:
@@ -129,7 +131,7 @@ def reconstruct(
     record = _record(
         (ions, drawn, answer, alternatives),
         card,
-        uncertainty=np.hypot(_model_error(network, card, drawn, answer), measured),
+        uncertainty=np.hypot(_model_error(network, card, ions, drawn, answer), measured),
         closure=closure_record(residuals, answer, tau_fs, forward=forward, refined=refined),
         asked={**_measured(ions, momenta, errors), **asked},
         warnings=warnings,
@@ -193,7 +195,12 @@ def _record(
         spread_bohr=drawn.samples.std(axis=0),
         samples_bohr=drawn.samples,
         closure=closure,
-        model={"name": card.name, "parameters": card.parameters, "files": card.files},
+        model={
+            "name": card.name,
+            "parameters": card.parameters,
+            "files": card.files,
+            "calibration": calibrated_for(card, [ion.element.symbol for ion in ions]),
+        },
         input={**asked, "collinear": drawn.collinear, "frames": drawn.frames},
         alternatives=tuple(one.to_dict(answer.positions) for one in alternatives),
         warnings=tuple(warnings),
@@ -212,14 +219,14 @@ def _measured(
 
 
 def _model_error(
-    network: Network, card: ModelCard, drawn: Structures, answer: Solution
+    network: Network, card: ModelCard, ions: Sequence[Ion], drawn: Structures, answer: Solution
 ) -> FloatArray:
     """(N, 3) half-widths of 68 % intervals from the network's expected absolute errors."""
     errors = drawn.uncertainty
     expected = errors.mean(axis=0) if answer.sample is None else errors[answer.sample]
     calibration = calibration_of(card)
     if calibration is not None:
-        return calibration.half_widths(expected)
+        return calibration.half_widths(expected, np.array([ion.element.number for ion in ions]))
     # Errors far below the width of a bin all fall into the lowest one, so the estimate resolves
     # nothing finer than a bin: its own standard deviation is the least that is claimed.
     resolution = network.settings.uncertainty_bin_width / math.sqrt(12.0)

@@ -23,7 +23,7 @@ from molexa_core.frame.measures import pair_distances, triplet_angles
 from molexa_core.io.events import read_events
 from molexa_core.io.structures import EventStructures, write_structures
 from molexa_core.model.batch import Batch
-from molexa_core.model.calibration import Calibration
+from molexa_core.model.calibration import Calibrations, Kind
 from molexa_core.model.devices import choose_device
 from molexa_core.model.diffusion import churn_noise
 from molexa_core.model.engine import Engine
@@ -31,7 +31,14 @@ from molexa_core.model.familiarity import read_ranges, unlike
 from molexa_core.model.frame import batch_frames
 from molexa_core.model.inference import check_ions
 from molexa_core.model.network import Network
-from molexa_core.model.weights import ModelCard, calibration_of, default_weights, load_network
+from molexa_core.model.weights import (
+    ModelCard,
+    calibrated_for,
+    calibration_of,
+    calibration_remarks,
+    default_weights,
+    load_network,
+)
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
 
@@ -52,6 +59,7 @@ class EventDistribution:
         angles: for each triplet (vertex in the middle): the same in degrees.
         warnings: sentences for people.
         left_out: events without a structure: momenta that are all zero or not numbers.
+        calibration: whom the error bars were calibrated for; None if they were not.
     """
 
     structures: EventStructures
@@ -59,12 +67,14 @@ class EventDistribution:
     angles: list[dict[str, Any]]
     warnings: tuple[str, ...]
     left_out: int
+    calibration: Kind | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name, without the structures."""
         return {
             "events": len(self.structures),
             "left_out": self.left_out,
+            "calibration": self.calibration,
             "distances_bohr": self.distances,
             "angles_degree": self.angles,
             "warnings": list(self.warnings),
@@ -107,21 +117,25 @@ def reconstruct_events(
     if not len(good):
         raise UsageError("no event has usable momenta", do="Check the events file.")
     momenta = momenta[good]
-    warnings += _unfamiliar(card, events, momenta)
+    warnings += _unfamiliar(card, events, momenta) + calibration_remarks(card)
     noise = _noise(network, len(events), len(events.ions), seed)
     positions, expected = _drawn(network, events, momenta, [one[good] for one in noise], progress)
-    calibration = calibration_of(card)
     structures = EventStructures(
         ions=events.ions,
         event_id=events.event_id[good],
         positions=positions,
-        uncertainty=_uncertainty(expected, calibration),
+        uncertainty=_uncertainty(expected, events, calibration_of(card)),
         closure=_closure(events, positions, momenta, float(card.data.get("tau_fs", 45.0))),
         weight=events.weight[good],
     )
     distances, angles = _distributions(structures)
     return EventDistribution(
-        structures, distances, angles, tuple(warnings), len(events) - len(good)
+        structures,
+        distances,
+        angles,
+        tuple(warnings),
+        len(events) - len(good),
+        calibrated_for(card, [ion.element.symbol for ion in events.ions]),
     )
 
 
@@ -227,8 +241,11 @@ def _drawn(
     return positions, expected
 
 
-def _uncertainty(expected: FloatArray, calibration: Calibration | None) -> FloatArray:
-    return expected if calibration is None else calibration.half_widths(expected)
+def _uncertainty(
+    expected: FloatArray, events: Coincidences, calibration: Calibrations | None
+) -> FloatArray:
+    numbers = np.array([ion.element.number for ion in events.ions])
+    return expected if calibration is None else calibration.half_widths(expected, numbers)
 
 
 def _closure(

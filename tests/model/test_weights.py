@@ -63,7 +63,7 @@ def test_a_missing_shard_is_found(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format", 99, "weights format 99, this molexa reads 1"),
+        ("format", 99, "weights format 99, this molexa reads up to 2"),
         ("network", {}, "incomplete network settings"),
         ("network", {"nonsense": 1}, "unknown network settings nonsense"),
         ("surprise", 1, "not a readable description"),

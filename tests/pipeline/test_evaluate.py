@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import InputFileError, UsageError
-from molexa_core.model.weights import default_weights, load_network, read_card
-from molexa_core.pipeline.calibrate_weights import calibrate, calibrate_weights
+from molexa_core.model.weights import calibration_of, default_weights, load_network, read_card
+from molexa_core.pipeline.calibrate_weights import Part, calibrate, calibrate_weights
 from molexa_core.pipeline.evaluate import BEST, FIRST, ZEROS, errors_of, evaluate
 from molexa_core.pipeline.evaluate_weights import evaluate_weights
 from molexa_core.pipeline.evaluation_sets import molecule_set, random_set
@@ -84,16 +84,27 @@ def test_calibration_is_stored_with_the_weights(tmp_path: Path) -> None:
     for name in (path.name, *card.files):
         shutil.copy(path.parent / name, tmp_path / name)
     copied = tmp_path / path.name
-    _, written = calibrate_weights(str(copied), molecules=160, device="cpu")
+    _, written = calibrate_weights(str(copied), molecules=12, device="cpu")
     assert written == copied
     again, _ = read_card(str(copied))
-    assert again.calibration["molecules"] == 80
-    assert set(again.metrics["calibration"]["coverage_68"]) == {*map(str, range(2, 10)), "all"}
+    found = calibration_of(again)
+    assert found is not None
+    assert found.parts["all"].molecules == 8 * 12
+    assert found.sampler == again.network.sampler
+    coverage = again.metrics["calibration"]["all"]["coverage_68"]
+    assert set(coverage) == {*map(str, range(2, 10)), "all"}
+    assert all(0 <= one["low"] <= one["mean"] <= one["high"] <= 1 for one in coverage.values())
 
 
 @pytest.mark.slow
 def test_coverage_where_it_was_not_fitted() -> None:
     network, _ = load_network(default_weights())
     sets = random_set(StageOneData(largest=3), 1024, seed=77)
-    found = calibrate(network, sets, data="a test")
-    assert found.coverage["all"] == pytest.approx([0.68, 0.95], abs=0.04)
+    found = calibrate(network, {"all": Part(sets, "a test")})
+    fresh = evaluate(
+        network, random_set(StageOneData(largest=3), 1024, seed=78), calibration=found.calibrations
+    )
+    for size in ("2", "3", "all"):
+        claimed = [one.mean for one in found.coverage["all"][size]]
+        assert claimed == pytest.approx([0.68, 0.95], abs=0.03)
+        assert fresh.coverage[size] == pytest.approx([0.68, 0.95], abs=0.04)
