@@ -350,6 +350,10 @@ def test_packs_hold_the_same(built: Path, tmp_path: Path) -> None:
     packs = [path for path in files if path.suffix == ".h5"]
     assert 1 < len(packs) < 10
     assert max(path.stat().st_size for path in packs) <= 0.06 * 2**20
+    with h5py.File(packs[0]) as file:
+        momentum = file["entries/momentum"]
+        assert momentum.compression == "gzip"
+        assert momentum.chunks == momentum.shape
     one, two = read_dataset(built), read_dataset(out)
     assert (one.momenta == two.momenta).all()
     assert (one.split == two.split).all()
