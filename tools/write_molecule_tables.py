@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from molecule_list import bonds_of, skeleton
 from numpy.typing import NDArray
 
 from molexa_core.base.elements import element
+from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.physics.experiment import Comparison, comparisons
-from molexa_core.physics.molecules import SPLITS, Molecule, molecules
+from molexa_core.physics.experiment import PICK, Comparison, comparisons, measures
+from molexa_core.physics.molecules import SPLITS, Molecule, molecule, molecules
 from molexa_core.physics.variations import Recipe, variations
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "molecules.md"
@@ -34,6 +36,7 @@ def main() -> None:
         ("variations", varied()),
         ("experiment", experiment()),
         ("g2", g2_set()),
+        ("typed", experiment_against_g2()),
     ):
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         before, rest = page.split(begin)
@@ -132,6 +135,33 @@ def g2_set() -> Iterator[str]:
         f"absolute {size.mean():.3f}, median absolute {np.median(size):.3f}, worst "
         f"{deviation[int(size.argmax())]:+.3f} Å ({names[int(size.argmax())]})."
     )
+
+
+def experiment_against_g2() -> Iterator[str]:
+    """The experimental values, which were typed, against geometries that nobody typed here."""
+    references = {}
+    for entry in g2_data.values():
+        atoms = Atoms(entry["symbols"], positions=entry["positions"])
+        symbols, x = tuple(atoms.get_chemical_symbols()), atoms.get_positions()
+        joined = bonds_of(symbols, x)
+        references[skeleton(symbols, joined)] = Geometry(symbols, x / BOHR_ANGSTROM), joined
+    known = comparisons()
+    checked = []
+    for item in known:
+        entry = molecule(item.molecule)
+        found = references.get(skeleton(entry.geometry.symbols, frozenset(entry.bonds)))
+        if found is not None:
+            there = replace(entry, geometry=found[0], bonds=tuple(found[1]))
+            checked.append(replace(item, shipped=PICK[item.pick](measures(there, item.atoms))))
+    for text, atoms_of, digits, unit in (("bond lengths", 2, 3, "Å"), ("angles", 3, 1, "degrees")):
+        items = [item for item in checked if len(item.atoms) == atoms_of]
+        typed = sum(len(item.atoms) == atoms_of for item in known)
+        size = np.array([abs(item.deviation) for item in items])
+        worst = items[int(size.argmax())]
+        yield (
+            f"{len(items)} of {typed} {text}: mean absolute difference {size.mean():.{digits}f}, "
+            f"largest {size.max():.{digits}f} {unit} ({worst.molecule}, {'-'.join(worst.atoms)})."
+        )
 
 
 def _lengths(

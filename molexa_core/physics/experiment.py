@@ -23,11 +23,12 @@ import numpy as np
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.physics.molecules import Molecule, molecule
 
-_PICK: Final[dict[str, Callable[[list[float]], float]]] = {
+PICK: Final[dict[str, Callable[[list[float]], float]]] = {
     "only": fmean,
     "shortest": min,
     "longest": max,
 }
+"""What a value stands for, of all bonds or angles of its kind."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def comparisons() -> tuple[Comparison, ...]:
     for row in csv.DictReader(lines):
         atoms = tuple(row["atoms"].split("-"))
         values = measures(molecule(row["molecule"]), atoms)
-        shipped = _PICK[row["pick"]](values)
+        shipped = PICK[row["pick"]](values)
         name, value = row["molecule"], float(row["value"])
         found.append(Comparison(name, atoms, row["pick"], value, shipped))
     return tuple(found)

@@ -30,8 +30,8 @@ FIRST_IONIZATION_EV: Final = {
     "I": 10.451,
     "Xe": 12.130,
 }
-"""NIST Atomic Spectra Database, eV. The model binds the outermost electron of some neutral atoms
-3 eV too weakly."""
+"""NIST Atomic Spectra Database (as mendeleev 1.3.0 has it), eV. The model binds the outermost
+electron of some neutral atoms 3 eV too weakly."""
 
 
 def first_ionization(symbol: str) -> float:
