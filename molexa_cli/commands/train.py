@@ -24,7 +24,7 @@ Data = Annotated[
     typer.Option("--data", help="Folder of a data set (stage 2; uncertainty: validation)."),
 ]
 SplitBy = Annotated[
-    str, typer.Option("--split-by", help="Split of the data set: entry or molecule.")
+    str, typer.Option("--split-by", help="Split of the data set: entry, geometry or molecule.")
 ]
 Simulated = Annotated[
     float,
@@ -38,6 +38,24 @@ Pool = Annotated[
 ]
 
 Draws = Annotated[int | None, typer.Option("--draws", min=1, help="Noise draws per molecule.")]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        min=0.1,
+        help="Instead of --steps: as many as take this long, measured before it begins.",
+    ),
+]
+Recipe = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipe", help="Another part of the recipe, NAME=VALUE (see --dry-run); repeatable."
+    ),
+]
+Memory = Annotated[
+    bool,
+    typer.Option("--memory/--no-memory", help="Memory blocks or plain skip connections (paper)."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,8 +71,9 @@ def train(
             help="1: simulated classical explosions; 2: a data set; uncertainty: error estimate.",
         ),
     ],
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Number of steps.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Number of steps.")] = None,
+    seconds: Seconds = None,
     preset: Annotated[str, typer.Option("--preset", help="molexa or paper.")] = "molexa",
     name: Annotated[str | None, typer.Option("--name", help="Name of the weights.")] = None,
     weights: Weights = None,
@@ -65,6 +84,8 @@ def train(
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Molecules per step.")] = None,
     draws: Draws = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0.0)] = None,
+    recipe: Recipe = None,
+    memory: Memory = True,
     largest: Annotated[
         int, typer.Option("--largest", min=2, max=9, help="Most atoms per molecule.")
     ] = 9,
@@ -101,6 +122,9 @@ def train(
         batch=batch,
         draws=draws,
         learning_rate=learning_rate,
+        recipe=recipe or (),
+        memory=memory,
+        seconds=seconds,
         seed=seed,
         largest=largest,
         weights=weights,

@@ -6,6 +6,7 @@ Methods). `molexa` is the network that ships.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
@@ -183,7 +184,8 @@ PAPER: Final = Preset(
         epsilon=1e-5,
         weight_decay=0.0,
         clip=0.0,
-        noise_mean=-1.2,
+        # The published ln(sigma) has mean -1.2 as it stands, at the published sigma_data.
+        noise_mean=-1.2 - math.log(2.0 * 0.25),
         noise_std=1.2,
         position_weight=400.0,
         uncertainty_weight=0.1,

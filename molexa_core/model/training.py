@@ -265,12 +265,17 @@ def _optimizer(
 
 
 class _Meter:
-    """Losses and speed since the last report."""
+    """Losses and speed since the last report.
+
+    Samples are molecules times noise draws; device seconds are those of all processes, of
+    earlier slices of a training too, from the first step to the last.
+    """
 
     def __init__(self, run: TrainingRun, start: int, device: torch.device, team: Team) -> None:
         self._run, self._team, self._device = run, team, device
         self._total = torch.zeros(3, device=device)
         self._step = start
+        self._before = _spent(run.log) if start > 0 else 0.0
         self._began = self._time = time.monotonic()
 
     def last(self, losses: Tensor, step: int) -> bool:
@@ -305,7 +310,9 @@ class _Meter:
             "uncertainty_loss": means[2],
             "learning_rate": learning_rate(run.settings, step - 1, run.steps),
             "molecules_per_s": round(rate, 1),
+            "samples_per_s": round(rate * (run.settings.draws if run.part == "all" else 1), 1),
             "elapsed_s": round(now - self._began, 2),
+            "device_s": round(self._before + self._team.size * (now - self._began), 2),
             "processes": self._team.size,
             "peak_memory_gib": memory,
         }
@@ -316,6 +323,18 @@ class _Meter:
         self._total.zero_()
         self._step, self._time = step, now
         return f"loss {means[0]:.4g}, {rate:.0f} molecules/s"
+
+
+def _spent(log: Path | None) -> float:
+    """Device seconds of a training before it was stopped, from the last whole line of its log."""
+    if log is None or not log.exists():
+        return 0.0
+    for line in reversed(log.read_text(encoding="utf-8").splitlines()):
+        try:
+            return float(json.loads(line)["device_s"])
+        except (ValueError, KeyError, TypeError):
+            continue  # cut off in the middle of a line, or written by an older version
+    return 0.0
 
 
 def _require_numbers(means: list[float], first: int, step: int, checkpoint: Path | None) -> None:

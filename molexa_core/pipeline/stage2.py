@@ -31,7 +31,7 @@ class StageTwoData:
 
     Attributes:
         folder: of the data set.
-        by: split by `entry`, as published, or by `molecule`.
+        by: split by `entry`, as published, by `geometry` or by `molecule`.
         entries: entries of the training split.
         simulated: share of each batch that are stage-1 molecules instead.
         mirror: whether every second molecule, on average, is replaced by its mirror image.
@@ -159,7 +159,8 @@ class StageTwoSource:
             self._epoch_number = number
         first = self.team.rank * self.drawn
         rows = self._epoch[place][first : first + self.drawn]
-        batch = _chosen(self.entries, rows, uniform=self.data.uniform_atoms)
+        width = int(self._present[rows[0]]) if self.data.uniform_atoms else None
+        batch = _chosen(self.entries, rows, width)
         generator = torch.Generator().manual_seed(
             self.team.seed(self.seed) * _EPOCH_SEEDS + 2 * step + 1
         )
@@ -195,11 +196,13 @@ def varied(batch: Batch, generator: torch.Generator, *, mirror: bool) -> Batch:
     sign = torch.linalg.det(turns)
     if mirror:
         sign = sign * (torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1.0)
-    turns = (turns * sign[:, None, None]).to(device)
+    turns = _sent(turns * sign[:, None, None], device)
     order = torch.rand(batch.numbers.shape, generator=generator)
     if batch.mask is not None:
-        order = order + 2.0 * (~batch.mask).cpu()  # padding stays behind the atoms
-    place = order.argsort(1).to(device)
+        # Padding stays behind the atoms.
+        place = (_sent(order, device) + 2.0 * ~batch.mask).argsort(1)
+    else:
+        place = _sent(order, device).argsort(1)
     wide = place[..., None].expand(-1, -1, 3)
 
     def turned(vectors: Tensor) -> Tensor:
@@ -248,11 +251,18 @@ def _widened(batch: Batch, width: int) -> Batch:
     )
 
 
-def _chosen(entries: Batch, rows: Tensor, *, uniform: bool) -> Batch:
-    there = rows.to(entries.numbers.device)
-    width = entries.atoms
-    if uniform and entries.mask is not None:
-        width = int(entries.mask[there[0]].sum())
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device, without waiting for what that has yet to do."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _chosen(entries: Batch, rows: Tensor, width: int | None) -> Batch:
+    """Rows of the entries; with a width all of them have so many atoms."""
+    there = _sent(rows, entries.numbers.device)
+    uniform = width is not None
+    width = entries.atoms if width is None else width
     mask, positions = entries.mask, entries.positions
     return Batch(
         numbers=entries.numbers[there, :width],

@@ -9,132 +9,44 @@ from __future__ import annotations
 import json
 import platform
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Final
 
 import numpy as np
 import torch
 
-from molexa_core.base.errors import OutputError, UsageError, WeightsError, listing
+from molexa_core.base.errors import (
+    InputFileError,
+    OutputError,
+    UsageError,
+    WeightsError,
+    listing,
+)
 from molexa_core.base.files import atomic_path
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.io.dataset import read_dataset
 from molexa_core.model.batch import Batch
-from molexa_core.model.config import Preset, preset
+from molexa_core.model.config import Preset
 from molexa_core.model.familiarity import ranges_of
 from molexa_core.model.network import Network
+from molexa_core.model.rehearsal import FIRST_STEPS, steps_within
 from molexa_core.model.team import Team, team_of
 from molexa_core.model.training import BatchSource, TrainingRun, train
 from molexa_core.model.weights import ModelCard, load_network, read_card, save_weights
-from molexa_core.pipeline.stage1 import PredictionPool, StageOneData, StageOneSource
+from molexa_core.pipeline.stage1 import PredictionPool, StageOneSource
 from molexa_core.pipeline.stage2 import StageTwoData, StageTwoSource, batch_of, simulated_rows
+from molexa_core.pipeline.training_plan import TrainingPlan, stage_one_data, training_plan
 from molexa_core.pipeline.validation import validate
 
-UNCERTAINTY_BATCH = 256
-"""Molecules per step of the uncertainty stage, unless asked for otherwise."""
-RANGE_MOLECULES = 20_000
+__all__ = ["TrainingPlan", "stage_one_data", "train_in_folder", "training_plan"]
+
+RANGE_MOLECULES: Final = 20_000
 """Simulated molecules from which the ranges in a model card are measured."""
-RANGE_SEED = 50_260_000
+RANGE_SEED: Final = 50_260_000
 """Their seed."""
-VALIDATION_SEED = 20_260_000
+VALIDATION_SEED: Final = 20_260_000
 """Seed of the validation molecules; training seeds are far below."""
-
-
-Stage = Literal["1", "2", "uncertainty"]
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What `molexa train` was asked for.
-
-    Attributes:
-        preset: network and recipe.
-        stage: `1` trains on simulated classical explosions; `2` on a data set; `uncertainty`
-            trains the uncertainty module of finished weights, with the rest frozen.
-        steps: number of steps.
-        seed: of weights, molecules and noise.
-        largest: most atoms per molecule.
-        weights: finished weights that `uncertainty` starts from.
-        init: finished weights that stage 1 or 2 starts from; a new network where not given.
-        data: folder of the data set of stage 2. With `uncertainty`, its validation split is
-            what that module is trained on, as published; stage-1 molecules where not given.
-        split_by: `entry` or `molecule`: how the data set is split.
-        simulated: share of stage-1 molecules in stage 2.
-        device: `cpu` or `cuda`.
-        stop_after_s: stop with a checkpoint after this many seconds; resume later.
-        validation: molecules of the validation at the end.
-        pool: molecules whose prediction `uncertainty` trains on, again and again.
-    """
-
-    preset: Preset
-    stage: Stage
-    steps: int
-    seed: int = 0
-    largest: int = 9
-    weights: str | None = None
-    init: str | None = None
-    data: str | None = None
-    split_by: str = "entry"
-    simulated: float = 0.0
-    device: str = "cpu"
-    stop_after_s: float | None = None
-    validation: int = 16384
-    pool: int = 65536
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and for `--dry-run`."""
-        return {**asdict(self), "stage_1_molecules": asdict(stage_one_data(self))}
-
-
-def training_plan(
-    preset_name: str,
-    stage: str,
-    steps: int,
-    *,
-    batch: int | None = None,
-    draws: int | None = None,
-    learning_rate: float | None = None,
-    **others: Any,
-) -> TrainingPlan:
-    """A plan from a preset, with parts of the recipe replaced.
-
-    Raises:
-        UsageError: unknown preset or stage, `uncertainty` without weights, stage 2 without data.
-    """
-    chosen = preset(preset_name)
-    recipe = chosen.training
-    recipe = replace(
-        recipe,
-        batch=batch or recipe.batch,
-        draws=draws or recipe.draws,
-        learning_rate=learning_rate or recipe.learning_rate,
-    )
-    if stage == "uncertainty":
-        recipe = replace(
-            recipe,
-            batch=batch or UNCERTAINTY_BATCH,
-            uniform_atoms=True,
-            uncertainty_share=1.0,
-            warm_up=min(recipe.warm_up, 50),
-        )
-    chosen = replace(chosen, training=recipe)
-    if stage not in ("1", "2", "uncertainty"):
-        raise UsageError(f"no training stage {stage!r}", do="Choose 1, 2 or uncertainty.")
-    if stage == "2" and not others.get("data"):
-        raise UsageError("stage 2 needs a data set", do="Name its folder with --data.")
-    if stage == "1" and others.get("data"):
-        raise UsageError("stage 1 simulates its molecules", do="Leave out --data, or --stage 2.")
-    if stage == "uncertainty" and not others.get("weights"):
-        raise UsageError(
-            "the uncertainty stage needs finished weights", do="Name them with --weights."
-        )
-    return TrainingPlan(preset=chosen, stage=cast("Stage", stage), steps=steps, **others)
-
-
-def stage_one_data(plan: TrainingPlan) -> StageOneData:
-    """The molecules that a plan trains on."""
-    return StageOneData(largest=plan.largest, uniform_atoms=plan.preset.training.uniform_atoms)
 
 
 def train_in_folder(
@@ -153,8 +65,9 @@ def train_in_folder(
         progress: where to show it.
 
     Raises:
-        UsageError: the folder holds a training and `resume` was not asked for, the device is
-            not there, or the batch does not divide by the number of processes.
+        UsageError: the folder holds a training and `resume` was not asked for, or one of another
+            length in seconds, the device is not there, or the batch does not divide by the number
+            of processes.
         InputFileError: the data set cannot be read or is not for this network.
         WeightsError: the weights to start from are damaged or of another network.
         ComputationError: the loss is no longer a number, or another process has ended.
@@ -172,9 +85,7 @@ def train_in_folder(
                 where=folder,
                 do="Go on with --resume, or name another folder.",
             )
-        if team.leads:
-            _prepare(plan, folder)
-        else:
+        if not team.leads:
             progress = SILENT
         network = _network(plan)
         source = _source(plan, network, team, progress)
@@ -185,10 +96,14 @@ def train_in_folder(
             part="uncertainty" if plan.stage == "uncertainty" else "all",
             checkpoint=checkpoint,
             log=folder / "log.jsonl",
-            report_every=max(1, min(100, plan.steps // 10)),
             stop_after_s=plan.stop_after_s,
             compile=device.startswith("cuda"),
         )
+        if plan.seconds is not None:
+            plan, run = _timed(plan, run, folder, network, source, team, resume, progress)
+        run = replace(run, report_every=max(1, min(100, plan.steps // 10)))
+        if team.leads:
+            _prepare(plan, folder)
         began = time.monotonic()
         done = train(network, source, run, team=team, progress=progress)
         if done < plan.steps:
@@ -196,7 +111,60 @@ def train_in_folder(
             return None, {}
         if not team.leads:
             return None, {}
-        return _finish(plan, network, folder, name, team, time.monotonic() - began, progress)
+        seconds = time.monotonic() - began
+        spent = run.reports[-1]["device_s"] if run.reports else None
+        return _finish(plan, network, folder, name, team, (seconds, spent), progress)
+
+
+def _timed(
+    plan: TrainingPlan,
+    run: TrainingRun,
+    folder: Path,
+    network: Network,
+    source: BatchSource,
+    team: Team,
+    resume: bool,
+    progress: Progress,
+) -> tuple[TrainingPlan, TrainingRun]:
+    """Plan and run with the number of steps of a training that was given a time.
+
+    It is measured once; a training that goes on takes it from its settings. The leading process
+    decides.
+    """
+    seconds = plan.seconds or 0.0
+    known = _planned_before(folder / "settings.json", seconds) if resume else 0
+    shared = torch.tensor(known, device=plan.device)
+    team.send_from_leader([shared])
+    steps = int(shared)
+    if steps == 0:
+        first = FIRST_STEPS if run.compile else 2
+        steps = steps_within(
+            network, source, run, seconds, team=team, progress=progress, first_steps=first
+        )
+        run = replace(run, compile=False)  # it is by now
+        progress.say(f"{steps} steps take {seconds:g} s")
+    return replace(plan, steps=steps), replace(run, steps=steps)
+
+
+def _planned_before(settings: Path, seconds: float) -> int:
+    """Steps of the training that these settings are of, 0 where there are none."""
+    if not settings.exists():
+        return 0
+    try:
+        before = json.loads(settings.read_text(encoding="utf-8"))
+        planned, steps = before["seconds"], int(before["steps"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputFileError(
+            "not the settings of a training", where=settings, do="Start in another folder."
+        ) from error
+    if planned != seconds:
+        told = f"{steps} steps" if planned is None else f"{planned:g} s"
+        raise UsageError(
+            f"this training was planned for {told}, not for {seconds:g} s",
+            where=settings,
+            do="Go on with what it was planned for, or name another folder.",
+        )
+    return steps
 
 
 def _prepare(plan: TrainingPlan, folder: Path) -> None:
@@ -214,10 +182,13 @@ def _finish(
     folder: Path,
     name: str,
     team: Team,
-    seconds: float,
+    seconds: tuple[float, float | None],
     progress: Progress,
 ) -> tuple[ModelCard, dict[str, Any]]:
-    """Validate the finished network and write its weights."""
+    """Validate the finished network and write its weights.
+
+    `seconds` are those of the last slice and the device seconds of all.
+    """
     batches = validation_batches(plan)
     metrics = validate(network, batches, seed=VALIDATION_SEED, progress=progress)
     recipe, simulated = plan.preset.training, stage_one_data(plan)
@@ -247,7 +218,9 @@ def _finish(
             "molecules": plan.steps * recipe.batch,
             "processes": team.size,
             "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
-            "last_slice_s": round(seconds, 1),
+            "planned_s": plan.seconds,
+            "last_slice_s": round(seconds[0], 1),
+            "device_s": seconds[1],
             "before": before,
             "pool": plan.pool if plan.stage == "uncertainty" else None,
         },
