@@ -120,7 +120,8 @@ class Network(nn.Module):
 
     def noise_levels(self, levels: Sequence[float], device: torch.device) -> list[NoiseLevel]:
         """Noise levels that are the same for all molecules, prepared at once for a whole run."""
-        sigma = torch.tensor(levels, device=device)
+        # Filled there: a copy from the host cannot be captured in a graph.
+        sigma = torch.cat([torch.full((1,), level, device=device) for level in levels])
         prepared: Sequence[AtomLevel | Tensor] = self.denoiser.at_levels(sigma)
         return [NoiseLevel(sigma[k : k + 1], one) for k, one in enumerate(prepared)]
 
