@@ -97,9 +97,19 @@ def element(symbol: str) -> Element:
     try:
         return ELEMENTS[symbol]
     except KeyError:
-        near = near_matches(symbol, ELEMENTS)
-        hint = f"Did you mean {listing(near)}?" if near else f"Known: {listing(ELEMENTS, limit=30)}"
-        raise UnknownIonError(f"unknown element {symbol!r}", do=hint) from None
+        raise UnknownIonError(f"unknown element {symbol!r}", do=known_elements(symbol)) from None
+
+
+def known_elements(symbol: str) -> str:
+    """What to do about an unknown element: those like it, and all that are known.
+
+    Example:
+        >>> known_elements("cl").split(" Known")[0]
+        'Did you mean Cl, Al?'
+    """
+    near = near_matches(symbol, ELEMENTS)
+    hint = f"Did you mean {listing(near)}? " if near else ""
+    return f"{hint}Known are {listing(ELEMENTS, limit=len(ELEMENTS))}."
 
 
 def sum_formula(symbols: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
 
-from molexa_core.base.elements import Element, element
+from molexa_core.base.elements import ELEMENTS, Element, element
 from molexa_core.base.errors import UnknownIonError
 from molexa_core.base.units import DALTON_ME
 
@@ -102,16 +102,19 @@ def parse_ion(text: str) -> Ion:
         composition = _composition(match[1])
         charge = len(match[2])
     else:
+        neutral = "; a neutral atom reaches no detector" if stripped in ELEMENTS else ""
         raise UnknownIonError(
-            f"{text!r} is not an ion",
+            f"{text!r} is not an ion{neutral}",
             do="Write the element, the charge and a plus, such as H+, O2+ or Cl11+.",
         )
     if any(count == 0 for _, count in composition):
         raise UnknownIonError(f"{text!r} has an element zero times", do="Leave it out.")
     electrons = sum(count * element(symbol).number for symbol, count in composition)
     if not 1 <= charge <= electrons:
+        known = "H has one electron: write H+, or (H2)+ for the molecule."
         raise UnknownIonError(
-            f"{text!r} has charge {charge}", do=f"The charge must be between 1 and {electrons}."
+            f"{text!r} has charge {charge}",
+            do=f"It must be between 1 and {electrons}." if electrons > 1 else known,
         )
     return Ion(composition, charge)
 

@@ -17,8 +17,8 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.elements import BY_NUMBER, ELEMENTS
-from molexa_core.base.errors import InputFileError, UsageError, listing, near_matches
+from molexa_core.base.elements import BY_NUMBER, ELEMENTS, known_elements
+from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import PROVENANCE
 from molexa_core.base.files import atomic_path, require_file
 from molexa_core.base.provenance import Provenance
@@ -217,13 +217,8 @@ def _symbol(text: str, where: str) -> str:
         return BY_NUMBER[int(text[:4])].symbol
     symbol = text.capitalize()
     if symbol not in ELEMENTS:
-        near = near_matches(symbol, ELEMENTS)
         raise InputFileError(
-            f"unknown element {text[:20]!r}",
-            where=where,
-            do=f"Did you mean {listing(near)}?"
-            if near
-            else f"Known: {listing(ELEMENTS, limit=30)}",
+            f"unknown element {text[:20]!r}", where=where, do=known_elements(symbol)
         )
     return symbol
 

@@ -11,6 +11,7 @@ import torch
 
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.tables import FloatArray
+from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.physics.build_up import BuildUp
 from molexa_core.physics.explosion import Accuracy, explode
 from molexa_core.physics.trajectory import trajectory
@@ -118,6 +119,20 @@ def require_explosive(
             where=where,
             do="Give the charges of more atoms.",
         )
+    require_apart(symbols, positions, where=where)
+
+
+def require_apart(symbols: Sequence[str], positions: FloatArray, *, where: object) -> None:
+    """Nothing, if no two atoms of a geometry overlap.
+
+    Args:
+        symbols: element of each atom, for the message.
+        positions: (atoms, 3) bohr.
+        where: what to name in the message.
+
+    Raises:
+        UsageError: coordinates that are not numbers, or two atoms within `CLOSEST_BOHR`.
+    """
     if not np.isfinite(positions).all():
         raise UsageError("a coordinate is not a number", where=where, do="Correct the geometry.")
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
@@ -126,10 +141,14 @@ def require_explosive(
     if distance[first, second] < CLOSEST_BOHR:
         raise UsageError(
             f"atoms {first + 1} ({symbols[first]}) and {second + 1} ({symbols[second]}) overlap: "
-            f"their distance is {distance[first, second]:.3g} bohr",
+            f"their distance is {_both_units(float(distance[first, second]))}",
             where=where,
-            do=f"Atoms must be at least {CLOSEST_BOHR} bohr apart; are the units angstrom?",
+            do=f"Atoms must be at least {_both_units(CLOSEST_BOHR)} apart; are the units angstrom?",
         )
+
+
+def _both_units(bohr: float) -> str:
+    return f"{bohr:.3g} bohr ({bohr * BOHR_ANGSTROM:.2g} angstrom)"
 
 
 @contextmanager

@@ -248,12 +248,25 @@ def ions_of_atoms(geometry: Geometry, ions: Sequence[Ion | str] | None = None) -
         ]
     chosen = tuple(parse_ion(ion) if isinstance(ion, str) else ion for ion in ions)
     order = f"The atoms are {listing(geometry.symbols, limit=30)}; name an ion for each, in order."
+    order += _in_order(geometry, chosen)
     if len(chosen) != len(geometry):
         raise UsageError(f"{len(chosen)} ions for {len(geometry)} atoms", do=order)
     for number, (ion, symbol) in enumerate(zip(chosen, geometry.symbols, strict=True), start=1):
         if not ion.is_atomic or ion.element.symbol != symbol:
             raise UsageError(f"ion {number} is {ion}, but atom {number} is {symbol}", do=order)
     return chosen
+
+
+def _in_order(geometry: Geometry, ions: Sequence[Ion]) -> str:
+    """Ions that fit the atoms but for their order, in the order of the atoms; else nothing."""
+    left = [(str(ion.composition[0][0]) if ion.is_atomic else "", ion) for ion in ions]
+    if sorted(symbol for symbol, _ in left) != sorted(geometry.symbols):
+        return ""
+    sorted_ions = []
+    for symbol in geometry.symbols:
+        place = next(place for place, (found, _) in enumerate(left) if found == symbol)
+        sorted_ions.append(str(left.pop(place)[1]))
+    return f" In this order yours are {','.join(sorted_ions)}."
 
 
 def _mass(ion: Ion, masses: Masses) -> float:

@@ -24,7 +24,7 @@ from molexa_core.base.tables import Geometry, ion_labels
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.channel_csv import write_channel_csv
 from molexa_core.io.channels_h5 import write_channels
-from molexa_core.physics.batches import require_explosive
+from molexa_core.physics.batches import require_apart
 from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.pipeline.forward import explode_geometries
@@ -66,9 +66,7 @@ def simulate_mcmd(
         raise UsageError(f"{trajectories} trajectories", do="Ask for 1 or more.")
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"seed {seed}", do=f"Give a number from 0 to {LARGEST_SEED}.")
-    ones = [1.0] * len(geometry)
-    where = geometry.comment or None
-    require_explosive(geometry.symbols, geometry.positions, ones, where=where)
+    require_apart(geometry.symbols, geometry.positions, where=geometry.comment or None)
     (outcomes,) = explode_geometries(
         geometry.symbols,
         geometry.positions[None],

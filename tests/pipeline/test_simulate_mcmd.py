@@ -191,9 +191,17 @@ def test_the_figure_shows_every_atom(water: Outcomes, tmp_path: Path) -> None:
     assert (tmp_path / "again.svg").read_text() == text
 
 
+def test_an_atom_alone_gets_charged() -> None:
+    neon = Geometry(("Ne",), np.array([[0.3, 0.0, 0.0]]))
+    found = simulate_mcmd(neon, pulse=PULSE, trajectories=300, seed=1)
+    assert found.charge_states[0, 9] > 100
+    assert found.counts.sum() == 300
+    assert not found.momenta.any()
+
+
 def test_bad_input() -> None:
     near = Geometry(("O", "H"), np.array([[0.0, 0, 0], [0, 0, 0.1]]))
-    with pytest.raises(UsageError, match="overlap"):
+    with pytest.raises(UsageError, match=r"0\.1 bohr \(0\.053 angstrom\)"):
         simulate_mcmd(near, pulse=PULSE, trajectories=5)
     with pytest.raises(UsageError, match="0 trajectories"):
         simulate_mcmd(WATER, pulse=PULSE, trajectories=0)
@@ -231,7 +239,9 @@ def test_the_command(working_folder: Path, capsys: pytest.CaptureFixture[str]) -
         ("--model mcmd --pulse-mj -1", 2, "energy of the pulse"),
         ("--model mcmd --transmission 2", 2, "transmission is 2"),
         ("--model mcmd --charges O+,H+", 2, "2 ions for 3 atoms"),
-        ("--model mcmd --charges O+,H2+,H+", 1, "between 1 and 1"),
+        ("--model mcmd --charges O+,H2+,H+", 1, "H has one electron: write H+"),
+        ("--model mcmd --charges H+,O+,H+", 2, "In this order yours are O+,H+,H+."),
+        ("--model mcmd --charges O+,H,H+", 1, "a neutral atom reaches no detector"),
     ],
 )
 def test_mistakes_get_one_sentence(
