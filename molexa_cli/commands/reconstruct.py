@@ -172,13 +172,10 @@ def _coordinates(record: ReconstructionRecord) -> str:
 
 
 def _intervals(calibration: str | None) -> str:
-    """What ± and spread mean."""
-    told = {
-        "all": "calibrated",
-        "known": "calibrated on known molecules: this formula was in the training",
-        "new": "calibrated on new molecules: this formula was not in the training",
-    }.get(str(calibration), "not calibrated for these weights")
-    return f"± is a 68 % interval, {told}"
+    """What ± means."""
+    from molexa_core.base.intervals import calibrated
+
+    return f"± is a 68 % interval, {calibrated(calibration)}"
 
 
 def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:

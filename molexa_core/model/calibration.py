@@ -60,16 +60,14 @@ class Calibration:
         Returns:
             (..., N, 3) bohr. Numbers of atoms that were not calibrated take the nearest.
         """
-        atoms = min(self.edges, key=lambda n: (abs(n - expected.shape[-2]), n))
-        return self.scaled(expected, atoms, level)
+        return self.scaled(expected, expected.shape[-2], level)
 
     def scaled(self, expected: FloatArray, atoms: int, level: float) -> FloatArray:
         """Half-widths (any shape) from predicted errors of molecules with `atoms` atoms."""
-        group = np.searchsorted(self.edges[atoms], expected)
-        widths: FloatArray = self.factors[atoms][group, LEVELS.index(level)] * np.maximum(
-            expected, self.floor
-        )
-        return widths
+        nearest = min(self.edges, key=lambda n: (abs(n - atoms), n))
+        group = np.searchsorted(self.edges[nearest], expected)
+        factors: FloatArray = self.factors[nearest][group, LEVELS.index(level)]
+        return factors * np.maximum(expected, self.floor)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a model card."""

@@ -125,24 +125,20 @@ def cross_fitted_coverage(
 
     Returns:
         By number of atoms and `all`, for each level: share and its 95 % interval, clusters
-        resampled.
+        resampled. Empty where there is one cluster in all, which leaves nothing to fit on.
     """
-    parts = {atoms: _parts(one.cluster, seed + atoms) for atoms, one in sizes.items()}
-    inside: dict[int, FloatArray] = {}
-    for atoms, one in sizes.items():
-        inside[atoms] = np.empty((len(LEVELS), len(one.errors)))
+    if sum(one.clusters for one in sizes.values()) < 2:
+        return {}
+    parts = _parts(sizes, seed)
+    inside = {atoms: np.empty((len(LEVELS), len(one.errors))) for atoms, one in sizes.items()}
     for part in range(FOLDS):
-        rest = {atoms: one.where(parts[atoms] != part) for atoms, one in sizes.items()}
-        fitted = fit_calibration(
-            {atoms: one for atoms, one in rest.items() if len(one.errors)},
-            bin_width=bin_width,
-            data="",
-        )
+        left = {atoms: one.where(parts[atoms] != part) for atoms, one in sizes.items()}
+        left = {atoms: one for atoms, one in left.items() if len(one.errors)}
+        fitted = fit_calibration(left, bin_width=bin_width, data="")
         for atoms, one in sizes.items():
             rows = parts[atoms] == part
-            nearest = min(fitted.edges, key=lambda n, a=atoms: (abs(n - a), n))  # type: ignore[misc]
             for place, level in enumerate(LEVELS):
-                widths = fitted.scaled(one.expected[rows], nearest, level)
+                widths = fitted.scaled(one.expected[rows], atoms, level)
                 inside[atoms][place, rows] = one.errors[rows] <= widths
     found = {
         str(atoms): [bootstrap_mean(row, sizes[atoms].cluster, seed=seed) for row in inside[atoms]]
@@ -165,10 +161,15 @@ def _pool(sizes: Mapping[int, Judged], atoms: int) -> list[Judged]:
     return pool
 
 
-def _parts(cluster: IntArray, seed: int) -> IntArray:
-    names, place = np.unique(cluster, return_inverse=True)
-    dealt = np.random.default_rng(seed).permutation(len(names)) % FOLDS
-    return np.asarray(dealt[place])
+def _parts(sizes: Mapping[int, Judged], seed: int) -> dict[int, IntArray]:
+    """Part of each coordinate; clusters are dealt in turn, so that no part holds all."""
+    parts, before = {}, 0
+    for atoms, one in sizes.items():
+        names, place = np.unique(one.cluster, return_inverse=True)
+        shuffled = np.random.default_rng([seed, atoms]).permutation(len(names))
+        parts[atoms] = (before + shuffled[place]) % FOLDS
+        before += len(names)
+    return parts
 
 
 def _quantiles(ratios: FloatArray) -> list[float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from molexa_core.base.intervals import calibrated
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import FloatArray, Geometry
@@ -75,6 +76,11 @@ class Structure:
     known_name: str = ""
     errors: tuple[tuple[str, float, str], ...] = ()
     errors_note: str = ""
+
+    @property
+    def calibrated(self) -> str:
+        """Whom the uncertainties were calibrated for."""
+        return calibrated(self.model.get("calibration"))
 
 
 @dataclass(frozen=True)

@@ -179,3 +179,5 @@ def test_few_molecules_of_a_size_are_fitted_with_the_next_sizes() -> None:
     assert FOLDS > 2
     found = cross_fitted_coverage({2: clustered(generator, 1, 50), 3: many}, bin_width=0.05)
     assert 0.0 <= found["2"][0].mean <= 1.0
+    # One molecule in all leaves nothing to test with.
+    assert cross_fitted_coverage({2: clustered(generator, 1, 50)}, bin_width=0.05) == {}
