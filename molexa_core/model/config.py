@@ -29,6 +29,8 @@ class SamplerSettings:
         second_order: whether to apply Heun's correction.
         multistep: whether to extrapolate from the step before (Lu et al. 2022, "DPM-Solver++",
             algorithm 2): second order at one evaluation per step.
+        extrapolation: share of that extrapolation which is done: 1 follows the limit of many
+            steps, 0 is Euler's method; between them samples spread less than in that limit.
     """
 
     steps: int
@@ -41,6 +43,7 @@ class SamplerSettings:
     churn_noise: float = 1.0
     second_order: bool = False
     multistep: bool = False
+    extrapolation: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,9 @@ MOLEXA: Final = Preset(
         memory=False,
         scaling="energy",
         sigma_data=0.35,
-        sampler=SamplerSettings(steps=16, sigma_max=10.0, sigma_min=0.001, rho=5.0),
+        sampler=SamplerSettings(
+            steps=8, sigma_max=3.0, sigma_min=0.01, rho=5.0, multistep=True, extrapolation=0.25
+        ),
     ),
     TrainingSettings(
         batch=4096,

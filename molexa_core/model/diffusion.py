@@ -193,7 +193,8 @@ def sample(
         if settings.multistep:
             guess = clean
             if before is not None and following > 0:
-                guess = _extrapolated(clean, before[1], before[0], raised, following)
+                ahead = _extrapolated(clean, before[1], before[0], raised, following)
+                guess = clean + settings.extrapolation * (ahead - clean)
             before = (raised, clean)
             x = x * (following / raised) + guess * (1.0 - following / raised)
             continue

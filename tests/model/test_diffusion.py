@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 
 from molexa_core.model.batch import Batch
-from molexa_core.model.config import PAPER, SamplerSettings
+from molexa_core.model.config import MOLEXA, PAPER, SamplerSettings
 from molexa_core.model.diffusion import noise_levels, sample
 
 
@@ -94,3 +95,44 @@ def test_churning_keeps_the_distribution() -> None:
     )
     found = _run(ExactDenoiser(torch.zeros(1, 3), 0.5), settings, 4000)
     assert found.std().item() == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("multistep", "extrapolation", "order"), [(False, 1.0, 1), (True, 0.0, 1), (True, 1.0, 2)]
+)
+def test_order_of_convergence(multistep: bool, extrapolation: float, order: int) -> None:
+    """A normal distribution of width w: x follows sqrt(w^2 + sigma^2) down to the last level."""
+    width, high, low = 0.5, 4.0, 0.02
+    errors = []
+    for steps in (25, 50, 100):
+        settings = SamplerSettings(
+            steps=steps,
+            sigma_max=high,
+            sigma_min=low,
+            multistep=multistep,
+            extrapolation=extrapolation,
+        )
+        denoiser = ExactDenoiser(torch.zeros(1, 3, dtype=torch.float64), width)
+        found = _run(denoiser, settings, 50)
+        start = high * torch.randn(50, 1, 3, generator=torch.Generator().manual_seed(0))[:, 0]
+        exact = start * math.sqrt((width**2 + low**2) / (width**2 + high**2))
+        exact = exact * width**2 / (width**2 + low**2)  # the last step returns what is denoised
+        errors.append(((found - exact).norm() / exact.norm()).item())
+    for coarse, fine in pairwise(errors):
+        assert math.log2(coarse / fine) == pytest.approx(order, abs=0.15)
+
+
+def test_the_sampler_that_ships_spreads_as_sixteen_euler_steps() -> None:
+    """On a normal distribution; with more extrapolation samples spread more, in the limit fully."""
+
+    def spread(settings: SamplerSettings) -> float:
+        data = MOLEXA.network.sigma_data
+        return _run(ExactDenoiser(torch.zeros(1, 3), data), settings, 4000).std().item() / data
+
+    ships = MOLEXA.network.sampler
+    euler = SamplerSettings(steps=16, sigma_max=10.0, sigma_min=0.001, rho=5.0)
+    assert spread(ships) == pytest.approx(spread(euler), rel=0.01)
+    spreads = [spread(replace(ships, extrapolation=share)) for share in (0.0, 0.25, 1.0)]
+    assert spreads == sorted(spreads)
+    assert spreads[0] < 0.9
+    assert abs(spreads[2] - 1.0) < abs(spreads[0] - 1.0)
