@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 
 from molexa_core.base.tables import BoolArray, FloatArray
+from molexa_core.model.devices import threads_for
 
 Forward = Callable[[FloatArray], FloatArray]
 """Positions (n, N, 3) in bohr to momenta (n, N, 3) in a.u.; what is not a number counts as far off.
@@ -39,6 +41,7 @@ class Refined:
 
     Attributes:
         positions: (n, N, 3) bohr, centred.
+        momenta: (n, N, 3) a.u., of the forward model there.
         residual: (n) root of sum |p - p_measured|^2 over sum |p_measured|^2.
         covariance: (n, 3 N, 3 N) of the positions in bohr^2, from sigma and width, in the linear
             approximation at the end; None where neither was given.
@@ -47,6 +50,7 @@ class Refined:
     """
 
     positions: FloatArray
+    momenta: FloatArray
     residual: FloatArray
     covariance: FloatArray | None
     converged: BoolArray
@@ -111,10 +115,9 @@ def refine(
         damping[refused] = np.minimum(damping[refused] * 6.0, 1e6)
         failures[accepted] = 0
         failures[refused] += 1
-    difference = problem.forward_safely(x) - momenta
-    residual = np.sqrt((difference**2).sum(axis=(1, 2)) / (momenta**2).sum())
+    residual = np.sqrt(((value - momenta) ** 2).sum(axis=(1, 2)) / (momenta**2).sum())
     residual[~np.isfinite(residual)] = np.inf
-    return Refined(x, residual, problem.covariance(x), converged, done)
+    return Refined(x, value, residual, problem.covariance(x, value), converged, done)
 
 
 class _Problem:
@@ -208,16 +211,19 @@ class _Problem:
         shortened: FloatArray = step * np.minimum(1.0, LONGEST_STEP / np.maximum(longest, 1e-300))
         return shortened
 
-    def covariance(self, x: FloatArray) -> FloatArray | None:
+    def covariance(self, x: FloatArray, value: FloatArray) -> FloatArray | None:
         if not self.known:
             return None
         size = x[0].size
-        value = self.forward_safely(x)
         matrix = self.normal(x, value, np.arange(len(x)))[:, :, :size]
         # Translations are not determined and not wanted: the pseudo-inverse leaves them out.
         bad = ~np.isfinite(matrix).all(axis=(1, 2))
         matrix[bad] = np.eye(size)
-        return np.asarray(np.linalg.pinv(matrix, rcond=1e-12, hermitian=True), dtype=np.float64)
+        # numpy's eigenvalues start threads that wait for each other: on two cores that other jobs
+        # used as well 40 such matrices took up to 2.7 s, on one thread 3 ms.
+        with threads_for(0), torch.no_grad():
+            inverse = torch.linalg.pinv(torch.from_numpy(matrix), rtol=1e-12, hermitian=True)
+        return np.asarray(inverse.numpy(), dtype=np.float64)
 
 
 def _closest(positions: FloatArray) -> FloatArray:

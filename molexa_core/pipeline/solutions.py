@@ -122,15 +122,17 @@ def solutions(
         groups += [[] for _ in range(search)]
     forward = _explosion(ions, tau_fs, "draft")
     positions, scatter = starts, np.zeros_like(starts)
-    if refined:
+    if not refined:
+        exploded = forward(positions)
+    else:
         spread = None if errors is None or width is None else _widths(width, groups)
         rough = _explosion(ions, tau_fs, ROUGH)
         result = refine(forward, starts, momenta, sigma=errors, width=spread, rough=rough)
-        positions = result.positions
+        positions, exploded = result.positions, result.momenta
         if result.covariance is not None:
             variance = np.diagonal(result.covariance, axis1=1, axis2=2)
             scatter = np.sqrt(np.maximum(variance, 0.0)).reshape(starts.shape)
-    misfit = forward(positions) - momenta
+    misfit = exploded - momenta
     residual = np.sqrt((misfit**2).sum(axis=(1, 2)) / (momenta**2).sum())
     residual[~np.isfinite(residual)] = np.inf
     explains = _explains(misfit, residual, errors)
