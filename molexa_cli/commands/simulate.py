@@ -14,7 +14,7 @@ from molexa_cli.console import command_line, progress, remark, table, write, wri
 SHOWN = 20
 """Combinations that are printed; the file has all."""
 CLASSICAL = ("tau_fs", "accuracy", "trajectory", "frames", "until_fs")
-MANY = ("trajectories", "figure", "device")
+MANY = ("trajectories", "figure", "device", "each")
 """Parameters that only classical explosions, or only the Monte-Carlo model, look at."""
 Source = Annotated[
     str, typer.Argument(help="XYZ file (angstrom) or shipped molecule, such as water.")
@@ -60,6 +60,10 @@ Number = Annotated[
 Figure = Annotated[
     Path | None, typer.Option("--figure", help="mcmd: SVG file for charges and energies.")
 ]
+Each = Annotated[
+    bool | None,
+    typer.Option("--each", help="mcmd: every structure of the file; results are numbered."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -92,6 +96,7 @@ def simulate(
     shake_off: pulse.ShakeOff = None,
     trajectories: Number = None,
     figure: Figure = None,
+    each: Each = None,
     device: pulse.Device = None,
     seed: Seed = 0,
     json: Json = False,
@@ -106,8 +111,10 @@ def simulate(
     light, switches = (pulse.given(options, names) for names in (pulse.PULSE, pulse.SWITCHES))
     if model == "mcmd":
         pulse.refuse(model, options, CLASSICAL)
-        others = pulse.given(options, {name: name for name in (*MANY, "seed", "out")})
-        many(geometry, charges, light, {**switches, "masses": masses}, others, json=json)
+        names = ("trajectories", "figure", "device", "seed", "out")
+        others = pulse.given(options, {name: name for name in names})
+        work = movie if each else many
+        work(geometry, charges, light, {**switches, "masses": masses}, others, json=json)
     else:
         pulse.refuse(model, options, (*pulse.PULSE, *pulse.SWITCHES, *MANY))
         chosen = (*CLASSICAL, "model", "masses", "out")
@@ -202,3 +209,46 @@ def many(
     )
     if outcomes.lost:
         write(f"{outcomes.lost} more explosions left out: ions were charged inside each other")
+
+
+def movie(
+    geometry: str,
+    charges: str | None,
+    light: dict[str, Any],
+    switches: dict[str, Any],
+    others: dict[str, Any],
+    *,
+    json: bool,
+) -> None:
+    """Many explosions of every structure of a file."""
+    from molexa_core.physics.mcmd.options import Options
+    from molexa_core.physics.mcmd.pulse import Pulse
+    from molexa_core.pipeline.simulate_mcmd import summary
+    from molexa_core.pipeline.simulate_movie import simulate_movie_file
+
+    scenes, written = simulate_movie_file(
+        geometry,
+        charges,
+        pulse=Pulse(**{"photon_ev": pulse.DEFAULT_PHOTON_EV, **light}),
+        options=Options(**switches),
+        command=command_line(),
+        progress=progress(),
+        **others,
+    )
+    if written:
+        remark(f"wrote {len(written)} files, {written[0]} to {written[-1]}")
+    if json:
+        write_json([summary(scene.outcomes) for scene in scenes])
+        return
+    rows = [
+        [
+            str(scene.number),
+            f"{scene.mean_charge:.2f}",
+            f"{scene.release_ev:.2f}",
+            ",".join(scene.outcomes.names(0)) if charges is None else charges,
+            str(scene.outcomes.counts[0] if charges is None else scene.count or 0),
+        ]
+        for scene in scenes
+    ]
+    ions = "most frequent" if charges is None else "ions"
+    write(table(["structure", "mean charge", "mean KER (eV)", ions, "count"], rows))

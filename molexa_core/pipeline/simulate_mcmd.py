@@ -62,10 +62,7 @@ def simulate_mcmd(
         UsageError: overlapping atoms, no trajectories, or a seed out of range.
         UnknownIonError: an element that the atomic model does not cover.
     """
-    if trajectories < 1:
-        raise UsageError(f"{trajectories} trajectories", do="Ask for 1 or more.")
-    if not 0 <= seed <= LARGEST_SEED:
-        raise UsageError(f"seed {seed}", do=f"Give a number from 0 to {LARGEST_SEED}.")
+    require_draws(trajectories, seed)
     require_apart(geometry.symbols, geometry.positions, where=geometry.comment or None)
     (outcomes,) = explode_geometries(
         geometry.symbols,
@@ -141,7 +138,7 @@ def simulate_mcmd_file(
         OutputError: a result cannot be written.
     """
     options = Options() if options is None else options
-    _require_names(out, charges, figure)
+    require_names(out, charges, figure)
     geometry, inputs = find_geometry(source, progress)
     ions = None if charges is None else ions_of_atoms(geometry, parse_ions(charges))
     outcomes = simulate_mcmd(
@@ -163,6 +160,23 @@ def simulate_mcmd_file(
     }
     record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
     table = None if ions is None else channel_table(outcomes, ions)
+    write_results(outcomes, table, record, out=out, figure=figure)
+    return outcomes, table
+
+
+def write_results(
+    outcomes: Outcomes,
+    table: pd.DataFrame | None,
+    record: Provenance,
+    *,
+    out: Path | str | None,
+    figure: Path | str | None,
+) -> None:
+    """Write what was asked for: `.h5` all combinations, `.csv` the table of one, and the figure.
+
+    Raises:
+        OutputError: a result cannot be written.
+    """
     if out is not None and Path(out).suffix == ".h5":
         write_channels(out, outcomes, record)
     elif out is not None and table is not None:
@@ -171,7 +185,6 @@ def simulate_mcmd_file(
         from molexa_core.report.combinations import combinations_svg  # noqa: PLC0415
 
         combinations_svg(figure, outcomes)
-    return outcomes, table
 
 
 def summary(outcomes: Outcomes) -> dict[str, Any]:
@@ -211,7 +224,19 @@ def summary(outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def _require_names(out: Path | str | None, charges: str | None, figure: Path | str | None) -> None:
+def require_draws(trajectories: int, seed: int) -> None:
+    """Refuse a number of explosions, or a seed, that cannot be meant.
+
+    Raises:
+        UsageError: no explosions, or a seed out of range.
+    """
+    if trajectories < 1:
+        raise UsageError(f"{trajectories} trajectories", do="Ask for 1 or more.")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"seed {seed}", do=f"Give a number from 0 to {LARGEST_SEED}.")
+
+
+def require_names(out: Path | str | None, charges: str | None, figure: Path | str | None) -> None:
     """Refuse names that cannot be meant before an hour is spent."""
     if figure is not None and Path(figure).suffix != ".svg":
         raise UsageError("the figure is an SVG file", where=figure, do="Name it .svg.")
