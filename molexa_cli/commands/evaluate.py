@@ -43,6 +43,16 @@ def evaluate(
     limit: Annotated[
         int, typer.Option("--limit", min=0, help="At most so many entries; 0 for all.")
     ] = 4096,
+    smallest: Annotated[
+        int | None, typer.Option("--smallest", help="Fewest atoms of molecules and stage1.")
+    ] = None,
+    largest: Annotated[
+        int | None,
+        typer.Option("--largest", help="Most atoms of molecules and stage1; may exceed training."),
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option("--names", help="Shipped molecules, separated by semicolons.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
     figures: Annotated[Path | None, typer.Option("--figures", help="Folder for figures.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
@@ -67,6 +77,9 @@ def evaluate(
         samples=samples,
         steps=steps,
         limit=limit or None,
+        smallest=smallest,
+        largest=largest,
+        names=[name.strip() for name in (names or "").split(";") if name.strip()],
         device=device,
         seed=seed,
         out=out,
@@ -86,28 +99,62 @@ def evaluate(
 
 def _show(run: EvaluationRun) -> None:
     result = run.evaluation
-    told = ", ".join(f"{key} {value}" for key, value in run.conditions.items() if key != "files")
+    untold = ("files", "warnings")
+    told = ", ".join(f"{key} {value}" for key, value in run.conditions.items() if key not in untold)
     write(told)
     for method, groups in result.rows.items():
         rows = [[group, *_cells(row)] for group, row in groups.items()]
         header = ["atoms", "entries", "MAE", "95 %", "median", "mean DE", "max DE", "mean AE"]
         write(table([*header, "max AE"], rows, title=f"{method} (bohr, degree)"))
-    if result.by_uncertainty:
-        rows = [
-            [f"{row['predicted_mean']:.3f}", f"{row['mae_mean']:.3f}", f"{row['mae_median']:.3f}"]
-            for row in result.by_uncertainty
-        ]
-        write(table(["predicted error", "MAE", "median"], rows, title="fifths by predicted error"))
+    _show_uncertainty(run)
     if result.diatomics:
         pairs = [[name, f"{value:.4g}"] for name, value in result.diatomics.items()]
         write(table(["bond lengths of diatomics", "mean error (bohr)"], pairs))
+    if result.spread:
+        rows = [
+            [name, f"{row['deviation']:.4f}", f"{row['difference']:.4f}"]
+            for name, row in result.spread.items()
+        ]
+        header = ["atoms", "standard deviation", "mean difference"]
+        write(table(header, rows, title="repeated predictions, per coordinate (bohr)"))
+    if result.named:
+        methods = [key for key in result.named[0] if key not in ("name", "atoms")]
+        rows = [
+            [one["name"], str(one["atoms"]), *(f"{one[key]:.3f}" for key in methods)]
+            for one in result.named
+        ]
+        write(table(["molecule", "atoms", *methods], rows, title="MAE by molecule (bohr)"))
+
+
+def _show_uncertainty(run: EvaluationRun) -> None:
+    result = run.evaluation
+    header = ["entries", "predicted error", "MAE", "median", "mean DE", "max DE", "mean AE"]
+    for title, parts in (
+        ("fifths by predicted error", result.by_uncertainty),
+        ("the most certain entries alone", result.most_certain),
+    ):
+        rows = [
+            [
+                f"{row['share']:.0%}" if "share" in row else f"{row['entries']:.0f}",
+                f"{row['predicted_mean']:.3f}",
+                f"{row['mae_mean']:.3f}",
+                f"{row['mae_median']:.3f}",
+                f"{row['mean_distance_error_mean']:.3f}",
+                f"{row['max_distance_error_mean']:.3f}",
+                f"{row.get('mean_angle_error_mean', float('nan')):.2f}",
+            ]
+            for row in parts
+        ]
+        if rows:
+            write(table(header, rows, title=title))
+    if result.ranking:
+        rows = [[name.replace("_", " "), f"{one:.2f}"] for name, one in result.ranking.items()]
+        write(table(["predicted and true error", "correlation"], rows))
     if result.coverage:
         rows = [
             [name, *(f"{100 * one:.1f}" for one in row)] for name, row in result.coverage.items()
         ]
         write(table(["atoms", "in 68 % (%)", "in 95 % (%)"], rows, title="coverage of intervals"))
-    if result.spread is not None:
-        write(f"samples of one entry scatter by {result.spread:.3f} bohr per coordinate")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -15,9 +15,8 @@ import numpy as np
 
 from molexa_core.base.elements import BY_NUMBER
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.statistics import bootstrap_mean
-from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.frame.measures import angle_errors, distance_errors, mean_absolute_error
+from molexa_core.base.tables import FloatArray
+from molexa_core.frame.measures import mean_absolute_error
 from molexa_core.model.batch import Batch
 from molexa_core.model.calibration import LEVELS, Calibrations
 from molexa_core.model.calibration_fit import open_coordinates
@@ -34,22 +33,40 @@ from molexa_core.pipeline.baselines import (
     ZEROS,
     along_the_momenta,
     equilibrium_positions,
-    fitted_bond_factor,
     nearest_in_training,
+)
+from molexa_core.pipeline.error_statistics import (
+    MEASURES,
+    by_group,
+    by_predicted_error,
+    diatomics,
+    errors_of,
+    most_certain,
+    ranking,
+    spread,
 )
 from molexa_core.pipeline.evaluation_sets import Explosions
 
-MEASURES: Final = (
-    "mae",
-    "mean_distance_error",
-    "max_distance_error",
-    "mean_angle_error",
-    "max_angle_error",
-)
-"""Errors of a structure; lengths in bohr, angles in degrees."""
+__all__ = [
+    "BEST",
+    "FIRST",
+    "MEAN",
+    "MEASURES",
+    "ORACLE",
+    "Answers",
+    "Evaluation",
+    "answer",
+    "coverage",
+    "errors_of",
+    "evaluate",
+]
 FIRST: Final = "one sample"
 MEAN: Final = "mean of the samples"
 BEST: Final = "best closure"
+ORACLE: Final = "nearest sample (told the truth)"
+"""Of several samples the one with the least MAE: what choosing them better could gain at most."""
+MOST_NAMED: Final = 64
+"""Sets with at most so many named molecules are also told one by one."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +96,24 @@ class Evaluation:
         rows: by method (`one sample`, `best closure`, `zeros`, ...) and group (`all`, `2`, `3`,
             ...): number of entries, and for each of `MEASURES` mean, median and the 95 % interval
             of the mean.
-        by_uncertainty: fifths of the entries by predicted error: predicted and true mean error.
+        by_uncertainty: fifths of the entries by predicted error: predicted and true mean errors.
+        most_certain: the same of the most certain entries alone (`error_statistics.SHARES`).
+        ranking: correlations of predicted and true error (`error_statistics.ranking`).
         diatomics: mean error of bond lengths: network, R = c q1 q2 / KER with c = 1 and c fitted.
-        spread: mean standard deviation of a coordinate between samples, bohr.
+        spread: by number of atoms, how far repeated predictions lie apart, bohr; empty for one.
         coverage: by number of atoms, share of coordinates inside the 68 and 95 % intervals.
+        named: of small sets of named molecules, the MAE of each.
         answers: the arrays behind it, by number of atoms.
     """
 
     rows: dict[str, dict[str, dict[str, Any]]]
     by_uncertainty: list[dict[str, float]]
+    most_certain: list[dict[str, float]]
+    ranking: dict[str, float]
     diatomics: dict[str, float]
-    spread: float | None
+    spread: dict[str, dict[str, float]]
     coverage: dict[str, list[float]]
+    named: list[dict[str, Any]] = field(default_factory=list)
     answers: dict[int, Answers] = field(repr=False, default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,9 +121,12 @@ class Evaluation:
         return {
             "errors": self.rows,
             "by_uncertainty": self.by_uncertainty,
+            "most_certain": self.most_certain,
+            "ranking": self.ranking,
             "diatomics": self.diatomics,
-            "spread_bohr": self.spread,
+            "spread": self.spread,
             "coverage": self.coverage,
+            "molecules": self.named,
             "length_unit": "bohr",
             "angle_unit": "degree",
         }
@@ -151,12 +177,26 @@ def evaluate(
         for method, positions in _methods(one, near).items():
             methods.setdefault(method, {})[atoms] = errors_of(positions, one.truth)
     clusters = {atoms: sets[atoms].cluster for atoms in answers}
+    first = np.concatenate([methods[FIRST][atoms] for atoms in answers], axis=1)
+    expected = np.concatenate([one.expected[0].mean(axis=(1, 2)) for one in answers.values()])
+    drawn = {atoms: one.samples for atoms, one in answers.items()}
+    pairs = answers.get(2)
+    rows = {name: by_group(errors, clusters) for name, errors in methods.items()}
+    held = {} if calibration is None else coverage(answers, calibration)
     return Evaluation(
-        rows={name: _groups(errors, clusters) for name, errors in methods.items()},
-        by_uncertainty=_by_uncertainty(answers),
-        diatomics=_diatomics(answers[2]) if 2 in answers else {},
-        spread=_spread(answers) if samples > 1 else None,
-        coverage={} if calibration is None else coverage(answers, calibration),
+        rows={name: row for name, row in rows.items() if row},
+        by_uncertainty=by_predicted_error(first, expected),
+        most_certain=most_certain(first, expected),
+        ranking=ranking(
+            [_sample_errors(one) for one in answers.values()],
+            [one.expected.mean(axis=(2, 3)) for one in answers.values()],
+        ),
+        diatomics={}
+        if pairs is None
+        else diatomics(methods[FIRST][2], pairs.truth, *pairs.framed[1:], clusters[2]),
+        spread=spread(drawn) if samples > 1 else {},
+        coverage={name: held[name] for name in sorted(held, key=lambda one: (len(one), one))},
+        named=_named(methods, answers, sets),
         answers=answers,
     )
 
@@ -194,24 +234,6 @@ def answer(
     )
 
 
-def errors_of(positions: FloatArray, truth: FloatArray) -> FloatArray:
-    """(measures, B) the errors of each structure in the order of `MEASURES`; diatomics have no
-    angles: their angle errors are not numbers.
-    """
-    distance, angle = distance_errors(positions, truth), angle_errors(positions, truth)
-    if angle.shape[1] == 0:
-        angle = np.full((len(truth), 1), np.nan)
-    return np.stack(
-        [
-            mean_absolute_error(positions, truth),
-            distance.mean(axis=1),
-            distance.max(axis=1),
-            angle.mean(axis=1),
-            angle.max(axis=1),
-        ]
-    )
-
-
 def coverage(answers: Mapping[int, Answers], calibration: Calibrations) -> dict[str, list[float]]:
     """Share of the coordinates inside the intervals of each level, by number of atoms and `all`.
 
@@ -239,6 +261,8 @@ def _methods(one: Answers, training: Batch | None) -> dict[str, FloatArray]:
         best = np.argmin(one.closure, axis=0)
         found[MEAN] = one.samples.mean(axis=0)
         found[BEST] = one.samples[best, np.arange(len(best))]
+        nearest = np.argmin(_sample_errors(one), axis=0)
+        found[ORACLE] = one.samples[nearest, np.arange(len(nearest))]
     found[ZEROS] = np.zeros_like(one.truth)
     found[SCALED] = along_the_momenta(charges, masses, momenta)
     symbols = {number: element.symbol for number, element in BY_NUMBER.items()}
@@ -248,6 +272,11 @@ def _methods(one: Answers, training: Batch | None) -> dict[str, FloatArray]:
         known = tuple(column.double().cpu().numpy() for column in columns)
         found[NEAREST] = nearest_in_training(numbers, charges, momenta, known)  # type: ignore[arg-type]
     return found
+
+
+def _sample_errors(one: Answers) -> FloatArray:
+    """(K, B) MAE of every sample."""
+    return mean_absolute_error(one.samples, np.broadcast_to(one.truth, one.samples.shape))
 
 
 def _closure(
@@ -273,74 +302,20 @@ def _closure(
     return np.stack(residuals)
 
 
-def _groups(
-    errors: Mapping[int, FloatArray], clusters: Mapping[int, IntArray]
-) -> dict[str, dict[str, Any]]:
-    """Statistics by number of atoms, for up to 7 and for 8 and more, as the paper, and all."""
-    few = [atoms for atoms in errors if atoms < 8]
-    many = [atoms for atoms in errors if atoms >= 8]
-    groups = {str(atoms): [atoms] for atoms in sorted(errors)}
-    groups |= {"below 8": few, "8 and more": many, "all": sorted(errors)}
-    found = {}
-    for name, members in groups.items():
-        if not members:
-            continue
-        table = np.concatenate([errors[atoms] for atoms in members], axis=1)
-        # Geometries are numbered within a set of one size: tell sizes apart.
-        cluster = np.concatenate([clusters[atoms] * 64 + atoms for atoms in members])
-        if np.isfinite(table[0]).any():
-            found[name] = _row(table, cluster)
-    return found
-
-
-def _row(table: FloatArray, cluster: IntArray) -> dict[str, Any]:
-    row: dict[str, Any] = {"entries": int(np.isfinite(table[0]).sum())}
-    for name, values in zip(MEASURES, table, strict=True):
-        known = values[np.isfinite(values)]
-        if not len(known):
-            continue
-        interval = bootstrap_mean(values, cluster)
-        row[name] = {
-            "mean": interval.mean,
-            "low": interval.low,
-            "high": interval.high,
-            "median": float(np.median(known)),
-        }
-    return row
-
-
-def _by_uncertainty(answers: Mapping[int, Answers]) -> list[dict[str, float]]:
-    predicted = np.concatenate([one.expected[0].mean(axis=(1, 2)) for one in answers.values()])
-    errors = [mean_absolute_error(one.samples[0], one.truth) for one in answers.values()]
-    true = np.concatenate(errors)
-    order = np.argsort(predicted, kind="stable")
+def _named(
+    methods: Mapping[str, Mapping[int, FloatArray]],
+    answers: Mapping[int, Answers],
+    sets: Mapping[int, Explosions],
+) -> list[dict[str, Any]]:
+    """MAE of each molecule by method, where there are few and all have names."""
+    labels = [label for atoms in answers for label in sets[atoms].label]
+    if len(labels) > MOST_NAMED or not all(labels):
+        return []
+    wanted = [name for name in (FIRST, MEAN, BEST, ORACLE) if name in methods]
     return [
-        {
-            "entries": float(len(part)),
-            "predicted_mean": float(predicted[part].mean()),
-            "mae_mean": float(true[part].mean()),
-            "mae_median": float(np.median(true[part])),
-        }
-        for part in np.array_split(order, 5)
-        if len(part)
+        {"name": label, "atoms": atoms}
+        | {"predicted": float(one.expected[0, row].mean())}
+        | {method: float(methods[method][atoms][0, row]) for method in wanted}
+        for atoms, one in sorted(answers.items())
+        for row, label in enumerate(sets[atoms].label)
     ]
-
-
-def _diatomics(one: Answers) -> dict[str, float]:
-    _, charges, masses, momenta = one.framed
-    length = np.linalg.norm(one.truth[:, 0] - one.truth[:, 1], axis=1)
-    energy = (momenta**2 / (2.0 * masses[..., None])).sum(axis=(1, 2))
-    classical = charges[:, 0] * charges[:, 1] / energy
-    factor = fitted_bond_factor(charges, masses, momenta, length)
-    return {
-        "entries": float(len(length)),
-        "network": float(distance_errors(one.samples[0], one.truth).mean()),
-        "c / KER with c = 1": float(np.abs(classical - length).mean()),
-        "c / KER with c fitted": float(np.abs(factor * classical - length).mean()),
-        "c fitted": factor,
-    }
-
-
-def _spread(answers: Mapping[int, Answers]) -> float:
-    spreads = [one.samples.std(axis=0, ddof=1).ravel() for one in answers.values()]
-    return float(np.concatenate(spreads).mean())

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import OutputError, UsageError
 from molexa_core.base.files import atomic_path
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
-from molexa_core.frame.measures import mean_absolute_error
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import NetworkSettings
 from molexa_core.model.devices import choose_device
 from molexa_core.model.frame import batch_frames
-from molexa_core.model.weights import calibration_of, default_weights, load_network
+from molexa_core.model.weights import ModelCard, calibration_of, default_weights, load_network
 from molexa_core.pipeline.evaluate import Evaluation, evaluate
+from molexa_core.pipeline.evaluation_figures import DATA, content_of, draw, write_content
 from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, molecule_set, random_set
 from molexa_core.pipeline.stage1 import StageOneData
+from molexa_core.report.accuracy_content import AccuracyContent
 
 RANDOM: Final = "stage1"
 MOLECULES: Final = "molecules"
@@ -28,6 +29,13 @@ SEED: Final = 40_260_000
 """Seed of random molecules for an evaluation, far from those of training and calibration."""
 TRAINING_LIMIT: Final = 100_000
 """Training entries among which the nearest is looked for."""
+
+UNSEEN: Final = {
+    "entry": (("entry", "validation"), ("entry", "test"), ("molecule", "validation")),
+    "geometry": (("geometry", "validation"), ("geometry", "test"), ("molecule", "test")),
+    "molecule": (("molecule", "validation"), ("molecule", "test"), ("entry", "validation")),
+}
+"""For each way to split a training's data set: splits (by, split) of which it saw nothing."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,9 @@ def evaluate_weights(
     samples: int = 8,
     steps: int | None = None,
     limit: int | None = 4096,
+    smallest: int | None = None,
+    largest: int | None = None,
+    names: Sequence[str] = (),
     device: str = "auto",
     seed: int = SEED,
     out: Path | str | None = None,
@@ -74,6 +85,9 @@ def evaluate_weights(
         samples: structures drawn for each entry.
         steps: of the sampler, if not the network's own number.
         limit: at most so many entries; None for all.
+        smallest: fewest atoms of `stage1` and `molecules`; 2 where not given.
+        largest: most atoms of them; those of the training where not given.
+        names: of shipped molecules, for `molecules`.
         device: `auto`, `cpu` or `cuda`.
         seed: of molecules, choice and samples.
         out: JSON file to write.
@@ -84,12 +98,20 @@ def evaluate_weights(
     Raises:
         InputFileError: no such weights or data.
         WeightsError: damaged weights.
-        UsageError: the split has no entries, or numbers that make no sense.
+        UsageError: the split has no entries, numbers that make no sense, or sizes and names with
+            data that do not take them.
         OutputError: a result cannot be written.
     """
     if samples < 1 or (limit is not None and limit < 1) or (steps is not None and steps < 1):
-        least = "samples, limit and steps must be at least 1"
-        raise UsageError(least, do="Correct the number or leave it out.")
+        text = "samples, limit and steps must be at least 1"
+        raise UsageError(text, do="Correct the number or leave it out.")
+    _require_fitting(data, smallest, largest, names)
+    if out is not None and not Path(out).parent.is_dir():
+        raise OutputError(
+            "cannot write: the folder does not exist",
+            where=out,
+            do=f"Create {Path(out).parent} or name another output.",
+        )
     where = choose_device(device)
     name = weights or default_weights()
     network, card = load_network(name, where)
@@ -97,11 +119,17 @@ def evaluate_weights(
     known = network.settings
     training = None
     if data in (RANDOM, MOLECULES):
-        sets = _drawn_sets(data, known, limit, tau_fs, seed=seed, device=where)
+        span = (smallest or 2, largest or max(known.max_atoms, smallest or 2))
+        sets = _drawn_sets(data, known, limit, tau_fs, span, names, seed=seed, device=where)
     else:
         sets = entry_set(data, split, by=by, limit=limit, seed=seed, device=where)
         nearby = entry_set(data, "train", by=by, limit=TRAINING_LIMIT)
         training = {atoms: _in_frame(one) for atoms, one in nearby.items()}
+    warnings = _warnings(sets, known)
+    if data not in (RANDOM, MOLECULES):
+        warnings += _seen_in_training(card, split, by)
+    for text in warnings:
+        progress.say(f"warning: {text}")
     result = evaluate(
         network,
         sets,
@@ -120,23 +148,88 @@ def evaluate_weights(
     }
     conditions["entries"] = sum(len(one.batch) for one in sets.values())
     conditions |= {"samples": samples, "sampler_steps": steps or known.sampler.steps}
-    run = EvaluationRun(result, {**conditions, "device": where, "seed": seed})
+    conditions |= {"device": where, "seed": seed}
+    if warnings:
+        conditions["warnings"] = warnings
+    run = EvaluationRun(result, conditions)
     if out is not None:
         made = Provenance.of(command, settings={"weights": name, "data": data}, seed=seed)
         _write(run, Path(out), made)
     if figures is not None:
-        _draw(result, Path(figures))
+        _draw(content_of(result, sets), Path(figures), progress)
     return run
 
 
 def _drawn_sets(
-    data: str, known: NetworkSettings, limit: int | None, tau_fs: float, *, seed: int, device: str
+    data: str,
+    known: NetworkSettings,
+    limit: int | None,
+    tau_fs: float,
+    span: tuple[int, int],
+    names: Sequence[str],
+    *,
+    seed: int,
+    device: str,
 ) -> dict[int, Explosions]:
     """Random molecules, or the shipped ones, as far as the network knows their elements."""
-    if data == MOLECULES:
-        return molecule_set(known.elements, known.max_atoms, tau_fs, device=device)
-    per_size = max((limit or 8192) // (known.max_atoms - 1), 1)
-    return random_set(StageOneData(largest=known.max_atoms), per_size, seed=seed, device=device)
+    least, most = span
+    if data == RANDOM:
+        drawn = StageOneData(smallest=least, largest=most, tau_fs=tau_fs)
+        per_size = max((limit or 8192) // (most - least + 1), 1)
+        return random_set(drawn, per_size, seed=seed, device=device)
+    sets = molecule_set(known.elements, most, tau_fs, smallest=least, names=names, device=device)
+    if not sets:
+        raise UsageError(
+            f"no shipped molecule has {least} to {most} atoms of elements the network knows",
+            do="`molexa molecules` lists what there is.",
+        )
+    return sets
+
+
+def _require_fitting(
+    data: str, smallest: int | None, largest: int | None, names: Sequence[str]
+) -> None:
+    """Refuse settings that the data do not take."""
+    if (smallest is not None or largest is not None) and data not in (RANDOM, MOLECULES):
+        raise UsageError(
+            f"numbers of atoms cannot be chosen for {data}, only for {MOLECULES} and {RANDOM}",
+            do="Leave --smallest and --largest out.",
+        )
+    if names and data != MOLECULES:
+        raise UsageError(
+            f"names are of shipped molecules, not of {data}", do=f"Choose --data {MOLECULES}."
+        )
+    least = 2 if smallest is None else smallest
+    if least < 2 or (largest is not None and largest < least):
+        raise UsageError(
+            f"{least} to {'any' if largest is None else largest} is no range of numbers of atoms",
+            do="Both must be at least 2, the largest not below the smallest.",
+        )
+
+
+def _warnings(sets: Mapping[int, Explosions], known: NetworkSettings) -> list[str]:
+    """What is beyond the training of the network."""
+    if beyond := [n for n in sets if n > known.max_atoms]:
+        count = sum(len(sets[n].batch) for n in beyond)
+        text = (
+            f"{count} molecules have {min(beyond)} to {max(beyond)} atoms, but the network was "
+            f"made for up to {known.max_atoms}: it answers, with errors and error bars that no "
+            "training stands for"
+        )
+        return [text]
+    return []
+
+
+def _seen_in_training(card: ModelCard, split: str, by: str) -> list[str]:
+    """A warning where entries of this split may have been in the training of the weights."""
+    way = card.data.get("split_by")
+    if way is None or split == "set_aside" or (by, split) in UNSEEN.get(str(way), ()):
+        return []
+    text = (
+        f"{card.name} was trained on a data set split by {way}: if it is this one, entries of its "
+        f"{split} split by {by} were in the training"
+    )
+    return [text]
 
 
 def _told(data: str, split: str, by: str) -> dict[str, Any]:
@@ -158,20 +251,11 @@ def _in_frame(one: Explosions) -> Explosions:
     return replace(one, batch=batch.with_frame(batch_frames(batch.numbers, batch.momenta)))
 
 
-def _draw(result: Evaluation, folder: Path) -> None:
-    # matplotlib is loaded only where figures are asked for.
-    from molexa_core.report.accuracy import errors_by_size, reliability  # noqa: PLC0415
-    from molexa_core.report.style import save_svg  # noqa: PLC0415
-
+def _draw(content: AccuracyContent, folder: Path, progress: Progress) -> None:
+    """The figures and the values they show; the values alone where matplotlib is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    measures: Mapping[str, str] = {
-        "mae": "mean absolute error (bohr)",
-        "mean_distance_error": "mean distance error (bohr)",
-        "mean_angle_error": "mean angle error (degree)",
-    }
-    for measure, label in measures.items():
-        save_svg(errors_by_size(result.rows, measure, label), folder / f"{measure}.svg")
-    predicted = [one.expected[0].mean(axis=(1, 2)) for one in result.answers.values()]
-    true = [mean_absolute_error(one.samples[0], one.truth) for one in result.answers.values()]
-    names = [f"{atoms} atoms" for atoms in result.answers]
-    save_svg(reliability(predicted, true, names), folder / "reliability.svg")
+    write_content(content, folder / DATA)
+    try:
+        draw(content, folder)
+    except ModuleNotFoundError as error:
+        progress.say(f"no figures without {error.name}: their values are in {folder / DATA}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import numpy as np
 import torch
 
 from molexa_core.base.elements import BY_NUMBER
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.tables import IntArray
 from molexa_core.io.dataset import read_dataset
 from molexa_core.model.batch import Batch
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
-from molexa_core.physics.molecules import molecule, molecule_names
+from molexa_core.physics.molecules import Molecule, molecule, molecule_names
 from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
 
 
@@ -62,32 +63,48 @@ def random_set(
 
 
 def molecule_set(
-    elements: tuple[str, ...], largest: int, tau_fs: float, *, device: str = "cpu"
+    elements: tuple[str, ...],
+    largest: int,
+    tau_fs: float,
+    *,
+    smallest: int = 2,
+    names: Sequence[str] = (),
+    device: str = "cpu",
 ) -> dict[int, Explosions]:
-    """The shipped molecules at equilibrium, all ions singly charged, exact classical momenta."""
-    rows: dict[int, list[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]] = {}
-    for name in molecule_names():
-        one = molecule(name)
+    """The shipped molecules at equilibrium, all ions singly charged, exact classical momenta.
+
+    Args:
+        elements: that the network knows.
+        largest: most atoms.
+        tau_fs: window of the charge build-up.
+        smallest: fewest atoms.
+        names: of the molecules, whatever their size; all that fit where none is named.
+        device: where the batches go.
+
+    Raises:
+        InputFileError: no such molecule (lists near matches).
+        UsageError: a molecule that is named has an unknown element or one atom alone.
+    """
+    rows: dict[int, list[Molecule]] = {}
+    for one in _named_molecules(names, elements) if names else map(molecule, molecule_names()):
         symbols = one.geometry.symbols
-        if not set(symbols) <= set(elements) or not 2 <= len(symbols) <= largest:
-            continue
-        charges = np.ones(len(symbols))
-        momenta = explode_many(
-            one.geometry.positions[None],
-            charges,
-            one.masses,
-            build_up=ErrorFunctionRise(tau_fs),
-            accuracy="fine",
-        )[0]
-        numbers = np.array([_number(symbol) for symbol in symbols])
-        rows.setdefault(len(symbols), []).append(
-            (name, numbers, charges, momenta, one.geometry.positions)
-        )
+        if names or (set(symbols) <= set(elements) and smallest <= len(symbols) <= largest):
+            rows.setdefault(len(symbols), []).append(one)
     found = {}
     for atoms, items in sorted(rows.items()):
-        names, numbers, charges, momenta, positions = zip(*items, strict=True)
-        batch = _batch(*(np.stack(part) for part in (numbers, charges, momenta, positions)))
-        found[atoms] = Explosions(batch.to(device), np.arange(len(names)), tuple(names))
+        numbers = np.array([[_number(one) for one in item.geometry.symbols] for item in items])
+        positions = np.stack([item.geometry.positions for item in items])
+        charges = np.ones((len(items), atoms))
+        momenta = explode_many(
+            positions,
+            charges,
+            np.stack([item.masses for item in items]),
+            build_up=ErrorFunctionRise(tau_fs),
+            accuracy="fine",
+        )
+        batch = _batch(numbers, charges, momenta, positions).to(device)
+        labels = tuple(item.name for item in items)
+        found[atoms] = Explosions(batch, np.arange(len(items)), labels)
     return found
 
 
@@ -134,6 +151,20 @@ def entry_set(
         labels = tuple(part.names[index] for index in part.molecule)
         found[int(atoms)] = Explosions(batch.to(device), part.geometry.astype(np.int64), labels)
     return found
+
+
+def _named_molecules(names: Sequence[str], elements: tuple[str, ...]) -> list[Molecule]:
+    found = {one.name: one for one in map(molecule, names)}
+    for one in found.values():
+        symbols = one.geometry.symbols
+        if unknown := sorted(set(symbols) - set(elements)):
+            raise UsageError(
+                f"{one.name} has {listing(unknown)}, which the network does not know",
+                do="Leave the molecule out, or choose other weights with --weights.",
+            )
+        if len(symbols) < 2:
+            raise UsageError(f"{one.name} has one atom", do="Name molecules of two and more.")
+    return list(found.values())
 
 
 def _number(symbol: str) -> int:

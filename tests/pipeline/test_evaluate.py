@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.errors import InputFileError, OutputError, UsageError
 from molexa_core.model.weights import calibration_of, default_weights, load_network, read_card
 from molexa_core.pipeline.calibrate_weights import Part, calibrate, calibrate_weights
-from molexa_core.pipeline.evaluate import BEST, FIRST, ZEROS, errors_of, evaluate
-from molexa_core.pipeline.evaluate_weights import evaluate_weights
+from molexa_core.pipeline.evaluate import BEST, FIRST, ORACLE, ZEROS, evaluate
+from molexa_core.pipeline.evaluate_weights import _seen_in_training, evaluate_weights
 from molexa_core.pipeline.evaluation_sets import molecule_set, random_set
 from molexa_core.pipeline.stage1 import StageOneData
-
-
-def test_errors_of_a_known_displacement() -> None:
-    truth = np.array([[[0.0, 0, 0], [2.0, 0, 0], [0, 2.0, 0]]])
-    moved = truth.copy()
-    moved[0, 1, 0] = 2.3
-    mae, mean_distance, max_distance, *_ = errors_of(moved, truth)[:, 0]
-    assert mae == pytest.approx(0.3 / 9)
-    hypotenuse = np.hypot(2.3, 2.0) - np.hypot(2.0, 2.0)
-    assert mean_distance == pytest.approx((0.3 + hypotenuse) / 3)
-    assert max_distance == pytest.approx(0.3)
 
 
 def test_the_shipped_network_beats_trivial_answers() -> None:
@@ -36,6 +25,8 @@ def test_the_shipped_network_beats_trivial_answers() -> None:
     mae = {name: groups["all"]["mae"]["mean"] for name, groups in found.rows.items()}
     assert mae[FIRST] < 0.5 * min(value for name, value in mae.items() if name == ZEROS)
     assert mae[BEST] <= mae[FIRST] + 0.1
+    assert mae[ORACLE] <= min(mae[FIRST], mae[BEST])
+    assert found.spread["all"]["difference"] > 0
     assert found.rows[FIRST]["2"].keys() == {
         "entries", "mae", "mean_distance_error", "max_distance_error",
     }  # fmt: skip
@@ -61,14 +52,16 @@ def test_a_run_writes_its_result(tmp_path: Path) -> None:
         data="stage1",
         samples=1,
         limit=16,
+        largest=4,
         out=tmp_path / "result.json",
         figures=tmp_path / "figures",
     )
     values = json.loads((tmp_path / "result.json").read_text())
     assert values["conditions"]["weights"] == run.conditions["weights"]
-    assert values["errors"][FIRST]["all"]["entries"] == 16
+    assert values["errors"][FIRST]["all"]["entries"] == 15
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        "mae.svg", "mean_distance_error.svg", "mean_angle_error.svg", "reliability.svg",
+        "figures.json", "overview.svg", "true-and-predicted.svg", "errors-by-size.svg",
+        "reliability.svg",
     }  # fmt: skip
 
 
@@ -77,6 +70,53 @@ def test_bad_input() -> None:
         evaluate_weights(data="stage1", samples=0)
     with pytest.raises(InputFileError, match="no such folder"):
         evaluate_weights(data="no-such-set")
+    with pytest.raises(UsageError, match="numbers of atoms cannot be chosen for stage2"):
+        evaluate_weights(data="stage2", largest=14)
+    with pytest.raises(UsageError, match="names are of shipped molecules, not of stage1"):
+        evaluate_weights(data="stage1", names=["water"])
+    with pytest.raises(UsageError, match="5 to 4 is no range"):
+        evaluate_weights(smallest=5, largest=4)
+    with pytest.raises(UsageError, match="no shipped molecule has 15 to 20 atoms"):
+        evaluate_weights(smallest=15, largest=20)
+    with pytest.raises(UsageError, match="iodobenzene has I, which the network does not know"):
+        evaluate_weights(names=["iodobenzene"])
+    with pytest.raises(InputFileError, match="cyclohexadiene"):
+        evaluate_weights(names=["1,3-cyclohexadien"])
+    with pytest.raises(OutputError, match="the folder does not exist"):
+        evaluate_weights(out="no-such-folder/result.json")
+
+
+def test_more_atoms_than_in_training_are_answered_with_a_warning() -> None:
+    run = evaluate_weights(names=["1,3-cyclohexadiene", "water"], samples=2, steps=2)
+    (warning,) = run.conditions["warnings"]
+    assert "1 molecules have 14 to 14 atoms, but the network was made for up to 9" in warning
+    assert [(one["name"], one["atoms"]) for one in run.evaluation.named] == [
+        ("water", 3), ("1,3-cyclohexadiene", 14),
+    ]  # fmt: skip
+    large = run.evaluation.named[1]
+    assert large[ORACLE] <= large[FIRST]
+    assert "warnings" not in evaluate_weights(names=["water"], samples=1, steps=2).conditions
+
+
+@pytest.mark.parametrize(
+    ("trained_by", "by", "split", "warned"),
+    [
+        ("molecule", "molecule", "test", False),
+        ("molecule", "geometry", "test", True),
+        ("molecule", "entry", "test", True),
+        ("geometry", "geometry", "test", False),
+        ("geometry", "molecule", "test", False),
+        ("entry", "molecule", "test", True),
+        ("entry", "entry", "set_aside", False),
+        (None, "entry", "test", False),
+    ],
+)
+def test_what_the_training_saw_is_told(
+    trained_by: str | None, by: str, split: str, warned: bool
+) -> None:
+    card, _ = read_card(default_weights())
+    card = replace(card, data={"split_by": trained_by} if trained_by else {})
+    assert bool(_seen_in_training(card, split, by)) == warned
 
 
 def test_calibration_is_stored_with_the_weights(tmp_path: Path) -> None:

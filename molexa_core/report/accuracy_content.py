@@ -1,0 +1,85 @@
+"""What the figures of an evaluation show: filled by `pipeline.evaluation_figures`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from molexa_core.base.spectra import Spectrum
+from molexa_core.base.tables import FloatArray
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A predicted structure and the true one, both in one frame.
+
+    Attributes:
+        label: name of the molecule with its charges.
+        symbols: (N) elements.
+        truth: (N, 3) bohr.
+        predicted: (N, 3) bohr.
+        true_bonds: pairs of atoms that a stick joins in the true structure.
+        bonds: the same in the predicted one.
+        expected: mean predicted error of a coordinate, bohr.
+        distance_error: mean, bohr.
+        angle_error: mean, degrees; None for two atoms.
+    """
+
+    label: str
+    symbols: tuple[str, ...]
+    truth: FloatArray
+    predicted: FloatArray
+    true_bonds: Pairs
+    bonds: Pairs
+    expected: float
+    distance_error: float
+    angle_error: float | None
+
+
+@dataclass(frozen=True)
+class OneSize:
+    """Molecules of one number of atoms.
+
+    Attributes:
+        atoms: how many.
+        entries: how many molecules.
+        distances: predicted against true interatomic distances.
+        angles: predicted against true angles; None for two atoms.
+        distance_errors: mean distance error of molecules against their predicted error.
+        angle_errors: the same of the mean angle error; None for two atoms.
+        tenths: (2, groups) predicted and true mean error of tenths by predicted error, bohr.
+        certain: a typical molecule with a small predicted error.
+        uncertain: one with a large predicted error.
+    """
+
+    atoms: int
+    entries: int
+    distances: Spectrum
+    angles: Spectrum | None
+    distance_errors: Spectrum
+    angle_errors: Spectrum | None
+    tenths: FloatArray
+    certain: Example
+    uncertain: Example
+
+
+@dataclass(frozen=True)
+class AccuracyContent:
+    """Everything that the figures of an evaluation show.
+
+    Attributes:
+        sizes: by number of atoms, ascending.
+        rows: by method and group, statistics of each error (`pipeline.evaluate`).
+        coverage: by number of atoms, shares inside the 68 and 95 % intervals; empty without.
+        classical: errors of bond lengths from the kinetic energy: c = 1, and c fitted; empty
+            without diatomics.
+        geometries: several geometries of one molecule.
+    """
+
+    sizes: tuple[OneSize, ...]
+    rows: dict[str, dict[str, dict[str, Any]]]
+    coverage: dict[str, list[float]]
+    classical: tuple[float, ...]
+    geometries: tuple[Example, ...]

@@ -1,0 +1,123 @@
+"""Predicted structures over true ones, as balls and sticks seen from where most is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from molexa_core.base.tables import FloatArray
+from molexa_core.report.accuracy_content import Example, Pairs
+from molexa_core.report.style import ACCENT, INK, MUTED, as_uri, element_colour, figure
+
+_HYDROGEN: Final = 26.0
+_OTHER: Final = 58.0
+_COLUMNS: Final = 4
+
+
+def draw_overlay(axes: Axes, example: Example, half: float, *, name: bool = True) -> None:
+    """The predicted structure, and the true one as pale, larger rings behind it.
+
+    Args:
+        axes: where to.
+        example: what.
+        half: half the width that is shown, bohr; the same scale for all makes sizes comparable.
+        name: whether to write the molecule above it.
+    """
+    turn = _view(example.truth)
+    middle = example.truth.mean(axis=0)
+    true, found = (example.truth - middle) @ turn.T, (example.predicted - middle) @ turn.T
+    for pair in _sticks(true, example.true_bonds):
+        axes.plot(pair[:, 0], pair[:, 1], color=ACCENT, lw=0.9, ls=(0, (2.5, 2)), zorder=3.5)
+    for pair in _sticks(found, example.bonds):
+        axes.plot(pair[:, 0], pair[:, 1], color="#aab3be", lw=2.4, zorder=2)
+    for rank, index in enumerate(np.argsort(found[:, 2], kind="stable")):
+        symbol = example.symbols[index]
+        size = _HYDROGEN if symbol == "H" else _OTHER
+        edge = MUTED if symbol == "H" else "white"
+        axes.scatter(
+            found[index, 0],
+            found[index, 1],
+            s=size,
+            color=element_colour(symbol),
+            edgecolors=edge,
+            linewidths=0.5,
+            zorder=3 + rank / 1000,
+        )
+        axes.scatter(
+            true[index, 0],
+            true[index, 1],
+            s=2.1 * size,
+            facecolors="none",
+            edgecolors=ACCENT,
+            linewidths=0.8,
+            zorder=4,
+        )
+    axes.set_xlim(-half, half)
+    axes.set_ylim(-half, half)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    if name:
+        axes.set_title(example.label, fontsize=6.5, color=INK, pad=2)
+    angle = "" if example.angle_error is None else f", {example.angle_error:.1f}°"
+    text = f"± {example.expected:.2f}: {example.distance_error:.2f}{angle}"
+    axes.text(0.5, -0.02, text, transform=axes.transAxes, ha="center", va="top", fontsize=6.5)
+
+
+def geometries(examples: Sequence[Example]) -> str:
+    """Several geometries of one molecule, predicted over true, on one scale."""
+    rows = (len(examples) + _COLUMNS - 1) // _COLUMNS
+    half = 1.12 * max(half_width(one) for one in examples)
+    columns = min(_COLUMNS, len(examples))
+    with figure(1.75 * columns, 1.95 * rows, nrows=rows, ncols=columns, squeeze=False) as (
+        drawing,
+        grid_of_axes,
+    ):
+        cells = grid_of_axes.ravel()
+        for axes in cells[len(examples) :]:
+            axes.set_axis_off()
+        for axes, example in zip(cells, examples, strict=False):
+            draw_overlay(axes, example, half)
+        drawing.legend(
+            handles=overlay_legend([s for one in examples for s in one.symbols]),
+            loc="outside lower center",
+            ncols=8,
+            handletextpad=0.2,
+            columnspacing=1.0,
+        )
+        return as_uri(drawing)
+
+
+def half_width(example: Example) -> float:
+    """Half the width that shows both structures of an example, bohr."""
+    turn = _view(example.truth)
+    both = np.concatenate([example.truth, example.predicted]) - example.truth.mean(axis=0)
+    return float(np.abs(both @ turn.T)[:, :2].max()) + 0.3
+
+
+def overlay_legend(symbols: Sequence[str]) -> list[Any]:
+    """Handles that explain the colours of these elements and the rings."""
+    handles: list[Any] = [
+        _mark(symbol, element_colour(symbol), MUTED) for symbol in sorted(set(symbols))
+    ]
+    return [*handles, _mark("true structure", "none", ACCENT)]
+
+
+def _mark(label: str, face: str, edge: str) -> Line2D:
+    return Line2D([], [], ls="", marker="o", ms=6, mfc=face, mec=edge, mew=0.8, label=label)
+
+
+def _view(positions: FloatArray) -> FloatArray:
+    """(3, 3) right-handed axes along which the structure extends most, less, least."""
+    centred = positions - positions.mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=True)[2]
+    # A structure and its mirror image must look different: no reflection.
+    axes[2] = np.cross(axes[0], axes[1])
+    return np.asarray(axes)
+
+
+def _sticks(positions: FloatArray, bonds: Pairs) -> list[FloatArray]:
+    return [positions[[one, two]] for one, two in bonds]
