@@ -35,8 +35,9 @@ from molexa_core.pipeline.evaluate import FIRST, MEAN
 ROOT = Path(__file__).resolve().parent.parent
 SPARE_S = 15.0
 """Time at the end of `--minutes` for stopping and writing."""
-START_S = 75.0
-"""Time from the start of a training to its first counted step, at most: imports, compilation."""
+START_S = {"cuda": 90.0, "cpu": 35.0}
+"""Time from the start of a training to its first counted step, at most: imports, compilation,
+rehearsal."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ class Comparison:
     def _training(self, name: str) -> list[str]:
         run, given = self.runs[name], self.given
         seconds = given.trial_seconds if name in self.trials else given.seconds * run.times
-        left = max(1.0, self.end - time.monotonic() - (START_S if given.device == "cuda" else 5.0))
+        left = max(1.0, self.end - time.monotonic() - START_S[given.device])
         command = ["-m", "molexa_cli.main", "train", "--stage", str(run.stage)]
         command += ["--preset", run.preset, "--seconds", f"{seconds:g}"]
         command += ["--learning-rate", f"{self.rate(name):g}", "--validation", str(given.entries)]
@@ -249,7 +250,7 @@ class Comparison:
 
     def _too_late(self, part: str) -> bool:
         """Whether too little time is left to begin."""
-        least = 20.0 if part == "measure" else START_S + 20.0
+        least = 20.0 if part == "measure" else START_S["cuda"] + 20.0
         left = self.end - time.monotonic()
         return bool(self.given.device == "cuda" and left < least)
 
