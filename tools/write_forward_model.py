@@ -175,10 +175,39 @@ def step_table(count: int = 3000) -> tuple[str, Any]:
             rows.append([FORMULA[name], f"{s:g}", f"{q:.2f}", *cells])
         error = [abs(energy / ker - 1) for energy, ker in zip(booked, release, strict=True)]
         axis.loglog(STEPS_FS, error, "o-", color=color, label=FORMULA[name])
-    axis.set(xlabel="step in the pulse / fs", ylabel="|Coulomb energy booked / KER − 1|")
+    axis.set(xlabel="step in the pulse / fs", ylabel="|booked / KER − 1|")
+    axis.set_xticks(STEPS_FS, [f"{s:g}" for s in STEPS_FS])
+    axis.minorticks_off()
     axis.legend(frameon=False)
     header = ["molecule", "step / fs", "Q", "KER / eV", "relative to finest", "booked / KER"]
     return f"### Length of the steps\n\n{table(header, rows)}\n", figure
+
+
+def energy_table(count: int = 2500) -> tuple[str, Any]:
+    """Where the energy of the photons goes, and a figure of it."""
+    rows = []
+    figure, axis = plt.subplots(figsize=(7, 2.2))
+    places = (at.ELECTRONS, at.ATOMS, at.COULOMB, at.EXCESS, at.RADIATED)
+    names = ("electrons", "atoms", "Coulomb", "left in transfers", "light")
+    colors = ("#9db7d5", "#4a6b8a", "#b5543c", "#e0b8a8", "#d9c65b")
+    for name in MOLECULES:
+        energy = run(name, count).energies[0].astype(float) * HARTREE_EV
+        mean = energy.mean(axis=0)
+        missing = np.abs(energy[:, at.ABSORBED] - energy[:, 1:].sum(axis=1)).max()
+        shares = [mean[place] / mean[at.ABSORBED] for place in places]
+        left = 0.0
+        for share, label, color in zip(shares, names, colors, strict=True):
+            axis.barh(FORMULA[name], share, left=left, color=color, label=label)
+            left += share
+        cells = [f"{mean[place]:.1f}" for place in (at.ABSORBED, *places)]
+        rows.append([FORMULA[name], *cells, f"{missing:.2f}"])
+    axis.set(xlabel="share of the energy of the absorbed photons", xlim=(0, 1))
+    axis.invert_yaxis()
+    handles, labels = axis.get_legend_handles_labels()
+    legend = {"frameon": False, "fontsize": 8, "ncols": 5, "loc": "lower center"}
+    figure.legend(handles[: len(names)], labels[: len(names)], **legend, bbox_to_anchor=(0.5, 0.92))
+    header = ["molecule", "absorbed", *names, "most that one trajectory misses"]
+    return f"### Energy, mean of {count} trajectories, eV\n\n{table(header, rows)}\n", figure
 
 
 def rule_figure(count: int = 2500) -> Any:
@@ -195,7 +224,7 @@ def rule_figure(count: int = 2500) -> Any:
             q = found.charges[0][:, kinds == symbol].ravel()
             share = np.bincount(q, minlength=most + 1)[: most + 1] / len(q)
             axis.step(range(most + 1), share, style, where="mid", color="k", label=label)
-            axis.set(xlabel=f"charge of {symbol} in CH2Cl2")
+            axis.set(xlabel=f"charge of {symbol} in CH2Cl2", xticks=range(0, most + 1, most // 5))
     axes[0].set_ylabel("share")
     axes[0].legend(frameon=False, fontsize=8)
     return figure
@@ -204,7 +233,7 @@ def rule_figure(count: int = 2500) -> Any:
 def save(figure: Any, name: str) -> None:
     """Write a figure as SVG that is the same at every run."""
     figure.tight_layout()
-    figure.savefig(FIGURES / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(FIGURES / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
     plt.close(figure)
 
 
@@ -217,7 +246,9 @@ if __name__ == "__main__":
     save(neon_figure, "neon-charge-states")
     save(step_figure, "mcmd-step-length")
     save(rule_figure(), "transfer-rules")
-    text = neon_text + "".join(rule_tables()) + step_text
+    energy_text, energy_figure = energy_table()
+    save(energy_figure, "mcmd-energy-balance")
+    text = neon_text + "".join(rule_tables()) + energy_text + step_text
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n{text}{END}{rest.split(END)[1]}", encoding="utf-8")
