@@ -38,6 +38,17 @@ Pool = Annotated[
 ]
 
 Draws = Annotated[int | None, typer.Option("--draws", min=1, help="Noise draws per molecule.")]
+Stage = Annotated[
+    str,
+    typer.Option(
+        "--stage",
+        help="1: simulated classical explosions; 2: a data set; uncertainty: error estimate.",
+    ),
+]
+Largest = Annotated[int, typer.Option("--largest", min=2, max=9, help="Most atoms per molecule.")]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", help="Stop with a checkpoint after this long.")
+]
 Seconds = Annotated[
     float | None,
     typer.Option(
@@ -64,13 +75,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    stage: Annotated[
-        str,
-        typer.Option(
-            "--stage",
-            help="1: simulated classical explosions; 2: a data set; uncertainty: error estimate.",
-        ),
-    ],
+    stage: Stage,
     out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Number of steps.")] = None,
     seconds: Seconds = None,
@@ -86,12 +91,8 @@ def train(
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0.0)] = None,
     recipe: Recipe = None,
     memory: Memory = True,
-    largest: Annotated[
-        int, typer.Option("--largest", min=2, max=9, help="Most atoms per molecule.")
-    ] = 9,
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Stop with a checkpoint after this long.")
-    ] = None,
+    largest: Largest = 9,
+    minutes: Minutes = None,
     validation: Molecules = 16384,
     pool: Pool = 65536,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
