@@ -28,6 +28,8 @@ from molexa_core.model.network import Network
 from molexa_core.model.training import TrainingRun, train
 from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
 
+EULER = SamplerSettings(steps=16, sigma_max=10.0, sigma_min=0.001, rho=5.0)
+"""What shipped before the present default, for comparison."""
 TRAININGS = {
     # name: preset, largest molecule, molecules per step, noise draws, steps per run
     "paper-train-1-draw": ("paper", 7, 2048, 1, 32),
@@ -35,18 +37,17 @@ TRAININGS = {
     "molexa-train-1-draw": ("molexa", 9, 4096, 1, 32),
 }
 INFERENCES = {
-    # name: preset, atoms, molecules per batch, steps of the sampler (None: the preset's own)
+    # name: preset, atoms, molecules per batch, sampler (None: the preset's own)
     "paper-infer-7": ("paper", 7, 2048, None),
     "paper-infer-9": ("paper", 9, 2048, None),
     "molexa-infer-7": ("molexa", 7, 4096, None),
     "molexa-infer-9": ("molexa", 9, 4096, None),
-    "molexa-infer-7-8-steps": ("molexa", 7, 4096, 8),
-    "molexa-infer-9-8-steps": ("molexa", 9, 4096, 8),
+    "molexa-infer-9-16-steps": ("molexa", 9, 4096, EULER),
 }
 SINGLES = {
-    # name: preset, atoms, samples, steps of the sampler, compiled
+    # name: preset, atoms, samples, sampler, compiled
     "molexa-one-9": ("molexa", 9, 1, None, True),
-    "molexa-one-9-8-steps": ("molexa", 9, 1, 8, True),
+    "molexa-one-9-16-steps": ("molexa", 9, 1, EULER, True),
     "paper-one-9": ("paper", 9, 1, None, False),
 }
 PUBLISHED = {
@@ -55,10 +56,9 @@ PUBLISHED = {
     "paper-infer-9": 382.0,
     "molexa-infer-7": 921.0,
     "molexa-infer-9": 382.0,
-    "molexa-infer-7-8-steps": 921.0,
-    "molexa-infer-9-8-steps": 382.0,
+    "molexa-infer-9-16-steps": 382.0,
     "molexa-one-9": 1 / 0.045,
-    "molexa-one-9-8-steps": 1 / 0.045,
+    "molexa-one-9-16-steps": 1 / 0.045,
     "paper-one-9": 1 / 0.045,
 }
 
@@ -96,8 +96,8 @@ def training_speed(name: str, device: str, repeats: int) -> None:
 
 def inference_speed(name: str, device: str, repeats: int) -> None:
     """Molecules per second of one sample each, with uncertainty."""
-    preset_name, atoms, batch, steps = INFERENCES[name]
-    network, sampler, molecules = _prepared(preset_name, atoms, batch, steps, device)
+    preset_name, atoms, batch, given = INFERENCES[name]
+    network, sampler, molecules = _prepared(preset_name, atoms, batch, given, device)
     engine = Engine(network, reduced=True, compiled=device == "cuda")
 
     def work() -> None:
@@ -112,8 +112,8 @@ def inference_speed(name: str, device: str, repeats: int) -> None:
 
 def single_speed(name: str, device: str, repeats: int) -> None:
     """Molecules per second, one after the other, each answer on the host before the next."""
-    preset_name, atoms, samples, steps, compiled = SINGLES[name]
-    network, sampler, molecule = _prepared(preset_name, atoms, 1, steps, device)
+    preset_name, atoms, samples, given, compiled = SINGLES[name]
+    network, sampler, molecule = _prepared(preset_name, atoms, 1, given, device)
     engine = Engine(network, reduced=True, compiled=compiled and device == "cuda")
     noise = torch.randn(samples, atoms, 3, device=device)
     fresh = churn_noise(sampler, noise, None)
@@ -138,13 +138,11 @@ def single_speed(name: str, device: str, repeats: int) -> None:
 
 
 def _prepared(
-    preset_name: str, atoms: int, batch: int, steps: int | None, device: str
+    preset_name: str, atoms: int, batch: int, given: SamplerSettings | None, device: str
 ) -> tuple[Network, SamplerSettings, Batch]:
     torch.manual_seed(0)
     network = Network(PRESETS[preset_name].network).to(device).eval()
-    sampler = network.settings.sampler
-    if steps is not None:
-        sampler = replace(sampler, steps=steps)
+    sampler = given or network.settings.sampler
     data = StageOneData(smallest=atoms, largest=atoms, uniform_atoms=True, block=1)
     drawn = StageOneSource(data, batch, device, 1)(0)
     return network, sampler, drawn.with_frame(batch_frames(drawn.numbers, drawn.momenta))

@@ -9,6 +9,7 @@ import typer
 
 from molexa_cli.app import Debug, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_core.base.files import PROJECT_FILE
 
 if TYPE_CHECKING:
     from molexa_core.io.geometry_json import ReconstructionRecord
@@ -74,7 +75,6 @@ def reconstruct(
 
     Example: molexa reconstruct channel.csv --out geom.xyz
     """
-    from molexa_core.base.settings import load_project
     from molexa_core.pipeline.reconstruct import reconstruct_file
 
     if events:
@@ -84,7 +84,7 @@ def reconstruct(
     record = reconstruct_file(
         source,
         out,
-        weights=weights or load_project().weights,
+        weights=weights or _project_weights(),
         samples=samples,
         search=search,
         refined=refine,
@@ -96,6 +96,16 @@ def reconstruct(
         progress=progress(),
     )
     _show(record, out, json=json)
+
+
+def _project_weights() -> str | None:
+    """The weights that the working folder names, if any."""
+    if not Path(PROJECT_FILE).exists():
+        return None
+    # Settings take a tenth of a second to import.
+    from molexa_core.base.settings import load_project
+
+    return load_project().weights
 
 
 def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
@@ -120,13 +130,12 @@ def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
 def _events(
     source: Path, out: Path, weights: str | None, seed: int, device: str, *, json: bool
 ) -> None:
-    from molexa_core.base.settings import load_project
     from molexa_core.pipeline.reconstruct_events import reconstruct_events_file
 
     found = reconstruct_events_file(
         source,
         out,
-        weights=weights or load_project().weights,
+        weights=weights or _project_weights(),
         seed=seed,
         device=device,
         command=command_line(),

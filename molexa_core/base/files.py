@@ -15,6 +15,8 @@ from typing import Final
 
 from molexa_core.base.errors import InputFileError, OutputError
 
+PROJECT_FILE: Final = "molexa.yaml"
+"""Defaults of a working folder (`base.settings.Project`)."""
 FULL_DIGEST_LIMIT: Final = 256 * 2**20
 """Files up to this size in bytes are hashed whole, larger ones by samples."""
 _SAMPLE: Final = 4 * 2**20

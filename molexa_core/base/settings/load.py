@@ -9,14 +9,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from molexa_core.base.errors import SettingsError, listing, near_matches
-from molexa_core.base.files import require_file
+from molexa_core.base.files import PROJECT_FILE, require_file
 from molexa_core.base.resources import find
 from molexa_core.base.settings.anode import DetectorFile
 from molexa_core.base.settings.channel import Channel
 from molexa_core.base.settings.project import Project
 from molexa_core.base.settings.setup import Setup
 
-PROJECT_FILE: Final = "molexa.yaml"
 ANODE: Final = "anode"
 """Key of the setup that may be the name of a file."""
 S = TypeVar("S", bound=BaseModel)
