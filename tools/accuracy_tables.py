@@ -223,7 +223,9 @@ def beyond_table(found: Mapping[str, Any], refined: Mapping[str, Any] | None) ->
     for values in found.values():
         given = values["conditions"]
         methods = [
-            key for key in values["molecules"][0] if key not in ("name", "atoms", "predicted")
+            key
+            for key in values["molecules"][0]
+            if key not in ("name", "atoms", "predicted", "equilibrium of the formula")
         ]
         lines += ["", f"Weights `{given['weights']}`, {given['samples']} samples, "]
         lines[-1] += f"{given['sampler_steps']} sampler steps:"
@@ -317,7 +319,7 @@ def ambiguity_table(values: Mapping[str, Any], figure: str) -> str:
                 row["kind"],
                 str(row["atoms"]),
                 row["sampler"],
-                str(row["cases"]),
+                f"{row['cases']} of {row['looked_at']}",
                 f"{row['modes']:.1f}",
                 f"{100 * row['truth_drawn']:.0f} %",
                 f"{100 * row['truth_and_another_drawn']:.0f} %",
@@ -338,6 +340,7 @@ def together(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         mine = [row for row in rows if (row["kind"], row["sampler"]) == (kind, sampler)]
         cases = sum(row["cases"] for row in mine)
         whole: dict[str, Any] = {"kind": kind, "sampler": sampler, "atoms": "all", "cases": cases}
+        whole["looked_at"] = sum(row["looked_at"] for row in mine)
         for name in AVERAGED:
             if all(name in row for row in mine):
                 whole[name] = sum(row["cases"] * row[name] for row in mine) / cases

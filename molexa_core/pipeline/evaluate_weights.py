@@ -78,8 +78,8 @@ def evaluate_weights(
 
     Args:
         weights: name or card; the default ones where not given.
-        data: `stage1`: fresh random molecules of the training distribution; `molecules`: the
-            shipped molecules at equilibrium, singly charged; else the folder of a data set.
+        data: `stage1`: fresh random molecules of the training; `molecules`: the shipped ones at
+            equilibrium, singly charged; else the folder of a data set.
         split: of a data set.
         by: `entry`, `geometry` or `molecule`, see `io.dataset.read_dataset`.
         samples: structures drawn for each entry.
@@ -98,73 +98,74 @@ def evaluate_weights(
     Raises:
         InputFileError: no such weights or data.
         WeightsError: damaged weights.
-        UsageError: the split has no entries, numbers that make no sense, or sizes and names with
-            data that do not take them.
+        UsageError: a split without entries, or settings that make no sense with these data.
         OutputError: a result cannot be written.
     """
-    if samples < 1 or (limit is not None and limit < 1) or (steps is not None and steps < 1):
-        text = "samples, limit and steps must be at least 1"
-        raise UsageError(text, do="Correct the number or leave it out.")
+    _require_positive(samples, limit, steps)
     _require_fitting(data, smallest, largest, names)
-    if out is not None and not Path(out).parent.is_dir():
-        raise OutputError(
-            "cannot write: the folder does not exist",
-            where=out,
-            do=f"Create {Path(out).parent} or name another output.",
-        )
+    _require_folder(out)
     where = choose_device(device)
-    name = weights or default_weights()
-    network, card = load_network(name, where)
-    tau_fs = float(card.data.get("tau_fs", 45.0))
-    known = network.settings
-    training = None
-    if data in (RANDOM, MOLECULES):
+    network, card = load_network(weights or default_weights(), where)
+    known, drawn = network.settings, data in (RANDOM, MOLECULES)
+    if drawn:
         span = (smallest or 2, largest or max(known.max_atoms, smallest or 2))
-        sets = _drawn_sets(data, known, limit, tau_fs, span, names, seed=seed, device=where)
+        sets = _drawn_sets(data, card, limit, span, names, seed=seed, device=where)
     else:
         sets = entry_set(data, split, by=by, limit=limit, seed=seed, device=where)
-        nearby = entry_set(data, "train", by=by, limit=TRAINING_LIMIT)
-        training = {atoms: _in_frame(one) for atoms, one in nearby.items()}
-    warnings = _warnings(sets, known)
-    if data not in (RANDOM, MOLECULES):
-        warnings += _seen_in_training(card, split, by)
+    warnings = _warnings(sets, known) + ([] if drawn else _seen_in_training(card, split, by))
     for text in warnings:
         progress.say(f"warning: {text}")
     result = evaluate(
         network,
         sets,
         samples=samples,
-        tau_fs=tau_fs,
+        tau_fs=float(card.data.get("tau_fs", 45.0)),
         sampler=None if steps is None else replace(known.sampler, steps=steps),
         calibration=calibration_of(card),
-        training=training,
+        training=None if drawn else _training(data, by),
         seed=seed,
         progress=progress,
     )
-    conditions: dict[str, Any] = {
-        "weights": card.name,
-        "files": card.files,
-        **_told(data, split, by),
-    }
-    conditions["entries"] = sum(len(one.batch) for one in sets.values())
-    conditions |= {"samples": samples, "sampler_steps": steps or known.sampler.steps}
-    conditions |= {"device": where, "seed": seed}
-    if warnings:
-        conditions["warnings"] = warnings
-    run = EvaluationRun(result, conditions)
+    conditions: dict[str, Any] = {"weights": card.name, "files": card.files}
+    conditions |= _told(data, split, by)
+    conditions |= {"entries": sum(len(one.batch) for one in sets.values()), "samples": samples}
+    conditions |= {"sampler_steps": steps or known.sampler.steps, "device": where, "seed": seed}
+    run = EvaluationRun(result, conditions | ({"warnings": warnings} if warnings else {}))
+    made = Provenance.of(command, settings={"weights": card.name, "data": data}, seed=seed)
     if out is not None:
-        made = Provenance.of(command, settings={"weights": name, "data": data}, seed=seed)
         _write(run, Path(out), made)
     if figures is not None:
         _draw(content_of(result, sets), Path(figures), progress)
     return run
 
 
+def _require_positive(*numbers: int | None) -> None:
+    if any(number is not None and number < 1 for number in numbers):
+        raise UsageError(
+            "samples, limit and steps must be at least 1", do="Correct the number or leave it out."
+        )
+
+
+def _require_folder(out: Path | str | None) -> None:
+    """Refuse an output that could not be written before minutes are spent on it."""
+    if out is not None and not Path(out).parent.is_dir():
+        raise OutputError(
+            "cannot write: the folder does not exist",
+            where=out,
+            do=f"Create {Path(out).parent} or name another output.",
+        )
+
+
+def _training(data: str, by: str) -> dict[int, Explosions]:
+    """Training entries, for the baseline of the nearest one."""
+    nearby = entry_set(data, "train", by=by, limit=TRAINING_LIMIT)
+    return {atoms: _in_frame(one) for atoms, one in nearby.items()}
+
+
 def _drawn_sets(
     data: str,
-    known: NetworkSettings,
+    card: ModelCard,
     limit: int | None,
-    tau_fs: float,
     span: tuple[int, int],
     names: Sequence[str],
     *,
@@ -172,6 +173,7 @@ def _drawn_sets(
     device: str,
 ) -> dict[int, Explosions]:
     """Random molecules, or the shipped ones, as far as the network knows their elements."""
+    known, tau_fs = card.network, float(card.data.get("tau_fs", 45.0))
     least, most = span
     if data == RANDOM:
         drawn = StageOneData(smallest=least, largest=most, tau_fs=tau_fs)

@@ -44,7 +44,7 @@ def overview(content: AccuracyContent) -> str:
     sizes = content.sizes
     with figure(
         1.38 * max(len(sizes), 3) + 0.6,
-        5.9,
+        5.7,
         nrows=4,
         ncols=len(sizes),
         squeeze=False,
@@ -67,10 +67,16 @@ def overview(content: AccuracyContent) -> str:
             else:
                 first = column == 0 or sizes[column - 1].angle_errors is None
                 _map(cells[3][column], size.angle_errors, first=first)
+            for row in (2, 3):
+                # Sizes share their axes: one label for all keeps the file small.
+                lowest = row == 3 or size.angle_errors is None
+                cells[row][column].set_xlabel("")
+                cells[row][column].tick_params(labelbottom=lowest)
+        drawing.supxlabel("predicted error (bohr)", fontsize=8, color=INK)
         symbols = [s for size in sizes for s in (*size.certain.symbols, *size.uncertain.symbols)]
         drawing.legend(
             handles=overlay_legend(symbols),
-            loc="outside lower center",
+            loc="outside upper center",
             ncols=10,
             handletextpad=0.2,
             columnspacing=1.0,
@@ -153,7 +159,7 @@ def reliability(sizes: Sequence[OneSize], coverage: Mapping[str, Sequence[float]
             axis.set_minor_formatter("")
         axes.set_xlabel("predicted error, mean of a tenth (bohr)")
         axes.set_ylabel("mean absolute error (bohr)")
-        axes.legend(loc="upper left", handlelength=1.2)
+        axes.legend(loc="lower right", handlelength=1.2)
         grid(axes)
         if coverage:
             _coverage(cells[0][1], coverage)
@@ -243,8 +249,11 @@ def _map(axes: Axes, spectrum: Spectrum, *, first: bool, diagonal: bool = False)
         axes.set_aspect("equal")
     axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]), fontsize=7)
     if first:
-        axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]), fontsize=7)
+        label = axis_label(spectrum.labels[1], spectrum.units[1])
+        axes.set_ylabel(label.replace(" error (", "\nerror ("), fontsize=7)
     else:
         axes.tick_params(labelleft=False)
     axes.tick_params(labelsize=7)
-    axes.locator_params(nbins=4)
+    axes.locator_params(nbins=3)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
