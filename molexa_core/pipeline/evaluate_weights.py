@@ -96,8 +96,7 @@ def evaluate_weights(
         progress: where to show it.
 
     Raises:
-        InputFileError: no such weights or data.
-        WeightsError: damaged weights.
+        InputFileError, WeightsError: no such weights or data, or damaged ones.
         UsageError: a split without entries, or settings that make no sense with these data.
         OutputError: a result cannot be written.
     """
@@ -113,8 +112,7 @@ def evaluate_weights(
     else:
         sets = entry_set(data, split, by=by, limit=limit, seed=seed, device=where)
     warnings = _warnings(sets, known) + ([] if drawn else _seen_in_training(card, split, by))
-    for text in warnings:
-        progress.say(f"warning: {text}")
+    _say(warnings, progress)
     result = evaluate(
         network,
         sets,
@@ -137,6 +135,11 @@ def evaluate_weights(
     if figures is not None:
         _draw(content_of(result, sets), Path(figures), progress)
     return run
+
+
+def _say(warnings: Sequence[str], progress: Progress) -> None:
+    for text in warnings:
+        progress.say(f"warning: {text}")
 
 
 def _require_positive(*numbers: int | None) -> None:
@@ -234,7 +237,7 @@ def _seen_in_training(card: ModelCard, split: str, by: str) -> list[str]:
     return [text]
 
 
-def _told(data: str, split: str, by: str) -> dict[str, Any]:
+def _told(data: str, split: str, by: str) -> dict[str, str]:
     """The data as a record names them."""
     if data in (RANDOM, MOLECULES):
         return {"data": data}
