@@ -70,6 +70,7 @@ def test_on_a_cpu_weights_are_halved_only_where_nothing_is_lost() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("default")  # the compiler of torch warns of its own parts
 @pytest.mark.parametrize("tokens", ["atoms", "pairs"])
 def test_reduced_and_compiled_stays_close(tokens: str) -> None:
     network = _network(tokens, "cuda")
