@@ -41,8 +41,8 @@ class Structures:
     frames: int
 
 
-def check_ions(network: Network, ions: Sequence[Ion]) -> list[str]:
-    """Whether the network can take these ions; returns warnings.
+def check_ions(network: Network, ions: Sequence[Ion]) -> None:
+    """Whether the network can take these ions; how familiar they are is told elsewhere.
 
     Raises:
         UsageError: fewer than two ions, or more than the network was made for.
@@ -70,10 +70,6 @@ def check_ions(network: Network, ions: Sequence[Ion]) -> list[str]:
             f"{len(ions)} ions, but the network was made for up to {settings.max_atoms}",
             do="Choose other weights with --weights.",
         )
-    high = sorted({str(ion) for ion in ions if ion.charge > settings.max_charge})
-    if high:
-        return [f"{listing(high)}: no charge above {settings.max_charge} was in the training"]
-    return []
 
 
 def reconstruct_structures(

@@ -32,6 +32,7 @@ from molexa_core.model.weights import (
     read_card,
     write_card,
 )
+from molexa_core.pipeline.data_set_name import data_set_name
 from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, random_set
 from molexa_core.pipeline.stage1 import StageOneData
 
@@ -176,7 +177,7 @@ def _of_data_set(
     card: ModelCard, data: Path | str, molecules: int, seed: int, device: str
 ) -> tuple[dict[Kind, Part], frozenset[str]]:
     """What of a data set is known and what is new to weights, and the formulas they know."""
-    folder = Path(data).name
+    name = data_set_name(data)["data_set"]
     learned = learned_from(card)
     by = str(learned.get("split_by", "entry"))
 
@@ -193,8 +194,8 @@ def _of_data_set(
         # No molecule of the set was in the training.
         every = {**_by_molecule(entries("validation", "entry")), **aside}
         if not every:
-            raise UsageError(f"nothing to calibrate on in {folder}", do="Name another data set.")
-        return {"all": Part(every, f"validation split and molecules set aside of {folder}")}, (
+            raise UsageError(f"nothing to calibrate on in {name}", do="Name another data set.")
+        return {"all": Part(every, f"validation split and molecules set aside of {name}")}, (
             frozenset()
         )
     parts: dict[Kind, Part] = {}
@@ -206,14 +207,12 @@ def _of_data_set(
     held_out = {} if by == "entry" else _by_molecule(entries("test", "molecule"))
     new = {**held_out, **aside}
     if known:
-        parts["known"] = Part(
-            known, f"{split} split of {folder} by {by}, molecules of the training"
-        )
+        parts["known"] = Part(known, f"{split} split of {name} by {by}, molecules of the training")
     if new:
         held = "molecules held out and" if held_out else "molecules"
-        parts["new"] = Part(new, f"{held} set aside of {folder}")
+        parts["new"] = Part(new, f"{held} set aside of {name}")
     if not parts:
-        raise UsageError(f"nothing to calibrate on in {folder}", do="Name another data set.")
+        raise UsageError(f"nothing to calibrate on in {name}", do="Name another data set.")
     return parts, _formulas(data, by)
 
 

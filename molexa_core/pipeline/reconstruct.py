@@ -172,9 +172,9 @@ def _checked(
 ) -> tuple[list[Ion], FloatArray, FloatArray | None, list[str]]:
     """Ions, momenta without their sum, errors of the momenta, warnings."""
     ions, momenta, errors = read_columns(table)
-    warnings = check_ions(network, ions)
+    check_ions(network, ions)
     momenta, said = without_sum(ions, momenta, errors)
-    return ions, momenta, errors, warnings + said + unfamiliar(card, ions, momenta)
+    return ions, momenta, errors, said + unfamiliar(card, ions, momenta)
 
 
 def _record(

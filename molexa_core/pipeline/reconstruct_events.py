@@ -41,6 +41,7 @@ from molexa_core.model.weights import (
 )
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.pipeline.reconstruct_input import high_charges
 
 BLOCK: Final = 4096
 """Events that are read into the network at once."""
@@ -110,14 +111,14 @@ def reconstruct_events(
     network, card = (
         weights if isinstance(weights, tuple) else load_network(weights or default_weights(), where)
     )
-    warnings = check_ions(network, events.ions)
+    check_ions(network, events.ions)
     momenta = _centred(events)
     size = np.linalg.norm(momenta, axis=2).max(axis=1)
     good = np.flatnonzero(np.isfinite(size) & (size > 0))
     if not len(good):
         raise UsageError("no event has usable momenta", do="Check the events file.")
     momenta = momenta[good]
-    warnings += _unfamiliar(card, events, momenta) + calibration_remarks(card)
+    warnings = _unfamiliar(card, events, momenta) + calibration_remarks(card)
     noise = _noise(network, len(events), len(events.ions), seed)
     positions, expected = _drawn(network, events, momenta, [one[good] for one in noise], progress)
     structures = EventStructures(
@@ -187,7 +188,7 @@ def _unfamiliar(card: ModelCard, events: Coincidences, momenta: FloatArray) -> l
     """A warning if events are unlike the molecules of the training, as far as the card tells."""
     ranges = read_ranges(card.data)
     if ranges is None:
-        return []
+        return high_charges(card, events.ions)
     charges = np.array([float(ion.charge) for ion in events.ions])
     masses = np.array([ion.mass for ion in events.ions])
     shape = momenta.shape[:2]

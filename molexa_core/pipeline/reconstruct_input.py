@@ -71,7 +71,9 @@ def without_sum(
 def unfamiliar(card: ModelCard, ions: Sequence[Ion], momenta: FloatArray) -> list[str]:
     """A warning if the momenta are unlike those of the training, as far as the card tells."""
     ranges = read_ranges(card.data)
-    if ranges is None or not momenta.any():
+    if ranges is None:
+        return high_charges(card, ions)
+    if not momenta.any():
         return []
     charges = np.array([float(ion.charge) for ion in ions])
     masses = np.array([ion.mass for ion in ions])
@@ -83,3 +85,10 @@ def unfamiliar(card: ModelCard, ions: Sequence[Ion], momenta: FloatArray) -> lis
         f"error bars may be far off: {listing(found)}"
     )
     return [sentence]
+
+
+def high_charges(card: ModelCard, ions: Sequence[Ion]) -> list[str]:
+    """A warning about charges beyond the training, for cards that hold no ranges."""
+    most = card.network.max_charge
+    high = sorted({str(ion) for ion in ions if ion.charge > most})
+    return [f"{listing(high)}: no charge above {most} was in the training"] if high else []

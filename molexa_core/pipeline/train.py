@@ -34,6 +34,7 @@ from molexa_core.model.rehearsal import FIRST_STEPS, steps_within
 from molexa_core.model.team import Team, team_of
 from molexa_core.model.training import BatchSource, TrainingRun, train
 from molexa_core.model.weights import ModelCard, load_network, read_card, save_weights
+from molexa_core.pipeline.data_set_name import data_set_name
 from molexa_core.pipeline.stage1 import PredictionPool, StageOneSource
 from molexa_core.pipeline.stage2 import StageTwoData, StageTwoSource, batch_of, simulated_rows
 from molexa_core.pipeline.training_plan import TrainingPlan, stage_one_data, training_plan
@@ -199,9 +200,12 @@ def _finish(
         f"(tau {simulated.tau_fs:g} fs)"
     )
     if plan.data is not None:
-        data = {"kind": f"stage {plan.stage}, data set", "seed": plan.seed, "folder": plan.data}
+        named = data_set_name(plan.data)
+        data = {"kind": f"stage {plan.stage}, data set", "seed": plan.seed, **named}
         data |= {"split_by": plan.split_by, "simulated": plan.simulated}
-        taught = f"trained on the data set {plan.data}"
+        taught = f"trained on the data set {named['data_set']}"
+    if plan.data is None or plan.simulated > 0:
+        data |= asdict(simulated)
     before = _earlier(plan)
     known = before["data"].get("ranges") if before and plan.stage == "uncertainty" else None
     data["ranges"] = known or training_ranges(plan, min(RANGE_MOLECULES, plan.validation))
@@ -209,7 +213,7 @@ def _finish(
         folder,
         name,
         network,
-        data={**data, **asdict(simulated)},
+        data=data,
         training={
             **asdict(recipe),
             "preset": plan.preset.name,
@@ -225,12 +229,19 @@ def _finish(
             "pool": plan.pool if plan.stage == "uncertainty" else None,
         },
         metrics={"validation": metrics, "validation_seed": VALIDATION_SEED},
-        limits=(
-            f"2 to {plan.largest} atomic ions of {', '.join(network.settings.elements)}, charges "
-            f"1 to {network.settings.max_charge}; {taught}"
-        ),
+        limits=_limits(network, data["ranges"], taught),
     )
     return card, metrics
+
+
+def _limits(network: Network, ranges: dict[str, dict[str, list[float]]], taught: str) -> str:
+    """What the weights are for, in a sentence."""
+    sizes = sorted(int(atoms) for atoms in ranges)
+    charge = max(row["charge"][1] for row in ranges.values())
+    return (
+        f"{sizes[0]} to {sizes[-1]} atomic ions of {', '.join(network.settings.elements)}, "
+        f"charges 1 to {charge:g}; {taught}"
+    )
 
 
 def training_ranges(

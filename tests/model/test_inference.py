@@ -106,11 +106,6 @@ def test_unknown_elements_are_answered_with_the_known_ones(shipped: Network) -> 
     assert "It knows H, C, N, O, F, Si, P, S, Cl" in str(caught.value)
 
 
-def test_high_charges_are_warned_about(shipped: Network) -> None:
-    (warning,) = check_ions(shipped, parse_ions("Cl11+,H+"))
-    assert "Cl11+" in warning
-
-
 def test_momenta_that_are_all_zero_are_refused(shipped: Network) -> None:
     with pytest.raises(UsageError, match="all momenta are zero"):
         reconstruct_structures(shipped, parse_ions("O+,H+"), np.zeros((2, 3)), samples=1, seed=0)

@@ -127,6 +127,21 @@ def test_an_input_unlike_the_training_is_said_in_one_sentence(loaded: object) ->
     assert "mean distance that the kinetic energy release implies" in warning
 
 
+@pytest.mark.parametrize("with_ranges", [True, False])
+def test_charges_beyond_the_training_are_told(
+    loaded: tuple[Network, ModelCard], with_ranges: bool
+) -> None:
+    network, card = loaded
+    if not with_ranges:  # cards from before ranges were kept
+        card = replace(card, data={**card.data, "ranges": None})
+    table, _ = _momenta("carbon monoxide")
+    table["ion"] = ["Cl11+", "H+"]
+    odd = reconstruct(table, weights=(network, card), samples=1, search=0)
+    (warning,) = [text for text in odd.warnings if "charge" in text]
+    expected = "largest charge 11 (training: 1 to 8)" if with_ranges else "Cl11+: no charge above 8"
+    assert expected in warning
+
+
 def test_weights_of_another_forward_model_are_not_refined_on_the_classical_one(
     loaded: tuple[Network, ModelCard],
 ) -> None:
