@@ -5,6 +5,7 @@ Needs the extra `cluster`. Workers compute; the files are written by the process
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import time
@@ -23,6 +24,8 @@ _AHEAD: Final = 2
 """Blocks handed out per worker: one computed, one waiting, so that a deadline is met."""
 CONNECT_S: Final = 30
 """How long to wait for a scheduler."""
+END_S: Final = 60
+"""How long to wait for the end of a process that has nothing left to do."""
 
 
 @contextmanager
@@ -50,6 +53,8 @@ def computed_by_dask(
         workers = max(1, len(client.scheduler_info()["workers"]))
         progress.say(f"Dask: {workers} workers, dashboard {client.dashboard_link}")
         yield _finished(client, task, blocks, deadline, workers)
+        if cluster is not None:
+            cluster.sync(_ended, cluster)
     finally:
         client.close()
         if cluster is not None:
@@ -80,6 +85,16 @@ def _finished(
             handed_out[added] = following
             done.add(added)
         yield block, result
+
+
+async def _ended(cluster: Any) -> None:
+    """End the processes of a local cluster that have nothing left to do.
+
+    To end, a process that has loaded everything takes seconds, on a busy machine more than the four
+    after which `cluster.close` kills it with a warning. That is for those that still compute.
+    """
+    workers = list(cluster.workers.values())
+    await asyncio.gather(*(worker.close(timeout=END_S) for worker in workers))
 
 
 def _error_of(future: Any) -> Exception:

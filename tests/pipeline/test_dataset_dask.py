@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,26 @@ def test_a_block_that_fails_on_a_worker_is_told_and_the_others_go_on(tmp_path: P
     (sentence,) = report.failed
     assert sentence == "block nitrogen.0000 (nitrogen) failed: it does not converge."
     assert (report.made, report.left) == (report.blocks - 1, 0)
+
+
+def ends_slowly(*arguments: Any, **options: Any) -> Any:
+    """Makes its process take longer to end than Dask waits by itself."""
+    atexit.register(time.sleep, 6.0)
+    return fake_explosions(*arguments, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_no_worker_is_killed_that_is_about_to_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = dataclasses.replace(RECIPE, molecules=("nitrogen",))
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        build(recipe, tmp_path / "a", workers=Workers("cpu", dask="local:1"), engine=ends_slowly)
+    assert time.monotonic() - began > 6.0
+    assert "still alive" not in caplog.text
 
 
 def test_a_number_of_workers_must_be_one(tmp_path: Path) -> None:
