@@ -79,13 +79,16 @@ def build(
         ["trajectories/s", round(rate)],
         ["entries", report.entries],
     ]
-    write(table(["what", "number"], rows))
+    alone = report.world == 1
+    share = "" if alone else f"process {report.rank} of {report.world} (counted from 0), its share"
+    prefix = "" if alone else f"process {report.rank}: "
+    write(table(["what", "number"], rows, title=share))
     if report.left:
-        remark("not finished; the same command goes on")
+        remark(f"{prefix}not finished; the same command goes on")
     if report.failed:
         for sentence in report.failed:
-            write(sentence)
-        remark("nothing that was made is lost; the same command tries these blocks again")
+            write(f"{prefix}{sentence}")
+        remark(f"{prefix}nothing that was made is lost; the same command tries these blocks again")
         raise typer.Exit(1)
 
 

@@ -78,6 +78,23 @@ def require_file(path: Path | str) -> Path:
     return path
 
 
+def require_folder(path: Path | str, *, do: str = "Check the name.") -> Path:
+    """The path, if it is a folder.
+
+    Args:
+        path: what should be a folder.
+        do: what to do where it is none.
+
+    Raises:
+        InputFileError: it does not exist, or is a file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return path
+    what = "this is a file, not a folder" if path.exists() else "no such folder"
+    raise InputFileError(what, where=path, do=do)
+
+
 def digest(path: Path | str) -> str:
     """A digest of a file's content, as `sha256:...` or, for large files, `sha256-sampled:...`.
 

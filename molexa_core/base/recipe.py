@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, SettingsError, listing
-from molexa_core.base.files import require_file
+from molexa_core.base.files import require_file, require_folder
 
 RECIPE_FORMAT: Final = 1
 """Changes where the same recipe would mean another data set."""
@@ -22,6 +22,7 @@ _LATER: Final = "least"
 """A key that older resolved recipes do not have."""
 RECIPE_FILE: Final = "recipe.json"
 """The resolved recipe in the folder of a data set."""
+FOLDER_WANTED: Final = "Name the folder of a data set."
 LARGEST_RECIPE: Final = 4 * 2**20
 """A longer file, in bytes, is not a resolved recipe."""
 
@@ -177,14 +178,12 @@ def recipe_of(folder: Path | str) -> Recipe:
     """The recipe of the data set in a folder.
 
     Raises:
-        InputFileError: it has none.
+        InputFileError: no such folder, or it has none.
         SettingsError: it is damaged.
     """
-    path = Path(folder) / RECIPE_FILE
+    path = require_folder(folder, do=FOLDER_WANTED) / RECIPE_FILE
     if not path.is_file():
-        raise InputFileError(
-            f"no {RECIPE_FILE} in this folder", where=folder, do="Name the folder of a data set."
-        )
+        raise InputFileError(f"no {RECIPE_FILE} in this folder", where=folder, do=FOLDER_WANTED)
     return read_recipe(path)
 
 

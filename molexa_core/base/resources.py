@@ -6,6 +6,7 @@ under `molexa_core/shipped`), the source tree (an editable install).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -48,22 +49,32 @@ def available(kind: str, suffix: str) -> dict[str, Path]:
     return found
 
 
-def find(kind: str, name: str, suffix: str) -> Path:
+def find(
+    kind: str, name: str, suffix: str, *, what: str | None = None, but: Collection[str] = ()
+) -> Path:
     """The file of this kind that `name` means: a path to a file, or a name without suffix.
+
+    Args:
+        kind: one of `FOLDERS`.
+        name: path, or name without suffix.
+        suffix: of the files.
+        what: a word for such a file in messages; the kind's if None.
+        but: names of files in the same folders that are something else.
 
     Raises:
         InputFileError: no such file; lists what there is.
     """
+    what = kind.rstrip("s") if what is None else what
     path = Path(name)
     if path.suffix == suffix or path.is_absolute() or len(path.parts) > 1:
         if path.is_file():
             return path
-        raise InputFileError(f"no such {kind.rstrip('s')} file", where=path)
-    known = available(kind, suffix)
+        raise InputFileError(f"no such {what} file", where=path)
+    known = {key: file for key, file in available(kind, suffix).items() if key not in but}
     if name in known:
         return known[name]
     near = near_matches(name, known)
     hint = f"Did you mean {listing(near)}? " if near else ""
     raise InputFileError(
-        f"no {kind.rstrip('s')} named {name!r}", do=f"{hint}There are: {listing(sorted(known))}."
+        f"no {what} named {name!r}", do=f"{hint}There are: {listing(sorted(known))}."
     )

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from molexa_core.base import fields
 from molexa_core.base.entries import EntryTable, padded
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.recipe import RECIPE_FILE, recipe_of
+from molexa_core.base.files import require_folder
+from molexa_core.base.recipe import FOLDER_WANTED, RECIPE_FILE, recipe_of
 from molexa_core.base.splits import check_split, rows_of
 from molexa_core.io.dataset_file import MOST_ATOMS, STRINGS, Content, read_content
 
@@ -35,9 +36,7 @@ def data_files(folder: Path | str) -> list[Path]:
     Raises:
         InputFileError: no such folder, or no such file in it.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputFileError("no such folder", where=folder, do="Name the folder of a data set.")
+    folder = require_folder(folder, do=FOLDER_WANTED)
     found = sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
     if not found:
         raise InputFileError(

@@ -112,6 +112,8 @@ class BuildReport:
         entries: kept by this process.
         seconds: that it took.
         failed: one sentence for each block of its share that failed.
+        rank: number of this process, from 0.
+        world: processes that share the work; each has a report of its own.
     """
 
     blocks: int
@@ -122,6 +124,8 @@ class BuildReport:
     entries: int
     seconds: float
     failed: tuple[str, ...] = ()
+    rank: int = 0
+    world: int = 1
 
 
 def compute_block(
@@ -244,6 +248,8 @@ def build(
         entries=entries,
         seconds=time.monotonic() - began,
         failed=tuple(failed),
+        rank=workers.rank,
+        world=workers.world,
     )
 
 

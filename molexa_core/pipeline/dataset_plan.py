@@ -38,6 +38,8 @@ from molexa_core.physics.molecules import Molecule, molecule, molecules
 from molexa_core.physics.variations import Recipe as VariationRecipe
 from molexa_core.physics.variations import Variation, variations
 
+_NO_RECIPES: Final = ("setup",)
+"""Templates of other files."""
 SPLIT_STREAM: Final = "split"
 TRAJECTORY_STREAM: Final = "trajectories"
 
@@ -85,7 +87,7 @@ def resolve(path: Path | str) -> Recipe:
     # without.
     from molexa_core.base.settings.recipe import load_recipe  # noqa: PLC0415
 
-    path = find("templates", str(path), ".yaml")
+    path = find("templates", str(path), ".yaml", what="recipe", but=_NO_RECIPES)
     settings = load_recipe(path)
     choice = settings.molecules
     wanted = None if choice.names == "all" else _known(choice.names, path)

@@ -130,3 +130,13 @@ def test_no_such_recipe() -> None:
 def test_defaults_are_the_published_pulse() -> None:
     pulse = RecipeSettings().pulse
     assert (pulse.photon_ev, pulse.energy_mj, pulse.duration_fs, pulse.focus_um) == (2000, 1, 15, 1)
+
+
+@pytest.mark.parametrize("name", ["setup", "nosuch", "stage3"])
+def test_what_is_offered_in_place_of_an_unknown_recipe_is_a_recipe(name: str) -> None:
+    with pytest.raises(InputFileError) as caught:
+        resolve(name)
+    assert f"no recipe named {name!r}" in str(caught.value)
+    assert "There are: small, stage2." in str(caught.value)
+    with pytest.raises(InputFileError, match="no such recipe file"):
+        resolve("folder/mine.yaml")

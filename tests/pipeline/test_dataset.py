@@ -404,6 +404,56 @@ def test_a_torchrun_process_knows_its_place(monkeypatch: pytest.MonkeyPatch) -> 
         Workers.of_environment("cpu", dask="local")
 
 
+def test_every_process_names_itself_in_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.json"
+    write_recipe(recipe, RECIPE)
+    engine = failing_for(2, ComputationError("it does not converge"))
+    monkeypatch.setattr(
+        "molexa_core.pipeline.dataset.build.__kwdefaults__",
+        {**build.__kwdefaults__, "engine": engine},
+    )
+    call = ["dataset", "build", "--recipe", str(recipe), "--out", str(tmp_path / "set")]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    shown, made = [], 0
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        main([*call, "--device", "cpu"])
+        shown.append(capsys.readouterr().out)
+        assert shown[-1].startswith(f"process {rank} of 2 (counted from 0), its share\n")
+        made += int(next(line for line in shown[-1].splitlines() if "made" in line).split()[-1])
+    assert made == 9
+    failed = [text for text in shown if "failed: it does" in text]
+    assert len(failed) == 1
+    assert f"process {shown.index(failed[0])}: block nitrogen.0000 (nitrogen) failed" in failed[0]
+    main([*call, "--json", "--quiet"])
+    report = json.loads(capsys.readouterr().out)
+    assert (report["rank"], report["world"], report["found"]) == (1, 2, 9)
+    monkeypatch.delenv("WORLD_SIZE")
+    main(call)
+    assert capsys.readouterr().out.startswith("what ")
+
+
+@pytest.mark.parametrize("command", ["check", "info", "pack", "fit-tau"])
+def test_what_is_no_folder_of_a_data_set(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, bare = tmp_path / "set.h5", tmp_path / "bare"
+    file.write_text("x")
+    bare.mkdir()
+    more = ["--out", str(tmp_path / "out")] if command == "pack" else []
+    for path, what in (
+        (tmp_path / "none", "no such folder"),
+        (file, "this is a file, not a folder"),
+        (bare, "no recipe.json in this folder"),
+    ):
+        assert main(["dataset", command, str(path), *more]) == 1
+        said = capsys.readouterr().err
+        assert f"{path}: {what}. " in said
+        assert "data set" in said
+
+
 def test_a_resolved_recipe_goes_round(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     write_recipe(path, RECIPE)
@@ -426,7 +476,7 @@ def test_info_and_check_as_commands(built: Path, capsys: pytest.CaptureFixture[s
     assert main(["dataset", "check", str(built), "--quiet"]) == 0
     assert "sound: 10 of 10 blocks" in capsys.readouterr().out
     assert main(["dataset", "check", str(built / "none")]) == 1
-    assert "no recipe.json" in capsys.readouterr().err
+    assert "no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("velocities", [False, True])
