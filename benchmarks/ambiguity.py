@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +30,7 @@ from molexa_core.base.elements import BY_NUMBER
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.model.config import SamplerSettings
 from molexa_core.model.engine import Engine
 from molexa_core.model.inference import reconstruct_structures
 from molexa_core.model.weights import default_weights, load_network
@@ -48,12 +49,15 @@ SEED = 50_260_000
 BLOCK = 16
 """Molecules that are searched together."""
 BINS = (0.0, 0.02, 0.2, 0.4, 0.6, 0.8, 0.98, 1.01)
-SAMPLERS: dict[str, dict[str, Any]] = {
-    "5 Euler steps": {"steps": 5, "multistep": False},
-    "16 Euler steps": {"steps": 16, "multistep": False},
-    "8 multistep": {"steps": 8, "multistep": True},
-    "16 multistep": {"steps": 16, "multistep": True},
+LEVELS: dict[str, Any] = {"sigma_max": 10.0, "sigma_min": 0.001, "rho": 5.0}
+SAMPLERS: dict[str, SamplerSettings | None] = {
+    "5 Euler steps": SamplerSettings(steps=5, **LEVELS),
+    "16 Euler steps": SamplerSettings(steps=16, **LEVELS),
+    "default": None,
+    "8 multistep": SamplerSettings(steps=8, multistep=True, **LEVELS),
+    "16 multistep": SamplerSettings(steps=16, multistep=True, **LEVELS),
 }
+"""By name; None is that of the weights. Multistep: fully of second order."""
 FAR = (1.3, 3.0)
 """Atoms further apart than 1.3 sums of covalent radii and 3 bohr are in no other cluster."""
 
@@ -79,8 +83,7 @@ def main() -> None:
     parser.add_argument("--weights", default=default_weights())
     given = parser.parse_args()
     network, card = load_network(given.weights)
-    # The sampler of the shipped card, with everything but steps and order of the method fixed.
-    base = replace(network.settings.sampler, churn=0.0, second_order=False)
+    samplers = {name: one or network.settings.sampler for name, one in SAMPLERS.items()}
     engine = Engine(network)
     rows: list[dict[str, Any]] = []
     kinds = [("training", n) for n in given.sizes] + [("box", n) for n in given.box_sizes]
@@ -88,8 +91,8 @@ def main() -> None:
         begun = time.perf_counter()
         cases, looked_at = find_cases(kind, atoms, given.cases, given.molecules)
         found = time.perf_counter() - begun
-        for name, changes in SAMPLERS.items():
-            drawn = [count(engine, case, given.samples, replace(base, **changes)) for case in cases]
+        for name, sampler in samplers.items():
+            drawn = [count(engine, case, given.samples, sampler) for case in cases]
             row = {"kind": kind, "atoms": atoms, "sampler": name, "looked_at": looked_at}
             rows.append(row | summary(cases, drawn))
         spent = time.perf_counter() - begun
@@ -101,7 +104,7 @@ def main() -> None:
         "seed": SEED,
         "tau_fs": TAU_FS,
         "samples": given.samples,
-        "samplers": SAMPLERS,
+        "samplers": {name: asdict(one) for name, one in samplers.items()},
         "device": "cpu",
     }
     made = {"machine": machine(), "commit": commit(), "versions": versions()}
