@@ -111,8 +111,9 @@ def resolve(
     resolved = resolve(recipe)
     blocks = plan(resolved)
     geometries = sum(block.last - block.first for block in blocks)
+    molecules = len({block.molecule for block in blocks})
     remark(
-        f"{len(resolved.molecules)} molecules, {geometries} geometries in {len(blocks)} blocks, "
+        f"{molecules} molecules, {geometries} geometries in {len(blocks)} blocks, "
         f"{sum(block.trajectories for block in blocks):.3g} trajectories"
     )
     if out is None:

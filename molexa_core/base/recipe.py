@@ -15,15 +15,17 @@ from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, SettingsError, listing
 from molexa_core.base.files import require_file, require_folder
+from molexa_core.base.movies import Movie
 
 RECIPE_FORMAT: Final = 1
 """Changes where the same recipe would mean another data set."""
 _LATER: Final = "least"
-"""A key that older resolved recipes do not have."""
+_MOVIES: Final = "movies"
+"""Keys that older resolved recipes do not have."""
 RECIPE_FILE: Final = "recipe.json"
 """The resolved recipe in the folder of a data set."""
 FOLDER_WANTED: Final = "Name the folder of a data set."
-LARGEST_RECIPE: Final = 4 * 2**20
+LARGEST_RECIPE: Final = 32 * 2**20
 """A longer file, in bytes, is not a resolved recipe."""
 
 
@@ -83,6 +85,7 @@ class Recipe:
         neutral_atoms: whether combinations with atoms that stay neutral are kept.
         splits: how the entries are divided.
         geometries_per_shard: geometries of one molecule that are computed and written together.
+        movies: further molecules, in structures of the user's own; they have no variations.
     """
 
     name: str
@@ -96,13 +99,18 @@ class Recipe:
     neutral_atoms: bool = False
     splits: Splits = field(default_factory=Splits)
     geometries_per_shard: int = 16
+    movies: tuple[Movie, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `from_dict` takes them."""
-        values = asdict(self)
+        values = asdict(replace(self, movies=()))
         values["molecules"] = list(self.molecules)
-        # As in JSON, where keys are texts. It is left out where it asks for nothing, so that the
-        # digests of recipes from before there was such a key stay what they are.
+        # What came later is left out where it asks for nothing, so that the digests of recipes from
+        # before there was such a key stay what they are.
+        del values[_MOVIES]
+        if self.movies:
+            values[_MOVIES] = [movie.to_dict() for movie in self.movies]
+        # As in JSON, where keys are texts.
         least = values["variations"].pop(_LATER)
         if least:
             values["variations"][_LATER] = {str(n): least[n] for n in sorted(least)}
@@ -119,8 +127,8 @@ class Recipe:
         Raises:
             SettingsError: a key is missing or unknown, or a value is of the wrong type.
         """
-        _same_keys(values, [entry.name for entry in fields(cls)], where, "")
-        parts: dict[str, Any] = dict(values)
+        _same_keys(values, [entry.name for entry in fields(cls)], where, "", optional=(_MOVIES,))
+        parts: dict[str, Any] = {_MOVIES: [], **values}
         for name, kind in (("variations", Variations), ("splits", Splits)):
             known = [entry.name for entry in fields(kind)]
             _same_keys(parts[name], known, where, f"{name} -> ", optional=(_LATER,))
@@ -131,6 +139,9 @@ class Recipe:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise SettingsError("molecules: expected a list of names", where=where)
         parts["molecules"] = tuple(names)
+        if not isinstance(parts[_MOVIES], list):
+            raise SettingsError(f"{_MOVIES}: expected a list", where=where)
+        parts[_MOVIES] = tuple(Movie.from_dict(item, where=where) for item in parts[_MOVIES])
         for name in ("seed", "trajectories", "minimum_count", "geometries_per_shard"):
             if not isinstance(parts[name], int) or parts[name] < 0:
                 raise SettingsError(
@@ -196,7 +207,7 @@ def digest_of(values: Any) -> str:
 def differences(one: Recipe, other: Recipe) -> list[str]:
     """The names of the parts in which two recipes differ."""
     a, b = one.to_dict(), other.to_dict()
-    return [name for name in a if a[name] != b[name]]
+    return [name for name in a | b if a.get(name) != b.get(name)]
 
 
 def _by_atoms(values: Any, where: object) -> dict[int, int]:

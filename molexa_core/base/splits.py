@@ -121,14 +121,16 @@ def _of_geometries(table: EntryTable, recipe: Recipe) -> NDArray[np.uint8]:
     _, first, geometry = np.unique(table.geometry, return_index=True, return_inverse=True)
     atoms = table.atoms[first]
     called = {int(n): labels(recipe.variations, int(n)) for n in np.unique(atoms)}
+    # Frames of a movie differ little from their neighbours: they stay together.
+    one_name = {item.name: [VARIATION_KINDS[-1]] * len(item.frames) for item in recipe.movies}
+    names = [table.names[number] for number in table.molecule[first]]
+    known = [one_name.get(name, called[int(n)]) for name, n in zip(names, atoms, strict=True)]
     variation = table.variation[first]
-    if any(
-        not 0 <= number < len(called[int(n)]) for number, n in zip(variation, atoms, strict=True)
-    ):
+    if any(not 0 <= number < len(of) for number, of in zip(variation, known, strict=True)):
         raise InputFileError("it has geometries that its recipe does not ask for")
     drawn = [
-        uniform(recipe.seed, GEOMETRY_STREAM, table.names[molecule], called[int(n)][number])
-        for molecule, n, number in zip(table.molecule[first], atoms, variation, strict=True)
+        uniform(recipe.seed, GEOMETRY_STREAM, name, of[number])
+        for name, of, number in zip(names, known, variation, strict=True)
     ]
     split: NDArray[np.uint8] = places(np.array(drawn, np.float64), recipe.splits)[geometry]
     return split

@@ -32,8 +32,8 @@ from molexa_core.base.recipe import (
     write_recipe,
 )
 from molexa_core.io.dataset_file import block_digests, write_blocks
-from molexa_core.physics.molecules import molecule
 from molexa_core.physics.variations import Variation
+from molexa_core.pipeline.dataset_movies import molecule_named
 from molexa_core.pipeline.dataset_plan import (
     BlockPlan,
     geometries_of,
@@ -145,7 +145,7 @@ def compute_block(
         device: where.
         progress: told about fallbacks.
     """
-    found = molecule(block.molecule)
+    found = molecule_named(recipe, block.molecule)
     chosen = geometries_of(recipe, found)[block.first : block.last]
     outcomes = engine(
         found.geometry.symbols,

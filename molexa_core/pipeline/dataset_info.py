@@ -20,7 +20,7 @@ from molexa_core.base.recipe import RECIPE_FILE, Recipe, recipe_of, write_recipe
 from molexa_core.base.splits import SPLIT_WAYS, rows_of
 from molexa_core.io.dataset import data_files, read_dataset
 from molexa_core.io.dataset_file import read_blocks, write_blocks
-from molexa_core.physics.molecules import molecule
+from molexa_core.pipeline.dataset_movies import molecule_named
 from molexa_core.pipeline.dataset_plan import BlockPlan, geometries_of, plan, split_of
 
 MIB: Final = 2**20
@@ -165,6 +165,7 @@ def check(folder: Path | str, *, progress: Progress = SILENT) -> CheckReport:
         InputFileError: no data set in the folder.
     """
     recipe = recipe_of(folder)
+    expected = recipe.digest()
     wanted = {block.name: block for block in plan(recipe)}
     seen: set[str] = set()
     faults: list[str] = []
@@ -177,7 +178,7 @@ def check(folder: Path | str, *, progress: Progress = SILENT) -> CheckReport:
             except MolexaError as error:
                 faults.append(str(error))
                 continue
-            if digest != recipe.digest():
+            if digest != expected:
                 faults.append(f"{path}: made by another recipe than {RECIPE_FILE}")
             for block in blocks:
                 if block.name in seen:
@@ -228,6 +229,7 @@ def pack(
             f"this folder holds other data ({listing(stray)})", where=out, do="Name another folder."
         )
     record = Provenance.of(command, seed=recipe.seed)
+    expected = recipe.digest()
     files = data_files(folder)
     groups = _groups(files, largest_mib * MIB)
     written: list[Path] = []
@@ -236,7 +238,7 @@ def pack(
             blocks: list[EntryBlock] = []
             for path in group:
                 found, digest = read_blocks(path)
-                if digest != recipe.digest():
+                if digest != expected:
                     raise InputFileError("made by another recipe", where=path)
                 blocks += found
                 task.advance()
@@ -294,7 +296,7 @@ def _faults(recipe: Recipe, wanted: BlockPlan | None, block: EntryBlock) -> Iter
     if [item.variation for item in block.geometries] != list(range(wanted.first, wanted.last)):
         yield "other variations than the recipe's"
         return
-    found = molecule(block.molecule)
+    found = molecule_named(recipe, block.molecule)
     drawn = geometries_of(recipe, found)
     most = np.array([element(symbol).number for symbol in found.geometry.symbols])
     for item, split in zip(block.geometries, block.splits, strict=True):

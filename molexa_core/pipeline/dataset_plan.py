@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,14 @@ from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.molecules import Molecule, molecule, molecules
 from molexa_core.physics.variations import Recipe as VariationRecipe
 from molexa_core.physics.variations import Variation, variations
+from molexa_core.pipeline.dataset_movies import (
+    all_names,
+    check_movies,
+    frames_of,
+    molecule_named,
+    movie_named,
+    read_movie,
+)
 
 _NO_RECIPES: Final = ("setup",)
 """Templates of other files."""
@@ -99,7 +107,12 @@ def resolve(path: Path | str) -> Recipe:
         )
         if (wanted is None or found.name in wanted) and found.name not in left_out
     ]
-    if not chosen:
+    movies = tuple(
+        read_movie(path.parent / item.file, held_out=item.held_out, largest=choice.largest)
+        for item in settings.movies
+    )
+    # No shipped molecule at all is a choice where there are others.
+    if not chosen and not (movies and choice.names == ()):
         raise SettingsError(
             "molecules: no shipped molecule meets all conditions",
             where=path,
@@ -117,6 +130,7 @@ def resolve(path: Path | str) -> Recipe:
         neutral_atoms=settings.neutral_atoms,
         splits=Splits(**settings.splits.model_dump()),
         geometries_per_shard=settings.geometries_per_shard,
+        movies=movies,
     )
     _check(recipe, path)
     return recipe
@@ -129,9 +143,10 @@ def plan(recipe: Recipe) -> list[BlockPlan]:
         InputFileError: a molecule that does not ship.
     """
     blocks = []
-    for name in recipe.molecules:
-        found = molecule(name)
-        total = variation_count(recipe, len(found.geometry))
+    for name in all_names(recipe):
+        found = molecule_named(recipe, name)
+        movie = movie_named(recipe, name)
+        total = len(movie.frames) if movie else variation_count(recipe, len(found.geometry))
         for first in range(0, total, recipe.geometries_per_shard):
             last = min(first + recipe.geometries_per_shard, total)
             blocks.append(
@@ -149,12 +164,15 @@ def plan(recipe: Recipe) -> list[BlockPlan]:
 
 
 def variation_count(recipe: Recipe, atoms: int) -> int:
-    """How many geometries a molecule of so many atoms has."""
+    """How many geometries a shipped molecule of so many atoms has."""
     return _variations(recipe).count(atoms)
 
 
 def geometries_of(recipe: Recipe, found: Molecule) -> list[Variation]:
     """All variations of a molecule; their numbers are their places."""
+    movie = movie_named(recipe, found.name)
+    if movie is not None:
+        return frames_of(movie)
     return variations(found, _variations(recipe), seed=recipe.seed)
 
 
@@ -228,8 +246,10 @@ def _check(recipe: Recipe, path: Path) -> None:
         raise UsageError(error.what, where=path, do=error.do) from error
     except TypeError as error:
         raise SettingsError(f"pulse or model: {error}", where=path) from error
-    if len(set(recipe.molecules)) != len(recipe.molecules) or not recipe.molecules:
+    nothing = not (recipe.molecules or recipe.movies)
+    if len(set(recipe.molecules)) != len(recipe.molecules) or nothing:
         raise SettingsError("molecules: names must be there once each", where=path)
+    check_movies(recipe, path)
     _known(recipe.molecules, path)
     for name in recipe.molecules:
         if variation_count(recipe, len(molecule(name).geometry)) == 0:
@@ -245,10 +265,13 @@ def _known(names: Sequence[str], path: Path) -> set[str]:
 
 
 def _digest(recipe: Recipe, found: Molecule, first: int, last: int) -> str:
-    values: dict[str, Any] = recipe.to_dict()
+    movie = movie_named(recipe, found.name)
+    values: dict[str, Any] = replace(recipe, movies=()).to_dict()
     for name in ("name", "molecules", "geometries_per_shard"):
         del values[name]
     exact = [value.hex() for value in found.geometry.positions.ravel().tolist()]
+    if movie is not None:
+        exact = [value.hex() for frame in movie.frames[first:last] for value in frame]
     return digest_of(
         {
             "format": RECIPE_FORMAT,

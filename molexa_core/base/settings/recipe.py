@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,24 @@ class MoleculeChoice(Schema):
             msg = f"smallest is {self.smallest}, largest is {self.largest}: no molecule fits"
             raise ValueError(msg)
         return self
+
+
+class MovieFile(Schema):
+    """Structures of the user's own; a path alone stands for this with the default.
+
+    Attributes:
+        file: XYZ file, relative to the recipe; every structure of it is a geometry. Its name
+            becomes that of the molecule.
+        held_out: whether the splits by geometry and by molecule keep the molecule out of training.
+    """
+
+    file: Path
+    held_out: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"file": value} if isinstance(value, str) else value
 
 
 class VariationSettings(Schema):
@@ -106,8 +124,9 @@ class RecipeSettings(Schema):
     Attributes:
         name: of the data set.
         seed: of every draw.
-        molecules: which molecules.
-        variations: which geometries of each.
+        molecules: which of the shipped molecules; `{names: []}` for none.
+        movies: XYZ files of the user with further molecules.
+        variations: which geometries of each shipped molecule.
         pulse: the X-ray pulse.
         model: switches of the model.
         trajectories: explosions per geometry.
@@ -121,6 +140,7 @@ class RecipeSettings(Schema):
     name: str = Field(default="stage2", pattern=r"^[A-Za-z0-9._-]+$")
     seed: int = Field(default=0, ge=0, lt=2**63)
     molecules: MoleculeChoice = MoleculeChoice()
+    movies: tuple[MovieFile, ...] = ()
     variations: VariationSettings = VariationSettings()
     pulse: PulseSettings = PulseSettings()
     model: ModelSettings = ModelSettings()
