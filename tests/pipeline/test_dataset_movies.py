@@ -18,9 +18,12 @@ from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.io.dataset import read_dataset
 from molexa_core.io.xyz import write_xyz
 from molexa_core.physics.molecules import molecule
+from molexa_core.pipeline.baselines import NEAREST
 from molexa_core.pipeline.dataset import build
 from molexa_core.pipeline.dataset_info import check, describe_folder, pack
 from molexa_core.pipeline.dataset_plan import plan, resolve
+from molexa_core.pipeline.evaluate import FIRST
+from molexa_core.pipeline.evaluate_weights import evaluate_weights
 from tests.fakes.mcmd import fake_explosions
 
 SYMBOLS = ("C", "C", "O", "H")
@@ -186,6 +189,19 @@ def test_movies_alone(tmp_path: Path) -> None:
     (tmp_path / "none.yaml").write_text("molecules: {names: []}\n")
     with pytest.raises(SettingsError, match="no shipped molecule meets all conditions"):
         resolve(tmp_path / "none.yaml")
+
+
+def test_weights_are_evaluated_on_a_movie_alone(tmp_path: Path) -> None:
+    movie = resolve(write_all(tmp_path)).movies[0]
+    recipe = dataclasses.replace(resolve(tmp_path / "mine.yaml"), molecules=(), movies=(movie,))
+    build(recipe, tmp_path / "set", engine=fake_explosions)
+    run = evaluate_weights(
+        data=str(tmp_path / "set"), by="molecule", split="test", samples=1, limit=6, steps=2,
+        device="cpu",
+    )  # fmt: skip
+    rows = run.evaluation.rows
+    assert rows[FIRST]["4"]["entries"] == 6
+    assert NEAREST not in rows  # there is nothing in training
 
 
 @pytest.mark.parametrize(
