@@ -26,6 +26,9 @@ from molexa_core.model.devices import threads_for
 Forward = Callable[[FloatArray], FloatArray]
 """Positions (n, N, 3) in bohr to momenta (n, N, 3) in a.u.; what is not a number counts as far off.
 """
+Linearised = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+"""Positions (n, N, 3) in bohr to momenta (n, N, 3) in a.u. and their derivatives (n, 3 N, 3 N) by
+the positions (rows: momenta)."""
 DIFFERENCE: Final = 1e-4
 """Step of the finite differences, bohr: rounding of the forward model and curvature are both
 below 1e-5 of the derivative there."""
@@ -33,6 +36,13 @@ LONGEST_STEP: Final = 0.5
 """No coordinate moves further in one step, bohr."""
 CLOSEST: Final = 0.3
 """No step may bring two atoms nearer than this, bohr."""
+ROUGH_STEP: Final = 0.01
+"""With steps below this, bohr, a start is done on the rough model, whose own error is as large."""
+HOPELESS: Final = 0.2
+"""A start that has not converged on the rough model, with a larger misfit of the momenta over their
+rms, is left there,"""
+HOPELESS_SIGMAS: Final = 10.0
+"""and where the errors of the momenta are known, with more than so many of them (rms)."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Refined:
         covariance: (n, 3 N, 3 N) of the positions in bohr^2, from sigma and width, in the linear
             approximation at the end; None where neither was given.
         converged: (n) whether the last accepted step was below the tolerance.
-        iterations: how many were done.
+        iterations: how many were done, on the rough model and on the forward model.
     """
 
     positions: FloatArray
@@ -65,7 +75,9 @@ def refine(
     sigma: FloatArray | None = None,
     width: FloatArray | float | None = None,
     rough: Forward | None = None,
+    linearised: Linearised | None = None,
     iterations: int = 25,
+    polish: int = 6,
     tolerance: float = 1e-6,
 ) -> Refined:
     """Bring structures to where their explosion gives the measured momenta.
@@ -79,21 +91,56 @@ def refine(
             (n, N, 3); without it the momenta alone decide.
         rough: a cheaper forward model, for derivatives: their error slows the end of the way but
             does not move it. The forward model itself by default.
-        iterations: at most so many.
+        linearised: a rough model that knows its derivatives, in place of `rough`: starts are
+            first refined on it alone, down to steps of `ROUGH_STEP`.
+        iterations: at most so many; with `linearised` on that.
+        polish: with `linearised`, at most so many on the forward model behind it.
         tolerance: largest coordinate step at which a start has converged, bohr.
 
     Returns:
         `Refined`; a start that gets nowhere comes back where it was.
     """
-    problem = _Problem(forward, rough or forward, starts, momenta, sigma, width)
     x = starts - starts.mean(axis=1, keepdims=True)
+    none = np.zeros(len(x), dtype=bool)
+    way = _Way(x, np.full(len(x), 1e-3), none, none, np.full(len(x), np.inf))
+    problem = _Problem(forward, rough or forward, starts, momenta, sigma, width)
+    before = 0
+    if linearised is not None:
+        problem.linearised, problem.on_it = linearised, True
+        before, _ = _descend(problem, way, iterations, max(ROUGH_STEP, tolerance))
+        far = HOPELESS if sigma is None else HOPELESS_SIGMAS
+        way.given_up = ~way.converged & (way.cost > starts[0].size * far**2)
+        problem.on_it, iterations = False, polish
+    done, value = _descend(problem, way, iterations, tolerance)
+    x, converged, done = way.x, way.converged, done + before
+    residual = np.sqrt(((value - momenta) ** 2).sum(axis=(1, 2)) / (momenta**2).sum())
+    residual[~np.isfinite(residual)] = np.inf
+    return Refined(x, value, residual, problem.covariance(x, value), converged, done)
+
+
+@dataclass
+class _Way:
+    """Where n starts are, how strongly each is damped, and how far it has come."""
+
+    x: FloatArray
+    damping: FloatArray
+    converged: BoolArray
+    given_up: BoolArray
+    cost: FloatArray
+
+
+def _descend(
+    problem: _Problem, way: _Way, iterations: int, tolerance: float
+) -> tuple[int, FloatArray]:
+    """Damped steps of all starts; how many were done, and the momenta (n, N, 3) at the end."""
+    x, damping = way.x, way.damping
     value, cost = problem.evaluate(x, np.arange(len(x)))
-    damping = np.full(len(x), 1e-3)
-    converged = np.zeros(len(x), dtype=bool)
+    way.cost = cost
+    converged = way.converged = np.zeros(len(x), dtype=bool)
     failures = np.zeros(len(x), dtype=np.int64)
     done = 0
     while done < iterations:
-        active = np.flatnonzero(~converged & (failures < 8) & np.isfinite(cost))
+        active = np.flatnonzero(~(converged | way.given_up) & (failures < 8) & np.isfinite(cost))
         if not len(active):
             break
         done += 1
@@ -115,9 +162,7 @@ def refine(
         damping[refused] = np.minimum(damping[refused] * 6.0, 1e6)
         failures[accepted] = 0
         failures[refused] += 1
-    residual = np.sqrt(((value - momenta) ** 2).sum(axis=(1, 2)) / (momenta**2).sum())
-    residual[~np.isfinite(residual)] = np.inf
-    return Refined(x, value, residual, problem.covariance(x, value), converged, done)
+    return done, value
 
 
 class _Problem:
@@ -135,6 +180,10 @@ class _Problem:
         self.forward, self.rough, self.momenta = forward, rough, momenta
         self._kept = np.zeros((len(starts), starts[0].size, starts[0].size))
         self._kept_at = np.full(starts.shape, np.nan)
+        self._tried = np.zeros_like(self._kept)
+        self._tried_at = np.full(starts.shape, np.nan)
+        self.linearised: Linearised | None = None
+        self.on_it = False
         scale = float(np.sqrt((momenta**2).mean()))
         self.known = sigma is not None or width is not None
         # A standard error of zero would make one number decide everything.
@@ -150,24 +199,47 @@ class _Problem:
 
     def evaluate(self, x: FloatArray, rows: np.ndarray) -> tuple[FloatArray, FloatArray]:
         """Momenta (k, N, 3) and cost (k); infinite where the forward model fails."""
-        value = self.forward_safely(x)
+        if self.linearised is not None and self.on_it:
+            value = self._linearise(self.linearised, x, rows)
+        else:
+            value = self.forward_safely(x)
         cost = (((value - self.momenta) / self.sigma) ** 2).sum(axis=(1, 2))
         if self.width is not None:
             cost = cost + (((x - self.start[rows]) / self.width[rows]) ** 2).sum(axis=(1, 2))
         return value, np.where(np.isfinite(cost), cost, np.inf)
 
     def jacobian(self, x: FloatArray, rows: np.ndarray) -> FloatArray:
-        """(k, 3 N, 3 N) derivatives of momenta over sigma by positions, by forward differences.
+        """(k, 3 N, 3 N) derivatives of momenta over sigma by positions.
 
-        Kept until the start moves: after a refused step they are the same.
+        Kept until the start moves: after a refused step they are the same, and over less than
+        `ROUGH_STEP` they change no more than a rough model is wrong.
         """
-        new = (x != self._kept_at[rows]).any(axis=(1, 2))
+        # With `linearised` the forward model is at work only near the end of the way.
+        near = ROUGH_STEP if self.linearised is not None and not self.on_it else 0.0
+        new = ~(np.abs(x - self._kept_at[rows]).max(axis=(1, 2)) <= near)
         if new.any():
-            self._kept[rows[new]] = self._differences(x[new])
-            self._kept_at[rows[new]] = x[new]
+            moved, at = rows[new], x[new]
+            if self.linearised is None:
+                self._kept[moved] = self._differences(at)
+            else:
+                unknown = (at != self._tried_at[moved]).any(axis=(1, 2))
+                if unknown.any():
+                    self._linearise(self.linearised, at[unknown], moved[unknown])
+                self._kept[moved] = self._tried[moved]
+            self._kept_at[moved] = at
         return np.asarray(self._kept[rows])
 
+    def _linearise(self, model: Linearised, x: FloatArray, rows: np.ndarray) -> FloatArray:
+        """(k, N, 3) momenta of the rough model, its derivatives kept as those tried last."""
+        with np.errstate(all="ignore"):
+            value, change = model(x)
+            change = change / self.sigma.reshape(-1, 1)
+        self._tried[rows] = np.nan_to_num(change, posinf=0.0, neginf=0.0)
+        self._tried_at[rows] = x
+        return value
+
     def _differences(self, x: FloatArray) -> FloatArray:
+        """(k, 3 N, 3 N) the same by forward differences."""
         count, size = len(x), x[0].size
         # Momenta do not change if all atoms move alike: the last atom's derivatives follow.
         free = size - 3

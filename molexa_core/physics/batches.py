@@ -13,6 +13,7 @@ from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.physics.build_up import BuildUp
+from molexa_core.physics.derivatives import explode_with_derivatives
 from molexa_core.physics.explosion import Accuracy, explode
 from molexa_core.physics.trajectory import trajectory
 
@@ -74,6 +75,46 @@ def explode_many(
             do="Check its geometry: two atoms may lie in one place.",
         )
     return momenta
+
+
+def linearise_many(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    *,
+    build_up: BuildUp,
+    accuracy: str | Accuracy,
+) -> tuple[FloatArray, FloatArray]:
+    """Asymptotic momenta with their derivatives by the positions; see `derivatives`.
+
+    Args:
+        positions: (n, atoms, 3) bohr.
+        charges: (atoms) elementary charges, not 0.
+        masses: (atoms) electron masses.
+        build_up: charge build-up.
+        accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
+
+    Returns:
+        (n, atoms, 3) momenta in a.u. and (n, 3 atoms, 3 atoms) derivatives (rows: momenta), not
+        numbers where atoms lie in one place.
+    """
+    n, atoms = positions.shape[:2]
+    charges = np.broadcast_to(charges, (n, atoms))
+    masses = np.broadcast_to(masses, (n, atoms))
+    size = max(64, _PAIRS_PER_BATCH // atoms**2)
+    momenta, changes = np.empty((n, atoms, 3)), np.empty((n, 3 * atoms, 3 * atoms))
+    with torch.no_grad(), _one_thread():
+        for start in range(0, n, size):
+            part = slice(start, start + size)
+            found = explode_with_derivatives(
+                _tensor(positions[part]),
+                _tensor(charges[part]),
+                _tensor(masses[part]),
+                build_up=build_up,
+                accuracy=accuracy,
+            )
+            momenta[part], changes[part] = found[0].numpy(), found[1].numpy()
+    return momenta, changes
 
 
 def path_of(

@@ -36,17 +36,18 @@ from molexa_core.physics.build_up import BuildUp, Instant
 
 ORDER: Final = 5
 """Order of the integrator."""
-_SELF_DISTANCE2: Final = 1e24
+SELF_DISTANCE2: Final = 1e24
 """Added to the squared distance of an atom from itself: its force on itself is 0 all the same."""
-_NODES: Final = (0.0, 1.0 / 5.0, 2.0 / 3.0, 1.0)
-_STAGES: Final = (
+# Nystrom's method: where in the step the accelerations are taken, and their weights.
+NODES: Final = (0.0, 1.0 / 5.0, 2.0 / 3.0, 1.0)
+STAGES: Final = (
     (),
     (1.0 / 50.0,),
     (-1.0 / 27.0, 7.0 / 27.0),
     (3.0 / 10.0, -2.0 / 35.0, 9.0 / 35.0),
 )
-_POSITION_WEIGHTS: Final = (14.0 / 336.0, 100.0 / 336.0, 54.0 / 336.0)
-_VELOCITY_WEIGHTS: Final = (14.0 / 336.0, 125.0 / 336.0, 162.0 / 336.0, 35.0 / 336.0)
+POSITION_WEIGHTS: Final = (14.0 / 336.0, 100.0 / 336.0, 54.0 / 336.0)
+VELOCITY_WEIGHTS: Final = (14.0 / 336.0, 125.0 / 336.0, 162.0 / 336.0, 35.0 / 336.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def step(state: State, charge: Tensor, mass: Tensor, rise: BuildUp, fraction: fl
         rise: charge build-up.
         fraction: length of the step relative to the shortest time scale.
     """
-    length, first = _step_length(state, charge, mass, rise, fraction)
+    length, first = first_stage(state, charge, mass, rise, fraction)
     return nystrom_step(state, charge, mass, rise, length, first)
 
 
@@ -188,16 +189,16 @@ def nystrom_step(
     """
     x, v, time = state.position, state.velocity, state.time
     kicks = [first]
-    for node, row in zip(_NODES[1:], _STAGES[1:], strict=True):
+    for node, row in zip(NODES[1:], STAGES[1:], strict=True):
         shift = row[0] * kicks[0]
         for weight, kick in zip(row[1:], kicks[1:], strict=True):
             shift = shift + weight * kick
         at = x + length * (node * v + length * shift)
         kicks.append(acceleration(at, charge, mass, rise.factor(time + node * length)))
-    drift = _combine(_POSITION_WEIGHTS, kicks)
+    drift = combine(POSITION_WEIGHTS, kicks)
     return State(
         x + length * (v + length * drift),
-        v + length * _combine(_VELOCITY_WEIGHTS, kicks),
+        v + length * combine(VELOCITY_WEIGHTS, kicks),
         time + length,
     )
 
@@ -223,7 +224,7 @@ def remaining_velocity(state: State, charge: Tensor, mass: Tensor) -> Tensor:
     return (direction * strength).sum(2) * (charge / mass)
 
 
-def _step_length(
+def first_stage(
     state: State, charge: Tensor, mass: Tensor, rise: BuildUp, fraction: float
 ) -> tuple[Tensor, Tensor]:
     """([B], [3, N, B]): length of the next step, and the accelerations at its beginning.
@@ -262,10 +263,11 @@ def acceleration(x: Tensor, charge: Tensor, mass: Tensor, factor: Tensor) -> Ten
 
 def _self_distance2(d: Tensor) -> Tensor:
     eye = torch.eye(d.shape[1], device=d.device, dtype=d.dtype)
-    return (eye * _SELF_DISTANCE2).unsqueeze(-1)
+    return (eye * SELF_DISTANCE2).unsqueeze(-1)
 
 
-def _combine(weights: tuple[float, ...], kicks: list[Tensor]) -> Tensor:
+def combine(weights: tuple[float, ...], kicks: list[Tensor]) -> Tensor:
+    """Weighted sum, of as many as there are weights."""
     total = weights[0] * kicks[0]
     for weight, kick in zip(weights[1:], kicks[1:], strict=False):
         total = total + weight * kick

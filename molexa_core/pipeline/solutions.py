@@ -17,8 +17,8 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.ions import Ion
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.frame.plausibility import plausibility
-from molexa_core.model.refinement import Forward, refine
-from molexa_core.physics.batches import explode_many
+from molexa_core.model.refinement import Forward, Linearised, refine
+from molexa_core.physics.batches import explode_many, linearise_many
 from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.physics.explosion import Accuracy
 
@@ -31,7 +31,8 @@ EXACT: Final = 1e-3
 SIGMAS: Final = 3.0
 """Largest misfit in standard errors (rms) up to which momenta with errors count as explained."""
 ROUGH: Final = Accuracy(16, 1.2)
-"""Accuracy of the explosions for derivatives: these are then right to about a per cent."""
+"""Accuracy of the explosions on which refinement begins, and of all derivatives: the momenta are
+then right to 1e-3, the derivatives to about a per cent."""
 LEAST_WIDTH: Final = 0.05
 """With noisy momenta a structure may move by at least so much from its sample, bohr."""
 
@@ -126,8 +127,8 @@ def solutions(
         exploded = forward(positions)
     else:
         spread = None if errors is None or width is None else _widths(width, groups)
-        rough = _explosion(ions, tau_fs, ROUGH)
-        result = refine(forward, starts, momenta, sigma=errors, width=spread, rough=rough)
+        rough = _linearised(ions, tau_fs)
+        result = refine(forward, starts, momenta, sigma=errors, width=spread, linearised=rough)
         positions, exploded = result.positions, result.momenta
         if result.covariance is not None:
             variance = np.diagonal(result.covariance, axis1=1, axis2=2)
@@ -182,6 +183,18 @@ def _explosion(ions: Sequence[Ion], tau_fs: float, accuracy: str | Accuracy) -> 
         )
 
     return forward
+
+
+def _linearised(ions: Sequence[Ion], tau_fs: float) -> Linearised:
+    """The classical model in few steps, with its derivatives."""
+    charges = np.array([float(ion.charge) for ion in ions])
+    masses = np.array([ion.mass for ion in ions])
+    rise = ErrorFunctionRise(tau_fs)
+
+    def linearised(positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return linearise_many(positions, charges, masses, build_up=rise, accuracy=ROUGH)
+
+    return linearised
 
 
 def _widths(width: FloatArray, groups: list[list[int]]) -> FloatArray:

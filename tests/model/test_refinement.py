@@ -7,7 +7,9 @@ import pytest
 
 from molexa_core.base.tables import FloatArray
 from molexa_core.model.refinement import refine
-from molexa_core.physics.batches import explode_many
+from molexa_core.physics.batches import explode_many, linearise_many
+from molexa_core.physics.build_up import Instant
+from molexa_core.physics.explosion import Accuracy
 from molexa_core.physics.molecules import molecule
 
 
@@ -98,3 +100,45 @@ def test_a_forward_model_that_fails_leaves_the_start_alone() -> None:
     assert (refined.positions == start).all()
     assert np.isinf(refined.residual).all()
     assert not refined.converged.any()
+
+
+def test_a_rough_model_on_the_way_does_not_move_the_end() -> None:
+    truth, charges, masses = exploding("methanol")
+    momenta = explode_many(truth[None], charges, masses, accuracy="draft")[0]
+    starts = truth + 0.1 * np.random.default_rng(8).standard_normal((5, *truth.shape))
+    refined = refine(
+        lambda x: explode_many(x, charges, masses, accuracy="draft"),
+        starts,
+        momenta,
+        linearised=lambda x: linearise_many(
+            x, charges, masses, build_up=Instant(), accuracy=Accuracy(16, 1.2)
+        ),
+    )
+    assert refined.converged.all()
+    assert refined.residual.max() < 1e-6
+    assert np.abs(refined.positions - truth).max() < 1e-4
+
+
+def test_what_is_far_off_on_the_rough_model_is_not_polished() -> None:
+    """One iteration leaves the second start too far from the momenta."""
+    truth, charges, masses = exploding("water")
+    momenta = explode_many(truth[None], charges, masses)[0]
+    calls = []
+
+    def forward(positions: FloatArray) -> FloatArray:
+        calls.append(len(positions))
+        return explode_many(positions, charges, masses)
+
+    refined = refine(
+        forward,
+        np.stack([truth, 3.0 * truth]),
+        momenta,
+        linearised=lambda x: linearise_many(
+            x, charges, masses, build_up=Instant(), accuracy=Accuracy(16, 1.2)
+        ),
+        iterations=1,
+    )
+    assert refined.residual[0] < 1e-6
+    assert refined.residual[1] > 0.2
+    assert calls[0] == 2
+    assert set(calls[1:]) == {1}
