@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from molexa_core.base.tables import FloatArray
 from molexa_core.physics.batches import explode_many, linearise_many
 from molexa_core.physics.build_up import BuildUp, ErrorFunctionRise, Instant
 from molexa_core.physics.explosion import Accuracy
@@ -17,14 +18,19 @@ def test_derivatives_agree_with_differences(rise: BuildUp) -> None:
     generator = np.random.default_rng(1)
     positions = shipped.geometry.positions + 0.2 * generator.standard_normal((3, 4, 3))
     charges = np.array([2.0, 1.0, 1.0, 3.0])
-    fine = {"build_up": rise, "accuracy": "fine"}
-    momenta, found = linearise_many(positions, charges, shipped.masses, **fine)
-    assert np.array_equal(momenta, explode_many(positions, charges, shipped.masses, **fine))
+
+    def exploded(at: FloatArray) -> FloatArray:
+        return explode_many(at, charges, shipped.masses, build_up=rise, accuracy="fine")
+
+    momenta, found = linearise_many(
+        positions, charges, shipped.masses, build_up=rise, accuracy="fine"
+    )
+    assert np.array_equal(momenta, exploded(positions))
     step = 1e-4
     for coordinate in range(12):
         shift = step * np.eye(12)[coordinate].reshape(4, 3)
-        ahead = explode_many(positions + shift, charges, shipped.masses, **fine)
-        behind = explode_many(positions - shift, charges, shipped.masses, **fine)
+        ahead = exploded(positions + shift)
+        behind = exploded(positions - shift)
         expected = ((ahead - behind) / (2.0 * step)).reshape(3, 12)
         assert found[:, :, coordinate] == pytest.approx(expected, abs=2e-5 * np.abs(found).max())
 
