@@ -94,7 +94,7 @@ def _collect_seldom() -> None:
     """Look for garbage in cycles less often, and not at all when leaving.
 
     Imports make several hundred thousand objects that stay. Going through them over and over, and
-    once more when the interpreter ends, took 0.4 s of a command that needs torch.
+    once more when the interpreter ends, took 0.3 s and more of a command that needs torch.
     """
     gc.set_threshold(COLLECT_AFTER)
     atexit.unregister(gc.freeze)
