@@ -150,7 +150,8 @@ def changed_recipe(recipe: TrainingSettings, changes: Sequence[str]) -> Training
             near = near_matches(name, known)
             hint = f"Did you mean {listing(near)}?" if near else f"There are: {listing(known)}."
             raise UsageError(f"a recipe has no part {name!r}", where="--recipe", do=hint)
-        recipe = replace(recipe, **{name: _value(name, text, known[name])})
+        changed: dict[str, Any] = {name: _value(name, text, known[name])}
+        recipe = replace(recipe, **changed)
     return recipe
 
 
