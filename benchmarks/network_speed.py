@@ -26,6 +26,7 @@ from molexa_core.model.engine import Engine
 from molexa_core.model.frame import batch_frames
 from molexa_core.model.network import Network
 from molexa_core.model.training import TrainingRun, train
+from molexa_core.model.weights import default_weights, load_network
 from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
 
 EULER = SamplerSettings(steps=16, sigma_max=10.0, sigma_min=0.001, rho=5.0)
@@ -141,7 +142,12 @@ def _prepared(
     preset_name: str, atoms: int, batch: int, given: SamplerSettings | None, device: str
 ) -> tuple[Network, SamplerSettings, Batch]:
     torch.manual_seed(0)
-    network = Network(PRESETS[preset_name].network).to(device).eval()
+    if preset_name == "molexa":
+        # Those that ship: on a CPU large matrices are kept in 16 bits if that loses nothing.
+        network, _ = load_network(default_weights(), device)
+    else:
+        network = Network(PRESETS[preset_name].network).to(device)
+    network.eval()
     sampler = given or network.settings.sampler
     data = StageOneData(smallest=atoms, largest=atoms, uniform_atoms=True, block=1)
     drawn = StageOneSource(data, batch, device, 1)(0)
