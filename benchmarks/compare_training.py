@@ -20,6 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -325,7 +326,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--trial-seconds", type=float, default=0.0)
     parser.add_argument("--gpus", type=int, default=1, help="processes at a time")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after this long")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/cmp"))  # noqa: S108
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "molexa-compare")
     parser.add_argument("--out", type=Path, help="folder for a copy of the result and the logs")
     parser.add_argument(
         "--result", type=Path, default=RESULTS / "accuracy" / "compare-training.json"
