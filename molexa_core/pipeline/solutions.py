@@ -27,7 +27,9 @@ SAME_START: Final = 0.15
 SAME_SOLUTION: Final = 0.05
 """Refined structures that differ by less in every coordinate, bohr, are one solution."""
 EXACT: Final = 1e-3
-"""Closure residual up to which momenta without errors count as explained."""
+"""Closure residual up to which momenta without errors count as explained. No component is trusted
+beyond this share of the rms momentum: some are zero by the choice of frame, with no error at all,
+and would hold back every other on the way to a solution."""
 SIGMAS: Final = 3.0
 """Largest misfit in standard errors (rms) up to which momenta with errors count as explained."""
 ROUGH: Final = Accuracy(16, 1.2)
@@ -114,6 +116,8 @@ def solutions(
     """
     if not len(samples):
         raise UsageError("no samples to gather", do="Ask for at least one.")
+    if errors is not None:
+        errors = np.hypot(errors, EXACT * np.sqrt((momenta**2).mean()))
     centred = samples - samples.mean(axis=1, keepdims=True)
     groups = _groups(centred, SAME_START)
     starts = centred[[group[0] for group in groups]]
@@ -232,9 +236,8 @@ def _further_starts(
 def _explains(misfit: FloatArray, residual: FloatArray, errors: FloatArray | None) -> np.ndarray:
     if errors is None:
         return residual <= EXACT
-    least = 1e-6 * float(np.abs(misfit).max() if np.isfinite(misfit).all() else 1.0)
-    pulls = misfit / np.maximum(errors, max(least, 1e-12))
-    explains: np.ndarray = (np.sqrt((pulls**2).mean(axis=(1, 2))) <= SIGMAS) | (residual <= EXACT)
+    pulls = np.sqrt(((misfit / errors) ** 2).mean(axis=(1, 2)))
+    explains: np.ndarray = (pulls <= SIGMAS) | (residual <= EXACT)
     return explains
 
 

@@ -93,3 +93,28 @@ def test_no_samples() -> None:
     _, ions, momenta = exploded("water")
     with pytest.raises(UsageError, match="no samples"):
         solutions(np.zeros((0, 3, 3)), ions, momenta, tau_fs=TAU_FS)
+
+
+def test_components_that_the_frame_sets_to_zero_do_not_hold_a_solution_back() -> None:
+    """Averaged momenta are off by more than their errors, and three have no error at all."""
+    truth, ions, momenta = exploded("ethanol")
+    first = momenta[2] / np.linalg.norm(momenta[2])  # of the oxygen: the x axis
+    second = momenta[1] - (momenta[1] @ first) * first
+    second /= np.linalg.norm(second)
+    axes = np.stack([first, second, np.cross(first, second)])
+    truth, momenta = truth @ axes.T, momenta @ axes.T
+    biased = momenta + 0.01 * np.sqrt((momenta**2).mean()) * np.sin(np.arange(27.0)).reshape(9, 3)
+    fixed = np.zeros((9, 3), dtype=bool)
+    fixed[2, 1:] = fixed[1, 2] = True
+    biased -= biased.mean(axis=0)
+    # Turned back into the frame that is defined by the biased momenta themselves.
+    biased[fixed] = 0.0
+    free = [0, *range(3, 9)]
+    biased[free] -= biased.sum(axis=0) / len(free)
+    errors = np.where(fixed, 0.0, 0.0015 * np.sqrt((momenta**2).mean()))
+    (found,) = solutions(
+        truth[None], ions, biased, errors=errors, width=np.full((1, 9, 3), 0.2), tau_fs=TAU_FS
+    )
+    assert found.explains
+    assert found.residual < 2e-3
+    assert np.abs(found.positions - truth).mean() < 0.2
