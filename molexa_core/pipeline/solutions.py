@@ -15,7 +15,7 @@ import numpy as np
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.ions import Ion
-from molexa_core.base.tables import FloatArray, Geometry
+from molexa_core.base.tables import BoolArray, FloatArray, Geometry
 from molexa_core.frame.plausibility import plausibility
 from molexa_core.model.refinement import Forward, Linearised, refine
 from molexa_core.physics.batches import explode_many, linearise_many
@@ -116,8 +116,7 @@ def solutions(
     """
     if not len(samples):
         raise UsageError("no samples to gather", do="Ask for at least one.")
-    if errors is not None:
-        errors = np.hypot(errors, EXACT * np.sqrt((momenta**2).mean()))
+    errors = None if errors is None else _at_least(errors, momenta)
     centred = samples - samples.mean(axis=1, keepdims=True)
     groups = _groups(centred, SAME_START)
     starts = centred[[group[0] for group in groups]]
@@ -137,10 +136,7 @@ def solutions(
         if result.covariance is not None:
             variance = np.diagonal(result.covariance, axis1=1, axis2=2)
             scatter = np.sqrt(np.maximum(variance, 0.0)).reshape(starts.shape)
-    misfit = exploded - momenta
-    residual = np.sqrt((misfit**2).sum(axis=(1, 2)) / (momenta**2).sum())
-    residual[~np.isfinite(residual)] = np.inf
-    explains = _explains(misfit, residual, errors)
+    residual, explains = _judged(exploded - momenta, momenta, errors)
     found = []
     for merged in _groups(positions, SAME_SOLUTION):
         best = min(merged, key=lambda index: (not groups[index], residual[index]))
@@ -233,12 +229,21 @@ def _further_starts(
     return np.asarray(found - found.mean(axis=1, keepdims=True))
 
 
-def _explains(misfit: FloatArray, residual: FloatArray, errors: FloatArray | None) -> np.ndarray:
-    if errors is None:
-        return residual <= EXACT
-    pulls = np.sqrt(((misfit / errors) ** 2).mean(axis=(1, 2)))
-    explains: np.ndarray = (pulls <= SIGMAS) | (residual <= EXACT)
-    return explains
+def _at_least(errors: FloatArray, momenta: FloatArray) -> FloatArray:
+    """Errors of the momenta with what no component is trusted beyond."""
+    return np.asarray(np.hypot(errors, EXACT * np.sqrt((momenta**2).mean())))
+
+
+def _judged(
+    misfit: FloatArray, momenta: FloatArray, errors: FloatArray | None
+) -> tuple[FloatArray, BoolArray]:
+    """(n) closure residuals, and (n) whether the momenta are explained."""
+    residual = np.sqrt((misfit**2).sum(axis=(1, 2)) / (momenta**2).sum())
+    residual[~np.isfinite(residual)] = np.inf
+    explains = residual <= EXACT
+    if errors is not None:
+        explains |= np.sqrt(((misfit / errors) ** 2).mean(axis=(1, 2))) <= SIGMAS
+    return residual, explains
 
 
 def _groups(positions: FloatArray, distance: float) -> list[list[int]]:
