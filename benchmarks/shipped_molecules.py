@@ -27,7 +27,7 @@ from molexa_core.base.ions import parse_ion
 from molexa_core.frame.compare import superposed_errors
 from molexa_core.model.engine import Engine
 from molexa_core.model.inference import reconstruct_structures
-from molexa_core.model.weights import default_weights, load_network
+from molexa_core.model.weights import default_weights, load_network, tau_of
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.physics.molecules import Molecule, molecule, molecules
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--result", default="shipped-molecules")
     given = parser.parse_args()
     network, card = load_network(given.weights)
-    tau_fs = float(card.data.get("tau_fs", 45.0))
+    tau_fs = tau_of(card)
     known = molecules(
         elements=network.settings.elements, atoms=(max(given.smallest, 2), given.largest)
     )

@@ -146,6 +146,19 @@ def one(geometry: str, charges: str | None, options: dict[str, Any], *, json: bo
     write(f"KER {result.ker_ev:.4f} eV ({result.coulomb_ev:.4f} eV if instant)")
 
 
+def _model(light: dict[str, Any], switches: dict[str, Any]) -> dict[str, Any]:
+    """Pulse and switches of the model, and what every command hands on."""
+    from molexa_core.physics.mcmd.options import Options
+    from molexa_core.physics.mcmd.pulse import Pulse
+
+    return {
+        "pulse": Pulse(**{"photon_ev": pulse.DEFAULT_PHOTON_EV, **light}),
+        "options": Options(**switches),
+        "command": command_line(),
+        "progress": progress(),
+    }
+
+
 def many(
     geometry: str,
     charges: str | None,
@@ -157,17 +170,12 @@ def many(
 ) -> None:
     """Many explosions in an X-ray pulse."""
     from molexa_core.base.fields import COUNT, LABEL, MOMENTUM, MOMENTUM_ERROR
-    from molexa_core.physics.mcmd.options import Options
-    from molexa_core.physics.mcmd.pulse import Pulse
     from molexa_core.pipeline.simulate_mcmd import simulate_mcmd_file, summary
 
     outcomes, channel = simulate_mcmd_file(
         geometry,
         charges,
-        pulse=Pulse(**{"photon_ev": pulse.DEFAULT_PHOTON_EV, **light}),
-        options=Options(**switches),
-        command=command_line(),
-        progress=progress(),
+        **_model(light, switches),
         **others,
     )
     for path in (others.get("out"), others.get("figure")):
@@ -221,18 +229,13 @@ def movie(
     json: bool,
 ) -> None:
     """Many explosions of every structure of a file."""
-    from molexa_core.physics.mcmd.options import Options
-    from molexa_core.physics.mcmd.pulse import Pulse
     from molexa_core.pipeline.simulate_mcmd import summary
     from molexa_core.pipeline.simulate_movie import simulate_movie_file
 
     scenes, written = simulate_movie_file(
         geometry,
         charges,
-        pulse=Pulse(**{"photon_ev": pulse.DEFAULT_PHOTON_EV, **light}),
-        options=Options(**switches),
-        command=command_line(),
-        progress=progress(),
+        **_model(light, switches),
         **others,
     )
     if written:

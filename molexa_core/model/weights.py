@@ -38,6 +38,8 @@ SHARD_BYTES: Final = 15 * 2**20
 """Largest size of one file of weights, bytes."""
 DEFAULT: Final = "molexa-stage1"
 """Name of the weights that are used unless others are named."""
+PUBLISHED_TAU_FS: Final = 45.0
+"""Window of the charge build-up of the published stage 1."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,14 @@ def forward_of(card: ModelCard) -> Literal["classical", "mcmd"]:
     """The forward model whose explosions the structures of these weights were learned from."""
     kind = str(learned_from(card).get("kind", ""))
     return "mcmd" if kind.startswith("stage 2") else "classical"
+
+
+def tau_of(card: ModelCard) -> float:
+    """Charge build-up (fs) of the classical model that these weights' closure is told by.
+
+    Weights that learned from a data set alone have none of their own; the published one stands in.
+    """
+    return float(card.data.get("tau_fs", PUBLISHED_TAU_FS))
 
 
 def write_card(card: ModelCard, path: Path) -> None:

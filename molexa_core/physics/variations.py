@@ -14,7 +14,7 @@ Kinds of variations, each drawn by itself, so that asking for more of one change
 * `trajectory`: structures of the user's own, such as the frames of a reaction.
 
 The published protocol gives a diatomic molecule two geometries where it gives one of nine atoms
-nine. `Recipe.least` makes up for that: where the other numbers give fewer geometries, further
+nine. `Variations.least` of a recipe makes up for that: where the other numbers give fewer geometries, further
 displaced draws follow, k = 1..N-1 in turn. They come last, and continue the numbers of the draws.
 
 For the two harmonic kinds modes softer than 100 /cm are given that wavenumber (see

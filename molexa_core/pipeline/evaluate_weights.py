@@ -16,7 +16,13 @@ from molexa_core.model.batch import Batch
 from molexa_core.model.config import NetworkSettings
 from molexa_core.model.devices import choose_device
 from molexa_core.model.frame import batch_frames
-from molexa_core.model.weights import ModelCard, calibration_of, default_weights, load_network
+from molexa_core.model.weights import (
+    ModelCard,
+    calibration_of,
+    default_weights,
+    load_network,
+    tau_of,
+)
 from molexa_core.pipeline.evaluate import Evaluation, evaluate
 from molexa_core.pipeline.evaluation_figures import DATA, content_of, draw, write_content
 from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, molecule_set, random_set
@@ -117,7 +123,7 @@ def evaluate_weights(
         network,
         sets,
         samples=samples,
-        tau_fs=float(card.data.get("tau_fs", 45.0)),
+        tau_fs=tau_of(card),
         sampler=None if steps is None else replace(known.sampler, steps=steps),
         calibration=calibration_of(card),
         training=None if drawn else _training(data, by),
@@ -182,7 +188,7 @@ def _drawn_sets(
     device: str,
 ) -> dict[int, Explosions]:
     """Random molecules, or the shipped ones, as far as the network knows their elements."""
-    known, tau_fs = card.network, float(card.data.get("tau_fs", 45.0))
+    known, tau_fs = card.network, tau_of(card)
     least, most = span
     if data == RANDOM:
         drawn = StageOneData(smallest=least, largest=most, tau_fs=tau_fs)

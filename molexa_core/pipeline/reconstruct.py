@@ -43,6 +43,7 @@ from molexa_core.model.weights import (
     default_weights,
     forward_of,
     load_network,
+    tau_of,
 )
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
@@ -111,7 +112,7 @@ def reconstruct(
     forward = forward_of(card)
     refined = forward == "classical" if refined is None else refined
     warnings += other_model(forward, refined=refined) + calibration_remarks(card)
-    tau_fs = float(card.data.get("tau_fs", 45.0))
+    tau_fs = tau_of(card)
     engine = Engine(network)
     with progress.task("reconstructing", 3.0, "steps") as task:
         drawn = reconstruct_structures(engine, ions, momenta, samples=samples, seed=seed)

@@ -38,6 +38,7 @@ from molexa_core.model.weights import (
     calibration_remarks,
     default_weights,
     load_network,
+    tau_of,
 )
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
@@ -126,7 +127,7 @@ def reconstruct_events(
         event_id=events.event_id[good],
         positions=positions,
         uncertainty=_uncertainty(expected, events, calibration_of(card)),
-        closure=_closure(events, positions, momenta, float(card.data.get("tau_fs", 45.0))),
+        closure=_closure(events, positions, momenta, tau_of(card)),
         weight=events.weight[good],
     )
     distances, angles = _distributions(structures)
