@@ -13,9 +13,10 @@ Kinds of variations, each drawn by itself, so that asking for more of one change
 * `thermal`: the same at a temperature.
 * `trajectory`: structures of the user's own, such as the frames of a reaction.
 
-The published protocol gives a diatomic molecule two geometries where it gives one of nine atoms
-nine. `Variations.least` of a recipe makes up for that: where the other numbers give fewer geometries, further
-displaced draws follow, k = 1..N-1 in turn. They come last, and continue the numbers of the draws.
+The published protocol displaces k = 1..N-1 atoms: an eighth of the draws for two atoms of those for
+nine. `Variations.least` of a recipe makes up for that: where the other numbers give fewer
+geometries, further displaced draws follow, k in turn. They come last, and continue the numbers of
+the draws.
 
 For the two harmonic kinds modes softer than 100 /cm are given that wavenumber (see
 `NormalModes.stiffened`), and a draw is repeated where two atoms are closer than `HARD` = 0.6 of
