@@ -38,7 +38,12 @@ def _set_debug(value: bool) -> bool:
 
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", callback=_set_quiet, help="No progress, no remarks on stderr."),
+    typer.Option(
+        "--quiet",
+        "-q",
+        callback=_set_quiet,
+        help="No progress, no remarks on stderr; warnings stay.",
+    ),
 ]
 """Every command ends its parameters with `quiet: Quiet = False, debug: Debug = False`."""
 Debug = Annotated[

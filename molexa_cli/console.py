@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from molexa_core.base.progress import SILENT, Progress, Task
+from molexa_core.base.progress import Progress, SilentProgress, Task
 
 
 @dataclass
@@ -57,6 +57,18 @@ class ConsoleProgress:
         """See `molexa_core.base.progress.Progress.say`."""
         sys.stderr.write(f"{text}\n")
 
+    def warn(self, text: str) -> None:
+        """See `molexa_core.base.progress.Progress.warn`."""
+        warn(text)
+
+
+class QuietProgress(SilentProgress):
+    """What `--quiet` leaves: warnings."""
+
+    def warn(self, text: str) -> None:
+        """See `molexa_core.base.progress.Progress.warn`."""
+        warn(text)
+
 
 class _BarTask:
     def __init__(self, bar: Any, label: str, total: float | None, unit: str) -> None:
@@ -81,8 +93,8 @@ class _BarTask:
 
 
 def progress() -> Progress:
-    """The progress for the running command: bars on stderr, or silence with `--quiet`."""
-    return SILENT if SWITCHES.quiet else ConsoleProgress()
+    """The progress for the running command: bars on stderr, or warnings alone with `--quiet`."""
+    return QuietProgress() if SWITCHES.quiet else ConsoleProgress()
 
 
 def write(text: str) -> None:
@@ -99,6 +111,11 @@ def remark(text: str) -> None:
     """Write a remark to stderr, unless `--quiet`."""
     if not SWITCHES.quiet:
         sys.stderr.write(f"{text}\n")
+
+
+def warn(text: str) -> None:
+    """Write a warning to stderr, `--quiet` or not: a result may be wrong, and why."""
+    sys.stderr.write(f"warning: {text}\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from molexa_cli.app import Debug, Json, Quiet
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import command_line, progress, table, warn, write, write_json
 
 if TYPE_CHECKING:
     from molexa_core.pipeline.align import AlignedFile
@@ -85,7 +85,7 @@ def align(
     )
     summary = aligned.summary
     for warning in aligned.warnings:
-        remark(f"warning: {warning}")
+        warn(warning)
     if json:
         write_json({"file": str(target), **summary, "warnings": list(aligned.warnings)})
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molexa_cli.app import Debug, Json, Quiet, Seed
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import command_line, progress, remark, table, warn, write, write_json
 from molexa_core.base.files import PROJECT_FILE
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _project_weights() -> str | None:
 
 def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
     for warning in record.warnings:
-        remark(f"warning: {warning}")
+        warn(warning)
     if json:
         write_json(_plain(record, out))
         return
@@ -142,7 +142,7 @@ def _events(
         progress=progress(),
     )
     for warning in found.warnings:
-        remark(f"warning: {warning}")
+        warn(warning)
     if found.left_out:
         remark(f"{found.left_out} events without usable momenta were left out")
     if json:

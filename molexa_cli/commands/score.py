@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, Json, Quiet
-from molexa_cli.console import progress, remark, table, write, write_json
+from molexa_cli.console import progress, table, warn, write, write_json
 
 
 def register(app: typer.Typer) -> None:
@@ -65,4 +65,4 @@ def score(
     if result.superposition.mirrored:
         write("the known structure was mirrored")
     if not result.superposition.exact:
-        remark("warning: too many like atoms to try all assignments; this is the best one found")
+        warn("too many like atoms to try all assignments; this is the best one found")

@@ -29,6 +29,13 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """Tell the user something that is not an error: a choice made, a fallback taken."""
 
+    def warn(self, text: str) -> None:
+        """Tell the user that a result may be wrong, and why; `--quiet` does not hide it.
+
+        Args:
+            text: one sentence, without the word "warning" in front.
+        """
+
 
 class _SilentTask:
     def advance(self, amount: float = 1.0) -> None:
@@ -51,20 +58,30 @@ class SilentProgress:
         """See `Progress.say`."""
         del text
 
+    def warn(self, text: str) -> None:
+        """See `Progress.warn`; results carry their warnings themselves."""
+        del text
+
 
 class CollectingProgress(SilentProgress):
     """A silent progress that keeps what was said, for tests and for notebooks.
 
     Attributes:
         said: the remarks in order.
+        warned: the warnings in order.
     """
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.warned: list[str] = []
 
     def say(self, text: str) -> None:
         """Keep the remark."""
         self.said.append(text)
+
+    def warn(self, text: str) -> None:
+        """Keep the warning."""
+        self.warned.append(text)
 
 
 class PartOf(SilentProgress):
@@ -88,6 +105,10 @@ class PartOf(SilentProgress):
     def say(self, text: str) -> None:
         """Hand the remark on."""
         self._whole.say(text)
+
+    def warn(self, text: str) -> None:
+        """Hand the warning on."""
+        self._whole.warn(text)
 
 
 SILENT: Progress = SilentProgress()

@@ -145,7 +145,7 @@ def evaluate_weights(
 
 def _say(warnings: Sequence[str], progress: Progress) -> None:
     for text in warnings:
-        progress.say(f"warning: {text}")
+        progress.warn(text)
 
 
 def _require_positive(*numbers: int | None) -> None:
