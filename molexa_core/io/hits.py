@@ -1,4 +1,4 @@
-"""Hits and edges cut and joined: the same shots in chunks of another size."""
+"""Hits and edges cut and joined: the same shots in chunks of another size; slots without a hit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.tables import Edges, Hits
+from molexa_core.base.tables import BoolArray, Edges, Hits
 
 Shots = TypeVar("Shots", Hits, Edges)
 """Chunks of shots, whatever they hold."""
+
+
+def filler(x: NDArray[Any], y: NDArray[Any], t: NDArray[Any]) -> BoolArray:
+    """Which slots of filled-up arrays hold no hit; the one rule for every format.
+
+    A slot is empty if each of its position and time is 0 or not a finite number. A slot in which
+    anything else stands is a hit, and counted as one that cannot be used if it is none.
+
+    Args:
+        x, y, t: numbers of any type and of one shape, as stored.
+
+    Returns:
+        of the same shape, true where there is no hit.
+    """
+    empty: BoolArray = _says_nothing(x) & _says_nothing(y) & _says_nothing(t)
+    return empty
+
+
+def _says_nothing(values: NDArray[Any]) -> BoolArray:
+    nothing: BoolArray = (values == 0) | ~np.isfinite(values)
+    return nothing
 
 
 def no_hits() -> Hits:
