@@ -17,13 +17,15 @@ Shots = TypeVar("Shots", Hits, Edges)
 
 
 def filler(x: NDArray[Any], y: NDArray[Any], t: NDArray[Any]) -> BoolArray:
-    """Which slots of filled-up arrays hold no hit; the one rule for every format.
+    """The slots of filled-up arrays that hold no hit: the one rule for every format.
 
     A slot is empty if each of its position and time is 0 or not a finite number. A slot in which
     anything else stands is a hit, and counted as one that cannot be used if it is none.
 
     Args:
-        x, y, t: numbers of any type and of one shape, as stored.
+        x: positions as stored, numbers of any type and shape.
+        y: positions, of the same shape.
+        t: times, of the same shape.
 
     Returns:
         of the same shape, true where there is no hit.
