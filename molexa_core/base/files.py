@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from molexa_core.base.errors import InputFileError, OutputError
+from molexa_core.base.outputs import NULL, output_place
 
 PROJECT_FILE: Final = "molexa.yaml"
 """Defaults of a working folder (`base.settings.Project`)."""
@@ -27,25 +29,18 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     """A temporary path that becomes `target` when the block ends without an error.
 
     The temporary file keeps the suffix of the target (some writers choose the format by it).
-    On any error, Ctrl-C included, it is removed and `target` stays as it was.
+    On any error, Ctrl-C included, it is removed and `target` stays as it was. A link stays a link:
+    the file that it leads to is replaced. What is written to `/dev/null` is discarded.
 
     Raises:
-        OutputError: the folder does not exist or cannot be written.
+        OutputError: nothing can be written there, see `base.outputs.output_place`.
     """
-    target = Path(target)
-    folder = target.parent
-    if not folder.is_dir():
-        raise OutputError(
-            "cannot write: the folder does not exist",
-            where=target,
-            do=f"Create {folder} or name another output.",
-        )
-    if target.is_dir():
-        raise OutputError("cannot write: this is a folder", where=target, do="Name a file.")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(
-            "cannot write: no permission in the folder", where=target, do="Name another output."
-        )
+    place = output_place(target)
+    if place == NULL:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch, f"discarded{Path(target).suffix}")
+        return
+    shown, target, folder = target, place, place.parent
     temporary = folder / f".{target.stem}.part-{os.getpid()}{target.suffix}"
     try:
         yield temporary
@@ -56,7 +51,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         if error.filename is not None and Path(str(error.filename)) not in (temporary, target):
             raise
         raise OutputError(
-            f"cannot write: {error.strerror or error}", where=target, do="Name another output."
+            f"cannot write: {error.strerror or error}", where=shown, do="Name another output."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
