@@ -6,13 +6,13 @@ machine that only computes needs no schema library: it takes the resolved recipe
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from molexa_core.base.checksums import digest_of
 from molexa_core.base.errors import InputFileError, SettingsError, listing
 from molexa_core.base.files import require_file, require_folder
 from molexa_core.base.movies import Movie
@@ -196,12 +196,6 @@ def recipe_of(folder: Path | str) -> Recipe:
     if not path.is_file():
         raise InputFileError(f"no {RECIPE_FILE} in this folder", where=folder, do=FOLDER_WANTED)
     return read_recipe(path)
-
-
-def digest_of(values: Any) -> str:
-    """A digest of plain values."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def differences(one: Recipe, other: Recipe) -> list[str]:

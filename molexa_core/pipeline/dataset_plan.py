@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core import __version__
+from molexa_core.base.checksums import digest_of
 from molexa_core.base.elements import element
 from molexa_core.base.errors import InputFileError, SettingsError, UsageError
 from molexa_core.base.fields import SPLITS, VARIATION_KINDS
@@ -26,7 +27,6 @@ from molexa_core.base.recipe import (
     Recipe,
     Splits,
     Variations,
-    digest_of,
     read_recipe,
 )
 from molexa_core.base.resources import find
