@@ -50,6 +50,10 @@ def convert(
     if json:
         write_json({"file": str(out), **done})
         return
-    rows = [[name.replace("_", " "), str(done[name])] for name in done if name != "lost"]
+    rows = [
+        [name.replace("_", " "), str(done[name])]
+        for name in done
+        if name not in {"lost", "warnings"}
+    ]
     rows += [["lost", sentence] for sentence in done["lost"]] or [["lost", "nothing"]]
     write(table(["what", "value"], rows))

@@ -48,7 +48,11 @@ def inspect(
     """
     from molexa_core.pipeline.inspect import inspect_files
 
-    found = inspect_files(files, setup=setup, verify=verify, progress=progress())
+    reporter = progress()
+    found = inspect_files(files, setup=setup, verify=verify, progress=reporter)
+    for item in found:
+        for warning in item.warnings:
+            reporter.warn(f"{item.path}: {warning}" if len(found) > 1 else warning)
     if json:
         write_json([item.as_dict() for item in found])
     else:

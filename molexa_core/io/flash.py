@@ -64,6 +64,7 @@ class FlashRun:
         source: the group of the detector.
         first_pulse, n_pulses: lowest number of a pulse with a hit, and pulses per train from there.
         remarks: what the user should know.
+        warnings: why what is made of the run may be wrong.
 
     Raises:
         InputFileError: no such detector, or several to choose from; damaged files.
@@ -87,6 +88,7 @@ class FlashRun:
         self.n_trains = sum(len(part.train) for part in self._parts)
         self.n_shots: int | None = self.n_trains * self.n_pulses
         self.remarks: list[str] = []
+        self.warnings: list[str] = []
         facility_units = (self._facility.x_unit_mm, self._facility.time_unit_ns)
         if facility_units == (1.0, 1.0) and not self.metadata():
             self.remarks.append(

@@ -31,7 +31,7 @@ class RootEdgesRun:
     """A run in trees of edges, read as often as wanted; iterating gives `Edges`.
 
     Attributes:
-        paths, layout, choice, n_shots, remarks: as in `table_run.TableRun`.
+        paths, layout, choice, n_shots, remarks, warnings: as in `table_run.TableRun`.
 
     Raises:
         InputFileError: a file is missing, not ROOT, truncated, or has no tree of edges.
@@ -68,6 +68,11 @@ class RootEdgesRun:
         if not self._not_numbers:
             return []
         return [f"left out {self._not_numbers} edges whose time is not a number"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why what is made of the run may be wrong."""
+        return list(self._run.warnings)
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the first file (virtual runs); may be empty."""

@@ -37,6 +37,7 @@ class StoredRun(Protocol):
         n_shots: shots in all files; None where only reading would tell.
         edges: whether iterating gives `Edges`; otherwise it gives `Hits`.
         remarks: what the user should know; complete after reading.
+        warnings: why what is made of the run may be wrong; complete after reading.
     """
 
     paths: tuple[Path, ...]
@@ -48,6 +49,11 @@ class StoredRun(Protocol):
     @property
     def remarks(self) -> list[str]:
         """What the user should know."""
+        ...
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why what is made of the run may be wrong."""
         ...
 
     def metadata(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class TableRun:
         with_method: whether to read the resort method of each hit (0 otherwise).
         edges: whether it gives `Edges`: no.
         remarks: what the user should know.
+        warnings: why what is made of the run may be wrong.
     """
 
     edges = False
@@ -44,6 +45,7 @@ class TableRun:
         self.n_shots = None if None in known else sum(n for n in known if n is not None)
         self.with_method = False
         self.remarks: list[str] = []
+        self.warnings: list[str] = []
 
     @property
     def columns(self) -> Columns:

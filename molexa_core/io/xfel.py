@@ -64,6 +64,7 @@ class XfelRun:
         edges: whether it gives `Edges`.
         n_trains, n_pulses: trains and pulses in the files, those without light included.
         remarks: what the user should know.
+        warnings: why what is made of the run may be wrong.
 
     Raises:
         InputFileError: no such detector, or several to choose from; damaged files.
@@ -82,6 +83,7 @@ class XfelRun:
         self.edges = wanted == "edges"
         self.layout = "xfel-edges" if self.edges else "xfel"
         self.remarks: list[str] = []
+        self.warnings: list[str] = []
         group, name = ("raw", "edges") if self.edges else ("rec", "hits")
         self._parts = _in_order(
             [_part(file, self.source, group, name) for file in files if self._has(file, group)]

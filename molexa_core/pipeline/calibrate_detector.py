@@ -96,6 +96,8 @@ def calibrate_detector_files(
     calibration_svg(picture, found.spectra, found.curves)
     for remark in (*run.remarks, *found.remarks):
         progress.say(remark)
+    for warning in run.warnings:
+        progress.warn(warning)
     return [out, picture], found
 
 

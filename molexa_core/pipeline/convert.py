@@ -113,7 +113,10 @@ def convert_file(
         progress.say(f"lost: {sentence}")
     for remark in run.remarks:
         progress.say(remark)
-    return {**done.counts, "format": chosen, "read_as": run.choice, "lost": done.lost}
+    for warning in run.warnings:
+        progress.warn(warning)
+    told = {"lost": done.lost, "warnings": run.warnings}
+    return {**done.counts, "format": chosen, "read_as": run.choice, **told}
 
 
 def _told(out: Path) -> str:

@@ -64,6 +64,7 @@ def inspect_file(
         inspect_lmf(found, verify=verify, progress=progress)
         run = LmfRun([path])
         add_sorted(found, run, setup or setup_of(run.metadata()))
+        found.warnings += [text for text in run.warnings if text not in found.warnings]
     elif kind in formats.RUNS:
         inspect_run(found, setup, verify=verify, progress=progress)
     elif kind == formats.ROOT_RESULT:

@@ -161,6 +161,7 @@ def inspect_run(
         found.faults += census.notes
     _add_tables(found, census)
     found.remarks += run.remarks
+    found.warnings += run.warnings
     stored = run.metadata()
     _add_stored(found, stored)
     if census.tof is not None:

@@ -28,6 +28,7 @@ class Inspection:
         verified: whether the whole file was read.
         faults: what is wrong, each with its place.
         remarks: what the user should know.
+        warnings: why what is made of the file may be wrong.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Inspection:
     verified: bool = False
     faults: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -68,4 +70,5 @@ class Inspection:
             "verified": self.verified,
             "faults": self.faults,
             "remarks": self.remarks,
+            "warnings": self.warnings,
         }

@@ -51,6 +51,11 @@ class OpenRun:
         """What the user should know; complete after reading."""
         return list(self.stored.remarks)
 
+    @property
+    def warnings(self) -> list[str]:
+        """Why what is made of the run may be wrong; complete after reading."""
+        return list(self.stored.warnings)
+
     def metadata(self) -> dict[str, Any]:
         """What molexa stored with the run (virtual runs); may be empty."""
         return self.stored.metadata()

@@ -137,6 +137,8 @@ def reduce_files(
             writer.append(table)
         for remark in run.remarks:
             reducer.say(remark)
+        for warning in run.warnings:
+            reducer.warn(warning)
         summary = reducer.summary()
         if run.counts is not None:
             summary = replace(summary, sorter=run.counts.as_dict())
@@ -205,6 +207,7 @@ def _meta(channel: Channel, setup: Setup, summary: ReduceSummary) -> dict[str, A
         _CHANNEL: channel.model_dump(mode="json"),
         _SETUP: setup.model_dump(mode="json"),
         "summary": summary.as_dict(),
+        "warnings": list(summary.warnings),
     }
 
 

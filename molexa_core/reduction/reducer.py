@@ -53,6 +53,7 @@ class Reducer:
         highest = sum(limit**2 / (2.0 * ion.mass) for ion in self._search.ions)
         self._energy = EnergySpectrum(highest * HARTREE_EV)
         self._remarks: list[str] = []
+        self._warnings: list[str] = []
 
     def find_gate(self, run: Iterable[Hits], n_shots: int | None = None) -> None:
         """First pass: the momentum-sum gate, from the channel where it gives one, or the data.
@@ -160,6 +161,7 @@ class Reducer:
             purity=None if self._gate is None else purity(self._tally.elsewhere, self._gate),
             ker=self._energy.release(),
             remarks=tuple(self._remarks),
+            warnings=tuple(self._warnings),
         )
 
     def spectra(self) -> dict[str, Spectrum]:
@@ -208,6 +210,12 @@ class Reducer:
         """Tell the user, and keep it for the summary."""
         self._remarks.append(text)
         self._progress.say(text)
+
+    def warn(self, text: str) -> None:
+        """Tell the user that the result may be wrong, and keep it for the summary; once."""
+        if text not in self._warnings:
+            self._warnings.append(text)
+            self._progress.warn(text)
 
 
 def _reasons(dropped: Dropped) -> str:

@@ -66,6 +66,7 @@ class ReduceSummary:
         purity: false coincidences estimated from beside the peak; None for partial channels.
         ker: kinetic energy release of the ions of the channel.
         remarks: everything else a reader should know.
+        warnings: why the numbers may be wrong.
         sorter: what making hits of edges counted (`detector.sorter.SortCounts.as_dict`); empty
             for runs of hits.
     """
@@ -83,6 +84,7 @@ class ReduceSummary:
     purity: Purity | None
     ker: KineticEnergyRelease
     remarks: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     sorter: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

@@ -61,6 +61,11 @@ class LmfRun:
 
     @property
     def remarks(self) -> list[str]:
+        """What the user should know."""
+        return []
+
+    @property
+    def warnings(self) -> list[str]:
         """What was wrong in the last reading, for the user."""
         said = []
         for file in self.files:
