@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 
 from molexa_core.base import fields
 from molexa_core.base.errors import InputFileError, MolexaError
-from molexa_core.base.files import atomic_path
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.io.events import read_spectrum, write_spectrum
-from molexa_core.io.hdf5 import LIBVER, member, open_hdf5, read_array, read_json, read_strings
+from molexa_core.io.hdf5 import member, new_hdf5, open_hdf5, read_array, read_json, read_strings
 
 _MOST_ATOMS: Final = 1000
 _C: Final = fields.COMBINATIONS
@@ -53,7 +52,7 @@ def write_channels(path: Path | str, outcomes: Outcomes, provenance: Provenance)
     }
     if outcomes.release_spread is not None:
         columns[fields.RELEASE_SPREAD] = (outcomes.release_spread, "hartree")
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+    with new_hdf5(path) as file:
         meta = file.create_group(fields.META)
         meta.attrs[fields.FORMAT] = fields.FORMAT_VERSION
         meta.attrs[fields.KIND] = fields.CHANNELS_KIND

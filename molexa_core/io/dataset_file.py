@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from molexa_core.base import fields
 from molexa_core.base.entries import EntryBlock, GeometryResult
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.files import atomic_path
 from molexa_core.base.provenance import Provenance
-from molexa_core.io.hdf5 import LIBVER, member, open_hdf5, read_array, read_strings
+from molexa_core.io.hdf5 import member, new_hdf5, open_hdf5, read_array, read_strings
 
 MOST_ATOMS: Final = 64
 _AGAIN: Final = "The file is damaged; delete it and build the data set again."
@@ -112,7 +111,7 @@ def write_blocks(
         OutputError: the file cannot be written there.
     """
     strings, columns = _flattened(blocks)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+    with new_hdf5(path) as file:
         meta = file.create_group(fields.META)
         meta.attrs[fields.FORMAT] = fields.FORMAT_VERSION
         meta.attrs[fields.KIND] = fields.DATASET_KIND

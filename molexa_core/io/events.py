@@ -38,12 +38,19 @@ from molexa_core.base.fields import (
     TAG_UNITS,
     UNITS,
 )
-from molexa_core.base.files import atomic_path
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import Coincidences
-from molexa_core.io.hdf5 import LIBVER, member, open_hdf5, read_array, read_json, read_strings
+from molexa_core.io.hdf5 import (
+    append_rows,
+    member,
+    new_hdf5,
+    open_hdf5,
+    read_array,
+    read_json,
+    read_strings,
+)
 from molexa_core.io.spectra import read_spectrum, write_spectrum
 
 __all__ = [
@@ -82,7 +89,7 @@ class EventsWriter:
 
     def __init__(self, path: Path | str, ions: Sequence[Ion]) -> None:
         self._ions = tuple(ions)
-        self._atomic = atomic_path(path)
+        self._new = new_hdf5(path)
         self._file: h5py.File | None = None
         self._finished = False
         self._rows = 0
@@ -93,7 +100,7 @@ class EventsWriter:
         return self._rows
 
     def __enter__(self) -> Self:
-        self._file = h5py.File(self._atomic.__enter__(), "w", libver=LIBVER)
+        self._file = self._new.__enter__()
         group = self._file.create_group(EVENT_GROUP)
         names = np.array([str(ion) for ion in self._ions], dtype=object)
         ion = group.create_dataset(EVENT_ION, data=names, dtype=h5py.string_dtype())
@@ -112,13 +119,11 @@ class EventsWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
         if kind is None and not self._finished:
             forgotten = UsageError("the events file was not finished", do="Call finish() last.")
-            if not self._atomic.__exit__(UsageError, forgotten, None):
+            if not self._new.__exit__(UsageError, forgotten, None):
                 raise forgotten
-        self._atomic.__exit__(kind, error, trace)
+        self._new.__exit__(kind, error, trace)
 
     def append(self, table: Coincidences) -> None:
         """Add the rows of a table; its ions and tags must be those of the rows before.
@@ -142,11 +147,11 @@ class EventsWriter:
                 f"cannot append tags {listing(sorted(table.tags))} to a file of "
                 f"{listing(sorted(group[EVENT_TAG]))}"
             )
-        _extend(group[EVENT_ID], table.event_id)
-        _extend(group[EVENT_MOMENTUM], table.momentum)
-        _extend(group[EVENT_WEIGHT], table.weight)
+        append_rows(group[EVENT_ID], table.event_id)
+        append_rows(group[EVENT_MOMENTUM], table.momentum)
+        append_rows(group[EVENT_WEIGHT], table.weight)
         for name, column in table.tags.items():
-            _extend(group[EVENT_TAG][name], column)
+            append_rows(group[EVENT_TAG][name], column)
         self._rows += len(table)
 
     def finish(
@@ -379,10 +384,3 @@ def _read_meta(file: h5py.File) -> dict[str, Any]:
         if isinstance(dataset, h5py.Dataset) and dataset.shape == ():
             values[name] = read_json(file, dataset.asstr()[()], f"{META}/{name}")
     return values
-
-
-def _extend(dataset: h5py.Dataset, rows: NDArray[Any]) -> None:
-    start = len(dataset)
-    dataset.resize(start + len(rows), axis=0)
-    if len(rows):
-        dataset[start:] = rows

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError, MolexaError, listing, near_matches
 from molexa_core.base.fields import UNITS
-from molexa_core.base.files import require_file
+from molexa_core.base.files import atomic_path, require_file
+from molexa_core.io.hdf5_sink import DiskSink, check_disk
 
 _DEFLATE_LIMIT: Final = 1100
 """Deflate shrinks data by a factor of 1032 at most; a larger claim is a damaged length."""
@@ -22,6 +23,38 @@ _SMALL: Final = 2**20
 """Datasets up to this size in bytes are read whatever they claim."""
 LIBVER: Final = ("v108", "v110")
 """The lowest version that stores attributes above 64 kB; read by HDF5 1.10 and later."""
+
+
+@contextmanager
+def new_hdf5(path: Path | str) -> Iterator[h5py.File]:
+    """A new HDF5 file, open for writing; it appears under its name when the block ends well.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OutputError: it cannot be written there, such as on a full disk. Nothing is left then, and
+            a file that was there before stays as it was.
+    """
+    with (
+        atomic_path(path) as temporary,
+        DiskSink(temporary) as sink,
+        h5py.File(sink, "w", libver=LIBVER) as file,
+    ):
+        yield file
+
+
+def append_rows(dataset: h5py.Dataset, rows: NDArray[Any]) -> None:
+    """Add rows behind those of a dataset that can grow.
+
+    Raises:
+        OSError: the disk is full or has another fault; `new_hdf5` makes it a sentence.
+    """
+    start = len(dataset)
+    dataset.resize(start + len(rows), axis=0)
+    if len(rows):
+        dataset[start:] = rows
+    check_disk(dataset.file.filename)
 
 
 @contextmanager

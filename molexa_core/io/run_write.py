@@ -16,7 +16,7 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import TAG_SHOT, TAG_UNITS, UNITS
 from molexa_core.base.files import atomic_path
 from molexa_core.base.tables import Hits
-from molexa_core.io.hdf5 import LIBVER
+from molexa_core.io.hdf5 import append_rows, new_hdf5
 from molexa_core.io.hdf5_table import METADATA_KEY, RUN_COLUMNS
 from molexa_core.io.hits import rebatch
 from molexa_core.io.parquet_table import METADATA_KEY as PARQUET_KEY
@@ -77,7 +77,7 @@ def write_hdf5_run(
     Raises:
         OutputError: the file cannot be written there.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+    with new_hdf5(path) as file:
         file.attrs[METADATA_KEY] = json.dumps(dict(meta or {}), default=str)
         for chunk in rebatch(chunks, _BLOCK_SHOTS):
             columns: dict[str, tuple[NDArray[Any], str]] = {
@@ -105,11 +105,7 @@ def _extend(file: h5py.File, name: str, values: NDArray[Any], unit: str) -> None
             shuffle=True,
         )
         file[name].attrs[UNITS] = unit
-    dataset = file[name]
-    start = len(dataset)
-    dataset.resize(start + len(values), axis=0)
-    if len(values):
-        dataset[start:] = values
+    append_rows(file[name], values)
 
 
 def write_parquet_run(

@@ -27,11 +27,10 @@ from molexa_core.base.fields import (
     PROVENANCE,
     UNITS,
 )
-from molexa_core.base.files import atomic_path
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.io.hdf5 import LIBVER, open_hdf5, read_array, read_strings
+from molexa_core.io.hdf5 import new_hdf5, open_hdf5, read_array, read_strings
 
 STRUCTURES: Final = "structures"
 UNCERTAINTY: Final = "uncertainty"
@@ -76,7 +75,7 @@ def write_structures(path: Path | str, found: EventStructures, provenance: Prove
         CLOSURE: (found.closure, ""),
         EVENT_WEIGHT: (found.weight, ""),
     }
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+    with new_hdf5(path) as file:
         group = file.create_group(STRUCTURES)
         for name, (values, unit) in columns.items():
             stored = values.astype(np.float32) if values.ndim == 3 else values

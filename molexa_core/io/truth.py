@@ -36,12 +36,19 @@ from molexa_core.base.fields import (
     TRUTH_POSITION,
     UNITS,
 )
-from molexa_core.base.files import atomic_path
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.truth import VirtualTruth
-from molexa_core.io.hdf5 import LIBVER, member, open_hdf5, read_array, read_json, read_strings
+from molexa_core.io.hdf5 import (
+    append_rows,
+    member,
+    new_hdf5,
+    open_hdf5,
+    read_array,
+    read_json,
+    read_strings,
+)
 
 _MOST_IONS: Final = 1000
 _ROWS: Final = 4096
@@ -96,10 +103,7 @@ class TruthWriter:
         dataset.attrs[UNITS] = unit
 
     def _extend(self, name: str, values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
-        dataset = self._file[name]
-        start = len(dataset)
-        dataset.resize(start + len(values), axis=0)
-        dataset[start:] = values
+        append_rows(self._file[name], values)
 
 
 @contextmanager
@@ -117,7 +121,7 @@ def truth_writer(
     Raises:
         OutputError: the file cannot be written there.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+    with new_hdf5(path) as file:
         meta = file.create_group(META)
         meta.attrs[FORMAT] = FORMAT_VERSION
         meta.attrs[PROVENANCE] = provenance.to_json()

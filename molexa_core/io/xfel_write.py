@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import TAG_FEL, TAG_PULSE_ENERGY, TAG_PUMP
-from molexa_core.base.files import atomic_path
 from molexa_core.base.tables import Edges, Hits
-from molexa_core.io.hdf5 import LIBVER
+from molexa_core.io.hdf5 import append_rows, new_hdf5
 from molexa_core.io.hdf5_table import METADATA_KEY
 
 SOURCE: Final = "SQS_REMI_DLD6/DET/TOP:output"
@@ -58,7 +57,7 @@ def write_xfel_run(
     """
     stream: Iterator[Hits | Edges] = iter(chunks)
     first = next(stream, None)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+    with new_hdf5(path) as file:
         file.attrs[METADATA_KEY] = json.dumps(dict(meta or {}), default=str)
         base = f"INSTRUMENT/{SOURCE}"
         edges = isinstance(first, Edges)
@@ -70,10 +69,10 @@ def write_xfel_run(
         shots = 0
         for chunk in chain([] if first is None else [first], stream):
             if isinstance(chunk, Edges):
-                _append(data, _padded_edges(chunk, slots, n_channels))
+                append_rows(data, _padded_edges(chunk, slots, n_channels))
             else:
-                _append(data, _padded_hits(chunk, slots))
-            _append(triggers, _triggers(chunk, shots))
+                append_rows(data, _padded_hits(chunk, slots))
+            append_rows(triggers, _triggers(chunk, shots))
             if TAG_PULSE_ENERGY in chunk.tags:
                 energy.append(np.asarray(chunk.tags[TAG_PULSE_ENERGY], np.float64))
             shots += chunk.n_shots
@@ -97,13 +96,6 @@ def _growing(
         compression_opts=1,
         shuffle=True,
     )
-
-
-def _append(dataset: h5py.Dataset, rows: NDArray[Any]) -> None:
-    start = len(dataset)
-    dataset.resize(start + len(rows), axis=0)
-    if len(rows):
-        dataset[start:] = rows
 
 
 def _padded_hits(chunk: Hits, slots: int) -> NDArray[Any]:
