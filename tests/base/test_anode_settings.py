@@ -16,8 +16,8 @@ FAULTS = [
     ({"channels": CHANNELS | {"u2": 0}}, "u2 and u1 are both channel 0"),
     ({"w": None}, "a hexanode needs the layer `w` and the channels `w1` and `w2`"),
     ({"kind": "quad"}, "a quad has no layer `w`"),
-    ({"kind": "octanode"}, "kind: input should be 'quad' or 'hexanode' (found 'octanode')"),
-    ({"u": U | {"scale_mm_per_ns": -0.3}}, "u -> scale_mm_per_ns: input should be greater than 0"),
+    ({"kind": "octanode"}, "kind: must be 'quad' or 'hexanode' (found 'octanode')"),
+    ({"u": U | {"scale_mm_per_ns": -0.3}}, "u -> scale_mm_per_ns: must be a number above 0"),
     ({"u": U | {"time_summ_ns": 1.0}}, "unknown key (did you mean time_sum_ns,"),
     ({"u": U | {"time_sum_correction": [[0, 1]]}}, "a table needs two points or more, or none"),
     (
@@ -28,9 +28,9 @@ FAULTS = [
         {"v": HEXANODE["v"] | {"position_correction": [[0, 0], [1, -2]]}},
         "position_correction folds the layer",
     ),
-    ({"max_method": 99}, "max_method: input should be less than or equal to 17 (found 99)"),
+    ({"max_method": 99}, "max_method: must be a whole number from 0 to 17 (found 99)"),
     ({"scale_of": "double"}, "'difference' or 'half_difference'"),
-    ({"channels": {**CHANNELS, "mcp": 300}}, "mcp: input should be less than or equal to 255"),
+    ({"channels": {**CHANNELS, "mcp": 300}}, "mcp: must be a whole number from 0 to 255"),
 ]
 
 

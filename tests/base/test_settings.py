@@ -69,7 +69,7 @@ def test_wrong_unit_is_an_unknown_key(tmp_path: Path) -> None:
     )
     with pytest.raises(SettingsError, match="did you mean length_mm") as caught:
         load_setup(path)
-    assert "spectrometer -> regions -> 0 -> length_mm: missing" in str(caught.value)
+    assert "spectrometer -> regions -> entry 1 -> length_mm: missing" in str(caught.value)
 
 
 def test_all_faults_are_in_one_message(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_all_faults_are_in_one_message(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load_setup(path)
     text = str(caught.value)
-    assert "detector -> radius_mm: input should be greater than 0 (found -3)" in text
+    assert "detector -> radius_mm: must be a number above 0, in mm (found -3)" in text
     assert "detector -> slots" in text
     assert "'many'" in text
     assert "dead_tme_ns: unknown key (did you mean dead_time_ns" in text
@@ -88,7 +88,7 @@ def test_all_faults_are_in_one_message(tmp_path: Path) -> None:
     [
         ({"ions": [{"ion": "Fe3+"}]}, "unknown element 'Fe'"),
         ({"ions": [{"ion": "H+"}, {"ion": "H1+"}]}, "stands in more than one entry"),
-        ({"ions": [{"ion": "H+", "count": 0}]}, "ions -> 0 -> count"),
+        ({"ions": [{"ion": "H+", "count": 0}]}, "ions -> entry 1 -> count"),
         ({"ions": [{"ion": "H+", "count": 2, "detected": 3}]}, "detected (3) is more than count"),
         ({"ions": [{"ion": "H+", "window_ns": [5, 1]}]}, "first value must be below the second"),
         ({"ions": []}, "ions: "),
@@ -114,7 +114,7 @@ def test_impossible_channels(tmp_path: Path, changes: dict[str, object], message
             "first region needs a field above 0",
         ),
         ({"calibration": {"scale_x": 0}}, "must not be 0"),
-        ({"detection_efficiency": 1.2}, "less than or equal to 1 (found 1.2)"),
+        ({"detection_efficiency": 1.2}, "a number from 0 to 1 (found 1.2)"),
         ({"columns": {"layout": "rows", "tree": "t", "x": "x", "y": "y", "time": "t"}}, "`shot`"),
         (
             {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.settings.schema import IonName, Positive, Schema
+
+MOST_IONS: Final = 64
+"""Most ions of one kind, and most kinds, of a channel."""
 
 
 class ChannelIon(Schema):
@@ -22,8 +25,8 @@ class ChannelIon(Schema):
     """
 
     ion: IonName
-    count: int = Field(default=1, ge=1)
-    detected: int | None = Field(default=None, ge=0)
+    count: int = Field(default=1, ge=1, le=MOST_IONS)
+    detected: int | None = Field(default=None, ge=0, le=MOST_IONS)
     window_ns: tuple[float, float] | None = None
 
     @model_validator(mode="after")
@@ -91,7 +94,7 @@ class Channel(Schema):
     name: str
     description: str = ""
     molecule: str | None = None
-    ions: tuple[ChannelIon, ...] = Field(min_length=1)
+    ions: tuple[ChannelIon, ...] = Field(min_length=1, max_length=MOST_IONS)
     gates: Gates = Gates()
     frame: Frame | None = None
 

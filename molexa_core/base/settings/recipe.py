@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from molexa_core.base.settings.forward import ModelSettings, PulseSettings
-from molexa_core.base.settings.load import parse_settings, read_yaml
+from molexa_core.base.settings.load import parse_settings
 from molexa_core.base.settings.schema import NotNegative, Schema
+from molexa_core.base.settings.yaml_file import read_yaml
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Atoms = Annotated[int, Field(ge=2, le=64)]

@@ -5,12 +5,15 @@ Every effect has a neutral value that switches it off.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from molexa_core.base.settings.forward import ModelSettings, PulseSettings
 from molexa_core.base.settings.schema import Fraction, IonName, NotNegative, Positive, Schema
+
+PerShot = Annotated[float, Field(ge=0, le=1000)]
+"""A mean number per shot."""
 
 
 class ResidualIon(Schema):
@@ -22,7 +25,7 @@ class ResidualIon(Schema):
     """
 
     ion: IonName
-    per_shot: NotNegative
+    per_shot: PerShot
 
 
 class WireSignals(Schema):
@@ -43,7 +46,7 @@ class WireSignals(Schema):
     anode_jitter_ns: NotNegative = 0.1
     mcp_jitter_ns: NotNegative = 0.06
     missing: Fraction = 0.03
-    noise_per_shot: NotNegative = 0.01
+    noise_per_shot: PerShot = 0.01
     walk_ns: float = 0.4
     bend_mm: float = 0.2
     pile_up_ns: float = 0.1
@@ -77,7 +80,7 @@ class VirtualExperiment(Schema):
         signals: what happens to the signals at the wire ends, for runs of edges.
     """
 
-    molecules_per_shot: NotNegative = 0.3
+    molecules_per_shot: PerShot = 0.3
     statistics: Literal["poisson", "one"] = "poisson"
     orientation: Literal["random", "fixed"] = "random"
     zero_point: Literal["modes", "gaussian", "off"] = "modes"
@@ -94,6 +97,6 @@ class VirtualExperiment(Schema):
         ResidualIon(ion="(N2)+", per_shot=0.01),
     )
     residual_gas_temperature_k: NotNegative = 300.0
-    dark_counts_per_shot: NotNegative = 0.02
+    dark_counts_per_shot: PerShot = 0.02
     window_ns: float = Field(default=12000.0, gt=0)
     signals: WireSignals = WireSignals()

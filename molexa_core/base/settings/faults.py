@@ -1,0 +1,291 @@
+"""What is wrong with a settings file, in words: line, key, what is allowed, what was found.
+
+The words come from the schema itself (types, bounds, units in the names of keys), so that every
+key of every schema has them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from molexa_core.base.errors import listing, near_matches
+from molexa_core.base.settings.schema import Means
+
+UNITS: Final = {
+    "_v_per_cm": "V/cm",
+    "_m_per_s": "m/s",
+    "_mm_per_ns": "mm/ns",
+    "_mm": "mm",
+    "_um": "µm",
+    "_um2": "photons per µm²",
+    "_bohr": "bohr",
+    "_ns": "ns",
+    "_fs": "fs",
+    "_deg": "degrees",
+    "_ev": "eV",
+    "_mj": "mJ",
+    "_k": "K",
+    "_u": "u",
+}
+"""Units by the end of the key, the longest first where several fit."""
+_SHOWN: Final = 60
+_WRONG_OFTEN: Final = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false"}
+
+
+def sentences(schema: type[BaseModel], values: Any, errors: Sequence[Any]) -> str:
+    """All faults that pydantic found, one part of a sentence each, without repetitions.
+
+    Args:
+        schema: of the whole file.
+        values: that were checked.
+        errors: `ValidationError.errors()`.
+    """
+    followed = [(item, *_followed(schema, item["loc"], item["type"])) for item in errors]
+    inner = {tuple(path[:end]) for _, path, _, _ in followed for end in range(len(path))}
+    found: dict[str, None] = {}
+    for item, path, annotation, notes in followed:
+        if item["type"] == "too_short" and tuple(path) in inner:
+            continue  # pydantic counts the faulty entries as not there
+        line = _line(values, path)
+        place = "" if line is None else f"line {line}: "
+        key = " -> ".join(_steps(values, path))
+        what = _what(item, path, annotation, notes, values)
+        found[f"{place}{key}: {what}" if key else f"{place}{what}"] = None
+    return "; ".join(found)
+
+
+def _followed(
+    schema: type[BaseModel], location: Sequence[Any], kind: str
+) -> tuple[list[Any], Any, Any]:
+    """How far a location leads: the path of keys, what is allowed there, and the field's notes.
+
+    Parts of a location that are no key (pydantic's names of alternatives) end the path, so that
+    a fault is told at the key that allows several things.
+    """
+    if location and location[-1] == "[key]":
+        before, around, noted = _followed(schema, location[:-2], kind)
+        return [*before, location[-2]], around, noted
+    path: list[Any] = []
+    current: Any = schema
+    notes: list[Any] = []
+    for part in location:
+        model = _model(current)
+        if model is not None and part in model.model_fields:
+            info = model.model_fields[part]
+            current, notes = info.annotation, list(info.metadata)
+        elif model is not None:
+            if kind in {"extra_forbidden", "invalid_key"}:
+                return [*path, part], current, notes
+            break
+        else:
+            inner = _inside(current, part)
+            last = len(path) == len(location) - 1
+            if inner is None or (last and kind == "missing"):
+                break
+            current, notes = inner, []
+        path.append(part)
+    return path, current, notes
+
+
+def _inside(annotation: Any, part: Any) -> Any:
+    """The type of an item of a list, or of a value of a block with free keys."""
+    for one in _alternatives(annotation):
+        origin, arguments = get_origin(one), get_args(one)
+        if origin is Annotated:
+            return _inside(arguments[0], part)
+        if origin is tuple and isinstance(part, int):
+            return (
+                arguments[0] if part >= len(arguments) or Ellipsis in arguments else arguments[part]
+            )
+        if origin is dict:
+            return arguments[1]
+    return None
+
+
+def _what(item: Any, path: Sequence[Any], annotation: Any, notes: Any, values: Any) -> str:
+    kind = item["type"]
+    given = item.get("input")
+    found = _shown(given)
+    if kind in {"extra_forbidden", "invalid_key"}:
+        known = sorted(getattr(_model(annotation), "model_fields", {}))
+        near = near_matches(str(path[-1]), known)
+        hint = f"did you mean {listing(near)}?" if near else f"allowed: {listing(known, limit=40)}"
+        what = f"unknown key ({hint})"
+    elif kind == "missing" and isinstance(path[-1], str) and _at(values, path) is None:
+        what = "missing"
+    elif kind == "value_error":
+        what = str(item["ctx"]["error"])
+        named = isinstance(given, dict | list | tuple | BaseModel) or str(given) in what
+        what = what if named else f"{what}{found}"
+    elif item["loc"] and item["loc"][-1] == "[key]":
+        keys = next((get_args(o)[0] for o in _alternatives(annotation) if get_args(o)), str)
+        what = f"each key must be {allowed(keys)}{found}"
+    elif isinstance(given, float) and not math.isfinite(given):
+        what = f"must be a finite number{_unit(path)}{found}"
+    else:
+        whole = _at(values, path)
+        shown = found if whole is None else _shown(whole) or found
+        what = f"must be {allowed(annotation, notes)}{_unit(path)}{shown}{_hint(given, annotation)}"
+    return what
+
+
+def allowed(annotation: Any, notes: Sequence[Any] = ()) -> str:
+    """What a type allows, such as `a whole number from 1 to 512`."""
+    options = _alternatives(annotation)
+    if len(options) > 1:
+        return " or ".join(allowed(one) for one in options)
+    one = options[0]
+    origin, arguments = get_origin(one), get_args(one)
+    if origin is Annotated:
+        inner = [note for part in arguments[1:] for note in _notes(part)]
+        return allowed(arguments[0], [*inner, *notes])
+    meaning = next((note.what for note in notes if isinstance(note, Means)), None)
+    simple = {float: "a number", int: "a whole number", bool: "true or false"}
+    if meaning is None and origin is tuple:
+        meaning = _list(arguments, notes)
+    elif meaning is None and origin is Literal:
+        meaning = " or ".join(repr(value) for value in arguments)
+    elif meaning is None and (model := _model(one)) is not None:
+        meaning = f"a block with the keys {listing(model.model_fields, limit=40)}"
+    elif meaning is None and one in {float, int, bool}:
+        meaning = f"{simple[one]}{_bounds(notes)}"
+    elif meaning is None:
+        meaning = "a block of keys and values" if origin is dict else _text(one, notes)
+    return meaning
+
+
+def _text(one: Any, notes: Sequence[Any]) -> str:
+    if one is Path:
+        return "the name of a file"
+    if any(getattr(note, "pattern", None) for note in notes):
+        return "text of letters, digits, dot, dash and underscore"
+    return "text"
+
+
+def _list(arguments: Sequence[Any], notes: Sequence[Any]) -> str:
+    if Ellipsis not in arguments:
+        return f"a list of {len(arguments)}, each {allowed(arguments[0])}"
+    least = next((n.min_length for n in notes if isinstance(n, annotated_types.MinLen)), 0)
+    most = next((n.max_length for n in notes if isinstance(n, annotated_types.MaxLen)), None)
+    count = "" if not least else f" of {least} or more"
+    if most is not None:
+        count = f" of {least} to {most}" if least else f" of at most {most}"
+    return f"a list{count}, each {allowed(arguments[0])}"
+
+
+def _bounds(notes: Sequence[Any]) -> str:
+    low = high = ""
+    for note in notes:
+        if isinstance(note, annotated_types.Ge):
+            low = f"at least {note.ge}"
+        elif isinstance(note, annotated_types.Gt):
+            low = f"above {note.gt}"
+        elif isinstance(note, annotated_types.Le):
+            high = f"at most {note.le}"
+        elif isinstance(note, annotated_types.Lt):
+            high = f"below {note.lt}"
+    if low.startswith("at least") and high.startswith("at most"):
+        return f" from {low[9:]} to {high[8:]}"
+    both = " and ".join(part for part in (low, high) if part)
+    return f" {both}" if both else ""
+
+
+def _notes(part: Any) -> Iterator[Any]:
+    """The single notes in an annotation; a `Field(...)` holds several."""
+    if isinstance(part, FieldInfo):
+        yield from part.metadata
+    else:
+        yield part
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in {Union, UnionType}:
+        return [one for one in get_args(annotation) if one is not NoneType]
+    return [annotation]
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    for one in _alternatives(annotation):
+        if get_origin(one) is Annotated:
+            return _model(get_args(one)[0])
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+    return None
+
+
+def _unit(path: Sequence[Any]) -> str:
+    """The unit that the last named key states."""
+    key = next((part for part in reversed(path) if isinstance(part, str)), "")
+    fitting = [end for end in UNITS if key.endswith(end)]
+    return f", in {UNITS[max(fitting, key=len)]}" if fitting else ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list | tuple):
+        kind = "a block" if isinstance(value, dict) else f"a list of {len(value)}"
+        plain = isinstance(value, list) and not any(isinstance(v, dict | list) for v in value)
+        text = str(list(value)) if plain else ""
+        return f" (found {text if 0 < len(text) <= _SHOWN else kind})"
+    words = {None: "nothing", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return f" (found {words[value]})"
+    text = repr(value)
+    return f" (found {text if len(text) <= _SHOWN else text[:_SHOWN] + ' ...'})"
+
+
+def _hint(value: Any, annotation: Any) -> str:
+    """What helps with a value of the wrong kind."""
+    types = {get_args(o)[0] if get_origin(o) is Annotated else o for o in _alternatives(annotation)}
+    if isinstance(value, str):
+        word = value.strip()
+        if bool in types and word.lower() in _WRONG_OFTEN:
+            return f": write {_WRONG_OFTEN[word.lower()]}"
+        if types & {int, float} and re.fullmatch(r"[-+]?\d+,\d+", word):
+            return ": write the number with a point"
+        if types & {int, float} and re.match(r"[-+]?[\d.]+\s*[^\d\s.:]", word):
+            return ": write the number alone"
+        if types & {int, float} and re.fullmatch(r"[-+.\deE]+", word):
+            return ": write it without quotes"
+    elif str in types and isinstance(value, int | float):
+        return ": put it in quotes"
+    return ""
+
+
+def _at(values: Any, path: Sequence[Any]) -> Any:
+    for part in path:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return values
+
+
+def _line(values: Any, path: Sequence[Any]) -> int | None:
+    """The line of the file on which the value stands, or the nearest one above it."""
+    found = None
+    for part in path:
+        lines = getattr(values, "lines", None)
+        try:
+            if lines is not None:
+                found = lines[part]
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            break
+    return found
+
+
+def _steps(values: Any, path: Sequence[Any]) -> Iterator[str]:
+    """The keys of a path as they are written; items of a list count from 1."""
+    for part in path:
+        listed = isinstance(part, int) and not isinstance(values, dict)
+        yield f"entry {part + 1}" if listed else str(part)
+        values = _at(values, [part])
