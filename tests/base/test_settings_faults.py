@@ -38,7 +38,8 @@ WRONG: tuple[Any, ...] = (
 )
 JARGON = re.compile(
     r"[Ii]nput should|valid (string|dict|list|tuple|number|integer|boolean)|instance of|"
-    r"dictionar|unable to parse|validator|validate\b|type=|pydantic|mapping|sequence|tuple|NoneType|\bNone\b|"
+    r"dictionar|unable to parse|validator|validate\b|type=|pydantic|mapping|sequence|tuple|"
+    r"NoneType|\bNone\b|"
     r"\bTrue\b|\bFalse\b|\bstr\b|\bint\b|\bfloat\b|\bdict\b|literal|function-|constr|"
     r"ChannelIon|VirtualExp|Settings\b|field required|keyword",
 )
