@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from molexa_core.base.bounded import from_values
 from molexa_core.base.elements import BY_NUMBER, sum_formula
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.model.config import SamplerSettings
@@ -92,11 +93,19 @@ class Calibration:
             msg = f"edges for {sorted(edges)} and factors for {sorted(factors)} atoms"
             raise ValueError(msg)
         for atoms, one in factors.items():
-            if one.shape != (len(edges[atoms]) + 1, len(LEVELS)) or not np.isfinite(one).all():
+            fits = one.shape == (len(edges[atoms]) + 1, len(LEVELS)) and edges[atoms].ndim == 1
+            if not fits or not (np.isfinite(one).all() and (one >= 0).all()):
                 msg = f"factors of shape {one.shape} for {atoms} atoms"
                 raise ValueError(msg)
+            if not np.isfinite(edges[atoms]).all() or (np.diff(edges[atoms]) < 0).any():
+                msg = f"edges for {atoms} atoms that do not rise"
+                raise ValueError(msg)
+        floor = float(values["floor_bohr"])
+        if not 0.0 <= floor < np.inf:
+            msg = f"a least error of {floor} bohr"
+            raise ValueError(msg)
         return cls(
-            floor=float(values["floor_bohr"]),
+            floor=floor,
             edges=edges,
             factors=factors,
             molecules=int(values["molecules"]),
@@ -177,7 +186,8 @@ class Calibrations:
         if not parts or ("all" in parts and len(parts) > 1):
             msg = f"calibrations for {sorted(values['parts'])}"
             raise ValueError(msg)
-        sampler = None if values["sampler"] is None else SamplerSettings(**values["sampler"])
+        stored = values["sampler"]
+        sampler = None if stored is None else from_values(SamplerSettings, stored, name="sampler")
         return cls(parts, frozenset(values["formulas"].split()), sampler)
 
 

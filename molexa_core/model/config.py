@@ -7,9 +7,11 @@ Methods). `molexa` is the network that ships.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Literal
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Final, Literal
 
+from molexa_core.base.bounded import MisfitError, Within, from_values
+from molexa_core.base.elements import ELEMENTS as KNOWN_ELEMENTS
 from molexa_core.base.errors import UsageError, WeightsError, listing, near_matches
 
 ELEMENTS: Final = ("H", "C", "N", "O", "F", "Si", "P", "S", "Cl")
@@ -33,17 +35,17 @@ class SamplerSettings:
             steps, 0 is Euler's method; between them samples spread less than in that limit.
     """
 
-    steps: int
-    sigma_max: float = 80.0
-    sigma_min: float = 0.002
-    rho: float = 7.0
-    churn: float = 0.0
-    churn_from: float = 0.0
-    churn_to: float = 0.0
-    churn_noise: float = 1.0
+    steps: Annotated[int, Within(1, 256)]
+    sigma_max: Annotated[float, Within(1e-3, 1e4)] = 80.0
+    sigma_min: Annotated[float, Within(1e-6, 1e2)] = 0.002
+    rho: Annotated[float, Within(0.1, 100)] = 7.0
+    churn: Annotated[float, Within(0, 1e4)] = 0.0
+    churn_from: Annotated[float, Within(0, 1e4)] = 0.0
+    churn_to: Annotated[float, Within(0, 1e4)] = 0.0
+    churn_noise: Annotated[float, Within(0, 100)] = 1.0
     second_order: bool = False
     multistep: bool = False
-    extrapolation: float = 1.0
+    extrapolation: Annotated[float, Within(0, 2)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,46 +71,63 @@ class NetworkSettings:
     """
 
     tokens: Literal["pairs", "atoms"]
-    width: int
-    heads: int
-    dynamics_blocks: int
-    denoiser_blocks: int
-    uncertainty_blocks: int
-    embedding: int
+    width: Annotated[int, Within(1, 4096)]
+    heads: Annotated[int, Within(1, 256)]
+    dynamics_blocks: Annotated[int, Within(0, 256)]
+    denoiser_blocks: Annotated[int, Within(0, 256)]
+    uncertainty_blocks: Annotated[int, Within(0, 256)]
+    embedding: Annotated[int, Within(1, 1024)]
     memory: bool
     scaling: Literal["box", "energy"]
-    sigma_data: float
+    sigma_data: Annotated[float, Within(1e-6, 1e3)]
     sampler: SamplerSettings
-    uncertainty_bins: int = 200
-    uncertainty_bin_width: float = 0.05
-    max_atoms: int = 9
-    max_charge: int = 8
-    elements: tuple[str, ...] = ELEMENTS
+    uncertainty_bins: Annotated[int, Within(2, 10_000)] = 200
+    uncertainty_bin_width: Annotated[float, Within(1e-6, 100)] = 0.05
+    max_atoms: Annotated[int, Within(1, 64)] = 9
+    max_charge: Annotated[int, Within(1, 118)] = 8
+    elements: Annotated[tuple[str, ...], Within(1, 118)] = ELEMENTS
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> NetworkSettings:
-        """Settings from the values of `to_dict`.
+    def from_dict(cls, values: Any) -> NetworkSettings:
+        """Settings from the values of `to_dict`, checked before anything is made of them.
 
         Raises:
-            WeightsError: a key is unknown or missing.
+            WeightsError: a key is unknown or missing, or a value is not possible.
         """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise WeightsError(f"unknown network settings {listing(unknown)}")
         try:
-            return cls(
-                **{
-                    **values,
-                    "elements": tuple(values["elements"]),
-                    "sampler": SamplerSettings(**values["sampler"]),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise WeightsError(f"incomplete network settings: {error}") from error
+            found = from_values(cls, values, name="network")
+            found.require_possible()
+        except MisfitError as error:
+            raise WeightsError(str(error)) from error
+        return found
+
+    def require_possible(self) -> None:
+        """Refuse settings whose parts contradict each other.
+
+        Raises:
+            MisfitError: they do.
+        """
+        if self.width % self.heads:
+            raise MisfitError(f"network: {self.heads} heads do not divide a width of {self.width}")
+        if unknown := [name for name in self.elements if name not in KNOWN_ELEMENTS]:
+            raise MisfitError(f"network -> elements: unknown {listing(unknown)}")
+        if len(set(self.elements)) < len(self.elements):
+            raise MisfitError("network -> elements: one stands there twice")
+        if not self.sampler.sigma_min < self.sampler.sigma_max:
+            raise MisfitError("network -> sampler: sigma_min is not below sigma_max")
+
+    @property
+    def least_values(self) -> int:
+        """Fewer trained values than this no network of these settings has.
+
+        Every block has at least queries, keys, values and their mixing.
+        """
+        blocks = self.dynamics_blocks + self.denoiser_blocks + self.uncertainty_blocks
+        return 4 * blocks * self.width**2
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ the training, without the outermost thousandth at either end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from molexa_core.base.tables import BoolArray, FloatArray
 
 QUANTILES: Final = (0.001, 0.999)
 """Share of the training below the lower and the upper end of a range."""
+MOST_ATOMS: Final = 64
+"""Largest molecules that a card can tell of."""
 MARGIN: Final = 1.25
 """Ends are moved outwards by this factor: hydrides such as water are rare in a training, lie at its
 edge and are answered well."""
@@ -93,15 +96,27 @@ def read_ranges(data: Mapping[str, Any]) -> Ranges | None:
     if not stored:
         return None
     try:
-        return {
-            int(atoms): {name: (float(row[name][0]), float(row[name][1])) for name in QUANTITIES}
+        ranges = {
+            int(atoms): {name: _ends(row[name]) for name in QUANTITIES}
             for atoms, row in stored.items()
         }
+        if not all(0 < atoms <= MOST_ATOMS for atoms in ranges):
+            msg = f"ranges for {sorted(ranges)} atoms"
+            raise ValueError(msg)
+        return ranges
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             "the ranges of the training in the model card are damaged",
             do="Fetch or install the weights again.",
         ) from error
+
+
+def _ends(pair: Sequence[float]) -> tuple[float, float]:
+    low, high = float(pair[0]), float(pair[1])
+    if len(pair) != 2 or not 0.0 <= low <= high < math.inf:
+        msg = f"a range from {low:g} to {high:g}"
+        raise ValueError(msg)
+    return low, high
 
 
 def unlike(

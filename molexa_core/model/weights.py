@@ -1,15 +1,14 @@
 """Weights on disk: safetensors shards and one JSON that describes them. Never pickles.
 
 `NAME.json` holds the format number, the network's settings, the files with their SHA-256, the
-data the network was trained on, metrics and versions. Each shard stays below 16 MiB.
+data the network was trained on, metrics and versions (`card`). Each shard stays below 16 MiB.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,69 +18,26 @@ from safetensors.torch import load, save
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from molexa_core import __version__
 from molexa_core.base.elements import sum_formula
-from molexa_core.base.errors import InputFileError, WeightsError
-from molexa_core.base.files import atomic_path
+from molexa_core.base.errors import InputFileError, WeightsError, listing
+from molexa_core.base.files import atomic_path, require_file
 from molexa_core.base.resources import available, find
 from molexa_core.model.calibration import Calibrations, Kind
-from molexa_core.model.config import NetworkSettings
+from molexa_core.model.card import SUFFIX, ModelCard, read_card_file, write_card
 from molexa_core.model.devices import threads_for
 from molexa_core.model.network import Network
 from molexa_core.model.quantised import dequantise, quantise
 
-FORMAT: Final = 2
-READABLE: Final = (1, 2)
-"""Formats that can be read; in 1 a card had one calibration at most."""
-SUFFIX: Final = ".json"
+__all__ = ["ModelCard", "write_card"]
+
 SHARD_BYTES: Final = 15 * 2**20
-"""Largest size of one file of weights, bytes."""
+"""Size that a file of weights stays below where no single tensor is larger, bytes."""
+MOST_BYTES: Final = 2**30
+"""A longer file of weights, in bytes, is refused unread."""
 DEFAULT: Final = "molexa-stage1"
 """Name of the weights that are used unless others are named."""
 PUBLISHED_TAU_FS: Final = 45.0
 """Window of the charge build-up of the published stage 1."""
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What is known about a set of weights.
-
-    Attributes:
-        name: as in `molexa weights list`.
-        network: settings of the network.
-        files: SHA-256 of each shard by file name.
-        data: what it was trained on, with the seed.
-        training: recipe, steps, device, duration.
-        metrics: measured accuracy, with its conditions.
-        parameters: number of trained values.
-        dtype: of the stored values.
-        limits: what the weights are not made for, for people.
-        calibration: factors from predicted errors to intervals (`calibration.Calibrations`);
-            empty if they were not calibrated.
-        format: of this file.
-        versions: of molexa and torch.
-    """
-
-    name: str
-    network: NetworkSettings
-    files: dict[str, str]
-    data: dict[str, Any]
-    training: dict[str, Any]
-    metrics: dict[str, Any]
-    parameters: int
-    dtype: str
-    limits: str = ""
-    calibration: dict[str, Any] = field(default_factory=dict)
-    format: int = FORMAT
-    versions: dict[str, str] = field(
-        default_factory=lambda: {"molexa": __version__, "torch": str(torch.__version__)}
-    )
-
-    def to_json(self) -> str:
-        """The card as text."""
-        values = asdict(self)
-        values["network"] = self.network.to_dict()
-        return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def save_weights(
@@ -213,16 +169,6 @@ def tau_of(card: ModelCard) -> float:
     return float(card.data.get("tau_fs", PUBLISHED_TAU_FS))
 
 
-def write_card(card: ModelCard, path: Path) -> None:
-    """Replace the card of weights.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    with atomic_path(path) as temporary:
-        temporary.write_text(replace(card, format=FORMAT).to_json(), encoding="utf-8")
-
-
 def weights_available() -> dict[str, Path]:
     """Cards by name, those of the working folder first."""
     return available("weights", SUFFIX)
@@ -236,33 +182,25 @@ def read_card(name: str) -> tuple[ModelCard, Path]:
         WeightsError: the card is damaged or of another format.
     """
     path = find("weights", name, SUFFIX)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.get("format") not in READABLE:
-            raise WeightsError(
-                f"weights format {values.get('format')}, this molexa reads up to {FORMAT}",
-                where=path,
-                do="Use the molexa version that wrote them, or other weights.",
-            )
-        network = NetworkSettings.from_dict(values.pop("network"))
-        return ModelCard(network=network, **values), path
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            "not a readable description of weights", where=path, do="Fetch or install them again."
-        ) from error
+    card = read_card_file(path)
+    calibration_of(card)
+    return card, path
 
 
 def verify(card: ModelCard, path: Path) -> dict[str, bytes]:
     """The content of the shards, checked against their SHA-256.
 
     Raises:
+        InputFileError: a shard cannot be read.
         WeightsError: a shard is missing or has changed.
     """
     contents: dict[str, bytes] = {}
     for file_name, expected in card.files.items():
-        shard = path.parent / Path(file_name).name
+        shard = path.parent / file_name
         if not shard.is_file():
             raise WeightsError("this file of weights is missing", where=shard, do="Install again.")
+        if require_file(shard).stat().st_size > MOST_BYTES:
+            raise WeightsError("too large for weights", where=shard, do="Install them again.")
         content = shard.read_bytes()
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
@@ -287,8 +225,17 @@ def load_network(name: str, device: torch.device | str = "cpu") -> tuple[Network
     for file_name, content in verify(card, path).items():
         try:
             tensors |= load(content)
-        except SafetensorError as error:
-            raise WeightsError("not a safetensors file", where=file_name) from error
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise WeightsError(
+                "not a safetensors file", where=path.parent / file_name, do="Install them again."
+            ) from error
+    require_finite(tensors, path)
+    if sum(value.numel() for value in tensors.values()) < card.network.least_values:
+        raise WeightsError(
+            "the weights do not fit their settings: fewer values than such a network has",
+            where=path,
+            do="Install them again.",
+        )
     with _Unset():
         network = Network(card.network)
     try:
@@ -300,6 +247,25 @@ def load_network(name: str, device: torch.device | str = "cpu") -> tuple[Network
             f"the weights do not fit their settings: {first}", where=path, do="Install them again."
         ) from error
     return network.to(device).eval(), card
+
+
+def require_finite(tensors: Mapping[str, torch.Tensor], where: Path) -> None:
+    """Refuse values that are not numbers.
+
+    Raises:
+        WeightsError: there are some; names the first tensors that hold them.
+    """
+    bad = [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    if bad:
+        raise WeightsError(
+            f"values that are not numbers in {listing(bad, limit=3)}",
+            where=where,
+            do="Fetch or install them again.",
+        )
 
 
 class _Unset(TorchFunctionMode):
