@@ -73,11 +73,14 @@ def verify(name: Name, json: Json = False, quiet: Quiet = False, debug: Debug = 
     """
     from molexa_core.pipeline.weights import verify_weights
 
-    files = verify_weights(name)
+    intact, unknown = verify_weights(name)
     if json:
-        write_json({"name": name, "intact": [str(file) for file in files]})
-    else:
-        write("\n".join(f"intact  {file}" for file in files))
+        told = {"intact": intact, "without_checksum": unknown}
+        write_json({"name": name, **{key: [str(file) for file in told[key]] for key in told}})
+        return
+    write("\n".join(f"intact  {file}" for file in intact))
+    if unknown:
+        write("\n".join(f"without checksum  {file}" for file in unknown))
 
 
 def calibrate(

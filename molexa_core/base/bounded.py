@@ -11,7 +11,6 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -70,7 +69,7 @@ def from_values(kind: type[T], values: Any, *, name: str = "") -> T:
     if missing := [key for key in needed if key not in values]:
         raise MisfitError(f"{label}: missing {listing(missing)}")
     prefix = f"{name} -> " if name else ""
-    hints = _hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     return kind(**{key: fitting(hints[key], values[key], prefix + key) for key in values})
 
 
@@ -102,11 +101,6 @@ def shown(value: Any) -> str:
         return "a list"
     text = "null" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
 
 
 def _one_of(hints: tuple[Any, ...], bounds: Within | None, value: Any, name: str) -> Any:
@@ -154,7 +148,7 @@ def _simple(hint: Any, bounds: Within | None, value: Any, name: str) -> Any:
         if type(value) is not hint:
             word = "true or false" if hint is bool else "a text"
             raise MisfitError(f"{name}: expected {word}, found {found}")
-        if hint is str:
+        if isinstance(value, str):
             _require(len(value), bounds, f"{name}: {len(value)} letters, expected")
         return value
     whole = hint is int

@@ -127,9 +127,7 @@ def _check_names(card: ModelCard) -> None:
         raise MisfitError(f"name: {shown(card.name)} cannot be part of the name of a file")
     for name, digest in card.files.items():
         if not _FILE.fullmatch(name) or name.startswith("."):
-            raise MisfitError(
-                f"files: {shown(name)} is no name of a file of weights in this folder"
-            )
+            raise MisfitError(f"files: {shown(name)} is no name of a file in this folder")
         if not _SHA256.fullmatch(digest):
             raise MisfitError(f"files -> {name}: {shown(digest)} is no SHA-256")
 

@@ -120,28 +120,36 @@ def calibrated_for(card: ModelCard, symbols: Sequence[str]) -> Kind | None:
     return None if found is None else found.kind(sum_formula(symbols))
 
 
-def calibration_remarks(card: ModelCard) -> list[str]:
-    """A warning if the intervals were calibrated with another sampler than that of the weights.
+def card_remarks(card: ModelCard) -> list[str]:
+    """What is to be said about weights before their answers are trusted.
 
-    The error of an answer depends on the steps that led to it. Factors of another sampler are
-    still nearer to the truth than none, so they are used.
+    That their card has no checksum, so that a changed number in it would not be seen; and that the
+    intervals were calibrated with another sampler than that of the weights. The error of an answer
+    depends on the steps that led to it. Factors of another sampler are still nearer to the truth
+    than none, so they are used.
 
     Raises:
         WeightsError: the calibration is damaged.
     """
+    remarks = []
+    if not card.checked:
+        remarks.append(
+            f"the description of {card.name} is without checksum (written by molexa "
+            f"{card.versions.get('molexa', 'of an older version')}): a changed number in it would "
+            "not be seen"
+        )
     found = calibration_of(card)
     if found is None or found.sampler is None:
-        return []
+        return remarks
     then, now = asdict(found.sampler), asdict(card.network.sampler)
     other = [name for name in now if then[name] != now[name]]
-    if not other:
-        return []
-    changed = ", ".join(f"{name} {then[name]}, now {now[name]}" for name in other)
-    sentence = (
-        f"the error bars of {card.name} were calibrated with another sampler ({changed}) and may "
-        f"be off; calibrate again with `molexa weights calibrate {card.name}`"
-    )
-    return [sentence]
+    if other:
+        changed = ", ".join(f"{name} {then[name]}, now {now[name]}" for name in other)
+        remarks.append(
+            f"the error bars of {card.name} were calibrated with another sampler ({changed}) and "
+            f"may be off; calibrate again with `molexa weights calibrate {card.name}`"
+        )
+    return remarks
 
 
 def learned_from(card: ModelCard) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from molexa_core.base.files import atomic_path
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.model.batch import Batch
-from molexa_core.model.config import NetworkSettings
 from molexa_core.model.devices import choose_device
 from molexa_core.model.frame import batch_frames
 from molexa_core.model.weights import (
     ModelCard,
     calibration_of,
+    card_remarks,
     default_weights,
     load_network,
     tau_of,
@@ -117,7 +117,11 @@ def evaluate_weights(
         sets = _drawn_sets(data, card, limit, span, names, seed=seed, device=where)
     else:
         sets = entry_set(data, split, by=by, limit=limit, seed=seed, device=where)
-    warnings = _warnings(sets, known) + ([] if drawn else _seen_in_training(card, split, by))
+    warnings = (
+        card_remarks(card)
+        + _warnings(sets, known)
+        + ([] if drawn else _seen_in_training(card, split, by))
+    )
     _say(warnings, progress)
     result = evaluate(
         network,
@@ -224,8 +228,9 @@ def _require_fitting(
         )
 
 
-def _warnings(sets: Mapping[int, Explosions], known: NetworkSettings) -> list[str]:
-    """What is beyond the training of the network."""
+def _warnings(sets: Mapping[int, Explosions], card: ModelCard) -> list[str]:
+    """What is to be said about the weights, and what is beyond their training."""
+    warnings, known = card_remarks(card), card.network
     if beyond := [n for n in sets if n > known.max_atoms]:
         count = sum(len(sets[n].batch) for n in beyond)
         text = (
@@ -233,8 +238,8 @@ def _warnings(sets: Mapping[int, Explosions], known: NetworkSettings) -> list[st
             f"made for up to {known.max_atoms}: it answers, with errors and error bars that no "
             "training stands for"
         )
-        return [text]
-    return []
+        warnings.append(text)
+    return warnings
 
 
 def _seen_in_training(card: ModelCard, split: str, by: str) -> list[str]:

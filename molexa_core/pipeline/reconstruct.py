@@ -39,7 +39,7 @@ from molexa_core.model.weights import (
     ModelCard,
     calibrated_for,
     calibration_of,
-    calibration_remarks,
+    card_remarks,
     default_weights,
     forward_of,
     load_network,
@@ -111,7 +111,7 @@ def reconstruct(
     ions, momenta, errors, warnings = _checked(table, network, card)
     forward = forward_of(card)
     refined = forward == "classical" if refined is None else refined
-    warnings += other_model(forward, refined=refined) + calibration_remarks(card)
+    warnings += other_model(forward, refined=refined) + card_remarks(card)
     tau_fs = tau_of(card)
     engine = Engine(network)
     with progress.task("reconstructing", 3.0, "steps") as task:

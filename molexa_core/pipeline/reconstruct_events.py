@@ -35,7 +35,7 @@ from molexa_core.model.weights import (
     ModelCard,
     calibrated_for,
     calibration_of,
-    calibration_remarks,
+    card_remarks,
     default_weights,
     load_network,
     tau_of,
@@ -119,7 +119,7 @@ def reconstruct_events(
     if not len(good):
         raise UsageError("no event has usable momenta", do="Check the events file.")
     momenta = momenta[good]
-    warnings = _unfamiliar(card, events, momenta) + calibration_remarks(card)
+    warnings = _unfamiliar(card, events, momenta) + card_remarks(card)
     noise = _noise(network, len(events), len(events.ions), seed)
     positions, expected = _drawn(network, events, momenta, [one[good] for one in noise], progress)
     structures = EventStructures(

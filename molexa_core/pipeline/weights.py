@@ -75,15 +75,19 @@ def show_weights(name: str) -> dict[str, Any]:
     return shown
 
 
-def verify_weights(name: str) -> list[Path]:
-    """The files of these weights, checked against their SHA-256.
+def verify_weights(name: str) -> tuple[list[Path], list[Path]]:
+    """The files of these weights, checked against their checksums, the card among them.
+
+    Returns:
+        Files that are intact, and those without a checksum to tell (cards of older versions).
 
     Raises:
-        InputFileError: no such weights.
+        InputFileError: no such weights, or the card does not fit its checksum.
         WeightsError: a file is missing or has changed.
     """
     card, path = read_card(name)
-    return [path.parent / file_name for file_name in verify(card, path)]
+    intact = [path.parent / file_name for file_name in verify(card, path)]
+    return ([path, *intact], []) if card.checked else (intact, [path])
 
 
 def shrink_weights(name: str, folder: Path) -> Path:
