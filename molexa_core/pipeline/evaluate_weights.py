@@ -117,11 +117,7 @@ def evaluate_weights(
         sets = _drawn_sets(data, card, limit, span, names, seed=seed, device=where)
     else:
         sets = entry_set(data, split, by=by, limit=limit, seed=seed, device=where)
-    warnings = (
-        card_remarks(card)
-        + _warnings(sets, known)
-        + ([] if drawn else _seen_in_training(card, split, by))
-    )
+    warnings = _warnings(sets, card) + ([] if drawn else _seen_in_training(card, split, by))
     _say(warnings, progress)
     result = evaluate(
         network,
