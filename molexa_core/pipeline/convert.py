@@ -204,6 +204,8 @@ class _Converted:
             self.lost.append("headers of all files but the first")
         changed = raw != header.raw
         new = _header(header, raw=raw) if changed else header
+        if any(file.trailer != file.stated_trailer for file in run.files):
+            new = replace(new, lmf_version=LmfHeader.lmf_version)  # has a place for everything
         with LmfWriter(out, new) as writer, self._task() as task:
             number, dropped = 0, np.zeros(3, np.int64)
             self.counts["hits"] = 0
@@ -219,13 +221,14 @@ class _Converted:
                     number += events.n_events
                     self.counts["hits"] += events.n_hits
                     task.advance(events.n_events)
+                file.require_readable()
             writer.finish(stop=header.stop)
         self.counts["shots"] = number
         kinds = ("levels of the inputs", "words of levels and errors", "marks of rising edges")
         self.lost += [f"{n} {kind}" for n, kind in zip(dropped, kinds, strict=True) if n]
-        lost = sum(file.losses.lost_events for file in run.files)
+        lost = sum(file.lost or 0 for file in run.files)
         if lost:
-            self.lost.append(f"{lost} events that are damaged in the run")
+            self.lost.append(f"{lost} events that are damaged or missing in the run")
 
 
 def _sorted(run: StoredRun, setup: Setup | None) -> OpenRun:

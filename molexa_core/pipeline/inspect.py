@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from molexa_core.base.errors import MolexaError
+from molexa_core.base.errors import InputFileError, MolexaError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Setup, load_setup
 from molexa_core.io import recognise as formats
@@ -63,8 +63,10 @@ def inspect_file(
     if kind == formats.LMF:
         inspect_lmf(found, verify=verify, progress=progress)
         run = LmfRun([path])
-        add_sorted(found, run, setup or setup_of(run.metadata()))
-        found.warnings += [text for text in run.warnings if text not in found.warnings]
+        try:
+            add_sorted(found, run, setup or setup_of(run.metadata()))
+        except InputFileError as error:  # most of it cannot be read, which the faults say
+            found.remarks.append(f"no detector image: {error.what}")
     elif kind in formats.RUNS:
         inspect_run(found, setup, verify=verify, progress=progress)
     elif kind == formats.ROOT_RESULT:

@@ -114,6 +114,7 @@ def inspect_lmf(found: Inspection, *, verify: bool, progress: Progress) -> None:
                 break
     header = file.header
     found.rows += _header_rows(header)
+    found.rows.append(("behind the hits of an event", _behind(file), ""))
     found.rows += _event_rows(file, census, whole, at)
     found.tables["channels"] = (
         ["channel", "hits", "hits per event", "first / ns", "last / ns"],
@@ -139,12 +140,15 @@ def inspect_lmf(found: Inspection, *, verify: bool, progress: Progress) -> None:
         "header": dict(header_summary(header)),
         "events_at": file.events_at,
         "whole_file_read": whole,
-        "lost_events": file.losses.lost_events,
+        "behind_the_hits": str(file.trailer),
+        "lost_events": file.lost,
         "skipped_bytes": file.losses.skipped_bytes,
         "hits_beyond_maximum": file.losses.beyond_maximum,
         "truncated": file.losses.truncated,
     }
     found.faults = _faults(file, census, verify)
+    loss = file.told()
+    found.warnings += [loss] if loss is not None else []
 
 
 def _faults(file: LmfFile, census: _Census, verify: bool) -> list[str]:
@@ -157,6 +161,8 @@ def _faults(file: LmfFile, census: _Census, verify: bool) -> list[str]:
     faults = [*file.header_faults, *(text for _, text in sorted(placed))]
     if more:
         faults.append(f"{more} further faults")
+    if file.mostly_unreadable:
+        faults.append("most of the file cannot be read: molexa reduce refuses it")
     if verify and file.header.n_events != census.events:
         stated = file.header.n_events
         faults.append(f"header: it states {stated} events, the file holds {census.events}")
@@ -188,6 +194,12 @@ def _header_rows(header: LmfHeader) -> list[Row]:
     ]
 
 
+def _behind(file: LmfFile) -> str:
+    if file.trailer == file.stated_trailer:
+        return str(file.trailer)
+    return f"{file.trailer}; the version says {file.stated_trailer}, but that chains no events"
+
+
 def _event_rows(file: LmfFile, census: _Census, whole: bool, at: int) -> list[Row]:
     header = file.header
     rows: list[Row] = [
@@ -211,7 +223,7 @@ def _event_rows(file: LmfFile, census: _Census, whole: bool, at: int) -> list[Ro
         rows.append(("rate of events", census.events / (header.stop - header.start), "1/s"))
     if file.losses.n_faults:
         rows += [
-            ("events lost to damage", file.losses.lost_events, ""),
+            ("events lost to damage", "unknown" if file.lost is None else file.lost, ""),
             ("bytes without events", file.losses.skipped_bytes, ""),
         ]
     if file.losses.beyond_maximum:

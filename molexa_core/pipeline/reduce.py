@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.resources import available
@@ -131,7 +132,7 @@ def reduce_files(
     chosen = _gated(_choose_channel(channel, run), gate_sum)
     target = Path(out) if out is not None else _default_output(run)
     reducer = Reducer(chosen, chosen_setup, progress)
-    with EventsWriter(target, chosen.wanted_ions) as writer:
+    with _losses_told(run, reducer), EventsWriter(target, chosen.wanted_ions) as writer:
         reducer.find_gate(run, run.n_shots)
         for table in reducer.blocks(run, run.n_shots):
             writer.append(table)
@@ -151,6 +152,17 @@ def reduce_files(
         )
         writer.finish(provenance, meta=meta, spectra=reducer.spectra())
     return target, summary
+
+
+@contextmanager
+def _losses_told(run: OpenRun, reducer: Reducer) -> Iterator[None]:
+    """Where a reduction fails, what was lost of the run may be why, and is said before."""
+    try:
+        yield
+    except MolexaError:
+        for warning in run.warnings:
+            reducer.warn(warning)
+        raise
 
 
 def _given_setup(name: str | None) -> Setup | None:

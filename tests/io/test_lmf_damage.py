@@ -196,7 +196,7 @@ def test_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
         (patched(data, user + 16, "I", 77), r"unknown \(DAQ_ID 77\)"),
         (patched(data, 4, "i", 10), "fixed length"),
         (patched(data, version, "i", 7), r"LMF version 7 \(Cobold before 2008\)"),
-        (patched(data, version, "i", 13), "LMF version 13"),
+        (patched(data, version, "i", 13)[:-400], "LMF version 13 is newer than known"),
         (b"time of flight / ns, counts\n1, 2\n" * 40, "not a Cobold list-mode file"),
         (b"", "the file is empty"),
     ]

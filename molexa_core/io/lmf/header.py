@@ -37,7 +37,7 @@ DAQ_NAMES: Final = {
 }
 """Data acquisitions by their `DAQ_ID`."""
 VERSIONS: Final = range(8, 13)
-"""Values of `LMF_Version` that are read and written."""
+"""Values of `LMF_Version` that are known; newer ones are read if their events chain."""
 MOST_CHANNELS: Final = 256
 INL_BYTES: Final = 8192 * 4
 DNL_BYTES: Final = 8192 * 2
@@ -93,7 +93,7 @@ class LmfHeader:
         daq_id: `TDC8HP` or `TDC8HPRAW`.
         frequency: ticks of the time stamp per second.
         stamp_format: words of the time stamp: 0, 1 or 2.
-        lmf_version: 8 to 12; decides what follows the hits of an event.
+        lmf_version: 8 to 12, or newer; says what should follow the hits of an event.
         daq_sources: source files of the acquisition.
         resolution_ns: width of a bin.
         grouping: whether events are grouped words; this decides, not the configuration text.
@@ -195,6 +195,7 @@ class LmfHeader:
             self.has_scan,
             self.has_post,
             self.vhr,
+            0,
         )
         return np.array(values, dtype=np.int64)
 

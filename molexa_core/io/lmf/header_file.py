@@ -106,11 +106,22 @@ def read_header(cursor: Cursor) -> tuple[LmfHeader, int, list[str]]:
         values["analysis_sources"] = cursor.blocks("the analysis sources")
     notes = _find_user_header(cursor, header_size, flag)
     begin = cursor.position
-    _read_user_header(cursor, values)
-    header = LmfHeader(**values)
-    wrong = header.faults()
-    if wrong:
-        raise cursor.fault(f"the user header says {listing(wrong)}")
+    try:
+        _read_user_header(cursor, values)
+        header = LmfHeader(**values)
+        wrong = header.faults()
+        if wrong:
+            raise cursor.fault(f"the user header says {listing(wrong)}")
+    except InputFileError as error:
+        version = values.get("lmf_version", 0)
+        if version < VERSIONS.stop:
+            raise
+        raise InputFileError(
+            f"LMF version {version} is newer than known ({VERSIONS.stop - 1}), and its header is "
+            f"another one: {error.what}",
+            where=cursor.path,
+            do="Let the acquisition write an older version.",
+        ) from error
     used = cursor.position - begin
     start = begin + user_size
     if user_size < used or start > cursor.size:
@@ -194,12 +205,11 @@ def _read_user_header(cursor: Cursor, values: dict[str, Any]) -> None:
         )
     for name, kind in FIELDS:
         values[name] = _read_field(cursor, name, kind)
-        if name == "lmf_version" and values[name] not in VERSIONS:
-            age = "Cobold before 2008" if values[name] < VERSIONS.start else "newer than known"
+        if name == "lmf_version" and values[name] < VERSIONS.start:
             raise InputFileError(
-                f"LMF version {values[name]} ({age}) is not supported",
+                f"LMF version {values[name]} (Cobold before 2008) is not supported",
                 where=cursor.path,
-                do=f"Versions {VERSIONS.start} to {VERSIONS.stop - 1} are read.",
+                do=f"Versions from {VERSIONS.start} on are read.",
             )
 
 

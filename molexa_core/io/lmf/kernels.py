@@ -18,7 +18,7 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 # Places in `LmfHeader.layout()`.
-RAW, CHANNELS, STAMP, LEVEL, SCAN, POST, VHR = range(7)
+RAW, CHANNELS, STAMP, LEVEL, SCAN, POST, VHR, EXTRA = range(8)
 # What a check of bytes can find.
 OK, BAD, MORE = 0, 1, 2
 # Places of what the check of an event leaves: sizes, and byte behind its hits and behind its end.
@@ -39,6 +39,13 @@ LOOK_AHEAD: Final = 2**16
 """Bytes needed behind an event to tell what is wrong with the next one."""
 _SHORT_WORDS: Final = 64
 _FREE_WORK: Final = 10_000_000
+
+
+def new_state() -> Ints:
+    """The state at the beginning of a file."""
+    state = np.zeros(STATE_SIZE, np.int64)
+    state[SKIP_FROM] = state[CUT_OFF] = -1
+    return state
 
 
 @compiled
@@ -91,7 +98,7 @@ def word_channel(word: int) -> Any:
 @compiled
 def smallest(layout: Ints) -> Any:
     """Bytes of an event without hits."""
-    trailer = 8 * layout[LEVEL] + 4 * layout[SCAN] + 4 * layout[POST]
+    trailer = 8 * layout[LEVEL] + 4 * layout[SCAN] + 4 * layout[POST] + layout[EXTRA]
     if layout[RAW]:
         return 8 + trailer
     return 16 + 4 * layout[STAMP] + 2 * layout[CHANNELS] + trailer
@@ -119,7 +126,7 @@ def head_at(b: Bytes, p: int, end: int, layout: Ints) -> Any:
 
 @compiled
 def trailer_at(b: Bytes, q: int, end: int, layout: Ints, found: Ints) -> Any:
-    """What follows the hits: levels, changed parameters, bytes."""
+    """What follows the hits: levels, changed parameters, bytes, others of unknown meaning."""
     found[HITS_END] = q
     if layout[LEVEL]:
         q += 8
@@ -135,6 +142,7 @@ def trailer_at(b: Bytes, q: int, end: int, layout: Ints, found: Ints) -> Any:
         if found[N_POST] < 0 or found[N_POST] > LONGEST_POST:
             return BAD
         q += 4 + found[N_POST]
+    q += layout[EXTRA]
     found[END] = q
     return MORE if q > end else OK
 
@@ -364,3 +372,14 @@ def index_events(
             p = end
         break
     state[USED] = p
+
+
+@compiled
+def follow(b: Bytes, starts: Ints, layout: Ints, state: Ints) -> Any:
+    """How many of these events end where the next of them begins."""
+    found = np.zeros(FOUND_SIZE, np.int64)
+    count = 0
+    for i in range(len(starts) - 1):
+        event_at(b, starts[i], len(b), layout, found, False, state)
+        count += found[END] == starts[i + 1]
+    return count

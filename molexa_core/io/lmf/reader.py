@@ -15,9 +15,10 @@ from molexa_core.base.files import require_file
 from molexa_core.base.tables import FloatArray
 from molexa_core.io.lmf import decode, kernels
 from molexa_core.io.lmf.cursor import Cursor
-from molexa_core.io.lmf.header import PARAMETERS, LmfHeader
+from molexa_core.io.lmf.header import PARAMETERS, VERSIONS, LmfHeader
 from molexa_core.io.lmf.header_file import read_header
 from molexa_core.io.lmf.table import LmfEvents
+from molexa_core.io.lmf.trailer import SAMPLE_BYTES, Trailer, find_trailer
 
 CHUNK_BYTES: Final = 8 * 2**20
 """Bytes of a file that are read at a time."""
@@ -25,6 +26,8 @@ KEPT_FAULTS: Final = 10_000
 """Faults that are listed one by one; more are only counted."""
 _FAULT_ROWS: Final = 256
 _NO_LIMIT: Final = 2**63 - 1
+_MOST_STATED: Final = 2**48
+"""A header that states more events does not know them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ class LmfLosses:
         faults: each with its place, the first `KEPT_FAULTS`.
         n_faults: number of all faults.
         lost_events: events lost, as far as it can be told.
+        unknown: whether more may be lost than that, which no number tells.
         skipped_bytes: bytes in which no event was found.
+        events: events read.
+        whole: whether the reading came to the end of the file.
         beyond_maximum: hits beyond the stated most hits of a channel; they are kept.
         truncated: whether the last event is cut off.
     """
@@ -63,7 +69,10 @@ class LmfLosses:
     faults: list[Fault] = field(default_factory=list)
     n_faults: int = 0
     lost_events: int = 0
+    unknown: bool = False
     skipped_bytes: int = 0
+    events: int = 0
+    whole: bool = False
     beyond_maximum: int = 0
     truncated: bool = False
 
@@ -71,6 +80,7 @@ class LmfLosses:
         """Count a fault and keep it while there are not too many."""
         self.n_faults += 1
         self.lost_events += fault.lost or 0
+        self.unknown |= fault.lost is None
         self.skipped_bytes += fault.skipped
         if len(self.faults) < KEPT_FAULTS:
             self.faults.append(fault)
@@ -84,6 +94,7 @@ class LmfFile:
         header: what its headers say.
         header_faults: what is wrong in them but not fatal.
         events_at: byte at which the events begin.
+        trailer: what follows the hits of an event, as the events show.
         losses: what was wrong in the last iteration.
 
     Raises:
@@ -102,9 +113,102 @@ class LmfFile:
             self.header, self.events_at, self.header_faults = read_header(cursor)
         self.losses = LmfLosses()
         self._layout = self.header.layout()
+        self._settled = False
+        chained, events = self._settle()
+        if self.header.lmf_version >= VERSIONS.stop and not chained and self.size > self.events_at:
+            raise InputFileError(
+                f"LMF version {self.header.lmf_version} is newer than known "
+                f"({VERSIONS.stop - 1}), and {'only one' if events else 'no'} event was found",
+                where=self.path,
+                do="Let the acquisition write an older version.",
+            )
 
     def __iter__(self) -> Iterator[LmfEvents]:
         return self.iterate()
+
+    @property
+    def trailer(self) -> Trailer:
+        """What follows the hits of an event, as the events show."""
+        return Trailer.of(self._layout)
+
+    @property
+    def stated_trailer(self) -> Trailer:
+        """What should follow them according to the version in the header."""
+        return Trailer.of(self.header.layout())
+
+    @property
+    def lost(self) -> int | None:
+        """Events lost in the last reading, None where that cannot be told.
+
+        The number in the header counts where it is the larger one; it may be absent, and it is 0
+        or old in files that were not closed.
+        """
+        losses = self.losses
+        stated = self.header.n_events
+        missing = stated - losses.events if stated <= _MOST_STATED else 0
+        if losses.whole and missing > 0:
+            return max(missing, losses.lost_events)
+        return None if losses.unknown else losses.lost_events
+
+    @property
+    def mostly_unreadable(self) -> bool:
+        """Whether no event was found in more than half of the bytes, in the last reading."""
+        held = self.size - self.events_at
+        return self.losses.whole and 2 * self.losses.skipped_bytes > held
+
+    def require_readable(self) -> None:
+        """Refuse a file of which most could not be read, after reading it.
+
+        Raises:
+            InputFileError: no event was found in more than half of its bytes.
+        """
+        if self.mostly_unreadable:
+            raise InputFileError(
+                f"most of the file cannot be read: {self.told()}",
+                where=self.path,
+                do="Copy it again; molexa inspect --verify lists every fault.",
+            )
+
+    def told(self) -> str | None:
+        """What was lost in the last reading, as a sentence; None where nothing was."""
+        losses, lost = self.losses, self.lost
+        if not losses.n_faults and not lost:
+            return None
+        stated = self.header.n_events
+        if lost is None:
+            known = losses.lost_events
+            words = f"at least {known} events lost" if known else "an unknown number of events lost"
+        elif losses.whole and lost == stated - losses.events:
+            words = f"{lost} of the {stated} events stated in the header lost"
+        else:
+            words = f"{lost} event(s) lost"
+        if losses.skipped_bytes:
+            held = self.size - self.events_at
+            words += f", no event in {losses.skipped_bytes} of {held} bytes"
+        if losses.n_faults:
+            words += f"; {losses.n_faults} fault(s), first at {losses.faults[0]}"
+        return words
+
+    def _settle(self) -> tuple[int, int]:
+        """Decide what follows the hits of an event while there are few events.
+
+        Returns:
+            Events that end where the next begins, and all, in the sample that was looked at.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.events_at)
+                data = stream.read(SAMPLE_BYTES)
+        except OSError as error:
+            raise InputFileError(
+                f"cannot be read: {error.strerror or error}", where=self.path
+            ) from error
+        sample = np.frombuffer(data, np.uint8)
+        final = len(data) < SAMPLE_BYTES
+        trailer, chained, events = find_trailer(sample, final, self.header.layout())
+        self._layout = trailer.put(self.header.layout())
+        self._settled = chained > 0
+        return chained, events
 
     @property
     def size(self) -> int:
@@ -138,6 +242,8 @@ class LmfFile:
         """
         if chunk_bytes < 1:
             raise UsageError(f"chunk_bytes is {chunk_bytes}", do="Use 1 or more.")
+        if not self._settled:  # the file may have grown since it was opened
+            self._settle()
         scan = _Scan(self.header, self._layout, self.events_at if start is None else start)
         if start is not None and start > self.events_at:
             scan.search_from_here()
@@ -160,20 +266,18 @@ class _Scan:
         self.losses = LmfLosses()
         self._layout = layout
         self._max_hits = min(header.max_hits, _NO_LIMIT)  # compiled loops take signed numbers
-        self._state = np.zeros(kernels.STATE_SIZE, np.int64)
-        self._state[kernels.SKIP_FROM] = -1
-        self._state[kernels.CUT_OFF] = -1
+        self._state = kernels.new_state()
         self._roll = np.zeros(2, np.int64)
         self._scan = np.full(PARAMETERS, np.nan)
         self._first_event = 0
         self._faults = np.zeros((_FAULT_ROWS, 4), np.int64)
-        self._started_inside = False
+        self._started_inside = self._inside = False
 
     def search_from_here(self) -> None:
         """Begin with a search, without calling what is skipped a fault."""
         self._state[kernels.SKIP_FROM] = self.base
         self._state[kernels.COUNTER] = -1
-        self._started_inside = True
+        self._started_inside = self._inside = True
 
     def run(self, stream: BinaryIO, chunk_bytes: int) -> Iterator[LmfEvents]:
         """The events from the current place of the stream on."""
@@ -200,6 +304,7 @@ class _Scan:
                 if not full:
                     break
             if final:
+                self.losses.whole = not self._inside
                 return
             wanted = max(chunk_bytes, len(buffer))
 
@@ -232,6 +337,7 @@ class _Scan:
             events.word_offsets, events.words, events.post_offsets, events.post,
         )  # fmt: skip
         self._first_event += n
+        self.losses.events += n
         if len(values):
             self._scan = events.scan_after()
         self.losses.beyond_maximum += int(

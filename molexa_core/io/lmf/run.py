@@ -34,7 +34,8 @@ class LmfRun:
         files: the files.
 
     Raises:
-        InputFileError: a file cannot be read, or the files do not fit each other.
+        InputFileError: a file cannot be read, or the files do not fit each other; when iterated
+            over, most of a file holds no event.
     """
 
     edges = True
@@ -48,6 +49,7 @@ class LmfRun:
         kind = "grouped words" if header.raw else "decoded events"
         self.layout = "lmf-raw" if header.raw else "lmf"
         self.choice = f"{header.generation}, LMF version {header.lmf_version}, {kind}"
+        self.choice += behind_hits(self.files[0])
         self.n_shots: int | None = None
         for file in self.files[1:]:
             same = ("raw", "resolution_ns", "n_channels")
@@ -67,15 +69,8 @@ class LmfRun:
     @property
     def warnings(self) -> list[str]:
         """What was wrong in the last reading, for the user."""
-        said = []
-        for file in self.files:
-            losses = file.losses
-            if losses.n_faults:
-                said.append(
-                    f"{file.path}: {losses.n_faults} fault(s), first at {losses.faults[0]}; "
-                    f"{losses.lost_events} event(s) lost"
-                )
-        return said
+        told = {file.path: file.told() for file in self.files}
+        return [f"{path}: {sentence}" for path, sentence in told.items() if sentence is not None]
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the first file (virtual runs)."""
@@ -99,6 +94,7 @@ class LmfRun:
             for events in file:
                 yield _edges(file, events, shot, parameters)
                 shot += events.n_events
+            file.require_readable()
 
     def _parameters(self) -> list[int]:
         """The parameters that are set in the first event; others are no tags of all shots."""
@@ -107,6 +103,16 @@ class LmfRun:
                 for events in file:
                     return sorted(events.scan_values())
         return []
+
+
+def behind_hits(file: LmfFile) -> str:
+    """What stands behind the hits of an event where it is not what the version says; or nothing."""
+    if file.trailer == file.stated_trailer:
+        return ""
+    return (
+        f"; behind the hits of each event: {file.trailer} (as the next event shows; the version "
+        f"says {file.stated_trailer})"
+    )
 
 
 def _edges(file: LmfFile, events: LmfEvents, first_shot: int, parameters: Sequence[int]) -> Edges:
