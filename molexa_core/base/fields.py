@@ -57,6 +57,7 @@ TAG_UNITS: Final = {
 }
 """Units of tags whose meaning is known; others have an empty unit."""
 META: Final = "meta"
+WARNINGS: Final = "warnings"
 UNITS: Final = "units"
 """HDF5 attribute on each dataset."""
 PROVENANCE: Final = "provenance"

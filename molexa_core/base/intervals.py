@@ -1,7 +1,8 @@
-"""What is said of the error bars of a structure: whom they were calibrated for."""
+"""How values with errors are written, and whom the error bars of a structure are for."""
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 NOT_CALIBRATED: Final = "not calibrated for these weights"
@@ -16,3 +17,24 @@ CALIBRATED: Final = {
 def calibrated(kind: object) -> str:
     """Words for the kind of calibration in a record; what it does not name was not calibrated."""
     return CALIBRATED.get(str(kind), NOT_CALIBRATED)
+
+
+def plus_minus(value: float | None, error: float | None, places: int = 3) -> str:
+    """`value +- error` with so many places that the error is not written as zero.
+
+    Args:
+        value: None or not a number where it is not known.
+        error: its standard error, or a half width; zero or not a number where it is not known.
+        places: decimal places, more where the error needs them.
+
+    Example:
+        >>> plus_minus(1.5, 0.25), plus_minus(0.00123456, 0.000021), plus_minus(0.2, 0.0)
+        ('1.500 +- 0.250', '0.001235 +- 0.000021', '0.200 (error not determined)')
+    """
+    if value is None or not math.isfinite(value):
+        return "not determined"
+    if error is None or not math.isfinite(error) or error <= 0.0:
+        return f"{value:.{places}f} (error not determined)"
+    if error < 10.0**-places:
+        places = min(1 - math.floor(math.log10(error)), 12)
+    return f"{value:.{places}f} +- {error:.{places}f}"

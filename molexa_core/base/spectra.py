@@ -24,6 +24,7 @@ class Spectrum:
         units: unit of each axis, such as `ns`, `mm`, `a.u.`, `eV`.
         marks: values worth showing, by name: gate limits, fitted centre and width, in the unit of
             axis 0.
+        outside: values beyond the edges, which are in no bin.
     """
 
     counts: NDArray[Any]
@@ -31,6 +32,7 @@ class Spectrum:
     labels: tuple[str, ...]
     units: tuple[str, ...]
     marks: Mapping[str, float] = field(default_factory=dict)
+    outside: float = 0.0
 
     def __post_init__(self) -> None:
         if self.counts.ndim not in {1, 2}:
@@ -56,5 +58,5 @@ class Spectrum:
 
     @property
     def total(self) -> float:
-        """Sum of all bins."""
-        return float(self.counts.sum())
+        """Sum of all bins and of what lies outside."""
+        return float(self.counts.sum()) + self.outside

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import h5py
+import numpy as np
 
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import UNITS
@@ -23,6 +24,8 @@ def write_spectrum(group: h5py.Group, spectrum: Spectrum) -> None:
         group[f"edges{axis}"].attrs[UNITS] = spectrum.units[axis]
     group.attrs["labels"] = json.dumps(spectrum.labels)
     group.attrs["units"] = json.dumps(spectrum.units)
+    if spectrum.outside:
+        group.attrs["outside"] = float(spectrum.outside)
     group.attrs["marks"] = json.dumps({key: float(value) for key, value in spectrum.marks.items()})
 
 
@@ -47,6 +50,15 @@ def read_spectrum(file: h5py.File, name: str) -> Spectrum:
             labels=tuple(described["labels"]),
             units=tuple(described["units"]),
             marks=described["marks"],
+            outside=_outside(group),
         )
     except (UsageError, TypeError) as error:
         raise InputFileError(f"{name}: {error}", where=file.filename) from error
+
+
+def _outside(group: h5py.Group) -> float:
+    """Values beyond the edges; 0 in files that do not tell."""
+    value = group.attrs.get("outside", 0.0)
+    if not isinstance(value, int | float | np.number) or not 0.0 <= float(value) < np.inf:
+        raise UsageError("attribute outside is not a number of values")
+    return float(value)

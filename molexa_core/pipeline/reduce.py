@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
+from molexa_core.base.fields import WARNINGS
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.resources import available
@@ -219,7 +220,7 @@ def _meta(channel: Channel, setup: Setup, summary: ReduceSummary) -> dict[str, A
         _CHANNEL: channel.model_dump(mode="json"),
         _SETUP: setup.model_dump(mode="json"),
         "summary": summary.as_dict(),
-        "warnings": list(summary.warnings),
+        WARNINGS: list(summary.warnings),
     }
 
 

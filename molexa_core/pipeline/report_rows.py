@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from molexa_core.base.fields import WARNINGS
 from molexa_core.base.tables import Coincidences
+from molexa_core.reduction.purity import purity_text
 from molexa_core.report.tables import plain_rows, text_of, with_uncertainty
 
 Rows = tuple[tuple[str, str], ...]
@@ -21,7 +23,9 @@ _NUMBERS: Final = {
     "coincidences": "coincidences",
     "coincidences_per_shot": "coincidences per shot",
 }
-_SHOWN_ELSEWHERE: Final = {"channel", "ions", "dropped", "windows_ns", "ker", "remarks"}
+_SHOWN_ELSEWHERE: Final = {
+    "channel", "ions", "dropped", "windows_ns", "ker", "remarks", WARNINGS
+}  # fmt: skip
 
 
 def reduction_rows(events: Coincidences) -> Rows:
@@ -32,7 +36,7 @@ def reduction_rows(events: Coincidences) -> Rows:
     rows = [(label, text_of(summary[name])) for name, label in _NUMBERS.items() if name in summary]
     known = {*_NUMBERS, *_SHOWN_ELSEWHERE}
     if (purity := _pair(summary.get("purity"), "purity", "purity_error")) is not None:
-        rows.append(("estimated purity (%)", with_uncertainty(100 * purity[0], 100 * purity[1])))
+        rows.append(("estimated purity (%)", _purity(summary["purity"], *purity)))
         known.add("purity")
     if isinstance(sums := summary.get("momentum_sums"), Sequence):
         rows += [row for item in sums for row in _sum_rows(item)]
@@ -42,6 +46,11 @@ def reduction_rows(events: Coincidences) -> Rows:
     if isinstance(remarks, list | tuple):
         rows += [("remark", str(remark)) for remark in remarks]
     return tuple(rows)
+
+
+def _purity(values: Mapping[str, Any], purity: float, error: float) -> str:
+    text = purity_text(values)
+    return with_uncertainty(100 * purity, 100 * error) if "+-" in text else text
 
 
 def _sum_rows(item: Any) -> Rows:

@@ -26,8 +26,8 @@ class Peak:
         centre: position of the maximum.
         sigma: standard deviation.
         signal: number of values in the peak.
-        centre_error: standard error of the centre.
-        sigma_error: standard error of the standard deviation.
+        centre_error: standard error of the centre; NaN where the values do not tell.
+        sigma_error: standard error of the standard deviation; NaN where the values do not tell.
         gain: how much the peak lowers the deviance of the fit against background alone; 25 is
             five standard deviations for one more parameter. NaN where it was not asked for.
     """
@@ -102,7 +102,9 @@ def fit_peak(
         gain = float(2.0 * (without.cost - full.cost))
     where, log_sigma, log_signal = full.x[:3]
     slopes = np.asarray(full.jac, np.float64)
-    errors = np.sqrt(np.diag(np.linalg.pinv(slopes.T @ slopes)))
+    variances = np.diag(np.linalg.pinv(slopes.T @ slopes))
+    # What the counts say nothing of has no variance in the pseudo-inverse: its error is not known.
+    errors = np.sqrt(np.where(variances > 0.0, variances, np.nan))
     return Peak(
         centre=float(where * half + middle),
         sigma=float(np.exp(log_sigma) * half),

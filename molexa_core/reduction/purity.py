@@ -15,10 +15,13 @@ sum at zero. Such coincidences count as true here; they do no harm to momenta.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from scipy.special import chdtri, pdtrc
 
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.reduction.coincidences import SumGate
@@ -40,12 +43,14 @@ class Purity:
         purity: 1 - false / found.
         purity_error: standard error of the purity: counts beside the peak, a quarter of the
             false ones for the extrapolation, and the fluctuation of those that lie in the gate.
+        at_least: the purity is above this with 95 % confidence; None without coincidences.
     """
 
     false: float
     false_error: float
     purity: float
     purity_error: float
+    at_least: float | None = None
 
 
 def purity(counts: IntArray, gate: SumGate) -> Purity:
@@ -62,8 +67,48 @@ def purity(counts: IntArray, gate: SumGate) -> Purity:
     false_error = float(np.sqrt(shapes[0] @ covariance @ shapes[0]))
     if found == 0:
         return Purity(false, false_error, 0.0, 1.0)
+    most = _most_false(beside, false, shapes)
     spread = float(np.sqrt(false_error**2 + (_MODEL_ERROR * false) ** 2 + false))
-    return Purity(false, false_error, max(0.0, 1.0 - false / found), min(1.0, spread / found))
+    return Purity(
+        false,
+        false_error,
+        max(0.0, 1.0 - false / found),
+        min(1.0, spread / found),
+        max(0.0, 1.0 - most / found),
+    )
+
+
+def purity_text(values: Mapping[str, Any]) -> str:
+    """The purity in per cent, as a line of a summary shows it.
+
+    Where the error would be written as zero, or nothing false was seen, a one-sided limit.
+
+    Args:
+        values: the attributes of a `Purity` by name.
+    """
+    share, error = 100.0 * float(values["purity"]), 100.0 * float(values["purity_error"])
+    limit = values.get("at_least")
+    if error >= 100.0 or (limit is None and round(error, 2) <= 0.0):
+        return "not determined"
+    if limit is None or (round(error, 2) > 0.0 and round(share, 2) < 100.0):
+        return f"{share:.2f} +- {error:.2f}"
+    if limit <= 0.0:
+        return "not determined (too few coincidences)"
+    return f"above {math.floor(1e4 * float(limit)) / 100.0:.2f} (95 % confidence)"
+
+
+def _most_false(beside: FloatArray, false: float, shapes: FloatArray) -> float:
+    """So many false coincidences lie in the gate at most, with 95 % confidence.
+
+    The upper limit of the counts beside the peak, carried into the gate, fluctuates there too.
+    """
+    counted = float(beside.sum())
+    share = false / counted if counted > 0 else float((1.0 / shapes[1:].sum(axis=0)).max())
+    expected = chdtri(2.0 * (counted + 1.0), 0.05) / 2.0 * share * (1.0 + _MODEL_ERROR)
+    most = 0
+    while pdtrc(most, expected) > 0.05:
+        most += 1 + most // 64
+    return float(most)
 
 
 def _shapes(gate: SumGate) -> FloatArray:

@@ -16,10 +16,11 @@ from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.reduction.calibration import Dropped, calibrate
 from molexa_core.reduction.coincidences import MOST_COMBINATIONS, Search, SumGate, Tally
+from molexa_core.reduction.energy import EnergySpectrum
 from molexa_core.reduction.gate import find_peak, gate_around
 from molexa_core.reduction.peak import Peak
 from molexa_core.reduction.purity import purity
-from molexa_core.reduction.spectra import EnergySpectrum, HitSpectra, ker_spectrum, sum_spectra
+from molexa_core.reduction.spectra import HitSpectra, sum_spectra
 from molexa_core.reduction.summary import ReduceSummary, SumAxis
 
 MOST_SUMS: Final = 100_000
@@ -168,7 +169,7 @@ class Reducer:
         """The histograms by name, after the last block."""
         spectra = self._spectra.spectra()
         spectra |= sum_spectra(self._tally, self._search.sum_range, self._gate)
-        return spectra | ker_spectrum(self._energy)
+        return spectra | self._energy.spectra()
 
     def _check_end(self) -> None:
         if self._dropped.total:

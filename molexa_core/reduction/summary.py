@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from molexa_core.base.intervals import plus_minus
 from molexa_core.reduction.calibration import Dropped
+from molexa_core.reduction.energy import FEWEST, KineticEnergyRelease
 from molexa_core.reduction.peak import Peak
-from molexa_core.reduction.purity import Purity
-from molexa_core.reduction.spectra import KineticEnergyRelease
+from molexa_core.reduction.purity import Purity, purity_text
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class SumAxis:
         return cls(
             axis="xyz"[axis],
             centre=None if peak is None else peak.centre,
-            centre_error=None if peak is None else peak.centre_error,
+            centre_error=None if peak is None else _known(peak.centre_error),
             sigma=None if peak is None else peak.sigma,
-            sigma_error=None if peak is None else peak.sigma_error,
+            sigma_error=None if peak is None else _known(peak.sigma_error),
             gate_centre=float(centre),
             gate_half_width=float(half_width),
         )
@@ -108,21 +110,20 @@ class ReduceSummary:
             ("coincidences", f"{self.coincidences} ({self.coincidences / shots:.4g} per shot)", ""),
         ]
         if self.purity is not None:
-            share, error = 100 * self.purity.purity, 100 * self.purity.purity_error
-            rows.append(("estimated purity", f"{share:.2f} +- {error:.2f}", "%"))
+            rows.append(("estimated purity", purity_text(asdict(self.purity)), "%"))
         ker = self.ker
         rows += [
             ("KER peak", f"{ker.peak:.3f}", "eV"),
-            ("KER full width at half maximum", f"{ker.fwhm:.3f}", "eV"),
+            ("KER full width at half maximum", _width(ker.fwhm), "eV"),
             ("KER mean", f"{ker.mean:.3f}", "eV"),
         ]
         for axis in self.momentum_sums:
             if axis.centre is not None:
-                text = f"{axis.centre:.3f} +- {axis.centre_error:.3f}"
+                text = plus_minus(axis.centre, axis.centre_error)
                 rows.append((f"momentum sum {axis.axis}: centre", text, "a.u."))
-                text = f"{axis.sigma:.3f} +- {axis.sigma_error:.3f}"
+                text = plus_minus(axis.sigma, axis.sigma_error)
                 rows.append((f"momentum sum {axis.axis}: std", text, "a.u."))
-            gate = f"{axis.gate_centre:.3f} +- {axis.gate_half_width:.3f}"
+            gate = plus_minus(axis.gate_centre, axis.gate_half_width)
             rows.append((f"momentum sum {axis.axis}: gate", gate, "a.u."))
         for name, (first, last) in self.windows_ns.items():
             rows.append((f"time of flight of {name}", f"{first:.1f} to {last:.1f}", "ns"))
@@ -158,3 +159,13 @@ class ReduceSummary:
             if self.sorter[key]:
                 rows.append((f"sorting: {label}", f"{self.sorter[key]}", ""))
         return rows
+
+
+def _width(fwhm: float | None) -> str:
+    if fwhm is None:
+        return f"not determined (fewer than {FEWEST} coincidences, or all alike)"
+    return f"{fwhm:.3f}" if fwhm >= 0.001 else f"{fwhm:.2g}"
+
+
+def _known(error: float) -> float | None:
+    return error if math.isfinite(error) else None

@@ -1,0 +1,227 @@
+"""The kinetic energy release of the coincidences: its peak, its width, its histogram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.fields import SPECTRUM_KER
+from molexa_core.base.spectra import Spectrum
+from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.units import HARTREE_EV
+
+_FINE: Final = 2**16
+_BINS: Final = 160
+_SHARE: Final = 0.0005
+"""Share of the values that may lie beyond either end of the histogram."""
+_REACH: Final = 6.0
+"""The histogram reaches at most so many full widths to either side of the peak."""
+_SUM_STEPS: Final = 1e6
+"""Energies are summed in whole millionths of an eV, so that no order of summing shows."""
+FEWEST: Final = 10
+"""Fewer coincidences have no width."""
+_MANY: Final = 200
+"""From so many values in the peak on its upper half is fitted."""
+_DISTRUST: Final = 1.6
+"""A fitted width that differs from that between the crossings by more than this factor is none."""
+_ROUNDS: Final = 8
+_HALF_OF_SIGMA: Final = 1.348979500392164
+"""Width of the shortest interval that holds half of a normal distribution (and of that with a
+quarter), in standard deviations."""
+_QUARTER_OF_SIGMA: Final = 0.637278727923
+_FWHM: Final = 2.0 * np.sqrt(2.0 * np.log(2.0))
+
+
+@dataclass(frozen=True)
+class KineticEnergyRelease:
+    """The kinetic energy release, eV: sum of p^2 / 2m of the ions of a coincidence.
+
+    In the laboratory frame with the mean jet velocity subtracted; the momentum sum is not removed
+    (its share of the energy is that of the whole molecule at thermal speed, some meV).
+
+    Attributes:
+        mean: mean of all coincidences.
+        std: standard deviation of all coincidences.
+        peak: position of the maximum, of a Gaussian through the upper half of the peak.
+        fwhm: full width at half maximum of that peak; None with fewer than `FEWEST` coincidences
+            or where all of them have the same energy.
+    """
+
+    mean: float
+    std: float
+    peak: float
+    fwhm: float | None
+
+
+class EnergySpectrum:
+    """Counts kinetic energy releases in bins fine enough to be joined later.
+
+    Args:
+        highest: largest value in eV that is told apart; what is above counts as this.
+    """
+
+    def __init__(self, highest: float) -> None:
+        self._highest = highest
+        self._fine = np.zeros(_FINE, np.int64)
+        self._sum = 0
+        self._n = 0
+
+    def fill(self, energy_hartree: FloatArray) -> None:
+        """Count the kinetic energy releases (n) of coincidences, in hartree."""
+        energy = energy_hartree * HARTREE_EV
+        place = np.minimum(energy * (_FINE / self._highest), _FINE - 1).astype(np.int64)
+        self._fine += np.bincount(place, minlength=_FINE)
+        self._sum += int(np.rint(energy * _SUM_STEPS).astype(np.int64).sum())
+        self._n += len(energy)
+
+    def spectra(self) -> dict[str, Spectrum]:
+        """The histogram by its name."""
+        return {SPECTRUM_KER: self.spectrum()}
+
+    def spectrum(self) -> Spectrum:
+        """The histogram round the peak; what lies beyond its ends is counted in `outside`."""
+        release = self.release()
+        reached = np.cumsum(self._fine) / max(1, self._n)
+        first = int(np.searchsorted(reached, _SHARE, side="right"))
+        last = int(np.searchsorted(reached, 1.0 - _SHARE)) + 1
+        scale = _FINE / self._highest
+        if release.fwhm is not None:
+            first = max(first, int((release.peak - _REACH * release.fwhm) * scale))
+            last = min(last, int((release.peak + _REACH * release.fwhm) * scale) + 1)
+        margin = max(1, (last - first) // 10)
+        first = 0 if first < last / 2 else first - margin
+        join = max(1, -(-(last + margin - first) // _BINS))
+        bins = min(_BINS, (_FINE - first) // join)
+        inside = slice(first, first + bins * join)
+        counts = self._fine[inside].reshape(bins, join).sum(axis=1)
+        edges = np.linspace(first / scale, (first + bins * join) / scale, bins + 1)
+        marks = {"peak": release.peak, "mean": release.mean}
+        if release.fwhm is not None:
+            marks["fwhm"] = release.fwhm
+        outside = self._n - int(counts.sum())
+        label = ("kinetic energy release",)
+        return Spectrum(counts, (edges,), label, ("eV",), marks, outside=outside)
+
+    def release(self) -> KineticEnergyRelease:
+        """Mean, peak and widths."""
+        n = max(1, self._n)
+        mean = self._sum / _SUM_STEPS / n
+        step = self._highest / _FINE
+        centres = (np.arange(_FINE) + 0.5) * step
+        std = float(np.sqrt((self._fine * (centres - mean) ** 2).sum() / n))
+        peak, fwhm = peak_and_width(self._fine)
+        return KineticEnergyRelease(mean, std, peak * step, None if fwhm is None else fwhm * step)
+
+
+def peak_and_width(counts: IntArray) -> tuple[float, float | None]:
+    """Maximum and full width at half maximum of the peak in a finely binned histogram.
+
+    The shortest intervals that hold a half and a quarter of all values give a first width, which
+    values far away do not change. Counts above half of the maximum are fitted by a Gaussian, in
+    bins as wide as Scott's rule says (Biometrika 66, 605 (1979)) for the values in the peak; with
+    the width found the bins are chosen anew, until the width stays. Of fewer than `_MANY` values in
+    the peak the median distance from the middle is taken instead.
+
+    Args:
+        counts: (bins) of equal width.
+
+    Returns:
+        Position and width in bins, from the left edge of the first; the width is None with fewer
+        than `FEWEST` values, or where all lie in one bin.
+    """
+    total = int(counts.sum())
+    if total == 0:
+        return 0.0, None
+    peak, sigma = _first_guess(counts)
+    if total < FEWEST or sigma == 0.0:
+        return peak, None
+    sigma = max(sigma, 0.5)
+    width = _FWHM * sigma
+    for _ in range(_ROUNDS):
+        near = int(counts[max(0, int(peak - 3 * sigma)) : int(peak + 3 * sigma) + 1].sum())
+        if near < _MANY:
+            return _few(counts, peak, sigma)
+        join = max(1, round(3.5 * sigma * near ** (-1 / 3)))
+        peak, found = _top(counts, join, peak, 3.0 * sigma)
+        settled = abs(found - width) < 0.02 * width
+        width, sigma = found, max(found / _FWHM, 0.5)
+        if settled:
+            break
+    return peak, width
+
+
+def _first_guess(counts: IntArray) -> tuple[float, float]:
+    """Middle and standard deviation of the peak, from the shortest half and the shortest quarter.
+
+    Where the half is longer than a normal distribution with that quarter would have it, more than
+    a few values lie outside the peak, and the quarter is believed.
+    """
+    low, high = _shortest(counts, 0.5)
+    first, last = _shortest(counts, 0.25)
+    half, quarter = (high - low) / _HALF_OF_SIGMA, (last - first) / _QUARTER_OF_SIGMA
+    if half > _DISTRUST * max(quarter, 0.5) and last > first:
+        return 0.5 * (first + last) + 0.5, quarter
+    return 0.5 * (low + high) + 0.5, half
+
+
+def _few(counts: IntArray, middle: float, sigma: float) -> tuple[float, float]:
+    """Middle of the peak, and the width from the median distance of its values to it."""
+    filled = np.flatnonzero(counts)
+    away = np.repeat(np.abs(filled + 0.5 - middle), counts[filled])
+    near = away[away <= 4.0 * sigma]
+    half = 2.0 * float(np.median(near)) if len(near) else 0.0
+    return middle, float(_FWHM / _HALF_OF_SIGMA * max(half, 1.0))
+
+
+def _shortest(counts: IntArray, share: float) -> tuple[int, int]:
+    """First and last bin of the shortest interval that holds this share of the values."""
+    reached = np.concatenate([[0], np.cumsum(counts)])
+    wanted = max(1, int(np.ceil(share * reached[-1])))
+    first = np.flatnonzero(counts)
+    last = np.searchsorted(reached, reached[first] + wanted) - 1
+    possible = last < len(counts)
+    first, last = first[possible], last[possible]
+    ties = np.flatnonzero(last - first == (last - first).min())
+    middle = int(ties[len(ties) // 2])
+    return int(first[middle]), int(last[middle])
+
+
+def _top(fine: IntArray, join: int, centre: float, reach: float) -> tuple[float, float]:
+    """Maximum and full width of a Gaussian through the counts above half, near `centre`."""
+    start = int(centre) % join
+    bins = (len(fine) - start) // join
+    counts = fine[start : start + bins * join].reshape(bins, join).sum(axis=1).astype(np.float64)
+    smooth = np.convolve(counts, np.ones(3) / 3.0, mode="same")
+    first = max(0, int((centre - reach - start) / join))
+    last = min(bins, int((centre + reach - start) / join) + 2)
+    top = first + int(np.argmax(smooth[first:last]))
+    half = 0.5 * smooth[top]
+    low = high = top
+    while low > 0 and counts[low - 1] >= half:
+        low -= 1
+    while high < bins - 1 and counts[high + 1] >= half:
+        high += 1
+    middle = (np.arange(low, high + 1) - top).astype(np.float64)
+    inside = counts[low : high + 1]
+    used = inside > 0
+    crossing = _crossing(counts, low, -1, half) + _crossing(counts, high, 1, half) + high - low
+    position = start + join * (top + 0.5)
+    if used.sum() < 3:
+        return position, join * crossing
+    bend, slope, _ = np.polyfit(middle[used], np.log(inside[used]), 2, w=np.sqrt(inside[used]))
+    if bend >= 0.0:
+        return position, join * crossing
+    width = float(_FWHM * np.sqrt(-0.5 / bend))
+    if not crossing / _DISTRUST < width < crossing * _DISTRUST:
+        return position, join * crossing
+    shift = float(np.clip(-slope / (2.0 * bend), middle[0], middle[-1]))
+    return position + join * shift, join * width
+
+
+def _crossing(counts: FloatArray, at: int, step: int, half: float) -> float:
+    """How far beyond bin `at` the counts fall through `half`, in bins; at least half a bin."""
+    beyond = counts[at + step] if 0 <= at + step < len(counts) else 0.0
+    drop = counts[at] - beyond
+    return float(np.clip((counts[at] - half) / drop, 0.5, 1.0)) if drop > 0 else 0.5
