@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from molexa_core.base import interruption
+from molexa_core.base.files import cannot_write
 from molexa_core.base.progress import Progress, SilentProgress, Task
 
 
@@ -77,6 +79,7 @@ class _BarTask:
         self._done = 0.0
 
     def advance(self, amount: float = 1.0) -> None:
+        interruption.check()
         self._done += amount
         self._bar.update(self._task, advance=amount)
         task = self._bar.tasks[self._task]
@@ -98,8 +101,34 @@ def progress() -> Progress:
 
 
 def write(text: str) -> None:
-    """Write a result to stdout."""
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    """Write a result to stdout.
+
+    Raises:
+        OutputError: it is redirected to a file on a full disk, or cannot be written otherwise.
+    """
+    with _stdout():
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def flush_stdout() -> None:
+    """Send off what was written to stdout.
+
+    Raises:
+        OutputError: as `write`.
+    """
+    with _stdout():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_stdout()
+        raise cannot_write("standard output", error) from error
 
 
 def write_json(values: Any) -> None:

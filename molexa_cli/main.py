@@ -1,6 +1,6 @@
 """The `molexa` command: registers the commands, turns errors into one sentence and an exit code.
 
-Exit codes: 0 done; 1 the input or the computation failed; 2 wrong usage.
+Exit codes: 0 done; 1 the input or the computation failed, or a signal ended it; 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
-import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import Annotated, Final
 
 import typer
 
 from molexa_cli.app import new_app
-from molexa_cli.console import SWITCHES, abandon_stdout, write
+from molexa_cli.console import SWITCHES, abandon_stdout, flush_stdout, write
 from molexa_core import __version__
+from molexa_core.base import interruption
 from molexa_core.base.errors import MolexaError
 
 COMMANDS: Final = (
@@ -73,21 +74,42 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is not None:
         sys.argv = ["molexa", *arguments]
     _collect_seldom()
-    # SIGTERM is what a batch system sends when a job's time is up.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    interruption.listen()
+    try:
+        code = _command()
+        flush_stdout()
+        interruption.check()  # asked too late for any block: it is not passed over all the same
+    except BrokenPipeError:
+        abandon_stdout()
+        return 0
+    except (MolexaError, interruption.Interruption) as error:
+        return _told(str(error), error.exit_code)
+    except MemoryError:
+        return _told("the memory of this machine is not enough for this", 1)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _told(f"{where}{error.strerror or error}", 1)
+    return code
+
+
+def _command() -> int:
+    """Run the command and return what it asked for."""
     try:
         build_app()(prog_name="molexa")
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 0
-    except BrokenPipeError:
-        abandon_stdout()
-    except (MolexaError, Interruption) as error:
+    return 0
+
+
+def _told(text: str, code: int) -> int:
+    """Say in one sentence why it ended, after what it had to say before; the exit code."""
+    with suppress(OSError):  # a terminal that is gone takes no message
         if SWITCHES.debug:
             traceback.print_exc()
-        sys.stderr.write(f"molexa: {error}\n")
-        return error.exit_code
-    return 0
+        sys.stderr.write(f"molexa: {text}\n")
+    with suppress(OSError):
+        flush_stdout()
+    return code
 
 
 def _collect_seldom() -> None:
@@ -99,21 +121,6 @@ def _collect_seldom() -> None:
     gc.set_threshold(COLLECT_AFTER)
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
-
-
-class Interruption(BaseException):
-    """Ctrl-C, or the end of a job's time.
-
-    No `MolexaError`, not even an `Exception`: what goes on after errors, such as a build of many
-    blocks, must stop here.
-    """
-
-    exit_code = 1
-
-
-def _interrupt(number: int, frame: object) -> None:
-    del number, frame
-    raise Interruption("interrupted; no half-written file is left behind")
 
 
 def _version(value: bool) -> None:

@@ -6,6 +6,7 @@ that exists is complete, whatever interrupted the run.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -14,14 +15,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from molexa_core.base import interruption
 from molexa_core.base.errors import InputFileError, OutputError
 from molexa_core.base.outputs import NULL, output_place
+from molexa_core.base.temporary import temporary_beside
 
 PROJECT_FILE: Final = "molexa.yaml"
 """Defaults of a working folder (`base.settings.Project`)."""
 FULL_DIGEST_LIMIT: Final = 256 * 2**20
 """Files up to this size in bytes are hashed whole, larger ones by samples."""
 _SAMPLE: Final = 4 * 2**20
+_NO_SYNC: Final = {errno.EINVAL, errno.ENOTSUP}
+"""What file systems say that have no way to wait for the disk."""
+_REMEDIES: Final = {
+    errno.ENOSPC: "Free some space, or name another output.",
+    errno.EDQUOT: "Your quota is used up: free some space, or name another output.",
+    errno.EFBIG: "Raise the limit of the file size (ulimit -f), or name an output elsewhere.",
+    errno.EROFS: "Name an output on a disk that can be written.",
+    errno.EIO: "The disk or its connection has a fault: name an output elsewhere.",
+}
 
 
 @contextmanager
@@ -41,20 +53,65 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
             yield Path(scratch, f"discarded{Path(target).suffix}")
         return
     shown, target, folder = target, place, place.parent
-    temporary = folder / f".{target.stem}.part-{os.getpid()}{target.suffix}"
+    with temporary_beside(target) as temporary:
+        try:
+            yield temporary
+            interruption.check()
+            _to_disk(temporary)
+            temporary.replace(target)
+            _folder_to_disk(folder)
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            if error.filename is not None and Path(str(error.filename)) not in (temporary, target):
+                raise
+            raise cannot_write(shown, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it does not exist.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
     try:
-        yield temporary
-        temporary.replace(target)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        if error.filename is not None and Path(str(error.filename)) not in (temporary, target):
-            raise
         raise OutputError(
-            f"cannot write: {error.strerror or error}", where=shown, do="Name another output."
+            f"cannot make the folder: {error.strerror or error}",
+            where=folder,
+            do=_REMEDIES.get(error.errno or 0, "Name another place."),
         ) from error
+
+
+def cannot_write(target: Path | str, error: OSError) -> OutputError:
+    """What a failed write is to its user: which file, why, and what to do."""
+    remedy = _REMEDIES.get(error.errno or 0, "Name another output.")
+    return OutputError(f"cannot write: {error.strerror or error}", where=target, do=remedy)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until the content of a file is on the disk; what failed before then is told now."""
+    with path.open("r+b") as stream:
+        try:
+            os.fsync(stream.fileno())
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
+
+
+def _folder_to_disk(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can do that."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        return  # the file is in place; some network drives cannot do more
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def require_file(path: Path | str) -> Path:

@@ -9,12 +9,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from molexa_core.base import interruption
+
 
 class Task(Protocol):
     """One running job with a counter."""
 
     def advance(self, amount: float = 1.0) -> None:
-        """Count `amount` more units as done."""
+        """Count `amount` more units as done; the place at which a signal stops the job.
+
+        Raises:
+            Interruption: a signal asked to stop (`base.interruption`).
+        """
 
     def note(self, text: str) -> None:
         """Show a short remark beside the counter, such as the current loss."""
@@ -40,6 +46,7 @@ class Progress(Protocol):
 class _SilentTask:
     def advance(self, amount: float = 1.0) -> None:
         del amount
+        interruption.check()
 
     def note(self, text: str) -> None:
         del text

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base import interruption
 from molexa_core.base.errors import InputFileError, MolexaError, listing, near_matches
 from molexa_core.base.fields import UNITS
 from molexa_core.base.files import atomic_path, require_file
@@ -49,7 +50,9 @@ def append_rows(dataset: h5py.Dataset, rows: NDArray[Any]) -> None:
 
     Raises:
         OSError: the disk is full or has another fault; `new_hdf5` makes it a sentence.
+        Interruption: a signal asked to stop.
     """
+    interruption.check()
     start = len(dataset)
     dataset.resize(start + len(rows), axis=0)
     if len(rows):
