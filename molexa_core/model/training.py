@@ -90,7 +90,8 @@ def train(
         ComputationError: the loss is no longer a number, or another process has ended; the last
             checkpoint is kept.
         OutputError: a checkpoint cannot be saved; the one before it is kept.
-        WeightsError: the checkpoint does not fit the network.
+        InputFileError: there is no permission to read the checkpoint.
+        WeightsError: the checkpoint is damaged or does not fit the network.
     """
     device = next(network.parameters()).device
     for name, parameter in network.named_parameters():
@@ -101,7 +102,9 @@ def train(
     average = WeightAverage(network, run.settings.ema)
     step = 0
     if run.checkpoint is not None and run.checkpoint.exists():
-        step = load_checkpoint(run.checkpoint, network, optimizer, average.weights)
+        step = load_checkpoint(
+            run.checkpoint, network, optimizer, average.weights, progress=progress
+        )
         progress.say(f"resuming {run.checkpoint} at step {step}")
     if run.compile:
         network.compile_parts()

@@ -11,11 +11,13 @@ import platform
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import torch
 
+from molexa_core.base.bounded import MisfitError, Within, fitting
+from molexa_core.base.checksums import sealed, unsealed
 from molexa_core.base.errors import (
     InputFileError,
     OutputError,
@@ -24,9 +26,11 @@ from molexa_core.base.errors import (
     listing,
 )
 from molexa_core.base.files import atomic_path
+from molexa_core.base.json_file import read_json
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.io.dataset import read_dataset
 from molexa_core.model.batch import Batch
+from molexa_core.model.checkpoint import LAST_STEP
 from molexa_core.model.config import Preset
 from molexa_core.model.familiarity import ranges_of
 from molexa_core.model.network import Network
@@ -42,6 +46,8 @@ from molexa_core.pipeline.validation import validate
 
 __all__ = ["TrainingPlan", "stage_one_data", "train_in_folder", "training_plan"]
 
+LARGEST_SETTINGS: Final = 2**20
+"""A longer `settings.json`, in bytes, is refused."""
 RANGE_MOLECULES: Final = 20_000
 """Simulated molecules from which the ranges in a model card are measured."""
 RANGE_SEED: Final = 50_260_000
@@ -151,13 +157,15 @@ def _planned_before(settings: Path, seconds: float) -> int:
     """Steps of the training that these settings are of, 0 where there are none."""
     if not settings.exists():
         return 0
+    what, do = "the settings of a training", "Start in another folder."
+    before, _ = unsealed(
+        read_json(settings, largest=LARGEST_SETTINGS, what=what, do=do), where=settings
+    )
     try:
-        before = json.loads(settings.read_text(encoding="utf-8"))
-        planned, steps = before["seconds"], int(before["steps"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputFileError(
-            "not the settings of a training", where=settings, do="Start in another folder."
-        ) from error
+        planned = fitting(Annotated[float, Within(0, 1e9)] | None, before.get("seconds"), "seconds")
+        steps: int = fitting(Annotated[int, Within(0, LAST_STEP)], before.get("steps"), "steps")
+    except MisfitError as error:
+        raise InputFileError(f"not {what}: {error}", where=settings, do=do) from error
     if planned != seconds:
         told = f"{steps} steps" if planned is None else f"{planned:g} s"
         raise UsageError(
@@ -173,8 +181,9 @@ def _prepare(plan: TrainingPlan, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot create the folder: {error.strerror}", where=folder) from error
+    plain = sealed(json.loads(json.dumps(plan.to_dict(), default=str)))
     with atomic_path(folder / "settings.json") as temporary:
-        temporary.write_text(json.dumps(plan.to_dict(), indent=2, default=str) + "\n")
+        temporary.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
 
 
 def _finish(

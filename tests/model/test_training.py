@@ -7,12 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from model.conftest import small_settings
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
-from molexa_core.base.errors import ComputationError, OutputError, WeightsError
+from molexa_core.base.errors import (
+    ComputationError,
+    InputFileError,
+    OutputError,
+    WeightsError,
+)
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.model import checkpoint as checkpoint_module
 from molexa_core.model import training
@@ -131,6 +138,90 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     checkpoint.write_bytes(b"\x10" * 100)
     with pytest.raises(WeightsError, match="not a readable checkpoint"):
         train(_network(), _source(), TrainingRun(RECIPE, 2, checkpoint=checkpoint))
+
+
+def _checkpoint(path: Path) -> bytes:
+    train(_network(), _source(), TrainingRun(RECIPE, 1, checkpoint=path))
+    return path.read_bytes()
+
+
+def _rewritten(
+    path: Path, change: Callable[[dict[str, str], dict[str, torch.Tensor]], None]
+) -> None:
+    """A checkpoint as somebody wrote it who cares for no checksum."""
+    with safe_open(path, framework="pt") as stream:
+        metadata = dict(stream.metadata())
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    change(metadata, tensors)
+    save_file(tensors, path, metadata=metadata)
+
+
+def test_every_damage_to_a_checkpoint_is_found_and_nothing_of_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    good = _checkpoint(path)
+    network = _network()
+    before = _weights(network)
+    for place in np.random.default_rng(1).integers(0, len(good), 25):
+        broken = bytearray(good)
+        broken[place] ^= 1 << int(place) % 8
+        path.write_bytes(broken)
+        with pytest.raises(WeightsError) as caught:
+            train(network, _source(), TrainingRun(RECIPE, 2, checkpoint=path))
+        assert "\n" not in str(caught.value)
+    assert all(value.equal(before[name]) for name, value in _weights(network).items())
+
+
+def _to_format_1(metadata: dict[str, str], _: object) -> None:
+    about = json.loads(metadata["molexa"])
+    metadata["molexa"] = json.dumps(about | {"format": 1})
+    del metadata["checksum"]
+
+
+def test_a_checkpoint_without_checksum_is_read_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    _checkpoint(path)
+    _rewritten(path, _to_format_1)
+    progress = CollectingProgress()
+    assert train(_network(), _source(), TrainingRun(RECIPE, 1, checkpoint=path), progress=progress)
+    (text,) = progress.warned
+    assert "without checksum" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop(min(t)), "lacks tensors or has others"),
+        (lambda t: t.update({min(t): torch.zeros(3)}), "of another shape"),
+        (lambda t: t[min(t)].view(-1)[:1].fill_(torch.nan), "not numbers"),
+        (lambda t: t.update({"optimizer.900.step": torch.ones(())}), "no parameter 900"),
+        (lambda t: t.update({"optimizer.0.exp_avg": torch.ones(3)}), "of another shape"),
+        (lambda t: t.pop("optimizer.0.exp_avg"), "incomplete"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], None], message: str
+) -> None:
+    path = tmp_path / "state.safetensors"
+    _checkpoint(path)
+
+    def all_of_it(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> None:
+        _to_format_1(metadata, tensors)
+        change(tensors)
+
+    _rewritten(path, all_of_it)
+    with pytest.raises(WeightsError, match=message):
+        train(_network(), _source(), TrainingRun(RECIPE, 2, checkpoint=path))
+
+
+def test_a_checkpoint_without_permission_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.safetensors"
+    _checkpoint(path)
+    monkeypatch.setattr("molexa_core.base.files.os.access", lambda *_: False)
+    with pytest.raises(InputFileError, match="no permission to read") as caught:
+        train(_network(), _source(), TrainingRun(RECIPE, 2, checkpoint=path))
+    assert "elete" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
