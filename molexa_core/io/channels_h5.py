@@ -11,7 +11,6 @@ Combinations stand in the order of their counts, the most frequent first.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base import fields
-from molexa_core.base.errors import InputFileError, MolexaError
+from molexa_core.base.errors import InputFileError
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.io.events import read_spectrum, write_spectrum
-from molexa_core.io.hdf5 import member, new_hdf5, open_hdf5, read_array, read_json, read_strings
+from molexa_core.io.hdf5 import (
+    attribute,
+    member,
+    new_hdf5,
+    open_hdf5,
+    read_array,
+    read_provenance,
+    read_strings,
+)
 
 _MOST_ATOMS: Final = 1000
 _C: Final = fields.COMBINATIONS
@@ -80,14 +87,14 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
         InputFileError: the file is missing, damaged, or of another kind.
     """
     with open_hdf5(path) as file:
-        attributes = member(file, fields.META).attrs
-        if attributes.get(fields.KIND) != fields.CHANNELS_KIND:
+        meta = member(file, fields.META)
+        if attribute(meta, fields.KIND) != fields.CHANNELS_KIND:
             raise InputFileError("not a file of combinations", where=path, do=_AGAIN)
         symbols = tuple(read_strings(file, _ELEMENTS, limit=_MOST_ATOMS))
         spectra = file.get(fields.SPECTRA, ())
         outcomes = Outcomes(
             geometry=Geometry(symbols, read_array(file, _PLACE, kinds="f", ndim=2, unit="bohr")),
-            trajectories=_number(attributes, fields.TRAJECTORIES, path),
+            trajectories=_number(meta, fields.TRAJECTORIES),
             charges=read_array(file, f"{_C}/{fields.CHARGE}", kinds="i", ndim=2),
             counts=read_array(file, f"{_C}/{fields.COUNT}", kinds="i", ndim=1),
             momenta=_momenta(file, fields.EVENT_MOMENTUM, 3),
@@ -96,12 +103,12 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
             release=read_array(file, f"{_C}/{fields.RELEASE}", kinds="f", ndim=1),
             release_spread=_release_spread(file),
             spectra={name: read_spectrum(file, f"{fields.SPECTRA}/{name}") for name in spectra},
-            photons=float(_number(attributes, fields.PHOTONS, path)),
+            photons=float(_number(meta, fields.PHOTONS)),
             occurred=0,
             neutral=0,
-            lost=int(_number(attributes, fields.LOST, path)) if fields.LOST in attributes else 0,
+            lost=int(_number(meta, fields.LOST)) if fields.LOST in meta.attrs else 0,
         )
-        record = read_json(file, attributes.get(fields.PROVENANCE), fields.PROVENANCE)
+        provenance = read_provenance(file)
     n, atoms = len(outcomes), len(symbols)
     shapes = (
         outcomes.charges.shape == (n, atoms)
@@ -115,10 +122,7 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
         raise InputFileError("the columns do not fit each other", where=path, do=_AGAIN)
     neutral = int(outcomes.counts[(outcomes.charges == 0).any(axis=1)].sum())
     outcomes = replace(outcomes, occurred=n, neutral=neutral)
-    try:
-        return outcomes, Provenance.from_json(json.dumps(record))
-    except (TypeError, KeyError, AttributeError, MolexaError) as error:
-        raise InputFileError("the provenance is damaged", where=path, do=_AGAIN) from error
+    return outcomes, provenance
 
 
 def _momenta(file: h5py.File, name: str, ndim: int) -> NDArray[Any]:
@@ -130,8 +134,10 @@ def _release_spread(file: h5py.File) -> NDArray[Any] | None:
     return read_array(file, name, kinds="f", ndim=1) if name in file else None
 
 
-def _number(attributes: Any, name: str, path: Path | str) -> Any:
-    value = attributes.get(name)
-    if not isinstance(value, int | float | np.number) or not np.isfinite(value):
-        raise InputFileError(f"attribute {name} is not a number", where=path, do=_AGAIN)
+def _number(meta: h5py.Group, name: str) -> Any:
+    value = attribute(meta, name)
+    if not isinstance(value, int | float | np.number) or not np.isfinite(value) or value < 0:
+        raise InputFileError(
+            f"attribute {name} is not a number of 0 or more", where=meta.file.filename, do=_AGAIN
+        )
     return value

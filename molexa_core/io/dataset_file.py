@@ -25,7 +25,7 @@ from molexa_core.base import fields
 from molexa_core.base.entries import EntryBlock, GeometryResult
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.provenance import Provenance
-from molexa_core.io.hdf5 import member, new_hdf5, open_hdf5, read_array, read_strings
+from molexa_core.io.hdf5 import attribute, member, new_hdf5, open_hdf5, read_array, read_strings
 
 MOST_ATOMS: Final = 64
 _AGAIN: Final = "The file is damaged; delete it and build the data set again."
@@ -225,17 +225,17 @@ def read_content(path: Path | str) -> Content:
 
 
 def _recipe_of(file: h5py.File) -> str:
-    attributes = member(file, fields.META).attrs
-    if attributes.get(fields.KIND) != fields.DATASET_KIND:
+    meta = member(file, fields.META)
+    if attribute(meta, fields.KIND) != fields.DATASET_KIND:
         raise InputFileError("this file is not part of a data set", where=file.filename)
-    version = attributes.get(fields.FORMAT)
+    version = attribute(meta, fields.FORMAT)
     if version != fields.FORMAT_VERSION:
         raise InputFileError(
             f"format {version} is not known here",
             where=file.filename,
             do=f"This molexa reads format {fields.FORMAT_VERSION}.",
         )
-    return str(attributes.get(fields.RECIPE_DIGEST, ""))
+    return str(attribute(meta, fields.RECIPE_DIGEST, ""))
 
 
 def _check(content: Content) -> None:

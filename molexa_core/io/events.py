@@ -49,7 +49,9 @@ from molexa_core.io.hdf5 import (
     open_hdf5,
     read_array,
     read_json,
+    read_provenance,
     read_strings,
+    read_text,
 )
 from molexa_core.io.spectra import read_spectrum, write_spectrum
 
@@ -222,7 +224,7 @@ def read_events(path: Path | str) -> tuple[Coincidences, Provenance]:
         InputFileError: the file is missing, not HDF5, damaged, of a newer format, or lacks a part.
     """
     with open_hdf5(path) as file:
-        provenance = _read_provenance(file)
+        provenance = read_provenance(file)
         ions = _read_ions(file)
         base = f"{EVENT_GROUP}/"
         table = _table(
@@ -256,7 +258,7 @@ class EventsFile:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         with open_hdf5(path) as file:
-            self.provenance = _read_provenance(file)
+            self.provenance = read_provenance(file)
             self.ions = _read_ions(file)
             self.meta = _read_meta(file)
             table = self._rows(file, 0, 0)
@@ -301,7 +303,7 @@ def read_spectra(path: Path | str) -> dict[str, Spectrum]:
         InputFileError: the file is missing, not HDF5 or damaged.
     """
     with open_hdf5(path) as file:
-        _read_provenance(file)
+        read_provenance(file)
         if SPECTRA not in file:
             return {}
         return {name: read_spectrum(file, f"{SPECTRA}/{name}") for name in file[SPECTRA]}
@@ -354,33 +356,10 @@ def _read_ions(file: h5py.File) -> tuple[Ion, ...]:
         raise InputFileError(f"{name}: {error}", where=file.filename) from error
 
 
-def _read_provenance(file: h5py.File) -> Provenance:
-    attributes = member(file, META).attrs
-    for name in (FORMAT, PROVENANCE):
-        if name not in attributes:
-            raise InputFileError(
-                f"attribute {name} of {META} is missing",
-                where=file.filename,
-                do="Give a file that molexa reduce or molexa align wrote.",
-            )
-    version = attributes[FORMAT]
-    if not isinstance(version, int | np.integer) or not 1 <= version <= FORMAT_VERSION:
-        raise InputFileError(
-            f"format {version} is not known here",
-            where=file.filename,
-            do=f"This molexa reads formats up to {FORMAT_VERSION}; update it.",
-        )
-    where = f"attribute {PROVENANCE} of {META}"
-    record = read_json(file, attributes[PROVENANCE], where)
-    try:
-        return Provenance.from_json(json.dumps(record))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputFileError(f"{where} is not a provenance record", where=file.filename) from error
-
-
 def _read_meta(file: h5py.File) -> dict[str, Any]:
     values = {}
     for name, dataset in file[META].items():
         if isinstance(dataset, h5py.Dataset) and dataset.shape == ():
-            values[name] = read_json(file, dataset.asstr()[()], f"{META}/{name}")
+            text = read_text(file, f"{META}/{name}")
+            values[name] = read_json(file, text, f"{META}/{name}")
     return values

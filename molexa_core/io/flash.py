@@ -21,7 +21,7 @@ from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.fields import TAG_DELAY, TAG_PULSE, TAG_PULSE_ENERGY, TAG_TRAIN
 from molexa_core.base.settings.columns import Facility
 from molexa_core.base.tables import Hits, IntArray
-from molexa_core.io.hdf5 import open_handle, read_array, reading_hdf5, require_stored
+from molexa_core.io.hdf5 import open_handle, read_array, reading_hdf5, require_readable
 from molexa_core.io.hdf5_table import stored_metadata
 
 DETECTOR: Final = re.compile(r"(.*/)?DLD\d*")
@@ -201,7 +201,7 @@ def _part(path: Path, file: h5py.File, source: str) -> _Part:
             raise InputFileError(
                 f"{source}/value is missing or not a table of numbers with 3 axes", where=path
             )
-        require_stored(value, str(path))
+        require_readable(value, str(path))
         if value.shape[1] < 4:
             raise InputFileError(
                 f"{source}/value has shape {value.shape}, expected 4 rows or more: "
@@ -226,7 +226,7 @@ def _beside(part: _Part, name: str) -> h5py.Dataset:
             where=part.path,
             do="Correct it in `facility` of the setup.",
         )
-    require_stored(item, str(part.path))
+    require_readable(item, str(part.path))
     return item
 
 

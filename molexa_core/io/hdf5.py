@@ -13,15 +13,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base import interruption
+from molexa_core.base.checksums import CHECKSUM, append_trailer, check_trailer, require_trailer
 from molexa_core.base.errors import InputFileError, MolexaError, listing, near_matches
-from molexa_core.base.fields import UNITS
+from molexa_core.base.fields import FORMAT, FORMAT_VERSION, META, PROVENANCE, UNITS
 from molexa_core.base.files import atomic_path, require_file
+from molexa_core.base.provenance import Provenance
+from molexa_core.io.hdf5_bytes import open_checked
+from molexa_core.io.hdf5_checks import (
+    ForbiddenDataError,
+    as_text,
+    attribute,
+    refuse_foreign_links,
+    require_readable,
+    texts_fit,
+)
 from molexa_core.io.hdf5_sink import DiskSink, check_disk
 
-_DEFLATE_LIMIT: Final = 1100
-"""Deflate shrinks data by a factor of 1032 at most; a larger claim is a damaged length."""
-_SMALL: Final = 2**20
-"""Datasets up to this size in bytes are read whatever they claim."""
+__all__ = [
+    "LIBVER",
+    "ForbiddenDataError",
+    "append_rows",
+    "attribute",
+    "has_checksum",
+    "member",
+    "new_hdf5",
+    "open_handle",
+    "open_hdf5",
+    "read_array",
+    "read_json",
+    "read_provenance",
+    "read_strings",
+    "read_text",
+    "reading_hdf5",
+    "require_readable",
+]
+
+_CHECKSUM_SAYS: Final = "SHA-256 of the file, behind its end"
 LIBVER: Final = ("v108", "v110")
 """The lowest version that stores attributes above 64 kB; read by HDF5 1.10 and later."""
 
@@ -30,6 +57,8 @@ LIBVER: Final = ("v108", "v110")
 def new_hdf5(path: Path | str) -> Iterator[h5py.File]:
     """A new HDF5 file, open for writing; it appears under its name when the block ends well.
 
+    It ends with a trailer that holds its checksum, and its attribute `checksum` says so.
+
     Args:
         path: the file.
 
@@ -37,12 +66,11 @@ def new_hdf5(path: Path | str) -> Iterator[h5py.File]:
         OutputError: it cannot be written there, such as on a full disk. Nothing is left then, and
             a file that was there before stays as it was.
     """
-    with (
-        atomic_path(path) as temporary,
-        DiskSink(temporary) as sink,
-        h5py.File(sink, "w", libver=LIBVER) as file,
-    ):
-        yield file
+    with atomic_path(path) as temporary:
+        with DiskSink(temporary) as sink, h5py.File(sink, "w", libver=LIBVER) as file:
+            file.attrs[CHECKSUM] = np.bytes_(_CHECKSUM_SAYS)
+            yield file
+        append_trailer(temporary)
 
 
 def append_rows(dataset: h5py.Dataset, rows: NDArray[Any]) -> None:
@@ -70,7 +98,7 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
     try:
         with open_handle(path) as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
         if isinstance(error, MolexaError):
             raise
         raise _damaged(path, error) from error
@@ -110,8 +138,26 @@ def open_handle(path: Path | str) -> h5py.File:
         raise InputFileError(
             f"this is {found}", where=path, do="Give the .h5 file that molexa wrote."
         )
+    sealed = check_trailer(path)
     with reading_hdf5(path):
-        return h5py.File(path, "r")
+        file = open_checked(path)
+        try:
+            if not sealed and CHECKSUM in file.attrs:
+                require_trailer(path)
+            refuse_foreign_links(file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+
+def has_checksum(path: Path | str) -> bool:
+    """Whether an HDF5 file of molexa carries its checksum; those of versions up to 0.1 do not.
+
+    Raises:
+        InputFileError: it does, and the file has changed.
+    """
+    return check_trailer(path)
 
 
 def member(file: h5py.File | h5py.Group, name: str) -> Any:
@@ -164,10 +210,10 @@ def read_array(
         )
     if dataset.ndim != ndim:
         raise InputFileError(f"{name} has shape {dataset.shape}, expected {ndim} axes", where=where)
-    found = dataset.attrs.get(UNITS)
-    if unit is not None and found is not None and found != unit:
+    found = None if unit is None else attribute(dataset, UNITS)
+    if found is not None and found != unit:
         raise InputFileError(f"{name} is in {found!r}, expected {unit!r}", where=where)
-    require_stored(dataset, where)
+    require_readable(dataset, where)
     return np.asarray(dataset[() if rows is None else rows])
 
 
@@ -185,7 +231,33 @@ def read_strings(file: h5py.File, name: str, *, limit: int) -> list[str]:
             f"{name} has shape {dataset.shape}, expected a list of at most {limit}",
             where=file.filename,
         )
-    return [str(value) for value in dataset.asstr()[()]]
+    return _texts(file, dataset, name)
+
+
+def read_text(file: h5py.File, name: str) -> str:
+    """A dataset that holds one text.
+
+    Raises:
+        InputFileError: missing, or not a text.
+    """
+    dataset = member(file, name)
+    if (
+        not isinstance(dataset, h5py.Dataset)
+        or h5py.check_string_dtype(dataset.dtype) is None
+        or dataset.size != 1
+    ):
+        raise InputFileError(f"{name} does not hold a text", where=file.filename)
+    return _texts(file, dataset, name)[0]
+
+
+def _texts(file: h5py.File, dataset: h5py.Dataset, name: str) -> list[str]:
+    where = file.filename
+    require_readable(dataset, where)
+    if not texts_fit(dataset, where):
+        raise InputFileError(
+            f"the texts of {name} are too long", where=where, do="The file is damaged."
+        )
+    return [as_text(value, name, where) for value in np.ravel(dataset[()]).tolist()]
 
 
 def read_json(file: h5py.File, text: Any, name: str) -> Any:
@@ -202,14 +274,32 @@ def read_json(file: h5py.File, text: Any, name: str) -> Any:
         ) from error
 
 
-def require_stored(dataset: h5py.Dataset, where: str) -> None:
-    """Refuse a claimed size that the bytes in the file cannot hold."""
-    claimed = dataset.size * dataset.dtype.itemsize
-    stored = dataset.id.get_storage_size()
-    if claimed > _SMALL and claimed > stored * _DEFLATE_LIMIT:
+def read_provenance(file: h5py.File) -> Provenance:
+    """Where a file of molexa came from, after its format was checked.
+
+    Raises:
+        InputFileError: it is of another maker, of a newer format, or damaged.
+    """
+    meta = member(file, META)
+    for name in (FORMAT, PROVENANCE):
+        if name not in meta.attrs:
+            raise InputFileError(
+                f"attribute {name} of {META} is missing",
+                where=file.filename,
+                do="Give a file that molexa wrote.",
+            )
+    version = attribute(meta, FORMAT)
+    if not isinstance(version, int | np.integer) or not 1 <= version <= FORMAT_VERSION:
         raise InputFileError(
-            f"{dataset.name.lstrip('/')} claims {claimed} bytes in {dataset.shape}, but the file "
-            f"holds {stored} bytes of it",
-            where=where,
-            do="The file is damaged; make it again.",
+            f"format {version} is not known here",
+            where=file.filename,
+            do=f"This molexa reads formats up to {FORMAT_VERSION}; update it.",
         )
+    where = f"attribute {PROVENANCE} of {META}"
+    record = read_json(file, attribute(meta, PROVENANCE), where)
+    try:
+        return Provenance.from_json(json.dumps(record))
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise InputFileError(
+            f"the provenance is damaged: {where} is not a provenance record", where=file.filename
+        ) from error

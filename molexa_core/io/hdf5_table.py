@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import ColumnError, InputFileError, listing
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.io.hdf5 import open_handle, read_json, reading_hdf5, require_stored
+from molexa_core.io.hdf5 import attribute, open_handle, read_json, reading_hdf5, require_readable
 from molexa_core.io.table import Kind, View, even_ranges, numbers_of
 from molexa_core.io.table_guess import Choice, choose
 
@@ -77,7 +77,7 @@ class Hdf5Table:
         for names in (hits, shots):
             for name in names:
                 if name in self._columns:
-                    require_stored(self._columns[name][0], str(self.path))
+                    require_readable(self._columns[name][0], str(self.path))
         lengths = {name: _length(self._columns[name][0]) for name in hits if name in self._columns}
         if len(set(lengths.values())) > 1:
             told = listing(f"{name} {length}" for name, length in lengths.items())
@@ -202,7 +202,7 @@ def stored_metadata(file: h5py.File) -> dict[str, Any]:
         InputFileError: it is damaged.
     """
     with reading_hdf5(file.filename):
-        stored = file.attrs.get(METADATA_KEY)
+        stored = attribute(file, METADATA_KEY)
         if stored is None:
             return {}
         values = read_json(file, stored, f"attribute {METADATA_KEY}")

@@ -25,7 +25,15 @@ from molexa_core.base.files import require_file
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings.columns import Columns, EdgeColumns
 from molexa_core.io.flash import flash_detectors
-from molexa_core.io.hdf5 import member, open_hdf5, read_json, read_strings, reading_hdf5
+from molexa_core.io.hdf5 import (
+    ForbiddenDataError,
+    attribute,
+    member,
+    open_hdf5,
+    read_json,
+    read_strings,
+    reading_hdf5,
+)
 from molexa_core.io.hdf5_table import open_hdf5_table
 from molexa_core.io.lmf.header import ARCHIVE_2002, ARCHIVE_2008, ARCHIVE_MASK
 from molexa_core.io.root_edges import edges_in
@@ -160,6 +168,8 @@ def _hdf5_kind(path: Path, columns: Columns | None) -> str:
             return FLASH
     try:
         open_hdf5_table(path, columns)
+    except ForbiddenDataError:
+        raise
     except InputFileError:
         if columns is not None:
             raise
@@ -237,7 +247,7 @@ def describe_hdf5(path: Path | str) -> dict[str, Any]:
             groups = [name for name, item in file.items() if isinstance(item, h5py.Group)]
             datasets = [name for name in file if name not in groups]
             return {"groups": sorted(groups), "datasets": sorted(datasets)}
-        record = file[META].attrs.get(PROVENANCE) if META in file else None
+        record = attribute(file[META], PROVENANCE) if META in file else None
         if record is not None:
             values = read_json(file, record, PROVENANCE)
             fields = Provenance.__dataclass_fields__

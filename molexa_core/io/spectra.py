@@ -10,7 +10,7 @@ import numpy as np
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import UNITS
 from molexa_core.base.spectra import Spectrum
-from molexa_core.io.hdf5 import member, read_array, read_json
+from molexa_core.io.hdf5 import attribute, member, read_array, read_json
 
 
 def write_spectrum(group: h5py.Group, spectrum: Spectrum) -> None:
@@ -38,7 +38,7 @@ def read_spectrum(file: h5py.File, name: str) -> Spectrum:
     group = member(file, name)
     axes = 2 if "edges1" in group else 1
     described = {
-        key: read_json(file, group.attrs.get(key), f"attribute {key} of {name}")
+        key: read_json(file, attribute(group, key), f"attribute {key} of {name}")
         for key in ("labels", "units", "marks")
     }
     try:

@@ -7,7 +7,6 @@ and `ion`, one row per ion; provenance as an attribute of `meta`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,11 +41,10 @@ from molexa_core.base.tables import Geometry
 from molexa_core.base.truth import VirtualTruth
 from molexa_core.io.hdf5 import (
     append_rows,
-    member,
     new_hdf5,
     open_hdf5,
     read_array,
-    read_json,
+    read_provenance,
     read_strings,
 )
 
@@ -153,7 +151,7 @@ def read_truth(path: Path | str) -> tuple[VirtualTruth, Provenance]:
         charge = _charges(file, ions)
         rows = read_array(file, f"{TRUTH_HITS}/{TRUTH_MOLECULE}", kinds="i", ndim=1)
         column = read_array(file, f"{TRUTH_HITS}/{EVENT_ION}", kinds="i", ndim=1)
-        record = _provenance(file)
+        record = read_provenance(file)
     shape = (len(columns[TAG_SHOT]), len(ions))
     fits = (
         columns[EVENT_MOMENTUM].shape == (*shape, 3)
@@ -192,13 +190,3 @@ def _charges(file: h5py.File, ions: tuple[Ion, ...]) -> NDArray[np.int8] | None:
     if found.shape[1] == len(ions) and (found == [ion.charge for ion in ions]).all():
         return None
     return found
-
-
-def _provenance(file: h5py.File) -> Provenance:
-    values = read_json(file, member(file, META).attrs.get(PROVENANCE), PROVENANCE)
-    try:
-        return Provenance.from_json(json.dumps(values))
-    except (TypeError, KeyError, AttributeError) as error:
-        raise InputFileError(
-            "the provenance is damaged", where=file.filename, do="Make the run again."
-        ) from error

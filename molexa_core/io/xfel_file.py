@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.tables import IntArray
-from molexa_core.io.hdf5 import open_handle, read_array, reading_hdf5, require_stored
+from molexa_core.io.hdf5 import open_handle, read_array, reading_hdf5, require_readable
 
 DETECTOR: Final = re.compile(r"\w+/DET/\w+:output")
 """Sources with hits: `SQS_REMI_DLD6/DET/TOP:output`; their device ends in `_DLD` and a number."""
@@ -140,7 +140,7 @@ class XfelFile:
                     where=self.path,
                     do="The layout is not the documented one.",
                 )
-            require_stored(item, str(self.path))
+            require_readable(item, str(self.path))
             return item
 
     def check_index(self, index: TrainIndex, rows: int, source: str) -> None:

@@ -14,6 +14,7 @@ from molexa_core.base.provenance import Provenance
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import Coincidences
 from molexa_core.io.events import EventsWriter, read_events, read_spectra, write_events
+from tests.fakes.hdf5_edits import edited
 
 Change = Callable[[h5py.File], None]
 
@@ -215,7 +216,7 @@ DAMAGES: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_told_in_one_sentence(path: Path, name: str) -> None:
     change, message = DAMAGES[name]
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         change(file)
     with pytest.raises(InputFileError, match=message) as caught:
         read_events(path)
@@ -224,7 +225,7 @@ def test_damage_is_told_in_one_sentence(path: Path, name: str) -> None:
 
 
 def test_damaged_spectra_are_told(path: Path) -> None:
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         replace(file, "spectra/tof/edges0", np.zeros(4))
     with pytest.raises(InputFileError, match="spectra/tof: axis 0 has 10 bins"):
         read_spectra(path)

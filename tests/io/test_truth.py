@@ -15,6 +15,7 @@ from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.truth import VirtualTruth, joined_truth
 from molexa_core.io.truth import read_truth, truth_writer
+from tests.fakes.hdf5_edits import edited
 
 IONS = parse_ions("O+,H+,H+")
 REST = Geometry(("O", "H", "H"), np.array([[0.0, 0, 0], [1.8, 0, 0], [0, 1.8, 0]]))
@@ -100,7 +101,7 @@ def test_missing_parts_are_named(
 ) -> None:
     path = tmp_path / "truth.h5"
     write(path, [stretch(rng, 2, 0)])
-    with h5py.File(path, "a") as file:
+    with edited(path) as file:
         del file[name]
     with pytest.raises(InputFileError, match=message):
         read_truth(path)
@@ -109,12 +110,12 @@ def test_missing_parts_are_named(
 def test_columns_that_do_not_fit_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     path = tmp_path / "truth.h5"
     write(path, [stretch(rng, 2, 0)])
-    with h5py.File(path, "a") as file:
+    with edited(path) as file:
         file["molecules/shot"].resize(1, axis=0)
     with pytest.raises(InputFileError, match="do not fit"):
         read_truth(path)
     write(path, [stretch(rng, 2, 0)])
-    with h5py.File(path, "a") as file:
+    with edited(path) as file:
         file["meta"].attrs["provenance"] = '{"command": "x", "hacked": 1}'
     with pytest.raises(InputFileError, match="provenance is damaged"):
         read_truth(path)

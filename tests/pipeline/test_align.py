@@ -15,6 +15,7 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.io.events import EventsFile, read_events, write_events
 from molexa_core.pipeline import align as module
 from molexa_core.pipeline.align import align, align_file
+from tests.fakes.hdf5_edits import edited
 
 EVENTS = 700
 
@@ -104,16 +105,15 @@ def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_missing_and_values_that_are_none(tmp_path: Path) -> None:
-    import h5py
 
     source = tmp_path / "run.events.h5"
     write_events(source, events(CASES["any"][0], 1), Provenance.of("made for a test"))
-    with h5py.File(source, "r+") as file:
+    with edited(source) as file:
         file["events/momentum"][600, 1, 2] = np.nan
     with pytest.raises(InputFileError, match="momenta that are not numbers"):
         align_file(source, reference="O+")
 
-    with h5py.File(source, "r+") as file:
+    with edited(source) as file:
         file["events/weight"].resize(650, axis=0)
     with pytest.raises(InputFileError, match="weight has 650 rows, but event_id has 700"):
         EventsFile(source)

@@ -23,6 +23,7 @@ from molexa_core.physics.molecules import molecule
 from molexa_core.pipeline.dataset import Workers, build, compute_block
 from molexa_core.pipeline.dataset_info import check, describe_folder, pack
 from molexa_core.pipeline.dataset_plan import geometries_of, plan, split_of
+from tests.fakes.hdf5_edits import edited
 from tests.fakes.mcmd import fake_explosions
 
 RECIPE = Recipe(
@@ -226,7 +227,7 @@ def test_lost_explosions_are_kept_apart(built: Path, tmp_path: Path) -> None:
     for path in built.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     old = data_files(folder)[0]
-    with h5py.File(old, "r+") as file:
+    with edited(old) as file:
         geometries = len(file["geometries/lost"])
         del file["geometries/lost"]
     assert check(folder).sound
@@ -246,7 +247,7 @@ def test_damaged_and_foreign_shards_are_made_again(built: Path, tmp_path: Path) 
     build(RECIPE, folder, engine=fake_explosions)
     first, second, third = data_files(folder)[:3]
     first.write_bytes(first.read_bytes()[:3000])
-    with h5py.File(second, "r+") as file:
+    with edited(second) as file:
         file["blocks/digest"][0] = "sha256:other"
     third.unlink()
     progress = CollectingProgress()
@@ -321,7 +322,7 @@ def test_a_sound_set_and_every_fault(built: Path, tmp_path: Path) -> None:
         folder.mkdir()
         for path in built.iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
-        with h5py.File(folder / "ammonia.0000.h5", "r+") as file:
+        with edited(folder / "ammonia.0000.h5") as file:
             change(file)
         found = check(folder)
         assert not found.sound

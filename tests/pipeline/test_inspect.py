@@ -19,6 +19,7 @@ from molexa_core.io.lmf import LmfEvents
 from molexa_core.io.root_run import write_root_run
 from molexa_core.pipeline import inspect_lmf, inspect_run
 from molexa_core.pipeline.inspect import Inspection, inspect_file, inspect_files
+from tests.fakes.hdf5_edits import edited
 from tests.fakes.lmf_files import make_events, make_header, write
 from tests.fakes.root_runs import cut, make_run, make_setup
 
@@ -174,7 +175,7 @@ def test_files_of_molexa(tmp_path: Path) -> None:
     assert (said["rows"], said["ions"]) == (7, "O+ H+ H+")
     assert said["command"] == "molexa reduce run.root"
     assert found.faults == []
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         file["events/momentum"][3] = np.nan
     (fault,) = inspect_file(path, verify=True).faults
     assert "not numbers" in fault

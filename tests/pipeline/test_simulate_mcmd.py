@@ -29,6 +29,7 @@ from molexa_core.pipeline import forward
 from molexa_core.pipeline.forward import explode_geometries
 from molexa_core.pipeline.simulate_mcmd import simulate_mcmd
 from molexa_core.report.combinations import combinations_svg
+from tests.fakes.hdf5_edits import edited
 
 PULSE = Pulse(2000.0)
 WATER = molecule("water").geometry
@@ -175,7 +176,7 @@ def test_damage_is_named(
 ) -> None:
     path = tmp_path / "c.h5"
     write_channels(path, water, Provenance.of("test"))
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         change(file)
     with pytest.raises(InputFileError, match=message):
         read_channels(path)
