@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from molexa_core.base import interruption
 from molexa_core.base.errors import InputFileError
 
 CHECKSUM: Final = "checksum"
@@ -138,6 +139,7 @@ def _digest_of_stream(stream: BinaryIO, size: int) -> str:
     state = hashlib.sha256()
     left = size
     while left > 0:
+        interruption.check()
         block = stream.read(min(_BLOCK, left))
         if not block:
             break
