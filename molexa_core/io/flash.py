@@ -23,6 +23,7 @@ from molexa_core.base.settings.columns import Facility
 from molexa_core.base.tables import Hits, IntArray
 from molexa_core.io.hdf5 import open_handle, read_array, reading_hdf5, require_readable
 from molexa_core.io.hdf5_table import stored_metadata
+from molexa_core.io.xfel_keys import unit_warnings
 
 DETECTOR: Final = re.compile(r"(.*/)?DLD\d*")
 ROWS: Final = ("y", "x", "pulse", "time", "auxiliary")
@@ -88,13 +89,7 @@ class FlashRun:
         self.n_trains = sum(len(part.train) for part in self._parts)
         self.n_shots: int | None = self.n_trains * self.n_pulses
         self.remarks: list[str] = []
-        self.warnings: list[str] = []
-        facility_units = (self._facility.x_unit_mm, self._facility.time_unit_ns)
-        if facility_units == (1.0, 1.0) and not self.metadata():
-            self.remarks.append(
-                "positions and times are in the steps that the file stores; give x_unit_mm and "
-                "time_unit_ns of `facility` in the setup"
-            )
+        self.warnings: list[str] = [] if self.metadata() else unit_warnings(self._facility)
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the first file (virtual runs)."""

@@ -22,6 +22,7 @@ from molexa_core.io.table_guess import choose
 from molexa_core.io.table_run import open_tables
 from molexa_core.io.text_table import TextTable
 from molexa_core.io.xfel import XfelRun
+from molexa_core.io.xfel_keys import KeyedRun
 
 _GLOB: Final = re.compile(r"[*?\[]")
 _FOLDER_SUFFIXES: Final = (".h5", ".hdf5", ".lmf", ".root", ".parquet")
@@ -152,6 +153,8 @@ def open_stored_run(
     kind = kinds[0]
     if kind == formats.LMF:
         return LmfRun(files)
+    if kind == formats.XFEL and facility is not None and facility.keys is not None:
+        return KeyedRun(files, facility)
     if kind == formats.XFEL:
         return XfelRun(files, facility)
     if kind == formats.FLASH:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,11 +26,19 @@ from molexa_core.base.fields import (
     TAG_TRAIN,
 )
 from molexa_core.base.settings.columns import Facility
-from molexa_core.base.tables import BoolArray, Edges, Hits, IntArray
+from molexa_core.base.tables import BoolArray, Edges, Hits
 from molexa_core.io.hdf5 import reading_hdf5
 from molexa_core.io.hdf5_table import stored_metadata
 from molexa_core.io.table_read import as_method
 from molexa_core.io.xfel_file import TrainIndex, XfelFile
+from molexa_core.io.xfel_keys import arrays_hint
+from molexa_core.io.xfel_trains import (
+    in_order,
+    left_out_remark,
+    no_trains,
+    rows_of,
+    train_ranges,
+)
 from molexa_core.io.xfel_values import PulseEnergy, TrainValue
 
 _HIT: Final = ("x", "y", "t", "m")
@@ -74,7 +81,8 @@ class XfelRun:
         facility = facility or Facility()
         if not paths:
             raise UsageError("no run given", do="Name at least one file.")
-        files = [XfelFile(Path(path)) for path in paths]
+        suspect = facility.trains == "all"
+        files = [XfelFile(Path(path), suspect=suspect) for path in paths]
         self.paths = tuple(file.path for file in files)
         self.source = _choose(files, facility.source)
         wanted = facility.data
@@ -85,7 +93,7 @@ class XfelRun:
         self.remarks: list[str] = []
         self.warnings: list[str] = []
         group, name = ("raw", "edges") if self.edges else ("rec", "hits")
-        self._parts = _in_order(
+        self._parts = in_order(
             [_part(file, self.source, group, name) for file in files if self._has(file, group)]
         )
         if not self._parts:
@@ -94,6 +102,7 @@ class XfelRun:
                 where=listing(self.paths, limit=3),
                 do="Give the CORR files of the run, or change `data` of `facility` in the setup.",
             )
+        self._left_out = sum(part.file.left_out for part in self._parts)
         self.n_trains = sum(len(part.index.train_id) for part in self._parts)
         self.n_pulses = sum(int(part.index.count.sum()) for part in self._parts)
         self._energy = PulseEnergy.find(files, facility.pulse_energy)
@@ -142,13 +151,15 @@ class XfelRun:
             chunk_shots: aim for this many pulses per chunk; trains are not divided.
 
         Raises:
-            InputFileError: a file is damaged or says something impossible.
+            InputFileError: a file is damaged or says something impossible, or nothing is left.
         """
+        if self.n_shots == 0:
+            raise self._nothing()
         shot = 0
         for part in self._parts:
             row_bytes = max(1, part.data.dtype.itemsize * int(np.prod(part.data.shape[1:])))
             goal = chunk_shots or max(1, _CHUNK_BYTES // row_bytes)
-            for low, high in _train_ranges(part.index.count, goal):
+            for low, high in train_ranges(part.index.count, goal):
                 with reading_hdf5(part.file.path):
                     chunk = self._chunk(part, low, high, shot)
                 shot += chunk.n_shots
@@ -157,7 +168,7 @@ class XfelRun:
 
     def _chunk(self, part: _Part, low: int, high: int, shot: int) -> Hits | Edges:
         first, count = part.index.first[low:high], part.index.count[low:high]
-        data = _rows(part.data, first, count)
+        data = rows_of(part.data, first, count)
         tags, fired = self._tags(part, low, high)
         if self._only_fel and fired is not None:
             data = data[fired]
@@ -172,7 +183,7 @@ class XfelRun:
         tags: dict[str, NDArray[Any]] = {TAG_TRAIN: np.repeat(trains, count)}
         fired: BoolArray | None = None
         if part.triggers is not None:
-            stored = _rows(part.triggers, first, count)
+            stored = rows_of(part.triggers, first, count)
             for tag, name in ((TAG_PULSE, "pulse"), (TAG_FEL, TAG_FEL), (TAG_PUMP, "ppl")):
                 if name in (stored.dtype.names or ()):
                     tags[tag] = stored[name].astype(np.int32 if tag == TAG_PULSE else np.int8)
@@ -194,16 +205,35 @@ class XfelRun:
             return self.n_pulses
         kept = 0
         for part in self._parts:
-            for low, high in _train_ranges(part.index.count, _SELECT_ROWS):
+            for low, high in train_ranges(part.index.count, _SELECT_ROWS):
                 first, count = part.index.first[low:high], part.index.count[low:high]
                 with reading_hdf5(part.file.path):
-                    kept += int(_rows(part.triggers, first, count)[TAG_FEL].astype(bool).sum())
+                    kept += int(rows_of(part.triggers, first, count)[TAG_FEL].astype(bool).sum())
         return kept
+
+    def _nothing(self) -> InputFileError:
+        """The error that says what left no pulse."""
+        where = listing(self.paths, limit=3)
+        if self.n_pulses:
+            return InputFileError(
+                f"all {self.n_pulses} pulses are without light (fel)",
+                where=where,
+                do="`facility: {pulses: all}` in the setup reads them.",
+            )
+        if self._left_out and not self.n_trains:
+            return no_trains(self._left_out, where)
+        return InputFileError(
+            f"none of the {self.n_trains} trains holds a pulse of {self.source}",
+            where=where,
+            do="Give other files of the run, or name another `source` of `facility`.",
+        )
 
     def _remark(self, facility: Facility) -> None:
         dark = self.n_pulses - (self.n_shots or 0)
         if dark:
             self.remarks.append(f"{dark} of {self.n_pulses} pulses without light are left out")
+        if self._left_out:
+            self.remarks.append(left_out_remark(self._left_out, self.n_trains))
         elif facility.pulses == "fel" and not self._only_fel:
             self.remarks.append(
                 "the run does not tell in which pulses the laser fired: all are read"
@@ -227,6 +257,8 @@ def _choose(files: Sequence[XfelFile], wanted: str | None) -> str:
     known = list(dict.fromkeys(name for file in files for name in file.detectors()))
     where = listing((file.path for file in files), limit=3)
     if not known:
+        if (other := arrays_hint(files)) is not None:
+            raise other
         sources = list(dict.fromkeys(name for file in files for name in file.sources()))
         raise InputFileError(
             "no delay-line detector in the files; looked for INSTRUMENT/*_DLD*/DET/*:output with "
@@ -276,46 +308,8 @@ def _part(file: XfelFile, source: str, group: str, name: str) -> _Part:
     return _Part(file, index, data, triggers)
 
 
-def _in_order(parts: list[_Part]) -> list[_Part]:
-    """Parts by their trains; no train twice."""
-    filled = [part for part in parts if len(part.index.train_id)]
-    filled.sort(key=lambda part: int(part.index.train_id[0]))
-    for before, after in pairwise(filled):
-        if after.index.train_id[0] <= before.index.train_id[-1]:
-            raise InputFileError(
-                f"train {after.index.train_id[0]} is also in {before.file.path}",
-                where=after.file.path,
-                do="Give the files of one run, each once.",
-            )
-    return filled or parts[:1]
-
-
 def _field(triggers: h5py.Dataset | None, name: str) -> str | None:
     return name if triggers is not None and name in (triggers.dtype.names or ()) else None
-
-
-def _train_ranges(count: IntArray, goal: int) -> Iterator[tuple[int, int]]:
-    """Ranges of trains with about `goal` pulses each."""
-    ends = np.cumsum(count)
-    low = 0
-    while low < len(count):
-        done = ends[low - 1] if low else 0
-        high = max(low + 1, int(np.searchsorted(ends, done + goal, side="right")))
-        yield low, high
-        low = high
-
-
-def _rows(dataset: Any, first: IntArray, count: IntArray) -> NDArray[Any]:
-    """The rows of trains, in one piece where they follow each other."""
-    held = count > 0
-    first, count = first[held], count[held]
-    if not len(first):
-        return np.asarray(dataset[0:0])
-    breaks = np.flatnonzero(first[1:] != (first + count)[:-1]) + 1
-    pieces = []
-    for low, high in zip([0, *breaks], [*breaks, len(first)], strict=True):
-        pieces.append(dataset[int(first[low]) : int(first[high - 1] + count[high - 1])])
-    return np.concatenate(pieces) if len(pieces) > 1 else np.asarray(pieces[0])
 
 
 def _hits(data: NDArray[Any], tags: dict[str, NDArray[Any]], shot: int) -> Hits:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.tables import IntArray
+from molexa_core.base.tables import BoolArray, IntArray
 from molexa_core.io.hdf5 import open_handle, read_array, reading_hdf5, require_readable
 
 DETECTOR: Final = re.compile(r"\w+/DET/\w+:output")
@@ -47,17 +47,29 @@ class TrainIndex:
 class XfelFile:
     """An open file.
 
+    Args:
+        path: the file.
+        suspect: whether to keep trains of which `INDEX/flag` says that their number did not come
+            from the time server.
+
+    Attributes:
+        left_out: trains that the flag leaves out.
+
     Raises:
         InputFileError: missing, not HDF5, damaged, or without an index of trains.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, suspect: bool = False) -> None:
         self.path = path
         self.handle = open_handle(path)
         with reading_hdf5(path):
             stored = read_array(self.handle, "INDEX/trainId", kinds="iu", ndim=1)
         self.train_id = self._whole(stored, "INDEX/trainId")
         self._real = self.train_id > 0  # trains of number 0 fill up the last chunk of the file
+        doubtful = self._real & self._flagged()
+        self.left_out = 0 if suspect else int(doubtful.sum())
+        if not suspect:
+            self._real &= ~doubtful
         ids = self.train_id[self._real]
         back = np.flatnonzero(np.diff(ids) <= 0)
         if len(back):
@@ -69,7 +81,7 @@ class XfelFile:
 
     @property
     def trains(self) -> IntArray:
-        """Numbers of the trains, fillers left out."""
+        """Numbers of the trains; fillers, and those that the flag leaves out, are not here."""
         return self.train_id[self._real]
 
     def sources(self) -> list[str]:
@@ -107,18 +119,42 @@ class XfelFile:
             InputFileError: it is missing or does not fit the trains.
         """
         base = f"INDEX/{source}" if group is None else f"INDEX/{source}/{group}"
-        columns = []
-        for name in ("first", "count"):
-            with reading_hdf5(self.path):
-                stored = read_array(self.handle, f"{base}/{name}", kinds="iu", ndim=1)
-            if len(stored) != len(self.train_id):
-                raise InputFileError(
-                    f"{base}/{name} has {len(stored)} entries for {len(self.train_id)} trains",
-                    where=self.path,
-                    do="The file is damaged; ask for the run to be written again.",
-                )
-            columns.append(self._whole(stored, f"{base}/{name}")[self._real])
-        return TrainIndex(self.trains, columns[0], columns[1])
+        first = self._per_train(f"{base}/first")
+        if self.holds(f"{base}/count") or not self.holds(f"{base}/last"):
+            count = self._per_train(f"{base}/count")
+        else:  # files from before 2018
+            last, status = (self._per_train(f"{base}/{name}") for name in ("last", "status"))
+            count = np.where(status > 0, np.maximum(last - first + 1, 0), 0)
+        return TrainIndex(self.trains, first[self._real], count[self._real])
+
+    def _per_train(self, name: str) -> IntArray:
+        """A column of an index, as long as `INDEX/trainId`; only fillers may lack an entry."""
+        with reading_hdf5(self.path):
+            stored = self._whole(read_array(self.handle, name, kinds="iu", ndim=1), name)
+        n_trains, filled = len(self.train_id), int(np.count_nonzero(self.train_id))
+        lacking = self.train_id[len(stored) :].any()
+        if lacking or (stored[n_trains:].any() and name.endswith("/count")):
+            raise InputFileError(
+                f"{name} has {len(stored)} entries for {filled} trains",
+                where=self.path,
+                do="The file is damaged; ask for the run to be written again.",
+            )
+        column = np.zeros(n_trains, np.int64)
+        column[: len(stored)] = stored[:n_trains]
+        return column
+
+    def _flagged(self) -> BoolArray:
+        """Trains whose number may be wrong, by `INDEX/flag`; in format 1.1 it counts from 0."""
+        doubtful = np.zeros(len(self.train_id), np.bool_)
+        version = self.text("dataFormatVersion")
+        if version == "0.5" or not self.holds("INDEX/flag"):
+            return doubtful
+        with reading_hdf5(self.path):
+            stored = read_array(self.handle, "INDEX/flag", kinds="iub", ndim=1)
+        n = min(len(stored), len(doubtful))
+        set_ = stored[:n].astype(np.bool_)
+        doubtful[:n] = set_ if version == "1.1" else ~set_
+        return doubtful
 
     def dataset(self, name: str, *, ndim: int, fields: tuple[str, ...] = ()) -> h5py.Dataset:
         """A dataset, checked for shape, fields and a size that the file can hold.

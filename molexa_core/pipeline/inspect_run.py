@@ -16,6 +16,7 @@ from molexa_core.base.tables import Edges, FloatArray, Hits
 from molexa_core.io.flash import FlashRun
 from molexa_core.io.run import StoredRun
 from molexa_core.io.xfel import XfelRun
+from molexa_core.io.xfel_keys import KeyedRun
 from molexa_core.pipeline.inspection import Inspection
 from molexa_core.pipeline.open_run import open_stored, sorted_hits
 
@@ -132,17 +133,7 @@ def inspect_run(
     """
     run = open_stored(found.path, setup)
     census = HitCensus()
-    with progress.task(f"reading {found.path.name}", run.n_shots, "shots") as task:
-        try:
-            for chunk in _with_methods(run):
-                census.add(chunk)
-                task.advance(chunk.n_shots)
-                if not verify and census.shots >= SAMPLE_SHOTS:
-                    break
-        except InputFileError as error:
-            if not verify:
-                raise
-            found.faults.append(f"shot {census.last} or later: {error.what}")
+    _read(found, run, census, verify=verify, progress=progress)
     found.rows += [("layout", run.layout, ""), ("read as", run.choice, "")]
     found.rows += _facility_rows(run)
     what = "edges" if run.edges else "hits"
@@ -170,6 +161,26 @@ def inspect_run(
         found.spectra[SPECTRUM_IMAGE] = census.image
     if run.edges:
         add_sorted(found, run, setup or setup_of(stored))
+
+
+def _read(
+    found: Inspection, run: StoredRun, census: HitCensus, *, verify: bool, progress: Progress
+) -> None:
+    """Count the hits in; what is wrong on the way is a fault where the run is verified."""
+    with progress.task(f"reading {found.path.name}", run.n_shots, "shots") as task:
+        try:
+            for chunk in _with_methods(run):
+                census.add(chunk)
+                task.advance(chunk.n_shots)
+                if not verify and census.shots >= SAMPLE_SHOTS:
+                    break
+        except InputFileError as error:
+            if run.n_shots == 0:  # everything is left out, which is no fault of the file
+                found.warnings.append(" ".join(filter(None, (f"{error.what}.", error.do))))
+            elif not verify:
+                raise
+            else:
+                found.faults.append(f"shot {census.last} or later: {error.what}")
 
 
 def _with_methods(run: StoredRun) -> Iterable[Any]:
@@ -221,13 +232,13 @@ def _facility_rows(run: StoredRun) -> list[tuple[str, str | int | float, str]]:
             ("trains", run.n_trains, ""),
             ("pulses, those without light included", run.n_pulses, ""),
         ]
-    elif isinstance(run, FlashRun):
-        rows += [
-            ("detector", run.source, ""),
-            ("trains", run.n_trains, ""),
-            ("pulses per train", run.n_pulses, ""),
-            ("first pulse with a hit", run.first_pulse, ""),
-        ]
+    elif isinstance(run, FlashRun | KeyedRun):
+        rows += [("detector", run.source, ""), ("trains", run.n_trains, "")]
+        if run.n_pulses is not None and run.first_pulse is not None:
+            rows += [
+                ("pulses per train", run.n_pulses, ""),
+                ("first pulse with a hit", run.first_pulse, ""),
+            ]
     return rows
 
 

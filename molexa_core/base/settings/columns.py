@@ -85,6 +85,31 @@ class EdgeColumns(Schema):
     time_unit_ns: Positive = 1.0
 
 
+class SourceKeys(Schema):
+    """Keys of a source of European XFEL that hold hits, in arrays filled up to one length.
+
+    All have the shape (rows, slots). Slots in which x, y and time are 0 or not numbers hold no hit.
+
+    Attributes:
+        x, y, time: keys below the source, such as `data/dldPosX`.
+        pulse: key with the number of the pulse of each hit; a row is then a train, and a shot a
+            pulse of it. Without it, a row is a shot.
+        method: key with the resort method, if there is one.
+    """
+
+    x: str
+    y: str
+    time: str
+    pulse: str | None = None
+    method: str | None = None
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The keys by what they hold, with slashes."""
+        held = {name: getattr(self, name) for name in ("x", "y", "time", "pulse", "method")}
+        return {name: key.replace(".", "/") for name, key in held.items() if key is not None}
+
+
 class Facility(Schema):
     """What to take from the files of European XFEL and FLASH.
 
@@ -94,19 +119,32 @@ class Facility(Schema):
         data: `hits` that the facility reconstructed, or `edges` to sort here; hits if there are
             any, where not given.
         pulses: `fel` leaves out pulses in which the laser did not fire; `all` keeps them.
+        trains: `good` leaves out trains of European XFEL whose number is not that of the time
+            server (`INDEX/flag`); `all` keeps them.
+        keys: where the hits stand in a source of European XFEL that has no `rec/hits`, such as a
+            detector with a time-to-digital converter of its own; not needed otherwise.
         pulse_energy: source and key of the energy per pulse, as `SOURCE/KEY`; the one X-ray gas
             monitor of the run where not given, `none` for none.
         delay: source and key of the pump-probe delay per train or per pulse, as `SOURCE/KEY`.
         delay_unit_fs, delay_zero: one unit of the delay in fs, and its value at zero delay.
-        x_unit_mm, time_unit_ns: value of one unit of the detector (FLASH stores steps).
+        x_unit_mm, time_unit_ns: value of one unit of the detector (FLASH and `keys`: steps).
     """
 
     source: str | None = None
     data: Literal["hits", "edges"] | None = None
     pulses: Literal["fel", "all"] = "fel"
+    trains: Literal["good", "all"] = "good"
+    keys: SourceKeys | None = None
     pulse_energy: str | None = None
     delay: str | None = None
     delay_unit_fs: float = Field(default=1.0)
     delay_zero: float = 0.0
     x_unit_mm: Positive = 1.0
     time_unit_ns: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _keys(self) -> Facility:
+        if self.keys is not None and self.data == "edges":
+            msg = "`keys` name hits, and `data` asks for edges"
+            raise ValueError(msg)
+        return self
