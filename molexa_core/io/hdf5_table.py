@@ -8,6 +8,7 @@ each other, and that dataset says how many belong to each shot.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +20,16 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import ColumnError, InputFileError, listing
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.column_units import stated
 from molexa_core.io.hdf5 import attribute, open_handle, read_json, reading_hdf5, require_readable
-from molexa_core.io.table import Kind, View, even_ranges, numbers_of
+from molexa_core.io.table import Held, Kind, View, even_ranges, numbers_of
 from molexa_core.io.table_guess import Choice, choose
+from molexa_core.io.table_units import in_units
 
 MOST_COLUMNS: Final = 4096
+_MOST_ATTRIBUTES: Final = 256
+_NO_VALUE: Final = ("_FillValue", "missing_value")
+_OF_UNITS: Final = re.compile("unit|uom|einheit", re.IGNORECASE)
 METADATA_KEY: Final = "molexa"
 """Attribute of the file that holds what molexa knows about the run, as JSON."""
 
@@ -61,7 +67,7 @@ class Hdf5Table:
         self.label = f"group {group!r}" if group is not None else "the HDF5 file"
         self._columns = _columns(self._file if group is None else self._file[group])
         self.kinds: Mapping[str, Kind] = {
-            name: _kind(dataset, field) for name, (dataset, field) in self._columns.items()
+            name: _kind(name, dataset, field) for name, (dataset, field) in self._columns.items()
         }
         lengths = {_length(dataset) for dataset, _ in self._columns.values()}
         self.n_rows: int | None = max(lengths) if lengths else 0
@@ -72,7 +78,7 @@ class Hdf5Table:
         Raises:
             InputFileError: they do not, or they claim more than the file holds.
         """
-        hits = (columns.x, columns.y, columns.time)
+        hits = (columns.x, columns.y, columns.time, *columns.shots)
         shots = [columns.count] if columns.count is not None else []
         for names in (hits, shots):
             for name in names:
@@ -97,7 +103,7 @@ class Hdf5Table:
         total = sum(self._bytes(name) for name in names if name in self._columns)
         at = 0
         for start, stop in even_ranges(n_rows, total // max(1, n_rows), rows):
-            view = _Hdf5View(self, columns.count, start, stop, at)
+            view = _Hdf5View(self, columns, start, stop, at)
             yield view
             at = view.end
 
@@ -128,31 +134,33 @@ class Hdf5Table:
 
 
 class _Hdf5View:
-    def __init__(self, table: Hdf5Table, count: str | None, start: int, stop: int, at: int) -> None:
-        self._table, self._count, self._at = table, count, at
+    def __init__(self, table: Hdf5Table, columns: Columns, start: int, stop: int, at: int) -> None:
+        self._table, self._count, self._at = table, columns.count, at
+        kind = table.kinds.get(columns.x)
+        self._filled = kind is not None and kind.filled
         self.start, self.stop = start, stop
         self._counts: IntArray | None = None
 
     @property
     def end(self) -> int:
         """The place behind the hits of these rows, where hits follow each other."""
-        return self._at if self._count is None else self._at + int(self._number_of_hits().sum())
+        if self._count is None or self._filled:
+            return self._at
+        return self._at + int(self._number_of_hits().sum())
 
     def numbers(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         return {name: self._table.read(name, self.start, self.stop) for name in names}
 
     def lists(self, names: Sequence[str]) -> dict[str, tuple[IntArray, FloatArray]]:
-        if self._count is not None:
+        if self._count is not None and not self._filled:
             counts, end = self._number_of_hits(), self.end
             return {
                 name: (counts, numbers_of(self._table.read(name, self._at, end))) for name in names
             }
         found = {}
-        filled: NDArray[np.bool_] | None = None
         for name in names:
             rows = numbers_of(self._table.read(name, self.start, self.stop))
-            filled = np.isfinite(rows) if filled is None else filled
-            found[name] = filled.sum(axis=1).astype(np.int64), rows[filled]
+            found[name] = np.full(len(rows), rows.shape[1], np.int64), rows.ravel()
         return found
 
     def _number_of_hits(self) -> IntArray:
@@ -189,6 +197,7 @@ def open_hdf5_table(path: Path | str, columns: Columns | None = None) -> tuple[H
             RUN_COLUMNS.count,
         } <= set(table.kinds):
             choice = Choice("hdf5", RUN_COLUMNS, "the HDF5 file is a run of molexa")
+            choice = in_units(table, choice, fixed=True)
         else:
             choice = choose(table, columns)
         table.settle(choice.columns)
@@ -245,9 +254,53 @@ def _length(dataset: h5py.Dataset) -> int:
     return int(dataset.shape[0])
 
 
-def _kind(dataset: h5py.Dataset, field: str | None) -> Kind:
+def _kind(name: str, dataset: h5py.Dataset, field: str | None) -> Kind:
     dtype = dataset.dtype if field is None else dataset.dtype[field]
-    type_ = f"{dtype} in {dataset.shape}"
-    if dtype.kind not in "iufb":
+    shape = dataset.shape + (dtype.subdtype[1] if dtype.subdtype else ())
+    base = dtype.subdtype[0] if dtype.subdtype else dtype
+    type_ = f"{base} in {dataset.shape}"
+    if base.kind not in "iufb":
         return Kind("other", type_)
-    return Kind({1: "number", 2: "list"}.get(dataset.ndim, "other"), type_)  # type: ignore[arg-type]
+    held: Held = {1: "number", 2: "list"}.get(len(shape), "other")  # type: ignore[assignment]
+    unit, empty = _stated(name, dataset, field)
+    return Kind(held, type_, unit=unit, filled=held == "list", empty=empty)
+
+
+def _stated(name: str, dataset: h5py.Dataset, field: str | None) -> tuple[str | None, float | None]:
+    """The unit and the number for empty places that attributes state for a column."""
+    leaf = name.rpartition("/")[2]
+    own, around = _attributes(dataset), _attributes(dataset.parent)
+    if field is None:
+        return stated(leaf, own, around), _number(own)
+    names = list(dataset.dtype.names or ())
+    place = names.index(field)
+    mine: dict[str, Any] = {}
+    for key, value in own.items():
+        listed: list[Any] = np.ravel(value).tolist() if isinstance(value, list) else []
+        if len(listed) == len(names) > 1:
+            mine[key] = listed[place]
+        if key.upper() in {f"FIELD_{place}_UNIT", f"FIELD_{place}_UNITS"}:
+            mine["unit"] = value
+    return stated(leaf, mine, {**around, **own}), None
+
+
+def _attributes(item: Any) -> dict[str, Any]:
+    """The attributes of an object that can state a unit, or what stands for no value.
+
+    Raises:
+        InputFileError: one is too large or not text.
+    """
+    return {
+        name: attribute(item, name)
+        for name in list(item.attrs)[:_MOST_ATTRIBUTES]
+        if name in _NO_VALUE or _OF_UNITS.search(name)
+    }
+
+
+def _number(own: Mapping[str, Any]) -> float | None:
+    """The number that an attribute states for values that are missing."""
+    for key in _NO_VALUE:
+        value = np.asarray(own.get(key, np.nan)).ravel()
+        if len(value) == 1 and value.dtype.kind in "iuf" and np.isfinite(value[0]):
+            return float(value[0])
+    return None

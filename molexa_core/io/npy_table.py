@@ -75,11 +75,9 @@ class _NpyView:
 
     def lists(self, names: Sequence[str]) -> dict[str, tuple[IntArray, FloatArray]]:
         found = {}
-        filled: NDArray[np.bool_] | None = None
         for name in names:
             rows = np.asarray(self._table.read(name, self.start, self.stop), np.float64)
-            filled = np.isfinite(rows) if filled is None else filled
-            found[name] = filled.sum(axis=1).astype(np.int64), rows[filled]
+            found[name] = np.full(len(rows), rows.shape[1], np.int64), rows.ravel()
         return found
 
 
@@ -87,4 +85,4 @@ def _kind(dtype: np.dtype[Any]) -> Kind:
     base, shape = dtype.subdtype or (dtype, ())
     if base.kind not in "iufb" or len(shape) > 1:
         return Kind("other", str(dtype))
-    return Kind("list" if shape else "number", str(dtype))
+    return Kind("list" if shape else "number", str(dtype), filled=bool(shape))

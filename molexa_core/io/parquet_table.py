@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from molexa_core.base.errors import InputFileError, MolexaError
 from molexa_core.base.files import require_file
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.column_units import stated
 from molexa_core.io.table import CHUNK_BYTES, MOST_ROWS, Kind, View, numbers_of
 
 METADATA_KEY: Final = b"molexa"
@@ -69,9 +71,7 @@ class ParquetTable:
             )
             schema = self._file.schema_arrow
             self.n_rows: int | None = int(self._file.metadata.num_rows)
-            self.kinds: Mapping[str, Kind] = {
-                field.name: _kind(self._arrow, field.type) for field in schema
-            }
+            self.kinds: Mapping[str, Kind] = arrow_kinds(self._arrow, schema)
             self._stored = dict(schema.metadata or {})
 
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
@@ -123,6 +123,12 @@ class _ParquetView:
         with reading_parquet(self._table.path):
             for name in names:
                 column = self._batch.column(name)
+                if self._table.kinds[name].filled:
+                    values = column.flatten().to_numpy(zero_copy_only=False)
+                    width = len(values) // max(1, len(column) - column.null_count)
+                    counts = np.where(_known(column), width, 0).astype(np.int64)
+                    found[name] = counts, numbers_of(values)
+                    continue
                 counts = np.zeros(len(column), np.int64)
                 lengths = column.value_lengths().to_numpy(zero_copy_only=False)
                 np.copyto(counts, lengths, where=np.isfinite(lengths), casting="unsafe")
@@ -131,10 +137,49 @@ class _ParquetView:
         return found
 
 
+def _known(column: Any) -> NDArray[np.bool_]:
+    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+
+
+def arrow_kinds(pa: Any, schema: Any) -> dict[str, Kind]:
+    """What the columns of a schema hold, with the units that its metadata state."""
+    around = _plain(schema.metadata)
+    attributes = _json(around.pop("pandas_attrs", None))
+    pandas = _json(around.pop("pandas", None))
+    listed = {**attributes, **_map(pandas.get("attributes")), **around}
+    found: dict[str, Kind] = {}
+    for field in schema:
+        unit = stated(field.name, _plain(field.metadata), listed)
+        kind = replace(_kind(pa, field.type), unit=unit)
+        before = found.get(field.name)
+        found[field.name] = kind if before is None else replace(kind, times=before.times + 1)
+    return found
+
+
+def _plain(metadata: Any) -> dict[str, Any]:
+    return {
+        bytes(key).decode("utf-8", "replace").lower(): bytes(value)
+        for key, value in (metadata or {}).items()
+    }
+
+
+def _json(text: Any) -> dict[str, Any]:
+    """A map stored as JSON; empty where there is none."""
+    try:
+        return _map(json.loads(text)) if text is not None else {}
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _kind(pa: Any, type_: Any) -> Kind:
-    is_list = pa.types.is_list(type_) or pa.types.is_large_list(type_)
+    fixed = pa.types.is_fixed_size_list(type_)
+    is_list = pa.types.is_list(type_) or pa.types.is_large_list(type_) or fixed
     inner = type_.value_type if is_list else type_
     number = pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_boolean(inner)
     if not number:
         return Kind("other", str(type_))
-    return Kind("list" if is_list else "number", str(type_))
+    return Kind("list" if is_list else "number", str(type_), filled=fixed)

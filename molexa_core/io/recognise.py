@@ -26,7 +26,6 @@ from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings.columns import Columns, EdgeColumns
 from molexa_core.io.flash import flash_detectors
 from molexa_core.io.hdf5 import (
-    ForbiddenDataError,
     attribute,
     member,
     open_hdf5,
@@ -40,7 +39,7 @@ from molexa_core.io.root_edges import edges_in
 from molexa_core.io.root_file import open_root, reading, tree_names
 from molexa_core.io.root_layouts import EDGES, PRESETS, preset_for
 from molexa_core.io.root_run import open_root_run
-from molexa_core.io.table_guess import choose
+from molexa_core.io.table_guess import NoHitsError, choose
 from molexa_core.io.text_table import TextTable
 
 LMF: Final = "lmf"
@@ -120,8 +119,12 @@ def recognise(
             choose(TextTable(path), columns)
         except InputFileError as error:
             kind = f"it looks like text, and as a table: {error.what}"
-        else:
-            return TEXT
+            raise InputFileError(
+                f"the format is not known: {kind}",
+                where=path,
+                do=f"{error.do} {LOOKED_FOR}" if isinstance(error, NoHitsError) else error.do,
+            ) from error
+        return TEXT
     raise InputFileError(f"the format is not known: {kind}", where=path, do=LOOKED_FOR)
 
 
@@ -168,11 +171,7 @@ def _hdf5_kind(path: Path, columns: Columns | None) -> str:
             return FLASH
     try:
         open_hdf5_table(path, columns)
-    except ForbiddenDataError:
-        raise
-    except InputFileError:
-        if columns is not None:
-            raise
+    except NoHitsError:
         return HDF5
     return HDF5_RUN
 

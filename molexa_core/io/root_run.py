@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from molexa_core.base.errors import ColumnError, InputFileError, UsageError, listing
+from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.settings.columns import Columns
 from molexa_core.io.root_file import open_root, reading, tree_names
 from molexa_core.io.root_layouts import PRESETS, SACLA_TREE, preset_for, sacla_detectors
 from molexa_core.io.root_table import RootTable
 from molexa_core.io.root_write import RunLayout, write_root_run
-from molexa_core.io.table_guess import Choice, choose, preset
+from molexa_core.io.table_guess import Choice, NoHitsError, choose, preset
 from molexa_core.io.table_run import TableRun, open_tables
+from molexa_core.io.table_units import in_units
 
 __all__ = ["RootRun", "RunLayout", "open_root_run", "write_root_run"]
 
@@ -70,13 +71,13 @@ def _choose(file: Any, path: Path, columns: Columns | None) -> tuple[RootTable, 
             others = len(detectors) - 1
             more = f"; {others} other detector(s) left aside" if others else ""
             why = f"{table.label} is that of lma2root; hits of {detectors[0].x!r}{more}"
-            return table, Choice("lma2root", detectors[0], why)
+            return table, in_units(table, Choice("lma2root", detectors[0], why), fixed=True)
     found = []
     for tree in trees:
         table = RootTable(file, tree, path)
         try:
             found.append((table, choose(table, None)))
-        except ColumnError:
+        except NoHitsError:
             continue
     if len(found) == 1:
         return found[0]

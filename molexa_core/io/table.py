@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,20 @@ class Kind:
     Attributes:
         held: which of them.
         type: the type in words of the format, for messages.
+        unit: the unit that the file states beside the column, as written.
+        filled: whether lists have one length for all rows, so that places in them can be empty.
+        empty: the number that the file states for a place without a value.
+        times: how many columns have this name.
+        example: what stands in the first row of a column that holds no numbers.
     """
 
     held: Held
     type: str
+    unit: str | None = None
+    filled: bool = False
+    empty: float | None = None
+    times: int = 1
+    example: str | None = None
 
 
 class View(Protocol):
@@ -91,8 +102,17 @@ def require_columns(table: Table, names: Sequence[str]) -> None:
     """Check that the table has these columns.
 
     Raises:
-        ColumnError: some are missing; names near matches of the first.
+        ColumnError: some are missing, or there several times; names near matches of the first.
     """
+    twice = next(
+        (name for name in names if name in table.kinds and table.kinds[name].times > 1), ""
+    )
+    if twice:
+        raise ColumnError(
+            f"{table.label} has {table.kinds[twice].times} columns named {twice!r}",
+            where=table.path,
+            do="Rename all but one.",
+        )
     missing = [name for name in names if name not in table.kinds]
     if not missing:
         return
@@ -115,11 +135,26 @@ def require_kind(table: Table, names: Sequence[str], held: Held) -> None:
     wanted = "a list of numbers per shot" if held == "list" else "one number per shot"
     for name in names:
         if table.kinds[name].held != held:
+            kind = table.kinds[name]
+            shown = "" if kind.example is None else f" (such as {kind.example!r})"
             raise ColumnError(
-                f"column {name!r} of {table.label} is of type {table.kinds[name].type}, "
+                f"column {name!r} of {table.label} is of type {kind.type}{shown}, "
                 f"expected {wanted}",
                 where=table.path,
+                do=no_number(kind.example),
             )
+
+
+def no_number(text: str | None) -> str | None:
+    """What to do about text where a number is expected; None where it says nothing."""
+    if text is None or not any(letter.isdigit() for letter in text):
+        return None
+    digits = text.strip()
+    if re.fullmatch(r"[+-]?\d{1,3}(?:[.,' \u00a0\u2009\u202f]\d{3})+(?:[.,]\d+)?", digits):
+        return "Write numbers without separators of thousands, and with a decimal point."
+    if re.fullmatch(r"[+-]?\d*,\d+", digits):
+        return "Write all numbers with a decimal point, or all with a decimal comma."
+    return None
 
 
 def even_ranges(n_rows: int, row_bytes: int, rows: int | None) -> Iterator[tuple[int, int]]:

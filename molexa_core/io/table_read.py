@@ -1,94 +1,57 @@
-"""Hits from the rows of a table: one column per slot, lists, or one row per hit."""
+"""Hits from the rows of a table: one row per hit, collected by shots, or one row per shot."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, Hits, IntArray
-from molexa_core.io.table import Held, Table, View, numbers_of, require_columns, require_kind
+from molexa_core.io.table import View, numbers_of
+from molexa_core.io.table_part import Part, empty_places, hits_of
+from molexa_core.io.table_slots import flat_hits, list_hits, needed
 
 MOST_MISSING: Final = 10_000_000
 """A table with one row per hit may leave out this many shots in a row, those without hits."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """One file of a run: its table, its layout, the number of its first shot.
-
-    Attributes:
-        slots: slots of a flat layout.
-        tags: columns with a value per shot.
-    """
-
-    table: Table
-    columns: Columns
-    slots: int
-    tags: tuple[str, ...]
-    first_shot: int = 0
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self.table.path
-
-    @property
-    def n_shots(self) -> int | None:
-        """Number of shots, where it is known without reading."""
-        return None if self.columns.layout == "rows" else self.table.n_rows
-
-
-def checked_slots(table: Table, columns: Columns) -> int:
-    """Check names and types of the columns of a layout.
-
-    Returns:
-        the number of slots of a flat layout, else 0.
+def whole_numbers(part: Part, name: str, stored: NDArray[Any], row: IntArray) -> IntArray:
+    """A column that identifies something, as whole numbers.
 
     Raises:
-        ColumnError: a column is missing or of the wrong type.
+        InputFileError: a value is none, or its type cannot tell it from its neighbours.
     """
-    patterns = (columns.x, columns.y, columns.time)
-    if columns.layout != "flat":
-        lists = columns.layout == "jagged" and columns.count is None
-        held: Held = "list" if lists else "number"
-        singles = [name for name in (columns.shot, columns.count) if name is not None]
-        require_columns(table, [*patterns, *singles])
-        known = [columns.method] if columns.method is not None else []
-        stored = [name for name in known if name in table.kinds]
-        require_kind(table, [*patterns, *stored], held)
-        require_kind(table, singles, "number")
-        return 0
-    slots = 0
-    while any(columns.slot(pattern, slots) in table.kinds for pattern in patterns):
-        slots += 1
-    names = [columns.slot(pattern, i) for i in range(max(slots, 1)) for pattern in patterns]
-    counts = [] if columns.count is None else [columns.count]
-    require_columns(table, [*counts, *names])
-    methods = [name for name in _methods(columns, slots) if name in table.kinds]
-    require_kind(table, [*counts, *names, *methods], "number")
-    return slots
-
-
-def needed(part: Part, *, with_method: bool) -> list[str]:
-    """The columns that reading the hits needs."""
-    columns = part.columns
-    patterns = [columns.x, columns.y, columns.time]
-    methods = [columns.method] if columns.method is not None else []
-    names = list(patterns)
-    if columns.layout == "flat":
-        names = [columns.slot(pattern, i) for i in range(part.slots) for pattern in patterns]
-        methods = _methods(columns, part.slots)
-    if with_method:
-        names += [name for name in methods if name in part.table.kinds]
-    singles = [name for name in (columns.count, columns.shot) if name is not None]
-    return [*singles, *names, *part.tags]
+    exact = 2 ** (np.finfo(stored.dtype).nmant + 1) if stored.dtype.kind == "f" else 0
+    kind = stored.dtype.name
+    stored = stored.astype(np.float64) if exact and stored.dtype.itemsize < 8 else stored
+    bad = ~((stored >= 0) & (stored < 2**62))
+    found = np.zeros(len(stored), np.int64)
+    np.copyto(found, stored, where=~bad, casting="unsafe")
+    bad |= found != stored
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise InputFileError(
+            f"column {name!r} says shot {stored[at]!s} in row {row[at]}, which is no number of a "
+            "shot",
+            where=part.path,
+            do="Correct the row, or name the column of the shot as `shot` of `columns`.",
+        )
+    if exact:
+        above = found >= exact
+        if above.any():
+            at = int(np.argmax(above))
+            raise InputFileError(
+                f"column {name!r} holds numbers of shots as {kind}, which tells whole "
+                f"numbers apart only up to {exact}; row {row[at]} says {found[at]}, so that "
+                "neighbouring shots run together",
+                where=part.path,
+                do="Write the column as whole numbers (64 bits) again.",
+            )
+    return found
 
 
 def read_hits(part: Part, rows: int | None, *, with_method: bool) -> Iterator[Hits]:
@@ -102,127 +65,11 @@ def read_hits(part: Part, rows: int | None, *, with_method: bool) -> Iterator[Hi
     if columns.layout == "rows":
         yield from _RowReader(part, with_method=with_method).run(views)
         return
-    read = _flat if columns.layout == "flat" else _jagged
+    read = flat_hits if columns.layout == "flat" else list_hits
     for view in views:
         offsets, values = read(part, view, with_method=with_method)
         tags = {name: np.asarray(column) for name, column in view.numbers(part.tags).items()}
-        yield _hits(part, part.first_shot + view.start, offsets, values, tags)
-
-
-def _hits(
-    part: Part,
-    first_shot: int,
-    offsets: IntArray,
-    values: Sequence[FloatArray],
-    tags: dict[str, NDArray[Any]],
-) -> Hits:
-    x, y, t, method = values
-    mm, ns = part.columns.x_unit_mm, part.columns.time_unit_ns
-    return Hits(
-        first_shot=first_shot,
-        offsets=offsets,
-        x_mm=x if mm == 1.0 else x * mm,
-        y_mm=y if mm == 1.0 else y * mm,
-        t_ns=t if ns == 1.0 else t * ns,
-        method=as_method(method),
-        tags={name.rpartition("/")[2]: column for name, column in tags.items()},
-    )
-
-
-def as_method(values: FloatArray) -> NDArray[np.int16]:
-    """Methods are small whole numbers; what is not (-1 pads, NaN) becomes -1."""
-    known = (values >= 0) & (values < 2**15)
-    return np.where(known, values, -1.0).astype(np.int16)
-
-
-def _methods(columns: Columns, slots: int) -> list[str]:
-    if columns.method is None:
-        return []
-    return [columns.slot(columns.method, i) for i in range(slots)]
-
-
-def _flat(part: Part, view: View, *, with_method: bool) -> tuple[IntArray, list[FloatArray]]:
-    columns = part.columns
-    if columns.count is None:
-        return _flat_by_time(part, view, with_method=with_method)
-    counts = _checked_counts(part, view.numbers([columns.count])[columns.count], view.start)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    used = int(counts.max(initial=0))
-    patterns = _patterns(part, used, with_method=with_method)
-    dense = view.numbers([columns.slot(p, i) for i in range(used) for p in patterns])
-    values = [np.zeros(int(offsets[-1])) for _ in range(4)]
-    for i in range(used):
-        shots = np.flatnonzero(counts > i)
-        places = offsets[shots] + i
-        for value, pattern in zip(values, patterns, strict=False):
-            value[places] = dense[columns.slot(pattern, i)][shots]
-    return offsets, values
-
-
-def _flat_by_time(
-    part: Part, view: View, *, with_method: bool
-) -> tuple[IntArray, list[FloatArray]]:
-    """Without a number of hits: slots whose time is a number other than 0."""
-    columns = part.columns
-    patterns = _patterns(part, part.slots, with_method=with_method)
-    dense = view.numbers([columns.slot(p, i) for i in range(part.slots) for p in patterns])
-    stacked = [
-        np.stack([numbers_of(dense[columns.slot(p, i)]) for i in range(part.slots)], axis=1)
-        for p in patterns
-    ]
-    used = np.isfinite(stacked[2]) & (stacked[2] != 0)
-    offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int64)
-    values = [column[used] for column in stacked]
-    values += [np.zeros(int(offsets[-1]))] * (4 - len(values))
-    return offsets, values
-
-
-def _patterns(part: Part, slots: int, *, with_method: bool) -> list[str]:
-    columns = part.columns
-    patterns = [columns.x, columns.y, columns.time]
-    methods = _methods(columns, slots) if with_method else []
-    if methods and all(name in part.table.kinds for name in methods):
-        patterns.append(str(columns.method))
-    return patterns
-
-
-def _checked_counts(part: Part, stored: NDArray[Any], start: int) -> IntArray:
-    bad = ~((stored >= 0) & (stored <= part.slots))  # also true where it is not a number
-    whole = np.zeros(len(stored), np.int64)
-    np.copyto(whole, stored, where=~bad, casting="unsafe")
-    bad |= whole != stored
-    if bad.any():
-        shot = int(np.argmax(bad))
-        raise InputFileError(
-            f"column {part.columns.count!r} says {stored[shot]:g} hits in shot {start + shot}, but "
-            f"there are columns for 0 to {part.slots}",
-            where=part.path,
-            do="The run is damaged, or `columns` of the setup names the wrong column.",
-        )
-    return whole
-
-
-def _jagged(part: Part, view: View, *, with_method: bool) -> tuple[IntArray, list[FloatArray]]:
-    columns = part.columns
-    names = [columns.x, columns.y, columns.time]
-    if with_method and columns.method in part.table.kinds and columns.method is not None:
-        names.append(columns.method)
-    lists = view.lists(names)
-    first = lists[names[0]][0]
-    for name in names[1:]:
-        differs = lists[name][0] != first
-        if differs.any():
-            shot = int(np.argmax(differs))
-            raise InputFileError(
-                f"shot {view.start + shot} has {first[shot]} values in {names[0]!r}, but "
-                f"{lists[name][0][shot]} in {name!r}",
-                where=part.path,
-                do="The run is damaged.",
-            )
-    offsets = np.concatenate([[0], np.cumsum(first)]).astype(np.int64)
-    values = [lists[name][1] for name in names]
-    values += [np.zeros(int(offsets[-1]))] * (4 - len(values))
-    return offsets, values
+        yield hits_of(part, part.first_shot + view.start, offsets, values, tags)
 
 
 @dataclass(frozen=True)
@@ -259,6 +106,10 @@ class _RowReader:
             self._names.append(columns.method)
         self._next: int | None = None
         self._shift = 0
+        self._last: int | None = None
+        self._turns = 0
+        self._train: int | None = None
+        self._pulses: IntArray | None = None
 
     def run(self, views: Iterator[View]) -> Iterator[Hits]:
         """Chunks that end where shots end."""
@@ -275,30 +126,85 @@ class _RowReader:
 
     def _rows(self, view: View, held: _Rows | None) -> _Rows:
         part = self._part
-        name = str(part.columns.shot)
-        found = view.numbers([name, *self._names, *part.tags])
-        stored = np.asarray(found[name])
-        bad = ~((stored >= 0) & (stored < 2**62))
-        shot = np.zeros(len(stored), np.int64)
-        np.copyto(shot, stored, where=~bad, casting="unsafe")
-        bad |= shot != stored
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise self._fault(
-                f"column {name!r} says shot {stored[row]!s} in row {view.start + row}, which is "
-                "no number of a shot"
-            )
+        found = view.numbers([*part.columns.shots, *self._names, *part.tags])
+        values = [numbers_of(found[column]) for column in self._names]
+        values += [np.zeros(len(values[0]))] * (4 - len(values))
+        stored = [np.asarray(found[name]) for name in part.columns.shots]
+        row = np.arange(view.start, view.start + len(values[0]))
+        tags = {tag: numbers_of(found[tag]) for tag in part.tags}
+        empty = empty_places(part, *values[:3])
+        if empty.any():  # what else stands in a filled-up row does not count
+            part.tally.empty += int(empty.sum())
+            values = [value[~empty] for value in values]
+            stored, row = [column[~empty] for column in stored], row[~empty]
+            tags = {tag: column[~empty] for tag, column in tags.items()}
+        shot = self._shots(stored, row)
         last = held.shot[-1] if held is not None and len(held.shot) else shot[:1].sum()
         back = np.diff(np.concatenate([[last], shot])) < 0
         if back.any():
-            row = int(np.argmax(back))
-            raise self._fault(
-                f"the number of the shot goes back to {shot[row]} in row {view.start + row}; rows "
-                "must be in the order of shots"
-            )
-        values = [numbers_of(found[column]) for column in self._names]
-        values += [np.zeros(len(shot))] * (4 - len(values))
-        return _Rows(shot, values, {tag: numbers_of(found[tag]) for tag in part.tags})
+            at = int(np.argmax(back))
+            before = shot[at - 1] if at else last
+            raise self._back(int(before), int(shot[at]), int(row[at]))
+        return _Rows(shot, values, tags)
+
+    def _shots(self, stored: Sequence[NDArray[Any]], row: IntArray) -> IntArray:
+        """The numbers of the shots, of one column or of a pair."""
+        names = self._part.columns.shots
+        if len(names) == 1:
+            return self._counted_on(whole_numbers(self._part, names[0], stored[0], row))
+        train, pulse = (
+            whole_numbers(self._part, name, column, row)
+            for name, column in zip(names, stored, strict=True)
+        )
+        if self._pulses is None:
+            self._pulses = self._all_pulses(names[1])
+        if self._train is None and len(train):
+            self._train = int(train[0])
+        place = np.searchsorted(self._pulses, pulse)
+        return (train - (self._train or 0)) * len(self._pulses) + place.astype(np.int64)
+
+    def _all_pulses(self, name: str) -> IntArray:
+        """The numbers of pulses that occur in the file, so that every train has as many shots."""
+        part = self._part
+        seen = np.empty(0, np.int64)
+        for view in part.table.views(part.columns, [name], None):
+            stored = np.asarray(view.numbers([name])[name])
+            good = (stored >= 0) & (stored < 2**62)
+            seen = np.union1d(seen, stored[good].astype(np.int64))
+            if len(seen) > MOST_MISSING:
+                raise self._fault(
+                    f"column {name!r} has more than {MOST_MISSING} different numbers, which are "
+                    "no pulses in a train"
+                )
+        return seen
+
+    def _counted_on(self, shot: IntArray) -> IntArray:
+        """Numbers of a counter of 32 bits that began again, as if it had gone on."""
+        if not len(shot):
+            return shot
+        before = shot[0] if self._last is None else self._last
+        self._last = int(shot[-1])
+        again = np.diff(np.concatenate([[before], shot])) < -(2**32 - 2 * MOST_MISSING)
+        if again.any() and int(shot.max()) < 2**32 and before < 2**32:
+            self._part.tally.restarts += int(again.sum())
+            turns = self._turns + np.cumsum(again)
+            self._turns = int(turns[-1])
+            return shot + turns.astype(np.int64) * 2**32
+        return shot + self._turns * 2**32
+
+    def _back(self, before: int, shot: int, row: int) -> InputFileError:
+        what = f"the number of the shot goes back to {shot} in row {row}"
+        names = self._part.columns.shots
+        if len(names) == 2:
+            what = f"{names[0]!r} and {names[1]!r} go back in row {row}"
+        for bits in (8, 10, 12, 15, 16, 24, 31):
+            if (
+                before >= 2**bits - 2 - 2**bits // 256
+                and before < 2**bits
+                and shot <= 2**bits // 256
+            ):
+                what += f" (after {before}: a counter of {bits} bits that began again?)"
+        return self._fault(f"{what}; rows must be in the order of shots")
 
     def _chunks(self, rows: _Rows) -> Iterator[Hits]:
         """The hits of whole shots, in chunks of a bounded number of shots."""
@@ -331,16 +237,12 @@ class _RowReader:
             tags[name][shots - self._next] = column[first]
         offsets = np.concatenate([[0], np.cumsum(dense)]).astype(np.int64)
         begin, self._next = self._next, self._next + n_shots
-        yield _hits(self._part, begin, offsets, rows.values, tags)
+        yield hits_of(self._part, begin, offsets, rows.values, tags)
 
     def _fault(self, what: str) -> InputFileError:
         return InputFileError(
             what,
             where=self._part.path,
-            do="Sort the table, or name the column of the shot as `shot` of `columns`.",
+            do="Sort the table, or name the column of the shot as `shot` of `columns`; two, such "
+            "as train and pulse, as `shot: [trainId, pulseId]`.",
         )
-
-
-def with_first_shot(part: Part, first_shot: int) -> Part:
-    """The same part with the number of its first shot."""
-    return replace(part, first_shot=first_shot)

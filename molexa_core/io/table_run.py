@@ -13,7 +13,10 @@ from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
 from molexa_core.io.table import Table, require_kind
 from molexa_core.io.table_guess import Choice, choose, tags_of
-from molexa_core.io.table_read import Part, checked_slots, needed, read_hits
+from molexa_core.io.table_part import Part, Tally
+from molexa_core.io.table_read import read_hits
+from molexa_core.io.table_shots import questions
+from molexa_core.io.table_slots import checked_slots, needed
 
 
 class TableRun:
@@ -44,8 +47,22 @@ class TableRun:
         known = [part.n_shots for part in self._parts]
         self.n_shots = None if None in known else sum(n for n in known if n is not None)
         self.with_method = False
-        self.remarks: list[str] = []
-        self.warnings: list[str] = []
+        self._doubts: list[str] = []
+        self._tally = Tally()
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was met in the last reading."""
+        return self._tally.remarks()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the columns and the last reading leave in doubt."""
+        return [*self._doubts, *self._tally.warnings()]
+
+    def doubt(self, warnings: Sequence[str]) -> None:
+        """Add warnings that hold whatever is read."""
+        self._doubts += warnings
 
     @property
     def columns(self) -> Columns:
@@ -83,8 +100,9 @@ class TableRun:
         if chunk_shots is not None and chunk_shots < 1:
             raise UsageError(f"chunk_shots is {chunk_shots}", do="Use 1 or more.")
         first_shot = 0
+        self._tally = Tally()
         for part in self._parts:
-            placed = replace(part, first_shot=first_shot)
+            placed = replace(part, first_shot=first_shot, tally=self._tally)
             for hits in _guarded(placed, chunk_shots, with_method=with_method):
                 first_shot = hits.first_shot + hits.n_shots
                 yield hits
@@ -114,7 +132,11 @@ def damaged(path: Path, error: Exception) -> InputFileError:
 
 
 def open_tables(
-    tables: Sequence[Table], columns: Columns | None, choices: Sequence[Choice] | None = None
+    tables: Sequence[Table],
+    columns: Columns | None,
+    choices: Sequence[Choice] | None = None,
+    *,
+    edges: bool = False,
 ) -> TableRun:
     """One run of tables, in the order given.
 
@@ -122,6 +144,7 @@ def open_tables(
         tables: one per file.
         columns: layout from the setup; told by the names of the columns where not given.
         choices: the layouts, where they are known already.
+        edges: whether the layouts are those of edges, with the channel for a position.
 
     Raises:
         InputFileError: another layout than the first, or no shots in all.
@@ -134,7 +157,7 @@ def open_tables(
         slots = checked_slots(table, choice.columns)
         tags = tags_of(table, choice.columns)
         require_kind(table, tags, "number")
-        parts.append(Part(table, choice.columns, slots, tags))
+        parts.append(Part(table, choice.columns, slots, tags, edges=edges))
         chosen.append(choice)
         if choice.name != chosen[0].name:
             raise InputFileError(
@@ -152,4 +175,6 @@ def open_tables(
     parts = [
         replace(part, tags=tuple(name for name in part.tags if name in common)) for part in parts
     ]
-    return TableRun(parts, chosen[0], tables[0].metadata())
+    run = TableRun(parts, chosen[0], tables[0].metadata())
+    run.doubt([] if edges else questions(tables[0], chosen[0]))
+    return run

@@ -29,7 +29,7 @@ from molexa_core.base.settings.columns import Facility
 from molexa_core.base.tables import BoolArray, Edges, Hits
 from molexa_core.io.hdf5 import reading_hdf5
 from molexa_core.io.hdf5_table import stored_metadata
-from molexa_core.io.table_read import as_method
+from molexa_core.io.table_part import as_method
 from molexa_core.io.xfel_file import TrainIndex, XfelFile
 from molexa_core.io.xfel_keys import arrays_hint
 from molexa_core.io.xfel_trains import (

@@ -276,12 +276,12 @@ def test_memory_is_bounded_by_the_gaps_between_shots(
 ) -> None:
     monkeypatch.setattr(table_read, "MOST_MISSING", 10)
     shots = np.arange(0, 500, 9)
-    frame = pd.DataFrame({"shot": shots, "x": 0.0, "y": 0.0, "t": 1.0 * shots})
+    frame = pd.DataFrame({"shot": shots, "x": 0.0, "y": 0.0, "t": 1.0 + shots})
     frame.to_csv(tmp_path / "a.csv", index=False)
     chunks = list(open_stored_run(tmp_path / "a.csv"))
     assert max(chunk.n_shots for chunk in chunks) <= 10
     assert sum(chunk.n_hits for chunk in chunks) == len(shots)
-    assert [chunk.t_ns[0] for chunk in chunks] == [chunk.shot[0] for chunk in chunks]
+    assert [chunk.t_ns[0] for chunk in chunks] == [1.0 + chunk.shot[0] for chunk in chunks]
 
 
 def test_other_files(tmp_path: Path) -> None:

@@ -22,14 +22,18 @@ class Columns(Schema):
         tree: name of the tree (ROOT) or of the group that the names begin in (HDF5); not needed
             where a file has only one table.
         x, y, time: names of the columns.
-        count: name of the column with the number of hits of a shot. Flat layout: without it a slot
-            is used if its time is a number other than 0. Jagged layout: only in HDF5, where the
-            hits of all shots follow each other.
-        shot: name of the column with the number of the shot (`rows`).
+        count: name of the column with the number of hits of a shot. Jagged layout: where a shot is
+            a row that is filled up, and in HDF5 where the hits of all shots follow each other.
+        shot: name of the column with the number of the shot (`rows`), or two names: that of the
+            train and that of the pulse in it.
         method: name of the column with the resort method, if there is one.
+        empty: the time of a place without a hit, such as -999. Places in which x, y and time are
+            0 or not numbers are empty in any case.
         tags: names of columns with a value per shot that travels with the coincidences.
         first: number of the first slot.
-        x_unit_mm, time_unit_ns: value of one unit of the columns.
+        x_unit_mm, time_unit_ns: value of one unit of the columns. Where they are not given, the
+            units that the file states count, else mm and ns.
+        y_unit_mm: value of one unit of `y`, where it differs from that of `x`.
     """
 
     layout: Literal["flat", "jagged", "rows"]
@@ -38,12 +42,14 @@ class Columns(Schema):
     y: str
     time: str
     count: str | None = None
-    shot: str | None = None
+    shot: str | tuple[str, str] | None = None
     method: str | None = None
+    empty: float | None = None
     tags: tuple[str, ...] = ()
     first: int = 1
-    x_unit_mm: Positive = 1.0
-    time_unit_ns: Positive = 1.0
+    x_unit_mm: Positive | None = None
+    y_unit_mm: Positive | None = None
+    time_unit_ns: Positive | None = None
 
     @model_validator(mode="after")
     def _names(self) -> Columns:
@@ -56,6 +62,11 @@ class Columns(Schema):
             msg = "the layout `rows` needs `shot`, the column with the number of the shot"
             raise ValueError(msg)
         return self
+
+    @property
+    def shots(self) -> tuple[str, ...]:
+        """The columns that tell the shot: none, one, or two."""
+        return shot_names(self.shot)
 
     def slot(self, name: str, number: int) -> str:
         """The name of a column in the slot of this number, counted from 0."""
@@ -72,17 +83,24 @@ class EdgeColumns(Schema):
         tree: name of the tree; not needed where a file has only one.
         channel: name of the column with the input of each edge, counted from 0.
         time: name of the column with its time, relative to the trigger of its shot.
-        shot: name of the column with the number of the shot.
+        shot: name of the column with the number of the shot, or two names: train and pulse.
         tags: names of columns with a value per shot that travels with the coincidences.
-        time_unit_ns: value of one unit of `time`.
+        time_unit_ns: value of one unit of `time`; as the file states it, else ns, where not given.
     """
 
     tree: str | None = None
     channel: str
     time: str
-    shot: str | None = None
+    shot: str | tuple[str, str] | None = None
     tags: tuple[str, ...] = ()
-    time_unit_ns: Positive = 1.0
+    time_unit_ns: Positive | None = None
+
+
+def shot_names(shot: str | tuple[str, str] | None) -> tuple[str, ...]:
+    """The columns that tell the shot: none, one, or two."""
+    if shot is None:
+        return ()
+    return (shot,) if isinstance(shot, str) else shot
 
 
 class SourceKeys(Schema):
