@@ -23,7 +23,7 @@ from molexa_core.base.tables import BoolArray, Hits
 from molexa_core.io.hdf5 import reading_hdf5
 from molexa_core.io.hdf5_table import stored_metadata
 from molexa_core.io.hits import filler
-from molexa_core.io.table_read import as_method
+from molexa_core.io.table_part import as_method
 from molexa_core.io.xfel_file import MOST_PULSES, TrainIndex, XfelFile
 from molexa_core.io.xfel_trains import (
     in_order,
