@@ -22,6 +22,7 @@ from molexa_core.reduction.peak import Peak
 from molexa_core.reduction.purity import purity
 from molexa_core.reduction.spectra import HitSpectra, sum_spectra
 from molexa_core.reduction.summary import ReduceSummary, SumAxis
+from molexa_core.reduction.units import UnitCheck, setup_doubts
 
 MOST_SUMS: Final = 100_000
 """The gate is found from this many combinations, from the beginning of the run."""
@@ -55,6 +56,11 @@ class Reducer:
         self._energy = EnergySpectrum(highest * HARTREE_EV)
         self._remarks: list[str] = []
         self._warnings: list[str] = []
+        self._units = UnitCheck(
+            self._search.ions, self._search.windows, setup, complete=channel.is_complete
+        )
+        for doubt in setup_doubts(setup):
+            self.warn(doubt)
 
     def find_gate(self, run: Iterable[Hits], n_shots: int | None = None) -> None:
         """First pass: the momentum-sum gate, from the channel where it gives one, or the data.
@@ -125,6 +131,7 @@ class Reducer:
         self._dropped.add(dropped)
         self._hits += chunk.n_hits
         self._spectra.fill(hits)
+        self._units.add_hits(hits)
         first_id = self._tally.found
         shots, rows = self._search.find(hits, self._tally, self._gate)
         momenta = self._search.momenta(hits, rows)
@@ -137,6 +144,7 @@ class Reducer:
         )
         if len(table):
             self._energy.fill(table.kinetic_energy().sum(axis=1))
+            self._units.add_rows(table)
         return table
 
     def summary(self) -> ReduceSummary:
@@ -181,8 +189,12 @@ class Reducer:
                 f"left out {self._tally.crowded} of {self._tally.shots} shots with more than "
                 f"{MOST_COMBINATIONS} combinations of hits"
             )
+        for doubt in self._units.about_hits(self._dropped.off_detector, self._hits):
+            self.warn(doubt)
         if self._tally.found == 0:
             raise self._nothing(self._tally, self._dropped, self._hits)
+        for doubt in self._units.about_momenta(self._peaks, self._energy.release().peak):
+            self.warn(doubt)
 
     def _nothing(
         self, tally: Tally, dropped: Dropped, n_hits: int
@@ -201,10 +213,12 @@ class Reducer:
             f"{name} {first:.0f} to {last:.0f} ns"
             for name, (first, last) in self._search.windows.items()
         )
+        if (times := self._units.times()) is not None:
+            windows += f"; most hits come after {times}"
         after = "" if tally.combinations == 0 else " inside the momentum-sum gate"
         return NoEventsError(
             f"no coincidence of {ions} in {tally.shots} shots{after}",
-            do=f"Check channel, setup and the windows ({windows}).",
+            do=f"Check channel, setup, units and the windows ({windows}).",
         )
 
     def say(self, text: str) -> None:
