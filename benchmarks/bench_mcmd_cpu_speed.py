@@ -10,9 +10,8 @@ import os
 
 from _record import store, time_runs
 
-from molexa_core.physics.mcmd.options import Options
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.physics.mcmd.plain import run_plain
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.trajectories import Job, available_cores, prepare, run_on_cpu
 from molexa_core.physics.molecules import molecule
 
@@ -30,7 +29,9 @@ if __name__ == "__main__":
     def job(count: int) -> Job:
         """The same molecule, so many times."""
         return prepare(
-            *(geometry.positions, geometry.symbols, pulse, Options()), trajectories=count, seed=SEED
+            *(geometry.positions, geometry.symbols, pulse, ModelOptions()),
+            trajectories=count,
+            seed=SEED,
         )
 
     large, small = job(TRAJECTORIES), job(PLAIN)

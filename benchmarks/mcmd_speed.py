@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from _record import store, time_runs
 
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.physics.mcmd.gpu import batches
 from molexa_core.physics.mcmd.gpu_combinations import combinations_on_gpu
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.trajectories import Job, available_cores, prepare, run_on_cpu
 from molexa_core.physics.molecules import molecule
 
@@ -35,7 +34,7 @@ def job_of(name: str, geometries: int, each: int) -> Job:
     geometry = molecule(name).geometry
     scales = np.linspace(0.95, 1.05, geometries)[:, None, None]
     x = geometry.positions * scales
-    return prepare(x, geometry.symbols, PULSE, Options(), trajectories=each, seed=1)
+    return prepare(x, geometry.symbols, PULSE, ModelOptions(), trajectories=each, seed=1)
 
 
 def cpu_runs(name: str, repeats: int) -> tuple[list[float], int]:

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from molexa_cli.console import SWITCHES
+from molexa_core.base.device import DEVICE
+from molexa_core.base.parameter import SEED
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -51,5 +53,16 @@ Debug = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 """For every command that prints a table."""
-Seed = Annotated[int, typer.Option("--seed", help="Seed of every random draw.", min=0)]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        help=f"{SEED.meaning.capitalize()}.",
+        min=int(SEED.low or 0),
+        max=int(SEED.high or 0),
+    ),
+]
 """For every command that draws."""
+DEVICE_HELP = f"{DEVICE.meaning.capitalize()}: {DEVICE.note}."
+DeviceName = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]
+"""For every command that computes for long; the default is `auto`."""

@@ -15,12 +15,11 @@ mpl.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.physics.atomic.cache import atomic_tables
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.combinations import combine
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.rate_equations import rate_equations
 from molexa_core.physics.mcmd.trajectories import Trajectories, run_trajectories
 from molexa_core.physics.molecules import molecule
@@ -60,7 +59,7 @@ def run(name: str, count: int, **options: Any) -> Trajectories:
     """Trajectories of a molecule of the library."""
     geometry = molecule(name).geometry
     return run_trajectories(
-        *(geometry.positions, geometry.symbols, PULSE, Options(**options)),
+        *(geometry.positions, geometry.symbols, PULSE, ModelOptions(**options)),
         trajectories=count,
         seed=SEED,
     )

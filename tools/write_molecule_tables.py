@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from molexa_core.base.elements import element
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.base.variations import Variations
 from molexa_core.physics.experiment import PICK, Comparison, comparisons, measures
 from molexa_core.physics.molecules import SPLITS, Molecule, molecule, molecules
-from molexa_core.physics.variations import Recipe, variations
+from molexa_core.physics.variations import variations
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "molecules.md"
 STRETCHED = 1.35
@@ -73,7 +74,7 @@ def varied() -> Iterator[str]:
     nearest = np.inf
     for entry in molecules(splits=["train"]):
         radii = _radii(entry)
-        for found in variations(entry, Recipe(equilibrium=False, displaced=10), seed=1):
+        for found in variations(entry, Variations(equilibrium=False, displaced=10), seed=1):
             x = found.geometry.positions
             distance = np.linalg.norm(x[:, None] - x, axis=-1)
             nearest = min(nearest, distance[~np.eye(len(x), dtype=bool)].min())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet, new_app
+from molexa_cli.app import Debug, DeviceName, Json, Quiet, new_app
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the data set.")]
@@ -31,10 +31,7 @@ def register(app: typer.Typer) -> None:
 def build(
     recipe: RecipeFile,
     out: Annotated[Path, typer.Option("--out", help="Folder of the data set.")],
-    device: Annotated[
-        str,
-        typer.Option("--device", help="auto, cpu, cuda, cuda:0; torchrun gives each its own."),
-    ] = "auto",
+    device: DeviceName = "auto",
     dask: Annotated[
         str | None,
         typer.Option("--dask", help="local, local:4, or address of a scheduler (extra cluster)."),

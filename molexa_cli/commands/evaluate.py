@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.app import Debug, DeviceName, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
     figures: Annotated[Path | None, typer.Option("--figures", help="Folder for figures.")] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: DeviceName = "auto",
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed of molecules and samples.")
     ] = 40_260_000,

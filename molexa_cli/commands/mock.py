@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from molexa_cli import pulse_options as pulse
 from molexa_cli.app import Debug, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.parameters import Given, refuse, typed, with_parameters
 from molexa_cli.run_formats import RunFormat
+from molexa_core.base.forward_model import ExplosionModel, ModelOptions, Pulse
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("mock")(mock)
+    options = with_parameters(
+        behind="model", prefix="mcmd", but=["--masses"], pulse=Pulse, switches=ModelOptions
+    )
+    app.command("mock")(options(mock))
 
 
 def mock(
@@ -40,21 +44,12 @@ def mock(
         ),
     ] = "root",
     model: Annotated[
-        Literal["instant", "classical", "mcmd"] | None,
+        ExplosionModel | None,
         typer.Option("--model", help="How molecules explode. Default: the setup's."),
     ] = None,
-    photon_ev: pulse.PhotonEv = None,
-    pulse_mj: pulse.PulseMj = None,
-    pulse_fs: pulse.PulseFs = None,
-    focus_um: pulse.FocusUm = None,
-    transmission: pulse.Transmission = None,
-    fluence: pulse.Fluence = None,
-    focus: pulse.Focus = None,
-    transfer: pulse.Transfer = None,
-    transfer_fs: pulse.TransferFs = None,
-    recapture: pulse.Recapture = None,
-    double_auger: pulse.DoubleAuger = None,
-    shake_off: pulse.ShakeOff = None,
+    *,
+    pulse: Given,
+    switches: Given,
     truth: Annotated[
         Path | None, typer.Option("--truth", help="HDF5 file for what really happened.")
     ] = None,
@@ -66,14 +61,11 @@ def mock(
 
     Example: molexa mock water --events 200000 --seed 1 --out run.root --truth truth.h5
     """
-    options = locals()
     from molexa_core.pipeline.mock import mock_file
 
     if model in ("instant", "classical"):
-        pulse.refuse(model, options, (*pulse.PULSE, *pulse.SWITCHES))
-    virtual: dict[str, object] = {"explosion": model}
-    virtual |= {"pulse": pulse.given(options, pulse.PULSE)}
-    virtual |= {"model": pulse.given(options, pulse.SWITCHES)}
+        refuse(model, (*typed(pulse, Pulse), *typed(switches, ModelOptions)))
+    virtual: dict[str, object] = {"explosion": model, "pulse": pulse, "model": switches}
     counts = mock_file(
         channel,
         events,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet, Seed
+from molexa_cli.app import Debug, DeviceName, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, warn, write, write_json
 from molexa_core.base.files import PROJECT_FILE
 
@@ -65,7 +65,7 @@ def reconstruct(
     truth: Annotated[
         Path | None, typer.Option("--truth", help="XYZ file of the known structure to compare.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: DeviceName = "auto",
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,

@@ -7,9 +7,19 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from molexa_cli import pulse_options as pulse
 from molexa_cli.app import Debug, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.parameters import Given, explanation, refuse, typed, with_parameters
+from molexa_core.base.device import DEVICE
+from molexa_core.base.forward_model import (
+    MASSES,
+    TAU,
+    TAU_FS,
+    ExplosionModel,
+    Masses,
+    ModelOptions,
+    Pulse,
+)
 
 SHOWN = 20
 """Combinations that are printed; the file has all."""
@@ -23,18 +33,17 @@ Charges = Annotated[
     str | None, typer.Option("--charges", help="Ion of each atom in order, such as O+,H+,H+.")
 ]
 Model = Annotated[
-    Literal["instant", "classical", "mcmd"],
+    ExplosionModel,
     typer.Option(
         "--model", help="instant; classical: charges rise within --tau-fs; mcmd: X-ray pulse."
     ),
 ]
-Tau = Annotated[
-    float | None,
-    typer.Option("--tau-fs", help="classical: window of the charge build-up. Default 45."),
+Tau = Annotated[float | None, typer.Option("--tau-fs", help=explanation(TAU, TAU_FS, "classical"))]
+MassKind = Annotated[
+    Masses, typer.Option("--masses", help=f"{MASSES.meaning.capitalize()}: {MASSES.note}.")
 ]
-Masses = Annotated[
-    Literal["isotope", "average"],
-    typer.Option("--masses", help="Most abundant isotopes, or average atomic weights."),
+Device = Annotated[
+    str | None, typer.Option("--device", help=f"mcmd: {DEVICE.meaning}: {DEVICE.note}.")
 ]
 Accuracy = Annotated[
     Literal["draft", "fast", "fine"] | None,
@@ -68,7 +77,10 @@ Each = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("simulate")(simulate)
+    options = with_parameters(
+        behind="until_fs", prefix="mcmd", but=["--masses"], pulse=Pulse, switches=ModelOptions
+    )
+    app.command("simulate")(options(simulate))
 
 
 def simulate(
@@ -76,28 +88,19 @@ def simulate(
     charges: Charges = None,
     model: Model = "classical",
     tau_fs: Tau = None,
-    masses: Masses = "isotope",
+    masses: MassKind = "isotope",
     accuracy: Accuracy = None,
     out: Out = None,
     trajectory: Movie = None,
     frames: Frames = None,
     until_fs: Until = None,
-    photon_ev: pulse.PhotonEv = None,
-    pulse_mj: pulse.PulseMj = None,
-    pulse_fs: pulse.PulseFs = None,
-    focus_um: pulse.FocusUm = None,
-    transmission: pulse.Transmission = None,
-    fluence: pulse.Fluence = None,
-    focus: pulse.Focus = None,
-    transfer: pulse.Transfer = None,
-    transfer_fs: pulse.TransferFs = None,
-    recapture: pulse.Recapture = None,
-    double_auger: pulse.DoubleAuger = None,
-    shake_off: pulse.ShakeOff = None,
+    *,
+    pulse: Given,
+    switches: Given,
     trajectories: Number = None,
     figure: Figure = None,
     each: Each = None,
-    device: pulse.Device = None,
+    device: Device = None,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -107,18 +110,18 @@ def simulate(
 
     Example: molexa simulate water --charges O+,H+,H+ --out momenta.csv
     """
-    options = locals()
-    light, switches = (pulse.given(options, names) for names in (pulse.PULSE, pulse.SWITCHES))
+    options = {name: value for name, value in locals().items() if value is not None}
     if model == "mcmd":
-        pulse.refuse(model, options, CLASSICAL)
+        refuse(model, (f"--{name.replace('_', '-')}" for name in CLASSICAL if name in options))
         names = ("trajectories", "figure", "device", "seed", "out")
-        others = pulse.given(options, {name: name for name in names})
+        others = {name: options[name] for name in names if name in options}
         work = movie if each else many
-        work(geometry, charges, light, {**switches, "masses": masses}, others, json=json)
+        work(geometry, charges, pulse, {**switches, "masses": masses}, others, json=json)
     else:
-        pulse.refuse(model, options, (*pulse.PULSE, *pulse.SWITCHES, *MANY))
+        of_pulse = [*typed(pulse, Pulse), *typed(switches, ModelOptions)]
+        refuse(model, (*of_pulse, *(f"--{name}" for name in MANY if name in options)))
         chosen = (*CLASSICAL, "model", "masses", "out")
-        one(geometry, charges, pulse.given(options, {n: n for n in chosen}), json=json)
+        one(geometry, charges, {n: options[n] for n in chosen if n in options}, json=json)
 
 
 def one(geometry: str, charges: str | None, options: dict[str, Any], *, json: bool) -> None:
@@ -146,14 +149,11 @@ def one(geometry: str, charges: str | None, options: dict[str, Any], *, json: bo
     write(f"KER {result.ker_ev:.4f} eV ({result.coulomb_ev:.4f} eV if instant)")
 
 
-def _model(light: dict[str, Any], switches: dict[str, Any]) -> dict[str, Any]:
+def _model(light: Given, switches: Given) -> dict[str, Any]:
     """Pulse and switches of the model, and what every command hands on."""
-    from molexa_core.physics.mcmd.options import Options
-    from molexa_core.physics.mcmd.pulse import Pulse
-
     return {
-        "pulse": Pulse(**{"photon_ev": pulse.DEFAULT_PHOTON_EV, **light}),
-        "options": Options(**switches),
+        "pulse": Pulse(**light),
+        "options": ModelOptions(**switches),
         "command": command_line(),
         "progress": progress(),
     }
@@ -162,8 +162,8 @@ def _model(light: dict[str, Any], switches: dict[str, Any]) -> dict[str, Any]:
 def many(
     geometry: str,
     charges: str | None,
-    light: dict[str, Any],
-    switches: dict[str, Any],
+    light: Given,
+    switches: Given,
     others: dict[str, Any],
     *,
     json: bool,
@@ -222,8 +222,8 @@ def many(
 def movie(
     geometry: str,
     charges: str | None,
-    light: dict[str, Any],
-    switches: dict[str, Any],
+    light: Given,
+    switches: Given,
     others: dict[str, Any],
     *,
     json: bool,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet, Seed
+from molexa_cli.app import Debug, DeviceName, Json, Quiet, Seed
 from molexa_cli.console import progress, table, write, write_json
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def train(
     minutes: Minutes = None,
     validation: Molecules = 16384,
     pool: Pool = 65536,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: DeviceName = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
     ] = False,
@@ -112,7 +112,6 @@ def train(
     Example: molexa train --stage 1 --preset molexa --steps 20000 --out training
     """
     from molexa_core.base.progress import SILENT
-    from molexa_core.model.devices import choose_device
     from molexa_core.model.team import leads_here
     from molexa_core.pipeline.train import train_in_folder, training_plan
 
@@ -133,7 +132,7 @@ def train(
         data=None if data is None else str(data),
         split_by=split_by,
         simulated=simulated,
-        device=choose_device(device),
+        device=device,
         stop_after_s=None if minutes is None else 60.0 * minutes,
         validation=validation,
         pool=pool,

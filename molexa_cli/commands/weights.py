@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet, new_app
+from molexa_cli.app import Debug, DeviceName, Json, Quiet, new_app
 from molexa_cli.console import progress, remark, table, write, write_json
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def calibrate(
     molecules: Annotated[
         int, typer.Option("--molecules", min=100, help="Molecules of each number of atoms.")
     ] = 4096,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: DeviceName = "auto",
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -1,21 +1,25 @@
 """What a data set of simulated explosions is made of: a recipe, resolved to plain values.
 
-A recipe is read from YAML and checked by `base.settings.recipe`; here it is plain data, so that a
-machine that only computes needs no schema library: it takes the resolved recipe as JSON.
+People write a recipe as YAML (`base.settings.recipe`); resolved it is plain data, so that a machine
+that only computes needs no schema library: it takes the resolved recipe as JSON.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from molexa_core.base.checksums import digest_of
-from molexa_core.base.errors import InputFileError, SettingsError, listing
+from molexa_core.base.errors import InputFileError, SettingsError, UsageError
 from molexa_core.base.files import require_file, require_folder
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.movies import Movie
+from molexa_core.base.parameter import CLOSED, SEED, Parameter, check, of_plain, require_keys
+from molexa_core.base.variations import Variations
 
 RECIPE_FORMAT: Final = 1
 """Changes where the same recipe would mean another data set."""
@@ -30,75 +34,105 @@ LARGEST_RECIPE: Final = 32 * 2**20
 
 
 @dataclass(frozen=True)
-class Variations:
-    """How many geometries of a molecule are exploded.
-
-    Attributes:
-        equilibrium: whether the equilibrium geometry is one of them.
-        displaced: draws for each number k = 1 .. N - 1 of displaced atoms.
-        zero_point: draws from the vibrational ground state.
-        thermal: draws from the thermal distribution.
-        temperature_k: of the thermal draws.
-        velocities: whether vibrating molecules start with the velocities that were drawn with
-            their positions. The model has no bonds, and mean momenta are compared with geometries:
-            at rest is the better choice for training.
-        least: geometries that a molecule has at least, by its number of atoms; further displaced
-            draws where the numbers above give fewer.
-    """
-
-    equilibrium: bool = True
-    displaced: int = 1
-    zero_point: int = 0
-    thermal: int = 0
-    temperature_k: float = 300.0
-    velocities: bool = False
-    least: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Splits:
     """How the entries are divided.
 
     Attributes:
-        validation, test: shares of the entries, or of the geometries where they are split.
+        validation, test: shares of the entries, or of the geometries where they are split; the rest
+            is for training.
         set_aside_atoms: molecules of this many atoms and more are set aside.
+
+    Raises:
+        UsageError: a share out of range, or nothing is left for training.
     """
 
-    validation: float = 0.1
-    test: float = 0.1
-    set_aside_atoms: int = 8
+    __pydantic_config__: ClassVar[Any] = CLOSED
+
+    validation: Annotated[float, Parameter("share of the validation", "", 0.0, 1.0)] = 0.1
+    test: Annotated[float, Parameter("share of the test", "", 0.0, 1.0)] = 0.1
+    set_aside_atoms: Annotated[
+        int, Parameter("number of atoms from which molecules are set aside", "", 2, 1000)
+    ] = 8
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.validation + self.test >= 1.0:
+            taken = self.validation + self.test
+            raise UsageError(
+                f"validation and test together take {taken:g}, which leaves nothing to train on",
+                do="Give shares with a sum below 1.",
+            )
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A data set, down to the last draw.
+@dataclass(frozen=True, kw_only=True)
+class Explosions:
+    """What a recipe says of explosions and of what is kept of them, whatever the molecules.
 
     Attributes:
         name: of the data set.
         seed: of every draw.
-        molecules: names of the molecules, each once.
-        variations: the geometries of each.
-        pulse: arguments of `physics.mcmd.pulse.Pulse`.
-        model: arguments of `physics.mcmd.options.Options`.
+        variations: which geometries of each shipped molecule.
+        pulse: the X-ray pulse.
+        model: switches of the model.
         trajectories: explosions per geometry.
         minimum_count: a combination of charges is kept where more explosions than this end in it.
         neutral_atoms: whether combinations with atoms that stay neutral are kept.
         splits: how the entries are divided.
-        geometries_per_shard: geometries of one molecule that are computed and written together.
+        geometries_per_shard: geometries of one molecule that are computed and written together;
+            what an interrupted build loses at most, for each worker.
+
+    Raises:
+        UsageError: a value out of range.
+    """
+
+    __pydantic_config__: ClassVar[Any] = CLOSED
+
+    name: Annotated[str, Parameter("name of the data set")] = "stage2"
+    seed: Annotated[int, SEED] = 0
+    variations: Variations = field(default_factory=Variations)
+    pulse: Pulse = field(default_factory=Pulse)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    trajectories: Annotated[int, Parameter("number of explosions per geometry", "", 1, 10**9)] = (
+        100_000
+    )
+    minimum_count: Annotated[
+        int, Parameter("least count of a combination of charges", "", 1, 10**9)
+    ] = 300
+    neutral_atoms: Annotated[bool, Parameter("keep combinations with neutral atoms")] = False
+    splits: Splits = field(default_factory=Splits)
+    geometries_per_shard: Annotated[
+        int, Parameter("number of geometries that are written together", "", 1, 4096)
+    ] = 16
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", self.name):
+            raise UsageError(
+                f"the name of the data set is {self.name!r}",
+                where="name",
+                do="Use letters, digits, dot, dash and underscore.",
+            )
+
+
+_PARTS: Final[Mapping[str, type]] = {
+    "variations": Variations,
+    "pulse": Pulse,
+    "model": ModelOptions,
+    "splits": Splits,
+}
+"""The blocks of a recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Explosions):
+    """A data set, down to the last draw.
+
+    Attributes:
+        molecules: names of the molecules, each once.
         movies: further molecules, in structures of the user's own; they have no variations.
     """
 
-    name: str
-    seed: int
     molecules: tuple[str, ...]
-    variations: Variations = field(default_factory=Variations)
-    pulse: Mapping[str, Any] = field(default_factory=dict)
-    model: Mapping[str, Any] = field(default_factory=dict)
-    trajectories: int = 100_000
-    minimum_count: int = 300
-    neutral_atoms: bool = False
-    splits: Splits = field(default_factory=Splits)
-    geometries_per_shard: int = 16
     movies: tuple[Movie, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,16 +159,18 @@ class Recipe:
         """The recipe of plain values that `to_dict` gave.
 
         Raises:
-            SettingsError: a key is missing or unknown, or a value is of the wrong type.
+            SettingsError: a key is missing or unknown, or a value is of the wrong type or out of
+                range.
         """
-        _same_keys(values, [entry.name for entry in fields(cls)], where, "", optional=(_MOVIES,))
+        known = [entry.name for entry in fields(cls)]
+        require_keys(values, known, where, "", optional=(_MOVIES,))
         parts: dict[str, Any] = {_MOVIES: [], **values}
-        for name, kind in (("variations", Variations), ("splits", Splits)):
-            known = [entry.name for entry in fields(kind)]
-            _same_keys(parts[name], known, where, f"{name} -> ", optional=(_LATER,))
-            parts[name] = kind(**parts[name])
         variations = parts["variations"]
-        parts["variations"] = replace(variations, least=_by_atoms(variations.least, where))
+        if isinstance(variations, dict) and _LATER in variations:
+            least = _by_atoms(variations[_LATER], where)
+            parts["variations"] = {**variations, _LATER: least}
+        for name, kind in _PARTS.items():
+            parts[name] = of_plain(kind, parts[name], where=where, key=name, optional=(_LATER,))
         names = parts["molecules"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise SettingsError("molecules: expected a list of names", where=where)
@@ -142,15 +178,7 @@ class Recipe:
         if not isinstance(parts[_MOVIES], list):
             raise SettingsError(f"{_MOVIES}: expected a list", where=where)
         parts[_MOVIES] = tuple(Movie.from_dict(item, where=where) for item in parts[_MOVIES])
-        for name in ("seed", "trajectories", "minimum_count", "geometries_per_shard"):
-            if not isinstance(parts[name], int) or parts[name] < 0:
-                raise SettingsError(
-                    f"{name}: expected a whole number, found {parts[name]!r}", where=where
-                )
-        for name in ("pulse", "model"):
-            if not isinstance(parts[name], dict):
-                raise SettingsError(f"{name}: expected keys and values", where=where)
-        return cls(**parts)
+        return of_plain(cls, parts, where=where, key="recipe", optional=(_MOVIES,))
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
@@ -217,18 +245,3 @@ def _by_atoms(values: Any, where: object) -> dict[int, int]:
             where=where,
         )
     return {int(atoms): count for atoms, count in values.items()}
-
-
-def _same_keys(
-    values: Any, known: list[str], where: object, prefix: str, *, optional: Sequence[str] = ()
-) -> None:
-    if not isinstance(values, dict):
-        raise SettingsError(
-            f"{prefix or 'recipe'}: expected keys and values, found {type(values).__name__}",
-            where=where,
-        )
-    unknown = sorted(set(values) - set(known))
-    missing = sorted(set(known) - set(values) - set(optional))
-    if unknown or missing:
-        what = f"unknown key {listing(unknown)}" if unknown else f"missing {listing(missing)}"
-        raise SettingsError(f"{prefix}{what}", where=where, do=f"Allowed: {listing(known)}.")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from molexa_core.base.entries import EntryTable
 from molexa_core.base.errors import InputFileError, UsageError, listing, near_matches
 from molexa_core.base.fields import SPLITS, VARIATION_KINDS
-from molexa_core.base.recipe import Recipe, Splits, Variations
+from molexa_core.base.recipe import Recipe, Splits
 from molexa_core.base.tables import BoolArray
 
 SPLIT_WAYS: Final = ("entry", "geometry", "molecule")
@@ -95,32 +95,13 @@ def rows_of(table: EntryTable, split: str, by: str, recipe: Recipe | None = None
     return rows
 
 
-def labels(variations: Variations, atoms: int) -> list[str]:
-    """What the geometries of a molecule are called, in the order of their numbers.
-
-    Args:
-        variations: how many of each kind.
-        atoms: of the molecule.
-    """
-    wanted = variations
-    _, displaced, zero_point, thermal, _ = VARIATION_KINDS
-    found = [VARIATION_KINDS[0]] if wanted.equilibrium else []
-    found += [f"{displaced}-{k}-{n}" for k in range(1, atoms) for n in range(wanted.displaced)]
-    found += [f"{zero_point}-{n}" for n in range(wanted.zero_point)]
-    found += [f"{thermal}-{n}" for n in range(wanted.thermal)]
-    for number in range(wanted.least.get(atoms, 0) - len(found)):
-        turn, k = divmod(number, atoms - 1)
-        found.append(f"{displaced}-{k + 1}-{wanted.displaced + turn}")
-    return found
-
-
 def _of_geometries(table: EntryTable, recipe: Recipe) -> NDArray[np.uint8]:
     """(E) place in `fields.SPLITS` of the geometry of each entry."""
     if len(table) == 0:
         return np.zeros(0, np.uint8)
     _, first, geometry = np.unique(table.geometry, return_index=True, return_inverse=True)
     atoms = table.atoms[first]
-    called = {int(n): labels(recipe.variations, int(n)) for n in np.unique(atoms)}
+    called = {int(n): recipe.variations.labels(int(n)) for n in np.unique(atoms)}
     # Frames of a movie differ little from their neighbours: they stay together.
     one_name = {item.name: [VARIATION_KINDS[-1]] * len(item.frames) for item in recipe.movies}
     names = [table.names[number] for number in table.molecule[first]]

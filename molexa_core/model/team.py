@@ -19,6 +19,7 @@ from typing import Final
 import torch
 from torch import Tensor, distributed
 
+from molexa_core.base.device import Device
 from molexa_core.base.errors import ComputationError, UsageError
 
 PATIENCE: Final = timedelta(minutes=10)
@@ -113,7 +114,7 @@ def team_of(device: str) -> Iterator[tuple[Team, str]]:
     """The team that torchrun made this process a member of, and its own device.
 
     Args:
-        device: `cpu` or `cuda`; each process of a host takes the GPU of its local rank.
+        device: `cpu`, or a graphics card: each process of a host takes that of its local rank.
 
     Raises:
         UsageError: more processes on this host than GPUs.
@@ -123,7 +124,7 @@ def team_of(device: str) -> Iterator[tuple[Team, str]]:
         yield ALONE, device
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    if device == "cuda":
+    if Device.parse(device).kind == "cuda":
         if local >= torch.cuda.device_count():
             raise UsageError(
                 f"process {local + 1} of this host finds {torch.cuda.device_count()} GPUs",

@@ -20,8 +20,6 @@ from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S, BOLTZMANN_HARTREE_K
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import build_up
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.tables import MoleculeTables, pack_molecule
 from molexa_core.physics.mcmd.trajectories import run_trajectories
 from molexa_core.physics.vibrations import NormalModes, sample_gaussian, sample_ground_state
@@ -225,8 +223,8 @@ def _in_pulse(
     found = run_trajectories(
         molecules.position,
         symbols,
-        Pulse(**virtual.pulse.model_dump()),
-        Options(**virtual.model.model_dump()),
+        virtual.pulse,
+        virtual.model,
         trajectories=1,
         seed=seed,
         first_trajectory=first,

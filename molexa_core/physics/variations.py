@@ -14,7 +14,7 @@ Kinds of variations, each drawn by itself, so that asking for more of one change
 * `trajectory`: structures of the user's own, such as the frames of a reaction.
 
 The published protocol displaces k = 1..N-1 atoms: an eighth of the draws for two atoms of those for
-nine. `Variations.least` of a recipe makes up for that: where the other numbers give fewer
+nine. `Variations.least` makes up for that: where the other numbers give fewer
 geometries, further displaced draws follow, k in turn. They come last, and continue the numbers of
 the draws.
 
@@ -30,8 +30,8 @@ not rotate: displaced ones rest; harmonic ones have no momentum and obey the Eck
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
 
@@ -41,6 +41,7 @@ from molexa_core.base.elements import element
 from molexa_core.base.errors import ComputationError, InputFileError, UsageError, listing
 from molexa_core.base.tables import BoolArray, FloatArray, Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.base.variations import PUBLISHED, Variations
 from molexa_core.physics.molecules import Molecule
 from molexa_core.physics.vibrations import sample_wigner
 
@@ -62,69 +63,9 @@ HARD: Final = 0.6
 """Vibrating: smallest distance of two atoms as a share of the sum of covalent radii."""
 OVERLAP: Final = 0.5
 """Trajectories: atoms nearer than this, in bohr, are taken for a mistake."""
-MOST_DRAWS: Final = 100_000
-"""Most variations of one kind (and one k)."""
-HOTTEST_K: Final = 5000.0
-"""Highest temperature; a harmonic molecule means nothing there."""
 _TRIES: Final = 5000
 _CANDIDATES: Final = 16
 """Candidates per try; a draw is given up after the product of both."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How many variations of each kind; the defaults are the published protocol.
-
-    Attributes:
-        equilibrium: whether the equilibrium itself is one.
-        displaced: draws for each k = 1..N-1.
-        zero_point: draws from the vibrational ground state.
-        thermal: draws from the vibrations at `temperature_k`.
-        temperature_k: their temperature.
-        least: geometries that a molecule has at least, by its number of atoms. What the numbers
-            above do not give are further displaced draws.
-    """
-
-    equilibrium: bool = True
-    displaced: int = 10
-    zero_point: int = 0
-    thermal: int = 0
-    temperature_k: float = 300.0
-    least: Mapping[int, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("displaced", "zero_point", "thermal"):
-            count = getattr(self, name)
-            if not 0 <= count <= MOST_DRAWS:
-                raise UsageError(
-                    f"{name} is {count}", do=f"Give a number of draws from 0 to {MOST_DRAWS}."
-                )
-        for atoms, count in self.least.items():
-            if atoms < 2 or not 0 <= count <= MOST_DRAWS:
-                raise UsageError(
-                    f"least is {count} for {atoms} atoms",
-                    do=f"Give 2 atoms or more, and a number of geometries from 0 to {MOST_DRAWS}.",
-                )
-        if not 0.0 <= self.temperature_k <= HOTTEST_K:
-            raise UsageError(
-                f"temperature_k is {self.temperature_k}", do=f"Give 0 to {HOTTEST_K:g} K."
-            )
-
-    def count(self, atoms: int) -> int:
-        """How many geometries a molecule of so many atoms has."""
-        return self._without_further(atoms) + self.further(atoms)
-
-    def further(self, atoms: int) -> int:
-        """Displaced draws beyond the same number for every k, which `least` asks for."""
-        return max(self.least.get(atoms, 0) - self._without_further(atoms), 0)
-
-    def _without_further(self, atoms: int) -> int:
-        drawn = self.displaced * (atoms - 1) + self.zero_point + self.thermal
-        return int(self.equilibrium) + drawn
-
-
-PUBLISHED: Final = Recipe()
-"""The equilibrium and ten draws for each k = 1..N-1."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +96,7 @@ class Variation:
 
 def variations(
     molecule: Molecule,
-    recipe: Recipe = PUBLISHED,
+    wanted: Variations = PUBLISHED,
     *,
     trajectory: Sequence[Geometry] = (),
     seed: int,
@@ -167,7 +108,7 @@ def variations(
 
     Args:
         molecule: the equilibrium and its Hessian.
-        recipe: how many of each kind.
+        wanted: how many of each kind.
         trajectory: further structures of this molecule, used as they are.
         seed: of the random draws, 0 or above.
 
@@ -177,23 +118,25 @@ def variations(
         ComputationError: no draw without contacts was found.
 
     Example:
+        >>> from molexa_core.base.variations import Variations
         >>> from molexa_core.physics.molecules import molecule
-        >>> [found.label for found in variations(molecule("water"), Recipe(displaced=1), seed=1)]
+        >>> few = Variations(displaced=1)
+        >>> [found.label for found in variations(molecule("water"), few, seed=1)]
         ['equilibrium', 'displaced-1-0', 'displaced-2-0']
     """
     if seed < 0:
         raise UsageError(f"the seed is {seed}", do="Give a seed of 0 or above.")
     geometry = molecule.geometry
     found: list[Variation] = []
-    if recipe.equilibrium:
+    if wanted.equilibrium:
         found.append(Variation(geometry, None, "equilibrium", 0, 0))
     for k in range(1, len(geometry)):
-        found += [_displaced(molecule, k, index, seed) for index in range(recipe.displaced)]
-    found += _vibrating(molecule, "zero-point", recipe.zero_point, 0.0, seed)
-    found += _vibrating(molecule, "thermal", recipe.thermal, recipe.temperature_k, seed)
-    for number in range(recipe.further(len(geometry))):
+        found += [_displaced(molecule, k, index, seed) for index in range(wanted.displaced)]
+    found += _vibrating(molecule, "zero-point", wanted.zero_point, 0.0, seed)
+    found += _vibrating(molecule, "thermal", wanted.thermal, wanted.temperature_k, seed)
+    for number in range(wanted.further(len(geometry))):
         turn, k = divmod(number, len(geometry) - 1)
-        found.append(_displaced(molecule, k + 1, recipe.displaced + turn, seed))
+        found.append(_displaced(molecule, k + 1, wanted.displaced + turn, seed))
     if trajectory:
         found += trajectory_variations(trajectory, symbols=geometry.symbols)
     return found

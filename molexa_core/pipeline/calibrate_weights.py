@@ -20,7 +20,6 @@ from molexa_core.model.calibration_fit import (
     fit_calibration,
     judged,
 )
-from molexa_core.model.devices import choose_device
 from molexa_core.model.engine import Engine
 from molexa_core.model.inference import predict_batch
 from molexa_core.model.network import Network
@@ -33,6 +32,7 @@ from molexa_core.model.weights import (
     write_card,
 )
 from molexa_core.pipeline.data_set_name import data_set_name
+from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, random_set
 from molexa_core.pipeline.stage1 import StageOneData
 
@@ -156,7 +156,7 @@ def calibrate_weights(
     """
     if molecules < 2:
         raise UsageError(f"{molecules} molecules", do="Calibrate on two of each size at least.")
-    where = choose_device(device)
+    where = take_device(device)
     network, _ = load_network(name, where)
     card, path = read_card(name)
     formulas: frozenset[str] = frozenset()

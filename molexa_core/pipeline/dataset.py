@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from molexa_core.base.device import Device
 from molexa_core.base.entries import EntryBlock, GeometryResult
 from molexa_core.base.errors import InputFileError, MolexaError, OutputError, UsageError, listing
 from molexa_core.base.files import atomic_path
@@ -39,9 +40,7 @@ from molexa_core.pipeline.dataset_plan import (
     geometries_of,
     kind_number,
     numbers_of,
-    options_of,
     plan,
-    pulse_of,
     split_of,
     stream_seed,
     velocities_of,
@@ -94,7 +93,7 @@ class Workers:
             raise UsageError(f"RANK is {rank}, WORLD_SIZE is {world}", do="Start with torchrun.")
         if dask is not None:
             raise UsageError("--dask inside torchrun", do="Use one or the other.")
-        if device in ("auto", "cuda") and "LOCAL_RANK" in numbers:
+        if "LOCAL_RANK" in numbers:
             device = _own_device(device, numbers["LOCAL_RANK"])
         return cls(device, rank, world)
 
@@ -151,8 +150,8 @@ def compute_block(
         found.geometry.symbols,
         np.array([item.geometry.positions for item in chosen]),
         velocities_of(recipe, chosen),
-        pulse_of(recipe),
-        options_of(recipe),
+        recipe.pulse,
+        recipe.model,
         trajectories=recipe.trajectories,
         seed=stream_seed(recipe, block.molecule),
         first_trajectory=block.first * recipe.trajectories,
@@ -387,10 +386,10 @@ def _open_folder(folder: Path, recipe: Recipe) -> None:
 
 
 def _own_device(device: str, local_rank: int) -> str:
-    """The device of one process among several on a host."""
+    """The device of one process among several on a host: its share of the graphics cards."""
     import torch  # noqa: PLC0415
 
-    devices = torch.cuda.device_count()
-    if device == "auto" and devices == 0:
-        return "cpu"
-    return f"cuda:{local_rank % devices}" if devices else device
+    wanted, cards = Device.parse(device), torch.cuda.device_count()
+    if wanted.index is not None or wanted.kind == "cpu" or not cards:
+        return "cpu" if wanted.kind == "auto" else device
+    return f"cuda:{local_rank % cards}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,22 +20,18 @@ from numpy.typing import NDArray
 from molexa_core import __version__
 from molexa_core.base.checksums import digest_of
 from molexa_core.base.elements import element
-from molexa_core.base.errors import InputFileError, SettingsError, UsageError
+from molexa_core.base.errors import InputFileError, SettingsError
 from molexa_core.base.fields import SPLITS, VARIATION_KINDS
 from molexa_core.base.recipe import (
     RECIPE_FORMAT,
+    Explosions,
     Recipe,
-    Splits,
-    Variations,
     read_recipe,
 )
 from molexa_core.base.resources import find
 from molexa_core.base.splits import hashed, places, uniform
 from molexa_core.base.tables import FloatArray
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.molecules import Molecule, molecule, molecules
-from molexa_core.physics.variations import Recipe as VariationRecipe
 from molexa_core.physics.variations import Variation, variations
 from molexa_core.pipeline.dataset_movies import (
     all_names,
@@ -84,7 +80,6 @@ def resolve(path: Path | str) -> Recipe:
     Raises:
         InputFileError: no such file.
         SettingsError: not a valid recipe, or it names molecules that are not there.
-        UsageError: a pulse or option that cannot be computed.
     """
     path = Path(path)
     if path.suffix == ".json":
@@ -118,20 +113,8 @@ def resolve(path: Path | str) -> Recipe:
             where=path,
             do="`molexa molecules` lists them.",
         )
-    recipe = Recipe(
-        name=settings.name,
-        seed=settings.seed,
-        molecules=tuple(chosen),
-        variations=Variations(**settings.variations.model_dump()),
-        pulse=settings.pulse.model_dump(),
-        model=settings.model.model_dump(),
-        trajectories=settings.trajectories,
-        minimum_count=settings.minimum_count,
-        neutral_atoms=settings.neutral_atoms,
-        splits=Splits(**settings.splits.model_dump()),
-        geometries_per_shard=settings.geometries_per_shard,
-        movies=movies,
-    )
+    stated = {entry.name: getattr(settings, entry.name) for entry in fields(Explosions)}
+    recipe = Recipe(**stated, molecules=tuple(chosen), movies=movies)
     _check(recipe, path)
     return recipe
 
@@ -165,7 +148,7 @@ def plan(recipe: Recipe) -> list[BlockPlan]:
 
 def variation_count(recipe: Recipe, atoms: int) -> int:
     """How many geometries a shipped molecule of so many atoms has."""
-    return _variations(recipe).count(atoms)
+    return recipe.variations.count(atoms)
 
 
 def geometries_of(recipe: Recipe, found: Molecule) -> list[Variation]:
@@ -173,7 +156,7 @@ def geometries_of(recipe: Recipe, found: Molecule) -> list[Variation]:
     movie = movie_named(recipe, found.name)
     if movie is not None:
         return frames_of(movie)
-    return variations(found, _variations(recipe), seed=recipe.seed)
+    return variations(found, recipe.variations, seed=recipe.seed)
 
 
 def stream_seed(recipe: Recipe, name: str) -> int:
@@ -200,24 +183,6 @@ def split_of(recipe: Recipe, name: str, label: str, charges: NDArray[np.int8]) -
     return places(np.array(drawn, np.float64), shares)
 
 
-def pulse_of(recipe: Recipe) -> Pulse:
-    """The pulse.
-
-    Raises:
-        UsageError: it cannot be computed.
-    """
-    return Pulse(**recipe.pulse)
-
-
-def options_of(recipe: Recipe) -> Options:
-    """The switches of the model.
-
-    Raises:
-        UsageError: one is out of range.
-    """
-    return Options(**recipe.model)
-
-
 def kind_number(variation: Variation) -> int:
     """Place of its kind in `fields.VARIATION_KINDS`."""
     return VARIATION_KINDS.index(variation.kind)
@@ -231,21 +196,8 @@ def block_name(name: str, first: int) -> str:
     return f"{plain}{mark}.{first:04d}"
 
 
-def _variations(recipe: Recipe) -> VariationRecipe:
-    values = asdict(recipe.variations)
-    del values["velocities"]
-    return VariationRecipe(**values)
-
-
 def _check(recipe: Recipe, path: Path) -> None:
     """Refuse what would fail later, after hours."""
-    try:
-        pulse_of(recipe), options_of(recipe)
-        _variations(recipe)
-    except UsageError as error:
-        raise UsageError(error.what, where=path, do=error.do) from error
-    except TypeError as error:
-        raise SettingsError(f"pulse or model: {error}", where=path) from error
     nothing = not (recipe.molecules or recipe.movies)
     if len(set(recipe.molecules)) != len(recipe.molecules) or nothing:
         raise SettingsError("molecules: names must be there once each", where=path)

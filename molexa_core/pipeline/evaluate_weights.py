@@ -13,7 +13,6 @@ from molexa_core.base.files import atomic_path
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.model.batch import Batch
-from molexa_core.model.devices import choose_device
 from molexa_core.model.frame import batch_frames
 from molexa_core.model.weights import (
     ModelCard,
@@ -23,6 +22,7 @@ from molexa_core.model.weights import (
     load_network,
     tau_of,
 )
+from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.evaluate import Evaluation, evaluate
 from molexa_core.pipeline.evaluation_figures import DATA, content_of, draw, write_content
 from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, molecule_set, random_set
@@ -109,7 +109,7 @@ def evaluate_weights(
     _require_positive(samples, limit, steps)
     _require_fitting(data, smallest, largest, names)
     _require_folder(out)
-    where = choose_device(device)
+    where = take_device(device)
     network, card = load_network(weights or default_weights(), where)
     known, drawn = network.settings, data in (RANDOM, MOLECULES)
     if drawn:

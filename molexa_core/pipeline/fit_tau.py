@@ -199,7 +199,7 @@ def fit_tau_folder(
         UsageError: no such split.
         NoEventsError: no entries in the split.
     """
-    masses = str(recipe_of(folder).model.get("masses", "isotope"))
+    masses = recipe_of(folder).model.masses
     table = read_dataset(folder, split)
     return fit_tau(table, entries=entries, masses=masses, seed=seed, progress=progress)
 

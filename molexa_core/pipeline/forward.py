@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, PartOf, Progress
 from molexa_core.base.tables import FloatArray, Geometry
@@ -14,9 +15,7 @@ from molexa_core.physics.mcmd.combinations import Combinations, combine, merge
 from molexa_core.physics.mcmd.gpu import device_index, run_on_gpu
 from molexa_core.physics.mcmd.gpu_combinations import combinations_on_gpu
 from molexa_core.physics.mcmd.job import Job, prepare
-from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.outcomes import Energies, energies_of, joined, outcomes_of
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.tables import pack_molecule
 from molexa_core.physics.mcmd.trajectories import run_on_cpu
 
@@ -31,7 +30,7 @@ def explode_geometries(
     positions: FloatArray,
     velocities: FloatArray | None,
     pulse: Pulse,
-    options: Options,
+    options: ModelOptions,
     *,
     trajectories: int,
     seed: int,

@@ -26,7 +26,6 @@ from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.io.channel_csv import read_channel_csv
 from molexa_core.io.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.xyz import read_xyz, write_xyz
-from molexa_core.model.devices import choose_device
 from molexa_core.model.engine import Engine
 from molexa_core.model.inference import (
     Structures,
@@ -47,6 +46,7 @@ from molexa_core.model.weights import (
 )
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.reconstruct_choice import choice, chosen, closure_record, other_model
 from molexa_core.pipeline.reconstruct_input import read_columns, unfamiliar, without_sum
 from molexa_core.pipeline.solutions import Solution, solutions
@@ -107,7 +107,7 @@ def reconstruct(
     """
     if samples < 1:
         raise UsageError(f"{samples} samples", do="Ask for at least one.")
-    network, card = _loaded(weights, choose_device(device))
+    network, card = _loaded(weights, take_device(device))
     ions, momenta, errors, warnings = _checked(table, network, card)
     forward = forward_of(card)
     refined = forward == "classical" if refined is None else refined

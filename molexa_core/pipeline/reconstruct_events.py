@@ -24,7 +24,6 @@ from molexa_core.io.events import read_events
 from molexa_core.io.structures import EventStructures, write_structures
 from molexa_core.model.batch import Batch
 from molexa_core.model.calibration import Calibrations, Kind
-from molexa_core.model.devices import choose_device
 from molexa_core.model.diffusion import churn_noise
 from molexa_core.model.engine import Engine
 from molexa_core.model.familiarity import read_ranges, unlike
@@ -42,6 +41,7 @@ from molexa_core.model.weights import (
 )
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.reconstruct_input import high_charges
 
 BLOCK: Final = 4096
@@ -108,7 +108,7 @@ def reconstruct_events(
         UnknownIonError: an ion that the network does not know.
         UsageError: no events, or too few or too many ions.
     """
-    where = choose_device(device)
+    where = take_device(device)
     network, card = (
         weights if isinstance(weights, tuple) else load_network(weights or default_weights(), where)
     )

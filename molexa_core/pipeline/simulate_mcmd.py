@@ -16,6 +16,7 @@ import pandas as pd
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.ions import Ion, parse_ions
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, Progress
@@ -25,8 +26,6 @@ from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.channel_csv import write_channel_csv
 from molexa_core.io.channels_h5 import write_channels
 from molexa_core.physics.batches import require_apart
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.pipeline.forward import explode_geometries
 from molexa_core.pipeline.simulate import find_geometry, ions_of_atoms
 
@@ -38,7 +37,7 @@ def simulate_mcmd(
     geometry: Geometry,
     *,
     pulse: Pulse,
-    options: Options | None = None,
+    options: ModelOptions | None = None,
     trajectories: int = TRAJECTORIES,
     seed: int = 0,
     device: str = "auto",
@@ -69,7 +68,7 @@ def simulate_mcmd(
         geometry.positions[None],
         None,
         pulse,
-        Options() if options is None else options,
+        ModelOptions() if options is None else options,
         trajectories=trajectories,
         seed=seed,
         device=device,
@@ -104,7 +103,7 @@ def simulate_mcmd_file(
     charges: str | None = None,
     *,
     pulse: Pulse,
-    options: Options | None = None,
+    options: ModelOptions | None = None,
     trajectories: int = TRAJECTORIES,
     seed: int = 0,
     device: str = "auto",
@@ -137,7 +136,7 @@ def simulate_mcmd_file(
         NoEventsError: the combination did not occur.
         OutputError: a result cannot be written.
     """
-    options = Options() if options is None else options
+    options = ModelOptions() if options is None else options
     require_names(out, charges, figure)
     geometry, inputs = find_geometry(source, progress)
     ions = None if charges is None else ions_of_atoms(geometry, parse_ions(charges))

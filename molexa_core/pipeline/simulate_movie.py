@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.ions import parse_ions
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, Progress
@@ -22,8 +23,6 @@ from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.xyz import read_xyz
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.variations import trajectory_variations
 from molexa_core.pipeline.forward import explode_geometries
 from molexa_core.pipeline.simulate import ions_of_atoms
@@ -75,7 +74,7 @@ def simulate_movie(
     structures: Sequence[Geometry],
     *,
     pulse: Pulse,
-    options: Options | None = None,
+    options: ModelOptions | None = None,
     trajectories: int = TRAJECTORIES,
     seed: int = 0,
     device: str = "auto",
@@ -113,7 +112,7 @@ def simulate_movie(
         np.stack([scene.geometry.positions for scene in scenes]),
         None,
         pulse,
-        Options() if options is None else options,
+        ModelOptions() if options is None else options,
         trajectories=trajectories,
         seed=seed,
         device=device,
@@ -127,7 +126,7 @@ def simulate_movie_file(
     charges: str | None = None,
     *,
     pulse: Pulse,
-    options: Options | None = None,
+    options: ModelOptions | None = None,
     trajectories: int = TRAJECTORIES,
     seed: int = 0,
     device: str = "auto",
@@ -150,7 +149,7 @@ def simulate_movie_file(
         NoEventsError: the combination occurred in no structure.
         OutputError: a result cannot be written.
     """
-    options = Options() if options is None else options
+    options = ModelOptions() if options is None else options
     require_names(out, charges, figure)
     if not Path(source).is_file() and Path(source).suffix.lower() != ".xyz":
         raise UsageError(f"{str(source)!r} is no file", do="Only an XYZ file has many structures.")

@@ -39,6 +39,7 @@ from molexa_core.model.team import Team, team_of
 from molexa_core.model.training import BatchSource, TrainingRun, train
 from molexa_core.model.weights import ModelCard, load_network, read_card, save_weights
 from molexa_core.pipeline.data_set_name import data_set_name
+from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.stage1 import PredictionPool, StageOneSource
 from molexa_core.pipeline.stage2 import StageTwoData, StageTwoSource, batch_of, simulated_rows
 from molexa_core.pipeline.training_plan import TrainingPlan, stage_one_data, training_plan
@@ -81,9 +82,7 @@ def train_in_folder(
         OutputError: the folder cannot be written.
     """
     checkpoint = folder / "checkpoint.safetensors"
-    if plan.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device found", do="Train with --device cpu.")
-    with team_of(plan.device) as (team, device):
+    with team_of(take_device(plan.device)) as (team, device):
         plan = replace(plan, device=device)
         # All processes look before the leading one writes there.
         if team.agree(checkpoint.exists() and not resume, torch.device(device)):

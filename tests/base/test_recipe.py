@@ -6,14 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from molexa_core.base.settings.forward import ModelSettings, PulseSettings
 
 from molexa_core.base.errors import InputFileError, SettingsError, UsageError
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.recipe import Recipe, write_recipe
 from molexa_core.base.resources import find
-from molexa_core.base.settings.forward import ModelSettings, PulseSettings
 from molexa_core.base.settings.recipe import RecipeSettings, VariationSettings
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.molecules import molecule
 from molexa_core.physics.variations import Recipe as VariationRecipe
 from molexa_core.pipeline.dataset_plan import block_name, plan, resolve
@@ -21,7 +20,7 @@ from molexa_core.pipeline.dataset_plan import block_name, plan, resolve
 
 def test_settings_have_the_keys_and_defaults_of_the_model() -> None:
     for schema, model in (
-        (ModelSettings, Options()),
+        (ModelSettings, ModelOptions()),
         (PulseSettings, Pulse(2000.0)),
         (VariationSettings, VariationRecipe(displaced=1)),
     ):

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.units import ATOMIC_TIME_FS, DALTON_ME
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.job import Job, model_of
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse, step_grid
 from molexa_core.physics.mcmd.tables import MoleculeTables
+from molexa_core.physics.mcmd.time_grid import step_grid
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def made_up_job(
     trajectories: int = 1,
     seed: int = 1,
     pulse: Pulse | None = None,
-    options: Options | None = None,
+    options: ModelOptions | None = None,
 ) -> Job:
     """A job of made-up atoms; with `masses_da` the ions of the start have these masses."""
-    options, pulse = options or Options(), pulse or Pulse(1000.0)
+    options, pulse = options or ModelOptions(), pulse or Pulse(1000.0)
     tables = made_up_tables(rows, start)
     model = model_of(tables, pulse, options)
     if masses_da is not None:

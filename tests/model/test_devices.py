@@ -1,18 +1,11 @@
-"""Devices: names, and threads that are given back."""
+"""Threads of a network that are given back."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from molexa_core.base.errors import UsageError
-from molexa_core.model.devices import WORTH_SHARING, choose_device, threads_for
-
-
-def test_unknown_device() -> None:
-    assert choose_device("cpu") == "cpu"
-    with pytest.raises(UsageError, match="Choose auto, cpu or cuda"):
-        choose_device("tpu")
+from molexa_core.model.devices import WORTH_SHARING, threads_for
 
 
 def test_few_atoms_run_on_one_thread_and_the_number_is_restored() -> None:

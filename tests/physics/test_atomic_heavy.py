@@ -10,6 +10,7 @@ import pytest
 
 from molexa_core.base.elements import ELEMENTS
 from molexa_core.base.errors import UsageError
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.units import BOHR2_BARN, HARTREE_EV
 from molexa_core.physics.atomic import kept_rows
@@ -32,8 +33,6 @@ from molexa_core.physics.atomic.shells import (
 )
 from molexa_core.physics.atomic.tables import build_tables
 from molexa_core.physics.atomic.walks import Exposure
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.trajectories import run_trajectories
 
 GROUND = {
@@ -371,7 +370,7 @@ def test_trajectories_do_not_depend_on_what_was_computed_before(own_cache: Path)
 
     def run() -> tuple[np.ndarray, ...]:
         found = run_trajectories(
-            positions, ("H", "Br"), pulse, Options(), trajectories=200, seed=9, workers=1
+            positions, ("H", "Br"), pulse, ModelOptions(), trajectories=200, seed=9, workers=1
         )
         return found.charges, found.momenta, found.counts, found.energies
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.physics.atomic.cache import atomic_tables
 from molexa_core.physics.atomic.tables import AtomicTables
 from molexa_core.physics.mcmd import state as at
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.rate_equations import rate_equations
 from molexa_core.physics.mcmd.tables import MoleculeTables, pack_tables
 from molexa_core.physics.mcmd.trajectories import Trajectories, run_trajectories
@@ -35,7 +34,7 @@ def packed(neon: AtomicTables) -> MoleculeTables:
 
 def explode_neon(packed: MoleculeTables, pulse: Pulse, **options: Any) -> Trajectories:
     return run_trajectories(
-        *(np.zeros((1, 1, 3)), ["Ne"], pulse, Options(**options)),
+        *(np.zeros((1, 1, 3)), ["Ne"], pulse, ModelOptions(**options)),
         trajectories=TRAJECTORIES,
         seed=7,
         workers=1,

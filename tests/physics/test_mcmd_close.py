@@ -7,22 +7,21 @@ import pytest
 from fakes.made_up_atoms import Row, made_up_job, per_fs
 
 from molexa_core.base.errors import ComputationError
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.tables import Geometry
 from molexa_core.physics.batches import CLOSEST_BOHR
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.combinations import combine
 from molexa_core.physics.mcmd.job import Job, prepare
-from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.outcomes import energies_of, outcomes_of
 from molexa_core.physics.mcmd.plain import run_plain
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.trajectories import run_on_cpu
 from molexa_core.physics.molecules import molecule
 
 DECAY = Row(moves=[(1, at.AUGER, per_fs(1.0), 5.0)])
 """A neutral atom that loses an electron after about a femtosecond."""
 ATOMS = [DECAY, Row(charge=1), Row(charge=2)]
-QUIET = Options(transfer="none", until_fs=300.0)
+QUIET = ModelOptions(transfer="none", until_fs=300.0)
 
 
 def lost(job: Job) -> bool:
@@ -64,7 +63,7 @@ def test_an_electron_given_within_the_core(charge: int, expected: bool) -> None:
         Row(charge=charge, added=3, capture=8.0),
         Row(charge=charge - 1),
     ]
-    options = Options(transfer_time_fs=0.0, until_fs=300.0)
+    options = ModelOptions(transfer_time_fs=0.0, until_fs=300.0)
     job = made_up_job(rows, [0, 2], [[0, 0, 0], [0, 0, 0.2]], options=options)
     assert run_on_cpu(job).counts[0, 0, at.TRANSFERS] == 1
     assert lost(job) is expected
@@ -86,7 +85,7 @@ that moment."""
 def wild_job(first: int = WILD - 2, count: int = 5) -> Job:
     found = molecule("cyanogen").geometry
     return prepare(
-        *(found.positions, found.symbols, Pulse(2000.0), Options()),
+        *(found.positions, found.symbols, Pulse(2000.0), ModelOptions()),
         trajectories=count,
         seed=7621456713256010406,
         first_trajectory=first,

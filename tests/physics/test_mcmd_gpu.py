@@ -9,14 +9,13 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.physics.mcmd import gpu
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.combinations import combine
 from molexa_core.physics.mcmd.gpu_combinations import combinations_on_gpu
 from molexa_core.physics.mcmd.kernel import MOST_ATOMS
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.tables import pack_molecule
 from molexa_core.physics.mcmd.trajectories import Job, prepare, run_on_cpu, run_trajectories
 from molexa_core.physics.molecules import molecule
@@ -32,7 +31,7 @@ def job_of(name: str, count: int, geometries: int = 1, seed: int = 3, **options:
     rng = np.random.default_rng(5)
     velocities = 1e-4 * rng.normal(size=(geometries, len(geometry.symbols), 3))
     return prepare(
-        *(geometry.positions * scales, geometry.symbols, Pulse(2000.0), Options(**options)),
+        *(geometry.positions * scales, geometry.symbols, Pulse(2000.0), ModelOptions(**options)),
         trajectories=count,
         seed=seed,
         velocities=velocities,
@@ -132,7 +131,7 @@ def test_every_size_of_molecule_has_a_kernel_that_runs() -> None:
         line = np.zeros((atoms, 3))
         line[:, 0] = 2.5 * np.arange(atoms)
         job = prepare(
-            *(line, ["C"] * atoms, Pulse(2000.0), Options(transfer="none", until_fs=50.0)),
+            *(line, ["C"] * atoms, Pulse(2000.0), ModelOptions(transfer="none", until_fs=50.0)),
             trajectories=64,
             seed=1,
         )

@@ -15,6 +15,7 @@ import torch
 from fakes.made_up_atoms import Row, made_up_job, per_fs
 
 from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.physics.mcmd import cuda_compiler, gpu
 from molexa_core.physics.mcmd import state as at
@@ -28,8 +29,6 @@ from molexa_core.physics.mcmd.kernel import (
     shape_for,
     source,
 )
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.trajectories import Job, Trajectories, prepare, run_on_cpu
 from molexa_core.physics.molecules import molecule
 
@@ -73,7 +72,7 @@ def job_of(name: str, count: int, seed: int = 7, **options: Any) -> Job:
     rng = np.random.default_rng(5)
     velocities = 1e-4 * rng.normal(size=(2, len(geometry.symbols), 3))
     return prepare(
-        *(geometry.positions * scales, geometry.symbols, Pulse(2000.0), Options(**options)),
+        *(geometry.positions * scales, geometry.symbols, Pulse(2000.0), ModelOptions(**options)),
         trajectories=count,
         seed=seed,
         velocities=velocities,
@@ -164,7 +163,7 @@ def test_energy_is_balanced_and_momentum_conserved(library: Library) -> None:
 @pytest.mark.parametrize("distance", [0.297, 0.303])
 def test_ions_charged_within_each_other_are_noticed(distance: float, library: Library) -> None:
     rows = [Row(moves=[(1, at.AUGER, per_fs(1.0), 5.0)]), Row(charge=1), Row(charge=2)]
-    options = Options(transfer="none", until_fs=300.0)
+    options = ModelOptions(transfer="none", until_fs=300.0)
     place = [[0, 0, 0], [0, 0, distance]]
     job = made_up_job(rows, [2, 0], place, options=options, trajectories=20)
     expected, found = run_on_cpu(job, workers=1), run_on_host(job, library)
@@ -177,7 +176,7 @@ def test_the_same_trajectories_are_lost(library: Library) -> None:
     """Of a linear molecule, where an ion flies exactly through an atom."""
     found = molecule("cyanogen").geometry
     job = prepare(
-        *(found.positions, found.symbols, Pulse(2000.0), Options()),
+        *(found.positions, found.symbols, Pulse(2000.0), ModelOptions()),
         trajectories=5,
         seed=7621456713256010406,
         first_trajectory=89946,

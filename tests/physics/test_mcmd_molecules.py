@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import UnknownIonError, UsageError
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import SilentProgress
 from molexa_core.physics.mcmd import state as at
-from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.plain import run_plain
-from molexa_core.physics.mcmd.pulse import Pulse, step_grid
 from molexa_core.physics.mcmd.tables import MoleculeTables, pack_molecule
+from molexa_core.physics.mcmd.time_grid import step_grid
 from molexa_core.physics.mcmd.trajectories import (
     Trajectories,
     prepare,
@@ -41,7 +41,7 @@ def explode_water(
     tables: dict[str, MoleculeTables], count: int, pulse: Pulse = PULSE, **options: Any
 ) -> Trajectories:
     return run_trajectories(
-        *(WATER.positions, WATER.symbols, pulse, Options(**options)),
+        *(WATER.positions, WATER.symbols, pulse, ModelOptions(**options)),
         trajectories=count,
         seed=11,
         workers=1,
@@ -67,7 +67,7 @@ def test_the_plain_twin_follows_the_same_trajectories(
         size=(2, *geometry.positions.shape)
     )
     job = prepare(
-        *(x, geometry.symbols, PULSE, Options(**options)),
+        *(x, geometry.symbols, PULSE, ModelOptions(**options)),
         velocities=1e-4 * np.ones_like(x),
         trajectories=20,
         seed=3,
@@ -120,7 +120,7 @@ def test_slow_electrons_are_recaptured_where_asked(tables: dict[str, MoleculeTab
     def run(recapture: bool) -> Trajectories:
         chlorine = molecule("ch2cl2").geometry
         return run_trajectories(
-            *(chlorine.positions, chlorine.symbols, PULSE, Options(recapture=recapture)),
+            *(chlorine.positions, chlorine.symbols, PULSE, ModelOptions(recapture=recapture)),
             trajectories=100,
             seed=4,
             workers=1,
@@ -253,7 +253,7 @@ def test_pulses_that_cannot_be_meant(change: dict[str, Any], message: str) -> No
 )
 def test_options_out_of_range(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Options(**change)
+        ModelOptions(**change)
 
 
 def test_molecules_that_cannot_be_used(tables: dict[str, MoleculeTables]) -> None:
@@ -261,7 +261,7 @@ def test_molecules_that_cannot_be_used(tables: dict[str, MoleculeTables]) -> Non
         positions: Any, symbols: tuple[str, ...], photon_ev: float = 2000.0, **more: Any
     ) -> None:
         arguments = {"trajectories": 1, "seed": 1} | more
-        prepare(np.array(positions, float), symbols, Pulse(photon_ev), Options(), **arguments)
+        prepare(np.array(positions, float), symbols, Pulse(photon_ev), ModelOptions(), **arguments)
 
     pair = [[0, 0, 0], [0, 0, 0.3]]
     with pytest.raises(UsageError, match=r"atoms 1 \(O\) and 2 \(H\) overlap.* 0\.3 bohr"):

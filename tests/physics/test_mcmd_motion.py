@@ -9,17 +9,17 @@ import pytest
 import torch
 from fakes.made_up_atoms import Row, made_up_job
 
+from molexa_core.base.forward_model import ModelOptions
 from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME, HARTREE_EV
 from molexa_core.physics.explosion import explode
-from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.trajectories import Trajectories, run_on_cpu
 
 IONS = [Row(charge=charge) for charge in range(13)]
-NO_PULSE = Options(transfer="none")
+NO_PULSE = ModelOptions(transfer="none")
 
 
 def explosion(
-    positions: object, charges: list[int], masses: list[float], options: Options = NO_PULSE
+    positions: object, charges: list[int], masses: list[float], options: ModelOptions = NO_PULSE
 ) -> Trajectories:
     """The explosion of ions that were there from the beginning."""
     job = made_up_job(IONS, charges, positions, masses_da=masses, options=options)
@@ -38,7 +38,9 @@ def test_shorter_steps_conserve_energy_better() -> None:
     x = [[0, 0, 0], [0, 0, 2.0]]
     errors = []
     for accuracy in (0.2, 0.1, 0.05):
-        options = Options(transfer="none", accuracy=accuracy, step_fs=accuracy, growth=accuracy / 5)
+        options = ModelOptions(
+            transfer="none", accuracy=accuracy, step_fs=accuracy, growth=accuracy / 5
+        )
         release = float(explosion(x, [4, 4], [1.0, 12.0], options).kinetic.sum())
         errors.append(abs(release / 8.0 - 1.0))
     assert errors[1] < errors[0] / 2.5

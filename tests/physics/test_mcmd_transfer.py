@@ -7,10 +7,9 @@ import math
 import pytest
 from fakes.made_up_atoms import Row, made_up_job
 
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.physics.mcmd import state as at
-from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.plain import run_plain
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.trajectories import run_on_cpu
 
 HEAVY = 1e9
@@ -28,7 +27,7 @@ def pair(donor_charge: int, acceptor_charge: int, binding: float, capture: float
 
 def transfers(rows: list[Row], distance: float, rule: str) -> int:
     """Transfers between a donor (row 0) and an acceptor (row 2) held at a distance."""
-    options = Options(transfer=rule, transfer_time_fs=0.0, until_fs=10.0, step_fs=1.0)
+    options = ModelOptions(transfer=rule, transfer_time_fs=0.0, until_fs=10.0, step_fs=1.0)
     x = [[0, 0, 0], [distance, 0, 0]]
     job = made_up_job(rows, [0, 2], x, masses_da=[HEAVY, HEAVY], options=options)
     found = run_on_cpu(job, workers=1)
@@ -77,7 +76,7 @@ def test_no_electron_goes_where_there_is_no_room() -> None:
 
 def test_the_deepest_place_wins() -> None:
     rows = [*pair(0, 3, 0.5, capture=3.0), Row(charge=3, added=5, capture=4.0), Row(charge=2)]
-    options = Options(transfer="neutral", transfer_time_fs=0.0, until_fs=10.0)
+    options = ModelOptions(transfer="neutral", transfer_time_fs=0.0, until_fs=10.0)
     x = [[0, 0, 0], [3.0, 0, 0], [-3.0, 0, 0]]
     job = made_up_job(rows, [0, 2, 4], x, masses_da=[HEAVY] * 3, options=options)
     assert run_on_cpu(job, workers=1).charges[0, 0].tolist() == [1, 3, 2]
@@ -89,7 +88,7 @@ def test_the_field_of_a_third_ion_lowers_the_barrier() -> None:
     x = [[0, 0, 0], [critical * 1.15, 0, 0], [critical * 1.15 / 2, 4.0, 0]]
     moved = {}
     for rule in ("full", "pair"):
-        options = Options(transfer=rule, transfer_time_fs=0.0, until_fs=10.0)
+        options = ModelOptions(transfer=rule, transfer_time_fs=0.0, until_fs=10.0)
         job = made_up_job(rows, [0, 2, 4], x, masses_da=[HEAVY] * 3, options=options)
         moved[rule] = int(run_on_cpu(job, workers=1).counts[0, 0, at.TRANSFERS])
     assert moved == {"full": 1, "pair": 0}
@@ -105,7 +104,7 @@ def test_waiting_times_are_exponential() -> None:
         Row(charge=4),
         Row(charge=5),
     ]
-    options = Options(
+    options = ModelOptions(
         transfer="neutral", transfer_time_fs=1.0, step_fs=0.02, growth=0.005, until_fs=20.0
     )
     job = made_up_job(

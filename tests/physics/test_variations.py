@@ -12,14 +12,13 @@ from molexa_core.base.elements import element
 from molexa_core.base.errors import ComputationError, InputFileError, UsageError
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM, BOLTZMANN_HARTREE_K, WAVENUMBER_HARTREE
+from molexa_core.base.variations import PUBLISHED, Variations
 from molexa_core.physics.molecules import molecule, molecules
 from molexa_core.physics.variations import (
     CLASH,
     HARD,
     NEAREST,
-    PUBLISHED,
     REACH,
-    Recipe,
     trajectory_variations,
     variations,
 )
@@ -84,7 +83,7 @@ def test_kinetic_and_potential_energy_are_shared_equally_when_hot() -> None:
 def test_vibrations_carry_no_momentum_and_obey_the_eckart_conditions() -> None:
     entry = molecule("ethanol")
     mass, rest = entry.masses, entry.geometry.positions
-    recipe = Recipe(equilibrium=False, displaced=0, zero_point=20, thermal=20)
+    recipe = Variations(equilibrium=False, displaced=0, zero_point=20, thermal=20)
     for found in variations(entry, recipe, seed=5):
         assert found.velocities is not None
         assert np.abs(mass @ found.velocities).max() < 1e-9
@@ -107,7 +106,7 @@ def test_displaced_atoms_are_k_and_keep_their_distance() -> None:
         rest, mass = entry.geometry.positions, entry.masses
         sums = _radii_sum(entry.geometry.symbols)
         limit = np.maximum(CLASH * sums, NEAREST)
-        for found in variations(entry, Recipe(equilibrium=False, displaced=40), seed=2):
+        for found in variations(entry, Variations(equilibrium=False, displaced=40), seed=2):
             x = found.geometry.positions
             assert np.abs(mass @ x / mass.sum()).max() < 1e-12
             moved = _moved(x, rest, found.k)
@@ -122,7 +121,7 @@ def test_displacements_are_uniform_in_length_and_direction_where_nothing_is_near
     far = replace(
         molecule("nitrogen"), geometry=Geometry(("N", "N"), np.array([[0, 0, 0], [0, 0, 50.0]]))
     )
-    found = variations(far, Recipe(equilibrium=False, displaced=4000), seed=3)
+    found = variations(far, Variations(equilibrium=False, displaced=4000), seed=3)
     x = np.array([v.geometry.positions for v in found])
     shift = (x[:, 1] - x[:, 0]) - np.array([0, 0, 50.0])
     length = np.linalg.norm(shift, axis=1)
@@ -142,7 +141,7 @@ def test_bonds_break_and_protons_migrate() -> None:
         i for i, j in entry.bonds if j == oxygen
     }
     broken = migrated = 0
-    for found in variations(entry, Recipe(equilibrium=False, displaced=100), seed=4):
+    for found in variations(entry, Variations(equilibrium=False, displaced=100), seed=4):
         x = found.geometry.positions
         near = np.linalg.norm(x[:, None] - x, axis=-1) < 1.35 * radii
         broken += any(not near[i, j] for i, j in entry.bonds)
@@ -153,9 +152,10 @@ def test_bonds_break_and_protons_migrate() -> None:
 
 def test_a_draw_does_not_depend_on_what_else_is_drawn() -> None:
     entry = molecule("so2")
-    few = variations(entry, Recipe(displaced=2, zero_point=1), seed=7)
+    few = variations(entry, Variations(displaced=2, zero_point=1), seed=7)
     many = {
-        v.label: v for v in variations(entry, Recipe(displaced=9, zero_point=30, thermal=3), seed=7)
+        v.label: v
+        for v in variations(entry, Variations(displaced=9, zero_point=30, thermal=3), seed=7)
     }
     for found in few:
         twin = many[found.label]
@@ -163,18 +163,18 @@ def test_a_draw_does_not_depend_on_what_else_is_drawn() -> None:
         if found.velocities is not None:
             assert twin.velocities is not None
             np.testing.assert_array_equal(found.velocities, twin.velocities)
-    other = variations(entry, Recipe(displaced=2, zero_point=1), seed=8)
+    other = variations(entry, Variations(displaced=2, zero_point=1), seed=8)
     assert np.abs(other[1].geometry.positions - few[1].geometry.positions).max() > 0.01
     # Same atoms, another molecule: other displacements.
-    ozone = variations(molecule("ozone"), Recipe(displaced=1), seed=7)
+    ozone = variations(molecule("ozone"), Variations(displaced=1), seed=7)
     assert ozone[1].geometry.symbols == ("O", "O", "O")
 
 
 def test_small_molecules_get_as_many_as_asked_for_and_the_others_stay() -> None:
     entry = molecule("water")
-    protocol = Recipe(displaced=3, zero_point=1)
+    protocol = Variations(displaced=3, zero_point=1)
     few = variations(entry, protocol, seed=7)
-    wanted = Recipe(displaced=3, zero_point=1, least={2: 40, 3: 21})
+    wanted = Variations(displaced=3, zero_point=1, least={2: 40, 3: 21})
     many = variations(entry, wanted, seed=7)
     assert len(few) == protocol.count(3) == 8
     assert len(many) == wanted.count(3) == 21
@@ -186,19 +186,19 @@ def test_small_molecules_get_as_many_as_asked_for_and_the_others_stay() -> None:
     added = many[8:]
     assert [v.k for v in added] == [1, 2] * 6 + [1]
     assert len({v.label for v in many}) == 21
-    twins = {v.label: v for v in variations(entry, Recipe(displaced=10), seed=7)}
+    twins = {v.label: v for v in variations(entry, Variations(displaced=10), seed=7)}
     for found in added:
         twin = twins[found.label].geometry.positions
         np.testing.assert_array_equal(found.geometry.positions, twin)
     # Where the protocol gives enough, and for sizes that are not named, nothing is added.
-    assert Recipe(displaced=3, least={4: 5}).count(4) == 10
+    assert Variations(displaced=3, least={4: 5}).count(4) == 10
     assert wanted.count(5) == 14
     assert len(variations(molecule("nitrogen"), wanted, seed=7)) == 40
 
 
 def test_geometries_of_diatomic_molecules_lie_close_along_the_bond() -> None:
     for name in ("hydrogen", "nitrogen", "hcl", "chlorine"):
-        found = variations(molecule(name), Recipe(displaced=3, least={2: 80}), seed=1)
+        found = variations(molecule(name), Variations(displaced=3, least={2: 80}), seed=1)
         lengths = [np.linalg.norm(np.diff(v.geometry.positions, axis=0)) for v in found]
         bond = lengths[0]
         assert (np.abs(np.array(lengths) - bond) < 0.3).mean() > 0.25
@@ -208,14 +208,14 @@ def test_geometries_of_diatomic_molecules_lie_close_along_the_bond() -> None:
 
 
 def test_the_numbers_of_a_seed_stay_the_same() -> None:
-    found = variations(molecule("water"), Recipe(displaced=1), seed=11)
+    found = variations(molecule("water"), Variations(displaced=1), seed=11)
     moved = found[1].geometry.positions
     # From the first build; a change means that data sets cannot be continued.
     assert np.linalg.norm(moved[0] - moved[1]) == pytest.approx(1.836855, abs=2e-5)
 
 
 def test_every_molecule_of_the_library_can_be_varied() -> None:
-    recipe = Recipe(displaced=1, zero_point=2, thermal=2, temperature_k=300.0)
+    recipe = Variations(displaced=1, zero_point=2, thermal=2, temperature_k=300.0)
     for entry in molecules():
         limit = HARD * _radii_sum(entry.geometry.symbols)
         found = variations(entry, recipe, seed=6)
@@ -243,7 +243,7 @@ def test_trajectories_are_taken_as_they_are() -> None:
         for scale in (1.0, 1.2, 2.0)
     ]
     found = variations(
-        molecule("water"), Recipe(displaced=0), trajectory=frames, seed=1
+        molecule("water"), Variations(displaced=0), trajectory=frames, seed=1
     )  # fmt: skip
     assert [v.label for v in found] == [
         "equilibrium", "trajectory-0", "trajectory-1", "trajectory-2",
@@ -272,26 +272,26 @@ def test_frames_that_do_not_fit_are_named() -> None:
 
 def test_impossible_recipes_are_refused() -> None:
     with pytest.raises(UsageError, match="displaced is -1"):
-        Recipe(displaced=-1)
+        Variations(displaced=-1)
     for temperature in (-1.0, 1e5, float("nan")):
         with pytest.raises(UsageError, match="temperature_k is"):
-            Recipe(temperature_k=temperature)
+            Variations(temperature_k=temperature)
     with pytest.raises(UsageError, match="least is -3 for 2 atoms"):
-        Recipe(least={2: -3})
+        Variations(least={2: -3})
     with pytest.raises(UsageError, match="least is 3 for 1 atoms"):
-        Recipe(least={1: 3})
+        Variations(least={1: 3})
     with pytest.raises(UsageError, match="the seed is -1"):
         variations(molecule("water"), seed=-1)
     bare = replace(molecule("water"), hessian=None)
     with pytest.raises(UsageError, match="the vibrations of water are not known"):
-        variations(bare, Recipe(zero_point=1), seed=1)
+        variations(bare, Variations(zero_point=1), seed=1)
 
 
 def test_where_atoms_cannot_get_out_of_contact_it_is_said() -> None:
     grid = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1, 2)], dtype=float)
     crowd = replace(molecule("water"), geometry=Geometry(("Cl",) * 12, grid * 0.1))
     with pytest.raises(ComputationError, match="without contacts was found for displaced-[1-4]-0"):
-        variations(crowd, Recipe(displaced=1), seed=1)
+        variations(crowd, Variations(displaced=1), seed=1)
 
 
 def _moved(x: NDArray[np.float64], rest: NDArray[np.float64], k: int) -> NDArray[np.bool_]:

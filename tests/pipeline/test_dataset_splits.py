@@ -88,7 +88,7 @@ def test_a_split_by_geometry_does_not_depend_on_the_rest_of_the_set(
     again = read_dataset(tmp_path / "more", "test", by="geometry")
 
     def called(recipe: Recipe, items: set[tuple[str, int]]) -> set[tuple[str, str]]:
-        return {(name, labels(recipe.variations, 2)[number]) for name, number in items}
+        return {(name, recipe.variations.labels(2)[number]) for name, number in items}
 
     shared = called(recipe, known_pairs(many)) & called(more, geometries_in(table))
     assert len(shared) == 2 * (1 + 5)

@@ -9,10 +9,10 @@ import pytest
 
 from molexa_core.base.elements import element
 from molexa_core.base.errors import UsageError
+from molexa_core.base.forward_model import Pulse
 from molexa_core.base.settings import Setup, load_channel
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S
 from molexa_core.io.truth import read_truth
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.molecules import molecule
 from molexa_core.physics.virtual_experiment import BLOCK_SHOTS
 from molexa_core.pipeline.mock import default_setup, mock, mock_file, with_virtual

@@ -12,6 +12,7 @@ import pytest
 
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import Progress
 from molexa_core.base.provenance import Provenance
@@ -21,8 +22,6 @@ from molexa_core.io.channel_csv import read_channel_csv
 from molexa_core.io.channels_h5 import read_channels, write_channels
 from molexa_core.physics.mcmd.combinations import Combinations, combine
 from molexa_core.physics.mcmd.job import Job, Trajectories
-from molexa_core.physics.mcmd.options import Options
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.trajectories import run_on_cpu, run_trajectories
 from molexa_core.physics.molecules import molecule
 from molexa_core.pipeline import forward
@@ -73,7 +72,7 @@ def test_mean_momenta_add_up_to_zero(water: Outcomes) -> None:
 
 def test_geometries_together_are_geometries_one_by_one() -> None:
     two = np.stack([WATER.positions, 1.3 * WATER.positions])
-    options = Options(transfer="none")
+    options = ModelOptions(transfer="none")
     together = explode_geometries(
         WATER.symbols, two, None, PULSE, options, trajectories=80, seed=9, first_trajectory=160
     )
@@ -300,7 +299,7 @@ def _explode(device: str, *, energies: bool, number: int = 60) -> list[Outcomes]
         WATER.positions[None],
         None,
         PULSE,
-        Options(),
+        ModelOptions(),
         trajectories=number,
         seed=3,
         device=device,

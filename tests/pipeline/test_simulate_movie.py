@@ -9,11 +9,11 @@ import pytest
 
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.forward_model import Pulse
 from molexa_core.base.tables import Geometry
 from molexa_core.io.channel_csv import read_channel_csv
 from molexa_core.io.channels_h5 import read_channels
 from molexa_core.io.xyz import write_xyz
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.molecules import molecule
 from molexa_core.pipeline import simulate_movie as movie
 from molexa_core.pipeline.simulate_mcmd import simulate_mcmd

@@ -6,14 +6,16 @@ key of every schema has them.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import annotated_types
+from annotated_types import GroupedMetadata
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -37,11 +39,13 @@ UNITS: Final = {
     "_u": "u",
 }
 """Units by the end of the key, the longest first where several fit."""
+UNKNOWN: Final = ("extra_forbidden", "invalid_key", "unexpected_keyword_argument")
+"""Types of pydantic's errors for a key that there is not."""
 _SHOWN: Final = 60
 _WRONG_OFTEN: Final = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false"}
 
 
-def sentences(schema: type[BaseModel], values: Any, errors: Sequence[Any]) -> str:
+def sentences(schema: type, values: Any, errors: Sequence[Any]) -> str:
     """All faults that pydantic found, one part of a sentence each, without repetitions.
 
     Args:
@@ -63,9 +67,7 @@ def sentences(schema: type[BaseModel], values: Any, errors: Sequence[Any]) -> st
     return "; ".join(found)
 
 
-def _followed(
-    schema: type[BaseModel], location: Sequence[Any], kind: str
-) -> tuple[list[Any], Any, Any]:
+def _followed(schema: type, location: Sequence[Any], kind: str) -> tuple[list[Any], Any, Any]:
     """How far a location leads: the path of keys, what is allowed there, and the field's notes.
 
     Parts of a location that are no key (pydantic's names of alternatives) end the path, so that
@@ -79,11 +81,11 @@ def _followed(
     notes: list[Any] = []
     for part in location:
         model = _model(current)
-        if model is not None and part in model.model_fields:
-            info = model.model_fields[part]
-            current, notes = info.annotation, list(info.metadata)
+        if model is not None and part in fields_of(model):
+            info = fields_of(model)[part]
+            current, notes = info.annotation, list(_notes(info))
         elif model is not None:
-            if kind in {"extra_forbidden", "invalid_key"}:
+            if kind in UNKNOWN:
                 return [*path, part], current, notes
             break
         else:
@@ -115,8 +117,9 @@ def _what(item: Any, path: Sequence[Any], annotation: Any, notes: Any, values: A
     kind = item["type"]
     given = item.get("input")
     found = _shown(given)
-    if kind in {"extra_forbidden", "invalid_key"}:
-        known = sorted(getattr(_model(annotation), "model_fields", {}))
+    if kind in UNKNOWN:
+        model = _model(annotation)
+        known = sorted(() if model is None else fields_of(model))
         near = near_matches(str(path[-1]), known)
         hint = f"did you mean {listing(near)}?" if near else f"allowed: {listing(known, limit=40)}"
         what = f"unknown key ({hint})"
@@ -155,7 +158,7 @@ def allowed(annotation: Any, notes: Sequence[Any] = ()) -> str:
     elif meaning is None and origin is Literal:
         meaning = " or ".join(repr(value) for value in arguments)
     elif meaning is None and (model := _model(one)) is not None:
-        meaning = f"a block with the keys {listing(model.model_fields, limit=40)}"
+        meaning = f"a block with the keys {listing(fields_of(model), limit=40)}"
     elif meaning is None and one in {float, int, bool}:
         meaning = f"{simple[one]}{_bounds(notes)}"
     elif meaning is None:
@@ -202,7 +205,10 @@ def _bounds(notes: Sequence[Any]) -> str:
 def _notes(part: Any) -> Iterator[Any]:
     """The single notes in an annotation; a `Field(...)` holds several."""
     if isinstance(part, FieldInfo):
-        yield from part.metadata
+        for note in part.metadata:
+            yield from _notes(note)
+    elif isinstance(part, GroupedMetadata):
+        yield from part
     else:
         yield part
 
@@ -213,11 +219,28 @@ def _alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _model(annotation: Any) -> type[BaseModel] | None:
+def fields_of(schema: type) -> dict[str, FieldInfo]:
+    """The fields of a schema: a block, or a class of parameters (`base.parameter`)."""
+    if issubclass(schema, BaseModel):
+        return dict(schema.model_fields)
+    hints = get_type_hints(schema, include_extras=True)
+    return {field.name: _field(hints[field.name], field) for field in dataclasses.fields(schema)}
+
+
+def _field(hint: Any, field: dataclasses.Field[Any]) -> FieldInfo:
+    needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    return (
+        FieldInfo.from_annotation(hint)
+        if needed
+        else FieldInfo.from_annotated_attribute(hint, None)
+    )
+
+
+def _model(annotation: Any) -> type | None:
     for one in _alternatives(annotation):
         if get_origin(one) is Annotated:
             return _model(get_args(one)[0])
-        if isinstance(one, type) and issubclass(one, BaseModel):
+        if isinstance(one, type) and (issubclass(one, BaseModel) or dataclasses.is_dataclass(one)):
             return one
     return None
 

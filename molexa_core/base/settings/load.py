@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from molexa_core.base.errors import SettingsError, listing
 from molexa_core.base.files import PROJECT_FILE
 from molexa_core.base.resources import find
 from molexa_core.base.settings.anode import DetectorFile
 from molexa_core.base.settings.channel import Channel
-from molexa_core.base.settings.faults import sentences
+from molexa_core.base.settings.faults import fields_of, sentences
 from molexa_core.base.settings.project import Project
 from molexa_core.base.settings.setup import Setup
 from molexa_core.base.settings.yaml_file import read_yaml
 
 ANODE: Final = "anode"
 """Key of the setup that may be the name of a file."""
-S = TypeVar("S", bound=BaseModel)
+S = TypeVar("S")
 
 
 def parse_settings(schema: type[S], values: Any, *, where: object) -> S:
@@ -36,7 +36,7 @@ def parse_settings(schema: type[S], values: Any, *, where: object) -> S:
             do=f"It needs {listing(_needed(schema))}." if _needed(schema) else None,
         )
     try:
-        return schema.model_validate(values)
+        return TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
         raise SettingsError(sentences(schema, values, error.errors()), where=where) from error
 
@@ -89,5 +89,5 @@ def load_project(folder: Path | str = ".") -> Project:
     return parse_settings(Project, read_yaml(path), where=path)
 
 
-def _needed(schema: type[BaseModel]) -> list[str]:
-    return [name for name, info in schema.model_fields.items() if info.is_required()]
+def _needed(schema: type) -> list[str]:
+    return [name for name, info in fields_of(schema).items() if info.is_required()]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from molexa_core.base.settings.forward import ModelSettings, PulseSettings
+from molexa_core.base.forward_model import TAU, TAU_FS, ExplosionModel, ModelOptions, Pulse
 from molexa_core.base.settings.schema import Fraction, IonName, NotNegative, Positive, Schema
 
 PerShot = Annotated[float, Field(ge=0, le=1000)]
@@ -85,10 +85,10 @@ class VirtualExperiment(Schema):
     orientation: Literal["random", "fixed"] = "random"
     zero_point: Literal["modes", "gaussian", "off"] = "modes"
     zero_point_sigma_bohr: NotNegative = 0.13
-    explosion: Literal["instant", "classical", "mcmd"] = "classical"
-    pulse: PulseSettings = PulseSettings()
-    model: ModelSettings = ModelSettings()
-    tau_fs: float = Field(default=45.0, gt=0)
+    explosion: ExplosionModel = "classical"
+    pulse: Pulse = Pulse()
+    model: ModelOptions = ModelOptions()
+    tau_fs: Annotated[float, TAU] = Field(default=TAU_FS, ge=TAU.low, le=TAU.high)
     interaction_size_mm: tuple[NotNegative, NotNegative, NotNegative] = (0.3, 0.05, 0.05)
     efficiency: dict[IonName, Fraction] = Field(default_factory=dict)
     residual_gas: tuple[ResidualIon, ...] = (

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.device import Device
+from molexa_core.base.errors import ComputationError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.physics.mcmd.cuda_compiler import compile_cubin
 from molexa_core.physics.mcmd.cuda_driver import Kernel
@@ -74,18 +75,9 @@ def device_index(device: str) -> int | None:
     Raises:
         UsageError: another name, or no such device.
     """
-    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
-        return None
-    name, _, number = device.partition(":")
-    if device != "auto" and (name != "cuda" or not (number.isdecimal() or device == "cuda")):
-        raise UsageError(f"no device named {device!r}", do="Choose auto, cpu, cuda or cuda:N.")
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = int(number) if number else (torch.cuda.current_device() if there else 0)
-    if index >= there:
-        raise UsageError(
-            f"no CUDA device {index} found", do=f"There are {there}; use --device cpu or auto."
-        )
-    return index
+    current = torch.cuda.current_device() if there else 0
+    return Device.parse(device).among(there, current=current).index
 
 
 def run_on_gpu(job: Job, index: int, *, progress: Progress = SILENT) -> Trajectories:

@@ -10,17 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.forward_model import ModelOptions, Pulse, Transfer
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.atomic.walks import Exposure
 from molexa_core.physics.batches import CLOSEST_BOHR
-from molexa_core.physics.mcmd.options import HIGHEST_DONOR, Options
-from molexa_core.physics.mcmd.pulse import Pulse, StepGrid, step_grid
 from molexa_core.physics.mcmd.state import CLOSE, PHOTONS, RULES, Model
 from molexa_core.physics.mcmd.tables import MoleculeTables, pack_molecule, prepare_tables
+from molexa_core.physics.mcmd.time_grid import StepGrid, step_grid
 
 MOST_WALKS: Final = 500
 """Walks of single atoms that fill tables that grow before the first trajectory."""
+HIGHEST_DONOR: Final[dict[Transfer, int]] = {
+    "none": -1,
+    "neutral": 0,
+    "low": 1,
+    "full": 99,
+    "pair": 99,
+}
+"""Highest charge that an atom that gives an electron may have, by rule."""
 LARGEST_MOMENTUM: Final = 16384.0
 """Momenta above this, in a.u., are no result (a proton would have 2 MeV)."""
 
@@ -109,7 +117,7 @@ def prepare(
     positions: FloatArray,
     symbols: Sequence[str],
     pulse: Pulse,
-    options: Options,
+    options: ModelOptions,
     *,
     trajectories: int,
     seed: int,
@@ -152,7 +160,7 @@ def prepare(
     )
 
 
-def model_of(tables: MoleculeTables, pulse: Pulse, options: Options) -> Model:
+def model_of(tables: MoleculeTables, pulse: Pulse, options: ModelOptions) -> Model:
     """Tables and switches as the kernels read them."""
     rules = np.array(
         [

@@ -11,14 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.atomic.walks import Exposure
 from molexa_core.physics.mcmd import compiled
 from molexa_core.physics.mcmd.job import Job, Trajectories, prepare
-from molexa_core.physics.mcmd.options import Options
 from molexa_core.physics.mcmd.philox import key_of
-from molexa_core.physics.mcmd.pulse import Pulse
 from molexa_core.physics.mcmd.state import COUNTS, ENERGIES
 from molexa_core.physics.mcmd.tables import MoleculeTables, grow_tables
 
@@ -31,7 +30,7 @@ def run_trajectories(
     positions: FloatArray,
     symbols: Sequence[str],
     pulse: Pulse,
-    options: Options | None = None,
+    options: ModelOptions | None = None,
     *,
     trajectories: int,
     seed: int,
@@ -66,7 +65,7 @@ def run_trajectories(
         UsageError: overlapping atoms, shapes that do not fit, numbers out of range.
     """
     job = prepare(
-        *(positions, symbols, pulse, options or Options()),
+        *(positions, symbols, pulse, options or ModelOptions()),
         trajectories=trajectories,
         seed=seed,
         velocities=velocities,

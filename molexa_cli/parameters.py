@@ -1,0 +1,128 @@
+"""Options of commands made from the classes that state parameters (`base.parameter`).
+
+`with_parameters` gives a command one option for each field that has a name on the command line. The
+command gets those that were typed as one mapping from field to value for each class.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.parameter import Parameter, Stated, parameters
+
+Given = Mapping[str, Any]
+"""The fields of a class that were given, with their values."""
+
+
+def with_parameters(
+    *, behind: str, prefix: str = "", but: Collection[str] = (), **classes: type
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator that replaces parameters of a command by the options of classes.
+
+    Args:
+        behind: name of the parameter behind which the options stand in the help.
+        but: options that the command has of its own.
+        prefix: in front of the explanations, such as `mcmd`.
+        classes: by name of the command's parameter that takes what was given: the class.
+
+    Example:
+        >>> @with_parameters(behind="out", pulse=Pulse)  # doctest: +SKIP
+        ... def explode(out: Path, pulse: Given) -> None: ...
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        options = {
+            option_name(stated.parameter): (taker, stated)
+            for taker, of in classes.items()
+            for stated in parameters(of).values()
+            if stated.parameter.option is not None and stated.parameter.option not in but
+        }
+
+        def run(**values: Any) -> None:
+            given: dict[str, dict[str, Any]] = {taker: {} for taker in classes}
+            for name, (taker, stated) in options.items():
+                value = values.pop(name)
+                if value is not None:
+                    given[taker][stated.name] = value
+            command(**values, **given)
+
+        known: list[inspect.Parameter] = []
+        for name, parameter in inspect.signature(command).parameters.items():
+            if name in classes:
+                continue
+            known.append(parameter.replace(annotation=hints[name]))
+            if name == behind:
+                known += [
+                    inspect.Parameter(
+                        option,
+                        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                        default=None,
+                        annotation=option_of(stated, prefix),
+                    )
+                    for option, (_, stated) in options.items()
+                ]
+        run.__signature__ = inspect.Signature(known)  # type: ignore[attr-defined]  # read by typer
+        run.__annotations__ = {one.name: one.annotation for one in known}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
+def option_of(stated: Stated, prefix: str = "") -> Any:
+    """The annotation that makes typer's option of a parameter; None where it is not given."""
+    option = stated.parameter.option
+    if option is None:
+        msg = f"{stated.name} has no option"
+        raise ValueError(msg)
+    kind = stated.kind | None
+    return Annotated[
+        kind, typer.Option(option, help=explanation(stated.parameter, stated.default, prefix))
+    ]
+
+
+def explanation(parameter: Parameter, default: object, prefix: str = "") -> str:
+    """The help text of a parameter's option: what it means, its unit, what it is if not given."""
+    text = parameter.meaning + (f" in {parameter.unit}" if parameter.unit else "")
+    text = f"{prefix}: {text}" if prefix else text[:1].upper() + text[1:]
+    if parameter.note:
+        text += f"; {parameter.note}"
+    if default is None or isinstance(default, bool):
+        return f"{text}."
+    shown = f"{default:g}" if isinstance(default, int | float) else str(default)
+    return f"{text}. Default {shown}."
+
+
+def option_name(parameter: Parameter) -> str:
+    """The name of the command's parameter that an option has."""
+    return (parameter.option or "").removeprefix("--").replace("-", "_")
+
+
+def refuse(model: str, given: Iterable[str]) -> None:
+    """Refuse options that the model does not look at.
+
+    Args:
+        model: name of the model.
+        given: options that were given and have no meaning for it, as they are typed.
+
+    Raises:
+        UsageError: there is one.
+    """
+    extra = list(given)
+    if extra:
+        raise UsageError(
+            f"{listing(extra)} has no meaning for the model {model}",
+            do="Leave it out, or choose another --model.",
+        )
+
+
+def typed(given: Given, of: type) -> list[str]:
+    """How the fields that were given are typed on the command line."""
+    stated = parameters(of)
+    return [option for name in given if (option := stated[name].parameter.option) is not None]
