@@ -27,6 +27,7 @@ import numpy as np
 from _record import RESULTS, commit, machine, versions
 
 from molexa_core.base.elements import BY_NUMBER
+from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import BOHR_ANGSTROM
@@ -44,7 +45,6 @@ from molexa_core.pipeline.ambiguity import (
 from molexa_core.pipeline.evaluation_sets import random_set
 from molexa_core.pipeline.stage1 import StageOneData
 
-TAU_FS = 45.0
 SEED = 50_260_000
 BLOCK = 16
 """Molecules that are searched together."""

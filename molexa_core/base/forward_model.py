@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.parameter import CLOSED, Parameter, check
+from molexa_core.base.parameter import Parameter, Parameters
 from molexa_core.base.units import (
     ATOMIC_TIME_FS,
     BOHR_ANGSTROM,
@@ -20,7 +20,7 @@ from molexa_core.base.units import (
 )
 
 ExplosionModel = Literal["instant", "classical", "mcmd"]
-"""`instant`: all charges are there at once; `classical`: they rise together; `mcmd`: Monte Carlo."""
+"""`instant`: all charges at once; `classical`: they rise together; `mcmd`: Monte Carlo."""
 TAU: Final = Parameter(
     "window of the charge build-up",
     unit="fs",
@@ -55,7 +55,7 @@ _UM_BOHR: Final = 1e4 / BOHR_ANGSTROM
 
 
 @dataclass(frozen=True)
-class Pulse:
+class Pulse(Parameters):
     """One X-ray pulse, Gaussian in time and across the focus.
 
     On the axis a pulse of n photons in a focus of FWHM w brings n T 4 ln 2 / (pi w^2) photons per
@@ -73,8 +73,6 @@ class Pulse:
     Raises:
         UsageError: a value that is not a number, or out of range.
     """
-
-    __pydantic_config__: ClassVar[Any] = CLOSED
 
     photon_ev: Annotated[
         float, Parameter("photon energy", unit="eV", low=1.0, high=1e6, option="--photon-ev")
@@ -120,7 +118,7 @@ class Pulse:
     ] = None
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         low, high = FLUENCE_RANGE
         if not low <= self.fluence <= high:
             per_um2 = _UM_BOHR**2
@@ -156,7 +154,7 @@ class Pulse:
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(Parameters):
     """What is switched on in the Monte-Carlo model, and how finely time is cut.
 
     Attributes:
@@ -180,8 +178,6 @@ class ModelOptions:
     Raises:
         UsageError: an unknown name or a value out of range.
     """
-
-    __pydantic_config__: ClassVar[Any] = CLOSED
 
     transfer: Annotated[
         Transfer, Parameter("rule which atoms give electrons", option="--transfer")
@@ -217,9 +213,6 @@ class ModelOptions:
     accuracy: Annotated[
         float, Parameter("longest step in units of the time scale of the motion", "", 1e-3, 0.5)
     ] = 0.1
-
-    def __post_init__(self) -> None:
-        check(self)
 
     @property
     def transfer_time(self) -> float:

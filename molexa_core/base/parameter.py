@@ -1,13 +1,13 @@
 """Parameters stated once: a class whose fields are argument, settings key, option and page at once.
 
 A field of such a class is annotated with a `Parameter`: what it means, its unit, its range, and how
-it is called on the command line. The class checks its values with `check`; settings files take the
-class as it is, the command line makes its options from it (`molexa_cli.parameters`), and the
-reference pages are written from it.
+it is called on the command line. The class checks its values; settings files take it as it is, the
+command line makes its options from it (`molexa_cli.parameters`), and the reference pages are
+written from it.
 
 Example:
     >>> @dataclass(frozen=True)
-    ... class Beam:
+    ... class Beam(Parameters):
     ...     width_mm: Annotated[float, Parameter("width of the beam", unit="mm", low=0.0)] = 1.0
     >>> parameters(Beam)["width_mm"].default
     1.0
@@ -34,9 +34,6 @@ from typing import (
 from molexa_core.base.errors import SettingsError, UsageError, listing, near_matches
 
 T = TypeVar("T")
-
-CLOSED: Final = {"extra": "forbid", "allow_inf_nan": False}
-"""`__pydantic_config__` of such a class: in a settings file an unknown key is an error."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +147,27 @@ def check(values: object) -> None:
             require_range(name, value, stated.parameter, whole=stated.kind is int)
         elif stated.kind is bool and not isinstance(value, bool):
             raise UsageError(f"{name} is {value!r}", where=name, do="Write true or false.")
+
+
+class Parameters:
+    """The base of a frozen dataclass whose fields are stated as parameters.
+
+    Raises:
+        UsageError: a value that is out of range, not a number, or an unknown name.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "allow_inf_nan": False}
+
+    def __post_init__(self) -> None:
+        """Check the values; a class with further conditions calls this first."""
+        check(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any, /) -> Any:
+        """As strict in settings files as their other blocks."""
+        from molexa_core.base.settings.schema import strict  # noqa: PLC0415  # settings files alone
+
+        return strict(handler(source))
 
 
 def of_plain(

@@ -11,14 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from molexa_core.base.checksums import digest_of
 from molexa_core.base.errors import InputFileError, SettingsError, UsageError
 from molexa_core.base.files import require_file, require_folder
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.movies import Movie
-from molexa_core.base.parameter import CLOSED, SEED, Parameter, check, of_plain, require_keys
+from molexa_core.base.parameter import SEED, Parameter, Parameters, of_plain, require_keys
 from molexa_core.base.variations import Variations
 
 RECIPE_FORMAT: Final = 1
@@ -34,7 +34,7 @@ LARGEST_RECIPE: Final = 32 * 2**20
 
 
 @dataclass(frozen=True)
-class Splits:
+class Splits(Parameters):
     """How the entries are divided.
 
     Attributes:
@@ -46,8 +46,6 @@ class Splits:
         UsageError: a share out of range, or nothing is left for training.
     """
 
-    __pydantic_config__: ClassVar[Any] = CLOSED
-
     validation: Annotated[float, Parameter("share of the validation", "", 0.0, 1.0)] = 0.1
     test: Annotated[float, Parameter("share of the test", "", 0.0, 1.0)] = 0.1
     set_aside_atoms: Annotated[
@@ -55,7 +53,7 @@ class Splits:
     ] = 8
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.validation + self.test >= 1.0:
             taken = self.validation + self.test
             raise UsageError(
@@ -65,7 +63,7 @@ class Splits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explosions:
+class Explosions(Parameters):
     """What a recipe says of explosions and of what is kept of them, whatever the molecules.
 
     Attributes:
@@ -85,8 +83,6 @@ class Explosions:
         UsageError: a value out of range.
     """
 
-    __pydantic_config__: ClassVar[Any] = CLOSED
-
     name: Annotated[str, Parameter("name of the data set")] = "stage2"
     seed: Annotated[int, SEED] = 0
     variations: Variations = field(default_factory=Variations)
@@ -105,7 +101,7 @@ class Explosions:
     ] = 16
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not re.fullmatch(r"[A-Za-z0-9._-]+", self.name):
             raise UsageError(
                 f"the name of the data set is {self.name!r}",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Final
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import VARIATION_KINDS
-from molexa_core.base.parameter import CLOSED, Parameter, check
+from molexa_core.base.parameter import Parameter, Parameters
 
 MOST_DRAWS: Final = 100_000
 """Most variations of one kind (and one k)."""
@@ -16,10 +15,12 @@ HOTTEST_K: Final = 5000.0
 """Highest temperature; a harmonic molecule means nothing there."""
 MOST_ATOMS: Final = 64
 """Most atoms of a molecule in a data set."""
+Atoms = Annotated[int, Parameter("number of atoms", "", 2, MOST_ATOMS)]
+Geometries = Annotated[int, Parameter("number of geometries", "", 1, MOST_DRAWS)]
 
 
 @dataclass(frozen=True)
-class Variations:
+class Variations(Parameters):
     """How many variations of each kind; the kinds are explained in `physics.variations`.
 
     Attributes:
@@ -38,8 +39,6 @@ class Variations:
         UsageError: a number out of range, or no geometry at all.
     """
 
-    __pydantic_config__: ClassVar[Any] = CLOSED
-
     equilibrium: Annotated[bool, Parameter("equilibrium geometry")] = True
     displaced: Annotated[
         int, Parameter("number of displaced draws for each k", "", 0, MOST_DRAWS)
@@ -51,11 +50,11 @@ class Variations:
     ] = 300.0
     velocities: Annotated[bool, Parameter("start with the drawn velocities")] = False
     least: Annotated[
-        Mapping[int, int], Parameter("least number of geometries, by number of atoms")
+        dict[Atoms, Geometries], Parameter("least number of geometries, by number of atoms")
     ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         for atoms, count in self.least.items():
             if not 2 <= atoms <= MOST_ATOMS or not 1 <= count <= MOST_DRAWS:
                 raise UsageError(

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from molexa_core.base.elements import sum_formula
 from molexa_core.base.errors import InputFileError, WeightsError, listing
 from molexa_core.base.files import atomic_path, require_file
+from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.resources import available, find
 from molexa_core.model.calibration import Calibrations, Kind
 from molexa_core.model.card import SUFFIX, ModelCard, read_card_file, write_card
@@ -36,8 +37,6 @@ MOST_BYTES: Final = 2**30
 """A longer file of weights, in bytes, is refused unread."""
 DEFAULT: Final = "molexa-stage1"
 """Name of the weights that are used unless others are named."""
-PUBLISHED_TAU_FS: Final = 45.0
-"""Window of the charge build-up of the published stage 1."""
 
 
 def save_weights(
@@ -174,7 +173,7 @@ def tau_of(card: ModelCard) -> float:
 
     Weights that learned from a data set alone have none of their own; the published one stands in.
     """
-    return float(card.data.get("tau_fs", PUBLISHED_TAU_FS))
+    return float(card.data.get("tau_fs", TAU_FS))
 
 
 def weights_available() -> dict[str, Path]:

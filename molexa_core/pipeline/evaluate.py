@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.elements import BY_NUMBER
+from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
 from molexa_core.frame.measures import mean_absolute_error
@@ -137,7 +138,7 @@ def evaluate(
     sets: Mapping[int, Explosions],
     *,
     samples: int = 1,
-    tau_fs: float = 45.0,
+    tau_fs: float = TAU_FS,
     sampler: SamplerSettings | None = None,
     calibration: Calibrations | None = None,
     training: Mapping[int, Explosions] | None = None,

@@ -25,6 +25,7 @@ from torch import Tensor
 from molexa_core.base.elements import BY_NUMBER
 from molexa_core.base.entries import EntryTable
 from molexa_core.base.errors import NoEventsError
+from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.recipe import recipe_of
 from molexa_core.base.tables import FloatArray
@@ -32,7 +33,6 @@ from molexa_core.base.units import ATOMIC_TIME_FS
 from molexa_core.io.dataset import read_dataset
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import BuildUp, ErrorFunctionRise, Instant
-from molexa_core.pipeline.simulate import TAU_FS
 
 SEARCH_FS: Final = (2.0, 200.0)
 """Where tau is looked for."""

@@ -12,6 +12,7 @@ import pandas as pd
 
 from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.fields import ION, LABEL, MOMENTUM
+from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.ions import Ion, parse_ion, parse_ions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
@@ -26,8 +27,6 @@ from molexa_core.physics.molecules import molecule
 
 Model = Literal["instant", "classical"]
 Masses = Literal["isotope", "average"]
-TAU_FS: Final = 45.0
-"""Default window of the charge build-up: the paper's value."""
 FRAMES: Final = 101
 UNTIL_FS: Final = 100.0
 

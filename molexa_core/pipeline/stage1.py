@@ -9,6 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.model.batch import Batch
 from molexa_core.model.engine import Engine
@@ -44,7 +45,7 @@ class StageOneData:
     mixture: Mixture = field(default_factory=Mixture)
     smallest: int = 2
     largest: int = 9
-    tau_fs: float = 45.0
+    tau_fs: float = TAU_FS
     uniform_atoms: bool = False
     block: int = 16
     accuracy: Accuracy = ACCURACIES["fast"]

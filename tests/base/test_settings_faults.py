@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,11 @@ from pydantic import BaseModel
 from molexa_core.base.errors import SettingsError
 from molexa_core.base.resources import shipped_folder
 from molexa_core.base.settings import Channel, DetectorFile, Project, Setup, parse_settings
-from molexa_core.base.settings.recipe import RecipeSettings
+from molexa_core.base.settings.faults import fields_of
+from molexa_core.base.settings.recipe import RecipeFile
 from molexa_core.base.settings.yaml_file import read_yaml
 
-SCHEMAS: tuple[type[BaseModel], ...] = (Setup, Channel, Project, RecipeSettings, DetectorFile)
+SCHEMAS: tuple[type, ...] = (Setup, Channel, Project, RecipeFile, DetectorFile)
 WRONG: tuple[Any, ...] = (
     None,
     True,
@@ -45,11 +47,11 @@ JARGON = re.compile(
 )
 
 
-def complete(schema: type[BaseModel]) -> dict[str, Any]:
+def complete(schema: type) -> dict[str, Any]:
     """A block of this schema that has every key that is needed, with a value that fits."""
     simple = {float: 1.0, int: 1, str: "O+", bool: True, Path: "some.xyz"}
     values: dict[str, Any] = {}
-    for name, info in schema.model_fields.items():
+    for name, info in fields_of(schema).items():
         if not info.is_required():
             continue
         blocks = list(models(info.annotation))
@@ -67,24 +69,26 @@ def complete(schema: type[BaseModel]) -> dict[str, Any]:
     return values
 
 
-def models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def models(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type) and (
+        issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)
+    ):
         yield annotation
     for part in get_args(annotation):
         yield from models(part)
 
 
-def every_block(schema: type[BaseModel]) -> Iterator[tuple[list[Any], type[BaseModel]]]:
+def every_block(schema: type) -> Iterator[tuple[list[Any], type]]:
     """The way to every block of a schema, and its schema."""
     yield [], schema
-    for name, info in schema.model_fields.items():
+    for name, info in fields_of(schema).items():
         for block in models(info.annotation):
             step = [name, 0] if "tuple" in str(info.annotation) else [name]
             for way, inner in every_block(block):
                 yield [*step, *way], inner
 
 
-def placed(schema: type[BaseModel], way: list[Any], block: dict[str, Any]) -> dict[str, Any]:
+def placed(schema: type, way: list[Any], block: dict[str, Any]) -> dict[str, Any]:
     """Values of the whole schema with the block at the end of the way."""
     values = complete(schema)
     at: Any = values
@@ -93,7 +97,7 @@ def placed(schema: type[BaseModel], way: list[Any], block: dict[str, Any]) -> di
         last = index + 1 == len(way)
         if isinstance(part, int):
             continue
-        current = next(models(current.model_fields[part].annotation))
+        current = next(models(fields_of(current)[part].annotation))
         inner = block if last or (index + 2 == len(way) and way[-1] == 0) else complete(current)
         listed = not last and isinstance(way[index + 1], int)
         at[part] = [inner] if listed else inner
@@ -109,11 +113,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("schema", "way", "block"), CASES)
-def test_no_wrong_value_is_told_in_jargon(
-    schema: type[BaseModel], way: list[Any], block: type[BaseModel]
-) -> None:
+def test_no_wrong_value_is_told_in_jargon(schema: type, way: list[Any], block: type) -> None:
     refused = 0
-    for name in block.model_fields:
+    for name in fields_of(block):
         for value in WRONG:
             values = placed(schema, way, complete(block) | {name: value})
             try:
@@ -125,18 +127,18 @@ def test_no_wrong_value_is_told_in_jargon(
                 assert JARGON.search(said) is None, text
                 assert text.startswith("file.yaml: "), text
                 assert name in text or "must be" not in text, text
-    assert refused > len(block.model_fields)
+    assert refused > len(fields_of(block))
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("value", [None, 5, "text", ["list"], True], ids=str)
-def test_files_that_are_no_block(schema: type[BaseModel], value: object) -> None:
+def test_files_that_are_no_block(schema: type, value: object) -> None:
     with pytest.raises(SettingsError, match="expected keys and values, found") as caught:
         parse_settings(schema, value, where="file.yaml")
     assert JARGON.search(str(caught.value)) is None
 
 
-def fault(folder: Path, schema: type[BaseModel], text: str) -> str:
+def fault(folder: Path, schema: type, text: str) -> str:
     path = folder / "file.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
@@ -186,28 +188,28 @@ def fault(folder: Path, schema: type[BaseModel], text: str) -> str:
         (Channel, "name: a\nions: [{ion: H+, count: 1e9}]", "a whole number from 1 to 64"),
         (Channel, "name: a\nions: [{ion: H+}]\ngates: {max_momentum: 1e400}", "a finite number"),
         (
-            RecipeSettings,
+            RecipeFile,
             "molecules: {names: 4}",
             "molecules -> names: must be 'all' or a list, each text (found 4)",
         ),
         (
-            RecipeSettings,
+            RecipeFile,
             "variations: {velocities: yes}",
             "velocities: must be true or false (found 'yes'): write true",
         ),
         (
-            RecipeSettings,
+            RecipeFile,
             "variations: {least: {a: 3}}",
             "variations -> least -> a: each key must be a whole number from 2 to 64",
         ),
     ],
 )
-def test_sentences(tmp_path: Path, schema: type[BaseModel], text: str, message: str) -> None:
+def test_sentences(tmp_path: Path, schema: type, text: str, message: str) -> None:
     assert message in fault(tmp_path, schema, text)
 
 
 def test_whole_numbers_may_be_written_with_an_exponent() -> None:
-    recipe = parse_settings(RecipeSettings, {"trajectories": 1e5}, where="t")
+    recipe = parse_settings(RecipeFile, {"trajectories": 1e5}, where="t")
     assert recipe.trajectories == 100_000
     assert isinstance(recipe.trajectories, int)
 

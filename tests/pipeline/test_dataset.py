@@ -15,8 +15,10 @@ import pytest
 from molexa_cli.main import main
 from molexa_core.base.errors import ComputationError, InputFileError, SettingsError, UsageError
 from molexa_core.base.fields import SPLITS
+from molexa_core.base.forward_model import Pulse
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.base.recipe import Recipe, Splits, Variations, read_recipe, write_recipe
+from molexa_core.base.recipe import Recipe, Splits, read_recipe, write_recipe
+from molexa_core.base.variations import Variations
 from molexa_core.io.dataset import data_files, read_dataset
 from molexa_core.io.dataset_file import read_blocks
 from molexa_core.physics.molecules import molecule
@@ -31,7 +33,7 @@ RECIPE = Recipe(
     seed=3,
     molecules=("water", "nitrogen", "ammonia", "ethanol"),
     variations=Variations(equilibrium=True, displaced=1),
-    pulse={"photon_ev": 2000.0},
+    pulse=Pulse(2000.0),
     trajectories=1000,
     minimum_count=12,
     geometries_per_shard=2,

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.forward_model import Pulse
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.base.recipe import Recipe, Variations
+from molexa_core.base.recipe import Recipe
+from molexa_core.base.variations import Variations
 from molexa_core.io.dataset import read_dataset
 from molexa_core.pipeline.dataset import Workers, build
 from tests.fakes.mcmd import fake_explosions
@@ -24,7 +26,7 @@ RECIPE = Recipe(
     seed=3,
     molecules=("water", "nitrogen", "carbon_monoxide"),
     variations=Variations(displaced=1),
-    pulse={"photon_ev": 2000.0},
+    pulse=Pulse(2000.0),
     trajectories=500,
     minimum_count=10,
     geometries_per_shard=2,

@@ -12,9 +12,11 @@ import pytest
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError, MolexaError, SettingsError, UsageError
 from molexa_core.base.fields import SPLITS, VARIATION_KINDS
+from molexa_core.base.forward_model import Pulse
 from molexa_core.base.movies import Movie
-from molexa_core.base.recipe import Recipe, Splits, Variations, write_recipe
+from molexa_core.base.recipe import Recipe, Splits, write_recipe
 from molexa_core.base.tables import FloatArray, Geometry
+from molexa_core.base.variations import Variations
 from molexa_core.io.dataset import read_dataset
 from molexa_core.io.xyz import write_xyz
 from molexa_core.physics.molecules import molecule
@@ -221,8 +223,8 @@ def test_weights_are_evaluated_on_a_movie_alone(tmp_path: Path) -> None:
             "[{file: isomer.xyz, held_out: false}]",
             "movies -> isomer: HO is held out from training (hydroxyl)",
         ),
-        ("[{fil: a.xyz}]", "movies -> 0 -> fil: unknown key (did you mean file?)"),
-        ("[3]", "movies -> 0: input should be"),
+        ("[{fil: a.xyz}]", "movies -> entry 1 -> fil: unknown key (did you mean file?)"),
+        ("[3]", "movies -> entry 1: must be a block"),
     ],
 )
 def test_movies_that_are_refused(tmp_path: Path, movies: str, message: str) -> None:
@@ -248,7 +250,7 @@ def test_movies_that_are_refused(tmp_path: Path, movies: str, message: str) -> N
 def test_damaged_movies_in_a_resolved_recipe(tmp_path: Path) -> None:
     movie = Movie("m", ("C", "O"), ((0.0, 0, 0, 2, 0, 0), (0.0, 0, 0, 3, 0, 0)))
     recipe = Recipe(name="a", seed=1, molecules=(), variations=Variations(), movies=(movie,),
-                    pulse={"photon_ev": 2000.0})  # fmt: skip
+                    pulse=Pulse(2000.0))  # fmt: skip
     values = json.loads(json.dumps(recipe.to_dict()))
     assert Recipe.from_dict(values) == recipe
     for key, value, message in (

@@ -11,8 +11,10 @@ import pytest
 from molexa_core.base.entries import EntryTable
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import SPLITS
-from molexa_core.base.recipe import Recipe, Splits, Variations, read_recipe, write_recipe
-from molexa_core.base.splits import labels, rows_of
+from molexa_core.base.forward_model import Pulse
+from molexa_core.base.recipe import Recipe, Splits, read_recipe, write_recipe
+from molexa_core.base.splits import rows_of
+from molexa_core.base.variations import Variations
 from molexa_core.io.dataset import data_files, read_dataset
 from molexa_core.physics.molecules import molecule
 from molexa_core.pipeline.dataset import build
@@ -24,7 +26,7 @@ RECIPE = Recipe(
     seed=3,
     molecules=("nitrogen", "chlorine", "hydroxyl", "ammonia"),
     variations=Variations(displaced=1, zero_point=1, least={2: 60}),
-    pulse={"photon_ev": 2000.0},
+    pulse=Pulse(2000.0),
     splits=Splits(validation=0.2, test=0.2, set_aside_atoms=4),
     trajectories=100,
     minimum_count=3,
@@ -111,7 +113,7 @@ def test_labels_are_those_of_the_geometries(variations: Variations) -> None:
     recipe = dataclasses.replace(RECIPE, variations=variations)
     for name, atoms in (("nitrogen", 2), ("water", 3), ("ammonia", 4)):
         drawn = [item.label for item in geometries_of(recipe, molecule(name))]
-        assert labels(variations, atoms) == drawn
+        assert variations.labels(atoms) == drawn
         assert len(set(drawn)) == len(drawn)
 
 

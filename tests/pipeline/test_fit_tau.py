@@ -9,7 +9,9 @@ import pytest
 
 from molexa_cli.main import main
 from molexa_core.base.errors import NoEventsError
-from molexa_core.base.recipe import Recipe, Variations
+from molexa_core.base.forward_model import Pulse
+from molexa_core.base.recipe import Recipe
+from molexa_core.base.variations import Variations
 from molexa_core.io.dataset import read_dataset
 from molexa_core.pipeline.dataset import build
 from molexa_core.pipeline.fit_tau import TauFit, fit_tau
@@ -23,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=1,
         molecules=("water", "ammonia", "carbon_monoxide", "nitrogen", "hcn"),
         variations=Variations(displaced=1),
-        pulse={"photon_ev": 2000.0},
+        pulse=Pulse(2000.0),
         trajectories=3000,
         minimum_count=30,
     )

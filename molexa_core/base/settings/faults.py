@@ -224,7 +224,8 @@ def fields_of(schema: type) -> dict[str, FieldInfo]:
     if issubclass(schema, BaseModel):
         return dict(schema.model_fields)
     hints = get_type_hints(schema, include_extras=True)
-    return {field.name: _field(hints[field.name], field) for field in dataclasses.fields(schema)}
+    members: Any = schema
+    return {field.name: _field(hints[field.name], field) for field in dataclasses.fields(members)}
 
 
 def _field(hint: Any, field: dataclasses.Field[Any]) -> FieldInfo:

@@ -37,6 +37,12 @@ def _make_strict(node: Any) -> None:
             _make_strict(part)
 
 
+def strict(schema: CoreSchema) -> CoreSchema:
+    """A schema of pydantic in which true is no number and "5" none either."""
+    _make_strict(schema)
+    return schema
+
+
 class Schema(BaseModel):
     """A settings block: unknown keys are errors, values do not change after reading."""
 
@@ -47,9 +53,7 @@ class Schema(BaseModel):
         cls, source: Any, handler: GetCoreSchemaHandler, /
     ) -> CoreSchema:
         """The schema of pydantic, except that true is no number and "5" none either."""
-        found = handler(source)
-        _make_strict(found)
-        return found
+        return strict(handler(source))
 
 
 @dataclass(frozen=True)
