@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from molexa_cli.app import Debug, DeviceName, Json, Quiet
+from molexa_cli.app import Debug, DeviceName, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
     figures: Annotated[Path | None, typer.Option("--figures", help="Folder for figures.")] = None,
     device: DeviceName = "auto",
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Seed of molecules and samples.")
-    ] = 40_260_000,
+    seed: Seed = 40_260_000,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

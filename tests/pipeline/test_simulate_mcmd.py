@@ -237,7 +237,7 @@ def test_the_command(working_folder: Path, capsys: pytest.CaptureFixture[str]) -
         ("--model mcmd --out x.txt", 2, "no known form of results ends in '.txt'"),
         ("--model mcmd --figure x.png", 2, "the figure is an SVG file"),
         ("--model mcmd --pulse-mj -1", 2, "energy of the pulse"),
-        ("--model mcmd --transmission 2", 2, "transmission is 2"),
+        ("--model mcmd --transmission 2", 2, "reaches the focus is 2"),
         ("--model mcmd --charges O+,H+", 2, "2 ions for 3 atoms"),
         ("--model mcmd --charges O+,H2+,H+", 1, "H has one electron: write H+"),
         ("--model mcmd --charges H+,O+,H+", 2, "In this order yours are O+,H+,H+."),
