@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import EVENT_ID, EVENT_WEIGHT, MOMENTUM
 from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.isotopes import Masses, nuclide, nuclide_name
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -199,6 +200,7 @@ class Geometry:
         charges: final charge of each atom, where known.
         uncertainty: (atoms, 3) one standard uncertainty of each coordinate in bohr, where known.
         comment: free text of the file it came from.
+        isotopes: mass number of each atom, 0 where it is not stated; None where none is.
     """
 
     symbols: tuple[str, ...]
@@ -206,8 +208,11 @@ class Geometry:
     charges: tuple[int, ...] | None = None
     uncertainty: FloatArray | None = None
     comment: str = ""
+    isotopes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.isotopes is not None and len(self.isotopes) != len(self.symbols):
+            raise InputFileError(f"{len(self.symbols)} atoms but {len(self.isotopes)} isotopes")
         if self.positions.shape != (len(self.symbols), 3):
             raise InputFileError(
                 f"{len(self.symbols)} atoms but positions of shape {self.positions.shape}"
@@ -215,6 +220,20 @@ class Geometry:
 
     def __len__(self) -> int:
         return len(self.symbols)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """How each atom is written, isotope included: `O`, `D`, `13C`."""
+        numbers = self.isotopes or (0,) * len(self)
+        return tuple(nuclide_name(s, n) for s, n in zip(self.symbols, numbers, strict=True))
+
+    def masses(self, kind: Masses = "isotope") -> FloatArray:
+        """(atoms) masses of the neutral atoms in electron masses.
+
+        Args:
+            kind: `isotope` or `average`, for atoms whose isotope is not stated.
+        """
+        return np.array([nuclide(name).mass_as(kind) for name in self.names])
 
     def centred(self) -> Geometry:
         """The same structure with the mean of its positions (not of its mass) at the origin."""

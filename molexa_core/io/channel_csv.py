@@ -1,7 +1,9 @@
 """`channel.csv`: one row per ion with its mean momentum, in atomic units.
 
 Header `ion,px,py,pz` and, if wanted, `px_err,py_err,pz_err`, `count`, `label`. Lines that start
-with `#` are comments; one of them carries the provenance as JSON. The frame is any.
+with `#` are comments; one of them carries the provenance as JSON. The frame is any. Another unit
+stands in the header, as `px (kg m/s)` or `px_si`, or in a comment above it, and is converted.
+Columns may be parted by commas, or by semicolons or tabs with decimal points or commas.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +29,10 @@ from molexa_core.base.errors import (
 from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR, PROVENANCE
 from molexa_core.base.files import atomic_path, require_file
 from molexa_core.base.ions import parse_ion
+from molexa_core.base.numbers import number_hint, read_number
+from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
+from molexa_core.io.momentum_units import ATOMIC, split_unit, unit_in_comments, unit_value
 
 REQUIRED: Final = (ION, *MOMENTUM)
 """Columns that must be there."""
@@ -36,6 +42,7 @@ LARGEST: Final = 4 * 2**20
 """A longer file, in bytes, is not a table with one row per ion."""
 _COMMENT: Final = "#"
 _RECORD: Final = f"{_COMMENT} {PROVENANCE}: "
+_COMMA: Final = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eEdD][-+]?[0-9]+)?")
 
 
 @dataclass
@@ -43,14 +50,18 @@ class _Lines:
     """The lines of the file by kind; data lines with their line numbers from 1."""
 
     data: list[tuple[int, list[str]]] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
     provenance: str | None = None
 
 
-def read_channel_csv(path: Path | str) -> tuple[pd.DataFrame, Provenance | None]:
+def read_channel_csv(
+    path: Path | str, progress: Progress = SILENT
+) -> tuple[pd.DataFrame, Provenance | None]:
     """The table of mean momenta and the record of how it was made.
 
     Args:
         path: the file.
+        progress: told of a unit other than a.u. that the file states.
 
     Returns:
         The table with the columns of the file in the order of the file contract, ions in molexa's
@@ -69,13 +80,18 @@ def read_channel_csv(path: Path | str) -> tuple[pd.DataFrame, Provenance | None]
             "the file is empty", where=path, do=f"Write a header {','.join(REQUIRED)} and ions."
         )
     (number, header), *rows = lines.data
-    columns = [name.strip() for name in header]
+    columns, unit = _header(header, lines.comments, where=f"{path}, line {number}")
     _check_header(columns, where=f"{path}, line {number}")
     if not rows:
         raise InputFileError("no ions below the header", where=path, do="Write one row per ion.")
     values = [_row(columns, cells, where=f"{path}, line {number}") for number, cells in rows]
     ordered = [name for name in (*REQUIRED, *OPTIONAL) if name in columns]
-    return pd.DataFrame(values, columns=ordered), _provenance(lines.provenance, path)
+    table = pd.DataFrame(values, columns=ordered)
+    if unit != ATOMIC:
+        momenta = [name for name in (*MOMENTUM, *MOMENTUM_ERROR) if name in columns]
+        table[momenta] *= unit_value(unit)
+        progress.say(f"{path}: momenta in {unit}, converted")
+    return table, _provenance(lines.provenance, path)
 
 
 def write_channel_csv(
@@ -113,19 +129,60 @@ def _split(path: Path) -> _Lines:
             where=path,
             do="Name the file that molexa centroid wrote.",
         )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+    content = path.read_bytes()
+    if b"\0" in content:
         raise InputFileError(
             "this is not a text file", where=path, do="Name a CSV file with one row per ion."
-        ) from error
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
     lines = _Lines()
+    delimiter = ","
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(_RECORD):
             lines.provenance = line.removeprefix(_RECORD)
-        elif line.strip() and not line.lstrip().startswith(_COMMENT):
-            lines.data.append((number, next(csv.reader([line]))))
+        elif line.lstrip().startswith(_COMMENT):
+            if not lines.data:
+                lines.comments.append(line)
+        elif line.strip():
+            if not lines.data:
+                delimiter = next((sign for sign in ";\t" if sign in line), ",")
+            cells = next(csv.reader([line], delimiter=delimiter))
+            lines.data.append((number, _pointed(cells) if delimiter != "," else cells))
     return lines
+
+
+def _pointed(cells: list[str]) -> list[str]:
+    """Decimal commas as points."""
+    return [cell.replace(",", ".") if _COMMA.fullmatch(cell.strip()) else cell for cell in cells]
+
+
+def _header(header: list[str], comments: list[str], *, where: str) -> tuple[list[str], str]:
+    """The names of the columns without units, and the unit of the momenta.
+
+    Raises:
+        ColumnError: an unknown unit, or different ones.
+    """
+    found = [split_unit(name.strip(), where) for name in header]
+    momenta = {unit for name, unit in found if name in {*MOMENTUM, *MOMENTUM_ERROR}}
+    stated = {unit for unit in momenta if unit is not None}
+    if not stated:
+        stated = unit_in_comments(comments)
+    elif None in momenta:
+        raise ColumnError(
+            "some momenta have a unit in their names and some have none",
+            where=where,
+            do="Write it in all of them, such as px (a.u.).",
+        )
+    if len(stated) > 1:
+        raise ColumnError(
+            f"the units of the momenta contradict each other: {listing(sorted(stated))}",
+            where=where,
+            do="Write the unit into the header, such as px (a.u.).",
+        )
+    return [name for name, _ in found], next(iter(stated), ATOMIC)
 
 
 def _check_header(columns: list[str], *, where: object) -> None:
@@ -158,10 +215,12 @@ def _check_header(columns: list[str], *, where: object) -> None:
 
 def _row(columns: list[str], cells: list[str], *, where: str) -> dict[str, Any]:
     if len(cells) != len(columns):
+        more = len(cells) > len(columns)
+        comma = " Are there decimal commas? Then part columns by semicolons." if more else ""
         raise ColumnError(
             f"{len(cells)} values for {len(columns)} columns",
             where=where,
-            do="Write one value for each column of the header.",
+            do=f"Write one value for each column of the header.{comma}",
         )
     row: dict[str, Any] = {}
     for name, cell in zip(columns, cells, strict=True):
@@ -184,13 +243,12 @@ def _ion(text: str, where: str) -> str:
 def _number(name: str, text: str, where: str) -> float:
     if not text and name not in MOMENTUM:
         return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = read_number(text)
+    if math.isnan(value):
         raise ColumnError(
-            f"{text!r} in column {name} is not a finite number", where=where, do="Write a number."
+            f"{text[:40]!r} in column {name} is not a finite number",
+            where=where,
+            do=number_hint(text),
         )
     if value < 0 and name not in MOMENTUM:
         raise ColumnError(

@@ -1,14 +1,14 @@
-"""XYZ files, plain and extended: one or several structures, positions in angstrom.
+"""XYZ files, plain and extended: one or several structures.
 
 Extended files state their columns in the comment line, as
 `Properties=species:S:1:pos:R:3:charge:I:1:uncertainty:R:3`; columns that molexa does not use are
-skipped. In a plain file the first four columns are element, x, y, z.
+skipped. In a plain file the first four columns are element, x, y, z. Positions are in angstrom
+unless the comment line states another unit (`xyz_words`). A column `masses` in u tells isotopes.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,18 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.elements import BY_NUMBER, ELEMENTS, known_elements
-from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.elements import element
+from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
 from molexa_core.base.fields import PROVENANCE
 from molexa_core.base.files import atomic_path, require_file
+from molexa_core.base.isotopes import isotope_of_mass, nuclide
+from molexa_core.base.lengths import length_warning
+from molexa_core.base.numbers import number_hint, read_number
+from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
-from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
+from molexa_core.io.xyz_words import ANGSTROM, UNITS, atom_of, unit_of_length
 
 LARGEST: Final = 256 * 2**20
 """A longer file, in bytes, is refused."""
@@ -43,14 +48,20 @@ class _Layout:
     position: int
     charge: int | None
     uncertainty: int | None
+    mass: int | None
 
 
-def read_xyz(path: Path | str) -> list[Geometry]:
+def read_xyz(path: Path | str, progress: Progress = SILENT) -> list[Geometry]:
     """The structures of an XYZ file, lengths in bohr.
+
+    Args:
+        path: the file.
+        progress: told of a unit other than angstrom, of text behind the last structure, and
+            warned of distances that no molecule has.
 
     Raises:
         InputFileError: no such file, not text, no structure, a wrong number of atoms, an unknown
-            element, or a coordinate that is not a number.
+            element or unit, or a coordinate that is not a number.
 
     Example:
         geometry = read_xyz("water.xyz")[0]
@@ -58,18 +69,29 @@ def read_xyz(path: Path | str) -> list[Geometry]:
     path = require_file(path)
     if path.stat().st_size > LARGEST:
         raise InputFileError("the file is too long for an XYZ file", where=path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputFileError(
-            "this is not a text file", where=path, do="Name an XYZ file."
-        ) from error
-    geometries = list(_structures(lines, path))
+    lines = _lines(path)
+    geometries = list(_structures(lines, path, progress))
     if not geometries:
         raise InputFileError(
             "the file is empty", where=path, do="Write the number of atoms, a comment, the atoms."
         )
+    own = PROVENANCE in _pairs(lines[1]) if len(lines) > 1 else False
+    warning = None if own else length_warning(geometries[0])
+    if warning is not None:
+        progress.warn(f"{path}: {warning}")
     return geometries
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of the file; comments of older programs are Latin-1."""
+    content = path.read_bytes()
+    if b"\0" in content:
+        raise InputFileError("this is not a text file", where=path, do="Name an XYZ file.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return text.splitlines()
 
 
 def write_xyz(
@@ -108,15 +130,22 @@ def read_provenance(path: Path | str) -> Provenance | None:
         ) from error
 
 
-def _structures(lines: list[str], path: Path) -> Iterator[Geometry]:
-    at = 0
+def _structures(lines: list[str], path: Path, progress: Progress) -> Iterator[Geometry]:
+    at = found = 0
+    said: set[str] = set()
     while True:
         while at < len(lines) and not lines[at].strip():
             at += 1
         if at == len(lines):
             return
         where = f"{path}, line {at + 1}"
-        count = _count(lines[at], where)
+        if found and _is_tail(lines[at:]):
+            left = sum(bool(line.strip()) for line in lines[at:])
+            progress.say(
+                f"{where}: text behind the last structure, {left} line{'s' * (left > 1)} left out"
+            )
+            return
+        count, behind = _count(lines[at], where)
         if at + 2 + count > len(lines):
             raise InputFileError(
                 f"{count} atoms announced, but only {max(len(lines) - at - 2, 0)} lines follow",
@@ -125,12 +154,47 @@ def _structures(lines: list[str], path: Path) -> Iterator[Geometry]:
             )
         comment = lines[at + 1]
         body = lines[at + 2 : at + 2 + count]
-        yield _geometry(body, comment, path, at + 3)
-        at += 2 + count
+        pairs = _pairs(comment)
+        unit = _unit(comment, pairs, behind, f"{path}, line {at + 2}")
+        if unit != ANGSTROM and unit not in said:
+            said.add(unit)
+            progress.say(f"{path}, line {at + 2}: coordinates in {unit}, converted")
+        yield _geometry(body, comment, UNITS[unit], path, at + 3)
+        at, found = at + 2 + count, found + 1
 
 
-def _count(line: str, where: str) -> int:
-    text = line.strip()
+def _is_tail(lines: list[str]) -> bool:
+    """Whether what follows a structure is neither an atom too many nor a further structure."""
+    if lines[0].split()[0].isdigit() and len(lines[0].split()) == 1:
+        return False
+    if _is_atom(lines[0]):
+        return False
+    return not any(
+        line.strip().isdigit() and _is_atom(atom)
+        for line, atom in zip(lines, lines[2:], strict=False)
+    )
+
+
+def _is_atom(line: str) -> bool:
+    cells = line.split()
+    if len(cells) < 4 or any(np.isnan(read_number(cell)) for cell in cells[1:4]):
+        return False
+    return cells[0].isdigit() or (not cells[0][0].isdigit() and cells[0][0].isalpha())
+
+
+def _unit(comment: str, pairs: dict[str, str], behind: str, where: str) -> str:
+    """The unit of the coordinates; the comment that molexa carries along states none."""
+    text = _PAIR.sub(" ", comment)
+    if _COMMENT_KEY in pairs and PROVENANCE not in pairs:
+        text = f"{text} {pairs[_COMMENT_KEY]}"
+    return unit_of_length(text, pairs, behind, where)
+
+
+def _count(line: str, where: str) -> tuple[int, str]:
+    """The number of atoms, and the word behind it, which some programs use for the unit."""
+    words = line.split()
+    unit = len(words) == 2 and words[0].isdigit() and words[1][0].isalpha()
+    text = words[0] if unit else line.strip()
     if not text.isascii() or not text.isdigit():
         raise InputFileError(
             f"expected the number of atoms, found {text[:40]!r}",
@@ -141,14 +205,17 @@ def _count(line: str, where: str) -> int:
         raise InputFileError(
             f"{text[:40]} is no possible number of atoms", where=where, do="Correct the number."
         )
-    return int(text)
+    return int(text), words[1] if unit else ""
 
 
-def _geometry(body: list[str], comment: str, path: Path, first_line: int) -> Geometry:
+def _geometry(
+    body: list[str], comment: str, angstrom: float, path: Path, first_line: int
+) -> Geometry:
     values = _pairs(comment)
     extended = "Properties" in values
     layout = _layout(values.get("Properties", _PLAIN), f"{path}, line {first_line - 1}")
     symbols, positions, charges, spreads = [], [], [], []
+    numbers: list[int] = []
     for number, line in enumerate(body, start=first_line):
         where = f"{path}, line {number}"
         cells = line.split()
@@ -158,19 +225,62 @@ def _geometry(body: list[str], comment: str, path: Path, first_line: int) -> Geo
                 where=where,
                 do="Check the number of atoms and the columns.",
             )
-        symbols.append(_symbol(cells[layout.species], where))
+        atom = atom_of(cells[layout.species], where)
+        symbols.append(atom.element.symbol)
+        numbers.append(atom.number)
+        if layout.mass is not None:
+            numbers[-1] = _isotope(str(atom), cells[layout.mass], where)
         positions.append(_numbers(cells, layout.position, where))
         if layout.charge is not None:
             charges.append(_charge(cells[layout.charge], where))
         if layout.uncertainty is not None:
             spreads.append(_numbers(cells, layout.uncertainty, where))
+    if not extended:
+        _refuse_numbers_first(symbols, body, f"{path}, line {first_line}")
+    scale = angstrom / BOHR_ANGSTROM
     return Geometry(
         tuple(symbols),
-        np.array(positions) / BOHR_ANGSTROM,
+        np.array(positions) * scale,
         charges=tuple(charges) if layout.charge is not None else None,
-        uncertainty=np.array(spreads) / BOHR_ANGSTROM if layout.uncertainty is not None else None,
+        uncertainty=np.array(spreads) * scale if layout.uncertainty is not None else None,
         comment=values.get(_COMMENT_KEY, "") if extended else comment.strip(),
+        isotopes=tuple(numbers) if any(numbers) else None,
     )
+
+
+def _refuse_numbers_first(symbols: list[str], body: list[str], where: str) -> None:
+    """Some programs put the nuclear charge between symbol and coordinates."""
+    cells = [line.split() for line in body]
+    if min(map(len, cells)) < 5 or len(cells) < 2:
+        return
+    numeric = all(not np.isnan(read_number(cell)) for line in cells for cell in line[1:5])
+    if numeric and all(
+        read_number(line[1]) == element(symbol).number
+        for symbol, line in zip(symbols, cells, strict=True)
+    ):
+        raise InputFileError(
+            "the second column holds the atomic numbers, not x",
+            where=where,
+            do="Take that column out: element, x, y, z.",
+        )
+
+
+def _isotope(name: str, text: str, where: str) -> int:
+    """The mass number that a mass tells; 0 for that of an atom whose isotope is not stated."""
+    known = nuclide(name)
+    mass = read_number(text)
+    try:
+        number = isotope_of_mass(known.element.symbol, mass) if mass > 0 else -1
+    except UnknownIonError as error:
+        raise InputFileError(error.what, where=where, do=error.do) from error
+    if number < 0:
+        raise InputFileError(f"{text[:40]!r} is no mass", where=where, do="Write it in u.")
+    if known.number and number != known.number:
+        raise InputFileError(
+            f"the atom is {name}, but its mass is {text[:40]} u", where=where, do="Correct one."
+        )
+    usual = abs(mass - known.element.isotope_mass_da) < 0.02
+    return known.number if usual or number == 0 else number
 
 
 def _pairs(comment: str) -> dict[str, str]:
@@ -195,12 +305,14 @@ def _layout(properties: str, where: str) -> _Layout:
     if columns.get("species", (0, "", 0))[2] != 1 or columns.get("pos", (0, "", 0))[2] != 3:
         raise _bad_properties(properties, where)
     charge, spread = columns.get("charge"), columns.get("uncertainty")
+    mass = columns.get("masses", columns.get("mass"))
     return _Layout(
         width=at,
         species=columns["species"][0],
         position=columns["pos"][0],
         charge=charge[0] if charge is not None and charge[1:] == ("I", 1) else None,
         uncertainty=spread[0] if spread is not None and spread[1:] == ("R", 3) else None,
+        mass=mass[0] if mass is not None and mass[1:] == ("R", 1) else None,
     )
 
 
@@ -212,29 +324,13 @@ def _bad_properties(properties: str, where: str) -> InputFileError:
     )
 
 
-def _symbol(text: str, where: str) -> str:
-    if text.isascii() and text.isdigit() and int(text[:4]) in BY_NUMBER:
-        return BY_NUMBER[int(text[:4])].symbol
-    symbol = text.capitalize()
-    if symbol not in ELEMENTS:
-        raise InputFileError(
-            f"unknown element {text[:20]!r}", where=where, do=known_elements(symbol)
-        )
-    return symbol
-
-
 def _numbers(cells: list[str], start: int, where: str) -> list[float]:
-    values = []
-    for text in cells[start : start + 3]:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
+    values = [read_number(text) for text in cells[start : start + 3]]
+    for text, value in zip(cells[start : start + 3], values, strict=True):
+        if np.isnan(value):
             raise InputFileError(
-                f"{text[:40]!r} is not a finite number", where=where, do="Write a number."
+                f"{text[:40]!r} is not a finite number", where=where, do=number_hint(text)
             )
-        values.append(value)
     return values
 
 
@@ -254,6 +350,9 @@ def _text(geometry: Geometry, provenance: Provenance | None) -> str:
         properties += ":charge:I:1"
     if geometry.uncertainty is not None:
         properties += ":uncertainty:R:3"
+    if geometry.isotopes is not None:
+        properties += ":masses:R:1"
+    masses = geometry.masses() / DALTON_ME
     comment = f"Properties={properties}"
     if geometry.comment:
         comment += f" {_COMMENT_KEY}={_quoted(' '.join(geometry.comment.split()))}"
@@ -266,6 +365,8 @@ def _text(geometry: Geometry, provenance: Provenance | None) -> str:
             cells.append(f"{geometry.charges[index]:3d}")
         if geometry.uncertainty is not None:
             cells += _angstrom(geometry.uncertainty[index])
+        if geometry.isotopes is not None:
+            cells.append(f"{masses[index]:14.9f}")
         lines.append(" ".join(cells))
     return "\n".join(lines) + "\n"
 

@@ -34,6 +34,12 @@ def read_movie(path: Path, *, held_out: bool, largest: int) -> Movie:
         SettingsError: one atom, or more than `largest`.
     """
     frames = read_xyz(path)
+    if any(frame.isotopes is not None for frame in frames):
+        raise InputFileError(
+            "data sets hold elements, not isotopes",
+            where=path,
+            do="Write the elements alone; the most abundant isotopes are exploded.",
+        )
     atoms = len(frames[0])
     if atoms < 2:
         raise SettingsError("one atom does not explode", where=path, do="Give two atoms or more.")

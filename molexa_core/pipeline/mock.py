@@ -226,7 +226,7 @@ def _structure(geometry: Path | str, progress: Progress) -> tuple[Molecule, list
     path = Path(geometry)
     if not path.exists() and path.suffix.lower() != ".xyz" and len(path.parts) == 1:
         return molecule(str(geometry)), []
-    geometries = read_xyz(path)
+    geometries = read_xyz(path, progress)
     if len(geometries) > 1:
         progress.say(f"{path} has {len(geometries)} structures; the first is used")
     return Molecule(path.name, geometries[0]), [path]

@@ -285,8 +285,8 @@ def reconstruct_file(
     target = Path(out)
     if target.suffix != ".xyz":
         raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with --out.")
-    table, before = read_channel_csv(path)
-    known = None if truth is None else _first_structure(truth)
+    table, before = read_channel_csv(path, progress)
+    known = None if truth is None else _first_structure(truth, progress)
     record = reconstruct(
         table,
         weights=weights,
@@ -346,5 +346,5 @@ def _errors(record: ReconstructionRecord, known: Geometry) -> dict[str, Any]:
     return score(record.geometry(), known).to_dict()
 
 
-def _first_structure(path: Path | str) -> Geometry:
-    return read_xyz(require_file(path))[0]
+def _first_structure(path: Path | str, progress: Progress) -> Geometry:
+    return read_xyz(require_file(path), progress)[0]

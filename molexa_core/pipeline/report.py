@@ -165,7 +165,7 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
         records.append(record)
         files["align"] = path.name
     if (path := folder / CHANNEL_FILE).is_file():
-        table, maybe = read_channel_csv(path)
+        table, maybe = read_channel_csv(path, progress)
         results = replace(results, centroids=table)
         records += [maybe] if maybe is not None else []
         files["centroid"] = path.name
@@ -175,13 +175,13 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
         records += [maybe] if maybe is not None else []
         files["reconstruct"] = path.name
     elif (path := folder / GEOMETRY_XYZ).is_file():
-        results = replace(results, record=_from_xyz(read_xyz(path)[0]))
+        results = replace(results, record=_from_xyz(read_xyz(path, progress)[0]))
         maybe = read_provenance(path)
         records += [maybe] if maybe is not None else []
         files["reconstruct"] = path.name
     for name in KNOWN_FILES:
         if (folder / name).is_file() and results.known is None:
-            results = replace(results, known=read_xyz(folder / name)[0])
+            results = replace(results, known=read_xyz(folder / name, progress)[0])
             files["known structure"] = name
     for stage, name in files.items():
         progress.say(f"{stage}: {name}")

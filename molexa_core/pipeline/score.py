@@ -91,7 +91,7 @@ def score_files(
 
 
 def _first(path: Path | str, progress: Progress) -> Geometry:
-    geometries = read_xyz(path)
+    geometries = read_xyz(path, progress)
     if not geometries:
         raise InputFileError("no structure in this file", where=path)
     if len(geometries) > 1:

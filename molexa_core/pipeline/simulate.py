@@ -219,7 +219,7 @@ def find_geometry(
                 f"{str(source)!r} is neither a file nor a shipped molecule", do=error.do
             ) from error
         return found.geometry, ()
-    geometries = read_xyz(path)
+    geometries = read_xyz(path, progress)
     if len(geometries) > 1:
         progress.say(f"{path} has {len(geometries)} structures; the first is used")
     return geometries[0], (path,)

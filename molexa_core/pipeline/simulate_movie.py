@@ -153,7 +153,7 @@ def simulate_movie_file(
     require_names(out, charges, figure)
     if not Path(source).is_file() and Path(source).suffix.lower() != ".xyz":
         raise UsageError(f"{str(source)!r} is no file", do="Only an XYZ file has many structures.")
-    structures = read_xyz(Path(source))
+    structures = read_xyz(Path(source), progress)
     ions = None if charges is None else ions_of_atoms(structures[0], parse_ions(charges))
     found = simulate_movie(
         structures,

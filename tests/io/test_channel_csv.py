@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from molexa_core.base.errors import ColumnError, InputFileError, MolexaError, OutputError
+from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.provenance import Provenance
+from molexa_core.base.units import (
+    ATOMIC_MOMENTUM_SI,
+    ATOMIC_VELOCITY_M_S,
+    DALTON_ME,
+    FINE_STRUCTURE,
+    HARTREE_EV,
+)
 from molexa_core.io.channel_csv import read_channel_csv, write_channel_csv
 
 TABLE = pd.DataFrame(
@@ -94,3 +102,76 @@ def test_nothing_is_written_where_the_table_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="folder does not exist"):
         write_channel_csv(tmp_path / "no" / "a.csv", TABLE)
     assert list(tmp_path.iterdir()) == []
+
+
+ROWS = (("O+", -1.0, 30.0, 2.0), ("H+", 0.5, -20.0, 1.5))
+
+
+def table_in(value: float, header: str, comment: str = "") -> str:
+    lines = [f"{ion},{','.join(repr(p / value) for p in rest)}" for ion, *rest in ROWS]
+    return "\n".join([*([comment] if comment else []), header, *lines]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "header", "comment"),
+    [
+        (1 / ATOMIC_MOMENTUM_SI, "kg m/s", "ion,px (kg m/s),py (kg m/s),pz (kg m/s)", ""),
+        (1 / ATOMIC_MOMENTUM_SI, "kg m/s", "ion,px [kg*m/s],py [kg m s^-1],pz/kg·m·s⁻¹", ""),
+        (1 / ATOMIC_MOMENTUM_SI, "kg m/s", "ion,px_si,py_SI,pz_si", ""),
+        (1 / ATOMIC_MOMENTUM_SI, "kg m/s", "ion,px,py,pz", "# kg m/s"),
+        (FINE_STRUCTURE / HARTREE_EV * 1e3, "keV/c", "ion,px (keV/c),py (keV/c),pz (keV/c)", ""),
+        (DALTON_ME / ATOMIC_VELOCITY_M_S, "u m/s", "ion,px (u m/s),py (amu m/s),pz (u m/s)", ""),
+    ],
+)
+def test_stated_units_are_converted_and_said(
+    tmp_path: Path, value: float, unit: str, header: str, comment: str
+) -> None:
+    path = write(tmp_path, table_in(value, header, comment))
+    progress = CollectingProgress()
+    table, _ = read_channel_csv(path, progress)
+    for row, (ion, *momentum) in zip(table.itertuples(index=False), ROWS, strict=True):
+        assert row.ion == ion
+        assert [row.px, row.py, row.pz] == pytest.approx(momentum, rel=1e-9)
+    assert progress.said == [f"{path}: momenta in {unit}, converted"]
+
+
+@pytest.mark.parametrize("header", ["ion,px (a.u.),py [au],pz/a.u.", "ion,px_au,py_au,pz_au"])
+def test_atomic_units_may_be_stated(tmp_path: Path, header: str) -> None:
+    progress = CollectingProgress()
+    table, _ = read_channel_csv(write(tmp_path, table_in(1.0, header)), progress)
+    assert table["py"].to_list() == [30.0, -20.0]
+    assert progress.said == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (table_in(1, "ion,px (furlong),py,pz"), "unknown unit 'furlong' in column 'px (furlong)'"),
+        (table_in(1, "ion,px (a.u.),py,pz"), "some momenta have a unit in their names"),
+        (table_in(1, "ion,px (a.u.),py (kg m/s),pz (a.u.)"), "contradict each other: a.u., kg m/s"),
+        (table_in(1, "ion,px,py,pz", "# kg m/s, once in a.u."), "contradict each other"),
+        ("ion,px,py,pz\nO+,1,5,2,3\n", "Are there decimal commas?"),
+        ('ion,px,py,pz\nO+,"1,5",2,3\n', "decimal point"),
+    ],
+)
+def test_units_and_numbers_that_cannot_be_told(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(MolexaError) as error:
+        read_channel_csv(write(tmp_path, text))
+    assert message in str(error.value)
+
+
+def test_forms_of_other_programs(tmp_path: Path) -> None:
+    path = tmp_path / "channel.csv"
+    path.write_bytes("# Ångström\nion;px;py;pz\nO+;1,5;-2D+00;.5\n".encode("latin-1"))
+    table, _ = read_channel_csv(path)
+    assert table.iloc[0].to_list() == ["O+", 1.5, -2.0, 0.5]
+    table, _ = read_channel_csv(write(tmp_path, "ion\tpx\tpy\tpz\nD+\t1\t2\t3\n18O2+\t1\t1\t1\n"))
+    assert table["ion"].to_list() == ["D+", "18O2+"]
+
+
+def test_isotopes_and_masses_are_written_and_read(tmp_path: Path) -> None:
+    ions = ["D+", "13C2+", "37Cl+", "Cl+@35.45", "T+"]
+    written = pd.DataFrame({"ion": ions, "px": 1.0, "py": 2.0, "pz": 3.0})
+    write_channel_csv(tmp_path / "channel.csv", written)
+    table, _ = read_channel_csv(tmp_path / "channel.csv")
+    pd.testing.assert_frame_equal(table, written)

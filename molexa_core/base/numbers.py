@@ -1,0 +1,42 @@
+"""Numbers as programs of the field write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+_NUMBER: Final = re.compile(
+    r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:(?:[eEdD]|\*\^)([-+]?[0-9]{1,4})|([-+][0-9]{3}))?"
+)
+_COMMA: Final = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eEdD][-+]?[0-9]+)?")
+
+
+def read_number(text: str) -> float:
+    """The number that a word stands for; not a number where it stands for none.
+
+    Read are Fortran's exponents (`1.0D+00`, `1.0-100`) and Mathematica's (`1.0*^-6`); words such as
+    `inf` and `nan` are no numbers, nor is anything that overflows.
+
+    Example:
+        >>> read_number("-4.692D-01"), read_number("1.5*^-6"), read_number("nan")
+        (-0.4692, 1.5e-06, nan)
+    """
+    match = _NUMBER.fullmatch(text.strip())
+    if match is None:
+        return math.nan
+    exponent = match[2] or match[3]
+    value = float(match[1] if exponent is None else f"{match[1]}e{exponent}")
+    return value if math.isfinite(value) else math.nan
+
+
+def number_hint(text: str) -> str:
+    """What to do about a word that is no number.
+
+    Example:
+        >>> number_hint("0,117")
+        'Write the number with a decimal point.'
+    """
+    if _COMMA.fullmatch(text.strip()):
+        return "Write the number with a decimal point."
+    return "Write a number."
