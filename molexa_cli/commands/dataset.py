@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, DeviceName, Json, Quiet, new_app
+from molexa_cli.app import Debug, DeviceName, Json, Quiet, Seed, new_app
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the data set.")]
@@ -195,7 +195,7 @@ def fit_tau(
     split: Annotated[
         str, typer.Option("--split", help="Split that they are taken from.")
     ] = "train",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the choice.")] = 0,
+    seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
