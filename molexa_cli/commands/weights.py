@@ -134,7 +134,8 @@ def shrink(
 
     Example: molexa weights shrink training/molexa-stage2.json --out weights
     """
+    from molexa_core.base.files import make_folder
     from molexa_core.pipeline.weights import shrink_weights
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     remark(f"wrote {shrink_weights(name, out)}")

@@ -2,10 +2,11 @@
 
     .NAME.part-MACHINE-PROCESS-RANDOM.SUFFIX
 
-`MACHINE` (eight digits) stands for the host and, in a container, for its own numbering of
-processes; `PROCESS` is the number of the process. So two jobs never use the same name on a shared
-disk, and what a killed job left is known by its name and removed by the next one that writes to the
-folder: if the process is gone, or, from another machine, if the file was not touched for a week.
+`MACHINE` (eight digits) stands for the host since it was started and, in a container, for its own
+numbering of processes; `PROCESS` is the number of the process. So two jobs never use the same name
+on a shared disk, and what a killed job left is known by its name and removed by the next one that
+writes to the folder: if the process is gone, or, from another machine, if the file was not touched
+for a week.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -108,13 +109,13 @@ def _name(target: Path) -> str:
 
 @cache
 def _machine() -> str:
-    """Eight digits for the host and its numbering of processes."""
-    try:
-        numbering = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        numbering = ""
-    text = f"{socket.gethostname()} {numbering}"
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+    """Eight digits for the running system and its numbering of processes."""
+    known = [socket.gethostname()]
+    with suppress(OSError):  # hosts that were copied have the same name
+        known.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+    with suppress(OSError):  # containers count their processes anew
+        known.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256(" ".join(known).encode("utf-8", "replace")).hexdigest()[:8]
 
 
 def _remove_live() -> None:

@@ -20,8 +20,8 @@ import numpy as np
 
 from molexa_core.base.device import Device
 from molexa_core.base.entries import EntryBlock, GeometryResult
-from molexa_core.base.errors import InputFileError, MolexaError, OutputError, UsageError, listing
-from molexa_core.base.files import atomic_path
+from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
+from molexa_core.base.files import atomic_path, make_folder
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, PartOf, Progress
 from molexa_core.base.provenance import Provenance
@@ -366,10 +366,7 @@ def _entries(
 
 
 def _open_folder(folder: Path, recipe: Recipe) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot create the folder: {error.strerror}", where=folder) from error
+    make_folder(folder)
     path = folder / RECIPE_FILE
     if path.exists():
         other = read_recipe(path)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from molexa_core.base import interruption
 from molexa_core.base.elements import BY_NUMBER, element
 from molexa_core.base.entries import EntryBlock, EntryTable
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import NOT_COUNTED, SPLITS, VARIATION_KINDS
-from molexa_core.base.files import atomic_path
+from molexa_core.base.files import atomic_path, make_folder
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.recipe import RECIPE_FILE, Recipe, recipe_of, write_recipe
@@ -222,7 +224,7 @@ def pack(
     recipe = recipe_of(folder)
     if out.resolve() == folder.resolve():
         raise UsageError("both folders are the same", where=out, do="Name another folder.")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     stray = sorted(path.name for path in out.glob("*.h5") if not path.name.startswith("pack-"))
     if stray:
         raise UsageError(
@@ -233,7 +235,8 @@ def pack(
     files = data_files(folder)
     groups = _groups(files, largest_mib * MIB)
     written: list[Path] = []
-    with progress.task("packing", len(files), "files") as task:
+    # Earlier packs are replaced when all new ones are on the disk.
+    with ExitStack() as finished, progress.task("packing", len(files), "files") as task:
         for group in groups:
             blocks: list[EntryBlock] = []
             for path in group:
@@ -242,10 +245,15 @@ def pack(
                     raise InputFileError("made by another recipe", where=path)
                 blocks += found
                 task.advance()
-            for part in _halved(blocks, largest_mib, out, recipe, record):
+            left = [blocks]
+            while left:
                 target = out / f"pack-{len(written):03d}.h5"
-                part.replace(target)
+                part = finished.enter_context(atomic_path(target))
+                left += _write_pack(part, left.pop(), largest_mib * MIB, expected, record)
                 written.append(target)
+        interruption.check()
+        with interruption.held():
+            finished.close()
     for path in out.glob("pack-*.h5"):
         if path not in written:
             path.unlink()
@@ -271,19 +279,18 @@ def _groups(files: list[Path], largest: float) -> list[list[Path]]:
     return groups
 
 
-def _halved(
-    blocks: list[EntryBlock], largest_mib: float, out: Path, recipe: Recipe, record: Provenance
-) -> Iterator[Path]:
-    """Write blocks into one file, or into more where it comes out too large."""
-    path = out / ".pack.h5"
-    write_blocks(path, blocks, recipe.digest(), record)
-    if path.stat().st_size > largest_mib * MIB and len(blocks) > 1:
-        path.unlink()
+def _write_pack(
+    path: Path, blocks: list[EntryBlock], largest: float, digest: str, record: Provenance
+) -> list[list[EntryBlock]]:
+    """Write as many blocks into a file as fit, by halves; returns what is left, the last first."""
+    left: list[list[EntryBlock]] = []
+    while True:
+        write_blocks(path, blocks, digest, record)
+        if path.stat().st_size <= largest or len(blocks) == 1:
+            return left
         middle = len(blocks) // 2
-        yield from _halved(blocks[:middle], largest_mib, out, recipe, record)
-        yield from _halved(blocks[middle:], largest_mib, out, recipe, record)
-        return
-    yield path
+        left.append(blocks[middle:])
+        blocks = blocks[:middle]
 
 
 def _faults(recipe: Recipe, wanted: BlockPlan | None, block: EntryBlock) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.errors import OutputError, UsageError
-from molexa_core.base.files import atomic_path
+from molexa_core.base.files import atomic_path, make_folder
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.model.batch import Batch
@@ -271,7 +271,7 @@ def _in_frame(one: Explosions) -> Explosions:
 
 def _draw(content: AccuracyContent, folder: Path, progress: Progress) -> None:
     """The figures and the values they show; the values alone where matplotlib is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_content(content, folder / DATA)
     try:
         draw(content, folder)

@@ -15,7 +15,7 @@ import numpy as np
 
 from molexa_core.base.elements import BY_NUMBER
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.files import atomic_path
+from molexa_core.base.files import atomic_path, make_folder
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import FloatArray, Geometry, IntArray
 from molexa_core.frame.bonds import bonds
@@ -120,7 +120,7 @@ def draw(content: AccuracyContent, folder: Path | str, *, prefix: str = "") -> l
     from molexa_core.report.style import save_svg  # noqa: PLC0415
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     figures: dict[str, Callable[[], str]] = {
         "overview": lambda: accuracy.overview(content),
         "true-and-predicted": lambda: accuracy.true_against_predicted(content.sizes),

@@ -20,12 +20,11 @@ from molexa_core.base.bounded import MisfitError, Within, fitting
 from molexa_core.base.checksums import sealed, unsealed
 from molexa_core.base.errors import (
     InputFileError,
-    OutputError,
     UsageError,
     WeightsError,
     listing,
 )
-from molexa_core.base.files import atomic_path
+from molexa_core.base.files import atomic_path, make_folder
 from molexa_core.base.json_file import read_json
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.io.dataset import read_dataset
@@ -176,10 +175,7 @@ def _planned_before(settings: Path, seconds: float) -> int:
 
 
 def _prepare(plan: TrainingPlan, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot create the folder: {error.strerror}", where=folder) from error
+    make_folder(folder)
     plain = sealed(json.loads(json.dumps(plan.to_dict(), default=str)))
     with atomic_path(folder / "settings.json") as temporary:
         temporary.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -46,14 +47,18 @@ class LmfWriter:
         self._header = header
         self._layout = header.layout()
         self._head = write_header(header)
-        self._atomic = atomic_path(path)
+        self._path = path
+        self._exit = ExitStack()
         self._stream: BinaryIO | None = None
         self._stop = header.stop
         self.n_events = 0
 
     def __enter__(self) -> Self:
-        self._stream = self._atomic.__enter__().open("wb")
-        self._stream.write(self._head)
+        with self._exit as opened:  # what is open is closed if the head cannot be written
+            temporary = opened.enter_context(atomic_path(self._path))
+            self._stream = opened.enter_context(temporary.open("wb"))
+            self._stream.write(self._head)
+            self._exit = opened.pop_all()
         return self
 
     def __exit__(
@@ -62,14 +67,13 @@ class LmfWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._stream is not None:
-            if kind is None:
+        stream, self._stream = self._stream, None
+        with self._exit as opened:
+            if kind is None and stream is not None:
                 closed = replace(self._header, n_events=self.n_events, stop=self._stop)
-                self._stream.seek(0)
-                self._stream.write(write_header(closed))
-            self._stream.close()
-            self._stream = None
-        self._atomic.__exit__(kind, error, trace)
+                stream.seek(0)
+                stream.write(write_header(closed))
+            opened.pop_all().__exit__(kind, error, trace)
 
     def finish(self, *, stop: int) -> None:
         """Set the time at which the run ended, unix seconds."""

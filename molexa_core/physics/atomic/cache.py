@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import OutputError
 from molexa_core.base.files import atomic_path
+from molexa_core.base.lock import locked
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.user_cache import cache_folder
 from molexa_core.physics.atomic.shells import covered_element
@@ -26,6 +27,8 @@ from molexa_core.physics.atomic.tables import ARRAYS, AtomicTables, build_tables
 
 VERSION: Final = 2
 """Raised whenever the physics, the numerics or the form of the tables changes."""
+DAMAGE: Final = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a file raises whose content is not what was written."""
 _LARGEST: Final = 256 * 2**20
 """No table is larger than this, in bytes."""
 
@@ -49,22 +52,42 @@ def atomic_tables(
     covered_element(symbol)
     require_photon(symbol, photon_ev)
     photon_ev = round(photon_ev, 3)
-    path = cache_file(symbol, photon_ev) if use_cache else None
-    if path is not None and path.exists():
+    if not use_cache:
+        return build_tables(symbol, photon_ev, progress=progress)
+    path = cache_file(symbol, photon_ev)
+    if path is None:
+        progress.say("no cache folder can be written; the tables are not kept")
+        return build_tables(symbol, photon_ev, progress=progress)
+    kept = _kept(path, symbol, photon_ev, SILENT)
+    if kept is not None:
+        return kept
+
+    def waiting() -> None:
+        progress.say(f"another process computes the tables of {symbol}; waiting for it")
+
+    with locked(path, waiting=waiting):
+        kept = _kept(path, symbol, photon_ev, progress)
+        if kept is not None:
+            return kept
+        tables = build_tables(symbol, photon_ev, progress=progress)
         try:
-            return read_tables(path, symbol, photon_ev)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            progress.say(f"{path}: the cached tables are damaged ({error}); they are built again")
-    tables = build_tables(symbol, photon_ev, progress=progress)
-    if use_cache:
-        if path is None:
-            progress.say("no cache folder can be written; the tables are not kept")
-        else:
-            try:
-                write_tables(path, tables)
-            except (OSError, OutputError) as error:
-                progress.say(f"the tables are not kept: {error}")
+            write_tables(path, tables)
+        except (OSError, OutputError) as error:
+            progress.say(f"the tables are not kept: {error}")
     return tables
+
+
+def _kept(path: Path, symbol: str, photon_ev: float, progress: Progress) -> AtomicTables | None:
+    """The tables in a file; None, and a remark if there is one, where it does not hold them."""
+    try:
+        return read_tables(path, symbol, photon_ev)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        progress.say(f"{path}: cannot be read ({error}); the tables are computed")
+    except DAMAGE as error:
+        progress.say(f"{path}: the cached tables are damaged ({error}); they are built again")
+    return None
 
 
 def cache_file(symbol: str, photon_ev: float) -> Path | None:

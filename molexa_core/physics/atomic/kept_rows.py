@@ -6,8 +6,6 @@ appear and carry a checksum. Two processes may compute the same configuration; i
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +14,21 @@ import numpy as np
 from molexa_core.base.errors import OutputError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.user_cache import cache_folder
-from molexa_core.physics.atomic.cache import VERSION, about, checksum, read_arrays, write_arrays
+from molexa_core.physics.atomic.cache import (
+    DAMAGE,
+    VERSION,
+    about,
+    checksum,
+    read_arrays,
+    write_arrays,
+)
 from molexa_core.physics.atomic.rows import ROW_ARRAYS, Numbering, Rows, join_rows
 from molexa_core.physics.atomic.shells import covered_element, ground_occupation
 
 MOST_FILES: Final = 16
 """More files than this are joined to one when they are read."""
+_LOOKS: Final = 5
+"""So often a folder is looked through while other processes change it."""
 
 
 def rows_folder(symbol: str, photon_ev: float) -> Path | None:
@@ -50,15 +57,12 @@ def read_rows(
     """
     parts: list[Rows] = []
     paths: list[Path] = []
-    for path in sorted(folder.glob("rows-*.npz")):
+    for _ in range(_LOOKS):
         try:
-            parts.append(Rows(**read_arrays(path, about(symbol, photon_ev), ROW_ARRAYS)))
-            paths.append(path)
+            parts, paths = _read_files(folder, symbol, photon_ev, progress)
+            break
         except FileNotFoundError:
-            continue  # another process has just joined the files
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            progress.say(f"{path}: damaged ({error}); its rows are computed again when needed")
-            path.unlink(missing_ok=True)
+            continue  # another process has just joined the files; they have other names now
     if not parts:
         return None
     rows = join_rows(parts)
@@ -68,6 +72,30 @@ def read_rows(
     if len(paths) > MOST_FILES:
         _join_files(folder, symbol, photon_ev, rows, paths)
     return rows
+
+
+def _read_files(
+    folder: Path, symbol: str, photon_ev: float, progress: Progress
+) -> tuple[list[Rows], list[Path]]:
+    """Rows of each file that is whole, and its path.
+
+    Raises:
+        FileNotFoundError: a file went away while they were read.
+    """
+    parts: list[Rows] = []
+    paths: list[Path] = []
+    for path in sorted(folder.glob("rows-*.npz")):
+        try:
+            parts.append(Rows(**read_arrays(path, about(symbol, photon_ev), ROW_ARRAYS)))
+            paths.append(path)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            progress.say(f"{path}: cannot be read ({error}); its rows are computed when needed")
+        except DAMAGE as error:
+            progress.say(f"{path}: damaged ({error}); its rows are computed again when needed")
+            path.unlink(missing_ok=True)
+    return parts, paths
 
 
 def _join_files(folder: Path, symbol: str, photon_ev: float, rows: Rows, paths: list[Path]) -> None:

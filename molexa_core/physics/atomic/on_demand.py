@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base import interruption
 from molexa_core.base.errors import OutputError, UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.units import HARTREE_EV
@@ -146,6 +147,8 @@ class GrowingTables:
         finally:  # an interruption loses nothing that is finished
             if solved:
                 self._append(rows_of(solved, self._photon, captured))
+            if interruption.requested():
+                self.save()
         return len(solved)
 
     def prefetch(self, exposure: Exposure, *, walks: int, seed: int) -> int:
@@ -187,7 +190,8 @@ class GrowingTables:
         if self._folder is None or not self._new:
             return
         try:
-            write_rows(self._folder, self.symbol, self.photon_ev, join_rows(self._new))
+            with interruption.held():
+                write_rows(self._folder, self.symbol, self.photon_ev, join_rows(self._new))
         except (OSError, OutputError) as error:
             self._progress.say(f"the tables are not kept: {error}")
             self._folder = None
