@@ -10,9 +10,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+import molexa_core
 from molexa_core.base.errors import InputFileError, listing, near_matches
 
-_PACKAGE: Final = Path(__file__).resolve().parent.parent
+_PACKAGE: Final = Path(molexa_core.__file__).resolve().parent
 FOLDERS: Final = ("channels", "templates", "weights")
 """The folders that ship with molexa."""
 
