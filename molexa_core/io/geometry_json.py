@@ -11,14 +11,19 @@ from typing import Any, Final
 
 import numpy as np
 
+from molexa_core.base.checksums import sealed, unsealed
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.fields import PROVENANCE
-from molexa_core.base.files import atomic_path, require_file
+from molexa_core.base.fields import FORMAT, PROVENANCE
+from molexa_core.base.files import atomic_path
+from molexa_core.base.json_file import read_json
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry
 
 LARGEST: Final = 256 * 2**20
 """A longer file, in bytes, is refused."""
+_MOST_CHARGE: Final = 118
+_SEALED_FORMAT: Final = 2
+"""Files of this format have a checksum; those of 1, which do not name a format, have none."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def write_geometry_json(
     Raises:
         OutputError: the file cannot be written.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {FORMAT: _SEALED_FORMAT}
     for item in fields(record):
         value = getattr(record, item.name)
         if value is not None:
@@ -85,7 +90,8 @@ def write_geometry_json(
     if provenance is not None:
         values[PROVENANCE] = json.loads(provenance.to_json())
     with atomic_path(path) as temporary:
-        temporary.write_text(f"{json.dumps(values, indent=1, allow_nan=False)}\n", encoding="utf-8")
+        text = json.dumps(sealed(values), indent=1, allow_nan=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenance | None]:
@@ -94,7 +100,7 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
     Raises:
         InputFileError: no such file, not JSON of this form, or lengths that do not fit together.
     """
-    path = require_file(path)
+    path = Path(path)
     values = _load(path)
     for name in ("symbols", "positions_bohr"):
         if name not in values:
@@ -104,13 +110,12 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
     try:
         symbols = tuple(str(symbol) for symbol in values["symbols"])
         atoms = (len(symbols), 3)
-        charges = values.get("charges")
         record = ReconstructionRecord(
             symbols=symbols,
             positions_bohr=_array(values, "positions_bohr", atoms, path),
-            charges=None if charges is None else tuple(int(charge) for charge in charges),
-            uncertainty_bohr=_optional(values, "uncertainty_bohr", atoms, path),
-            spread_bohr=_optional(values, "spread_bohr", atoms, path),
+            charges=_charges(values, symbols, path),
+            uncertainty_bohr=_optional(values, "uncertainty_bohr", atoms, path, least=0),
+            spread_bohr=_optional(values, "spread_bohr", atoms, path, least=0),
             samples_bohr=_optional(values, "samples_bohr", (-1, *atoms), path),
             closure=dict(values.get("closure") or {}),
             model=dict(values.get("model") or {}),
@@ -119,10 +124,6 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
             warnings=tuple(str(text) for text in values.get("warnings") or ()),
             errors=None if values.get("errors") is None else dict(values["errors"]),
         )
-        if record.charges is not None and len(record.charges) != len(symbols):
-            raise InputFileError(
-                f"{len(record.charges)} charges for {len(symbols)} atoms", where=path
-            )
         text = values.get(PROVENANCE)
         provenance = None if text is None else Provenance.from_json(json.dumps(text))
     except (TypeError, ValueError, AttributeError) as error:
@@ -136,23 +137,49 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
 
 
 def _load(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > LARGEST:
-        raise InputFileError("too large for a reconstruction", where=path, do="Name another file.")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    values = read_json(
+        path, largest=LARGEST, what="a reconstruction", do="Name a file of molexa reconstruct."
+    )
+    version = values.get(FORMAT, 1)
+    if type(version) is not int or not 1 <= version <= _SEALED_FORMAT:
         raise InputFileError(
-            "this is not a JSON file", where=path, do="Name a file of molexa reconstruct."
-        ) from error
-    if not isinstance(values, dict):
-        raise InputFileError("this JSON file is not a reconstruction", where=path)
-    return values
+            f"format {version!r} is not known here",
+            where=path,
+            do=f"This molexa reads formats up to {_SEALED_FORMAT}; update it.",
+        )
+    return unsealed(values, where=path, required=version >= _SEALED_FORMAT)[0]
+
+
+def _charges(values: Mapping[str, Any], symbols: tuple[str, ...], path: Path) -> Any:
+    charges = values.get("charges")
+    if charges is None:
+        return None
+    if len(charges) != len(symbols):
+        raise InputFileError(f"{len(charges)} charges for {len(symbols)} atoms", where=path)
+    for symbol, charge in zip(symbols, charges, strict=True):
+        if type(charge) is not int or not 0 <= charge <= _MOST_CHARGE:
+            raise InputFileError(
+                f"{charge!r} cannot be the charge of {symbol}", where=path, do="Reconstruct again."
+            )
+    return tuple(charges)
 
 
 def _optional(
-    values: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path
+    values: Mapping[str, Any],
+    name: str,
+    shape: tuple[int, ...],
+    path: Path,
+    *,
+    least: float = -math.inf,
 ) -> FloatArray | None:
-    return None if values.get(name) is None else _array(values, name, shape, path)
+    if values.get(name) is None:
+        return None
+    array = _array(values, name, shape, path)
+    if (array < least).any():
+        raise InputFileError(
+            f"{name} has a value of {array.min():g}", where=path, do="Reconstruct again."
+        )
+    return array
 
 
 def _array(values: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> FloatArray:

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5l, h5o, h5s, h5t, h5z
 
+from molexa_core.base.checksums import settled_state
 from molexa_core.base.errors import InputFileError
 
 LARGEST_CHUNK: Final = 256 * 2**20
@@ -62,9 +63,8 @@ def refuse_foreign_links(file: h5py.File) -> None:
         InputFileError: names the link and the file that it leads to.
     """
     where = file.filename
-    stat = Path(where).stat()
-    key = (where, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    if key in _linked:
+    state = settled_state(where)
+    if state in _linked:
         return
     links = 0
     foreign: bytes | None = None
@@ -87,7 +87,8 @@ def refuse_foreign_links(file: h5py.File) -> None:
             where=where,
             do="Give the file that holds the data itself, or copy the data into one file.",
         )
-    _linked.add(key)
+    if state is not None:
+        _linked.add(state)
 
 
 def require_readable(dataset: h5py.Dataset, where: str) -> None:

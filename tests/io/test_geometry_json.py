@@ -54,11 +54,25 @@ def test_optional_keys_may_be_absent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("not json", "not a JSON file"),
+        ("not json", "not a reconstruction: line 1, column 1"),
         ("[1]", "not a reconstruction"),
         ('{"symbols": ["H"]}', "key 'positions_bohr' is missing"),
         ('{"symbols": ["H"], "positions_bohr": [[0, 0]]}', "not 1 x 3 finite numbers"),
-        ('{"symbols": ["H"], "positions_bohr": [[0, 0, NaN]]}', "not 1 x 3 finite numbers"),
+        ('{"symbols": ["H"], "positions_bohr": [[0, 0, NaN]]}', "NaN is not a number"),
+        (
+            '{"symbols": ["H"], "positions_bohr": [[0,0,0]], "charges": [1.5]}',
+            "cannot be the charge",
+        ),
+        (
+            '{"symbols": ["H"], "positions_bohr": [[0,0,0]], "charges": [-1]}',
+            "cannot be the charge",
+        ),
+        (
+            '{"symbols": ["H"], "positions_bohr": [[0,0,0]], "spread_bohr": [[0,-1,0]]}',
+            "spread_bohr has a value of -1",
+        ),
+        ('{"symbols": ["H"], "positions_bohr": [[0,0,0]], "format": 2}', "checksum is missing"),
+        ('{"symbols": ["H"], "positions_bohr": [[0,0,0]], "format": 9}', "format 9 is not known"),
         ('{"symbols": ["H"], "positions_bohr": "x"}', "wrong form"),
         ('{"symbols": ["H"], "positions_bohr": [[0,0,0]], "charges": [1, 1]}', "2 charges for 1"),
         ('{"symbols": ["H"], "positions_bohr": [[0,0,0]], "closure": 3}', "wrong form"),
@@ -72,3 +86,21 @@ def test_damage_is_named(tmp_path: Path, text: str, message: str) -> None:
         read_geometry_json(path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_every_changed_value_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "geom.json"
+    write_geometry_json(path, FULL, Provenance.of("test"))
+    sound = path.read_text(encoding="utf-8")
+    values = json.loads(sound)
+    seen = 0
+    for at in range(0, len(sound), 7):
+        damaged = sound[:at] + chr(ord(sound[at]) ^ 1) + sound[at + 1 :]
+        path.write_text(damaged, encoding="utf-8")
+        try:
+            read_geometry_json(path)
+        except InputFileError:
+            seen += 1
+        else:
+            assert json.loads(damaged) == values
+    assert seen > len(sound) // 14
