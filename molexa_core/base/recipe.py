@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from molexa_core.base.checksums import digest_of
+from molexa_core.base.checksums import digest_of, sealed, unsealed
 from molexa_core.base.errors import InputFileError, SettingsError, UsageError
-from molexa_core.base.files import require_file, require_folder
+from molexa_core.base.files import require_folder
 from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.json_file import read_json
 from molexa_core.base.movies import Movie
 from molexa_core.base.parameter import SEED, Parameter, Parameters, of_plain, require_keys
 from molexa_core.base.variations import Variations
@@ -178,27 +179,24 @@ class Recipe(Explosions):
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write a resolved recipe as JSON."""
+    """Write a resolved recipe as JSON, with its checksum."""
     values = {"format": RECIPE_FORMAT, "recipe": recipe.to_dict()}
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(sealed(values), indent=2) + "\n", encoding="utf-8")
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """The resolved recipe in a JSON file.
+    """The resolved recipe in a JSON file; one from before there were checksums has none.
 
     Raises:
-        InputFileError: no such file.
+        InputFileError: no such file, or it has changed since it was written.
         SettingsError: the file is not a resolved recipe, or of another format.
     """
-    path = require_file(path)
     again = "Write it again with `molexa dataset resolve`."
-    if path.stat().st_size > LARGEST_RECIPE:
-        raise SettingsError("too large for a recipe", where=path, do=again)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise SettingsError("not readable as JSON", where=path, do=again) from error
-    if not isinstance(values, dict) or set(values) != {"format", "recipe"}:
+    stored = read_json(
+        path, largest=LARGEST_RECIPE, what="a resolved recipe", do=again, error=SettingsError
+    )
+    values, _ = unsealed(stored, where=path)
+    if set(values) != {"format", "recipe"}:
         raise SettingsError("this is not a resolved recipe", where=path, do=again)
     if values["format"] != RECIPE_FORMAT:
         raise SettingsError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from molexa_core.base.checksums import sealed
 from molexa_core.base.errors import OutputError, UsageError
 from molexa_core.base.files import atomic_path, make_folder
 from molexa_core.base.progress import SILENT, Progress
@@ -258,7 +259,7 @@ def _told(data: str, split: str, by: str) -> dict[str, str]:
 
 
 def _write(run: EvaluationRun, out: Path, made: Provenance) -> None:
-    values = {**run.to_dict(), "provenance": json.loads(made.to_json())}
+    values = sealed({**run.to_dict(), "provenance": json.loads(made.to_json())})
     with atomic_path(out) as temporary:
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 

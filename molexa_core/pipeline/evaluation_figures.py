@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from molexa_core.base.checksums import sealed, unsealed
 from molexa_core.base.elements import BY_NUMBER
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.files import atomic_path, make_folder
+from molexa_core.base.json_file import read_json
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import FloatArray, Geometry, IntArray
 from molexa_core.frame.bonds import bonds
@@ -33,6 +35,8 @@ from molexa_core.report.accuracy_content import AccuracyContent, Example, OneSiz
 DATA: Final = "figures.json"
 """Name of the file with the values, beside the figures."""
 FORMAT: Final = 1
+_LARGEST: Final = 256 * 2**20
+"""A longer file, in bytes, is refused."""
 _BINS: Final = 48
 _MOST: Final = 200_000
 """Distances or angles that are counted for one histogram."""
@@ -75,7 +79,8 @@ def write_content(content: AccuracyContent, path: Path | str) -> None:
     """
     values = {"format": FORMAT, **_plain(content)}
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values, separators=(",", ":")) + "\n", encoding="utf-8")
+        text = json.dumps(sealed(values), separators=(",", ":"))
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_content(path: Path | str) -> AccuracyContent:
@@ -84,8 +89,10 @@ def read_content(path: Path | str) -> AccuracyContent:
     Raises:
         InputFileError: no such file, or not of this format.
     """
+    what = "the values of figures of an evaluation"
+    do = f"Name the file {DATA} that `molexa evaluate --figures` writes."
+    values, _ = unsealed(read_json(path, largest=_LARGEST, what=what, do=do), where=path)
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
             raise ValueError(values["format"])
         return AccuracyContent(
@@ -95,12 +102,8 @@ def read_content(path: Path | str) -> AccuracyContent:
             classical=tuple(values["classical"]),
             geometries=tuple(_example_from(one) for one in values["geometries"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputFileError(
-            "not the values of figures of an evaluation",
-            where=path,
-            do=f"Name the file {DATA} that `molexa evaluate --figures` writes.",
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputFileError(f"not {what}", where=path, do=do) from error
 
 
 def draw(content: AccuracyContent, folder: Path | str, *, prefix: str = "") -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from molexa_core.base.checksums import sealed
 from molexa_core.base.errors import InputFileError
 from molexa_core.model.weights import default_weights, load_network
 from molexa_core.pipeline.evaluate import Evaluation, evaluate
@@ -82,7 +83,11 @@ def test_damaged_values_are_refused(
 ) -> None:
     path = tmp_path / "figures.json"
     write_content(content_of(*evaluated), path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    changed = json.loads(path.read_text()) | change
+    path.write_text(json.dumps(changed))
+    with pytest.raises(InputFileError, match="changed since molexa wrote it"):
+        read_content(path)
+    path.write_text(json.dumps(sealed(changed)))
     with pytest.raises(InputFileError, match="not the values of figures"):
         read_content(path)
 
@@ -94,7 +99,7 @@ def test_a_bin_outside_a_stored_histogram_is_refused(
     write_content(content_of(*evaluated), path)
     values = json.loads(path.read_text())
     values["sizes"][0]["distances"]["steps"][0] = -5
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(sealed(values)))
     with pytest.raises(InputFileError, match="not the values of figures"):
         read_content(path)
 
