@@ -151,11 +151,13 @@ def _root_kind(path: Path, columns: Columns | None, edge_columns: EdgeColumns | 
                 return ROOT_RUN
         if _histograms(file):
             return ROOT_RESULT
+        held = trees or [f"{name} ({kind})" for name, kind in file.classnames(cycle=False).items()]
     known = listing([f"{preset.tree} ({name})" for name, preset in PRESETS.items()])
     raise InputFileError(
-        f"a ROOT file without a known tree and without histograms; it has: {listing(trees)}",
+        f"a ROOT file without a known tree and without histograms; it has: {listing(held)}",
         where=path,
-        do=f"Looked for the trees {known} and {EDGES.tree} (edges).",
+        do=f"Looked for the trees {known} and {EDGES.tree} (edges), in trees and in RNTuples as "
+        "ROOT writes them from 6.34 on.",
     )
 
 

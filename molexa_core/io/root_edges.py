@@ -10,7 +10,8 @@ from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.settings.columns import EdgeColumns
 from molexa_core.io.root_file import open_root, reading, tree_names
 from molexa_core.io.root_layouts import EDGES
-from molexa_core.io.root_table import RootTable
+from molexa_core.io.root_tables import open_table
+from molexa_core.io.table import Table
 from molexa_core.io.table_edges import MOST_CHANNELS, EdgesRun, edge_layout, known_edges
 from molexa_core.io.table_guess import Choice
 
@@ -47,7 +48,7 @@ class RootEdgesRun(EdgesRun):
         super().__init__(found)
 
 
-def edges_in(file: Any, path: Path, given: EdgeColumns | None) -> tuple[RootTable, Choice] | None:
+def edges_in(file: Any, path: Path, given: EdgeColumns | None) -> tuple[Table, Choice] | None:
     """The tree with the edges and its layout; None where there is none.
 
     Args:
@@ -60,17 +61,17 @@ def edges_in(file: Any, path: Path, given: EdgeColumns | None) -> tuple[RootTabl
     """
     trees = tree_names(file)
     if given is not None and (given.tree in trees or (given.tree is None and len(trees) == 1)):
-        table = RootTable(file, given.tree or trees[0], path)
+        table = open_table(file, given.tree or trees[0], path)
         choice = edge_layout(table, given, "edge-columns")
         return None if choice is None else (table, choice)
     if EDGES.tree in trees:
-        table = RootTable(file, EDGES.tree, path)
+        table = open_table(file, str(EDGES.tree), path)
         if {EDGES.channel, EDGES.time} <= set(table.kinds):
             why = f"{table.label} is that of molexa (lists of edges)"
             return table, known_edges(table, EDGES, "root-edges", why)
     found = []
     for tree in trees:
-        table = RootTable(file, tree, path)
+        table = open_table(file, tree, path)
         choice = edge_layout(table, None, "root-edges")
         if choice is not None:
             found.append((table, choice))

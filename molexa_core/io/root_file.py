@@ -15,6 +15,9 @@ from uproot.interpretation.numerical import AsDtype
 from molexa_core.base.errors import ColumnError, InputFileError, MolexaError, listing, near_matches
 from molexa_core.base.files import require_file
 
+TREES: Final = ("TTree", "TNtuple", "TNtupleD")
+NTUPLES: Final = ("ROOT::RNTuple",)
+"""Classes of tables with rows; RNTuples of ROOT before 6.34 (ROOT::Experimental) are not read."""
 _HEAD_BYTES: Final = 100
 
 
@@ -60,9 +63,9 @@ def open_root(path: Path | str) -> Any:
 
 
 def tree_names(file: Any) -> list[str]:
-    """Names of the trees in the file, subfolders included, without cycle numbers."""
+    """Names of the trees and RNTuples in the file, with their folders, without cycle numbers."""
     classes = file.classnames(recursive=True, cycle=False)
-    return [name for name, kind in classes.items() if kind in {"TTree", "TNtuple", "TNtupleD"}]
+    return [name for name, kind in classes.items() if kind in {*TREES, *NTUPLES}]
 
 
 def require_columns(tree: Any, names: Sequence[str], *, where: Path) -> None:

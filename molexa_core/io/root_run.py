@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.errors import ColumnError, InputFileError, UsageError, listing
 from molexa_core.base.settings.columns import Columns
 from molexa_core.io.root_file import open_root, reading, tree_names
 from molexa_core.io.root_layouts import PRESETS, SACLA_TREE, preset_for, sacla_detectors
-from molexa_core.io.root_table import RootTable
+from molexa_core.io.root_tables import RootFileTable, doubts, named_with_cycle, open_table
 from molexa_core.io.root_write import RunLayout, write_root_run
 from molexa_core.io.table_guess import Choice, NoHitsError, choose, preset
 from molexa_core.io.table_run import TableRun, open_tables
+from molexa_core.io.table_slots import checked_slots
 from molexa_core.io.table_units import in_units
 
 __all__ = ["RootRun", "RunLayout", "open_root_run", "write_root_run"]
@@ -44,26 +45,58 @@ def open_root_run(
     if not names:
         raise UsageError("no run given", do="Name at least one ROOT file.")
     opened = []
+    doubtful: list[str] = []
     for path in map(Path, names):
         file = open_root(path)
         with reading(path):
-            opened.append(_choose(file, path, columns))
-    return open_tables([table for table, _ in opened], columns, [choice for _, choice in opened])
+            table, choice = _choose(file, path, columns)
+            opened.append((table, named_with_cycle(file, table, choice)))
+            doubtful += doubts(file, table)
+    run = open_tables([table for table, _ in opened], columns, [choice for _, choice in opened])
+    run.doubt(list(dict.fromkeys(doubtful)))
+    return run
 
 
-def _choose(file: Any, path: Path, columns: Columns | None) -> tuple[RootTable, Choice]:
+def _has_hits_of(table: RootFileTable, columns: Columns) -> bool:
+    """Whether the table has columns of the hits, or their number, in the form of the layout."""
+    held = "number" if columns.layout == "flat" else "list"
+    names = [columns.slot(name, 0) for name in (columns.x, columns.y, columns.time)]
+    if columns.count in table.kinds:
+        return True
+    return any(table.kinds[name].held == held for name in names if name in table.kinds)
+
+
+def _preset(file: Any, path: Path, name: str) -> tuple[RootFileTable, Choice] | ColumnError:
+    """The tree of a preset, or what is wrong where it has nothing of the preset but the name.
+
+    Raises:
+        ColumnError: columns of the preset are missing.
+    """
+    table = open_table(file, str(PRESETS[name].tree), path)
+    choice = preset(table, name)
+    try:
+        checked_slots(table, choice.columns)
+    except ColumnError as error:
+        if _has_hits_of(table, choice.columns):
+            raise
+        return error
+    return table, choice
+
+
+def _choose(file: Any, path: Path, columns: Columns | None) -> tuple[RootFileTable, Choice]:
     """The tree with the hits and its layout."""
     trees = tree_names(file)
     if columns is not None and (
         columns.tree in trees or (columns.tree is None and len(trees) == 1)
     ):
-        table = RootTable(file, columns.tree or trees[0], path)
+        table = open_table(file, columns.tree or trees[0], path)
         return table, choose(table, columns)
-    if (name := preset_for(trees)) is not None:
-        table = RootTable(file, str(PRESETS[name].tree), path)
-        return table, preset(table, name)
+    name = preset_for(trees)
+    known_as = None if name is None else _preset(file, path, name)
+    if isinstance(known_as, tuple):
+        return known_as
     if SACLA_TREE in trees:
-        table = RootTable(file, SACLA_TREE, path)
+        table = open_table(file, SACLA_TREE, path)
         detectors = sacla_detectors(
             [name for name, kind in table.kinds.items() if kind.held == "list"]
         )
@@ -74,11 +107,13 @@ def _choose(file: Any, path: Path, columns: Columns | None) -> tuple[RootTable, 
             return table, in_units(table, Choice("lma2root", detectors[0], why), fixed=True)
     found = []
     for tree in trees:
-        table = RootTable(file, tree, path)
+        table = open_table(file, tree, path)
         try:
             found.append((table, choose(table, None)))
         except NoHitsError:
             continue
+    if known_as is not None and not found:
+        raise known_as
     if len(found) == 1:
         return found[0]
     if found:

@@ -34,24 +34,27 @@ class RootTable:
     """
 
     def __init__(self, file: Any, name: str, path: Path) -> None:
-        self.path = path
+        self.path, self.name = path, name
         self.label = f"tree {name!r}"
-        tree = file[name]
+        self.tree = file[name]
         self._file = file
-        self._branches: dict[str, Any] = dict(tree.items(recursive=True))
-        self.n_rows: int | None = int(tree.num_entries)
-        self.kinds: Mapping[str, Kind] = {key: _kind(of) for key, of in self._branches.items()}
+        self.n_rows: int | None = int(self.tree.num_entries)
+        self._leaves: dict[str, _Leaf] = {}
+        for key, branch in self.tree.items(recursive=True):
+            self._leaves |= _leaves(key, branch)
+        self.kinds: Mapping[str, Kind] = {key: leaf.kind for key, leaf in self._leaves.items()}
 
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
         """By default views end where baskets end, so that none is unpacked twice."""
         n_rows = self.n_rows or 0
         if rows is not None:
             for start, stop in even_ranges(n_rows, 1, rows):
-                yield _RootView(self._branches, start, stop)
+                yield _RootView(self._leaves, start, stop)
             return
         stored = sum(8 if columns.layout == "flat" else self._row_bytes(name) for name in names)
         goal = int(min(MOST_ROWS, max(1, CHUNK_BYTES // max(8, stored))))
-        baskets = [np.asarray(self._branches[name].entry_offsets, np.int64) for name in names]
+        branches = [self._leaves[name].branch for name in names]
+        baskets = [np.asarray(branch.entry_offsets, np.int64) for branch in branches]
         ends = baskets[0] if baskets else np.empty(0, np.int64)
         for others in baskets[1:]:
             ends = np.intersect1d(ends, others)
@@ -60,7 +63,7 @@ class RootTable:
             stop = min(start + goal, n_rows)
             whole = ends[(ends > start) & (ends <= stop)]
             stop = int(whole[-1]) if len(whole) else stop
-            yield _RootView(self._branches, start, stop)
+            yield _RootView(self._leaves, start, stop)
             start = stop
 
     def metadata(self) -> dict[str, Any]:
@@ -68,12 +71,27 @@ class RootTable:
         return root_metadata(self._file, self.path)
 
     def _row_bytes(self, name: str) -> int:
-        return int(self._branches[name].uncompressed_bytes) // max(1, self.n_rows or 0)
+        return int(self._leaves[name].branch.uncompressed_bytes) // max(1, self.n_rows or 0)
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """A column: a branch, or one of the values that stand together in it."""
+
+    branch: Any
+    kind: Kind
+    field: str | None = None
+
+    def array(self, start: int, stop: int, library: str) -> Any:
+        values = self.branch.array(
+            entry_start=start, entry_stop=stop, library=library, array_cache=None
+        )
+        return values if self.field is None else values[self.field]
 
 
 @dataclass(frozen=True)
 class _RootView:
-    branches: Mapping[str, Any]
+    leaves: Mapping[str, _Leaf]
     start: int
     stop: int
 
@@ -83,26 +101,43 @@ class _RootView:
     def lists(self, names: Sequence[str]) -> dict[str, tuple[IntArray, FloatArray]]:
         found = {}
         for name in dict.fromkeys(names):
+            if self.leaves[name].kind.filled:
+                rows = self._array(name, "np")
+                found[name] = np.full(len(rows), rows.shape[1], np.int64), numbers_of(rows).ravel()
+                continue
             values = self._array(name, "ak")
             counts = np.asarray(ak.to_numpy(ak.num(values)), np.int64)
             found[name] = counts, numbers_of(ak.to_numpy(ak.flatten(values)))
         return found
 
     def _array(self, name: str, library: str) -> Any:
-        return self.branches[name].array(
-            entry_start=self.start, entry_stop=self.stop, library=library, array_cache=None
-        )
+        return self.leaves[name].array(self.start, self.stop, library)
 
 
-def _kind(branch: Any) -> Kind:
+def _leaves(key: str, branch: Any) -> dict[str, _Leaf]:
+    """The columns of a branch: itself, or `BRANCH.LEAF` where it holds several values."""
     typename = str(branch.typename)
     held = branch.interpretation
     inner = held.content if isinstance(held, AsJagged) else held
-    if not (
-        isinstance(inner, AsDtype) and inner.to_dtype.shape == () and inner.to_dtype.kind in "iufb"
-    ):
+    if not isinstance(inner, AsDtype):
+        return {key: _Leaf(branch, Kind("other", typename))}
+    dtype = inner.to_dtype
+    if dtype.names is None or isinstance(held, AsJagged):
+        return {key: _Leaf(branch, _kind(dtype, typename, in_list=isinstance(held, AsJagged)))}
+    return {
+        f"{key}.{name}": _Leaf(branch, _kind(dtype[name], str(dtype[name])), name)
+        for name in dtype.names
+    }
+
+
+def _kind(dtype: np.dtype[Any], typename: str, *, in_list: bool = False) -> Kind:
+    """Numbers, lists of numbers, or C arrays of one length (filled up)."""
+    base, shape = dtype.subdtype or (dtype, ())
+    if base.kind not in "iufb" or len(shape) > 1 or (shape and in_list):
         return Kind("other", typename)
-    return Kind("list" if isinstance(held, AsJagged) else "number", typename)
+    if shape:
+        return Kind("list", typename, filled=True)
+    return Kind("list" if in_list else "number", typename)
 
 
 def root_metadata(file: Any, path: Path) -> dict[str, Any]:
