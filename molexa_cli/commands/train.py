@@ -49,6 +49,14 @@ Largest = Annotated[int, typer.Option("--largest", min=2, max=9, help="Most atom
 Minutes = Annotated[
     float | None, typer.Option("--minutes", help="Stop with a checkpoint after this long.")
 ]
+CheckpointEvery = Annotated[
+    float,
+    typer.Option(
+        "--checkpoint-every",
+        min=0.01,
+        help="Save a checkpoint after so many minutes at the latest.",
+    ),
+]
 Seconds = Annotated[
     float | None,
     typer.Option(
@@ -93,6 +101,7 @@ def train(
     memory: Memory = True,
     largest: Largest = 9,
     minutes: Minutes = None,
+    checkpoint_every: CheckpointEvery = 15.0,
     validation: Molecules = 16384,
     pool: Pool = 65536,
     device: DeviceName = "auto",
@@ -133,6 +142,7 @@ def train(
         split_by=split_by,
         simulated=simulated,
         device=device,
+        checkpoint_every_s=60.0 * checkpoint_every,
         stop_after_s=None if minutes is None else 60.0 * minutes,
         validation=validation,
         pool=pool,

@@ -24,6 +24,10 @@ EXIT_CODE: Final = 1
 """What an interrupted command returns."""
 GRACE_S: Final = 5.0
 """How long after a signal the work may take to come to the end of a block."""
+_TWICE_S: Final = 0.3
+"""Signals of one kind within this time are one wish."""
+_TOGETHER_S: Final = 2.0
+"""Signals of different kinds within this time are one wish."""
 MESSAGE: Final = "interrupted; no half-written file is left behind"
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
@@ -121,28 +125,40 @@ def listen() -> None:
 def _ask(number: int, frame: object) -> None:
     del number, frame
     _WISH.count += 1
-    if _WISH.count > 1:
-        _leave()
 
 
 def _watch(receiver: socket.socket, sender: socket.socket) -> None:
     """End the process at the second signal, or when the first one found no answer."""
     del sender  # it is kept open by the reference
-    asked = {int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)}
-    since, seen = None, 0
+    names = (name for name in _NAMES if hasattr(signal, name))
+    asked = {int(getattr(signal, name)) for name in names}
+    seen: list[tuple[int, float]] = []
     while True:
-        receiver.settimeout(None if since is None else 0.2)
+        receiver.settimeout(0.2 if seen else None)
         try:
-            seen += sum(number in asked for number in receiver.recv(64))
+            now = time.monotonic()
+            seen += [(number, now) for number in receiver.recv(64) if number in asked]
         except TimeoutError:
             pass
         except OSError:
             return
-        if seen and since is None:
-            since = time.monotonic()
-        waited = 0.0 if since is None else time.monotonic() - since
-        if seen > 1 or (waited > GRACE_S and not _WISH.patient):
+        if seen and (_is_second(seen) or not (_WISH.patient or _within(seen[0][1], GRACE_S))):
             _leave()
+
+
+def _is_second(seen: list[tuple[int, float]]) -> bool:
+    """Whether somebody asked again.
+
+    Signals right after each other are one wish: `timeout` sends each twice; a terminal, a scheduler
+    and torchrun each send their own kind.
+    """
+    first, began = seen[0]
+    later = ((number, when - began) for number, when in seen[1:])
+    return any(after > (_TWICE_S if number == first else _TOGETHER_S) for number, after in later)
+
+
+def _within(since: float, seconds: float) -> bool:
+    return time.monotonic() - since <= seconds
 
 
 def _leave() -> None:

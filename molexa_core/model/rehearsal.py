@@ -64,6 +64,7 @@ def steps_within(
         checkpoint=None,
         log=None,
         report_every=_ENDLESS,
+        checkpoint_every_s=None,
         stop_after_s=None,
         reports=[],
     )

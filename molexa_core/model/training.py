@@ -18,7 +18,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from molexa_core.base import interruption
 from molexa_core.base.errors import ComputationError
+from molexa_core.base.files import cannot_write
+from molexa_core.base.interruption import Interruption
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.model.average import WeightAverage
 from molexa_core.model.batch import Batch
@@ -31,6 +34,8 @@ from molexa_core.model.team import ALONE, Team
 
 BatchSource = Callable[[int], Batch]
 """The batch of a step, with positions, on the device of the training."""
+_LOOK_EVERY: Final = 10
+"""Steps between two looks at the clock, or at the wishes of the other processes."""
 _STEP_SEEDS: Final = 1_000_003
 
 
@@ -46,6 +51,7 @@ class TrainingRun:
         checkpoint: file to resume from and to save to; None keeps nothing.
         log: file that gets one JSON line per report; None writes none.
         report_every, checkpoint_every: steps between them.
+        checkpoint_every_s: seconds after which a checkpoint is saved in any case; None: never.
         stop_after_s: stop, with a checkpoint, after this many seconds; None runs to the end.
         compile: whether to compile the repeated parts of the network.
     """
@@ -58,6 +64,7 @@ class TrainingRun:
     log: Path | None = None
     report_every: int = 100
     checkpoint_every: int = 1000
+    checkpoint_every_s: float | None = None
     stop_after_s: float | None = None
     compile: bool = False
     reports: list[dict[str, Any]] = field(default_factory=list)
@@ -90,6 +97,7 @@ def train(
         ComputationError: the loss is no longer a number, or another process has ended; the last
             checkpoint is kept.
         OutputError: a checkpoint cannot be saved; the one before it is kept.
+        Interruption: a signal asked to stop; the state after the last step has been saved.
         InputFileError: there is no permission to read the checkpoint.
         WeightsError: the checkpoint is damaged or does not fit the network.
     """
@@ -111,7 +119,12 @@ def train(
     network.train()
     meter = _Meter(run, step, device, team)
     parts = _Parts(progress)
-    with progress.task("training", run.steps - step, "steps") as task:
+    # A signal is looked at after a step, when there is a state that can be saved.
+    with (
+        interruption.held(),
+        interruption.patient(),
+        progress.task("training", run.steps - step, "steps") as task,
+    ):
         while step < run.steps:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(run.settings, step, run.steps)
@@ -125,7 +138,8 @@ def train(
             step += 1
             task.advance()
             last = meter.last(losses, step)
-            saved = run.checkpoint is not None and (step % run.checkpoint_every == 0 or last)
+            due = last or step % run.checkpoint_every == 0 or meter.due(step)
+            saved = run.checkpoint is not None and due
             if step % run.report_every == 0 or last or saved:
                 # Before anything is saved: a state that is no number must not replace a good one.
                 task.note(meter.report(step))
@@ -133,6 +147,9 @@ def train(
                 save_checkpoint(run.checkpoint, network, optimizer, average.weights, step)
             if last:
                 break
+    if interruption.requested() and step < run.steps:
+        kept = f"; --resume goes on from {run.checkpoint}" if run.checkpoint is not None else ""
+        raise Interruption(f"the training was interrupted after step {step}{kept}")
     average.copy_to(network)
     network.eval()
     return step
@@ -279,7 +296,7 @@ class _Meter:
         self._total = torch.zeros(3, device=device)
         self._step = start
         self._before = _spent(run.log) if start > 0 else 0.0
-        self._began = self._time = time.monotonic()
+        self._began = self._time = self._saved = time.monotonic()
 
     def last(self, losses: Tensor, step: int) -> bool:
         """Take in the losses of a step; whether it is the last one."""
@@ -287,9 +304,25 @@ class _Meter:
         limit = self._run.stop_after_s
         if step == self._run.steps:
             return True
-        if limit is None or step % 10:
+        asked = interruption.requested()
+        if self._team.size == 1 and asked:
+            return True
+        if step % _LOOK_EVERY or (limit is None and self._team.size == 1):
             return False
-        return self._team.agree(time.monotonic() - self._began > limit, self._device)
+        late = limit is not None and time.monotonic() - self._began > limit
+        return self._team.agree(late or asked, self._device)
+
+    def due(self, step: int) -> bool:
+        """Whether the time between two checkpoints is over after this step."""
+        every = self._run.checkpoint_every_s
+        if every is None or (self._team.size > 1 and step % _LOOK_EVERY):
+            return False
+        over = time.monotonic() - self._saved > every
+        if self._team.size > 1:
+            over = self._team.agree(over, self._device)
+        if over:
+            self._saved = time.monotonic()
+        return over
 
     def report(self, step: int) -> str:
         """Record means and speed; returns a line for people.
@@ -321,8 +354,11 @@ class _Meter:
         }
         run.reports.append(record)
         if run.log is not None and self._team.leads:
-            with run.log.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
+            try:
+                with run.log.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(record) + "\n")
+            except OSError as error:
+                raise cannot_write(run.log, error) from error
         self._total.zero_()
         self._step, self._time = step, now
         return f"loss {means[0]:.4g}, {rate:.0f} molecules/s"

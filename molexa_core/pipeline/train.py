@@ -101,6 +101,7 @@ def train_in_folder(
             part="uncertainty" if plan.stage == "uncertainty" else "all",
             checkpoint=checkpoint,
             log=folder / "log.jsonl",
+            checkpoint_every_s=plan.checkpoint_every_s,
             stop_after_s=plan.stop_after_s,
             compile=device.startswith("cuda"),
         )

@@ -36,6 +36,7 @@ class TrainingPlan:
         split_by: `entry`, `geometry` or `molecule`: how the data set is split.
         simulated: share of stage-1 molecules in stage 2.
         device: `cpu` or `cuda`.
+        checkpoint_every_s: save a checkpoint after so many seconds at the latest.
         stop_after_s: stop with a checkpoint after this many seconds; resume later.
         validation: molecules of the validation at the end.
         pool: molecules whose prediction `uncertainty` trains on, again and again.
@@ -53,6 +54,7 @@ class TrainingPlan:
     split_by: str = "entry"
     simulated: float = 0.0
     device: str = "cpu"
+    checkpoint_every_s: float = 900.0
     stop_after_s: float | None = None
     validation: int = 16384
     pool: int = 65536

@@ -98,11 +98,14 @@ def test_work_that_never_looks_is_ended(tmp_path: Path, number: signal.Signals) 
 
 
 def test_the_second_signal_ends_at_once(tmp_path: Path) -> None:
+    """What several programs send at the same time is one signal."""
     process = started(tmp_path, "time.sleep(60)", grace=60.0)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 1
     assert list(tmp_path.iterdir()) == []

@@ -14,12 +14,14 @@ from model.conftest import small_settings
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from molexa_core.base import interruption
 from molexa_core.base.errors import (
     ComputationError,
     InputFileError,
     OutputError,
     WeightsError,
 )
+from molexa_core.base.interruption import Interruption
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.model import checkpoint as checkpoint_module
 from molexa_core.model import training
@@ -297,3 +299,52 @@ def test_a_full_disk_keeps_the_checkpoint_before(
         train(_network(), _source(), run)
     assert checkpoint.read_bytes() == good
     assert list(tmp_path.iterdir()) == [checkpoint]
+
+
+def test_a_signal_saves_the_state_and_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is resumed equals a training that nobody interrupted."""
+    straight = _network()
+    train(straight, _source(), TrainingRun(RECIPE, 8, seed=4))
+    checkpoint = tmp_path / "state.safetensors"
+    plan = TrainingRun(RECIPE, 8, seed=4, checkpoint=checkpoint)
+    source = _source()
+
+    def asked_in_step_five(step: int) -> Batch:
+        if step == 4:
+            monkeypatch.setattr(interruption._WISH, "count", 1)
+        return source(step)
+
+    with pytest.raises(Interruption, match="after step 5; --resume goes on from .*state"):
+        train(_network(), asked_in_step_five, plan)
+    assert list(tmp_path.iterdir()) == [checkpoint]
+    monkeypatch.undo()
+    resumed = _network()
+    assert train(resumed, source, _without_dropped_step(plan)) == 8
+    for name, value in _weights(straight).items():
+        torch.testing.assert_close(_weights(resumed)[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_a_checkpoint_is_saved_by_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+
+    def save(path: Path, *state: object) -> None:
+        saved.append(int(str(state[-1])))
+
+    monkeypatch.setattr(training, "save_checkpoint", save)
+    plan = TrainingRun(RECIPE, 3, checkpoint=tmp_path / "state.safetensors")
+    train(_network(), _source(), replace(plan, checkpoint_every_s=0.0))
+    assert saved == [1, 2, 3]
+    saved.clear()
+    train(_network(), _source(), replace(plan, checkpoint_every_s=3600.0, reports=[]))
+    assert saved == [3]
+
+
+def test_a_log_on_a_full_disk(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"log\.jsonl: cannot write: No space left"):
+        train(_network(), _source(), TrainingRun(RECIPE, 2, log=log, report_every=1))
