@@ -11,6 +11,7 @@ import typer
 
 from molexa_cli.console import SWITCHES
 from molexa_core.base.device import DEVICE
+from molexa_core.base.outputs import set_replacing
 from molexa_core.base.parameter import SEED
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -38,6 +39,11 @@ def _set_debug(value: bool) -> bool:
     return value
 
 
+def _set_force(value: bool) -> bool:
+    set_replacing(value)
+    return value
+
+
 Quiet = Annotated[
     bool,
     typer.Option(
@@ -51,6 +57,15 @@ Quiet = Annotated[
 Debug = Annotated[
     bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.")
 ]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        callback=_set_force,
+        help="Let results replace files that molexa did not write; never what the command reads.",
+    ),
+]
+"""For every command that writes files of names that are given."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 """For every command that prints a table."""
 Seed = Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, warn, write, write_json
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def align(
     out: Annotated[
         Path | None, typer.Option("--out", help="File to write. Default: *.aligned.h5 beside it.")
     ] = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

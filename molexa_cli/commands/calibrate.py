@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet, new_app
+from molexa_cli.app import Debug, Force, Json, Quiet, new_app
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 
@@ -36,6 +36,7 @@ def detector(
     hits: Annotated[
         int, typer.Option("--hits", help="Clean hits to use at most.", min=1000)
     ] = 1_000_000,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

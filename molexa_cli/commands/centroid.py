@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 
@@ -26,6 +26,7 @@ def centroid(
         Path | None,
         typer.Option("--out", help="CSV file to write. Default: channel.csv beside the input."),
     ] = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 from molexa_cli.run_formats import RunFormat
 
@@ -30,6 +30,7 @@ def convert(
         str | None,
         typer.Option("--setup", help="Setup file with columns, facility or anode, where needed."),
     ] = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

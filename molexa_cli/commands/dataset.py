@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, DeviceName, Json, Quiet, Seed, new_app
+from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed, new_app
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the data set.")]
@@ -39,6 +39,7 @@ def build(
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="Begin no further block after this long.")
     ] = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -94,6 +95,7 @@ def resolve(
     out: Annotated[
         Path | None, typer.Option("--out", help="JSON file; printed where not given.")
     ] = None,
+    force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -102,9 +104,13 @@ def resolve(
     Example: molexa dataset resolve --recipe stage2.yaml --out stage2.json
     """
     from molexa_core.base.files import atomic_path
+    from molexa_core.base.outputs import FileKind
     from molexa_core.base.recipe import write_recipe
-    from molexa_core.pipeline.dataset_plan import plan, resolve
+    from molexa_core.pipeline.dataset_plan import plan, recipe_inputs, resolve
+    from molexa_core.pipeline.outputs import require_outputs
 
+    if out is not None:
+        require_outputs((out, FileKind.RECIPE), inputs=recipe_inputs(recipe))
     resolved = resolve(recipe)
     blocks = plan(resolved)
     geometries = sum(block.last - block.first for block in blocks)
@@ -167,6 +173,7 @@ def pack(
     largest_mib: Annotated[
         float, typer.Option("--largest-mib", min=0.1, help="Size that no file exceeds.")
     ] = 15.0,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

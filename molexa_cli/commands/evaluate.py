@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from molexa_cli.app import Debug, DeviceName, Json, Quiet, Seed
+from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def evaluate(
     figures: Annotated[Path | None, typer.Option("--figures", help="Folder for figures.")] = None,
     device: DeviceName = "auto",
     seed: Seed = 40_260_000,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

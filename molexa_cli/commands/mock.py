@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet, Seed
+from molexa_cli.app import Debug, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, refuse, typed, with_parameters
 from molexa_cli.run_formats import RunFormat
@@ -53,6 +53,7 @@ def mock(
     truth: Annotated[
         Path | None, typer.Option("--truth", help="HDF5 file for what really happened.")
     ] = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, remark, table, write, write_json
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def molecules(
     xyz: Annotated[
         Path | None, typer.Option("--xyz", help="XYZ file for the geometry of the one molecule.")
     ] = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

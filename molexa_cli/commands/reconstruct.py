@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molexa_cli.app import Debug, DeviceName, Json, Quiet, Seed
+from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, warn, write, write_json
 from molexa_core.base.files import PROJECT_FILE
 
@@ -67,6 +67,7 @@ def reconstruct(
     ] = None,
     device: DeviceName = "auto",
     seed: Seed = 0,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

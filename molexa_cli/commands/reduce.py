@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, write, write_json
 
 
@@ -37,6 +37,7 @@ def reduce(
             help="Half widths of the momentum-sum gate, a.u.; found from the data if not given.",
         ),
     ] = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Quiet
+from molexa_cli.app import Debug, Force, Quiet
 from molexa_cli.console import progress, write
 
 
@@ -23,6 +23,7 @@ def report(
         typer.Option("--out", help="File to write. Default: report.html in the folder."),
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Title of the page.")] = None,
+    force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from molexa_cli.app import Debug, Json, Quiet, Seed
+from molexa_cli.app import Debug, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, explanation, refuse, typed, with_parameters
 from molexa_core.base.device import DEVICE
@@ -102,6 +102,7 @@ def simulate(
     each: Each = None,
     device: Device = None,
     seed: Seed = 0,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

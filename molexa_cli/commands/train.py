@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molexa_cli.app import Debug, DeviceName, Json, Quiet, Seed
+from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import progress, table, write, write_json
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def train(
         bool, typer.Option("--dry-run", help="Print all settings as JSON and leave.")
     ] = False,
     seed: Seed = 0,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molexa_cli.app import Debug, DeviceName, Json, Quiet, new_app
+from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, new_app
 from molexa_cli.console import progress, remark, table, write, write_json
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def _range(one: Interval) -> str:
 def shrink(
     name: Name,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -134,8 +135,6 @@ def shrink(
 
     Example: molexa weights shrink training/molexa-stage2.json --out weights
     """
-    from molexa_core.base.files import make_folder
     from molexa_core.pipeline.weights import shrink_weights
 
-    make_folder(out)
     remark(f"wrote {shrink_weights(name, out)}")

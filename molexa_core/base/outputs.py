@@ -29,7 +29,7 @@ _ANOTHER: Final = "Name another output."
 _REPLACE_FOREIGN: ContextVar[bool] = ContextVar("replace_foreign", default=False)
 
 
-class Kind(StrEnum):
+class FileKind(StrEnum):
     """The kinds of file that molexa writes, in words."""
 
     EVENTS = "file of coincidences"
@@ -173,6 +173,36 @@ def _longest_name(folder: Path) -> int:
 def _shortened(path: Path) -> str:
     text = str(path)
     return text if len(text) <= 120 else f"{text[:60]}...{text[-40:]}"
+
+
+def output_folder(path: Path | str) -> Path:
+    """The folder of this name, if it is one or can be made.
+
+    Raises:
+        OutputError: it is a file, the name is too long, or nothing can be made there.
+    """
+    folder = Path(path)
+    if "\0" in str(folder):
+        raise OutputError("the name has a NUL in it", where=repr(str(folder)), do=_ANOTHER)
+    try:
+        above = folder
+        while not os.path.lexists(above):
+            if len(os.fsencode(above.name)) > _longest_name(Path()):
+                raise OSError(errno.ENAMETOOLONG, "")
+            above = above.parent
+        is_folder = above.is_dir()
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder: {_reason(error)}", where=_shortened(folder), do=_ANOTHER
+        ) from error
+    if not is_folder:
+        what = "this is a file, not a folder" if above == folder else f"{above} is no folder"
+        raise OutputError(what, where=folder, do="Name another folder.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write: no permission in {above}", where=folder, do="Name another folder."
+        )
+    return folder
 
 
 def require_apart(outputs: Sequence[Path | str], inputs: Iterable[Path | str]) -> None:

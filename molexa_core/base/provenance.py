@@ -1,7 +1,7 @@
 """Where a result came from: version, command, inputs, settings, seed.
 
 Every file molexa writes carries one `Provenance` as JSON: an attribute in HDF5, comment lines in
-CSV and XYZ, an object in JSON, a string in ROOT.
+CSV and XYZ, an object in JSON, a string in ROOT, an element in SVG.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from molexa_core import __version__
 from molexa_core.base.files import digest
+
+FIGURE_MARK: Final = '<metadata id="molexa">'
+"""Begins the element of an SVG file that holds the record."""
+GENERATOR: Final = '<meta name="generator" content="molexa">'
+"""Element of an HTML page by which it is known as a report."""
 
 
 @dataclass(frozen=True)

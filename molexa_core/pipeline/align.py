@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.outputs import FileKind, output_place
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings import Channel, Frame, parse_settings
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.frame.align import Aligned, Aligner, Store, align_events, heaviest_frame
 from molexa_core.io.events import EventsFile, EventsWriter
+from molexa_core.pipeline.outputs import discards, require_outputs, settings_inputs
 from molexa_core.pipeline.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, beside, channel_of, only_file
 
 ANY: Final = "any"
@@ -139,12 +141,14 @@ def align_file(
     _require_ions(events.ions, known)
     frame = _frame(events.ions, reference, second, plane, like, known, progress)
     target = beside(source, EVENTS_SUFFIX, ALIGNED_SUFFIX) if out is None else Path(out)
+    require_outputs((target, FileKind.ALIGNED), inputs=[source, *settings_inputs(channel=channel)])
+    scratch = None if discards(target) else output_place(target).parent
     rows = max(1, BLOCK_NUMBERS // (3 * len(events.ions)))
     with ExitStack() as stack:
         writer = stack.enter_context(EventsWriter(target, events.ions))
 
         def store() -> Store:
-            return DiskStore(stack.enter_context(tempfile.TemporaryFile(dir=target.parent)))
+            return DiskStore(stack.enter_context(tempfile.TemporaryFile(dir=scratch)))
 
         aligner = Aligner(events.ions, frame, recoil=_recoil(recoil, known), store=store)
         with progress.task("frames", events.n_rows, "events") as task:

@@ -10,6 +10,7 @@ import yaml
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.files import atomic_path
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings import (
@@ -22,6 +23,7 @@ from molexa_core.base.settings import (
 )
 from molexa_core.detector.calibration import MOST_HITS, DetectorCalibration, calibrate
 from molexa_core.pipeline.open_run import SETUP, open_stored
+from molexa_core.pipeline.outputs import beside_output, require_outputs, settings_inputs
 from molexa_core.report.detector import calibration_svg
 
 __all__ = ["DEFAULT_OUTPUT", "calibrate", "calibrate_detector_files"]
@@ -62,9 +64,16 @@ def calibrate_detector_files(
         ComputationError: there is no peak in the time sums, or too few clean hits.
         OutputError: a result cannot be written.
     """
+    out = Path(out)
+    picture = beside_output(out, ".svg") if picture is None else Path(picture)
     name = setup or load_project().setup
     known = None if name is None else load_setup(name)
     run = open_stored(paths, known)
+    require_outputs(
+        (out, FileKind.DETECTOR),
+        (picture, FileKind.FIGURE),
+        inputs=[*run.paths, *settings_inputs(setup=name)],
+    )
     if not run.edges:
         raise InputFileError(
             "the run holds hits, not signals of wire ends: there is nothing to calibrate from",
@@ -85,15 +94,13 @@ def calibrate_detector_files(
         n_shots=run.n_shots,
         progress=progress,
     )
-    out = Path(out)
-    picture = out.with_suffix(".svg") if picture is None else Path(picture)
     record = Provenance.of(
         command,
         inputs=[*run.paths, *([] if name is None else [name])],
         settings={"anode": anode.model_dump(mode="json"), "most_hits": most_hits},
     )
     write_detector(out, found, record)
-    calibration_svg(picture, found.spectra, found.curves)
+    calibration_svg(picture, found.spectra, found.curves, record)
     for remark in (*run.remarks, *found.remarks):
         progress.say(remark)
     for warning in run.warnings:

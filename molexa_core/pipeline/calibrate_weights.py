@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.statistics import Interval
 from molexa_core.io.dataset import read_dataset
@@ -34,6 +35,7 @@ from molexa_core.model.weights import (
 from molexa_core.pipeline.data_set_name import data_set_name
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, random_set
+from molexa_core.pipeline.outputs import require_outputs
 from molexa_core.pipeline.stage1 import StageOneData
 
 SEED: Final = 30_260_000
@@ -157,8 +159,9 @@ def calibrate_weights(
     if molecules < 2:
         raise UsageError(f"{molecules} molecules", do="Calibrate on two of each size at least.")
     where = take_device(device)
-    network, _ = load_network(name, where)
     card, path = read_card(name)
+    require_outputs((path, FileKind.CARD), inputs=[data])
+    network, _ = load_network(name, where)
     formulas: frozenset[str] = frozenset()
     if data is None:
         stage_one = StageOneData(largest=network.settings.max_atoms)

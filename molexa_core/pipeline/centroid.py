@@ -7,12 +7,14 @@ from typing import Final
 
 import pandas as pd
 
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Coincidences
 from molexa_core.frame.centroid import centroids
 from molexa_core.io.channel_csv import write_channel_csv
 from molexa_core.io.events import read_events
+from molexa_core.pipeline.outputs import require_outputs
 from molexa_core.pipeline.pick import ALIGNED_SUFFIX, only_file
 
 CHANNEL_FILE: Final = "channel.csv"
@@ -63,11 +65,12 @@ def centroid_file(
         if path is None
         else Path(path)
     )
+    target = source.with_name(CHANNEL_FILE) if out is None else Path(out)
+    require_outputs((target, FileKind.MOMENTA), inputs=[source])
     table, before = read_events(source)
     if "frame" not in table.meta:
         progress.say(f"{source} was not made by molexa align: averaging its momenta as they are")
     rows = centroid(table)
-    target = source.with_name(CHANNEL_FILE) if out is None else Path(out)
     settings = {"errors": ERRORS, "frame": table.meta.get("frame")}
     record = Provenance.of(command, inputs=[source], settings=settings, after=before)
     write_channel_csv(target, rows, record)

@@ -20,6 +20,7 @@ from molexa_core.base.fields import (
     TAG_TIMESTAMP,
     TAG_TRAIN,
 )
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings import Setup, load_project, load_setup
@@ -35,6 +36,7 @@ from molexa_core.io.table_run import TableRun
 from molexa_core.io.xfel_write import write_xfel_run
 from molexa_core.pipeline.mock_edges import EDGE_FORMATS, EdgeFormat
 from molexa_core.pipeline.open_run import OpenRun, open_stored, stored_setup
+from molexa_core.pipeline.outputs import require_outputs, settings_inputs
 
 __all__ = ["FORMATS", "ConvertFormat", "convert_file"]
 
@@ -90,8 +92,7 @@ def convert_file(
     name = setup or load_project().setup
     known = None if name is None else load_setup(name)
     run = open_stored(paths, known)
-    if Path(out).exists() and any(Path(out).samefile(path) for path in run.paths):
-        raise UsageError("this is the run itself", where=out, do="Name another output.")
+    require_outputs((out, FileKind.RUN), inputs=[*run.paths, *settings_inputs(setup=name)])
     if chosen in EDGE_FORMATS and not run.edges:
         raise UsageError(
             f"the run holds hits ({run.choice}), from which there is no way back to the edges that "

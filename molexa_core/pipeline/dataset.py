@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from molexa_core.base.entries import EntryBlock, GeometryResult
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.files import atomic_path, make_folder
 from molexa_core.base.outcomes import Outcomes
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, PartOf, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.recipe import (
@@ -46,6 +47,7 @@ from molexa_core.pipeline.dataset_plan import (
     velocities_of,
 )
 from molexa_core.pipeline.forward import TRAJECTORIES, explode_geometries
+from molexa_core.pipeline.outputs import Output, require_outputs
 
 FAILURES_IN_A_ROW: Final = 5
 """After so many blocks without a good one between them a build gives up: it is not the blocks."""
@@ -205,8 +207,8 @@ def build(
     """
     workers = Workers() if workers is None else workers
     folder = Path(folder)
-    _open_folder(folder, recipe)
     blocks = plan(recipe)
+    _open_folder(folder, recipe, blocks)
     there = finished_blocks(folder, blocks, progress)
     mine = [block for block in blocks[workers.rank :: workers.world] if block.name not in there]
     digest, record = recipe.digest(), Provenance.of(command, seed=recipe.seed)
@@ -365,8 +367,7 @@ def _entries(
     )
 
 
-def _open_folder(folder: Path, recipe: Recipe) -> None:
-    make_folder(folder)
+def _open_folder(folder: Path, recipe: Recipe, blocks: Sequence[BlockPlan]) -> None:
     path = folder / RECIPE_FILE
     if path.exists():
         other = read_recipe(path)
@@ -378,6 +379,9 @@ def _open_folder(folder: Path, recipe: Recipe) -> None:
                 do="Name another folder.",
             )
         return
+    files: list[Output] = [(folder / f"{block.name}.h5", FileKind.DATASET) for block in blocks]
+    require_outputs((path, FileKind.RECIPE), *files, folder=folder)
+    make_folder(folder)
     with atomic_path(path) as temporary:
         write_recipe(temporary, recipe)
 

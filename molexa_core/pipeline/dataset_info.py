@@ -16,6 +16,7 @@ from molexa_core.base.entries import EntryBlock, EntryTable
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import NOT_COUNTED, SPLITS, VARIATION_KINDS
 from molexa_core.base.files import atomic_path, make_folder
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.recipe import RECIPE_FILE, Recipe, recipe_of, write_recipe
@@ -24,6 +25,7 @@ from molexa_core.io.dataset import data_files, read_dataset
 from molexa_core.io.dataset_file import read_blocks, write_blocks
 from molexa_core.pipeline.dataset_movies import molecule_named
 from molexa_core.pipeline.dataset_plan import BlockPlan, geometries_of, plan, split_of
+from molexa_core.pipeline.outputs import Output, require_outputs
 
 MIB: Final = 2**20
 _SUM_LIMIT: Final = 6.0
@@ -224,6 +226,8 @@ def pack(
     recipe = recipe_of(folder)
     if out.resolve() == folder.resolve():
         raise UsageError("both folders are the same", where=out, do="Name another folder.")
+    packs: list[Output] = [(path, FileKind.DATASET) for path in out.glob("pack-*.h5")]
+    require_outputs((out / RECIPE_FILE, FileKind.RECIPE), *packs, inputs=[folder], folder=out)
     make_folder(out)
     stray = sorted(path.name for path in out.glob("*.h5") if not path.name.startswith("pack-"))
     if stray:

@@ -119,6 +119,21 @@ def resolve(path: Path | str) -> Recipe:
     return recipe
 
 
+def recipe_inputs(path: Path | str) -> list[Path]:
+    """The files that `resolve` reads: the recipe, and the movies that it names.
+
+    Raises:
+        InputFileError, SettingsError: as `resolve`.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        return [path]
+    from molexa_core.base.settings.recipe import load_recipe  # noqa: PLC0415
+
+    path = find("templates", str(path), ".yaml", what="recipe", but=_NO_RECIPES)
+    return [path, *(path.parent / item.file for item in load_recipe(path).movies)]
+
+
 def plan(recipe: Recipe) -> list[BlockPlan]:
     """The blocks of a data set, large molecules first, so that workers end at about the same time.
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.checksums import sealed
-from molexa_core.base.errors import OutputError, UsageError
+from molexa_core.base.errors import UsageError
 from molexa_core.base.files import atomic_path, make_folder
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.model.batch import Batch
@@ -25,8 +26,10 @@ from molexa_core.model.weights import (
 )
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.evaluate import Evaluation, evaluate
-from molexa_core.pipeline.evaluation_figures import DATA, content_of, draw, write_content
+from molexa_core.pipeline.evaluation_drawing import FIGURES, draw
+from molexa_core.pipeline.evaluation_figures import DATA, content_of, write_content
 from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, molecule_set, random_set
+from molexa_core.pipeline.outputs import Output, require_outputs, settings_inputs
 from molexa_core.pipeline.stage1 import StageOneData
 from molexa_core.report.accuracy_content import AccuracyContent
 
@@ -109,7 +112,7 @@ def evaluate_weights(
     """
     _require_positive(samples, limit, steps)
     _require_fitting(data, smallest, largest, names)
-    _require_folder(out)
+    _require_results(out, figures, data, weights)
     where = take_device(device)
     network, card = load_network(weights or default_weights(), where)
     known, drawn = network.settings, data in (RANDOM, MOLECULES)
@@ -140,7 +143,7 @@ def evaluate_weights(
     if out is not None:
         _write(run, Path(out), made)
     if figures is not None:
-        _draw(content_of(result, sets), Path(figures), progress)
+        _draw(content_of(result, sets), Path(figures), made, progress)
     return run
 
 
@@ -156,14 +159,17 @@ def _require_positive(*numbers: int | None) -> None:
         )
 
 
-def _require_folder(out: Path | str | None) -> None:
-    """Refuse an output that could not be written before minutes are spent on it."""
-    if out is not None and not Path(out).parent.is_dir():
-        raise OutputError(
-            "cannot write: the folder does not exist",
-            where=out,
-            do=f"Create {Path(out).parent} or name another output.",
-        )
+def _require_results(
+    out: Path | str | None, figures: Path | str | None, data: str, weights: str | None
+) -> None:
+    """Refuse results that could not be written before minutes are spent on them."""
+    drawn: list[Output] = []
+    if figures is not None:
+        drawn = [(Path(figures, DATA), FileKind.FIGURE_VALUES)]
+        drawn += [(Path(figures, f"{name}.svg"), FileKind.FIGURE) for name in FIGURES]
+    read = settings_inputs(weights=weights or default_weights())
+    read += [] if data in (RANDOM, MOLECULES) else [Path(data)]
+    require_outputs((out, FileKind.EVALUATION), *drawn, inputs=read, folder=figures)
 
 
 def _training(data: str, by: str) -> dict[int, Explosions]:
@@ -270,11 +276,11 @@ def _in_frame(one: Explosions) -> Explosions:
     return replace(one, batch=batch.with_frame(batch_frames(batch.numbers, batch.momenta)))
 
 
-def _draw(content: AccuracyContent, folder: Path, progress: Progress) -> None:
+def _draw(content: AccuracyContent, folder: Path, made: Provenance, progress: Progress) -> None:
     """The figures and the values they show; the values alone where matplotlib is missing."""
     make_folder(folder)
-    write_content(content, folder / DATA)
+    write_content(content, folder / DATA, made)
     try:
-        draw(content, folder)
+        draw(content, folder, record=made)
     except ModuleNotFoundError as error:
         progress.say(f"no figures without {error.name}: their values are in {folder / DATA}")

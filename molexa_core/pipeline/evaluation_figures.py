@@ -1,4 +1,4 @@
-"""Figures of an evaluation: what they show as plain values, stored as JSON, and drawn from it.
+"""Figures of an evaluation: what they show as plain values, stored as JSON.
 
 The values are light (histograms, a few structures), so that a machine without matplotlib can
 store them and another one draw.
@@ -7,7 +7,7 @@ store them and another one draw.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +16,10 @@ import numpy as np
 from molexa_core.base.checksums import sealed, unsealed
 from molexa_core.base.elements import BY_NUMBER
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.files import atomic_path, make_folder
+from molexa_core.base.fields import PROVENANCE
+from molexa_core.base.files import atomic_path
 from molexa_core.base.json_file import read_json
+from molexa_core.base.provenance import Provenance
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import FloatArray, Geometry, IntArray
 from molexa_core.frame.bonds import bonds
@@ -71,13 +73,17 @@ def content_of(result: Evaluation, sets: Mapping[int, Explosions]) -> AccuracyCo
     )
 
 
-def write_content(content: AccuracyContent, path: Path | str) -> None:
-    """Store what the figures show.
+def write_content(
+    content: AccuracyContent, path: Path | str, record: Provenance | None = None
+) -> None:
+    """Store what the figures show, and how it was made.
 
     Raises:
         OutputError: the file cannot be written.
     """
     values = {"format": FORMAT, **_plain(content)}
+    if record is not None:
+        values[PROVENANCE] = json.loads(record.to_json())
     with atomic_path(path) as temporary:
         text = json.dumps(sealed(values), separators=(",", ":"))
         temporary.write_text(f"{text}\n", encoding="utf-8")
@@ -104,39 +110,6 @@ def read_content(path: Path | str) -> AccuracyContent:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputFileError(f"not {what}", where=path, do=do) from error
-
-
-def draw(content: AccuracyContent, folder: Path | str, *, prefix: str = "") -> list[Path]:
-    """Write the figures as SVG files and give their paths.
-
-    Args:
-        content: what they show.
-        folder: made if it is not there.
-        prefix: of the names of the files.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-        OutputError: a file cannot be written.
-    """
-    # matplotlib is loaded only where figures are asked for.
-    from molexa_core.report import accuracy, overlays  # noqa: PLC0415
-    from molexa_core.report.style import save_svg  # noqa: PLC0415
-
-    folder = Path(folder)
-    make_folder(folder)
-    figures: dict[str, Callable[[], str]] = {
-        "overview": lambda: accuracy.overview(content),
-        "true-and-predicted": lambda: accuracy.true_against_predicted(content.sizes),
-        "errors-by-size": lambda: accuracy.errors_by_size(content.rows),
-        "reliability": lambda: accuracy.reliability(content.sizes, content.coverage),
-    }
-    if content.geometries:
-        figures["geometries"] = lambda: overlays.geometries(content.geometries)
-    paths = []
-    for name, drawn in figures.items():
-        paths.append(folder / f"{prefix}{name}.svg")
-        save_svg(drawn(), paths[-1])
-    return paths
 
 
 class _Limits:

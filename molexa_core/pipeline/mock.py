@@ -13,6 +13,7 @@ import numpy as np
 
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.files import require_file
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.resources import find
@@ -38,6 +39,7 @@ from molexa_core.physics.virtual_experiment import (
     target_of,
 )
 from molexa_core.pipeline.mock_edges import EDGE_FORMATS, EdgeFormat, write_edges
+from molexa_core.pipeline.outputs import require_outputs, settings_inputs
 
 DEFAULT_SETUP: Final = "setup"
 """Name of the template that is used where no setup is given."""
@@ -159,6 +161,8 @@ def mock_file(
         "layout": layout,
     }
     inputs = [channel_path, setup_path, *more]
+    read = [*inputs, *settings_inputs(setup=setup_path)]
+    require_outputs((out, FileKind.RUN), (truth, FileKind.TRUTH), inputs=read)
     record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
     counts: Counter[str] = Counter()
     blocks = _blocks(target, apparatus, seed, shots, progress)

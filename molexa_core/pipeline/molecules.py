@@ -13,12 +13,14 @@ import pandas as pd
 
 from molexa_core.base.elements import element
 from molexa_core.base.errors import UsageError, listing, near_matches
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
 from molexa_core.io.xyz import write_xyz
 from molexa_core.physics import molecules as library
 from molexa_core.physics.molecules import SPLITS, Split
+from molexa_core.pipeline.outputs import require_outputs
 
 NAME: Final = "name"
 FORMULA: Final = "formula"
@@ -160,6 +162,7 @@ def molecule_file(
         OutputError: the file cannot be written.
     """
     found = molecule(name)
+    require_outputs((xyz, FileKind.GEOMETRY))
     write_xyz(xyz, [found.geometry], Provenance.of(command, settings={"molecule": found.name}))
     return found
 

@@ -20,6 +20,7 @@ import pandas as pd
 from molexa_core.base.errors import UsageError
 from molexa_core.base.files import require_file
 from molexa_core.base.ions import Ion
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry
@@ -47,6 +48,12 @@ from molexa_core.model.weights import (
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.pipeline.devices import take_device
+from molexa_core.pipeline.outputs import (
+    beside_output,
+    discards,
+    require_outputs,
+    settings_inputs,
+)
 from molexa_core.pipeline.reconstruct_choice import choice, chosen, closure_record, other_model
 from molexa_core.pipeline.reconstruct_input import read_columns, unfamiliar, without_sum
 from molexa_core.pipeline.solutions import Solution, solutions
@@ -283,8 +290,14 @@ def reconstruct_file(
         UsageError: see `reconstruct`; also an output name that does not end in `.xyz`.
     """
     target = Path(out)
-    if target.suffix != ".xyz":
+    if target.suffix != ".xyz" and not discards(target):
         raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with --out.")
+    beside = beside_output(target, ".json")
+    require_outputs(
+        (target, FileKind.GEOMETRY),
+        (beside, FileKind.RECONSTRUCTION),
+        inputs=[path, truth, *settings_inputs(weights=weights or default_weights())],
+    )
     table, before = read_channel_csv(path, progress)
     known = None if truth is None else _first_structure(truth, progress)
     record = reconstruct(
@@ -310,7 +323,7 @@ def reconstruct_file(
         "device": device,
     }
     made = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
-    write_geometry_json(target.with_suffix(".json"), record, made)
+    write_geometry_json(beside, record, made)
     write_xyz(target, [record.geometry()], made)
     return record
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
@@ -42,6 +43,7 @@ from molexa_core.model.weights import (
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.pipeline.devices import take_device
+from molexa_core.pipeline.outputs import discards, require_outputs, settings_inputs
 from molexa_core.pipeline.reconstruct_input import high_charges
 
 BLOCK: Final = 4096
@@ -158,11 +160,13 @@ def reconstruct_events_file(
         UsageError: see `reconstruct_events`; also an output name that does not end in `.h5`.
         OutputError: the result cannot be written.
     """
-    if Path(out).suffix != ".h5":
+    if Path(out).suffix != ".h5" and not discards(out):
         raise UsageError(f"{out} does not end in .h5", do="Name an HDF5 file with --out.")
+    named = weights or default_weights()
+    require_outputs((out, FileKind.STRUCTURES), inputs=[path, *settings_inputs(weights=named)])
     events, before = read_events(path)
     found = reconstruct_events(events, weights=weights, seed=seed, device=device, progress=progress)
-    settings = {"weights": weights or default_weights(), "device": device}
+    settings = {"weights": named, "device": device}
     made = Provenance.of(command, inputs=[path], settings=settings, seed=seed, after=before)
     write_structures(out, found.structures, made)
     return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import WARNINGS
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.resources import available
@@ -28,6 +29,7 @@ from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.io.events import EventsWriter
 from molexa_core.pipeline.open_run import OpenRun, open_run
+from molexa_core.pipeline.outputs import require_outputs, settings_inputs
 from molexa_core.pipeline.pick import EVENTS_SUFFIX
 from molexa_core.reduction.reducer import Reducer
 from molexa_core.reduction.summary import ReduceSummary
@@ -132,6 +134,9 @@ def reduce_files(
     chosen_setup = run.setup
     chosen = _gated(_choose_channel(channel, run), gate_sum)
     target = Path(out) if out is not None else _default_output(run)
+    named = channel or run.metadata().get(_CHANNEL)
+    read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
+    require_outputs((target, FileKind.EVENTS), inputs=[*run.paths, *read])
     reducer = Reducer(chosen, chosen_setup, progress)
     with _losses_told(run, reducer), EventsWriter(target, chosen.wanted_ions) as writer:
         reducer.find_gate(run, run.n_shots)

@@ -13,6 +13,7 @@ import pandas as pd
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import ION
 from molexa_core.base.files import atomic_path
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.spectra import Spectrum
@@ -24,6 +25,7 @@ from molexa_core.io.events import read_events, read_spectra
 from molexa_core.io.geometry_json import ReconstructionRecord, read_geometry_json
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.centroid import CHANNEL_FILE
+from molexa_core.pipeline.outputs import require_outputs
 from molexa_core.pipeline.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, only_file
 from molexa_core.pipeline.report_rows import alignment_rows, reduction_rows
 from molexa_core.pipeline.score import score
@@ -130,6 +132,8 @@ def report_folder(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputFileError("no such folder", where=folder, do="Name the folder of the results.")
+    target = folder / REPORT_FILE if out is None else Path(out)
+    require_outputs((target, FileKind.REPORT), inputs=_read_in(folder))
     results = read_results(folder, progress=progress)
     if not results.files:
         raise InputFileError(
@@ -138,7 +142,6 @@ def report_folder(
             do="Run molexa reduce, align, centroid or reconstruct in it first.",
         )
     text = report(results, title=title)
-    target = folder / REPORT_FILE if out is None else Path(out)
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return target, results
@@ -186,6 +189,15 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
     for stage, name in files.items():
         progress.say(f"{stage}: {name}")
     return replace(results, provenance=_steps(records), files=files)
+
+
+def _read_in(folder: Path) -> list[Path]:
+    """The files of a folder that a report may read."""
+    names = (CHANNEL_FILE, GEOMETRY_JSON, GEOMETRY_XYZ, *KNOWN_FILES)
+    stages = [
+        path for suffix in (EVENTS_SUFFIX, ALIGNED_SUFFIX) for path in folder.glob(f"*{suffix}")
+    ]
+    return [*stages, *(folder / name for name in names)]
 
 
 def _one(folder: Path, suffix: str) -> Path | None:

@@ -14,6 +14,7 @@ from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.fields import ION, LABEL, MOMENTUM
 from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.ions import Ion, parse_ion, parse_ions
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
@@ -24,6 +25,7 @@ from molexa_core.physics.batches import explode_many, path_of, require_explosive
 from molexa_core.physics.build_up import build_up
 from molexa_core.physics.explosion import accuracy_of
 from molexa_core.physics.molecules import molecule
+from molexa_core.pipeline.outputs import require_outputs
 
 Model = Literal["instant", "classical"]
 Masses = Literal["isotope", "average"]
@@ -171,6 +173,7 @@ def simulate_file(
         OutputError: a result cannot be written.
     """
     geometry, inputs = find_geometry(source, progress)
+    require_outputs((out, FileKind.MOMENTA), (trajectory, FileKind.GEOMETRY), inputs=inputs)
     if frames < 2 or not 0 < until_fs < np.inf:
         raise UsageError(
             f"a movie of {frames} frames over {until_fs} fs",

@@ -19,6 +19,7 @@ from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.ions import Ion, parse_ions
 from molexa_core.base.outcomes import Outcomes
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry, ion_labels
@@ -27,6 +28,7 @@ from molexa_core.io.channel_csv import write_channel_csv
 from molexa_core.io.channels_h5 import write_channels
 from molexa_core.physics.batches import require_apart
 from molexa_core.pipeline.forward import explode_geometries
+from molexa_core.pipeline.outputs import Output, discards, require_outputs
 from molexa_core.pipeline.simulate import find_geometry, ions_of_atoms
 
 TRAJECTORIES: Final = 10_000
@@ -139,6 +141,7 @@ def simulate_mcmd_file(
     options = ModelOptions() if options is None else options
     require_names(out, charges, figure)
     geometry, inputs = find_geometry(source, progress)
+    require_outputs(*results_of(out, figure), inputs=inputs)
     ions = None if charges is None else ions_of_atoms(geometry, parse_ions(charges))
     outcomes = simulate_mcmd(
         geometry,
@@ -163,6 +166,12 @@ def simulate_mcmd_file(
     return outcomes, table
 
 
+def results_of(out: Path | str | None, figure: Path | str | None) -> list[Output]:
+    """What `write_results` writes, and of which kind."""
+    table = out is not None and Path(out).suffix == ".csv"
+    return [(out, FileKind.MOMENTA if table else FileKind.CHANNELS), (figure, FileKind.FIGURE)]
+
+
 def write_results(
     outcomes: Outcomes,
     table: pd.DataFrame | None,
@@ -183,7 +192,7 @@ def write_results(
     if figure is not None:
         from molexa_core.report.combinations import combinations_svg  # noqa: PLC0415
 
-        combinations_svg(figure, outcomes)
+        combinations_svg(figure, outcomes, record)
 
 
 def summary(outcomes: Outcomes) -> dict[str, Any]:
@@ -237,9 +246,9 @@ def require_draws(trajectories: int, seed: int) -> None:
 
 def require_names(out: Path | str | None, charges: str | None, figure: Path | str | None) -> None:
     """Refuse names that cannot be meant before an hour is spent."""
-    if figure is not None and Path(figure).suffix != ".svg":
+    if figure is not None and Path(figure).suffix != ".svg" and not discards(figure):
         raise UsageError("the figure is an SVG file", where=figure, do="Name it .svg.")
-    if out is None:
+    if out is None or discards(out):
         return
     suffix = Path(out).suffix
     if suffix == ".csv" and charges is None:

@@ -25,12 +25,14 @@ from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.xyz import read_xyz
 from molexa_core.physics.variations import trajectory_variations
 from molexa_core.pipeline.forward import explode_geometries
+from molexa_core.pipeline.outputs import discards, require_outputs
 from molexa_core.pipeline.simulate import ions_of_atoms
 from molexa_core.pipeline.simulate_mcmd import (
     TRAJECTORIES,
     channel_table,
     require_draws,
     require_names,
+    results_of,
     write_results,
 )
 
@@ -154,6 +156,12 @@ def simulate_movie_file(
     if not Path(source).is_file() and Path(source).suffix.lower() != ".xyz":
         raise UsageError(f"{str(source)!r} is no file", do="Only an XYZ file has many structures.")
     structures = read_xyz(Path(source), progress)
+    numbered = [
+        result
+        for number in range(1, len(structures) + 1)
+        for result in results_of(_numbered(out, number), _numbered(figure, number))
+    ]
+    require_outputs(*numbered, inputs=[source])
     ions = None if charges is None else ions_of_atoms(structures[0], parse_ions(charges))
     found = simulate_movie(
         structures,
@@ -194,4 +202,6 @@ def simulate_movie_file(
 
 
 def _numbered(path: Path | str | None, number: int) -> Path | None:
-    return None if path is None else Path(path).with_suffix(f".{number:04}{Path(path).suffix}")
+    if path is None or discards(path):
+        return None
+    return Path(path).with_suffix(f".{number:04}{Path(path).suffix}")

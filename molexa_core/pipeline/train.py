@@ -26,6 +26,7 @@ from molexa_core.base.errors import (
 )
 from molexa_core.base.files import atomic_path, make_folder
 from molexa_core.base.json_file import read_json
+from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.io.dataset import read_dataset
 from molexa_core.model.batch import Batch
@@ -39,6 +40,7 @@ from molexa_core.model.training import BatchSource, TrainingRun, train
 from molexa_core.model.weights import ModelCard, load_network, read_card, save_weights
 from molexa_core.pipeline.data_set_name import data_set_name
 from molexa_core.pipeline.devices import take_device
+from molexa_core.pipeline.outputs import Output, require_outputs, settings_inputs
 from molexa_core.pipeline.stage1 import PredictionPool, StageOneSource
 from molexa_core.pipeline.stage2 import StageTwoData, StageTwoSource, batch_of, simulated_rows
 from molexa_core.pipeline.training_plan import TrainingPlan, stage_one_data, training_plan
@@ -81,6 +83,7 @@ def train_in_folder(
         OutputError: the folder cannot be written.
     """
     checkpoint = folder / "checkpoint.safetensors"
+    _require_files(plan, folder, name, resume=resume)
     with team_of(take_device(plan.device)) as (team, device):
         plan = replace(plan, device=device)
         # All processes look before the leading one writes there.
@@ -120,6 +123,20 @@ def train_in_folder(
         seconds = time.monotonic() - began
         spent = run.reports[-1]["device_s"] if run.reports else None
         return _finish(plan, network, folder, name, team, (seconds, spent), progress)
+
+
+def _require_files(plan: TrainingPlan, folder: Path, name: str, *, resume: bool) -> None:
+    """Refuse a folder in which the files of the training would replace others."""
+    files: list[Output] = [
+        (folder / "settings.json", FileKind.TRAINING),
+        (folder / "log.jsonl", FileKind.TRAINING_LOG),
+        (folder / f"{name}.json", FileKind.CARD),
+        *((path, FileKind.WEIGHTS) for path in folder.glob(f"{name}-*of*.safetensors")),
+    ]
+    read = [*settings_inputs(weights=plan.weights), *settings_inputs(weights=plan.init), plan.data]
+    if not resume:  # a damaged checkpoint is told by who reads it
+        files.append((folder / "checkpoint.safetensors", FileKind.CHECKPOINT))
+    require_outputs(*files, inputs=read, folder=folder)
 
 
 def _timed(

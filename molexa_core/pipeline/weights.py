@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from molexa_core.base.files import make_folder
+from molexa_core.base.outputs import FileKind
 from molexa_core.model.weights import (
     load_network,
     read_card,
@@ -14,6 +16,7 @@ from molexa_core.model.weights import (
     verify,
     weights_available,
 )
+from molexa_core.pipeline.outputs import Output, require_outputs, settings_inputs
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,14 @@ def shrink_weights(name: str, folder: Path) -> Path:
         WeightsError: they are damaged.
         OutputError: the folder cannot be written.
     """
+    card, _ = read_card(name)
+    files: list[Output] = [
+        (folder / f"{card.name}.json", FileKind.CARD),
+        *((path, FileKind.WEIGHTS) for path in folder.glob(f"{card.name}-*of*.safetensors")),
+    ]
+    require_outputs(*files, inputs=settings_inputs(weights=name), folder=folder)
     network, card = load_network(name)
+    make_folder(folder)
     save_weights(
         folder,
         card.name,

@@ -9,16 +9,24 @@ import numpy as np
 
 from molexa_core.base.fields import SPECTRUM_KER
 from molexa_core.base.outcomes import Outcomes
+from molexa_core.base.provenance import Provenance
 from molexa_core.report.style import FILL, INK, LINE, as_uri, element_colour, figure, grid, save_svg
 
 _MOST_LINES = 5
 
 
-def combinations_svg(path: Path | str, outcomes: Outcomes) -> None:
+def combinations_svg(
+    path: Path | str, outcomes: Outcomes, record: Provenance | None = None
+) -> None:
     """Write the figure as SVG.
 
     Left: how often each atom ends with which charge. Right: the kinetic energy release of all
     explosions and of the most frequent combinations.
+
+    Args:
+        path: SVG file.
+        outcomes: all combinations.
+        record: how they were made; written into the file.
 
     Raises:
         OutputError: the file cannot be written there.
@@ -27,7 +35,7 @@ def combinations_svg(path: Path | str, outcomes: Outcomes) -> None:
         _charge_states(left, outcomes)
         _releases(right, outcomes)
         uri = as_uri(drawing)
-    save_svg(uri, path)
+    save_svg(uri, path, record)
 
 
 def _charge_states(axes: Any, outcomes: Outcomes) -> None:

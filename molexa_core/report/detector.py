@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from molexa_core.base.provenance import Provenance
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import FloatArray
 from molexa_core.report.style import ACCENT, LINE, MUTED, as_uri, axis_label, figure, grid, save_svg
@@ -19,6 +20,7 @@ def calibration_svg(
     path: Path | str,
     spectra: Mapping[str, Spectrum],
     curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]],
+    record: Provenance | None = None,
 ) -> None:
     """Write a picture of a detector calibration.
 
@@ -29,6 +31,7 @@ def calibration_svg(
         spectra: histograms named `NAME before` and `NAME after`.
         curves: corrections named `time sum LAYER` (ns) and `position LAYER` (mm): plain position
             in mm, correction, standard error.
+        record: how it was made; written into the file.
 
     Raises:
         OutputError: the file cannot be written.
@@ -49,7 +52,7 @@ def calibration_svg(
                 _corrections(axes[1, column], curves, kinds[column])
             else:
                 axes[1, column].set_visible(False)
-        save_svg(as_uri(drawing), path)
+        save_svg(as_uri(drawing), path, record)
 
 
 def separation_svg(

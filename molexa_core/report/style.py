@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import math
 import re
@@ -18,6 +19,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from molexa_core.base.files import atomic_path
+from molexa_core.base.provenance import FIGURE_MARK, Provenance
 
 INK: Final = "#1f2a37"
 LINE: Final = "#24557a"
@@ -69,6 +71,7 @@ ELEMENT_COLOURS: Final = {
 _PLACE: Final = re.compile(r'\b(?:d|x|y)="[^"]*"|translate\([^)]*\)')
 _DIGITS: Final = re.compile(r"(\d+\.\d\d)\d+")
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
+_BEGIN: Final = re.compile(r"<svg\b[^>]*>")
 _BLANK: Final = re.compile(r"\s*\n\s*")
 _SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _OTHER_ELEMENT: Final = "#8f7a9b"
@@ -112,8 +115,13 @@ def as_uri(drawing: Figure) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def save_svg(uri: str, path: Path | str) -> None:
+def save_svg(uri: str, path: Path | str, record: Provenance | None = None) -> None:
     """Write a figure of `as_uri` as an SVG file, places rounded to a hundredth of a point.
+
+    Args:
+        uri: the figure.
+        path: the file.
+        record: how it was made; written into the file, which then counts as a result of molexa.
 
     Raises:
         OutputError: the file cannot be written.
@@ -122,6 +130,9 @@ def save_svg(uri: str, path: Path | str) -> None:
     # Digits that nobody sees, indentation and comments are half of a file.
     text = _PLACE.sub(lambda found: _DIGITS.sub(r"\1", found.group()), text)
     text = _BLANK.sub("\n", _COMMENT.sub("", text)).replace("DejaVuSans-", "g")
+    if record is not None:
+        stored = f"\n{FIGURE_MARK}{html.escape(record.to_json(), quote=False)}</metadata>"
+        text = _BEGIN.sub(lambda found: found.group() + stored, text, count=1)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

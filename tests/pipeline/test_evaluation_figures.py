@@ -13,9 +13,9 @@ from molexa_core.base.checksums import sealed
 from molexa_core.base.errors import InputFileError
 from molexa_core.model.weights import default_weights, load_network
 from molexa_core.pipeline.evaluate import Evaluation, evaluate
+from molexa_core.pipeline.evaluation_drawing import draw
 from molexa_core.pipeline.evaluation_figures import (
     content_of,
-    draw,
     read_content,
     write_content,
 )

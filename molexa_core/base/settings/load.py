@@ -56,6 +56,19 @@ def load_setup(path: Path | str) -> Setup:
     return parse_settings(Setup, values, where=path)
 
 
+def setup_files(path: Path | str) -> list[Path]:
+    """The files that a setup is read from: the file itself, and the one that `anode` names.
+
+    Raises:
+        InputFileError: no such file.
+        SettingsError: not readable as YAML.
+    """
+    path = Path(path)
+    values = read_yaml(path)
+    named = values.get(ANODE) if isinstance(values, dict) else None
+    return [path, path.parent / named] if isinstance(named, str) else [path]
+
+
 def load_detector(path: Path | str) -> DetectorFile:
     """The anode in a `detector.yaml`.
 
