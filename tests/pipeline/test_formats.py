@@ -168,5 +168,5 @@ def test_edges_survive_conversion(folder: Path, tmp_path: Path) -> None:
         convert_file(tmp_path / "hits.root", tmp_path / "c.lmf")
     with pytest.raises(UsageError, match=r"suffix '.rot' tells no format.* Did you mean .root"):
         convert_file(raw, tmp_path / "c.rot")
-    with pytest.raises(UsageError, match="this is the run itself"):
+    with pytest.raises(UsageError, match="this command reads that file"):
         convert_file(raw, raw)
