@@ -31,6 +31,7 @@ def new_app(help_text: str) -> typer.Typer:
 
 def _set_quiet(value: bool) -> bool:
     SWITCHES.quiet = value
+    SWITCHES.warned.clear()
     return value
 
 

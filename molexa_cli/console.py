@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from molexa_core.base import interruption
@@ -19,10 +19,11 @@ from molexa_core.base.progress import Progress, SilentProgress, Task
 class _Switches:
     quiet: bool = False
     debug: bool = False
+    warned: list[str] = field(default_factory=list)
 
 
 SWITCHES = _Switches()
-"""What `--quiet` and `--debug` of the running command said."""
+"""What `--quiet` and `--debug` of the running command said, and what it warned of so far."""
 
 
 class ConsoleProgress:
@@ -132,7 +133,10 @@ def _stdout() -> Iterator[None]:
 
 
 def write_json(values: Any) -> None:
-    """Write a result to stdout as JSON."""
+    """Write a result to stdout as JSON; an object tells what the command warned of."""
+    if isinstance(values, dict):
+        known = [str(text) for text in values.get("warnings") or ()]
+        values = {**values, "warnings": list(dict.fromkeys([*known, *SWITCHES.warned]))}
     write(json.dumps(values, indent=2, default=str))
 
 
@@ -143,7 +147,10 @@ def remark(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Write a warning to stderr, `--quiet` or not: a result may be wrong, and why."""
+    """Write a warning to stderr, once, `--quiet` or not: a result may be wrong, and why."""
+    if text in SWITCHES.warned:
+        return
+    SWITCHES.warned.append(text)
     sys.stderr.write(f"warning: {text}\n")
 
 

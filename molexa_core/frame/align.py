@@ -27,7 +27,7 @@ comes out longer by s^2 / p.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
 
@@ -35,10 +35,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import NoEventsError, UnknownIonError, UsageError, listing
+from molexa_core.base.fields import WARNINGS
 from molexa_core.base.ions import Ion
 from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.frame.axes import without_recoil
+from molexa_core.frame.completeness import sum_doubt
 from molexa_core.frame.matching import assign_to, find_lobes
 from molexa_core.frame.turning import LEAST_SINE, Flag, Turned, column_orders, flags, pairs, turn
 
@@ -107,7 +109,7 @@ def align_events(
     aligner.look([table])
     (aligned,) = aligner.blocks([table])
     return Aligned(
-        table=replace(aligned, meta={**table.meta, **aligner.meta()}),
+        table=replace(aligned, meta=aligner.meta(table.meta)),
         flag=aligner.flag,
         roles=aligner.roles,
         summary=aligner.summary,
@@ -183,8 +185,11 @@ class Aligner:
         seen, means = [], []
         sines, sizes = self._store(), self._store()
         idle, left_out, n_rows, choices = 0, 0.0, 0, 1
+        doubt: str | None = None
         at = self._names.index(self._frame.reference)
         for table in blocks:
+            if not seen and self._recoil == "remove":
+                doubt = sum_doubt(table)
             turned = self._turned(table)
             seen.append(turned.flag)
             idle += int(((turned.flag == Flag.GOOD) & (table.weight <= 0)).sum())
@@ -224,6 +229,7 @@ class Aligner:
         typical = float(np.sqrt(np.median(np.concatenate(means))))
         at_reference = _median(sizes)
         self.warnings = _warnings(at_reference, typical, self._frame, self.summary)
+        self.warnings += () if doubt is None else (doubt,)
         self._lobes = [
             find_lobes(_Blocks(store, len(columns), self._axes))
             for columns, store in zip(self._groups, self._stores, strict=True)
@@ -242,10 +248,15 @@ class Aligner:
             selected = table.select(turned.rows)
             yield replace(selected, momentum=turned.momentum, weight=turned.weight)
 
-    def meta(self) -> dict[str, Any]:
-        """What the file should say about the frame."""
-        frame = self._frame.model_dump()
-        return {"frame": frame, "roles": list(self.roles), "align": self.summary}
+    def meta(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        """What the file should say about the frame, added to what was said of the events."""
+        return {
+            **before,
+            "frame": self._frame.model_dump(),
+            "roles": list(self.roles),
+            "align": self.summary,
+            WARNINGS: list(dict.fromkeys([*before.get(WARNINGS, ()), *self.warnings])),
+        }
 
     def _turned(self, table: Coincidences) -> Turned:
         momentum = table.momentum

@@ -1,9 +1,10 @@
 """`channel.csv`: one row per ion with its mean momentum, in atomic units.
 
 Header `ion,px,py,pz` and, if wanted, `px_err,py_err,pz_err`, `count`, `label`. Lines that start
-with `#` are comments; one of them carries the provenance as JSON. The frame is any. Another unit
-stands in the header, as `px (kg m/s)` or `px_si`, or in a comment above it, and is converted.
-Columns may be parted by commas, or by semicolons or tabs with decimal points or commas.
+with `#` are comments; one of them carries the provenance as JSON, others that begin with
+`# warning:` what the stages before warned of. The frame is any. Another unit stands in the header,
+as `px (kg m/s)` or `px_si`, or in a comment above it, and is converted. Columns may be parted by
+commas, or by semicolons or tabs with decimal points or commas.
 """
 
 from __future__ import annotations
@@ -26,7 +27,15 @@ from molexa_core.base.errors import (
     listing,
     near_matches,
 )
-from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR, PROVENANCE
+from molexa_core.base.fields import (
+    COUNT,
+    ION,
+    LABEL,
+    MOMENTUM,
+    MOMENTUM_ERROR,
+    PROVENANCE,
+    WARNINGS,
+)
 from molexa_core.base.files import atomic_path, require_file
 from molexa_core.base.ions import parse_ion
 from molexa_core.base.numbers import number_hint, read_number
@@ -43,6 +52,7 @@ LARGEST: Final = 4 * 2**20
 _COMMENT: Final = "#"
 _RECORD: Final = f"{_COMMENT} {PROVENANCE}: "
 _COMMA: Final = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eEdD][-+]?[0-9]+)?")
+_WARNING: Final = f"{_COMMENT} warning: "
 
 
 @dataclass
@@ -52,6 +62,7 @@ class _Lines:
     data: list[tuple[int, list[str]]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     provenance: str | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def read_channel_csv(
@@ -65,8 +76,9 @@ def read_channel_csv(
 
     Returns:
         The table with the columns of the file in the order of the file contract, ions in molexa's
-        notation, momenta and errors in a.u. (an empty cell of an error or count is NaN); and the
-        provenance, None for a file from elsewhere.
+        notation, momenta and errors in a.u. (an empty cell of an error or count is NaN), and the
+        warnings of the stages before in its `attrs`; and the provenance, None for a file from
+        elsewhere.
 
     Raises:
         InputFileError: no such file, not text, no rows, or a damaged provenance line.
@@ -91,7 +103,13 @@ def read_channel_csv(
         momenta = [name for name in (*MOMENTUM, *MOMENTUM_ERROR) if name in columns]
         table[momenta] *= unit_value(unit)
         progress.say(f"{path}: momenta in {unit}, converted")
+    table.attrs[WARNINGS] = lines.warnings
     return table, _provenance(lines.provenance, path)
+
+
+def warnings_of(table: pd.DataFrame) -> list[str]:
+    """What the stages that made a table of mean momenta warned of: `table.attrs["warnings"]`."""
+    return [str(text) for text in table.attrs.get(WARNINGS, ())]
 
 
 def write_channel_csv(
@@ -101,7 +119,8 @@ def write_channel_csv(
 
     Args:
         path: the file to write.
-        table: columns `ion`, `px`, `py`, `pz` in a.u. and any of the optional ones.
+        table: columns `ion`, `px`, `py`, `pz` in a.u. and any of the optional ones; warnings in
+            its `attrs` are written too.
         provenance: the record of how it was made.
 
     Raises:
@@ -114,6 +133,8 @@ def write_channel_csv(
     text.write(f"{_COMMENT} mean ion momenta and their standard errors in atomic units\n")
     if provenance is not None:
         text.write(f"{_RECORD}{provenance.to_json()}\n")
+    for warning in warnings_of(table):
+        text.write(f"{_WARNING}{' '.join(warning.split())}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(ordered)
     for row in table[ordered].itertuples(index=False):
@@ -143,6 +164,8 @@ def _split(path: Path) -> _Lines:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(_RECORD):
             lines.provenance = line.removeprefix(_RECORD)
+        elif line.startswith(_WARNING):
+            lines.warnings.append(line.removeprefix(_WARNING).strip())
         elif line.lstrip().startswith(_COMMENT):
             if not lines.data:
                 lines.comments.append(line)

@@ -2,11 +2,14 @@
 
 Layout: `structures/event_id (n)`, `structures/position (n, ions, 3)` and `structures/uncertainty
 (n, ions, 3)` in bohr, in the frame of the momenta, `structures/weight (n)`, `structures/closure
-(n)`, `structures/ion (ions)`; `meta` with the provenance. Each dataset has a `units` attribute.
+(n)`, `structures/ion (ions)`; `meta` with provenance and warnings (JSON). Each
+dataset has a `units` attribute.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +29,7 @@ from molexa_core.base.fields import (
     POSITION,
     PROVENANCE,
     UNITS,
+    WARNINGS,
 )
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.provenance import Provenance
@@ -62,8 +66,20 @@ class EventStructures:
         return len(self.event_id)
 
 
-def write_structures(path: Path | str, found: EventStructures, provenance: Provenance) -> None:
+def write_structures(
+    path: Path | str,
+    found: EventStructures,
+    provenance: Provenance,
+    *,
+    warnings: Sequence[str] = (),
+) -> None:
     """Write the structures of events.
+
+    Args:
+        path: the file to write.
+        found: the structures.
+        provenance: how they were made.
+        warnings: what may make them wrong, as sentences.
 
     Raises:
         OutputError: the file cannot be written.
@@ -90,6 +106,7 @@ def write_structures(path: Path | str, found: EventStructures, provenance: Prove
         meta = file.create_group(META)
         meta.attrs[FORMAT] = FORMAT_VERSION
         meta.attrs[PROVENANCE] = provenance.to_json()
+        meta.attrs[WARNINGS] = json.dumps(list(warnings))
 
 
 def read_structures(path: Path | str) -> EventStructures:

@@ -156,9 +156,10 @@ def align_file(
         with progress.task("aligning", events.n_rows, "events") as task:
             for table in aligner.blocks(_told(events.chunks(rows), task)):
                 writer.append(table)
-        settings = {"frame": aligner.meta()["frame"], "recoil": aligner.summary["recoil"]}
+        meta = aligner.meta(events.meta)
+        settings = {"frame": meta["frame"], "recoil": aligner.summary["recoil"]}
         record = Provenance.of(command, inputs=[source], settings=settings, after=events.provenance)
-        writer.finish(record, meta={**events.meta, **aligner.meta()})
+        writer.finish(record, meta=meta)
     return target, AlignedFile(
         settings["frame"], aligner.flag, aligner.roles, aligner.summary, aligner.warnings
     )

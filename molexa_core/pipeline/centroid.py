@@ -7,15 +7,18 @@ from typing import Final
 
 import pandas as pd
 
+from molexa_core.base.fields import WARNINGS
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Coincidences
 from molexa_core.frame.centroid import centroids
-from molexa_core.io.channel_csv import write_channel_csv
+from molexa_core.frame.completeness import lobe_doubt
+from molexa_core.io.channel_csv import warnings_of, write_channel_csv
 from molexa_core.io.events import read_events
+from molexa_core.pipeline.completeness import inherited, require_complete
 from molexa_core.pipeline.outputs import require_outputs
-from molexa_core.pipeline.pick import ALIGNED_SUFFIX, only_file
+from molexa_core.pipeline.pick import ALIGNED_SUFFIX, channel_of, only_file
 
 CHANNEL_FILE: Final = "channel.csv"
 ERRORS: Final = "analytic, rows of an event taken together (cluster-robust)"
@@ -29,12 +32,18 @@ def centroid(table: Coincidences) -> pd.DataFrame:
 
     Returns:
         Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count`, `label`;
-        see `frame.centroid.centroids` for the estimate of the errors.
+        see `frame.centroid.centroids` for the estimate of the errors. Warnings, those of the
+        stages before too, stand in its `attrs["warnings"]`.
 
     Raises:
+        InputFileError: the events are of a partial channel.
         NoEventsError: no event with a weight.
     """
-    return centroids(table)
+    rows = centroids(table)
+    doubt = lobe_doubt(table)
+    found = [*inherited(table.meta), *([] if doubt is None else [doubt])]
+    rows.attrs[WARNINGS] = list(dict.fromkeys(found))
+    return rows
 
 
 def centroid_file(
@@ -68,9 +77,14 @@ def centroid_file(
     target = source.with_name(CHANNEL_FILE) if out is None else Path(out)
     require_outputs((target, FileKind.MOMENTA), inputs=[source])
     table, before = read_events(source)
-    if "frame" not in table.meta:
-        progress.say(f"{source} was not made by molexa align: averaging its momenta as they are")
+    require_complete(channel_of(table.meta), source)
     rows = centroid(table)
+    if "frame" not in table.meta:
+        rows.attrs[WARNINGS].append(
+            f"{source} was not made by molexa align: its momenta were averaged as they are"
+        )
+    for warning in warnings_of(rows):
+        progress.warn(warning)
     settings = {"errors": ERRORS, "frame": table.meta.get("frame")}
     record = Provenance.of(command, inputs=[source], settings=settings, after=before)
     write_channel_csv(target, rows, record)

@@ -24,7 +24,7 @@ from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry
-from molexa_core.io.channel_csv import read_channel_csv
+from molexa_core.io.channel_csv import read_channel_csv, warnings_of
 from molexa_core.io.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.xyz import read_xyz, write_xyz
 from molexa_core.model.engine import Engine
@@ -47,6 +47,7 @@ from molexa_core.model.weights import (
 )
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.pipeline.completeness import channel_of_record, require_complete
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.outputs import (
     beside_output,
@@ -182,7 +183,7 @@ def _checked(
     ions, momenta, errors = read_columns(table)
     check_ions(network, ions)
     momenta, said = without_sum(ions, momenta, errors)
-    return ions, momenta, errors, said + unfamiliar(card, ions, momenta)
+    return ions, momenta, errors, warnings_of(table) + said + unfamiliar(card, ions, momenta)
 
 
 def _record(
@@ -299,6 +300,7 @@ def reconstruct_file(
         inputs=[path, truth, *settings_inputs(weights=weights or default_weights())],
     )
     table, before = read_channel_csv(path, progress)
+    require_complete(channel_of_record(before), path)
     known = None if truth is None else _first_structure(truth, progress)
     record = reconstruct(
         table,

@@ -20,6 +20,7 @@ from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
+from molexa_core.frame.completeness import sum_doubt
 from molexa_core.frame.measures import pair_distances, triplet_angles
 from molexa_core.io.events import read_events
 from molexa_core.io.structures import EventStructures, write_structures
@@ -42,8 +43,10 @@ from molexa_core.model.weights import (
 )
 from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
+from molexa_core.pipeline.completeness import inherited, require_complete
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.outputs import discards, require_outputs, settings_inputs
+from molexa_core.pipeline.pick import channel_of
 from molexa_core.pipeline.reconstruct_input import high_charges
 
 BLOCK: Final = 4096
@@ -121,7 +124,9 @@ def reconstruct_events(
     if not len(good):
         raise UsageError("no event has usable momenta", do="Check the events file.")
     momenta = momenta[good]
-    warnings = _unfamiliar(card, events, momenta) + card_remarks(card)
+    doubt = sum_doubt(events)
+    warnings = inherited(events.meta) + ([] if doubt is None else [doubt])
+    warnings += _unfamiliar(card, events, momenta) + card_remarks(card)
     noise = _noise(network, len(events), len(events.ions), seed)
     positions, expected = _drawn(network, events, momenta, [one[good] for one in noise], progress)
     structures = EventStructures(
@@ -165,10 +170,11 @@ def reconstruct_events_file(
     named = weights or default_weights()
     require_outputs((out, FileKind.STRUCTURES), inputs=[path, *settings_inputs(weights=named)])
     events, before = read_events(path)
+    require_complete(channel_of(events.meta), path)
     found = reconstruct_events(events, weights=weights, seed=seed, device=device, progress=progress)
     settings = {"weights": named, "device": device}
     made = Provenance.of(command, inputs=[path], settings=settings, seed=seed, after=before)
-    write_structures(out, found.structures, made)
+    write_structures(out, found.structures, made, warnings=found.warnings)
     return found
 
 

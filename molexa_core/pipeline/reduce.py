@@ -28,6 +28,7 @@ from molexa_core.base.settings import (
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.io.events import EventsWriter
+from molexa_core.pipeline.completeness import beyond_network
 from molexa_core.pipeline.open_run import OpenRun, open_run
 from molexa_core.pipeline.outputs import require_outputs, settings_inputs
 from molexa_core.pipeline.pick import EVENTS_SUFFIX
@@ -138,6 +139,8 @@ def reduce_files(
     read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
     require_outputs((target, FileKind.EVENTS), inputs=[*run.paths, *read])
     reducer = Reducer(chosen, chosen_setup, progress)
+    for limit in beyond_network(chosen):
+        reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
     with _losses_told(run, reducer), EventsWriter(target, chosen.wanted_ions) as writer:
         reducer.find_gate(run, run.n_shots)
         for table in reducer.blocks(run, run.n_shots):

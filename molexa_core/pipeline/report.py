@@ -20,11 +20,12 @@ from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import Coincidences, Geometry, ion_labels
 from molexa_core.frame.bonds import bonds
 from molexa_core.frame.maps import kinetic_energy_release, newton_map
-from molexa_core.io.channel_csv import read_channel_csv
+from molexa_core.io.channel_csv import read_channel_csv, warnings_of
 from molexa_core.io.events import read_events, read_spectra
 from molexa_core.io.geometry_json import ReconstructionRecord, read_geometry_json
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.centroid import CHANNEL_FILE
+from molexa_core.pipeline.completeness import inherited
 from molexa_core.pipeline.outputs import require_outputs
 from molexa_core.pipeline.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, only_file
 from molexa_core.pipeline.report_rows import alignment_rows, reduction_rows
@@ -100,6 +101,7 @@ def report(results: Results, *, title: str | None = None) -> str:
             centroids=results.centroids,
             structure=structure,
             provenance=results.provenance,
+            warnings=_warnings(results),
         )
     )
 
@@ -135,6 +137,8 @@ def report_folder(
     target = folder / REPORT_FILE if out is None else Path(out)
     require_outputs((target, FileKind.REPORT), inputs=_read_in(folder))
     results = read_results(folder, progress=progress)
+    for warning in _warnings(results):
+        progress.warn(warning)
     if not results.files:
         raise InputFileError(
             "nothing to report: no events, no momenta and no structure in this folder",
@@ -249,6 +253,15 @@ def _sources(results: Results) -> tuple[Source, ...]:
         "known structure": "what the result is compared with (optional)",
     }
     return tuple(Source(stage, text, results.files.get(stage)) for stage, text in what.items())
+
+
+def _warnings(results: Results) -> tuple[str, ...]:
+    """What the stages warned of, each sentence once; those of the structure stand with it too."""
+    tables = [table.meta for table in (results.events, results.aligned) if table is not None]
+    found = [text for meta in tables for text in inherited(meta)]
+    found += [] if results.centroids is None else warnings_of(results.centroids)
+    found += [] if results.record is None else results.record.warnings
+    return tuple(dict.fromkeys(found))
 
 
 def _headline(results: Results, structure: Structure | None) -> tuple[tuple[str, str], ...]:

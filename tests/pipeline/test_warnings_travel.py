@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molexa_cli.main import main
+from molexa_core.base.errors import InputFileError
+from molexa_core.base.progress import CollectingProgress
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.settings import Channel
+from molexa_core.base.tables import Coincidences
+from molexa_core.io.channel_csv import read_channel_csv, write_channel_csv
+from molexa_core.io.events import read_events, write_events
+from molexa_core.pipeline.align import align
+from molexa_core.pipeline.centroid import centroid, centroid_file
+from molexa_core.pipeline.completeness import beyond_network, channel_of_record, require_complete
+from molexa_core.pipeline.report import report_folder
+from tests.fakes.root_runs import make_channel
+
+SAID = "99 % of the hits lie within 0.05 mm of the centre"
+WATER = make_channel(("O+", 1), ("H+", 2))
+
+
+def events_of(rng: np.random.Generator, channel: Channel = WATER, **meta: object) -> Coincidences:
+    """Coincidences whose momenta cancel, of a bent molecule that lies in every direction."""
+    shape = np.array([[-40.0, 0.0, 0.0], [20.0, 45.0, 0.0], [20.0, -45.0, 0.0]])
+    turns = np.linalg.qr(rng.normal(size=(300, 3, 3)))[0]
+    momenta = np.einsum("nab,ib->nia", turns, shape)
+    return Coincidences.of(
+        ["O+", "H+", "H+"], momenta, meta={"channel": channel.model_dump(mode="json"), **meta}
+    )
+
+
+def partial() -> Channel:
+    values = WATER.model_dump()
+    values["ions"][1]["detected"] = 1
+    return Channel.model_validate(values)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    record = Provenance.of("test", settings={"channel": WATER.model_dump(mode="json")})
+    write_events("run.events.h5", events_of(rng, warnings=[SAID]), record)
+    return tmp_path
+
+
+def test_a_warning_of_reduce_is_said_again_until_the_report(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["align", "-q"]) == 0
+    assert read_events("run.aligned.h5")[0].meta["warnings"] == [SAID]
+    capsys.readouterr()
+    assert main(["centroid", "--json", "-q"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["warnings"] == [SAID]
+    assert told.err.count(SAID) == 1
+    table, _ = read_channel_csv("channel.csv")
+    assert table.attrs["warnings"] == [SAID]
+    progress = CollectingProgress()
+    page, _ = report_folder(folder, progress=progress)
+    assert progress.warned == [SAID]
+    assert SAID in page.read_text(encoding="utf-8")
+
+
+def test_warnings_survive_writing_and_reading(tmp_path: Path, rng: np.random.Generator) -> None:
+    rows = centroid(align(events_of(rng)).table)
+    rows.attrs["warnings"] = ["two\nlines", "one"]
+    write_channel_csv(tmp_path / "channel.csv", rows)
+    assert read_channel_csv(tmp_path / "channel.csv")[0].attrs["warnings"] == ["two lines", "one"]
+
+
+def test_a_partial_channel_is_not_averaged(folder: Path, rng: np.random.Generator) -> None:
+    write_events("run.events.h5", events_of(rng, partial()), Provenance.of("test"))
+    with pytest.raises(InputFileError, match=r"partial channel fake \(1 of 2 H\+"):
+        centroid_file("run.events.h5")
+
+
+def test_a_table_from_a_partial_channel_is_not_reconstructed() -> None:
+    settings = {"channel": partial().model_dump(mode="json")}
+    record = Provenance.of("centroid", after=Provenance.of("reduce", settings=settings))
+    with pytest.raises(InputFileError, match="partial channel"):
+        require_complete(channel_of_record(record), "channel.csv")
+
+
+def test_momenta_that_do_not_cancel_are_told(rng: np.random.Generator) -> None:
+    momenta = rng.normal(0.0, 40.0, (200, 3, 3))
+    table = Coincidences.of(["O+", "H+", "H+"], momenta)
+    assert any("do not cancel" in text for text in align(table).warnings)
+
+
+def test_a_lobe_that_averages_to_nothing_is_told(rng: np.random.Generator) -> None:
+    momenta = rng.normal(0.0, 40.0, (500, 3, 3))
+    momenta[:, 0] = [60.0, 0.0, 0.0]
+    (warning,) = centroid(Coincidences.of(["O+", "H+", "H+"], momenta)).attrs["warnings"]
+    assert "H+, H+#2 average to almost nothing" in warning
+
+
+def test_what_the_network_cannot_take_is_known_at_once() -> None:
+    many = make_channel(("C+", 4), ("H+", 6))
+    strange = make_channel(("Xe+", 1), ("(CH3)+", 1))
+    assert any("10 ions" in text for text in beyond_network(many))
+    said = " ".join(beyond_network(strange))
+    assert "Xe" in said
+    assert "is a molecule" in said
+    assert beyond_network(WATER) == []
