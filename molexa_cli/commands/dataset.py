@@ -162,7 +162,9 @@ def check(folder: Folder, json: Json = False, quiet: Quiet = False, debug: Debug
             write(f"missing  {name}")
         state = "sound" if report.sound else "not sound"
         there = report.blocks - len(report.missing)
-        write(f"{state}: {there} of {report.blocks} blocks, {report.entries} entries")
+        bare = report.without_checksum
+        more = f", {bare} file(s) without checksum" if bare else ""
+        write(f"{state}: {there} of {report.blocks} blocks, {report.entries} entries{more}")
     if not report.sound:
         raise typer.Exit(1)
 

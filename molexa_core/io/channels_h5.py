@@ -93,13 +93,15 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
         symbols = tuple(read_strings(file, _ELEMENTS, limit=_MOST_ATOMS))
         spectra = file.get(fields.SPECTRA, ())
         outcomes = Outcomes(
-            geometry=Geometry(symbols, read_array(file, _PLACE, kinds="f", ndim=2, unit="bohr")),
+            geometry=Geometry(
+                symbols, read_array(file, _PLACE, kinds="f", ndim=2, unit="bohr", finite=True)
+            ),
             trajectories=_number(meta, fields.TRAJECTORIES),
-            charges=read_array(file, f"{_C}/{fields.CHARGE}", kinds="i", ndim=2),
-            counts=read_array(file, f"{_C}/{fields.COUNT}", kinds="i", ndim=1),
+            charges=read_array(file, f"{_C}/{fields.CHARGE}", kinds="i", ndim=2, least=0, most=118),
+            counts=read_array(file, f"{_C}/{fields.COUNT}", kinds="i", ndim=1, least=0),
             momenta=_momenta(file, fields.EVENT_MOMENTUM, 3),
             covariance=read_array(file, f"{_C}/{fields.COVARIANCE}", kinds="f", ndim=4),
-            charge_states=read_array(file, fields.CHARGE_STATES, kinds="i", ndim=2),
+            charge_states=read_array(file, fields.CHARGE_STATES, kinds="i", ndim=2, least=0),
             release=read_array(file, f"{_C}/{fields.RELEASE}", kinds="f", ndim=1),
             release_spread=_release_spread(file),
             spectra={name: read_spectrum(file, f"{fields.SPECTRA}/{name}") for name in spectra},
@@ -126,12 +128,12 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
 
 
 def _momenta(file: h5py.File, name: str, ndim: int) -> NDArray[Any]:
-    return read_array(file, f"{_C}/{name}", kinds="f", ndim=ndim, unit="a.u.")
+    return read_array(file, f"{_C}/{name}", kinds="f", ndim=ndim, unit="a.u.", finite=True)
 
 
 def _release_spread(file: h5py.File) -> NDArray[Any] | None:
     name = f"{_C}/{fields.RELEASE_SPREAD}"
-    return read_array(file, name, kinds="f", ndim=1) if name in file else None
+    return read_array(file, name, kinds="f", ndim=1, least=0) if name in file else None
 
 
 def _number(meta: h5py.Group, name: str) -> Any:

@@ -28,6 +28,7 @@ from molexa_core.base.provenance import Provenance
 from molexa_core.io.hdf5 import attribute, member, new_hdf5, open_hdf5, read_array, read_strings
 
 MOST_ATOMS: Final = 64
+MOST_CHARGE: Final = 118
 _AGAIN: Final = "The file is damaged; delete it and build the data set again."
 _MOST_BLOCKS: Final = 1_000_000
 _SMALL: Final = 4096
@@ -64,6 +65,20 @@ COLUMNS: Final[dict[str, tuple[str, int, str]]] = {
 """Type, number of axes and unit of each column."""
 _LATER: Final = f"{_G}/{fields.LOST}"
 """A column that older files do not have."""
+_LEAST: Final[dict[str, float | None]] = {
+    f"{_M}/{fields.ATOMIC_NUMBER}": 1,
+    f"{_G}/{fields.POSITION}": None,
+    f"{_G}/{fields.LOST}": fields.NOT_COUNTED,
+    f"{_E}/{fields.COUNT}": 1,
+    f"{_E}/{fields.EVENT_MOMENTUM}": None,
+}
+"""Lowest value of a column; 0 for the others."""
+_MOST: Final = {
+    f"{_M}/{fields.ATOMIC_NUMBER}": MOST_CHARGE,
+    f"{_M}/{fields.HELD_OUT}": 1,
+    f"{_E}/{fields.CHARGE}": MOST_CHARGE,
+}
+"""Highest value of a column, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +228,16 @@ def read_content(path: Path | str) -> Content:
         recipe = _recipe_of(file)
         strings = {name: read_strings(file, name, limit=_MOST_BLOCKS) for name in STRINGS}
         columns = {
-            name: read_array(file, name, kinds=np.dtype(kind).kind, ndim=ndim, unit=unit)
+            name: read_array(
+                file,
+                name,
+                kinds=np.dtype(kind).kind,
+                ndim=ndim,
+                unit=unit,
+                finite=np.dtype(kind).kind == "f",
+                least=_LEAST.get(name, 0),
+                most=_MOST.get(name),
+            )
             for name, (kind, ndim, unit) in COLUMNS.items()
             if name != _LATER or _LATER in file
         }
@@ -272,11 +296,23 @@ def _check(content: Content) -> None:
             good = good and sizes[name] == wanted and (ndim == 1 or c[name].shape[1] == 3)
     if not good:
         raise InputFileError("the columns do not fit each other", where=content.path, do=_AGAIN)
-    for name in (f"{_E}/{fields.EVENT_MOMENTUM}", f"{_E}/{fields.ERROR}"):
-        if not np.isfinite(c[name]).all():
-            raise InputFileError(
-                f"{name} has values that are not numbers", where=content.path, do=_AGAIN
-            )
+    numbers = c[f"{_M}/{fields.ATOMIC_NUMBER}"]
+    molecule = c[f"{_G}/{fields.MOLECULE}"]
+    starts = np.concatenate([[0], np.cumsum(atoms)])[molecule]
+    row = c[f"{_E}/{fields.GEOMETRY}"]
+    most = numbers[_consecutive(starts[row], content.entry_atoms)]
+    if (c[f"{_E}/{fields.CHARGE}"] > most).any():
+        raise InputFileError(
+            "impossible charges: above the atomic number", where=content.path, do=_AGAIN
+        )
+
+
+def _consecutive(starts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """The numbers start, start + 1, ... of each stretch, one after the other."""
+    ends = np.cumsum(lengths)
+    within = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths)
+    found: NDArray[np.int64] = np.repeat(starts, lengths) + within
+    return found
 
 
 def _flattened(

@@ -183,6 +183,9 @@ def read_array(
     ndim: int,
     unit: str | None = None,
     rows: slice | None = None,
+    finite: bool = False,
+    least: float | None = None,
+    most: float | None = None,
 ) -> NDArray[Any]:
     """A dataset as an array, after its type, shape, unit and size were checked.
 
@@ -193,10 +196,13 @@ def read_array(
         ndim: number of axes.
         unit: unit that a `units` attribute, where there is one, must state.
         rows: the rows to read; all where not given.
+        finite: whether every value must be a finite number.
+        least: what no value may lie below; NaN may stand where `finite` is False.
+        most: what no value may lie above.
 
     Raises:
-        InputFileError: missing, not a dataset, of another kind, shape or unit, or of a size that
-            the file cannot hold.
+        InputFileError: missing, not a dataset, of another kind, shape or unit, of a size that
+            the file cannot hold, or with values that cannot be.
     """
     where = file.filename
     dataset = member(file, name)
@@ -214,7 +220,38 @@ def read_array(
     if found is not None and found != unit:
         raise InputFileError(f"{name} is in {found!r}, expected {unit!r}", where=where)
     require_readable(dataset, where)
-    return np.asarray(dataset[() if rows is None else rows])
+    values = np.asarray(dataset[() if rows is None else rows])
+    _require_values(values, name, where, finite=finite, least=least, most=most)
+    return values
+
+
+def _require_values(
+    values: NDArray[Any],
+    name: str,
+    where: str,
+    *,
+    finite: bool,
+    least: float | None,
+    most: float | None,
+) -> None:
+    if not values.size:
+        return
+    wrong = None
+    if finite and not np.isfinite(values).all():
+        wrong = "are not numbers"
+        bad = int((~np.isfinite(values)).sum())
+    elif least is not None and (values < least).any():
+        wrong = f"lie below {least:g}"
+        bad = int((values < least).sum())
+    elif most is not None and (values > most).any():
+        wrong = f"lie above {most:g}"
+        bad = int((values > most).sum())
+    if wrong is not None:
+        raise InputFileError(
+            f"{bad} of {values.size} values of {name} {wrong}",
+            where=where,
+            do="The file is damaged; make it again.",
+        )
 
 
 def read_strings(file: h5py.File, name: str, *, limit: int) -> list[str]:

@@ -43,9 +43,10 @@ def read_spectrum(file: h5py.File, name: str) -> Spectrum:
     }
     try:
         return Spectrum(
-            counts=read_array(file, f"{name}/counts", kinds="iuf", ndim=axes),
+            counts=read_array(file, f"{name}/counts", kinds="iuf", ndim=axes, finite=True, least=0),
             edges=tuple(
-                read_array(file, f"{name}/edges{axis}", kinds="f", ndim=1) for axis in range(axes)
+                read_array(file, f"{name}/edges{axis}", kinds="f", ndim=1, finite=True)
+                for axis in range(axes)
             ),
             labels=tuple(described["labels"]),
             units=tuple(described["units"]),

@@ -34,7 +34,7 @@ from molexa_core.base.fields import (
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.io.hdf5 import new_hdf5, open_hdf5, read_array, read_strings
+from molexa_core.io.hdf5 import new_hdf5, open_hdf5, read_array, read_provenance, read_strings
 
 STRUCTURES: Final = "structures"
 UNCERTAINTY: Final = "uncertainty"
@@ -116,18 +116,22 @@ def read_structures(path: Path | str) -> EventStructures:
         InputFileError: no such file, or not of this form.
     """
     with open_hdf5(path) as file:
+        read_provenance(file)
 
-        def column(name: str, kinds: str, ndim: int, unit: str | None = None) -> NDArray[Any]:
-            return read_array(file, f"{STRUCTURES}/{name}", kinds=kinds, ndim=ndim, unit=unit)
+        def column(
+            name: str, kinds: str, ndim: int, unit: str | None = None, **limits: Any
+        ) -> NDArray[Any]:
+            path = f"{STRUCTURES}/{name}"
+            return read_array(file, path, kinds=kinds, ndim=ndim, unit=unit, **limits)
 
         names = read_strings(file, f"{STRUCTURES}/{EVENT_ION}", limit=MAX_IONS)
         found = EventStructures(
             ions=tuple(parse_ion(name) for name in names),
             event_id=column(EVENT_ID, "iu", 1).astype(np.int64),
-            positions=column(POSITION, "f", 3, "bohr").astype(np.float64),
-            uncertainty=column(UNCERTAINTY, "f", 3, "bohr").astype(np.float64),
-            closure=column(CLOSURE, "f", 1).astype(np.float64),
-            weight=column(EVENT_WEIGHT, "f", 1).astype(np.float64),
+            positions=column(POSITION, "f", 3, "bohr", finite=True).astype(np.float64),
+            uncertainty=column(UNCERTAINTY, "f", 3, "bohr", least=0).astype(np.float64),
+            closure=column(CLOSURE, "f", 1, least=0).astype(np.float64),
+            weight=column(EVENT_WEIGHT, "f", 1, finite=True, least=0).astype(np.float64),
         )
     rows, shape = len(found), (len(found), len(found.ions), 3)
     fits = found.positions.shape == found.uncertainty.shape == shape

@@ -136,7 +136,7 @@ def read_truth(path: Path | str) -> tuple[VirtualTruth, Provenance]:
         ions = tuple(parse_ion(text) for text in read_strings(file, EVENT_ION, limit=_MOST_IONS))
         symbols = read_strings(file, f"{TRUTH_EQUILIBRIUM}/{TRUTH_ELEMENT}", limit=_MOST_IONS)
         place = f"{TRUTH_EQUILIBRIUM}/{TRUTH_POSITION}"
-        rest = read_array(file, place, kinds="f", ndim=2, unit="bohr")
+        rest = read_array(file, place, kinds="f", ndim=2, unit="bohr", finite=True)
         columns = {
             name: read_array(
                 file,
@@ -144,6 +144,8 @@ def read_truth(path: Path | str) -> tuple[VirtualTruth, Provenance]:
                 kinds=kind[0],
                 ndim=3 if vectors else 1,
                 unit=unit,
+                finite=True,
+                least=None if vectors else 0,
             )
             for name, (kind, vectors, unit) in _MOLECULE_COLUMNS.items()
         }
@@ -186,7 +188,7 @@ def _charges(file: h5py.File, ions: tuple[Ion, ...]) -> NDArray[np.int8] | None:
     name = f"{TRUTH_MOLECULES}/{TRUTH_CHARGE}"
     if name not in file:
         return None
-    found = read_array(file, name, kinds="i", ndim=2).astype(np.int8)
+    found = read_array(file, name, kinds="i", ndim=2, least=0, most=118).astype(np.int8)
     if found.shape[1] == len(ions) and (found == [ion.charge for ion in ions]).all():
         return None
     return found

@@ -338,8 +338,19 @@ def test_a_sound_set_and_every_fault(built: Path, tmp_path: Path) -> None:
 
         return change
 
+    def flip(name: str) -> Callable[[h5py.File], None]:
+        def change(file: h5py.File) -> None:
+            file[name][...] = 1 - file[name][()]
+
+        return change
+
     assert "do not add up to zero" in spoil(add("entries/momentum", 40.0))
-    assert "impossible counts" in spoil(add("entries/count", -100000))
+    assert "impossible counts" in spoil(add("entries/count", 10**9))
+    assert "entries/count lie below 1" in spoil(add("entries/count", -100000))
+    assert "entries/error lie below 0" in spoil(add("entries/error", -1e4))
+    assert "molecules/number lie above 118" in spoil(add("molecules/number", 200))
+    assert "held out otherwise" in spoil(flip("molecules/held_out"))
+    assert "other elements" in spoil(add("molecules/number", 1))
     assert "impossible charges" in spoil(add("entries/charge", 60))
     assert "not the geometry" in spoil(add("geometries/position", 0.1))
     assert "do not fit each other" in spoil(add("entries/geometry", 99))
@@ -463,6 +474,10 @@ def test_a_resolved_recipe_goes_round(tmp_path: Path) -> None:
     assert read_recipe(path) == RECIPE
     values = json.loads(path.read_text())
     values["recipe"]["wrong"] = 1
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputFileError, match="changed since molexa wrote it"):
+        read_recipe(path)
+    del values["checksum"]
     path.write_text(json.dumps(values))
     with pytest.raises(SettingsError, match="unknown key wrong"):
         read_recipe(path)
