@@ -18,6 +18,7 @@ TOLERANCE: dict[str, float] = {"float64": 1e-10, "float32": 1e-4}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too")
+    parser.addoption("--faults", type=int, default=3, help="damaged inputs of every kind")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,9 @@ def reading(path: Path) -> Iterator[None]:
     except (MolexaError, KeyboardInterrupt):
         raise
     except Exception as error:
-        detail = " ".join(str(error).split())[:160] or type(error).__name__
+        # What follows in brackets are the reader's own objects, with their addresses.
+        detail = re.sub(r" as uproot\S*|\s*[(<].*", "", " ".join(str(error).split()))[:160]
+        detail = detail or type(error).__name__
         raise InputFileError(
             f"the ROOT file is damaged or truncated ({detail})",
             where=path,

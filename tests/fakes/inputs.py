@@ -19,7 +19,6 @@ import pandas as pd
 import torch
 import uproot
 import yaml
-from molexa_core.base.settings.forward import ModelSettings, PulseSettings
 
 from molexa_core.base.ions import parse_ion
 from molexa_core.base.outcomes import Outcomes
@@ -254,7 +253,7 @@ def _outcomes() -> Outcomes:
 def _data_sets() -> list[Kind]:
     recipe = Recipe(
         name="small", seed=3, molecules=("water", "nitrogen"), variations=Variations(displaced=1),
-        pulse=PulseSettings().model_dump(), model=ModelSettings().model_dump(), trajectories=500, minimum_count=12,
+        trajectories=500, minimum_count=12,
     )  # fmt: skip
 
     def small(folder: Path) -> None:
