@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,16 +113,8 @@ def test_mean_momenta(reduction: Reduction, truth: Coincidences) -> None:
 def test_the_order_of_hits_in_a_shot_does_not_matter(run: MockRun, reduction: Reduction) -> None:
     hits = run.hits
     rng = np.random.default_rng(5)
-    key = np.repeat(np.arange(hits.n_shots), np.diff(hits.offsets))
-    order = np.lexsort((rng.random(hits.n_hits), key))
-    shuffled = type(hits)(
-        first_shot=hits.first_shot,
-        offsets=hits.offsets,
-        x_mm=hits.x_mm[order],
-        y_mm=hits.y_mm[order],
-        t_ns=hits.t_ns[order],
-        method=hits.method[order],
-    )
+    order = np.lexsort((rng.random(hits.n_hits), hits.shot))
+    shuffled = replace(hits, **{name: getattr(hits, name)[order] for name in hits.VALUES})
     again = reduce([shuffled], load_channel("water"), default_setup())
     np.testing.assert_array_equal(again.table.tags["shot"], reduction.table.tags["shot"])
     np.testing.assert_allclose(again.table.momentum, reduction.table.momentum, rtol=1e-12)

@@ -6,9 +6,9 @@ Momenta and lengths in atomic units. `event_id` travels with every row: a filter
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -24,11 +24,103 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Hits:
-    """Hits of consecutive shots, as a run stores them: laboratory units, uncalibrated.
+def offsets_of(counts: NDArray[Any]) -> IntArray:
+    """(n + 1) where the values of each of n shots begin, and where the last ones end.
 
-    The hits of shot `first_shot + s` are `offsets[s]:offsets[s + 1]`.
+    Example:
+        >>> offsets_of(np.array([2, 0, 1])).tolist()
+        [0, 2, 2, 3]
+    """
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
+
+
+class OfShots:
+    """Values of consecutive shots, end to end: what hits and edges have in common.
+
+    The values of shot `first_shot + s` are `offsets[s]:offsets[s + 1]` of every column in `VALUES`.
+    """
+
+    VALUES: ClassVar[tuple[str, ...]]
+    """The columns with a value per hit or edge."""
+    first_shot: int
+    offsets: IntArray
+    tags: Mapping[str, NDArray[Any]]
+
+    @property
+    def n_shots(self) -> int:
+        """Number of shots, empty ones included."""
+        return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> IntArray:
+        """(shots) number of values of each shot."""
+        return np.diff(self.offsets)
+
+    @property
+    def shot(self) -> IntArray:
+        """(values) number of the shot of each value."""
+        shots = np.arange(self.first_shot, self.first_shot + self.n_shots, dtype=np.int64)
+        return np.repeat(shots, self.counts)
+
+    def shots(self, start: int, stop: int) -> Self:
+        """The shots from `start` to before `stop`, counted within the chunk."""
+        low, high = int(self.offsets[start]), int(self.offsets[stop])
+        return self._with(
+            first_shot=self.first_shot + start,
+            offsets=self.offsets[start : stop + 1] - low,
+            tags={name: column[start:stop] for name, column in self.tags.items()},
+            **{name: getattr(self, name)[low:high] for name in self.VALUES},
+        )
+
+    def select(self, mask: BoolArray) -> Self:
+        """The same shots with some of their values, by a mask over all values."""
+        return self._with(
+            offsets=offsets_of(mask)[self.offsets],
+            **{name: getattr(self, name)[mask] for name in self.VALUES},
+        )
+
+    def empty(self, first_shot: int, shots: int) -> Self:
+        """Shots without a value, with the same tags, which are not numbers."""
+        return self._with(
+            first_shot=first_shot,
+            offsets=np.zeros(shots + 1, np.int64),
+            tags={name: np.full(shots, np.nan) for name in self.tags},
+            **{name: getattr(self, name)[:0] for name in self.VALUES},
+        )
+
+    @classmethod
+    def concatenate(cls, chunks: Sequence[Self]) -> Self:
+        """Consecutive chunks as one; the tags are those of the first."""
+        if len(chunks) == 1:
+            return chunks[0]
+        first = chunks[0]
+        return first._with(  # noqa: SLF001  # its own class
+            offsets=offsets_of(np.concatenate([chunk.counts for chunk in chunks])),
+            tags={
+                name: np.concatenate([chunk.tags[name] for chunk in chunks]) for name in first.tags
+            },
+            **{
+                name: np.concatenate([getattr(chunk, name) for chunk in chunks])
+                for name in cls.VALUES
+            },
+        )
+
+    def in_chunks(self, shots: int) -> Iterator[Self]:
+        """All shots in chunks of `shots`; the last may be shorter."""
+        for start in range(0, self.n_shots, shots):
+            yield self.shots(start, min(start + shots, self.n_shots))
+
+    def _with(self, **columns: Any) -> Self:
+        this: Any = self
+        changed: Self = replace(this, **columns)
+        return changed
+
+
+@dataclass(frozen=True)
+class Hits(OfShots):
+    """Hits of consecutive shots, as a run stores them: laboratory units, uncalibrated.
 
     Attributes:
         first_shot: number of the first shot, counted from 0 over all files of the run.
@@ -38,6 +130,8 @@ class Hits:
         tags: per-shot values by name, each (shots).
     """
 
+    VALUES = ("x_mm", "y_mm", "t_ns", "method")
+
     first_shot: int
     offsets: IntArray
     x_mm: FloatArray
@@ -46,29 +140,23 @@ class Hits:
     method: NDArray[np.int16]
     tags: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
-    @property
-    def n_shots(self) -> int:
-        """Number of shots, empty ones included."""
-        return len(self.offsets) - 1
+    @classmethod
+    def none(cls) -> Hits:
+        """No shots."""
+        empty = np.empty(0)
+        return cls(0, np.zeros(1, np.int64), empty, empty, empty, np.empty(0, np.int16))
 
     @property
     def n_hits(self) -> int:
         """Number of hits."""
         return len(self.t_ns)
 
-    @property
-    def shot(self) -> IntArray:
-        """(hits) number of the shot of each hit."""
-        shots = np.arange(self.first_shot, self.first_shot + self.n_shots, dtype=np.int64)
-        return np.repeat(shots, np.diff(self.offsets))
-
 
 @dataclass(frozen=True)
-class Edges:
+class Edges(OfShots):
     """Edges of a detector's signals in consecutive shots, before hits are made of them.
 
-    The edges of shot `first_shot + s` are `offsets[s]:offsets[s + 1]`. Within a shot they are in
-    the order of channels, and within a channel in the order of time.
+    Within a shot they are in the order of channels, and within a channel in the order of time.
 
     Attributes:
         first_shot: number of the first shot, counted from 0 over all files of the run.
@@ -78,27 +166,23 @@ class Edges:
         tags: per-shot values by name, each (shots).
     """
 
+    VALUES = ("channel", "t_ns")
+
     first_shot: int
     offsets: IntArray
     channel: NDArray[np.int16]
     t_ns: FloatArray
     tags: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
-    @property
-    def n_shots(self) -> int:
-        """Number of shots, empty ones included."""
-        return len(self.offsets) - 1
+    @classmethod
+    def none(cls) -> Edges:
+        """No shots."""
+        return cls(0, np.zeros(1, np.int64), np.empty(0, np.int16), np.empty(0))
 
     @property
     def n_edges(self) -> int:
         """Number of edges."""
         return len(self.t_ns)
-
-    @property
-    def shot(self) -> IntArray:
-        """(edges) number of the shot of each edge."""
-        shots = np.arange(self.first_shot, self.first_shot + self.n_shots, dtype=np.int64)
-        return np.repeat(shots, np.diff(self.offsets))
 
 
 @dataclass(frozen=True)
@@ -163,6 +247,26 @@ class Coincidences:
             momentum=self.momentum[mask],
             weight=self.weight[mask],
             tags={name: column[mask] for name, column in self.tags.items()},
+        )
+
+    @classmethod
+    def concatenate(
+        cls, tables: Sequence[Coincidences], *, meta: Mapping[str, Any] | None = None
+    ) -> Coincidences:
+        """The rows of tables of the same ions and tags, one after the other.
+
+        Args:
+            tables: at least one.
+            meta: of the whole; that of the first if None.
+        """
+        first = tables[0]
+        return cls(
+            ions=first.ions,
+            event_id=np.concatenate([table.event_id for table in tables]),
+            momentum=np.concatenate([table.momentum for table in tables]),
+            weight=np.concatenate([table.weight for table in tables]),
+            tags={name: np.concatenate([one.tags[name] for one in tables]) for name in first.tags},
+            meta=dict(first.meta if meta is None else meta),
         )
 
     def kinetic_energy(self) -> FloatArray:

@@ -71,22 +71,32 @@ class VirtualTruth:
         known = self.hit_molecule >= 0
         return replace(self, hit_molecule=np.where(known, self.hit_molecule + molecules, -1))
 
+    def first(self, shot: int, hits: int) -> VirtualTruth:
+        """What belongs to the shots before `shot`, which have `hits` hits."""
+        n = int(np.searchsorted(self.shot, shot))
+        return replace(
+            self,
+            shot=self.shot[:n],
+            momentum=self.momentum[:n],
+            position=self.position[:n],
+            detected=self.detected[:n],
+            charge=None if self.charge is None else self.charge[:n],
+            hit_molecule=self.hit_molecule[:hits],
+            hit_ion=self.hit_ion[:hits],
+        )
 
-def joined_truth(parts: Sequence[VirtualTruth]) -> VirtualTruth:
-    """Consecutive stretches, already numbered, as one."""
-    first = parts[0]
-    return VirtualTruth(
-        ions=first.ions,
-        equilibrium=first.equilibrium,
-        shot=np.concatenate([part.shot for part in parts]),
-        momentum=np.concatenate([part.momentum for part in parts]),
-        position=np.concatenate([part.position for part in parts]),
-        detected=np.concatenate([part.detected for part in parts]),
-        hit_molecule=np.concatenate([part.hit_molecule for part in parts]),
-        hit_ion=np.concatenate([part.hit_ion for part in parts]),
-        charge=(
-            None
-            if all(part.charge is None for part in parts)
-            else np.concatenate([part.charges for part in parts])
-        ),
-    )
+    @classmethod
+    def concatenate(cls, parts: Sequence[VirtualTruth]) -> VirtualTruth:
+        """Consecutive stretches, already numbered, as one."""
+        same = all(part.charge is None for part in parts)
+        return cls(
+            ions=parts[0].ions,
+            equilibrium=parts[0].equilibrium,
+            shot=np.concatenate([part.shot for part in parts]),
+            momentum=np.concatenate([part.momentum for part in parts]),
+            position=np.concatenate([part.position for part in parts]),
+            detected=np.concatenate([part.detected for part in parts]),
+            hit_molecule=np.concatenate([part.hit_molecule for part in parts]),
+            hit_ion=np.concatenate([part.hit_ion for part in parts]),
+            charge=None if same else np.concatenate([part.charges for part in parts]),
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.settings.anode import SIGNALS, Anode
-from molexa_core.base.tables import Edges, Hits, IntArray
+from molexa_core.base.tables import Edges, Hits, IntArray, offsets_of
 from molexa_core.detector import shots
 from molexa_core.detector.methods import LAST_CHECKED_METHOD, N_METHODS, SAFE_METHOD
 from molexa_core.detector.model import model_of
@@ -140,7 +140,7 @@ class Sorter:
         self._count(state, method[:total])
         return Hits(
             first_shot=edges.first_shot,
-            offsets=np.concatenate([[0], np.cumsum(n_hits)]).astype(np.int64),
+            offsets=offsets_of(n_hits),
             x_mm=x[:total].copy(),
             y_mm=y[:total].copy(),
             t_ns=t[:total].copy(),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import UsageError
 from molexa_core.base.files import atomic_path
 from molexa_core.base.tables import Edges, FloatArray, Hits
-from molexa_core.io.hits import batches, no_edges, rebatch
+from molexa_core.io.hits import batches, rebatch
 from molexa_core.io.root_layouts import EDGES, JAGGED, LMF2ROOT, LMF2ROOT_HEAD, METADATA_KEY
 
 _BASKET_SHOTS: Final = 25_000
@@ -81,7 +81,8 @@ def write_root_edges(
         UsageError: changing tags.
     """
     blocks = (
-        (_edge_lists(chunk), chunk.n_shots) for chunk in batches(chunks, _BASKET_SHOTS, no_edges())
+        (_edge_lists(chunk), chunk.n_shots)
+        for chunk in batches(chunks, _BASKET_SHOTS, Edges.none())
     )
     _write_tree(path, str(EDGES.tree), blocks, meta)
 

@@ -17,7 +17,7 @@ from molexa_core.base.elements import element
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.ions import Ion
 from molexa_core.base.settings import Channel, Setup
-from molexa_core.base.tables import Geometry, Hits, IntArray
+from molexa_core.base.tables import Geometry, Hits, IntArray, offsets_of
 from molexa_core.base.truth import VirtualTruth
 from molexa_core.physics.batches import require_explosive
 from molexa_core.physics.detector import Arrivals, as_written, dark_counts, detect
@@ -173,36 +173,16 @@ def _random(seed: int, number: int, purpose: int) -> np.random.Generator:
 
 def _first_shots(block: Block, shots: int) -> Block:
     """The beginning of a block."""
-    hits, truth = block.hits, block.truth
-    n = int(hits.offsets[shots])
-    molecules = int(np.searchsorted(truth.shot, hits.first_shot + shots))
-    cut = Hits(
-        hits.first_shot,
-        hits.offsets[: shots + 1],
-        hits.x_mm[:n],
-        hits.y_mm[:n],
-        hits.t_ns[:n],
-        hits.method[:n],
-    )
-    known = replace(
-        truth,
-        shot=truth.shot[:molecules],
-        momentum=truth.momentum[:molecules],
-        position=truth.position[:molecules],
-        detected=truth.detected[:molecules],
-        charge=None if truth.charge is None else truth.charge[:molecules],
-        hit_molecule=truth.hit_molecule[:n],
-        hit_ion=truth.hit_ion[:n],
-    )
+    hits = block.hits.shots(0, shots)
+    known = block.truth.first(block.hits.first_shot + shots, hits.n_hits)
     tally = {kind: of[of < shots] for kind, of in block.tally.items()}
-    return Block(cut, known, tally)
+    return Block(hits, known, tally)
 
 
 def _hits(stored: Arrivals, setup: Setup, first_shot: int) -> Hits:
     x, y, t = as_written(stored, setup.calibration)
     counts = np.bincount(stored.shot, minlength=BLOCK_SHOTS)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Hits(first_shot, offsets, x, y, t, np.zeros(len(stored), np.int16))
+    return Hits(first_shot, offsets_of(counts), x, y, t, np.zeros(len(stored), np.int16))
 
 
 def _truth(

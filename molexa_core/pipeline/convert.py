@@ -25,7 +25,6 @@ from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings import Setup, load_project, load_setup
 from molexa_core.base.tables import Edges, Hits
-from molexa_core.io.hits import empty_like
 from molexa_core.io.lmf import LmfEvents, LmfHeader, LmfWriter
 from molexa_core.io.lmf.header import TDC8HP, TDC8HPRAW
 from molexa_core.io.lmf.run import LmfRun, write_lmf_run
@@ -191,7 +190,7 @@ class _Converted:
                 self.lost += _unheld(chunk, layout)
                 begun = True
                 if isinstance(chunk, Hits) and 0 < chunk.first_shot <= _MOST_BEFORE:
-                    yield empty_like(chunk, 0, chunk.first_shot)
+                    yield chunk.empty(0, chunk.first_shot)
             self.counts["shots"] += chunk.n_shots
             self.counts[what] += len(chunk.t_ns)
             yield chunk

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-import numpy as np
-
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.files import require_file
 from molexa_core.base.outputs import FileKind
@@ -26,7 +24,7 @@ from molexa_core.base.settings import (
     parse_settings,
 )
 from molexa_core.base.tables import Geometry, Hits
-from molexa_core.base.truth import VirtualTruth, joined_truth
+from molexa_core.base.truth import VirtualTruth
 from molexa_core.io.run_write import HitFormat, write_hits
 from molexa_core.io.truth import truth_writer
 from molexa_core.io.xyz import read_xyz
@@ -101,8 +99,8 @@ def mock(
     for block in blocks:
         counts.update(block.counts)
     return MockRun(
-        hits=_joined([block.hits for block in blocks]),
-        truth=joined_truth([block.truth for block in blocks]),
+        hits=Hits.concatenate([block.hits for block in blocks]),
+        truth=VirtualTruth.concatenate([block.truth for block in blocks]),
         counts=dict(counts),
     )
 
@@ -278,18 +276,6 @@ def _reported(blocks: Iterator[Block], shots: int, progress: Progress) -> Iterat
         for block in blocks:
             yield block
             task.advance(block.hits.n_shots)
-
-
-def _joined(parts: list[Hits]) -> Hits:
-    counts = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Hits(
-        first_shot=0,
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        x_mm=np.concatenate([part.x_mm for part in parts]),
-        y_mm=np.concatenate([part.y_mm for part in parts]),
-        t_ns=np.concatenate([part.t_ns for part in parts]),
-        method=np.concatenate([part.method for part in parts]),
-    )
 
 
 def _metadata(target: Target, record: Provenance) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.settings import Setup
-from molexa_core.base.tables import Edges, Hits
+from molexa_core.base.tables import Edges, Hits, offsets_of
 from molexa_core.io.lmf.run import write_lmf_run
 from molexa_core.io.root_write import write_root_edges
 from molexa_core.io.xfel_write import write_xfel_run
@@ -44,13 +44,13 @@ def edges_of(chunks: Iterable[Hits], setup: Setup, *, seed: int) -> Iterator[Edg
     for hits in chunks:
         seeds = np.random.SeedSequence([seed, hits.first_shot, _PURPOSE])
         random = np.random.Generator(np.random.Philox(seeds))
-        shot = np.repeat(np.arange(hits.n_shots), np.diff(hits.offsets))
+        shot = hits.shot - hits.first_shot
         place = hits.x_mm, hits.y_mm, hits.t_ns
         found = record(anode, virtual.signals, shot, place, hits.n_shots, virtual.window_ns, random)
         counts = np.bincount(found.shot, minlength=hits.n_shots)
         yield Edges(
             first_shot=hits.first_shot,
-            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            offsets=offsets_of(counts),
             channel=found.channel,
             t_ns=found.bins.astype(np.float64) * virtual.signals.bin_ns,
             tags=hits.tags,

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import WARNINGS
 from molexa_core.base.outputs import FileKind
@@ -90,7 +88,7 @@ def reduce(
     reducer.find_gate(run, n_shots)
     tables = list(reducer.blocks(run, n_shots))
     summary = reducer.summary()
-    table = _joined(tables, _meta(channel, setup, summary))
+    table = Coincidences.concatenate(tables, meta=_meta(channel, setup, summary))
     return Reduction(table, summary, reducer.spectra())
 
 
@@ -230,16 +228,3 @@ def _meta(channel: Channel, setup: Setup, summary: ReduceSummary) -> dict[str, A
         "summary": summary.as_dict(),
         WARNINGS: list(summary.warnings),
     }
-
-
-def _joined(tables: Sequence[Coincidences], meta: Mapping[str, Any]) -> Coincidences:
-    return Coincidences(
-        ions=tables[0].ions,
-        event_id=np.concatenate([table.event_id for table in tables]),
-        momentum=np.concatenate([table.momentum for table in tables]),
-        weight=np.concatenate([table.weight for table in tables]),
-        tags={
-            name: np.concatenate([table.tags[name] for table in tables]) for name in tables[0].tags
-        },
-        meta=dict(meta),
-    )

@@ -64,7 +64,6 @@ def calibrate(hits: Hits, setup: Setup) -> tuple[Hits, Dropped]:
     usable = good
     good = usable & trusted
     dropped = Dropped()
-    offsets = hits.offsets
     if not good.all():
         number = np.isfinite(t) & np.isfinite(radius2)
         negative = number & (hits.t_ns < 0)
@@ -76,10 +75,8 @@ def calibrate(hits: Hits, setup: Setup) -> tuple[Hits, Dropped]:
             off_detector=int((number & ~negative & ~early & ~usable).sum()),
             uncertain=int((usable & ~trusted).sum()),
         )
-        x, y, t = x[good], y[good], t[good]
-        offsets = np.concatenate([[0], np.cumsum(good)]).astype(np.int64)[offsets]
-    method = hits.method if len(t) == hits.n_hits else hits.method[good]
-    return replace(hits, offsets=offsets, x_mm=x, y_mm=y, t_ns=t, method=method), dropped
+        return replace(hits, x_mm=x, y_mm=y, t_ns=t).select(good), dropped
+    return replace(hits, x_mm=x, y_mm=y, t_ns=t), dropped
 
 
 def _trusted(hits: Hits, limit: int) -> BoolArray:

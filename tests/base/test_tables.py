@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,14 @@ from hypothesis import strategies as st
 
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.ions import parse_ions
-from molexa_core.base.tables import Coincidences, Geometry, Hits, ion_labels
+from molexa_core.base.tables import (
+    Coincidences,
+    Edges,
+    Geometry,
+    Hits,
+    ion_labels,
+    offsets_of,
+)
 from molexa_core.base.units import HARTREE_EV
 
 
@@ -97,3 +106,72 @@ def test_geometry() -> None:
     np.testing.assert_allclose(water.centred().positions.mean(axis=0), 0.0, atol=1e-15)
     with pytest.raises(InputFileError, match="2 atoms but positions of shape"):
         Geometry(("O", "H"), water.positions)
+
+
+def _some_hits(tagged: bool = True) -> Hits:
+    counts = np.array([2, 0, 3, 1, 0])
+    values = np.arange(6.0)
+    tags = {"delay_fs": np.arange(5.0)} if tagged else {}
+    return Hits(
+        7, offsets_of(counts), values, values + 10, values + 100, np.arange(6, dtype=np.int16), tags
+    )
+
+
+def _some_edges() -> Edges:
+    counts = np.array([1, 4, 0, 2])
+    return Edges(3, offsets_of(counts), np.arange(7, dtype=np.int16), np.arange(7.0))
+
+
+@pytest.mark.parametrize("chunk", [_some_hits(), _some_edges()])
+@pytest.mark.parametrize("shots", [1, 2, 3, 10])
+def test_shots_cut_and_joined_are_the_same(chunk: Hits | Edges, shots: int) -> None:
+    parts: list[Any] = list(chunk.in_chunks(shots))
+    assert [part.first_shot for part in parts] == list(
+        range(chunk.first_shot, chunk.first_shot + chunk.n_shots, shots)
+    )
+    np.testing.assert_array_equal(np.concatenate([part.shot for part in parts]), chunk.shot)
+    again = type(parts[0]).concatenate(parts)
+    for name in ("first_shot", "offsets", *chunk.VALUES):
+        np.testing.assert_array_equal(getattr(again, name), getattr(chunk, name))
+    for name, column in chunk.tags.items():
+        np.testing.assert_array_equal(again.tags[name], column)
+
+
+def test_a_mask_keeps_shots_and_their_tags() -> None:
+    hits = _some_hits()
+    mask = hits.x_mm % 2 == 0
+    some = hits.select(mask)
+    assert some.counts.tolist() == [1, 0, 2, 0, 0]
+    np.testing.assert_array_equal(some.shot, hits.shot[mask])
+    np.testing.assert_array_equal(some.t_ns, hits.t_ns[mask])
+    np.testing.assert_array_equal(some.tags["delay_fs"], hits.tags["delay_fs"])
+    assert hits.select(np.zeros(6, np.bool_)).n_shots == 5
+
+
+def test_empty_shots_have_the_same_tags() -> None:
+    gap = _some_hits().empty(12, 3)
+    assert (gap.first_shot, gap.n_shots, gap.n_hits) == (12, 3, 0)
+    assert np.isnan(gap.tags["delay_fs"]).all()
+    assert Hits.none().n_shots == Edges.none().n_shots == 0
+
+
+def test_offsets_of_counts() -> None:
+    assert offsets_of(np.zeros(0, np.int32)).tolist() == [0]
+    assert offsets_of(np.array([True, False, True])).tolist() == [0, 1, 1, 2]
+    assert offsets_of(np.array([3, 1], np.uint8)).dtype == np.int64
+
+
+def test_tables_of_coincidences_are_joined() -> None:
+    random = np.random.default_rng(2)
+    parts = [
+        Coincidences.of(
+            ["O+", "H+"], random.normal(size=(n, 2, 3)), tags={"shot": np.arange(n)}, meta={"n": n}
+        )
+        for n in (2, 0, 3)
+    ]
+    whole = Coincidences.concatenate(parts)
+    assert len(whole) == 5
+    assert whole.meta == {"n": 2}
+    assert whole.tags["shot"].tolist() == [0, 1, 0, 1, 2]
+    np.testing.assert_array_equal(whole.momentum[2:], parts[2].momentum)
+    assert Coincidences.concatenate(parts, meta={"a": 1}).meta == {"a": 1}

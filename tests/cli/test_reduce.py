@@ -18,7 +18,7 @@ from molexa_core.base.provenance import Provenance
 from molexa_core.io.events import read_events, read_spectra
 from molexa_core.io.root_run import write_root_run
 from molexa_core.pipeline.reduce import reduce_files
-from tests.fakes.root_runs import FakeRun, cut, make_channel, make_run, make_setup
+from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SETUP = make_setup()
@@ -92,7 +92,7 @@ def test_options_come_before_the_folder_and_the_folder_before_the_run(folder: Pa
 
 def test_several_files_give_what_one_gives(folder: Path, run: FakeRun) -> None:
     names = []
-    for number, part in enumerate(cut(run.hits, 1500)):
+    for number, part in enumerate(run.hits.in_chunks(1500)):
         names.append(f"part{number}.root")
         layout = "jagged"
         write_root_run(names[-1], [part], layout=layout, slots=24, meta=META)

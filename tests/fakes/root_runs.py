@@ -7,7 +7,7 @@ the hits mirror the tree `Data` of LMF2Root or the tree `hits` with variable-len
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,23 +85,7 @@ class FakeRun:
 
     def chunks(self, shots: int) -> list[Hits]:
         """The run cut into chunks."""
-        return list(cut(self.hits, shots))
-
-
-def cut(hits: Hits, shots: int) -> Iterator[Hits]:
-    """Chunks of this many shots."""
-    for start in range(0, hits.n_shots, shots):
-        stop = min(start + shots, hits.n_shots)
-        low, high = hits.offsets[start], hits.offsets[stop]
-        yield Hits(
-            first_shot=hits.first_shot + start,
-            offsets=hits.offsets[start : stop + 1] - low,
-            x_mm=hits.x_mm[low:high],
-            y_mm=hits.y_mm[low:high],
-            t_ns=hits.t_ns[low:high],
-            method=hits.method[low:high],
-            tags={name: values[start:stop] for name, values in hits.tags.items()},
-        )
+        return list(self.hits.in_chunks(shots))
 
 
 def make_run(

@@ -13,7 +13,7 @@ from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
 from molexa_core.io.root_layouts import LMF2ROOT_HEAD
 from molexa_core.io.root_run import open_root_run, write_root_run
-from tests.fakes.root_runs import FakeRun, cut, make_run, make_setup
+from tests.fakes.root_runs import FakeRun, make_run, make_setup
 
 SLOTS = 16
 META = {"channel": {"name": "water"}, "setup": {"name": "fake"}}
@@ -85,7 +85,7 @@ def test_a_run_comes_back_in_chunks_of_any_size(
 
 def test_several_files_are_one_run(tmp_path: Path, run: FakeRun) -> None:
     paths = []
-    for number, part in enumerate(cut(run.hits, 700)):
+    for number, part in enumerate(run.hits.in_chunks(700)):
         paths.append(tmp_path / f"run{number}.root")
         write_root_run(paths[-1], [part], slots=SLOTS)
     opened = open_root_run(paths)

@@ -13,7 +13,7 @@ from molexa_core.base.fields import UNITS
 from molexa_core.base.ions import parse_ions
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
-from molexa_core.base.truth import VirtualTruth, joined_truth
+from molexa_core.base.truth import VirtualTruth
 from molexa_core.io.truth import read_truth, truth_writer
 from tests.fakes.hdf5_edits import edited
 
@@ -49,7 +49,7 @@ def test_stretches_come_back_as_one(tmp_path: Path, rng: np.random.Generator) ->
     path = tmp_path / "truth.h5"
     write(path, numbered)
     truth, record = read_truth(path)
-    expected = joined_truth(numbered)
+    expected = VirtualTruth.concatenate(numbered)
     assert record == RECORD
     assert truth.ions == IONS
     assert truth.equilibrium.symbols == REST.symbols

@@ -21,7 +21,7 @@ from molexa_core.pipeline import inspect_lmf, inspect_run
 from molexa_core.pipeline.inspect import Inspection, inspect_file, inspect_files
 from tests.fakes.hdf5_edits import edited
 from tests.fakes.lmf_files import make_events, make_header, write
-from tests.fakes.root_runs import cut, make_run, make_setup
+from tests.fakes.root_runs import make_run, make_setup
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 RESULT = DATA / "atompy_lmf2root_He_Compton_example.root"
@@ -126,7 +126,7 @@ def test_a_root_run(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     run = make_run(["O+", "H+", "H+"], setup, shots=2000, noise_per_shot=0.5)
     meta = {"channel": {"name": "water"}, "setup": {"detector": {}, "jet": {}}}
     path = tmp_path / "run.lmf"
-    write_root_run(path, cut(run.hits, 500), layout=layout, slots=16, meta=meta)
+    write_root_run(path, run.hits.in_chunks(500), layout=layout, slots=16, meta=meta)
     found = inspect_file(path, verify=True)
     said = values(found)
     assert found.format == "root-run"

@@ -13,7 +13,7 @@ from molexa_core.base.settings import Channel
 from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.pipeline.reduce import Reduction, reduce
-from tests.fakes.root_runs import FakeRun, cut, fly, make_channel, make_run, make_setup
+from tests.fakes.root_runs import FakeRun, fly, make_channel, make_run, make_setup
 
 IONS = ("O+", "H+", "H+")
 WATER = make_channel(("O+", 1), ("H+", 2))
@@ -88,7 +88,7 @@ def test_the_purity_estimate_agrees_with_the_truth() -> None:
 
 @pytest.mark.parametrize("shots", [1, 999, 20_000])
 def test_the_size_of_chunks_does_not_matter(run: FakeRun, reduction: Reduction, shots: int) -> None:
-    chunks = run.chunks(shots) if shots > 1 else list(cut(run.hits, 7))
+    chunks = run.chunks(shots) if shots > 1 else list(run.hits.in_chunks(7))
     again = reduce(chunks, WATER, SETUP)
     np.testing.assert_array_equal(again.table.momentum, reduction.table.momentum)
     np.testing.assert_array_equal(again.table.event_id, reduction.table.event_id)
