@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,8 +178,15 @@ def test_a_failing_step_says_which(molexa: Run, tmp_path: Path) -> None:
     done = molexa("demo", "watr")
     assert done.returncode == 2
     assert "Did you mean water?" in done.stderr
-    done = molexa("demo", "--quick", "--out", "broken", "--seed", str(2**70))
-    assert done.returncode == 2
+    assert molexa("demo", "--seed", str(2**70)).returncode == 2
+    full = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+        "from molexa_cli.main import main; sys.exit(main(['demo', '--quick', '--out', 'broken']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", full], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
     assert "step 1 of 6, `molexa mock water" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(path.name for path in (tmp_path / "broken").iterdir()) == [
