@@ -34,16 +34,17 @@ IONS: Final = ("", "ion", "ions", "r", "recoil", "hit", "hits", "i", "fiionhits"
 """What stands before the quantity where the ion detector is meant."""
 _RAW: Final = ("raw", "uncal", "uncorr", "uncalibrated", "uncorrected", "orig", "original")
 _MADE: Final = ("cal", "calib", "calibrated", "corr", "corrected", "cor", "new", "final")
-_BEHIND: Final = re.compile(
-    r"(?P<base>.+?)(?:"
-    r"\s*[\[({<](?P<a>[^\[\](){}<>]*)[\])}>]"
-    r"|\s*/\s*(?P<b>[^/\s]+)"
-    r"|[\s_]+in[\s_]+(?P<c>\S.*)"
-    r"|\s*,\s*(?P<d>\S+)"
-    r"|[\s_.:-]+(?P<e>[^\s_.:()\[\]-]+)"
-    r")\s*"
+_BEHIND: Final = tuple(
+    re.compile(rf"(?P<base>.+?){unit}\s*")
+    for unit in (
+        r"\s*[\[({<](?P<sure>[^\[\](){}<>]*)[\])}>]",
+        r"[\s_]+in[\s_]+(?P<unit>\S.*)",
+        r"\s*/\s*(?P<unit>[^/\s]+)",
+        r"\s*,\s*(?P<unit>\S+)",
+        r"[\s_.:-]+(?P<word>[^\s_.:()\[\]-]+)",
+    )
 )
-"""A unit behind a name: `x (mm)`, `x [mm]`, `x/mm`, `x in mm`, `x, mm`, `x_mm`, `x mm`."""
+"""A unit behind a name: `x (mm)`, `x [mm]`, `x in mm`, `x/mm`, `x, mm`, `x_mm`, `x mm`."""
 _WORDS_TOO: Final = ("in", "ch", "count", "counts", "sample", "samples", "step", "steps")
 """Units that are also words of names: `x_in` may be an input."""
 
@@ -83,7 +84,7 @@ def dimension_of(quantity: str) -> Dimension:
 
 def apart(name: str) -> Name | None:
     """What a name says, or None where it names no quantity of a hit."""
-    for base, unit in _readings(name):
+    for base, unit, _ in _readings(name):
         folder, _, leaf = base.rpartition("/")
         found = _quantity(name, folder, leaf, unit)
         if found is not None:
@@ -96,32 +97,33 @@ def unit_in(name: str, dimension: Dimension) -> Unit | None:
 
     Units that are not known count only in brackets, which is where nothing else stands.
     """
-    match = _BEHIND.fullmatch(name.strip())
-    if match is None:
-        return None
-    way = str(match.lastgroup)
-    unit = unit_of(match[way])
-    if unit is None or (way == "a" and match["a"].strip().isdigit()):
-        return None
-    if way != "a" and not (_told(unit, way) and unit.dimension in {None, dimension}):
-        return None
-    return unit
+    for _, unit, sure in _readings(name):
+        if unit is not None and (sure or unit.dimension in {None, dimension}):
+            return unit
+    return None
 
 
-def _readings(name: str) -> Iterable[tuple[str, Unit | None]]:
-    """The name without its unit, where it has one; else the name."""
-    match = _BEHIND.fullmatch(name.strip())
-    if match is not None:
+def _readings(name: str) -> Iterable[tuple[str, Unit | None, bool]]:
+    """The name without its unit, in the ways in which it can have one, and the whole name.
+
+    With each stands whether what was taken for a unit can be nothing else.
+    """
+    for pattern in _BEHIND:
+        match = pattern.fullmatch(name.strip())
+        if match is None:
+            continue
         way = str(match.lastgroup)
         unit = unit_of(match[way])
-        if (way == "a" and not match["a"].strip().isdigit()) or _told(unit, way):
-            yield match["base"], unit
-    yield name.strip(), None
+        if way == "sure" and not match[way].strip().isdigit():
+            yield match["base"], unit, True
+        elif way != "sure" and unit is not None and _told(unit, way):
+            yield match["base"], unit, False
+    yield name.strip(), None, False
 
 
-def _told(unit: Unit | None, way: str) -> bool:
-    """Whether what stands behind a name is meant as a unit, where it need not be one."""
-    if unit is None or (way == "e" and unit.text.lower() in _WORDS_TOO):
+def _told(unit: Unit, way: str) -> bool:
+    """Whether a word behind a name is meant as a unit."""
+    if way == "word" and unit.text.lower() in _WORDS_TOO:
         return False
     return unit.dimension is not None or unit.is_step
 

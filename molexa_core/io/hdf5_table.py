@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import ColumnError, InputFileError, listing
-from molexa_core.base.settings.columns import Columns
+from molexa_core.base.settings.columns import Columns, EdgeColumns
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.io.column_units import stated
 from molexa_core.io.hdf5 import attribute, open_handle, read_json, reading_hdf5, require_readable
 from molexa_core.io.table import Held, Kind, View, even_ranges, numbers_of
-from molexa_core.io.table_guess import Choice, choose
+from molexa_core.io.table_guess import Choice
+from molexa_core.io.table_open import layout_of
 from molexa_core.io.table_units import in_units
 
 MOST_COLUMNS: Final = 4096
@@ -181,15 +182,18 @@ class _Hdf5View:
         return self._counts
 
 
-def open_hdf5_table(path: Path | str, columns: Columns | None = None) -> tuple[Hdf5Table, Choice]:
-    """The table with the hits in an HDF5 file and its layout.
+def open_hdf5_table(
+    path: Path | str, columns: Columns | None = None, edge_columns: EdgeColumns | None = None
+) -> tuple[Hdf5Table, Choice]:
+    """The table with the hits or edges in an HDF5 file and its layout.
 
     Raises:
         InputFileError: the file is damaged, or the names of its datasets do not tell the hits.
     """
     path = Path(path)
     with reading_hdf5(path):
-        table = Hdf5Table(path, None if columns is None else columns.tree)
+        given = edge_columns if columns is None else columns
+        table = Hdf5Table(path, None if given is None else given.tree)
         if columns is None and {
             RUN_COLUMNS.x,
             RUN_COLUMNS.y,
@@ -199,7 +203,7 @@ def open_hdf5_table(path: Path | str, columns: Columns | None = None) -> tuple[H
             choice = Choice("hdf5", RUN_COLUMNS, "the HDF5 file is a run of molexa")
             choice = in_units(table, choice, fixed=True)
         else:
-            choice = choose(table, columns)
+            choice = layout_of(table, columns, edge_columns)
         table.settle(choice.columns)
     return table, choice
 

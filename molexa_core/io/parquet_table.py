@@ -17,14 +17,17 @@ from molexa_core.base.files import require_file
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.io.column_units import stated
-from molexa_core.io.table import CHUNK_BYTES, MOST_ROWS, Kind, View, numbers_of
+from molexa_core.io.table import CHUNK_BYTES, MOST_ROWS, Kind, Table, View, numbers_of
 
 METADATA_KEY: Final = b"molexa"
 """Key of the file's metadata that holds what molexa knows about the run, as JSON."""
 
 
-def arrow() -> Any:
-    """The modules of pyarrow for Parquet.
+def arrow(what: str = "Parquet files") -> Any:
+    """The modules of pyarrow.
+
+    Args:
+        what: needs them, for the message.
 
     Raises:
         InputFileError: pyarrow is not installed.
@@ -34,14 +37,14 @@ def arrow() -> Any:
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
         raise InputFileError(
-            "Parquet files need pyarrow, which is not installed",
+            f"{what} need pyarrow, which is not installed",
             do="pip install 'molexa[parquet]'",
         ) from error
     return pa, pq
 
 
 @contextmanager
-def reading_parquet(path: Path) -> Iterator[None]:
+def reading_parquet(path: Path, kind: str = "Parquet") -> Iterator[None]:
     """Whatever a damaged file makes pyarrow raise becomes one clear error."""
     try:
         yield
@@ -50,7 +53,7 @@ def reading_parquet(path: Path) -> Iterator[None]:
     except Exception as error:
         detail = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputFileError(
-            f"the Parquet file is damaged or truncated ({detail})", where=path, do="Copy it again."
+            f"the {kind} file is damaged or truncated ({detail})", where=path, do="Copy it again."
         ) from error
 
 
@@ -90,7 +93,7 @@ class ParquetTable:
                 batch = next(batches, None)
             if batch is None:
                 return
-            yield _ParquetView(self, batch, start)
+            yield ArrowView(self, batch, start)
             start += batch.num_rows
 
     def metadata(self) -> dict[str, Any]:
@@ -109,16 +112,26 @@ class ParquetTable:
         return values if isinstance(values, dict) else {}
 
 
-class _ParquetView:
-    def __init__(self, table: ParquetTable, batch: Any, start: int) -> None:
+class ArrowView:
+    """Rows of a batch; see `table.View`.
+
+    Args:
+        table: the table, for its columns and for messages.
+        batch: the rows.
+        start: number of the first.
+    """
+
+    def __init__(self, table: Table, batch: Any, start: int) -> None:
         self._table, self._batch = table, batch
         self.start, self.stop = start, start + batch.num_rows
 
     def numbers(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """See `table.View`."""
         with reading_parquet(self._table.path):
             return {name: self._batch.column(name).to_numpy(zero_copy_only=False) for name in names}
 
     def lists(self, names: Sequence[str]) -> dict[str, tuple[IntArray, FloatArray]]:
+        """See `table.View`."""
         found = {}
         with reading_parquet(self._table.path):
             for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from molexa_core.base.fields import (
 from molexa_core.base.files import require_file
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings.columns import Columns, EdgeColumns
+from molexa_core.io.arrow_table import ARROW_FILE, ARROW_STREAM, FEATHER_1, refuse_feather_1
 from molexa_core.io.flash import flash_detectors
 from molexa_core.io.hdf5 import (
     attribute,
@@ -39,8 +41,9 @@ from molexa_core.io.root_edges import edges_in
 from molexa_core.io.root_file import open_root, reading, tree_names
 from molexa_core.io.root_layouts import EDGES, PRESETS, preset_for
 from molexa_core.io.root_run import open_root_run
-from molexa_core.io.table_guess import NoHitsError, choose
-from molexa_core.io.text_table import TextTable
+from molexa_core.io.table_guess import NoHitsError
+from molexa_core.io.table_open import ARROW, NPY, PARQUET, RECORDS, TEXT, layout_of, open_table
+from molexa_core.io.text_lines import GZIP, is_text, open_text
 
 LMF: Final = "lmf"
 ROOT_RUN: Final = "root-run"
@@ -49,13 +52,12 @@ ROOT_RESULT: Final = "root-result"
 XFEL: Final = "xfel"
 FLASH: Final = "flash"
 HDF5_RUN: Final = "hdf5-run"
-PARQUET: Final = "parquet"
-TEXT: Final = "text"
-NPY: Final = "npy"
 EVENTS: Final = "events"
 TRUTH: Final = "truth"
 HDF5: Final = "hdf5"
-RUNS: Final = frozenset({LMF, ROOT_RUN, ROOT_EDGES, XFEL, FLASH, HDF5_RUN, PARQUET, TEXT, NPY})
+RUNS: Final = frozenset(
+    {LMF, ROOT_RUN, ROOT_EDGES, XFEL, FLASH, HDF5_RUN, PARQUET, TEXT, NPY, ARROW, RECORDS}
+)
 """Formats that hold the hits or edges of a run."""
 NAMES: Final = {
     LMF: "Cobold list-mode file",
@@ -68,6 +70,8 @@ NAMES: Final = {
     PARQUET: "Parquet run",
     TEXT: "run as a table of text",
     NPY: "run as an array of numpy",
+    ARROW: "Arrow run (Feather)",
+    RECORDS: "run of raw records",
     EVENTS: "coincidences of molexa (HDF5)",
     TRUTH: "truth of a virtual run of molexa (HDF5)",
     HDF5: "HDF5 file without a known layout",
@@ -78,10 +82,27 @@ _CONFIGURATION: Final = "config_info"
 """Name of the text in which LMF2Root stores its configuration."""
 _TEXT_LIMIT: Final = 16 * 2**20
 _MOST_IONS: Final = 512
+RAW_RECORDS: Final = (
+    "Raw records without a header are described by `columns: {record: {fields: {x: float32, "
+    "...}}}` in the setup (docs/formats.md)."
+)
+_MAGIC: Final = {
+    b"PAR1": PARQUET,
+    b"\x93NUMPY": NPY,
+    ARROW_FILE: ARROW,
+    ARROW_STREAM: ARROW,
+}
+_PACKED: Final = {
+    b"PK\x03\x04": "zip",
+    GZIP: "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"(\xb5/\xfd": "zstd",
+}
 LOOKED_FOR: Final = (
     "Looked for: Cobold list-mode (.lmf), ROOT (runs, LMF2Root results), HDF5 (European XFEL, "
-    "FLASH, tables, files of molexa), Parquet, numpy, tables of text with columns for shot, x, y "
-    "and t."
+    "FLASH, tables, files of molexa), Parquet, Arrow, numpy, tables of text with columns for shot, "
+    "x, y and t."
 )
 
 
@@ -108,15 +129,19 @@ def recognise(
     if head[:4] == b"root":
         return _root_kind(path, columns, edge_columns)
     if head[:8] == _HDF5_MAGIC:
-        return _hdf5_kind(path, columns)
-    if head[:4] == b"PAR1":
-        return PARQUET
-    if head[:6] == b"\x93NUMPY":
-        return NPY
+        return _hdf5_kind(path, columns, edge_columns)
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    if head[:4] == FEATHER_1:
+        refuse_feather_1(path)
     kind = f"it begins with {head[:8].hex(' ')}"
-    if _is_text(head):
+    if columns is not None and columns.record is not None:
+        return RECORDS
+    if is_text(_unpacked(path, head)):
         try:
-            choose(TextTable(path), columns)
+            table = open_table(path, TEXT, columns, edge_columns)
+            layout_of(table, columns, edge_columns)
         except InputFileError as error:
             kind = f"it looks like text, and as a table: {error.what}"
             raise InputFileError(
@@ -125,11 +150,25 @@ def recognise(
                 do=f"{error.do} {LOOKED_FOR}" if isinstance(error, NoHitsError) else error.do,
             ) from error
         return TEXT
-    raise InputFileError(f"the format is not known: {kind}", where=path, do=LOOKED_FOR)
+    packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
+    if packed is not None:
+        raise InputFileError(f"the file is packed with {packed}", where=path, do="Unpack it.")
+    raise InputFileError(
+        f"the format is not known: {kind}", where=path, do=f"{LOOKED_FOR} {RAW_RECORDS}"
+    )
 
 
-def _is_text(head: bytes) -> bool:
-    return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
+def _unpacked(path: Path, head: bytes) -> bytes:
+    """The first bytes of a file, or of what is packed in it with gzip."""
+    if not head.startswith(GZIP):
+        return head
+    try:
+        with open_text(path) as stream:
+            return stream.read(512)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputFileError(
+            f"the packed file is damaged or truncated ({error})", where=path, do="Copy it again."
+        ) from error
 
 
 def _root_kind(path: Path, columns: Columns | None, edge_columns: EdgeColumns | None) -> str:
@@ -161,7 +200,7 @@ def _root_kind(path: Path, columns: Columns | None, edge_columns: EdgeColumns | 
     )
 
 
-def _hdf5_kind(path: Path, columns: Columns | None) -> str:
+def _hdf5_kind(path: Path, columns: Columns | None, edges: EdgeColumns | None) -> str:
     with open_hdf5(path) as file, reading_hdf5(path):
         if TRUTH_MOLECULES in file and TRUTH_HITS in file:
             return TRUTH
@@ -172,7 +211,7 @@ def _hdf5_kind(path: Path, columns: Columns | None) -> str:
         if columns is None and flash_detectors(file):
             return FLASH
     try:
-        open_hdf5_table(path, columns)
+        open_hdf5_table(path, columns, edges)
     except NoHitsError:
         return HDF5
     return HDF5_RUN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -13,14 +13,10 @@ from molexa_core.io import recognise as formats
 from molexa_core.io.flash import FlashRun
 from molexa_core.io.hdf5_table import open_hdf5_table
 from molexa_core.io.lmf.run import LmfRun
-from molexa_core.io.npy_table import NpyTable
-from molexa_core.io.parquet_table import ParquetTable
 from molexa_core.io.root_edges import RootEdgesRun
 from molexa_core.io.root_run import open_root_run
-from molexa_core.io.table import Table
-from molexa_core.io.table_guess import choose
-from molexa_core.io.table_run import open_tables
-from molexa_core.io.text_table import TextTable
+from molexa_core.io.table_open import layout_of, open_layouts, open_table
+from molexa_core.io.table_run import TableRun
 from molexa_core.io.xfel import XfelRun
 from molexa_core.io.xfel_keys import KeyedRun
 
@@ -131,7 +127,7 @@ def open_stored_run(
     Args:
         paths: files, patterns, or a folder.
         columns: column map of the setup, for tables that no preset reads.
-        edge_columns: likewise, for ROOT trees of edges.
+        edge_columns: likewise, for tables of edges.
         facility: what to take from files of European XFEL and FLASH.
         with_method: whether hits of tables come with their resort method.
 
@@ -150,33 +146,68 @@ def open_stored_run(
                 where=path,
                 do="Give files of one format.",
             )
-    kind = kinds[0]
-    if kind == formats.LMF:
-        return LmfRun(files)
-    if kind == formats.XFEL and facility is not None and facility.keys is not None:
-        return KeyedRun(files, facility)
-    if kind == formats.XFEL:
-        return XfelRun(files, facility)
-    if kind == formats.FLASH:
-        return FlashRun(files, facility)
-    if kind == formats.ROOT_EDGES:
-        return RootEdgesRun(files, edge_columns)
-    if kind == formats.ROOT_RUN:
-        run = open_root_run(files, columns)
-    elif kind == formats.HDF5_RUN:
-        opened = [open_hdf5_table(path, columns) for path in files]
-        run = open_tables([table for table, _ in opened], columns, [choice for _, choice in opened])
-    else:
-        tables = [_table(path, kind) for path in files]
-        run = open_tables(tables, columns, [choose(table, columns) for table in tables])
-    run.with_method = with_method
+    run = _opened(files, kinds[0], columns, edge_columns, facility)
+    if isinstance(run, TableRun):
+        run.with_method = with_method
+    unused = _unused(run, kinds[0], columns, edge_columns, facility)
+    if unused:
+        run.choice = f"{run.choice}; {unused}"
     return run
 
 
-def _table(path: Path, kind: str) -> Table:
-    if kind == formats.PARQUET:
-        return ParquetTable(path)
-    return TextTable(path) if kind == formats.TEXT else NpyTable(path)
+def _opened(
+    files: Sequence[Path],
+    kind: str,
+    columns: Columns | None,
+    edge_columns: EdgeColumns | None,
+    facility: Facility | None,
+) -> StoredRun:
+    """The run in files of one format."""
+    openers: dict[str, Callable[[], StoredRun]] = {
+        formats.LMF: lambda: LmfRun(files),
+        formats.XFEL: lambda: (
+            KeyedRun(files, facility)
+            if facility is not None and facility.keys is not None
+            else XfelRun(files, facility)
+        ),
+        formats.FLASH: lambda: FlashRun(files, facility),
+        formats.ROOT_EDGES: lambda: RootEdgesRun(files, edge_columns),
+        formats.ROOT_RUN: lambda: open_root_run(files, columns),
+    }
+    if kind in openers:
+        return openers[kind]()
+    if kind == formats.HDF5_RUN:
+        opened = [open_hdf5_table(path, columns, edge_columns) for path in files]
+        return open_layouts([table for table, _ in opened], columns, [of for _, of in opened])
+    tables = [open_table(path, kind, columns, edge_columns) for path in files]
+    layouts = [layout_of(table, columns, edge_columns) for table in tables]
+    return open_layouts(tables, columns, layouts)
+
+
+def _unused(
+    run: StoredRun,
+    kind: str,
+    columns: Columns | None,
+    edge_columns: EdgeColumns | None,
+    facility: Facility | None,
+) -> str:
+    """What of the setup says how to read a run and is not used by this one."""
+    at_facility = kind in {formats.XFEL, formats.FLASH}
+    idle = []
+    if columns is not None and run.layout != "columns":
+        idle.append("`columns`")
+    if edge_columns is not None and run.layout != "edge-columns":
+        idle.append("`edge_columns`")
+    if facility is not None and facility != Facility() and not at_facility:
+        idle.append("`facility`")
+    if not idle:
+        return ""
+    held = "edges" if run.edges else "hits"
+    verb = "is" if len(idle) == 1 else "are"
+    return (
+        f"{' and '.join(idle)} of the setup {verb} not used for these {held} "
+        f"({formats.NAMES[kind]})"
+    )
 
 
 def _require_run(path: Path, kind: str) -> None:

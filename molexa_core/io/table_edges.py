@@ -47,7 +47,7 @@ class EdgesRun:
 
     def __init__(self, found: Sequence[tuple[Table, Choice]]) -> None:
         self._run = open_tables(
-            [table for table, _ in found], None, [choice for _, choice in found], edges=True
+            [table for table, _ in found], None, [choice for _, choice in found]
         )
         self.layout, self.choice = self._run.layout, self._run.choice
         self.paths: tuple[Path, ...] = self._run.paths
@@ -124,8 +124,7 @@ def edge_layout(table: Table, given: EdgeColumns | None, name: str) -> Choice | 
         return None
     rows = "lists"
     if columns.shot is not None:
-        shots = [columns.shot] if isinstance(columns.shot, str) else columns.shot
-        rows = f"rows, shots in {' and '.join(repr(shot) for shot in shots)}"
+        rows = f"rows, shots in {' and '.join(repr(shot) for shot in columns.shots)}"
     why = (
         f"{table.label}: edges with channel from {columns.channel!r}, time from "
         f"{columns.time!r} by their names ({rows})"
@@ -136,7 +135,7 @@ def edge_layout(table: Table, given: EdgeColumns | None, name: str) -> Choice | 
 def known_edges(table: Table, columns: EdgeColumns, name: str, why: str) -> Choice:
     """The layout of edges in these columns, with the unit of their time."""
     fixed = "molexa" in why
-    return in_units(table, Choice(name, _as_hits(columns), why), fixed=fixed, edges=True)
+    return in_units(table, Choice(name, _as_hits(columns), why, edges=True), fixed=fixed)
 
 
 def _told(table: Table) -> EdgeColumns | None:

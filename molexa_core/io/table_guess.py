@@ -194,6 +194,15 @@ def _none(table: Table) -> NoHitsError:
             do=no_number(kind.example) or looked,
         )
     held = f"it has: {listing(sorted(table.kinds))}"
+    called = next((name for rank in shot_options(words) for one in rank for name in one), None)
+    if called is not None and _sets(_held(table.kinds, "number")):
+        kind = table.kinds[called]
+        shown = "" if kind.example is None else f", such as {kind.example!r}"
+        return NoHitsError(
+            f"{table.label}: {called!r} does not hold numbers (type {kind.type}{shown})",
+            where=table.path,
+            do="Name a column with the number of the shot as `shot` in `columns` of the setup.",
+        )
     if _sets(_held(table.kinds, "number")):
         return NoHitsError(
             f"{table.label}: x, y and time of hits, but no column whose name tells the shot, "

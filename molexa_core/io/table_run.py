@@ -135,8 +135,6 @@ def open_tables(
     tables: Sequence[Table],
     columns: Columns | None,
     choices: Sequence[Choice] | None = None,
-    *,
-    edges: bool = False,
 ) -> TableRun:
     """One run of tables, in the order given.
 
@@ -144,7 +142,6 @@ def open_tables(
         tables: one per file.
         columns: layout from the setup; told by the names of the columns where not given.
         choices: the layouts, where they are known already.
-        edges: whether the layouts are those of edges, with the channel for a position.
 
     Raises:
         InputFileError: another layout than the first, or no shots in all.
@@ -157,7 +154,7 @@ def open_tables(
         slots = checked_slots(table, choice.columns)
         tags = tags_of(table, choice.columns)
         require_kind(table, tags, "number")
-        parts.append(Part(table, choice.columns, slots, tags, edges=edges))
+        parts.append(Part(table, choice.columns, slots, tags, edges=choice.edges))
         chosen.append(choice)
         if choice.name != chosen[0].name:
             raise InputFileError(
@@ -176,5 +173,5 @@ def open_tables(
         replace(part, tags=tuple(name for name in part.tags if name in common)) for part in parts
     ]
     run = TableRun(parts, chosen[0], tables[0].metadata())
-    run.doubt([] if edges else questions(tables[0], chosen[0]))
+    run.doubt(questions(tables[0], chosen[0]))
     return run

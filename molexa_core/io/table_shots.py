@@ -26,7 +26,7 @@ def questions(table: Table, choice: Choice) -> list[str]:
         InputFileError: another column that is called like the shot does repeat.
     """
     columns = choice.columns
-    if columns.layout != "rows" or columns.x == columns.y:
+    if columns.layout != "rows" or choice.edges:
         return []
     used = {*columns.shots, columns.x, columns.y, columns.time, columns.method}
     numbers = [name for name, kind in table.kinds.items() if kind.held == "number"]

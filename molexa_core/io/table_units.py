@@ -23,26 +23,27 @@ class Choice:
         name: name of the layout: that of a preset, `columns`, or `jagged`, `flat`, `rows`.
         columns: the layout.
         why: a sentence for the user.
+        edges: whether rows are edges, with the channel for a position.
     """
 
     name: str
     columns: Columns
     why: str
+    edges: bool = False
 
 
-def in_units(table: Table, choice: Choice, *, fixed: bool = False, edges: bool = False) -> Choice:
+def in_units(table: Table, choice: Choice, *, fixed: bool = False) -> Choice:
     """The layout with the units of its columns, which its sentence then names.
 
     Args:
         table: the table.
         choice: the layout.
         fixed: whether the format fixes mm and ns, so that nothing need be stated.
-        edges: whether only the time has a unit.
 
     Raises:
         InputFileError: a unit that is not known, or two that contradict each other.
     """
-    columns = choice.columns
+    columns, edges = choice.columns, choice.edges
     given = {
         "x": (columns.x_unit_mm, "x_unit_mm"),
         "y": (columns.y_unit_mm or columns.x_unit_mm, "y_unit_mm"),

@@ -1,9 +1,10 @@
-"""Text files as tables: comma, semicolon, tab or blanks between the columns, names in line 1."""
+"""Text files as tables, however they are written; see `text_head` for what is told by itself."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import io
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,49 +12,55 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import ColumnError, InputFileError
+from molexa_core.base.errors import ColumnError, InputFileError, MolexaError
 from molexa_core.base.files import require_file
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.io.table import MOST_ROWS, Kind, View
+from molexa_core.io.table import MOST_ROWS, Kind, View, no_number
+from molexa_core.io.text_head import METADATA_LINE, TextForm, read_form
+from molexa_core.io.text_lines import CheckedLines, column_of, split
+from molexa_core.io.text_numbers import MISSING, is_number
 
-COMMENT: Final = "#"
-METADATA_LINE: Final = "# molexa "
-"""Begins the line that holds what molexa knows about the run, as JSON."""
-LONGEST_LINE: Final = 4 * 2**20
-_HEAD_ROWS: Final = 200
-_SEPARATORS: Final = (",", ";", "\t")
+__all__ = ["METADATA_LINE", "TextTable"]
+
+_FORTRAN: Final = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")
 
 
 class TextTable:
     """A text file; see `table.Table`.
 
-    Comments begin with `#`. Without a line of names the columns are called `0`, `1`, ...
+    Comments begin with `#`, `%`, `//` or `!`. Without names the columns are called `0`, `1`, ...
+
+    Args:
+        path: the file.
+        known: names of columns that the setup gives; a comment with them is a line of names.
 
     Raises:
         InputFileError: missing, empty, not text, or without columns.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, known: Collection[str] = ()) -> None:
         self.path = require_file(path)
         self.label = "the text table"
-        self._metadata, first = _head(path)
-        separator = max(_SEPARATORS, key=first.count)
-        self._separator = separator if separator in first else r"\s+"
-        fields = first.split(separator) if separator in first else first.split()
-        self._names = not any(_is_number(field) for field in fields)
-        self.n_rows: int | None = None
-        head = next(self._frames(_HEAD_ROWS), None)
-        if head is None or not len(head.columns):
-            head = pd.DataFrame(columns=pd.Index(fields))
-            self.n_rows = 0
-        self.kinds: Mapping[str, Kind] = {
-            str(name): Kind("number" if _numeric(column) else "other", str(column.dtype))
-            for name, column in head.items()
-        }
-        if len(head) == 0:
-            self.n_rows = 0
-            self.kinds = {name: Kind("number", "empty") for name in self.kinds}
+        try:
+            self._form = read_form(path, known)
+        except (OSError, EOFError) as error:
+            raise _unreadable(path, error) from error
+        form = self._form
+        self.n_rows: int | None = None if form.sample else 0
+        lines = [split(line, form.separator) for line in form.sample]
+        fields = [line for line in lines if len(line) == form.width]
+        self._places: dict[str, int] = {}
+        kinds: dict[str, Kind] = {}
+        for place, name in enumerate(form.names):
+            if not name:
+                continue
+            kind = _kind(form, place, column_of(fields, place))
+            if name in kinds:
+                kind = Kind(kind.held, kind.type, times=kinds[name].times + 1)
+            self._places[name] = place
+            kinds[name] = kind
+        self.kinds: Mapping[str, Kind] = kinds
 
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
         """Lines of the file, a number at a time."""
@@ -67,37 +74,42 @@ class TextTable:
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the file."""
-        return dict(self._metadata)
+        return dict(self._form.metadata)
 
-    def _frames(self, rows: int, names: list[str] | None = None) -> Iterator[pd.DataFrame]:
-        """The columns of the file in pieces, names as strings."""
-        if not self._names and names is not None:
-            wanted: Any = [int(name) for name in names]
-        else:
-            wanted = names
+    @property
+    def decimal(self) -> str:
+        """The decimal sign."""
+        return self._form.decimal
+
+    def _frames(self, rows: int, names: list[str]) -> Iterator[pd.DataFrame]:
+        """Some columns of the file in pieces."""
+        form = self._form
+        places = [self._places[name] for name in names]
+        lines = CheckedLines(self.path, form.encoding, form.skip, form.separator, form.width)
         try:
             with pd.read_csv(
-                self.path,
-                sep=self._separator,
-                header=0 if self._names else None,
-                comment=COMMENT,
-                usecols=wanted,
+                io.BufferedReader(lines),
+                sep=form.separator or r"\s+",
+                decimal=form.decimal,
+                header=None,
+                names=list(range(form.width)),
+                usecols=sorted(set(places)),
+                index_col=False,
                 chunksize=rows,
                 skipinitialspace=True,
+                encoding_errors="replace",
                 on_bad_lines="error",
             ) as frames:
                 for frame in frames:
-                    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
-                    yield frame
+                    chosen = frame[places]
+                    chosen.columns = pd.Index(names)
+                    yield chosen
         except pd.errors.EmptyDataError:
             return
-        except (pd.errors.ParserError, UnicodeDecodeError, ValueError, OverflowError) as error:
-            detail = " ".join(str(error).split())[:160]
-            raise InputFileError(
-                f"not readable as a table of text ({detail})",
-                where=self.path,
-                do="Every line needs as many values as the first.",
-            ) from error
+        except MolexaError:
+            raise
+        except (ValueError, OverflowError, OSError, EOFError) as error:
+            raise _unreadable(self.path, error) from error
 
 
 class _TextView:
@@ -106,20 +118,28 @@ class _TextView:
         self.start, self.stop = start, start + len(frame)
 
     def numbers(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        found = {}
-        for name in names:
-            column = self._frame[name]
-            if not _numeric(column):
-                bad = pd.to_numeric(column, errors="coerce").isna() & column.notna()
-                row = int(np.argmax(bad.to_numpy()))
-                raise ColumnError(
-                    f"column {name!r} holds {column.iloc[row]!r} in row {self.start + row}, "
-                    "which is not a number",
-                    where=self._table.path,
-                    do="Correct the line.",
-                )
-            found[name] = column.to_numpy()
-        return found
+        return {name: self._numbers(name) for name in names}
+
+    def _numbers(self, name: str) -> NDArray[Any]:
+        column = self._frame[name]
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            return column.to_numpy()
+        words = column.astype("string").str.strip("\"' ")
+        plain = words.str.replace(_FORTRAN, "E", regex=True)
+        if self._table.decimal == ",":
+            plain = plain.str.replace(".", "?", regex=False).str.replace(",", ".", regex=False)
+        found = pd.to_numeric(plain, errors="coerce")
+        known = words.notna() & ~words.str.lower().isin(MISSING).fillna(value=True)
+        bad = (found.isna() & known).to_numpy(dtype=bool)
+        if bad.any():
+            row = int(np.argmax(bad))
+            text = str(column.iloc[row])
+            raise ColumnError(
+                f"column {name!r} holds {text!r} in row {self.start + row}, which is not a number",
+                where=self._table.path,
+                do=no_number(text) or "Correct the line.",
+            )
+        return found.to_numpy(dtype=np.float64, na_value=np.nan)
 
     def lists(self, names: Sequence[str]) -> dict[str, tuple[IntArray, FloatArray]]:
         raise InputFileError(
@@ -127,43 +147,22 @@ class _TextView:
         )
 
 
-def _head(path: Path) -> tuple[dict[str, Any], str]:
-    """The metadata of molexa and the first line that is neither empty nor a comment."""
-    metadata: dict[str, Any] = {}
-    with path.open("rb") as stream:
-        while line := stream.readline(LONGEST_LINE):
-            if len(line) == LONGEST_LINE:
-                raise InputFileError(
-                    f"a line is longer than {LONGEST_LINE} bytes", where=path, do="Is it a table?"
-                )
-            try:
-                text = line.decode("utf-8").strip().removeprefix("\ufeff")
-            except UnicodeDecodeError as error:
-                raise InputFileError(
-                    "the text is not UTF-8", where=path, do="Save it as UTF-8."
-                ) from error
-            if text.startswith(METADATA_LINE):
-                try:
-                    values = json.loads(text.removeprefix(METADATA_LINE))
-                except ValueError as error:
-                    raise InputFileError(
-                        "the line of molexa's metadata is not readable as JSON",
-                        where=path,
-                        do="Take the line away, or make the run again.",
-                    ) from error
-                metadata = values if isinstance(values, dict) else {}
-            elif text and not text.startswith(COMMENT):
-                return metadata, text
-    raise InputFileError("the file holds no table", where=path, do="Check how it was written.")
+def _kind(form: TextForm, place: int, texts: Sequence[str]) -> Kind:
+    """A column of numbers if the first lines hold some and nothing else."""
+    unit = form.units.get(place)
+    known = [text for text in texts if text.lower() not in MISSING]
+    word = next((text for text in known if not is_number(text, form.decimal)), None)
+    if word is None:
+        return Kind("number", "number" if texts else "empty", unit=unit)
+    if sum(is_number(text, form.decimal) for text in known) * 2 > len(known):
+        return Kind("number", "number", unit=unit)  # a wrong line is told when it is read
+    return Kind("other", "text", unit=unit, example=word)
 
 
-def _numeric(column: pd.Series[Any]) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(column.dtype))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _unreadable(path: Path, error: Exception) -> InputFileError:
+    detail = " ".join(str(error).split())[:160]
+    return InputFileError(
+        f"not readable as a table of text ({detail})",
+        where=path,
+        do="Every line needs as many values as the first.",
+    )

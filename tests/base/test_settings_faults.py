@@ -62,6 +62,8 @@ def complete(schema: type) -> dict[str, Any]:
             values[name] = complete(blocks[0])
         elif "Literal" in text:
             values[name] = get_args(info.annotation)[0]
+        elif text.startswith("dict["):
+            values[name] = {"x": "float32"}
         else:
             values[name] = simple[info.annotation]  # type: ignore[index]
         if info.annotation is int:

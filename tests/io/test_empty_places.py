@@ -53,7 +53,7 @@ def to_parquet(path: Path, columns: dict[str, Any]) -> None:
 
 
 def to_slots(path: Path, columns: dict[str, Any]) -> None:
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, values in columns.items():
         if np.ndim(values) == 2:
             flat |= {f"{name}_{i}": values[:, i] for i in range(WIDTH)}

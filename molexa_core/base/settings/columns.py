@@ -2,14 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from molexa_core.base.settings.schema import Positive, Schema
 
 SLOT = "{i}"
 """Stands for the number of the slot in the names of a flat layout."""
+
+
+_TYPE: Final = re.compile(r"u?int(8|16|32|64)|float(32|64)|[iu][1248]|f[48]|skip[1-9]\d{0,5}")
+
+
+def _field_type(text: str) -> str:
+    if _TYPE.fullmatch(text) is None:
+        msg = (
+            "must be a type of number: int8 to int64, uint8 to uint64, float32 or float64, "
+            "or skip4 for 4 bytes to leave out"
+        )
+        raise ValueError(msg)
+    return text
+
+
+FieldType = Annotated[str, AfterValidator(_field_type)]
+"""`int32`, `uint16`, `float64`, ... or their short forms `i4`, `u2`, `f8`; `skip4` for 4 bytes."""
+
+
+class Record(Schema):
+    """Raw records without a header.
+
+    Attributes:
+        fields: names and types of what a hit (or a record) consists of, in order; `skip4` leaves
+            out 4 bytes.
+        count: type of the number of hits that each shot begins with; not given where records have
+            one size and need none.
+        head: names and types of what each shot begins with, if it is more than `count`; one of
+            them is called `count`.
+        byte_order: of all numbers.
+        skip_bytes: bytes before the first record.
+    """
+
+    fields: dict[str, FieldType] = Field(min_length=1)
+    count: FieldType | None = None
+    head: dict[str, FieldType] = Field(default_factory=dict)
+    byte_order: Literal["little", "big"] = "little"
+    skip_bytes: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _counted(self) -> Record:
+        if self.count is not None and self.head:
+            msg = "give `count`, or `head` with a field called count, not both"
+            raise ValueError(msg)
+        if self.heads and not self.heads.get("count", "f4").startswith(("i", "u")):
+            msg = "`head` needs a field called count, a whole number"
+            raise ValueError(msg)
+        if set(self.heads) & set(self.fields):
+            msg = "`head` and `fields` have names in common"
+            raise ValueError(msg)
+        if all(kind.startswith("skip") for kind in self.fields.values()):
+            msg = "`fields` leaves out everything"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def heads(self) -> dict[str, str]:
+        """What each shot begins with; empty where records have one size."""
+        return dict(self.head) if self.count is None else {"count": self.count}
 
 
 class Columns(Schema):
@@ -31,6 +91,8 @@ class Columns(Schema):
             0 or not numbers are empty in any case.
         tags: names of columns with a value per shot that travels with the coincidences.
         first: number of the first slot.
+        record: raw records in a file without a header. Where a layout, x, y, time and shot are not
+            given, its fields tell them.
         x_unit_mm, time_unit_ns: value of one unit of the columns. Where they are not given, the
             units that the file states count, else mm and ns.
         y_unit_mm: value of one unit of `y`, where it differs from that of `x`.
@@ -47,9 +109,29 @@ class Columns(Schema):
     empty: float | None = None
     tags: tuple[str, ...] = ()
     first: int = 1
+    record: Record | None = None
     x_unit_mm: Positive | None = None
     y_unit_mm: Positive | None = None
     time_unit_ns: Positive | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_record(cls, values: Any) -> Any:
+        """What the names of the fields of a record tell."""
+        record = values.get("record") if isinstance(values, dict) else None
+        fields = record.get("fields") if isinstance(record, dict) else None
+        if not isinstance(record, dict) or not isinstance(fields, dict):
+            return values
+        in_shots = bool(record.get("count") or record.get("head"))
+        told: dict[str, Any] = {"layout": "jagged" if in_shots else "rows"}
+        wanted = {"x": ("x",), "y": ("y",), "time": ("tof", "t", "time")}
+        if not in_shots:
+            wanted["shot"] = ("shot", "trigger", "event")
+        for quantity, words in wanted.items():
+            named = [name for word in words for name in fields if _first_word(name) == word]
+            if named:
+                told[quantity] = named[0]
+        return told | values
 
     @model_validator(mode="after")
     def _names(self) -> Columns:
@@ -74,7 +156,7 @@ class Columns(Schema):
 
 
 class EdgeColumns(Schema):
-    """Column names of a ROOT tree with the edges of a delay-line anode.
+    """Column names of a table with the edges of a delay-line anode.
 
     Without `shot`, a row is a shot and both columns are lists of the same length; with it, a row is
     an edge, in the order of shots.
@@ -94,6 +176,15 @@ class EdgeColumns(Schema):
     shot: str | tuple[str, str] | None = None
     tags: tuple[str, ...] = ()
     time_unit_ns: Positive | None = None
+
+    @property
+    def shots(self) -> tuple[str, ...]:
+        """The columns that tell the shot: none, one, or two."""
+        return shot_names(self.shot)
+
+
+def _first_word(name: object) -> str:
+    return re.split(r"[\W_]", str(name).lower(), maxsplit=1)[0]
 
 
 def shot_names(shot: str | tuple[str, str] | None) -> tuple[str, ...]:
