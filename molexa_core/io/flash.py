@@ -21,7 +21,7 @@ from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.fields import TAG_DELAY, TAG_PULSE, TAG_PULSE_ENERGY, TAG_TRAIN
 from molexa_core.base.settings.columns import Facility
 from molexa_core.base.tables import Hits, IntArray
-from molexa_core.io.hdf5 import open_handle, read_array, reading_hdf5, require_readable
+from molexa_core.io.hdf5 import dataset_at, open_handle, read_array, reading_hdf5
 from molexa_core.io.hdf5_table import stored_metadata
 from molexa_core.io.xfel_keys import unit_warnings
 
@@ -191,12 +191,11 @@ def _choose(files: Sequence[h5py.File], wanted: str | None) -> str:
 
 def _part(path: Path, file: h5py.File, source: str) -> _Part:
     with reading_hdf5(path):
-        value = file.get(f"{source}/value")
-        if not isinstance(value, h5py.Dataset) or value.ndim != 3 or value.dtype.kind not in "iuf":
+        value = dataset_at(file, f"{source}/value")
+        if value is None or value.ndim != 3 or value.dtype.kind not in "iuf":
             raise InputFileError(
                 f"{source}/value is missing or not a table of numbers with 3 axes", where=path
             )
-        require_readable(value, str(path))
         if value.shape[1] < 4:
             raise InputFileError(
                 f"{source}/value has shape {value.shape}, expected 4 rows or more: "
@@ -214,14 +213,15 @@ def _part(path: Path, file: h5py.File, source: str) -> _Part:
 
 
 def _beside(part: _Part, name: str) -> h5py.Dataset:
-    item = part.file.get(f"{name}/value", part.file.get(name))
-    if not isinstance(item, h5py.Dataset) or item.ndim < 1 or len(item) != len(part.train):
+    item = dataset_at(part.file, f"{name}/value")
+    if item is None:
+        item = dataset_at(part.file, name)
+    if item is None or item.ndim < 1 or len(item) != len(part.train):
         raise InputFileError(
             f"there is no {name!r} with a value for each of {len(part.train)} trains",
             where=part.path,
             do="Correct it in `facility` of the setup.",
         )
-    require_readable(item, str(part.path))
     return item
 
 

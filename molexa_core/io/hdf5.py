@@ -34,6 +34,7 @@ __all__ = [
     "ForbiddenDataError",
     "append_rows",
     "attribute",
+    "dataset_at",
     "has_checksum",
     "member",
     "new_hdf5",
@@ -173,6 +174,19 @@ def member(file: h5py.File | h5py.Group, name: str) -> Any:
     near = near_matches(leaf, there)
     hint = f"Did you mean {listing(near)}?" if near else f"It holds: {listing(there)}."
     raise InputFileError(f"{name} is missing", where=file.file.filename, do=hint)
+
+
+def dataset_at(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """The dataset of this name if its values may be read; None where there is none.
+
+    Raises:
+        ForbiddenDataError: they may not, see `hdf5_checks`.
+    """
+    item = group.get(name)
+    if not isinstance(item, h5py.Dataset):
+        return None
+    require_readable(item, group.file.filename)
+    return item
 
 
 def read_array(

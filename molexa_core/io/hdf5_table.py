@@ -119,6 +119,7 @@ class Hdf5Table:
             InputFileError: they cannot be read.
         """
         dataset, field = self._columns[name]
+        require_readable(dataset, str(self.path))
         if stop > _length(dataset):
             raise InputFileError(
                 f"{name} ends after {_length(dataset)} rows, but {stop} are needed",

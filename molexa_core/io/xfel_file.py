@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.tables import BoolArray, IntArray
-from molexa_core.io.hdf5 import open_handle, read_array, reading_hdf5, require_readable
+from molexa_core.io.hdf5 import dataset_at, open_handle, read_array, reading_hdf5, require_readable
 
 DETECTOR: Final = re.compile(r"\w+/DET/\w+:output")
 """Sources with hits: `SQS_REMI_DLD6/DET/TOP:output`; their device ends in `_DLD` and a number."""
 _DEVICE: Final = re.compile(r"\w{3}_\w+_DLD\d+/")
 MONITOR: Final = re.compile(r".+/XGM/.+:output")
 MOST_TRAINS: Final = 50_000_000
+_LONGEST: Final = 65_536
+"""A longer parameter or text, in bytes, is not shown."""
 MOST_PULSES: Final = 100_000
 """Pulses in a train; the machine makes 2700."""
 
@@ -163,8 +165,8 @@ class XfelFile:
             InputFileError: it is missing or another one than expected.
         """
         with reading_hdf5(self.path):
-            item = self.handle.get(name)
-            if not isinstance(item, h5py.Dataset):
+            item = dataset_at(self.handle, name)
+            if item is None:
                 raise InputFileError(
                     f"{name} is missing", where=self.path, do="Give the CORR files of the run."
                 )
@@ -176,7 +178,6 @@ class XfelFile:
                     where=self.path,
                     do="The layout is not the documented one.",
                 )
-            require_readable(item, str(self.path))
             return item
 
     def check_index(self, index: TrainIndex, rows: int, source: str) -> None:
@@ -198,8 +199,8 @@ class XfelFile:
     def text(self, name: str) -> str | None:
         """A short text or number of `METADATA`, None where it has none."""
         with reading_hdf5(self.path):
-            item = self.handle.get(f"METADATA/{name}")
-            if not isinstance(item, h5py.Dataset) or item.size != 1:
+            item = dataset_at(self.handle, f"METADATA/{name}")
+            if item is None or item.size != 1 or item.dtype.itemsize > _LONGEST:
                 return None
             value = np.ravel(item[()])[0]
         return value.decode("latin-1") if isinstance(value, bytes) else str(value)
@@ -213,7 +214,8 @@ class XfelFile:
                 return {}
 
             def add(name: str, item: Any) -> bool | None:
-                if name.endswith("/value") and isinstance(item, h5py.Dataset) and item.size <= 64:
+                if name.endswith("/value") and isinstance(item, h5py.Dataset) and _short(item):
+                    require_readable(item, str(self.path))
                     found[name.removesuffix("/value")] = _plain(item[()])
                 return True if len(found) >= limit else None
 
@@ -226,6 +228,12 @@ class XfelFile:
                 f"{name} holds numbers that cannot be", where=self.path, do="The file is damaged."
             )
         return stored.astype(np.int64)
+
+
+def _short(dataset: h5py.Dataset) -> bool:
+    """Whether a parameter is a number, a text or a few of them."""
+    size = dataset.size
+    return size is not None and size <= 64 and size * dataset.dtype.itemsize <= _LONGEST
 
 
 def _collect(group: h5py.Group, prefix: str, found: list[str], depth: int) -> None:

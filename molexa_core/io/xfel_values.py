@@ -11,7 +11,7 @@ import numpy as np
 
 from molexa_core.base.errors import InputFileError, listing
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
-from molexa_core.io.hdf5 import reading_hdf5
+from molexa_core.io.hdf5 import dataset_at, reading_hdf5
 from molexa_core.io.xfel_file import MONITOR, TrainIndex, XfelFile
 
 NO_VALUE: Final = "none"
@@ -137,8 +137,8 @@ def _locate(file: XfelFile, name: str) -> _Rows | None:
     """Data and index of `SOURCE/KEY` in a file."""
     with reading_hdf5(file.path):
         for path in (f"CONTROL/{name}/value", f"CONTROL/{name}", f"INSTRUMENT/{name}"):
-            data = file.handle.get(path)
-            if isinstance(data, h5py.Dataset) and data.ndim in {1, 2} and data.dtype.kind in "iuf":
+            data = dataset_at(file.handle, path)
+            if data is not None and data.ndim in {1, 2} and data.dtype.kind in "iuf":
                 break
         else:
             return None
