@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, warn, write, write_json
+from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.files import PROJECT_FILE
 
 if TYPE_CHECKING:
@@ -40,11 +42,15 @@ def reconstruct(
         bool, typer.Option("--events", help="Reconstruct every event of an HDF5 file.")
     ] = False,
     samples: Annotated[
-        int, typer.Option("--samples", min=1, max=4096, help="Structures to draw.")
-    ] = 16,
+        int | None,
+        typer.Option("--samples", min=1, max=4096, help="Structures to draw. Default 16."),
+    ] = None,
     search: Annotated[
-        int, typer.Option("--search", min=0, max=4096, help="Further starts beside the samples.")
-    ] = 24,
+        int | None,
+        typer.Option(
+            "--search", min=0, max=4096, help="Further starts beside the samples. Default 24."
+        ),
+    ] = None,
     refine: Annotated[
         bool | None,
         typer.Option(
@@ -53,12 +59,12 @@ def reconstruct(
         ),
     ] = None,
     chemistry: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--chemistry/--no-chemistry",
-            help="Of structures that fit, prefer one like a molecule at rest.",
+            help="Of structures that fit, prefer one like a molecule at rest. On by default.",
         ),
-    ] = True,
+    ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", help="Name or JSON file of the network weights.")
     ] = None,
@@ -76,20 +82,28 @@ def reconstruct(
 
     Example: molexa reconstruct channel.csv --out geom.xyz
     """
-    from molexa_core.pipeline.reconstruct import reconstruct_file
-
     if events:
+        given = {
+            "--samples": samples,
+            "--search": search,
+            "--refine/--no-refine": refine,
+            "--chemistry/--no-chemistry": chemistry,
+            "--truth": truth,
+        }
+        _refuse(name for name, value in given.items() if value is not None)
         _events(source, out or Path("structures.h5"), weights, seed, device, json=json)
         return
+    from molexa_core.pipeline.reconstruct import SAMPLES, SEARCH, reconstruct_file
+
     out = out or Path("geom.xyz")
     record = reconstruct_file(
         source,
         out,
         weights=weights or _project_weights(),
-        samples=samples,
-        search=search,
+        samples=SAMPLES if samples is None else samples,
+        search=SEARCH if search is None else search,
         refined=refine,
-        chemistry=chemistry,
+        chemistry=chemistry is not False,
         seed=seed,
         device=device,
         truth=truth,
@@ -97,6 +111,21 @@ def reconstruct(
         progress=progress(),
     )
     _show(record, out, json=json)
+
+
+def _refuse(options: Iterable[str]) -> None:
+    """Refuse options that single events have no use for.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if names := list(options):
+        given = listing(names)
+        raise UsageError(
+            f"{given} cannot be used with --events: every event gets one structure, as the network "
+            "draws it",
+            do="Leave it out, or reconstruct the mean momenta.",
+        )
 
 
 def _project_weights() -> str | None:
@@ -116,7 +145,11 @@ def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
         write_json(_plain(record, out))
         return
     write(_coordinates(record))
-    remark(f"{_intervals(record.model.get('calibration'))}; spread: scatter of the samples")
+    if record.uncertainty_reason is None:
+        remark(f"{_intervals(record.model.get('calibration'))}; spread: scatter of the samples")
+    else:
+        write(record.uncertainty_reason)
+        remark("spread: scatter of the samples")
     residual = record.closure["residual"]
     write(f"closure: exploding this structure misses the momenta by {100 * residual:.2f} % (rms)")
     if "remark" in record.closure:
@@ -150,7 +183,10 @@ def _events(
         write_json({"file": str(out), **found.to_dict()})
         return
     write(f"{len(found.structures)} structures of single events")
-    remark(_intervals(found.calibration))
+    if found.has_error_bars:
+        remark(_intervals(found.calibration))
+    if found.uncertainty_reason is not None:
+        write(found.uncertainty_reason)
     for rows, unit in ((found.distances, "bohr"), (found.angles, "degree")):
         keys = ("mean", "standard_deviation", "quantile_16", "median", "quantile_84")
         cells = [[row["of"], *(f"{row[key]:.3f}" for key in keys)] for row in rows]
@@ -167,7 +203,7 @@ def _coordinates(record: ReconstructionRecord) -> str:
     for index, symbol in enumerate(record.symbols):
         x, y, z = (f"{value * BOHR_ANGSTROM:8.4f}" for value in record.positions_bohr[index])
         error = (
-            ["", "", ""]
+            []
             if uncertainty is None
             else [f"{value * BOHR_ANGSTROM:.4f}" for value in uncertainty[index]]
         )
@@ -177,7 +213,8 @@ def _coordinates(record: ReconstructionRecord) -> str:
             axes = record.spread_bohr[index]
             spread = f"{float((axes**2).mean()) ** 0.5 * BOHR_ANGSTROM:.4f}"
         rows.append([symbol, charge, x, y, z, *error, spread])
-    header = ["atom", "charge", "x / Å", "y / Å", "z / Å", "± x", "± y", "± z", "spread"]
+    axes_text = [] if uncertainty is None else ["± x", "± y", "± z"]
+    header = ["atom", "charge", "x / Å", "y / Å", "z / Å", *axes_text, "spread"]
     return table(header, rows, title="structure in the frame of the momenta")
 
 
@@ -235,6 +272,7 @@ def _plain(record: ReconstructionRecord, out: Path) -> dict[str, object]:
         "charges": None if record.charges is None else list(record.charges),
         "positions_bohr": record.positions_bohr.tolist(),
         "uncertainty_bohr": None if uncertainty is None else uncertainty.tolist(),
+        "uncertainty_reason": record.uncertainty_reason,
         "spread_bohr": None if record.spread_bohr is None else record.spread_bohr.tolist(),
         "closure_residual": record.closure["residual"],
         "model": record.model["name"],

@@ -34,7 +34,9 @@ class ReconstructionRecord:
         symbols: element of each atom.
         positions_bohr: (atoms, 3) in the frame of the input momenta.
         charges: final charge of each atom.
-        uncertainty_bohr: (atoms, 3) one standard uncertainty of each coordinate.
+        uncertainty_bohr: (atoms, 3) one standard uncertainty of each coordinate; null where there
+            is none.
+        uncertainty_reason: why there is none, as a sentence.
         spread_bohr: (atoms, 3) standard deviation over the samples.
         samples_bohr: (samples, atoms, 3) every sample drawn.
         closure: how well the explosion of the structure gives the measured momenta back.
@@ -50,6 +52,7 @@ class ReconstructionRecord:
     positions_bohr: FloatArray
     charges: tuple[int, ...] | None = None
     uncertainty_bohr: FloatArray | None = None
+    uncertainty_reason: str | None = None
     spread_bohr: FloatArray | None = None
     samples_bohr: FloatArray | None = None
     closure: Mapping[str, Any] = field(default_factory=dict)
@@ -66,6 +69,7 @@ class ReconstructionRecord:
             positions=self.positions_bohr,
             charges=self.charges,
             uncertainty=self.uncertainty_bohr,
+            comment=self.uncertainty_reason or "",
         )
 
 
@@ -87,6 +91,8 @@ def write_geometry_json(
         value = getattr(record, item.name)
         if value is not None:
             values[item.name] = _plain(value)
+    if record.uncertainty_reason is not None:
+        values["uncertainty_bohr"] = None
     if provenance is not None:
         values[PROVENANCE] = json.loads(provenance.to_json())
     with atomic_path(path) as temporary:
@@ -115,6 +121,7 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
             positions_bohr=_array(values, "positions_bohr", atoms, path),
             charges=_charges(values, symbols, path),
             uncertainty_bohr=_optional(values, "uncertainty_bohr", atoms, path, least=0),
+            uncertainty_reason=_sentence(values.get("uncertainty_reason")),
             spread_bohr=_optional(values, "spread_bohr", atoms, path, least=0),
             samples_bohr=_optional(values, "samples_bohr", (-1, *atoms), path),
             closure=dict(values.get("closure") or {}),
@@ -162,6 +169,10 @@ def _charges(values: Mapping[str, Any], symbols: tuple[str, ...], path: Path) ->
                 f"{charge!r} cannot be the charge of {symbol}", where=path, do="Reconstruct again."
             )
     return tuple(charges)
+
+
+def _sentence(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _optional(

@@ -49,6 +49,11 @@ from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.pipeline.completeness import channel_of_record, require_complete
 from molexa_core.pipeline.devices import take_device
+from molexa_core.pipeline.error_bars import (
+    doubts_of_momenta,
+    require_possible,
+    without_error_bars,
+)
 from molexa_core.pipeline.outputs import (
     beside_output,
     discards,
@@ -104,7 +109,8 @@ def reconstruct(
     Returns:
         Positions in bohr in the frame of the momenta, centred, atoms in the order of the table;
         uncertainties (one standard deviation per coordinate: the network's expected error and
-        the propagated errors of the momenta, added in quadrature); every sample; closure.
+        the propagated errors of the momenta, added in quadrature), or why there are none; every
+        sample; closure.
 
     Raises:
         ColumnError: a column is missing.
@@ -116,7 +122,7 @@ def reconstruct(
     if samples < 1:
         raise UsageError(f"{samples} samples", do="Ask for at least one.")
     network, card = _loaded(weights, take_device(device))
-    ions, momenta, errors, warnings = _checked(table, network, card)
+    ions, momenta, errors, warnings, unlike = _checked(table, network, card)
     forward = forward_of(card)
     refined = forward == "classical" if refined is None else refined
     warnings += other_model(forward, refined=refined) + card_remarks(card)
@@ -136,11 +142,22 @@ def reconstruct(
         task.advance()
     if forward == "classical":
         warnings += choice(answer, alternatives, chemistry=chemistry)
+    reason = without_error_bars(
+        ions=ions,
+        card=card,
+        measured=read_columns(table)[1],
+        momenta=momenta,
+        unlike=unlike,
+        residual=answer.residual,
+        explains=answer.explains,
+        judged=refined and forward == "classical",
+    )
     asked = {"samples": samples, "search": search, "chemistry": chemistry, "seed": seed}
     record = _record(
         (ions, drawn, answer, alternatives),
         card,
-        uncertainty=np.hypot(_model_error(network, card, ions, drawn, answer), measured),
+        uncertainty=_error_bars(network, (ions, drawn, answer), card, measured, reason),
+        reason=reason,
         closure=closure_record(residuals, answer, tau_fs, forward=forward, refined=refined),
         asked={**_measured(ions, momenta, errors), **asked},
         warnings=warnings,
@@ -178,19 +195,23 @@ def _solutions(
 
 def _checked(
     table: pd.DataFrame, network: Network, card: ModelCard
-) -> tuple[list[Ion], FloatArray, FloatArray | None, list[str]]:
-    """Ions, momenta without their sum, errors of the momenta, warnings."""
+) -> tuple[list[Ion], FloatArray, FloatArray | None, list[str], list[str]]:
+    """Ions, momenta without their sum, errors of the momenta, warnings, what is unfamiliar."""
     ions, momenta, errors = read_columns(table)
     check_ions(network, ions)
+    require_possible(ions, momenta)
     momenta, said = without_sum(ions, momenta, errors)
-    return ions, momenta, errors, warnings_of(table) + said + unfamiliar(card, ions, momenta)
+    unlike = unfamiliar(card, ions, momenta)
+    warnings = warnings_of(table) + said + doubts_of_momenta(ions, momenta) + unlike
+    return ions, momenta, errors, warnings, unlike
 
 
 def _record(
     found: tuple[list[Ion], Structures, Solution, list[Solution]],
     card: ModelCard,
     *,
-    uncertainty: FloatArray,
+    uncertainty: FloatArray | None,
+    reason: str | None,
     closure: dict[str, Any],
     asked: dict[str, Any],
     warnings: list[str],
@@ -201,6 +222,7 @@ def _record(
         positions_bohr=answer.positions,
         charges=tuple(ion.charge for ion in ions),
         uncertainty_bohr=uncertainty,
+        uncertainty_reason=reason,
         spread_bohr=drawn.samples.std(axis=0),
         samples_bohr=drawn.samples,
         closure=closure,
@@ -225,6 +247,19 @@ def _measured(
         "momenta": momenta.tolist(),
         "momentum_errors": None if errors is None else errors.tolist(),
     }
+
+
+def _error_bars(
+    network: Network,
+    found: tuple[list[Ion], Structures, Solution],
+    card: ModelCard,
+    measured: FloatArray,
+    reason: str | None,
+) -> FloatArray | None:
+    """(N, 3) what the network expects and what the momenta add; None for a reason."""
+    if reason is not None:
+        return None
+    return np.hypot(_model_error(network, card, *found), measured)
 
 
 def _model_error(

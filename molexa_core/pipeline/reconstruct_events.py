@@ -7,6 +7,7 @@ by the resolution of the spectrometer, and the width of a distribution contains 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.ions import Ion
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
-from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
+from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, ion_labels
 from molexa_core.frame.completeness import sum_doubt
 from molexa_core.frame.measures import pair_distances, triplet_angles
 from molexa_core.io.events import read_events
@@ -45,6 +47,11 @@ from molexa_core.physics.batches import explode_many
 from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.pipeline.completeness import inherited, require_complete
 from molexa_core.pipeline.devices import take_device
+from molexa_core.pipeline.error_bars import (
+    UNEXPLAINED_SAMPLE,
+    require_possible,
+    uncalibrated,
+)
 from molexa_core.pipeline.outputs import discards, require_outputs, settings_inputs
 from molexa_core.pipeline.pick import channel_of
 from molexa_core.pipeline.reconstruct_input import high_charges
@@ -67,6 +74,8 @@ class EventDistribution:
         warnings: sentences for people.
         left_out: events without a structure: momenta that are all zero or not numbers.
         calibration: whom the error bars were calibrated for; None if they were not.
+        uncertainty_reason: why some or all structures have no error bars, which are then not
+            numbers; None where all have some.
     """
 
     structures: EventStructures
@@ -75,6 +84,12 @@ class EventDistribution:
     warnings: tuple[str, ...]
     left_out: int
     calibration: Kind | None = None
+    uncertainty_reason: str | None = None
+
+    @property
+    def has_error_bars(self) -> bool:
+        """Whether any structure has error bars."""
+        return bool(np.isfinite(self.structures.uncertainty).any())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name, without the structures."""
@@ -82,6 +97,7 @@ class EventDistribution:
             "events": len(self.structures),
             "left_out": self.left_out,
             "calibration": self.calibration,
+            "uncertainty_reason": self.uncertainty_reason,
             "distances_bohr": self.distances,
             "angles_degree": self.angles,
             "warnings": list(self.warnings),
@@ -124,17 +140,23 @@ def reconstruct_events(
     if not len(good):
         raise UsageError("no event has usable momenta", do="Check the events file.")
     momenta = momenta[good]
+    require_possible(events.ions, np.sqrt(np.median(momenta**2, axis=0)))
     doubt = sum_doubt(events)
     warnings = inherited(events.meta) + ([] if doubt is None else [doubt])
-    warnings += _unfamiliar(card, events, momenta) + card_remarks(card)
+    outside = _outside(card, events, momenta)
+    warnings += _unfamiliar(card, events, outside) + card_remarks(card)
     noise = _noise(network, len(events), len(events.ions), seed)
     positions, expected = _drawn(network, events, momenta, [one[good] for one in noise], progress)
+    closure = _closure(events, positions, momenta, tau_of(card))
+    uncertainty = _uncertainty(expected, events, calibration_of(card))
+    unlikely = outside | (closure > UNEXPLAINED_SAMPLE)
+    reason = _reason(card, events.ions, unlikely)
     structures = EventStructures(
         ions=events.ions,
         event_id=events.event_id[good],
         positions=positions,
-        uncertainty=_uncertainty(expected, events, calibration_of(card)),
-        closure=_closure(events, positions, momenta, tau_of(card)),
+        uncertainty=np.where(unlikely[:, None, None], np.nan, uncertainty),
+        closure=closure,
         weight=events.weight[good],
     )
     distances, angles = _distributions(structures)
@@ -145,6 +167,7 @@ def reconstruct_events(
         tuple(warnings),
         len(events) - len(good),
         calibrated_for(card, [ion.element.symbol for ion in events.ions]),
+        reason,
     )
 
 
@@ -195,17 +218,21 @@ def _noise(network: Network, events: int, atoms: int, seed: int) -> list[NDArray
     return [random.standard_normal(shape, dtype=np.float32) for _ in range(1 + churned)]
 
 
-def _unfamiliar(card: ModelCard, events: Coincidences, momenta: FloatArray) -> list[str]:
-    """A warning if events are unlike the molecules of the training, as far as the card tells."""
+def _outside(card: ModelCard, events: Coincidences, momenta: FloatArray) -> BoolArray:
+    """(n) whether events are unlike the molecules of the training, as far as the card tells."""
     ranges = read_ranges(card.data)
     if ranges is None:
-        return high_charges(card, events.ions)
+        return np.full(len(momenta), bool(high_charges(card, events.ions)))
     charges = np.array([float(ion.charge) for ion in events.ions])
     masses = np.array([ion.mass for ion in events.ions])
     shape = momenta.shape[:2]
-    outside = unlike(
-        ranges, np.broadcast_to(charges, shape), np.broadcast_to(masses, shape), momenta
-    )
+    return unlike(ranges, np.broadcast_to(charges, shape), np.broadcast_to(masses, shape), momenta)
+
+
+def _unfamiliar(card: ModelCard, events: Coincidences, outside: BoolArray) -> list[str]:
+    """A warning if many events are unlike the molecules of the training."""
+    if read_ranges(card.data) is None:
+        return high_charges(card, events.ions)
     # Of the training itself up to one in a hundred lies outside.
     if outside.mean() <= UNLIKE:
         return []
@@ -214,6 +241,19 @@ def _unfamiliar(card: ModelCard, events: Coincidences, momenta: FloatArray) -> l
         "trained on; their structures and error bars may be far off"
     )
     return [sentence]
+
+
+def _reason(card: ModelCard, ions: Sequence[Ion], unlikely: BoolArray) -> str | None:
+    """Why structures have no error bars; marks all where the weights are not calibrated."""
+    if (why := uncalibrated(card, ions)) is not None:
+        unlikely[:] = True
+        return f"no error bars: {why}"
+    if not unlikely.any():
+        return None
+    return (
+        f"{int(unlikely.sum())} of {len(unlikely)} structures have no error bars: their momenta "
+        "are unlike the training, or the structure does not explain them"
+    )
 
 
 def _drawn(

@@ -330,6 +330,7 @@ def _structure(results: Results) -> Structure:
         geometry=geometry,
         bonds=bonds(geometry),
         spread=record.spread_bohr,
+        uncertainty_reason=record.uncertainty_reason,
         closure=record.closure,
         model=record.model,
         input=record.input,

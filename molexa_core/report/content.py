@@ -55,6 +55,7 @@ class Structure:
         geometry: positions and uncertainties in bohr.
         bonds: pairs of atoms that a stick joins.
         spread: (atoms, 3) standard deviation over samples in bohr.
+        uncertainty_reason: why there are no uncertainties, as a sentence.
         closure, model, input: what the reconstruction says about itself.
         alternatives: other structures that fit the momenta, as in `geom.json`, best first.
         warnings: sentences.
@@ -67,6 +68,7 @@ class Structure:
     geometry: Geometry
     bonds: tuple[tuple[int, int], ...] = ()
     spread: FloatArray | None = None
+    uncertainty_reason: str | None = None
     closure: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     input: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from molexa_cli.main import main
+from molexa_core.base.errors import InputFileError
+from molexa_core.io.channel_csv import write_channel_csv
+from molexa_core.io.xyz import read_xyz
+from molexa_core.physics.molecules import molecule
+from molexa_core.pipeline.reconstruct import reconstruct
+from molexa_core.pipeline.report import report_folder
+from molexa_core.pipeline.simulate import simulate
+
+AXES = ["px", "py", "pz"]
+
+
+def water(factor: float = 1.0, ions: tuple[str, ...] = ("O+", "H+", "H+")) -> pd.DataFrame:
+    table = simulate(molecule("water").geometry, list(ions)).table
+    table[AXES] *= factor
+    return table
+
+
+def test_a_structure_that_explains_its_momenta_has_error_bars() -> None:
+    record = reconstruct(water(), samples=4, search=0)
+    assert record.uncertainty_bohr is not None
+    assert record.uncertainty_reason is None
+
+
+@pytest.mark.parametrize("factor", [1.99285e-24, 1e-6, 1e4])
+def test_momenta_in_another_unit_are_refused(factor: float) -> None:
+    with pytest.raises(InputFileError, match="not in atomic units"):
+        reconstruct(water(factor), samples=2, search=0)
+
+
+@pytest.mark.parametrize("factor", [1.2, 3.7, 0.2])
+def test_momenta_of_no_molecule_have_no_error_bars(factor: float) -> None:
+    record = reconstruct(water(factor), samples=4, search=4)
+    assert record.uncertainty_bohr is None
+    assert record.warnings
+
+
+def test_highly_charged_ions_have_no_error_bars_of_others() -> None:
+    ions = ["S12+", "O+", "O+"]
+    table = simulate(molecule("sulfur_dioxide").geometry, ions).table
+    record = reconstruct(table, samples=2, search=0)
+    assert record.uncertainty_bohr is None
+    assert "such input" in str(record.uncertainty_reason)
+
+
+def test_missing_ions_leave_no_error_bars() -> None:
+    record = reconstruct(water().iloc[:2], samples=2, search=0)
+    assert "do not cancel" in str(record.uncertainty_reason)
+
+
+def test_the_sentence_stands_wherever_the_error_bars_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_channel_csv("channel.csv", water(3.7))
+    assert main(["reconstruct", "--samples", "2", "--search", "0"]) == 0
+    told = capsys.readouterr().out
+    assert "no error bars" in told
+    assert "±" not in told
+    assert "no error bars" in read_xyz("geom.xyz")[0].comment
+    assert read_xyz("geom.xyz")[0].uncertainty is None
+    values = json.loads(Path("geom.json").read_text(encoding="utf-8"))
+    assert values["uncertainty_bohr"] is None
+    assert values["uncertainty_reason"].startswith("no error bars")
+    page, _ = report_folder(tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "no error bars" in text
+    assert "68 % intervals" not in text
+
+
+@pytest.mark.parametrize("option", ["--samples=3", "--search=0", "--no-refine", "--truth=x.xyz"])
+def test_single_events_refuse_what_they_have_no_use_for(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reconstruct", "run.aligned.h5", "--events", option]) == 2
+    assert option.split("=", maxsplit=1)[0].removeprefix("--no-") in capsys.readouterr().err
+
+
+def test_uncertainties_are_finite_where_they_are_there() -> None:
+    record = reconstruct(water(), samples=2, search=0)
+    assert record.uncertainty_bohr is not None
+    assert np.isfinite(record.uncertainty_bohr).all()
