@@ -29,6 +29,7 @@ from molexa_core.io.arrow_table import ARROW_FILE, ARROW_STREAM, FEATHER_1, refu
 from molexa_core.io.flash import flash_detectors
 from molexa_core.io.hdf5 import (
     attribute,
+    has_checksum,
     member,
     open_hdf5,
     read_json,
@@ -263,6 +264,8 @@ def read_all_histograms(path: Path | str) -> list[str]:
 def describe_hdf5(path: Path | str) -> dict[str, Any]:
     """What an HDF5 file holds: rows, ions, tags, spectra and origin of files of molexa.
 
+    `checksum` says whether there is one; it has been compared then.
+
     Raises:
         InputFileError: the file is damaged.
     """
@@ -286,7 +289,9 @@ def describe_hdf5(path: Path | str) -> dict[str, Any]:
         else:
             groups = [name for name, item in file.items() if isinstance(item, h5py.Group)]
             datasets = [name for name in file if name not in groups]
-            return {"groups": sorted(groups), "datasets": sorted(datasets)}
+            found = {"groups": sorted(groups), "datasets": sorted(datasets)}
+            return found | ({"checksum": True} if has_checksum(path) else {})
+        found["checksum"] = has_checksum(path)
         record = attribute(file[META], PROVENANCE) if META in file else None
         if record is not None:
             values = read_json(file, record, PROVENANCE)

@@ -96,6 +96,9 @@ def _inspect_hdf5(found: Inspection, *, verify: bool) -> None:
             if isinstance(value, bool):
                 text = "yes" if value else "no"
             found.rows.append((label, text, ""))
+    if "checksum" in described:
+        text = "fits" if described["checksum"] else "without checksum: damage would not be seen"
+        found.rows.append(("checksum", text, ""))
     record = described.get("provenance", {})
     for key in ("command", "version", "created"):
         if key in record:

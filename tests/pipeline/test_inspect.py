@@ -174,9 +174,11 @@ def test_files_of_molexa(tmp_path: Path) -> None:
     assert found.format == "events"
     assert (said["rows"], said["ions"]) == (7, "O+ H+ H+")
     assert said["command"] == "molexa reduce run.root"
+    assert said["checksum"] == "fits"
     assert found.faults == []
     with edited(path) as file:
         file["events/momentum"][3] = np.nan
+    assert "without checksum" in values(inspect_file(path))["checksum"]
     (fault,) = inspect_file(path, verify=True).faults
     assert "not numbers" in fault
 
