@@ -80,7 +80,7 @@ def _print(one: MoleculeData) -> None:
     if one.aliases:
         write(f"also {', '.join(one.aliases)}")
     write(f"split: {one.split}\n")
-    symbols = one.geometry.symbols
+    symbols = one.geometry.names
     rows = [
         [str(number), symbol, *(f"{value * BOHR_ANGSTROM:10.5f}" for value in position)]
         for number, (symbol, position) in enumerate(

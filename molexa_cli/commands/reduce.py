@@ -9,6 +9,7 @@ import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, write, write_json
+from molexa_core.base.forward_model import MASSES, Masses
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +39,10 @@ def reduce(
         ),
     ] = None,
     force: Force = False,
+    masses: Annotated[
+        Masses,
+        typer.Option("--masses", help=f"{MASSES.meaning.capitalize()}: {MASSES.note}."),
+    ] = "isotope",
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -58,6 +63,7 @@ def reduce(
         setup=setup,
         out=out,
         gate_sum=gate_sum,
+        masses=masses,
         command=command_line(),
         progress=reporter,
     )

@@ -16,6 +16,7 @@ The same string is used in YAML, CSV, options and output. Reading rules:
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -23,7 +24,8 @@ from typing import Final
 
 from molexa_core.base.elements import ELEMENTS, Element
 from molexa_core.base.errors import UnknownIonError
-from molexa_core.base.isotopes import ISOTOPES, Masses, Nuclide, nuclide
+from molexa_core.base.forward_model import Masses
+from molexa_core.base.isotopes import ISOTOPES, NEAR_DA, Nuclide, nuclide, nuclide_name
 from molexa_core.base.units import DALTON_ME
 
 _ATOM: Final = r"(?:\[[0-9]{1,3}[A-Z][a-z]?\]|[A-Z][a-z]?)"
@@ -105,6 +107,15 @@ class Ion:
     def states_isotopes(self) -> bool:
         """Whether an isotope or a mass of its own is stated."""
         return self.mass_u is not None or any(nuclide(n).number for n, _ in self.composition)
+
+    def mass_as(self, masses: Masses) -> float:
+        """Mass in electron masses by a rule for isotopes that are not stated; see `Nuclide`.
+
+        Raises:
+            UsageError: an unknown rule.
+        """
+        neutral = sum(count * nuclide(name).mass_as(masses) for name, count in self.composition)
+        return (neutral if self.mass_u is None else self.neutral_mass) - self.charge
 
     def with_masses(self, masses: Masses) -> Ion:
         """This ion with the masses of a rule for the isotopes that are not stated.
@@ -207,6 +218,44 @@ def parse_ions(text: str) -> tuple[Ion, ...]:
     if not items:
         raise UnknownIonError("no ions given", do="Write them with commas, such as O+,H+,H+.")
     return tuple(parse_ion(item) for item in items)
+
+
+def ion_by_mass(ion: Ion, mass_u: float) -> Ion:
+    """The ion of this composition with this mass: its isotope, or else a mass of its own.
+
+    Args:
+        ion: composition and charge.
+        mass_u: mass of the neutral atom or molecule, in u.
+
+    Raises:
+        UnknownIonError: a mass that the composition cannot have.
+
+    Example:
+        >>> [str(ion_by_mass(parse_ion("Cl+"), mass)) for mass in (34.969, 36.966, 35.45)]
+        ['Cl+', '37Cl+', 'Cl+@35.45']
+    """
+    if abs(mass_u - ion.neutral_mass / DALTON_ME) < NEAR_DA:
+        return ion
+    if ion.is_atomic:
+        symbol = ion.element.symbol
+        for number, mass in ISOTOPES[symbol].items():
+            if abs(mass - mass_u) < NEAR_DA:
+                return replace(ion, composition=((nuclide_name(symbol, number), 1),))
+    return ion_of_mass(ion, mass_u)
+
+
+def isotopes_of(ions: Sequence[Ion]) -> tuple[int, ...] | None:
+    """Mass numbers of atomic ions, 0 where they are not stated; None where none is.
+
+    Raises:
+        UnknownIonError: a molecular ion.
+
+    Example:
+        >>> isotopes_of(parse_ions("O+,D+,H+"))
+        (0, 2, 0)
+    """
+    numbers = tuple(ion.nuclide.number for ion in ions)
+    return numbers if any(numbers) else None
 
 
 def _composition(formula: str, text: str) -> tuple[tuple[str, int], ...]:

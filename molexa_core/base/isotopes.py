@@ -10,14 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 from molexa_core.base.elements import Element, element
 from molexa_core.base.errors import UnknownIonError, UsageError, listing
+from molexa_core.base.forward_model import Masses
 from molexa_core.base.units import DALTON_ME
-
-Masses = Literal["isotope", "average"]
-"""Masses of atoms whose isotope is not stated: most abundant isotope, or standard atomic weight."""
 
 ISOTOPES: Final[dict[str, dict[int, float]]] = {
     "H": {1: 1.00782503190, 2: 2.01410177784, 3: 3.01604928132},
@@ -67,7 +65,7 @@ AME 2020 (M. Wang et al., Chin. Phys. C 45, 030003 (2021)).
 _SHORT: Final = {"D": ("H", 2), "T": ("H", 3)}
 _NAMES: Final = {place: short for short, place in _SHORT.items()}
 _NUCLIDE: Final = re.compile(r"([0-9]{1,3})([A-Z][a-z]?)")
-_NEAR_DA: Final = 0.02
+NEAR_DA: Final = 0.02
 """A mass this near to that of an isotope is taken for it."""
 _NEAR_WEIGHT_DA: Final = 0.008
 """A mass this near to the standard atomic weight names no isotope."""
@@ -106,6 +104,16 @@ class Nuclide:
         if masses not in {"isotope", "average"}:
             raise UsageError(f"unknown masses {masses!r}", do="Choose isotope or average.")
         return self.mass if masses == "isotope" else self.average_mass_da * DALTON_ME
+
+    def may_be(self, other: Nuclide) -> bool:
+        """Whether an atom that is written like this may be the other one.
+
+        Example:
+            >>> nuclide("H").may_be(nuclide("D")), nuclide("D").may_be(nuclide("H"))
+            (True, False)
+        """
+        same = self.element == other.element
+        return same and (not self.number or self.mass_da == other.mass_da)
 
     def __str__(self) -> str:
         return nuclide_name(self.element.symbol, self.number)
@@ -180,7 +188,7 @@ def isotope_of_mass(symbol: str, mass_da: float) -> int:
         abs(mass_da - known.average_mass_da) <= _NEAR_WEIGHT_DA
     ):
         return 0
-    if abs(mass - mass_da) > _NEAR_DA:
+    if abs(mass - mass_da) > NEAR_DA:
         names = [f"{nuclide_name(symbol, n)} ({m:.4f})" for n, m in ISOTOPES[symbol].items()]
         raise UnknownIonError(
             f"no isotope of {symbol} has the mass {mass_da:g} u",

@@ -74,7 +74,7 @@ class Outcomes:
 
     def names(self, row: int) -> list[str]:
         """The ions of a combination, such as `O+`; a neutral atom is its bare symbol."""
-        return ion_names(self.geometry.symbols, self.charges[row])
+        return ion_names(self.geometry.names, self.charges[row])
 
     def find(self, charges: Sequence[int]) -> int:
         """The row of a combination.
@@ -92,7 +92,7 @@ class Outcomes:
         distance = np.abs(self.charges.astype(np.int64) - wanted).sum(axis=1)
         order = np.lexsort((-self.counts, distance))[:5]
         near = [f"{','.join(self.names(row))} ({self.counts[row]} times)" for row in order]
-        name = ",".join(ion_names(self.geometry.symbols, charges))
+        name = ",".join(ion_names(self.geometry.names, charges))
         raise NoEventsError(
             f"none of {self.trajectories} explosions ended in {name}",
             do=f"Nearest of the {len(self)} combinations that occurred: {listing(near)}. "
@@ -100,8 +100,8 @@ class Outcomes:
         )
 
 
-def ion_names(symbols: Sequence[str], charges: Sequence[int] | NDArray[np.int8]) -> list[str]:
-    """Ion notation of atoms with charges; a neutral atom is its bare symbol.
+def ion_names(atoms: Sequence[str], charges: Sequence[int] | NDArray[np.int8]) -> list[str]:
+    """Ion notation of elements or isotopes with charges; a neutral atom is its bare symbol.
 
     Example:
         >>> ion_names(["Cl", "H", "C"], [4, 1, 0])
@@ -109,5 +109,5 @@ def ion_names(symbols: Sequence[str], charges: Sequence[int] | NDArray[np.int8])
     """
     return [
         f"{symbol}{charge if charge > 1 else ''}+" if charge else symbol
-        for symbol, charge in zip(symbols, (int(charge) for charge in charges), strict=True)
+        for symbol, charge in zip(atoms, (int(charge) for charge in charges), strict=True)
     ]

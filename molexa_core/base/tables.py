@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
 from molexa_core.base.fields import EVENT_ID, EVENT_WEIGHT, MOMENTUM
+from molexa_core.base.forward_model import Masses
 from molexa_core.base.ions import Ion, parse_ion
-from molexa_core.base.isotopes import Masses, nuclide, nuclide_name
+from molexa_core.base.isotopes import nuclide, nuclide_name, split_nuclides
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -324,6 +325,21 @@ class Geometry:
 
     def __len__(self) -> int:
         return len(self.symbols)
+
+    @classmethod
+    def of_atoms(
+        cls, names: Sequence[str], positions: FloatArray, *, where: object = None
+    ) -> Geometry:
+        """A structure of atoms as a file names them: `O`, `D`, `13C`.
+
+        Raises:
+            InputFileError: no such element or isotope.
+        """
+        try:
+            symbols, isotopes = split_nuclides(tuple(names))
+        except UnknownIonError as error:
+            raise InputFileError(error.what, where=where, do="Make the file again.") from error
+        return cls(symbols, positions, isotopes=isotopes)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -55,12 +55,13 @@ class VirtualTruth:
     def in_channel(self) -> BoolArray:
         """(n) whether the molecule broke into the ions of the channel.
 
-        Atoms of one element may exchange their charges: the channel does not tell them apart.
+        Atoms of one element and isotope may exchange their charges: the channel does not tell them
+        apart.
         """
         wanted = np.array([ion.charge for ion in self.ions], dtype=np.int8)
-        symbols = np.array(self.equilibrium.symbols)
+        symbols = np.array(self.equilibrium.names)
         same = np.ones(len(self), dtype=np.bool_)
-        for symbol in set(self.equilibrium.symbols):
+        for symbol in set(self.equilibrium.names):
             like = symbols == symbol
             found = np.sort(self.charges[:, like], axis=1)
             same &= (found == np.sort(wanted[like])).all(axis=1)

@@ -63,7 +63,7 @@ def plausibility(geometry: Geometry) -> Plausibility:
         True
     """
     objections = []
-    labels = [f"{symbol}{index + 1}" for index, symbol in enumerate(geometry.symbols)]
+    labels = [f"{name}{index + 1}" for index, name in enumerate(geometry.names)]
     radii = np.array([element(symbol).covalent_radius_angstrom for symbol in geometry.symbols])
     joined = []
     for i in range(len(geometry)):

@@ -67,7 +67,7 @@ def write_channels(path: Path | str, outcomes: Outcomes, provenance: Provenance)
         meta.attrs[fields.TRAJECTORIES] = outcomes.trajectories
         meta.attrs[fields.PHOTONS] = outcomes.photons
         meta.attrs[fields.LOST] = outcomes.lost
-        symbols = np.array(outcomes.geometry.symbols, dtype=object)
+        symbols = np.array(outcomes.geometry.names, dtype=object)
         file.create_dataset(_ELEMENTS, data=symbols, dtype=h5py.string_dtype())
         place = file.create_dataset(_PLACE, data=outcomes.geometry.positions)
         place.attrs[fields.UNITS] = "bohr"
@@ -93,8 +93,10 @@ def read_channels(path: Path | str) -> tuple[Outcomes, Provenance]:
         symbols = tuple(read_strings(file, _ELEMENTS, limit=_MOST_ATOMS))
         spectra = file.get(fields.SPECTRA, ())
         outcomes = Outcomes(
-            geometry=Geometry(
-                symbols, read_array(file, _PLACE, kinds="f", ndim=2, unit="bohr", finite=True)
+            geometry=Geometry.of_atoms(
+                symbols,
+                read_array(file, _PLACE, kinds="f", ndim=2, unit="bohr", finite=True),
+                where=path,
             ),
             trajectories=_number(meta, fields.TRAJECTORIES),
             charges=read_array(file, f"{_C}/{fields.CHARGE}", kinds="i", ndim=2, least=0, most=118),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from molexa_core.base.checksums import sealed, unsealed
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.fields import FORMAT, PROVENANCE
 from molexa_core.base.files import atomic_path
+from molexa_core.base.isotopes import nuclide_name
 from molexa_core.base.json_file import read_json
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry
@@ -37,6 +38,7 @@ class ReconstructionRecord:
         uncertainty_bohr: (atoms, 3) one standard uncertainty of each coordinate; null where there
             is none.
         uncertainty_reason: why there is none, as a sentence.
+        isotopes: mass number of each atom, 0 where it is not stated; absent where none is.
         spread_bohr: (atoms, 3) standard deviation over the samples.
         samples_bohr: (samples, atoms, 3) every sample drawn.
         closure: how well the explosion of the structure gives the measured momenta back.
@@ -61,6 +63,7 @@ class ReconstructionRecord:
     alternatives: tuple[Mapping[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
     errors: Mapping[str, Any] | None = None
+    isotopes: tuple[int, ...] | None = None
 
     def geometry(self) -> Geometry:
         """The structure as the table that other stages take."""
@@ -70,6 +73,7 @@ class ReconstructionRecord:
             charges=self.charges,
             uncertainty=self.uncertainty_bohr,
             comment=self.uncertainty_reason or "",
+            isotopes=self.isotopes,
         )
 
 
@@ -130,6 +134,7 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
             alternatives=tuple(dict(one) for one in values.get("alternatives") or ()),
             warnings=tuple(str(text) for text in values.get("warnings") or ()),
             errors=None if values.get("errors") is None else dict(values["errors"]),
+            isotopes=_isotopes(values, symbols, path),
         )
         text = values.get(PROVENANCE)
         provenance = None if text is None else Provenance.from_json(json.dumps(text))
@@ -141,6 +146,19 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
             f"a value has the wrong form ({detail})", where=path, do="Reconstruct again."
         ) from error
     return record, provenance
+
+
+def _isotopes(
+    values: Mapping[str, Any], symbols: Sequence[str], path: Path
+) -> tuple[int, ...] | None:
+    numbers = values.get("isotopes")
+    if numbers is None:
+        return None
+    found = tuple(int(number) for number in numbers)
+    if len(found) != len(symbols):
+        raise InputFileError(f"{len(found)} isotopes for {len(symbols)} atoms", where=path)
+    names = [nuclide_name(s, n) for s, n in zip(symbols, found, strict=True)]
+    return Geometry.of_atoms(names, np.zeros((len(names), 3)), where=path).isotopes
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class TruthWriter:
         strings = h5py.string_dtype()
         file.create_dataset(EVENT_ION, data=[str(ion) for ion in ions], dtype=strings)
         group = file.create_group(TRUTH_EQUILIBRIUM)
-        group.create_dataset(TRUTH_ELEMENT, data=list(equilibrium.symbols), dtype=strings)
+        group.create_dataset(TRUTH_ELEMENT, data=list(equilibrium.names), dtype=strings)
         place = group.create_dataset(TRUTH_POSITION, data=equilibrium.positions)
         place.attrs[UNITS] = "bohr"
         for name, (kind, vectors, unit) in _MOLECULE_COLUMNS.items():
@@ -171,7 +171,7 @@ def read_truth(path: Path | str) -> tuple[VirtualTruth, Provenance]:
         )
     truth = VirtualTruth(
         ions=ions,
-        equilibrium=Geometry(tuple(symbols), rest),
+        equilibrium=Geometry.of_atoms(symbols, rest, where=path),
         shot=columns[TAG_SHOT],
         momentum=columns[EVENT_MOMENTUM],
         position=columns[TRUTH_POSITION],

@@ -136,7 +136,7 @@ class _Atoms:
         return cls(
             np.array([ion.element.number for ion in ions], dtype=np.int64),
             np.array([float(ion.charge) for ion in ions]),
-            np.array([ion.element.isotope_mass for ion in ions]),
+            np.array([ion.neutral_mass for ion in ions]),
         )
 
 

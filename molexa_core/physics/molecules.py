@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from molexa_core.base.elements import ELEMENTS, element, sum_formula
+from molexa_core.base.elements import ELEMENTS, sum_formula
 from molexa_core.base.errors import InputFileError, listing, near_matches
+from molexa_core.base.isotopes import nuclide
 from molexa_core.base.tables import FloatArray, Geometry
+from molexa_core.physics.isotopologues import formula_of, isotopes_by_formula
 from molexa_core.physics.vibrations import NormalModes, normal_modes, without_rigid_motions
 
 Split = Literal["train", "held-out", "large", "other"]
@@ -56,23 +58,27 @@ class Molecule:
 
     @property
     def masses(self) -> FloatArray:
-        """(atoms) masses of the most abundant isotopes, electron masses."""
-        return np.array([element(symbol).isotope_mass for symbol in self.geometry.symbols])
+        """(atoms) masses of the isotopes, the most abundant where not stated, electron masses."""
+        return self.geometry.masses()
 
     @property
     def formula(self) -> str:
-        """Sum formula with carbon and hydrogen first, such as `C2H6O`."""
-        return sum_formula(self.geometry.symbols)
+        """Sum formula with carbon and hydrogen first, such as `C2H6O` or `D2O`."""
+        return sum_formula(self.geometry.names)
 
-    def modes(self) -> NormalModes | None:
+    def modes(self, masses: FloatArray | None = None) -> NormalModes | None:
         """The normal modes; None where the Hessian is not known.
+
+        Args:
+            masses: (atoms) electron masses; those of the isotopes if not given.
 
         Raises:
             ComputationError: the geometry is not a minimum.
         """
         if self.hessian is None:
             return None
-        return normal_modes(self.geometry.positions, self.masses, self.hessian)
+        known = self.masses if masses is None else masses
+        return normal_modes(self.geometry.positions, known, self.hessian)
 
 
 def molecule_names() -> list[str]:
@@ -114,7 +120,9 @@ def molecules(
 def molecule(name: str) -> Molecule:
     """The shipped molecule of this name, or of this formula where only one has it.
 
-    Case, blanks, hyphens and underscores do not matter, nor does the order within a formula.
+    Case, blanks, hyphens and underscores do not matter, nor does the order within a formula. A
+    formula may state isotopes (`D2O`, `CD3OH`, `13CO2`, `O[13C]S`); hydrogens then belong to the
+    atom that they stand behind, or before at the beginning.
 
     Raises:
         InputFileError: no such molecule (lists near matches), or a formula of several (lists them).
@@ -138,12 +146,40 @@ def molecule(name: str) -> Molecule:
             f"{len(isomers)} molecules have the formula {name}",
             do=f"Name one: {listing(isomers, limit=30)}.",
         )
+    if (isotopologue := _isotopologue(name)) is not None:
+        return isotopologue
     near = dict.fromkeys(_by_key()[key] for key in near_matches(_key(name), _by_key(), limit=5))
     hint = f"Did you mean {listing(near)}? " if near else ""
     raise InputFileError(
         f"no molecule named {name!r}",
         do=f"{hint}`molexa molecules` lists all {len(_entries())}; or give an XYZ file.",
     )
+
+
+def _isotopologue(name: str) -> Molecule | None:
+    """The molecule of a formula with isotopes; None where it is none.
+
+    Raises:
+        InputFileError: several molecules fit the formula.
+    """
+    parts = formula_of(name)
+    if parts is None:
+        return None
+    symbols = [nuclide(atom).element.symbol for atom, count in parts for _ in range(count)]
+    found = []
+    for entry in _by_formula().get(sum_formula(symbols).lower(), ()):
+        plain = _molecule(entry)
+        isotopes = isotopes_by_formula(parts, plain.geometry.symbols, plain.bonds)
+        if isotopes is not None:
+            geometry = replace(plain.geometry, isotopes=isotopes)
+            found.append(replace(plain, name=f"{entry} {name}", geometry=geometry, aliases=()))
+    if len(found) > 1:
+        raise InputFileError(
+            f"{len(found)} molecules have the formula {name}: "
+            f"{listing(one.name.split()[0] for one in found)}",
+            do="Name one, and the isotopes in the ions, such as D+.",
+        )
+    return replace(found[0], name=name) if found else None
 
 
 @cache

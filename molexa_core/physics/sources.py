@@ -6,7 +6,7 @@ extraction field, x along the light, y along the jet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -57,7 +57,7 @@ class Target:
     @property
     def atom_masses(self) -> FloatArray:
         """(ions) masses of the neutral atoms in electron masses."""
-        return np.array([ion.element.isotope_mass for ion in self.ions])
+        return np.array([ion.neutral_mass for ion in self.ions])
 
 
 @dataclass(frozen=True)
@@ -216,6 +216,7 @@ def _in_pulse(
 ) -> Fragments:
     """Each molecule follows a trajectory of its own."""
     symbols = tuple(ion.element.symbol for ion in target.ions)
+    masses = virtual.model.masses
     n = len(molecules.shot)
     if n == 0:
         shape = (0, len(symbols))
@@ -227,6 +228,7 @@ def _in_pulse(
         virtual.model,
         trajectories=1,
         seed=seed,
+        masses=np.array([ion.mass_as(masses) + ion.charge for ion in target.ions]),
         first_trajectory=first,
         tables=molecule_tables(symbols, virtual.pulse.photon_ev),
     )
@@ -253,7 +255,7 @@ def _efficiencies(target: Target, charge: NDArray[np.int8], setup: Setup) -> Flo
     for column, ion in enumerate(target.ions):
         for value in np.unique(charge[:, column]):
             if value > 0:
-                this = Ion(ion.composition, int(value))
+                this = replace(ion, charge=int(value))
                 seen[charge[:, column] == value, column] = ion_efficiency(this, setup)
     return seen
 

@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.elements import element
 from molexa_core.base.errors import UsageError, listing
-from molexa_core.base.ions import Ion
+from molexa_core.base.ions import Ion, isotopes_of
+from molexa_core.base.isotopes import nuclide
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import Geometry, Hits, IntArray, offsets_of
 from molexa_core.base.truth import VirtualTruth
@@ -63,7 +63,8 @@ class Block:
 def target_of(channel: Channel, molecule: Molecule) -> Target:
     """The molecule with its atoms in the order of the channel's ions.
 
-    Like atoms go to like ions in the order in which the molecule has them.
+    Like atoms go to like ions in the order in which the molecule has them. An ion may name an
+    isotope that the molecule leaves open, which then is that of the atom.
 
     Raises:
         UsageError: the channel has molecular ions, or its ions are not the molecule's atoms.
@@ -79,15 +80,17 @@ def target_of(channel: Channel, molecule: Molecule) -> Target:
             do="Use a channel of atomic ions.",
         )
     order = _atoms_of(ions, molecule, where)
+    mass = np.array([ion.neutral_mass for ion in ions])
     geometry = molecule.geometry
     positions = geometry.positions[order]
     symbols = [geometry.symbols[atom] for atom in order]
     charges = [float(ion.charge) for ion in ions]
     require_explosive(symbols, positions, charges, where=molecule.name)
-    modes = molecule.modes()
+    of_atoms = np.empty_like(mass)
+    of_atoms[order] = mass
+    modes = molecule.modes(of_atoms)
     if modes is not None:
         modes = type(modes)(modes.frequency, modes.displacement[:, order])
-    mass = np.array([element(symbol).isotope_mass for symbol in symbols])
     centre = mass @ positions / mass.sum()
     return Target(ions, positions - centre, modes)
 
@@ -145,15 +148,18 @@ def equilibrium_of(target: Target) -> Geometry:
     """The geometry at rest, one atom per ion."""
     symbols = tuple(ion.element.symbol for ion in target.ions)
     charges = tuple(ion.charge for ion in target.ions)
-    return Geometry(symbols, target.positions, charges=charges)
+    isotopes = isotopes_of(target.ions)
+    return Geometry(symbols, target.positions, charges=charges, isotopes=isotopes)
 
 
 def _atoms_of(ions: tuple[Ion, ...], molecule: Molecule, where: str) -> list[int]:
-    symbols = molecule.geometry.symbols
-    free = list(range(len(symbols)))
+    atoms = [nuclide(name) for name in molecule.geometry.names]
+    free = list(range(len(atoms)))
     order = []
     for ion in ions:
-        fitting = [atom for atom in free if symbols[atom] == ion.element.symbol]
+        known = ion.nuclide
+        fitting = [atom for atom in free if atoms[atom] == known]
+        fitting += [atom for atom in free if atoms[atom].may_be(known)]
         if not fitting:
             break
         order.append(fitting[0])
@@ -162,7 +168,7 @@ def _atoms_of(ions: tuple[Ion, ...], molecule: Molecule, where: str) -> list[int
         raise UsageError(
             f"the ions {listing(ions)} are not the atoms of {molecule.name} ({molecule.formula})",
             where=where,
-            do="Give the geometry of a molecule with exactly these atoms.",
+            do="Give the geometry of a molecule with exactly these atoms; a D of it needs a D+.",
         )
     return order
 

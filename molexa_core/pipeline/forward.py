@@ -38,6 +38,7 @@ def explode_geometries(
     device: str = "auto",
     energies: bool = False,
     at_least: int = 1,
+    isotopes: tuple[int, ...] | None = None,
     progress: Progress = SILENT,
 ) -> list[Outcomes]:
     """Explode geometries of one molecule many times and count the combinations of charges.
@@ -56,6 +57,7 @@ def explode_geometries(
         first_trajectory: number of the first trajectory of the first geometry.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         energies: whether the kinetic energies are resolved by combination.
+        isotopes: (n) mass numbers, 0 where not stated; None where none is.
         at_least: keep combinations that occurred so often; not with energies.
         progress: shows how far it is.
 
@@ -68,6 +70,9 @@ def explode_geometries(
         ComputationError: all trajectories of a geometry were lost.
     """
     tables = pack_molecule(symbols, pulse.photon_ev, progress=progress)
+    masses = None
+    if isotopes is not None:
+        masses = Geometry(tuple(symbols), positions[0], isotopes=isotopes).masses(options.masses)
     found: list[list[Combinations]] = [[] for _ in positions]
     known: list[list[Energies]] = [[] for _ in positions]
     label = f"explosions of {len(symbols)} atoms"
@@ -79,6 +84,7 @@ def explode_geometries(
                 trajectories=count,
                 seed=seed,
                 velocities=None if velocities is None else velocities[first:last],
+                masses=masses,
                 first_trajectory=first_trajectory + first * trajectories + start,
                 tables=tables,
                 progress=inner,
@@ -90,7 +96,7 @@ def explode_geometries(
     return [
         outcomes_of(
             found[row][0] if len(found[row]) == 1 else merge(found[row]),
-            Geometry(tuple(symbols), np.asarray(x, dtype=np.float64)),
+            Geometry(tuple(symbols), np.asarray(x, dtype=np.float64), isotopes=isotopes),
             joined(known[row]) if energies else None,
             at_least=at_least,
         )

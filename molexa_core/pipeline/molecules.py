@@ -75,6 +75,7 @@ class MoleculeData:
             SPLIT: self.split,
             G2: self.g2,
             "symbols": list(self.geometry.symbols),
+            "isotopes": list(self.geometry.isotopes or (0,) * len(self.geometry)),
             "positions_bohr": self.geometry.positions.tolist(),
             "bonds": [[b.first, b.second, b.length_angstrom] for b in self.bonds],
             "wavenumber_cm": self.wavenumber_cm.tolist(),

@@ -19,7 +19,7 @@ import pandas as pd
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.files import require_file
-from molexa_core.base.ions import Ion
+from molexa_core.base.ions import Ion, isotopes_of
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
@@ -219,6 +219,7 @@ def _record(
     ions, drawn, answer, alternatives = found
     return ReconstructionRecord(
         symbols=tuple(ion.element.symbol for ion in ions),
+        isotopes=isotopes_of(ions),
         positions_bohr=answer.positions,
         charges=tuple(ion.charge for ion in ions),
         uncertainty_bohr=uncertainty,

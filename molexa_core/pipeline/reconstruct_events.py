@@ -270,7 +270,7 @@ def _drawn(
     columns = (
         torch.tensor([ion.element.number for ion in events.ions], device=device),
         torch.tensor([float(ion.charge) for ion in events.ions], device=device),
-        torch.tensor([ion.element.isotope_mass for ion in events.ions], device=device),
+        torch.tensor([ion.neutral_mass for ion in events.ions], device=device),
     )
     positions, expected = np.empty(momenta.shape), np.empty(momenta.shape)
     with progress.task("reconstructing", len(momenta), "events") as task:

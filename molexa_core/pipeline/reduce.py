@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import WARNINGS
+from molexa_core.base.forward_model import Masses
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
@@ -99,6 +100,7 @@ def reduce_files(
     setup: str | None = None,
     out: Path | str | None = None,
     gate_sum: tuple[float, float, float] | None = None,
+    masses: Masses = "isotope",
     command: str = "molexa.reduce",
     progress: Progress = SILENT,
 ) -> tuple[Path, ReduceSummary]:
@@ -114,6 +116,9 @@ def reduce_files(
         setup: setup file.
         out: the events file; `RUN.events.h5` in the working folder where not given.
         gate_sum: half widths of the momentum-sum gate in a.u., instead of those of the channel.
+        masses: of ions whose isotope the channel does not state: `isotope` (the most abundant, as a
+            spectrometer sees) or `average` (standard atomic weights); the mass then stands in the
+            names of the ions, as `Cl+@35.45`.
         command: the command line, for the provenance.
         progress: told about progress and choices.
 
@@ -131,7 +136,7 @@ def reduce_files(
     known_setup = _given_setup(setup)
     run = open_run(paths, known_setup, progress=progress)
     chosen_setup = run.setup
-    chosen = _gated(_choose_channel(channel, run), gate_sum)
+    chosen = _gated(_choose_channel(channel, run), gate_sum).with_masses(masses)
     target = Path(out) if out is not None else _default_output(run)
     named = channel or run.metadata().get(_CHANNEL)
     read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)

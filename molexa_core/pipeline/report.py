@@ -228,6 +228,7 @@ def _from_xyz(geometry: Geometry) -> ReconstructionRecord:
         positions_bohr=geometry.positions,
         charges=geometry.charges,
         uncertainty_bohr=geometry.uncertainty,
+        isotopes=geometry.isotopes,
     )
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 
 from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.fields import ION, LABEL, MOMENTUM
-from molexa_core.base.forward_model import TAU_FS
-from molexa_core.base.ions import Ion, parse_ion, parse_ions
+from molexa_core.base.forward_model import TAU_FS, Masses
+from molexa_core.base.ions import Ion, isotopes_of, parse_ion, parse_ions
+from molexa_core.base.isotopes import nuclide
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
@@ -28,7 +29,6 @@ from molexa_core.physics.molecules import molecule
 from molexa_core.pipeline.outputs import require_outputs
 
 Model = Literal["instant", "classical"]
-Masses = Literal["isotope", "average"]
 FRAMES: Final = 101
 UNTIL_FS: Final = 100.0
 
@@ -107,7 +107,7 @@ def simulate(
     chosen = ions_of_atoms(geometry, ions)
     cut, rise = accuracy_of(accuracy), build_up(model, tau_fs)
     charge = np.array([float(ion.charge) for ion in chosen])
-    mass = np.array([_mass(ion, masses) for ion in chosen])
+    mass = np.array([ion.mass_as(masses) for ion in chosen])
     x = geometry.positions
     require_explosive(geometry.symbols, x, charge.tolist(), where=geometry.comment or None)
     p = explode_many(x[None], charge, mass, build_up=rise, accuracy=cut)[0]
@@ -118,7 +118,13 @@ def simulate(
         path = path_of(x, charge, mass, times / ATOMIC_TIME_FS, build_up=rise, accuracy=cut)
         charges = tuple(ion.charge for ion in chosen)
         frames = tuple(
-            Geometry(geometry.symbols, at, charges=charges, comment=f"{time:g} fs")
+            Geometry(
+                geometry.symbols,
+                at,
+                charges=charges,
+                comment=f"{time:g} fs",
+                isotopes=isotopes_of(chosen),
+            )
             for time, at in zip(times, path, strict=True)
         )
     columns: dict[str, Any] = {ION: [str(ion) for ion in chosen]}
@@ -228,8 +234,17 @@ def find_geometry(
     return geometries[0], (path,)
 
 
-def ions_of_atoms(geometry: Geometry, ions: Sequence[Ion | str] | None = None) -> tuple[Ion, ...]:
+def ions_of_atoms(
+    geometry: Geometry, ions: Sequence[Ion | str] | None = None, *, exploded: bool = False
+) -> tuple[Ion, ...]:
     """The ion of each atom, from the charges of the geometry where not given.
+
+    An ion may name an isotope that the geometry leaves open.
+
+    Args:
+        geometry: what explodes.
+        ions: in the order of its atoms.
+        exploded: whether it did, so that no isotope is open any more.
 
     Raises:
         UsageError: ions that do not fit the atoms, or charges that are not known.
@@ -245,38 +260,38 @@ def ions_of_atoms(geometry: Geometry, ions: Sequence[Ion | str] | None = None) -
                 "an atom of the geometry has no positive charge", do="Name the ions instead."
             )
         ions = [
-            f"{symbol}{charge}+"
-            for symbol, charge in zip(geometry.symbols, geometry.charges, strict=True)
+            f"{name}{charge}+"
+            for name, charge in zip(geometry.names, geometry.charges, strict=True)
         ]
     chosen = tuple(parse_ion(ion) if isinstance(ion, str) else ion for ion in ions)
-    order = f"The atoms are {listing(geometry.symbols, limit=30)}; name an ion for each, in order."
+    order = f"The atoms are {listing(geometry.names, limit=30)}; name an ion for each, in order."
     order += _in_order(geometry, chosen)
     if len(chosen) != len(geometry):
         raise UsageError(f"{len(chosen)} ions for {len(geometry)} atoms", do=order)
-    for number, (ion, symbol) in enumerate(zip(chosen, geometry.symbols, strict=True), start=1):
-        if not ion.is_atomic or ion.element.symbol != symbol:
-            raise UsageError(f"ion {number} is {ion}, but atom {number} is {symbol}", do=order)
+    for number, (ion, name) in enumerate(zip(chosen, geometry.names, strict=True), start=1):
+        atom = nuclide(name)
+        fits = ion.is_atomic and atom.may_be(ion.nuclide)
+        if fits and exploded:
+            fits = atom.mass_da == ion.nuclide.mass_da and ion.mass_u is None
+        if not fits:
+            same = ion.is_atomic and ion.element == atom.element
+            hint = f"Write {name}{ion.charge if ion.charge > 1 else ''}+." if same else order
+            raise UsageError(f"ion {number} is {ion}, but atom {number} is {name}", do=hint)
     return chosen
 
 
 def _in_order(geometry: Geometry, ions: Sequence[Ion]) -> str:
     """Ions that fit the atoms but for their order, in the order of the atoms; else nothing."""
-    left = [(str(ion.composition[0][0]) if ion.is_atomic else "", ion) for ion in ions]
+    left = [(ion.element.symbol if ion.is_atomic else "", ion) for ion in ions]
     if sorted(symbol for symbol, _ in left) != sorted(geometry.symbols):
         return ""
     sorted_ions = []
     for symbol in geometry.symbols:
         place = next(place for place, (found, _) in enumerate(left) if found == symbol)
         sorted_ions.append(str(left.pop(place)[1]))
+    if sorted_ions == [str(ion) for ion in ions]:
+        return ""
     return f" In this order yours are {','.join(sorted_ions)}."
-
-
-def _mass(ion: Ion, masses: Masses) -> float:
-    if masses == "isotope":
-        return ion.mass
-    if masses == "average":
-        return ion.element.average_mass - ion.charge
-    raise UsageError(f"unknown masses {masses!r}", do="Choose isotope or average.")
 
 
 def _coulomb(x: FloatArray, charge: FloatArray) -> float:

@@ -7,7 +7,7 @@ differ from one to the next. They are counted by combination of charges.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import pandas as pd
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.forward_model import ModelOptions, Pulse
-from molexa_core.base.ions import Ion, parse_ions
+from molexa_core.base.ions import Ion, isotopes_of, parse_ions
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
@@ -75,6 +75,7 @@ def simulate_mcmd(
         seed=seed,
         device=device,
         energies=True,
+        isotopes=geometry.isotopes,
         progress=progress,
     )
     return outcomes
@@ -91,7 +92,7 @@ def channel_table(outcomes: Outcomes, ions: Sequence[Ion | str]) -> pd.DataFrame
         UsageError: ions that do not fit the atoms.
         NoEventsError: the combination did not occur; lists those that did, nearest first.
     """
-    chosen = ions_of_atoms(outcomes.geometry, ions)
+    chosen = ions_of_atoms(outcomes.geometry, ions, exploded=True)
     row = outcomes.find([ion.charge for ion in chosen])
     columns: dict[str, Any] = {ION: [str(ion) for ion in chosen]}
     columns |= {name: outcomes.momenta[row, :, axis] for axis, name in enumerate(MOMENTUM)}
@@ -143,6 +144,8 @@ def simulate_mcmd_file(
     geometry, inputs = find_geometry(source, progress)
     require_outputs(*results_of(out, figure), inputs=inputs)
     ions = None if charges is None else ions_of_atoms(geometry, parse_ions(charges))
+    if ions is not None:
+        geometry = replace(geometry, isotopes=isotopes_of(ions))
     outcomes = simulate_mcmd(
         geometry,
         pulse=pulse,
@@ -206,7 +209,7 @@ def summary(outcomes: Outcomes) -> dict[str, Any]:
             "shares": [round(float(value), 6) for value in np.trim_zeros(share, "b")],
         }
         for number, (symbol, share) in enumerate(
-            zip(outcomes.geometry.symbols, shares, strict=True), 1
+            zip(outcomes.geometry.names, shares, strict=True), 1
         )
     ]
     spread = outcomes.release_spread

@@ -7,7 +7,7 @@ one time of the reaction, probed by a pulse of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
-from molexa_core.base.ions import parse_ions
+from molexa_core.base.ions import isotopes_of, parse_ions
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
@@ -108,6 +108,8 @@ def simulate_movie(
         raise InputFileError(
             f"the movie has {len(structures)} structures", do=f"Give at most {MOST_STRUCTURES}."
         )
+    if any(one.isotopes != structures[0].isotopes for one in structures):
+        raise InputFileError("the structures have different isotopes", do="Give them one by one.")
     scenes = trajectory_variations(structures)
     return explode_geometries(
         structures[0].symbols,
@@ -119,6 +121,7 @@ def simulate_movie(
         seed=seed,
         device=device,
         energies=True,
+        isotopes=structures[0].isotopes,
         progress=progress,
     )
 
@@ -163,6 +166,8 @@ def simulate_movie_file(
     ]
     require_outputs(*numbered, inputs=[source])
     ions = None if charges is None else ions_of_atoms(structures[0], parse_ions(charges))
+    if ions is not None:
+        structures = [replace(one, isotopes=isotopes_of(ions)) for one in structures]
     found = simulate_movie(
         structures,
         pulse=pulse,

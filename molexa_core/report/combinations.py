@@ -55,7 +55,7 @@ def _charge_states(axes: Any, outcomes: Outcomes) -> None:
             linewidth=0.4,
         )
     axes.set_yticks([len(symbols) - 1 - row for row in range(len(symbols))])
-    axes.set_yticklabels([f"{symbol} {row + 1}" for row, symbol in enumerate(symbols)])
+    axes.set_yticklabels([f"{name} {row + 1}" for row, name in enumerate(outcomes.geometry.names)])
     axes.set_ylim(0, len(symbols))
     axes.set_xlim(-0.6, last + 0.6)
     axes.set_xlabel("final charge")

@@ -72,7 +72,7 @@ def _same_scale(axes: Axes, structure: Structure, vertical: int) -> None:
 
 
 def _names(structure: Structure) -> list[str]:
-    return [f"{symbol}{index + 1}" for index, symbol in enumerate(structure.geometry.symbols)]
+    return [f"{name}{index + 1}" for index, name in enumerate(structure.geometry.names)]
 
 
 def _radius(symbol: str) -> float:

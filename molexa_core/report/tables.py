@@ -80,8 +80,8 @@ def coordinate_table(structure: Structure) -> Table:
     if structure.known is not None:
         header += ["known x, y, z (bohr)", "distance (bohr)"]
     body = []
-    for index, symbol in enumerate(geometry.symbols):
-        cells = [f"{symbol}{index + 1}"]
+    for index, name in enumerate(geometry.names):
+        cells = [f"{name}{index + 1}"]
         if geometry.charges is not None:
             cells.append(f"{geometry.charges[index]}+")
         for axis in range(3):

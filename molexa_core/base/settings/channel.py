@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from itertools import combinations
+from math import isclose
+from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.errors import UnknownIonError
+from molexa_core.base.forward_model import Masses
+from molexa_core.base.ions import Ion, ion_by_mass, parse_ion
 from molexa_core.base.settings.schema import IonName, Positive, Schema
 
 MOST_IONS: Final = 64
@@ -22,12 +26,33 @@ class ChannelIon(Schema):
         detected: how many are asked for per event; below `count` the coincidence is partial and
             no momentum-sum gate is applied.
         window_ns: time-of-flight window; found from `max_momentum` where it is not given.
+        mass_u: mass of the neutral in u; becomes part of the name of the ion: its isotope where it
+            has one of this mass (`37Cl+`), else the mass itself (`Cl+@36.1`).
     """
 
     ion: IonName
     count: int = Field(default=1, ge=1, le=MOST_IONS)
     detected: int | None = Field(default=None, ge=0, le=MOST_IONS)
     window_ns: tuple[float, float] | None = None
+    mass_u: Positive | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_mass(cls, values: Any) -> Any:
+        """The ion with the mass in its name; wrong values are left to the checks of the fields."""
+        if not isinstance(values, dict):
+            return values
+        name, mass = values.get("ion"), values.get("mass_u")
+        if not isinstance(name, str) or not isinstance(mass, int | float) or not mass > 0:
+            return values
+        if isinstance(mass, bool):
+            return values
+        try:
+            ion = str(ion_by_mass(parse_ion(name), float(mass)))
+        except UnknownIonError as error:
+            msg = str(error)
+            raise ValueError(msg) from error
+        return {**values, "ion": ion, "mass_u": None}
 
     @model_validator(mode="after")
     def _consistent(self) -> ChannelIon:
@@ -105,12 +130,32 @@ class Channel(Schema):
         if twice:
             msg = f"{', '.join(twice)} stands in more than one entry; use count"
             raise ValueError(msg)
+        for first, second in combinations((parse_ion(name) for name in names), 2):
+            if first.charge == second.charge and isclose(first.mass, second.mass, rel_tol=1e-6):
+                msg = f"{first} and {second} have one mass and charge: they cannot be told apart"
+                raise ValueError(msg)
         if self.frame is not None:
             for role in (self.frame.reference, self.frame.second):
                 if role is not None and role not in names:
                     msg = f"frame ion {role} is not among the ions {', '.join(names)}"
                     raise ValueError(msg)
         return self
+
+    def with_masses(self, masses: Masses) -> Channel:
+        """The channel with the masses of a rule for isotopes that are not stated in its ions.
+
+        Raises:
+            UsageError: an unknown rule.
+        """
+        names = {entry.ion: str(parse_ion(entry.ion).with_masses(masses)) for entry in self.ions}
+        ions = tuple(entry.model_copy(update={"ion": names[entry.ion]}) for entry in self.ions)
+        frame = self.frame and self.frame.model_copy(
+            update={
+                "reference": names[self.frame.reference],
+                "second": self.frame.second and names[self.frame.second],
+            }
+        )
+        return self.model_copy(update={"ions": ions, "frame": frame})
 
     @property
     def all_ions(self) -> tuple[Ion, ...]:

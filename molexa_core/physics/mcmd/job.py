@@ -122,6 +122,7 @@ def prepare(
     trajectories: int,
     seed: int,
     velocities: FloatArray | None = None,
+    masses: FloatArray | None = None,
     first_trajectory: int = 0,
     tables: MoleculeTables | None = None,
     progress: Progress = SILENT,
@@ -149,7 +150,7 @@ def prepare(
         tables=tables,
         positions=x,
         velocities=v,
-        model=model_of(tables, pulse, options),
+        model=model_of(tables, pulse, options, masses),
         grid=grid,
         fluence=pulse.fluence,
         lowest=options.lowest_fluence if options.focus == "volume" else 1.0,
@@ -160,8 +161,10 @@ def prepare(
     )
 
 
-def model_of(tables: MoleculeTables, pulse: Pulse, options: ModelOptions) -> Model:
-    """Tables and switches as the kernels read them."""
+def model_of(
+    tables: MoleculeTables, pulse: Pulse, options: ModelOptions, masses: FloatArray | None = None
+) -> Model:
+    """Tables and switches as the kernels read them, and masses other than those of `options`."""
     rules = np.array(
         [
             pulse.photon,
@@ -182,9 +185,18 @@ def model_of(tables: MoleculeTables, pulse: Pulse, options: ModelOptions) -> Mod
         tables.move_int,
         tables.move_real,
         tables.start,
-        tables.masses(options.masses),
+        tables.masses(options.masses) if masses is None else _masses(masses, tables),
         rules,
     )
+
+
+def _masses(masses: FloatArray, tables: MoleculeTables) -> FloatArray:
+    values = np.ascontiguousarray(masses, dtype=np.float64)
+    if values.shape != (len(tables.symbols),) or not (values > 0).all():
+        raise UsageError(
+            f"masses {values.shape} for {len(tables.symbols)} atoms", do="Give one for each."
+        )
+    return values
 
 
 def _require_geometries(x: FloatArray, v: FloatArray, symbols: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ def run_trajectories(
     trajectories: int,
     seed: int,
     velocities: FloatArray | None = None,
+    masses: FloatArray | None = None,
     first_trajectory: int = 0,
     device: str = "cpu",
     workers: int | None = None,
@@ -54,6 +55,7 @@ def run_trajectories(
         trajectories: how many per geometry.
         seed: 0 to 2^64 - 1.
         velocities: (g, n, 3) a.u. at the beginning; at rest if not given.
+        masses: (n) of the neutral atoms, electron masses; those of `options` if not given.
         first_trajectory: number of the first one.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`.
         workers: threads on the CPU; the cores that this process may use if not given.
@@ -69,6 +71,7 @@ def run_trajectories(
         trajectories=trajectories,
         seed=seed,
         velocities=velocities,
+        masses=masses,
         first_trajectory=first_trajectory,
         tables=tables,
         progress=progress,
