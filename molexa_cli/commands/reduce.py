@@ -9,7 +9,8 @@ import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, write, write_json
-from molexa_core.base.forward_model import MASSES, Masses
+from molexa_core.base.forward_model import MASSES
+from molexa_core.base.isotopes import Masses
 
 
 def register(app: typer.Typer) -> None:

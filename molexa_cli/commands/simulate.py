@@ -16,10 +16,10 @@ from molexa_core.base.forward_model import (
     TAU,
     TAU_FS,
     ExplosionModel,
-    Masses,
     ModelOptions,
     Pulse,
 )
+from molexa_core.base.isotopes import Masses
 
 SHOWN = 20
 """Combinations that are printed; the file has all."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.isotopes import Masses
 from molexa_core.base.parameter import Parameter, Parameters
 from molexa_core.base.units import (
     ATOMIC_TIME_FS,
@@ -41,7 +42,6 @@ TRANSFERS: Final[dict[Transfer, str]] = {
 }
 """The rules of electron transfer."""
 Focus = Literal["axis", "volume"]
-Masses = Literal["isotope", "average"]
 MASSES: Final = Parameter(
     "kind of masses", note="most abundant isotopes, or average atomic weights", option="--masses"
 )

@@ -24,8 +24,7 @@ from typing import Final
 
 from molexa_core.base.elements import ELEMENTS, Element
 from molexa_core.base.errors import UnknownIonError
-from molexa_core.base.forward_model import Masses
-from molexa_core.base.isotopes import ISOTOPES, NEAR_DA, Nuclide, nuclide, nuclide_name
+from molexa_core.base.isotopes import ISOTOPES, NEAR_DA, Masses, Nuclide, nuclide, nuclide_name
 from molexa_core.base.units import DALTON_ME
 
 _ATOM: Final = r"(?:\[[0-9]{1,3}[A-Z][a-z]?\]|[A-Z][a-z]?)"

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from molexa_core.base.elements import Element, element
 from molexa_core.base.errors import UnknownIonError, UsageError, listing
-from molexa_core.base.forward_model import Masses
 from molexa_core.base.units import DALTON_ME
 
+Masses = Literal["isotope", "average"]
+"""Masses of atoms whose isotope is not stated: most abundant isotope, or standard atomic weight."""
 ISOTOPES: Final[dict[str, dict[int, float]]] = {
     "H": {1: 1.00782503190, 2: 2.01410177784, 3: 3.01604928132},
     "He": {3: 3.01602932197, 4: 4.00260325413},

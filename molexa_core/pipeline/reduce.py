@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import WARNINGS
-from molexa_core.base.forward_model import Masses
+from molexa_core.base.isotopes import Masses
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance

@@ -12,9 +12,9 @@ import pandas as pd
 
 from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.fields import ION, LABEL, MOMENTUM
-from molexa_core.base.forward_model import TAU_FS, Masses
+from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.ions import Ion, isotopes_of, parse_ion, parse_ions
-from molexa_core.base.isotopes import nuclide
+from molexa_core.base.isotopes import Masses, nuclide
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
