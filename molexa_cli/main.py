@@ -89,6 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
         return _told(f"{where}{error.strerror or error}", 1)
+    finally:
+        interruption.stop_listening(leaving=arguments is None)
     return code
 
 

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 EXIT_CODE: Final = 1
 """What an interrupted command returns."""
@@ -56,6 +56,8 @@ class _Wish:
 
 
 _WISH: Final = _Wish()
+_BEFORE: Final[dict[int, Any]] = {}
+"""What signals did before."""
 _CLEANUPS: Final[list[Callable[[], None]]] = []
 
 
@@ -104,11 +106,13 @@ def listen() -> None:
 
     SIGHUP stays ignored where it was (`nohup`).
     """
-    for name in _NAMES:
-        number = getattr(signal, name, None)
-        if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+    for number in _numbers():
+        before = signal.getsignal(number)
+        if number == getattr(signal, "SIGHUP", None) and before == signal.SIG_IGN:
             continue
         signal.signal(number, _ask)
+        if before is not _ask:
+            _BEFORE[number] = before
     if _WISH.listening:
         return
     _WISH.listening = True
@@ -122,6 +126,22 @@ def listen() -> None:
     ).start()
 
 
+def stop_listening(*, leaving: bool) -> None:
+    """The command is over; a signal has its usual effect again.
+
+    Args:
+        leaving: the process ends as well: Ctrl-C ends it at once, without an exception that nobody
+            would catch any more.
+    """
+    for number, before in _BEFORE.items():
+        signal.signal(number, signal.SIG_DFL if leaving else before)
+    _BEFORE.clear()
+
+
+def _numbers() -> list[int]:
+    return [int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)]
+
+
 def _ask(number: int, frame: object) -> None:
     del number, frame
     _WISH.count += 1
@@ -130,8 +150,7 @@ def _ask(number: int, frame: object) -> None:
 def _watch(receiver: socket.socket, sender: socket.socket) -> None:
     """End the process at the second signal, or when the first one found no answer."""
     del sender  # it is kept open by the reference
-    names = (name for name in _NAMES if hasattr(signal, name))
-    asked = {int(getattr(signal, name)) for name in names}
+    asked = set(_numbers())
     seen: list[tuple[int, float]] = []
     while True:
         receiver.settimeout(0.2 if seen else None)
