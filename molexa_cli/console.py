@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from molexa_core.base import interruption
+from molexa_core.base.errors import OutputError
 from molexa_core.base.files import cannot_write
 from molexa_core.base.progress import Progress, SilentProgress, Task
 
@@ -58,7 +60,7 @@ class ConsoleProgress:
 
     def say(self, text: str) -> None:
         """See `molexa_core.base.progress.Progress.say`."""
-        sys.stderr.write(f"{text}\n")
+        _tell(text)
 
     def warn(self, text: str) -> None:
         """See `molexa_core.base.progress.Progress.warn`."""
@@ -129,6 +131,10 @@ def _stdout() -> Iterator[None]:
         raise
     except OSError as error:
         abandon_stdout()
+        if error.errno == errno.EBADF:
+            raise OutputError(
+                "it is closed", where="standard output", do="Send it to a file or to /dev/null."
+            ) from error
         raise cannot_write("standard output", error) from error
 
 
@@ -143,7 +149,7 @@ def write_json(values: Any) -> None:
 def remark(text: str) -> None:
     """Write a remark to stderr, unless `--quiet`."""
     if not SWITCHES.quiet:
-        sys.stderr.write(f"{text}\n")
+        _tell(text)
 
 
 def warn(text: str) -> None:
@@ -151,7 +157,13 @@ def warn(text: str) -> None:
     if text in SWITCHES.warned:
         return
     SWITCHES.warned.append(text)
-    sys.stderr.write(f"warning: {text}\n")
+    _tell(f"warning: {text}")
+
+
+def _tell(text: str) -> None:
+    """A line on stderr. Where it cannot be written, such as on a full disk, the work goes on."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> str:
@@ -180,6 +192,26 @@ def command_line() -> str:
     import shlex
 
     return shlex.join(["molexa", *sys.argv[1:]])
+
+
+def open_streams() -> None:
+    """Give standard streams that are closed a place, before a file takes it that is opened later.
+
+    What is written to a stdout that was closed is told as an error, as on a full disk; messages for
+    a closed stderr are dropped.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        place = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(place, number)
+            os.close(place)
+            place = number
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, os.fdopen(place, mode, encoding="utf-8", closefd=False))
 
 
 def abandon_stdout() -> None:

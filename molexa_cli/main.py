@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import typer
 
 from molexa_cli.app import new_app
-from molexa_cli.console import SWITCHES, abandon_stdout, flush_stdout, write
+from molexa_cli.console import SWITCHES, abandon_stdout, flush_stdout, open_streams, write
 from molexa_core import __version__
 from molexa_core.base import interruption
 from molexa_core.base.errors import MolexaError
@@ -73,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     if arguments is not None:
         sys.argv = ["molexa", *arguments]
+    open_streams()
     _collect_seldom()
     interruption.listen()
     try:

@@ -121,9 +121,10 @@ def require_file(path: Path | str) -> Path:
         InputFileError: it does not exist, is a folder, or cannot be read.
     """
     path = Path(path)
-    if not path.exists():
+    is_there, is_folder = _looked_at(path)
+    if not is_there:
         raise InputFileError("no such file", where=path, do="Check the name and the folder.")
-    if path.is_dir():
+    if is_folder:
         raise InputFileError("this is a folder, not a file", where=path, do="Name a file in it.")
     if not os.access(path, os.R_OK):
         raise InputFileError("no permission to read", where=path, do="Change its permissions.")
@@ -141,10 +142,27 @@ def require_folder(path: Path | str, *, do: str = "Check the name.") -> Path:
         InputFileError: it does not exist, or is a file.
     """
     path = Path(path)
-    if path.is_dir():
+    is_there, is_folder = _looked_at(path)
+    if is_folder:
         return path
-    what = "this is a file, not a folder" if path.exists() else "no such folder"
+    what = "this is a file, not a folder" if is_there else "no such folder"
     raise InputFileError(what, where=path, do=do)
+
+
+def _looked_at(path: Path) -> tuple[bool, bool]:
+    """Whether there is something of this name, and whether it is a folder.
+
+    Raises:
+        InputFileError: the name is too long, or the folder does not let anybody look.
+    """
+    try:
+        return path.exists(), path.is_dir()
+    except OSError as error:
+        raise InputFileError(
+            f"cannot be read: {error.strerror or error}",
+            where=path,
+            do="Check the name and the folder.",
+        ) from error
 
 
 def digest(path: Path | str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from molexa_core.base import files
 from molexa_core.base.errors import InputFileError, OutputError
-from molexa_core.base.files import atomic_path, digest, require_file
+from molexa_core.base.files import atomic_path, digest, require_file, require_folder
 
 
 def test_a_finished_file_is_in_place_and_alone(tmp_path: Path) -> None:
@@ -132,3 +132,20 @@ def test_digest_of_a_large_file_sees_size_start_middle_and_end(
     seen.add(digest(path))
     assert len(seen) == 5
     assert all(text.startswith("sha256-sampled:") for text in seen)
+
+
+def test_names_that_are_too_long_are_told_as_such(tmp_path: Path) -> None:
+    long = tmp_path / ("n" * 300)
+    with pytest.raises(InputFileError, match="too long"):
+        require_file(long)
+    with pytest.raises(InputFileError, match="too long"):
+        require_folder(long)
+    with pytest.raises(InputFileError, match="no such file"):
+        require_file("a\0b")
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / f"{'n' * 250}.csv"
+    with atomic_path(path) as temporary:
+        temporary.write_text("done")
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
