@@ -2,9 +2,10 @@
 
 Header `ion,px,py,pz` and, if wanted, `px_err,py_err,pz_err`, `count`, `label`. Lines that start
 with `#` are comments; one of them carries the provenance as JSON, others that begin with
-`# warning:` what the stages before warned of. The frame is any. Another unit stands in the header,
-as `px (kg m/s)` or `px_si`, or in a comment above it, and is converted. Columns may be parted by
-commas, or by semicolons or tabs with decimal points or commas.
+`# warning:` what the stages before warned of, `# checksum:` the digest of header and rows. The frame
+is any. Another unit stands in the header, as `px (kg m/s)` or `px_si`, or in a comment above it,
+and is converted. Columns may be parted by commas, or by semicolons or tabs with decimal points or
+commas.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from molexa_core.base.checksums import digest_of
 from molexa_core.base.errors import (
     ColumnError,
     InputFileError,
@@ -52,6 +54,7 @@ LARGEST: Final = 4 * 2**20
 _COMMENT: Final = "#"
 _RECORD: Final = f"{_COMMENT} {PROVENANCE}: "
 _COMMA: Final = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eEdD][-+]?[0-9]+)?")
+_CHECKSUM: Final = f"{_COMMENT} checksum: "
 _WARNING: Final = f"{_COMMENT} warning: "
 
 
@@ -62,6 +65,7 @@ class _Lines:
     data: list[tuple[int, list[str]]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     provenance: str | None = None
+    checksum: str | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -104,6 +108,9 @@ def read_channel_csv(
         table[momenta] *= unit_value(unit)
         progress.say(f"{path}: momenta in {unit}, converted")
     table.attrs[WARNINGS] = lines.warnings
+    if lines.checksum is not None and lines.checksum != digest_of([c for _, c in lines.data]):
+        edited = f"{path.name} was edited after molexa wrote it: its values are not those it had"
+        table.attrs[WARNINGS].append(edited)
     return table, _provenance(lines.provenance, path)
 
 
@@ -133,12 +140,13 @@ def write_channel_csv(
     text.write(f"{_COMMENT} mean ion momenta and their standard errors in atomic units\n")
     if provenance is not None:
         text.write(f"{_RECORD}{provenance.to_json()}\n")
+    rows = [[_cell(value) for value in row] for row in table[ordered].itertuples(index=False)]
+    if provenance is not None:
+        text.write(f"{_CHECKSUM}{digest_of([ordered, *rows])}\n")
     for warning in warnings_of(table):
         text.write(f"{_WARNING}{' '.join(warning.split())}\n")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(ordered)
-    for row in table[ordered].itertuples(index=False):
-        writer.writerow([_cell(value) for value in row])
+    writer.writerows([ordered, *rows])
     with atomic_path(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
@@ -164,6 +172,8 @@ def _split(path: Path) -> _Lines:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(_RECORD):
             lines.provenance = line.removeprefix(_RECORD)
+        elif line.startswith(_CHECKSUM):
+            lines.checksum = line.removeprefix(_CHECKSUM).strip()
         elif line.startswith(_WARNING):
             lines.warnings.append(line.removeprefix(_WARNING).strip())
         elif line.lstrip().startswith(_COMMENT):

@@ -24,6 +24,7 @@ from molexa_core.frame.align import Aligned, Aligner, Store, align_events, heavi
 from molexa_core.io.events import EventsFile, EventsWriter
 from molexa_core.pipeline.outputs import discards, require_outputs, settings_inputs
 from molexa_core.pipeline.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, beside, channel_of, only_file
+from molexa_core.pipeline.stale import require_fresh
 
 ANY: Final = "any"
 """As the second ion: the most orthogonal one of whatever kind."""
@@ -135,6 +136,7 @@ def align_file(
         else Path(path)
     )
     events = EventsFile(source)
+    stale = tuple(require_fresh(source, events.provenance))
     known = channel_of(events.meta, name=channel)
     if channel is None and path is None and known is not None:
         progress.say(f"channel {known.name}")
@@ -156,6 +158,7 @@ def align_file(
         with progress.task("aligning", events.n_rows, "events") as task:
             for table in aligner.blocks(_told(events.chunks(rows), task)):
                 writer.append(table)
+        aligner.warnings += stale
         meta = aligner.meta(events.meta)
         settings = {"frame": meta["frame"], "recoil": aligner.summary["recoil"]}
         record = Provenance.of(command, inputs=[source], settings=settings, after=events.provenance)

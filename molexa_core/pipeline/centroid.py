@@ -19,6 +19,7 @@ from molexa_core.io.events import read_events
 from molexa_core.pipeline.completeness import inherited, require_complete
 from molexa_core.pipeline.outputs import require_outputs
 from molexa_core.pipeline.pick import ALIGNED_SUFFIX, channel_of, only_file
+from molexa_core.pipeline.stale import require_fresh
 
 CHANNEL_FILE: Final = "channel.csv"
 ERRORS: Final = "analytic, rows of an event taken together (cluster-robust)"
@@ -78,11 +79,13 @@ def centroid_file(
     require_outputs((target, FileKind.MOMENTA), inputs=[source])
     table, before = read_events(source)
     require_complete(channel_of(table.meta), source)
+    stale = require_fresh(source, before)
     rows = centroid(table)
     if "frame" not in table.meta:
         rows.attrs[WARNINGS].append(
             f"{source} was not made by molexa align: its momenta were averaged as they are"
         )
+    rows.attrs[WARNINGS] += stale
     for warning in warnings_of(rows):
         progress.warn(warning)
     settings = {"errors": ERRORS, "frame": table.meta.get("frame")}

@@ -15,8 +15,9 @@ import numpy as np
 from molexa_core.base.elements import BY_NUMBER
 from molexa_core.base.errors import InputFileError, listing
 from molexa_core.base.ions import Ion
+from molexa_core.base.lengths import distances_over_bonds
 from molexa_core.base.release import LEAST_EV, MOST_EV, doubtful_release, release_of
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.base.units import ATOMIC_MOMENTUM_SI
 from molexa_core.model.weights import ModelCard, calibration_of
 
@@ -26,6 +27,8 @@ UNEXPLAINED_SAMPLE: Final = 0.5
 """The same for structures that were not refined, or whose network learned another model."""
 MISSING_SUM: Final = 0.3
 """A sum of the mean momenta above this share of the largest one: ions are missing."""
+_SHORT, _LONG = 0.75, 1.4
+"""No bond is shorter or longer, in sums of covalent radii."""
 _SAME_MASS: Final = 1e-3
 
 
@@ -50,6 +53,16 @@ def doubts_of_momenta(ions: Sequence[Ion], momenta: FloatArray) -> list[str]:
     """A warning where the momenta are hardly those of an explosion in atomic units."""
     doubt = doubtful_release(ions, release_of(ions, momenta)) if momenta.any() else None
     return [] if doubt is None else [f"{doubt}: are the momenta in atomic units?"]
+
+
+def doubts_of_lengths(geometry: Geometry) -> list[str]:
+    """A warning where every distance of a structure is off by a factor, as wrong units make it."""
+    ratio = distances_over_bonds(geometry)
+    if not len(ratio) or not (ratio.max() < _SHORT or ratio.min() > _LONG):
+        return []
+    size = f"about {float(np.median(ratio)):.2g} times that of a bond"
+    question = "are the momenta in atomic units, or had the molecule fallen apart?"
+    return [f"every distance between neighbours is {size}: {question}"]
 
 
 def uncalibrated(card: ModelCard, ions: Sequence[Ion]) -> str | None:

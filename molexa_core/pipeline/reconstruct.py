@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.fields import WARNINGS
 from molexa_core.base.files import require_file
 from molexa_core.base.ions import Ion, isotopes_of
 from molexa_core.base.outputs import FileKind
@@ -50,6 +51,7 @@ from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.pipeline.completeness import channel_of_record, require_complete
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.error_bars import (
+    doubts_of_lengths,
     doubts_of_momenta,
     require_possible,
     without_error_bars,
@@ -63,6 +65,7 @@ from molexa_core.pipeline.outputs import (
 from molexa_core.pipeline.reconstruct_choice import choice, chosen, closure_record, other_model
 from molexa_core.pipeline.reconstruct_input import read_columns, unfamiliar, without_sum
 from molexa_core.pipeline.solutions import Solution, solutions
+from molexa_core.pipeline.stale import require_fresh
 
 SAMPLES: Final = 16
 """Structures drawn unless asked for otherwise."""
@@ -142,6 +145,8 @@ def reconstruct(
         task.advance()
     if forward == "classical":
         warnings += choice(answer, alternatives, chemistry=chemistry)
+    symbols = tuple(ion.element.symbol for ion in ions)
+    warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
     reason = without_error_bars(
         ions=ions,
         card=card,
@@ -337,6 +342,7 @@ def reconstruct_file(
     )
     table, before = read_channel_csv(path, progress)
     require_complete(channel_of_record(before), path)
+    table.attrs[WARNINGS] = [*warnings_of(table), *require_fresh(path, before)]
     known = None if truth is None else _first_structure(truth, progress)
     record = reconstruct(
         table,

@@ -8,7 +8,7 @@ by the resolution of the spectrometer, and the width of a distribution contains 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.fields import WARNINGS
 from molexa_core.base.ions import Ion
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
@@ -55,6 +56,7 @@ from molexa_core.pipeline.error_bars import (
 from molexa_core.pipeline.outputs import discards, require_outputs, settings_inputs
 from molexa_core.pipeline.pick import channel_of
 from molexa_core.pipeline.reconstruct_input import high_charges
+from molexa_core.pipeline.stale import require_fresh
 
 BLOCK: Final = 4096
 """Events that are read into the network at once."""
@@ -194,6 +196,8 @@ def reconstruct_events_file(
     require_outputs((out, FileKind.STRUCTURES), inputs=[path, *settings_inputs(weights=named)])
     events, before = read_events(path)
     require_complete(channel_of(events.meta), path)
+    known = [*inherited(events.meta), *require_fresh(path, before)]
+    events = replace(events, meta={**events.meta, WARNINGS: known})
     found = reconstruct_events(events, weights=weights, seed=seed, device=device, progress=progress)
     settings = {"weights": named, "device": device}
     made = Provenance.of(command, inputs=[path], settings=settings, seed=seed, after=before)

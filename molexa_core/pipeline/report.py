@@ -30,6 +30,7 @@ from molexa_core.pipeline.outputs import require_outputs
 from molexa_core.pipeline.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, only_file
 from molexa_core.pipeline.report_rows import alignment_rows, reduction_rows
 from molexa_core.pipeline.score import score
+from molexa_core.pipeline.stale import require_fresh, require_made_from
 from molexa_core.report.content import Lobe, NewtonMap, ReportContent, Source, Structure
 from molexa_core.report.page import render
 from molexa_core.report.tables import text_of
@@ -65,6 +66,7 @@ class Results:
         known: a known structure to compare with.
         provenance: the record of every step, oldest first.
         files: the file of each stage by name of the stage.
+        warnings: about files that may not belong together.
     """
 
     events: Coincidences | None = None
@@ -75,6 +77,7 @@ class Results:
     known: Geometry | None = None
     provenance: tuple[Provenance, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def report(results: Results, *, title: str | None = None) -> str:
@@ -159,32 +162,31 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
     """
     folder = Path(folder)
     results = Results()
-    records: list[Provenance] = []
+    records: list[tuple[Path, Provenance | None]] = []
     files: dict[str, str] = {}
     if (path := _one(folder, EVENTS_SUFFIX)) is not None:
         events, record = read_events(path)
         results = replace(results, events=events, spectra=read_spectra(path))
-        records.append(record)
+        records.append((path, record))
         files["reduce"] = path.name
     if (path := _one(folder, ALIGNED_SUFFIX)) is not None:
         aligned, record = read_events(path)
         results = replace(results, aligned=aligned)
-        records.append(record)
+        records.append((path, record))
         files["align"] = path.name
     if (path := folder / CHANNEL_FILE).is_file():
         table, maybe = read_channel_csv(path, progress)
         results = replace(results, centroids=table)
-        records += [maybe] if maybe is not None else []
+        records.append((path, maybe))
         files["centroid"] = path.name
     if (path := folder / GEOMETRY_JSON).is_file():
         found, maybe = read_geometry_json(path)
         results = replace(results, record=found)
-        records += [maybe] if maybe is not None else []
+        records.append((path, maybe))
         files["reconstruct"] = path.name
     elif (path := folder / GEOMETRY_XYZ).is_file():
         results = replace(results, record=_from_xyz(read_xyz(path, progress)[0]))
-        maybe = read_provenance(path)
-        records += [maybe] if maybe is not None else []
+        records.append((path, read_provenance(path)))
         files["reconstruct"] = path.name
     for name in KNOWN_FILES:
         if (folder / name).is_file() and results.known is None:
@@ -192,7 +194,18 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
             files["known structure"] = name
     for stage, name in files.items():
         progress.say(f"{stage}: {name}")
-    return replace(results, provenance=_steps(records), files=files)
+    known = [record for _, record in records if record is not None]
+    return replace(results, provenance=_steps(known), files=files, warnings=_together(records))
+
+
+def _together(records: list[tuple[Path, Provenance | None]]) -> tuple[str, ...]:
+    """What is to be said of files that may not belong together; those that do not are an error."""
+    found: list[str] = []
+    for place, (path, record) in enumerate(records):
+        found += require_fresh(path, record)
+        if place:
+            found += require_made_from(path, record, records[place - 1][0])
+    return tuple(dict.fromkeys(found))
 
 
 def _read_in(folder: Path) -> list[Path]:
@@ -259,7 +272,7 @@ def _sources(results: Results) -> tuple[Source, ...]:
 def _warnings(results: Results) -> tuple[str, ...]:
     """What the stages warned of, each sentence once; those of the structure stand with it too."""
     tables = [table.meta for table in (results.events, results.aligned) if table is not None]
-    found = [text for meta in tables for text in inherited(meta)]
+    found = [*results.warnings, *(text for meta in tables for text in inherited(meta))]
     found += [] if results.centroids is None else warnings_of(results.centroids)
     found += [] if results.record is None else results.record.warnings
     return tuple(dict.fromkeys(found))

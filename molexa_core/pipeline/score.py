@@ -10,7 +10,8 @@ from molexa_core.base.errors import InputFileError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import Geometry
 from molexa_core.frame.compare import StructureErrors, Superposition, superposed_errors
-from molexa_core.io.xyz import read_xyz
+from molexa_core.io.xyz import read_provenance, read_xyz
+from molexa_core.pipeline.stale import require_fresh
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def score_files(
         InputFileError: a file is missing or is not an XYZ file.
         UsageError: the structures have different atoms.
     """
-    return score(_first(structure, progress), _first(known, progress), allow_mirror=allow_mirror)
+    one, two = _first(structure, progress), _first(known, progress)
+    require_fresh(structure, read_provenance(structure), refuse=False, progress=progress)
+    return score(one, two, allow_mirror=allow_mirror)
 
 
 def _first(path: Path | str, progress: Progress) -> Geometry:

@@ -45,7 +45,7 @@ def test_momenta_of_no_molecule_have_no_error_bars(factor: float) -> None:
 
 
 def test_highly_charged_ions_have_no_error_bars_of_others() -> None:
-    ions = ["S12+", "O+", "O+"]
+    ions = ["O+", "S12+", "O+"]
     table = simulate(molecule("sulfur_dioxide").geometry, ions).table
     record = reconstruct(table, samples=2, search=0)
     assert record.uncertainty_bohr is None

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molexa_core.base.errors import InputFileError
+from molexa_core.base.progress import CollectingProgress
+from molexa_core.base.provenance import Provenance
+from molexa_core.base.tables import Coincidences
+from molexa_core.io.channel_csv import read_channel_csv
+from molexa_core.io.events import read_events, write_events
+from molexa_core.pipeline.align import align_file
+from molexa_core.pipeline.centroid import centroid_file
+from molexa_core.pipeline.reconstruct import reconstruct_file
+from molexa_core.pipeline.report import report_folder
+from molexa_core.pipeline.stale import require_fresh
+
+SHAPE = np.array([[-40.0, 0.0, 0.0], [20.0, 45.0, 0.0], [20.0, -45.0, 0.0]])
+
+
+def reduce_again(seed: int, run: str = "run.dat") -> None:
+    rng = np.random.default_rng(seed)
+    turns = np.linalg.qr(rng.normal(size=(100, 3, 3)))[0]
+    table = Coincidences.of(["O+", "H+", "H+"], np.einsum("nab,ib->nia", turns, SHAPE))
+    write_events("run.events.h5", table, Provenance.of(f"reduce {seed}", inputs=[run]))
+
+
+@pytest.fixture
+def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with events, aligned events and mean momenta that belong together."""
+    monkeypatch.chdir(tmp_path)
+    Path("run.dat").write_bytes(b"hits")
+    reduce_again(1)
+    align_file("run.events.h5")
+    centroid_file("run.aligned.h5")
+    return tmp_path
+
+
+def test_a_chain_that_belongs_together_passes(chain: Path) -> None:
+    progress = CollectingProgress()
+    report_folder(chain, progress=progress)
+    assert progress.warned == []
+
+
+def test_events_made_anew_stop_every_later_stage(chain: Path) -> None:
+    reduce_again(2)
+    for stage in (
+        lambda: centroid_file("run.aligned.h5"),
+        lambda: reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0),
+        lambda: report_folder(chain),
+    ):
+        with pytest.raises(InputFileError, match="another run.events.h5"):
+            stage()
+    align_file("run.events.h5")
+    centroid_file("run.aligned.h5")
+    report_folder(chain)
+
+
+def test_another_frame_stops_the_momenta_of_the_old_one(chain: Path) -> None:
+    align_file("run.events.h5", plane="xz")
+    with pytest.raises(InputFileError, match=r"another run.aligned.h5 .* Run molexa centroid"):
+        reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0)
+
+
+def test_stages_of_two_runs_are_not_mixed(chain: Path) -> None:
+    Path("run.events.h5").rename("other.events.h5")
+    reduce_again(2)
+    Path("run.events.h5").rename("new.events.h5")
+    Path("other.events.h5").unlink()
+    with pytest.raises(InputFileError, match="not made from new.events.h5"):
+        report_folder(chain)
+
+
+def test_an_edited_table_is_a_warning(chain: Path) -> None:
+    reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0)
+    text = Path("channel.csv").read_text(encoding="utf-8")
+    Path("channel.csv").write_text(f"{text}# looked at on Monday\n", encoding="utf-8")
+    progress = CollectingProgress()
+    report_folder(chain, progress=progress)
+    assert any("channel.csv was changed" in warning for warning in progress.warned)
+
+
+def test_a_table_made_anew_does_not_go_with_the_old_structure(chain: Path) -> None:
+    reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0)
+    centroid_file("run.aligned.h5", command="molexa centroid, once more")
+    with pytest.raises(InputFileError, match="another channel.csv"):
+        report_folder(chain)
+
+
+def test_a_raw_run_that_changed_is_a_warning(chain: Path) -> None:
+    Path("run.dat").write_bytes(b"more hits")
+    assert require_fresh("run.events.h5", read_events("run.events.h5")[1]) != []
+    _, aligned = align_file("run.events.h5")
+    assert any("run.dat was changed" in warning for warning in aligned.warnings)
+    assert any("run.dat" in one for one in read_events("run.aligned.h5")[0].meta["warnings"])
+
+
+def test_numbers_edited_by_hand_are_told(chain: Path) -> None:
+    text = Path("channel.csv").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    lines[-1] = lines[-1].replace(lines[-1].split(",")[1], "12.5", 1)
+    Path("channel.csv").write_text("\n".join(lines), encoding="utf-8")
+    table, _ = read_channel_csv("channel.csv")
+    assert any("edited" in warning for warning in table.attrs["warnings"])
