@@ -2,10 +2,10 @@
 
 Header `ion,px,py,pz` and, if wanted, `px_err,py_err,pz_err`, `count`, `label`. Lines that start
 with `#` are comments; one of them carries the provenance as JSON, others that begin with
-`# warning:` what the stages before warned of, `# checksum:` the digest of header and rows. The frame
-is any. Another unit stands in the header, as `px (kg m/s)` or `px_si`, or in a comment above it,
-and is converted. Columns may be parted by commas, or by semicolons or tabs with decimal points or
-commas.
+`# warning:` what the stages before warned of, `# checksum:` the digest of header and rows. The
+frame is any. Another unit stands in the header, as `px (kg m/s)` or `px_si`, or in a comment above
+it, and is converted. Columns may be parted by commas, or by semicolons or tabs with decimal points
+or commas.
 """
 
 from __future__ import annotations
