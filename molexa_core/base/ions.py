@@ -81,9 +81,14 @@ class Ion:
         return self.nuclide.element
 
     @property
+    def elements(self) -> tuple[tuple[Element, int], ...]:
+        """The elements with their counts, in the order written."""
+        return tuple((nuclide(name).element, count) for name, count in self.composition)
+
+    @property
     def electrons(self) -> int:
         """Number of electrons of the neutral atom or molecule."""
-        return sum(count * nuclide(name).element.number for name, count in self.composition)
+        return sum(count * one.number for one, count in self.elements)
 
     @cached_property
     def neutral_mass(self) -> float:

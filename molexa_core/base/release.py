@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.elements import element
 from molexa_core.base.ions import Ion
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
@@ -39,12 +38,9 @@ def release_range(ions: Sequence[Ion]) -> tuple[float, float]:
         >>> low < 11.96 < high
         True
     """
-    radii = [[element(symbol).covalent_radius_angstrom for symbol, _ in ion.composition]
-             for ion in ions]  # fmt: skip
+    radii = [[one.covalent_radius_angstrom for one, _ in ion.elements] for ion in ions]
     length = sum(
-        2.0 * element(symbol).covalent_radius_angstrom * count
-        for ion in ions
-        for symbol, count in ion.composition
+        2.0 * one.covalent_radius_angstrom * count for ion in ions for one, count in ion.elements
     )
     low = high = 0.0
     for i, one in enumerate(ions):
