@@ -200,7 +200,7 @@ def _coordinates(record: ReconstructionRecord) -> str:
 
     rows = []
     uncertainty = record.uncertainty_bohr
-    for index, symbol in enumerate(record.symbols):
+    for index, symbol in enumerate(record.geometry().names):
         x, y, z = (f"{value * BOHR_ANGSTROM:8.4f}" for value in record.positions_bohr[index])
         error = (
             []
@@ -269,6 +269,7 @@ def _plain(record: ReconstructionRecord, out: Path) -> dict[str, object]:
     return {
         "file": str(out),
         "symbols": list(record.symbols),
+        "isotopes": None if record.isotopes is None else list(record.isotopes),
         "charges": None if record.charges is None else list(record.charges),
         "positions_bohr": record.positions_bohr.tolist(),
         "uncertainty_bohr": None if uncertainty is None else uncertainty.tolist(),
