@@ -11,8 +11,10 @@ from molexa_core.base.errors import InputFileError, SettingsError
 from molexa_core.base.fields import SPECTRUM_IMAGE, SPECTRUM_TOF, TAG_TIMESTAMP
 from molexa_core.base.progress import Progress
 from molexa_core.base.settings import Setup, parse_settings
+from molexa_core.base.settings.setup import Detector
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import Edges, FloatArray, Hits
+from molexa_core.detector.health import HitHealth
 from molexa_core.io.flash import FlashRun
 from molexa_core.io.run import StoredRun
 from molexa_core.io.xfel import XfelRun
@@ -29,9 +31,14 @@ _MOST_NOTES: Final = 1000
 
 
 class HitCensus:
-    """Hits of a run, chunk by chunk; the first chunk with hits sets the ranges of the spectra."""
+    """Hits of a run, chunk by chunk; the first chunk with hits sets the ranges of the spectra.
 
-    def __init__(self) -> None:
+    Args:
+        detector: that of the setup, if one is known.
+    """
+
+    def __init__(self, detector: Detector | None = None) -> None:
+        self.health = HitHealth(detector)
         self.shots = self.hits = self.most = self.unusable = self.last = 0
         self.tof: Spectrum | None = None
         self.image: Spectrum | None = None
@@ -56,6 +63,7 @@ class HitCensus:
             self._note_bad(chunk, good)
             self._fill_times(chunk.t_ns[good])
             return
+        self.health.add(chunk)
         good = np.isfinite(chunk.x_mm) & np.isfinite(chunk.y_mm) & np.isfinite(chunk.t_ns)
         self._note_bad(chunk, good)
         for method, count in zip(*np.unique(chunk.method, return_counts=True), strict=True):
@@ -132,7 +140,8 @@ def inspect_run(
         InputFileError: it cannot be opened as a run.
     """
     run = open_stored(found.path, setup)
-    census = HitCensus()
+    known = setup or setup_of(run.metadata())
+    census = HitCensus(None if known is None else known.detector)
     _read(found, run, census, verify=verify, progress=progress)
     found.rows += [("layout", run.layout, ""), ("read as", run.choice, "")]
     found.rows += _facility_rows(run)
@@ -155,12 +164,21 @@ def inspect_run(
     found.warnings += run.warnings
     stored = run.metadata()
     _add_stored(found, stored)
+    _add_health(found, census)
     if census.tof is not None:
         found.spectra["time, all channels" if run.edges else SPECTRUM_TOF] = census.tof
     if census.image is not None:
         found.spectra[SPECTRUM_IMAGE] = census.image
     if run.edges:
-        add_sorted(found, run, setup or setup_of(stored))
+        add_sorted(found, run, known)
+
+
+def _add_health(found: Inspection, census: HitCensus) -> None:
+    """What is odd in the hits."""
+    found.rows += census.health.rows()
+    found.warnings += census.health.warnings()
+    if census.health.hits:
+        found.details["health"] = census.health.as_dict()
 
 
 def _read(
@@ -208,7 +226,7 @@ def add_sorted(found: Inspection, run: StoredRun, setup: Setup | None) -> None:
             "no detector image: the run holds edges, and no anode is known (give --setup)"
         )
         return
-    census = HitCensus()
+    census = HitCensus(setup.detector)
     for hits in sorted_hits(run, setup.anode):
         census.add(hits)
         if census.shots >= SAMPLE_SHOTS:
@@ -217,6 +235,7 @@ def add_sorted(found: Inspection, run: StoredRun, setup: Setup | None) -> None:
         ("hits sorted from the first shots", census.hits, ""),
         ("hits per shot, sorted", census.hits / max(1, census.shots), ""),
     ]
+    _add_health(found, census)
     found.tables |= _method_table(census)
     for name, spectrum in ((SPECTRUM_TOF, census.tof), (SPECTRUM_IMAGE, census.image)):
         if spectrum is not None:

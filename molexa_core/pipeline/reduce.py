@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from molexa_core.base.settings import (
 )
 from molexa_core.base.spectra import Spectrum
 from molexa_core.base.tables import Coincidences, Hits
+from molexa_core.detector.health import HitHealth
 from molexa_core.io.events import EventsWriter
 from molexa_core.pipeline.completeness import beyond_network
 from molexa_core.pipeline.open_run import OpenRun, open_run
@@ -38,6 +39,8 @@ __all__ = ["Reduction", "reduce", "reduce_files"]
 
 _CHANNEL: Final = "channel"
 _SETUP: Final = "setup"
+_FIRST_SHOTS: Final = 200_000
+"""Shots that are looked at where the first pass over a run fails."""
 _RUN_SUFFIX: Final = re.compile(r"\.(root|lmf|h5|hdf5|parquet|csv|txt|dat|npy)$", re.IGNORECASE)
 
 
@@ -86,9 +89,13 @@ def reduce(
         )
     reducer = Reducer(channel, setup, progress)
     n_shots = getattr(run, "n_shots", None)
-    reducer.find_gate(run, n_shots)
-    tables = list(reducer.blocks(run, n_shots))
-    summary = reducer.summary()
+    health = HitHealth(setup.detector)
+    with _told(run, reducer, health):
+        reducer.find_gate(run, n_shots)
+        tables = list(reducer.blocks(health.watch(run), n_shots))
+        for warning in health.warnings():
+            reducer.warn(warning)
+    summary = replace(reducer.summary(), health=health.as_dict())
     table = Coincidences.concatenate(tables, meta=_meta(channel, setup, summary))
     return Reduction(table, summary, reducer.spectra())
 
@@ -144,15 +151,16 @@ def reduce_files(
     reducer = Reducer(chosen, chosen_setup, progress)
     for limit in beyond_network(chosen):
         reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
-    with _losses_told(run, reducer), EventsWriter(target, chosen.wanted_ions) as writer:
+    health = HitHealth(chosen_setup.detector)
+    with _told(run, reducer, health), EventsWriter(target, chosen.wanted_ions) as writer:
         reducer.find_gate(run, run.n_shots)
-        for table in reducer.blocks(run, run.n_shots):
+        for table in reducer.blocks(health.watch(run), run.n_shots):
             writer.append(table)
         for remark in run.remarks:
             reducer.say(remark)
-        for warning in run.warnings:
+        for warning in (*run.warnings, *health.warnings()):
             reducer.warn(warning)
-        summary = reducer.summary()
+        summary = replace(reducer.summary(), health=health.as_dict())
         if run.counts is not None:
             summary = replace(summary, sorter=run.counts.as_dict())
         meta = _meta(chosen, chosen_setup, summary) | _about_run(run)
@@ -167,12 +175,18 @@ def reduce_files(
 
 
 @contextmanager
-def _losses_told(run: OpenRun, reducer: Reducer) -> Iterator[None]:
-    """Where a reduction fails, what was lost of the run may be why, and is said before."""
+def _told(run: Iterable[Hits], reducer: Reducer, health: HitHealth) -> Iterator[None]:
+    """Where a reduction fails, what is wrong with the run may be why, and is said before."""
     try:
         yield
     except MolexaError:
-        for warning in run.warnings:
+        with suppress(MolexaError):  # the first pass failed: the beginning shows it
+            if health.shots == 0:
+                for chunk in run:
+                    health.add(chunk)
+                    if health.shots >= _FIRST_SHOTS:
+                        break
+        for warning in (*getattr(run, "warnings", ()), *health.warnings()):
             reducer.warn(warning)
         raise
 

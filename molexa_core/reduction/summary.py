@@ -71,6 +71,7 @@ class ReduceSummary:
         warnings: why the numbers may be wrong.
         sorter: what making hits of edges counted (`detector.sorter.SortCounts.as_dict`); empty
             for runs of hits.
+        health: what is odd in the hits (`detector.health.HitHealth.as_dict`); only what is not 0.
     """
 
     channel: str
@@ -88,6 +89,7 @@ class ReduceSummary:
     remarks: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     sorter: Mapping[str, Any] = field(default_factory=dict)
+    health: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the rates per shot."""

@@ -1,0 +1,333 @@
+"""Whether hits look as those of a working detector: doubles, hot spots, full slots, gaps.
+
+Counted over the hits as they are in the file, before calibration. Nothing is left out here; what is
+found is told, since it makes coincidences that never were, or hides some that were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.compiled import compiled
+from molexa_core.base.fields import TAG_TIMESTAMP, TAG_TRAIN
+from molexa_core.base.settings.setup import Detector
+from molexa_core.base.tables import FloatArray, Hits, IntArray
+from molexa_core.detector.hot_spots import HotSpot, Sample, constant_columns, hot_spots
+
+# Places of the counts of the loop.
+SAME, TWIN, DEAD, RUN, LONGEST, BEGIN = range(6)
+_LOOKED_AT: Final = 256
+"""Hits of a shot that are compared with each other."""
+_MOST_SIZES: Final = 1024
+_MOST_SHOTS: Final = 2_000_000
+"""Shots whose hits are compared with those of all others, from the beginning of a run."""
+_INSIDE: Final = 0.7
+"""Share of dead time and radius within which no two hits are, resolution and steps included."""
+_ENOUGH: Final = 50
+"""Fewer hits say nothing."""
+_GAP: Final = 100.0
+"""A step of the clock this many times the usual one is a gap."""
+_TRAIN_S: Final = 0.1
+
+
+@compiled
+def look(
+    offsets: IntArray, x: FloatArray, y: FloatArray, t: FloatArray, bits: NDArray[Any],
+    limits: FloatArray, shot: int, counts: IntArray, sizes: IntArray, marks: NDArray[Any],
+) -> None:  # fmt: skip
+    """Compare the hits of each shot.
+
+    Args:
+        offsets: where the hits of each shot begin.
+        x: positions in mm.
+        y: likewise.
+        t: times in ns.
+        bits: (3, hits) the same as whole numbers.
+        limits: time and distance of a double, dead time and radius.
+        shot: number of the first shot.
+        counts: added to.
+        sizes: shots by their number of hits; added to.
+        marks: receives a number that stands for all hits of the shot, 0 for fewer than two.
+    """
+    for row in range(len(offsets) - 1):
+        low, high = offsets[row], offsets[row + 1]
+        size = high - low
+        sizes[min(size, len(sizes) - 1)] += 1
+        if size:
+            counts[RUN] = 0
+        else:
+            counts[RUN] += 1
+            if counts[RUN] > counts[LONGEST]:
+                counts[LONGEST] = counts[RUN]
+                counts[BEGIN] = shot + row + 1 - counts[RUN]
+        mark = np.uint64(14695981039346656037)
+        for hit in range(low, min(high, low + _LOOKED_AT)):
+            for axis in range(3):
+                mark = (mark ^ bits[axis, hit]) * np.uint64(1099511628211)
+                mark ^= mark >> np.uint64(29)
+            same = twin = dead = False
+            for other in range(low, hit):
+                late = abs(t[hit] - t[other])
+                if not (late <= limits[0] or late <= limits[2]):
+                    continue
+                dx, dy = abs(x[hit] - x[other]), abs(y[hit] - y[other])
+                same |= late == 0 and dx == 0 and dy == 0
+                twin |= late <= limits[0] and dx <= limits[1] and dy <= limits[1]
+                dead |= late <= limits[2] and dx * dx + dy * dy <= limits[3] * limits[3]
+            counts[SAME] += same
+            counts[TWIN] += twin
+            counts[DEAD] += dead
+        marks[row] = mark if size > 1 else np.uint64(0)
+
+
+class HitHealth:
+    """What is odd in the hits of a run, chunk by chunk.
+
+    Args:
+        detector: resolution, dead time and slots; without it doubles are told by 0.5 ns and
+            0.3 mm, and dead time is not looked at.
+
+    Attributes:
+        shots, hits: counted so far.
+    """
+
+    def __init__(self, detector: Detector | None = None) -> None:
+        self.shots = self.hits = 0
+        self._detector = detector
+        double_ns, double_mm, dead_ns, dead_mm = 0.5, 0.3, -1.0, 0.0
+        if detector is not None:
+            double_ns = max(0.1, 2.0 * detector.time_resolution_ns)
+            double_mm = max(0.1, 2.0 * detector.position_resolution_mm)
+            if {"dead_time_ns", "dead_radius_mm"} <= detector.model_fields_set:
+                dead_ns = _INSIDE * detector.dead_time_ns
+                dead_mm = _INSIDE * detector.dead_radius_mm
+        self._limits = np.array([double_ns, double_mm, dead_ns, dead_mm])
+        self._counts = np.zeros(6, np.int64)
+        self._sizes = np.zeros(_MOST_SIZES, np.int64)
+        self._marks: list[NDArray[np.uint64]] = []
+        self._marked = 0
+        self._sample = Sample()
+        self._clock = _Clock()
+        self._spots: tuple[int, list[HotSpot]] | None = None
+
+    def watch(self, run: Iterable[Hits]) -> Iterator[Hits]:
+        """The chunks of a run as they are, counted in."""
+        for chunk in run:
+            self.add(chunk)
+            yield chunk
+
+    def add(self, chunk: Hits) -> None:
+        """Count hits in."""
+        x, y, t = (
+            np.ascontiguousarray(column, np.float64)
+            for column in (chunk.x_mm, chunk.y_mm, chunk.t_ns)
+        )
+        bits = np.stack([column.view(np.uint64) for column in (x, y, t)])
+        marks = np.zeros(chunk.n_shots, np.uint64)
+        look(
+            np.ascontiguousarray(chunk.offsets, np.int64), x, y, t, bits, self._limits,
+            chunk.first_shot, self._counts, self._sizes, marks,
+        )  # fmt: skip
+        self.shots += chunk.n_shots
+        self.hits += chunk.n_hits
+        if self._marked < _MOST_SHOTS:
+            found = marks[marks != 0]
+            self._marks.append(found)
+            self._marked += chunk.n_shots
+        self._sample.add(x, y, t)
+        self._clock.add(chunk)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts as plain values; only what is odd."""
+        repeated, several = self._repeated()
+        full, slots = self._full()
+        begin, empty = self._stretch()
+        found: dict[str, Any] = {
+            "hits_twice_exactly": int(self._counts[SAME]),
+            "hits_twice_nearly": int(self._counts[TWIN] - self._counts[SAME]),
+            "hits_within_dead_time": int(self._counts[DEAD]),
+            "shots_repeated": repeated if several else 0,
+            "shots_with_full_slots": full,
+            "slots": slots if full else 0,
+            "longest_stretch_without_hits": empty,
+            "stretch_without_hits_from_shot": begin if empty else 0,
+            "share_of_time_without_shots": round(self._clock.share, 6),
+            "hot_spots": [spot.as_dict() for spot in self._hot()],
+            "constant": self._constant(),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def warnings(self) -> list[str]:
+        """What is odd enough to be told, a sentence each."""
+        if self.hits < _ENOUGH:
+            return []
+        found = [
+            *self._constant(),
+            *self._doubles(),
+            *(spot.sentence() for spot in self._hot()),
+        ]
+        repeated, several = self._repeated()
+        if repeated > max(10, 0.01 * several):
+            found.append(
+                f"{repeated} of {several} shots with two hits or more hold exactly the hits of "
+                "another shot: a file may be in the run twice"
+            )
+        full, slots = self._full()
+        if full:
+            found.append(
+                f"{full} of {self.shots} shots have {slots} hits, the most that there is room for: "
+                "further hits of these shots are lost"
+            )
+        begin, empty = self._stretch()
+        if empty:
+            found.append(
+                f"there are no hits in {empty} shots in a row from shot {begin} on "
+                f"({100 * empty / self.shots:.0f} % of the run): the detector may have been off"
+            )
+        gap = self._clock.sentence()
+        return [*found, gap] if gap else found
+
+    def rows(self) -> list[tuple[str, str | int | float, str]]:
+        """Name, value and unit of the counts that are not 0, for a table."""
+        labels = {
+            "hits_twice_exactly": ("hits that are there twice", ""),
+            "hits_twice_nearly": ("hits nearer than the resolution to another", ""),
+            "hits_within_dead_time": ("hits within dead time and radius", ""),
+            "shots_repeated": ("shots that are there twice", ""),
+            "shots_with_full_slots": ("shots with all slots full", ""),
+            "longest_stretch_without_hits": ("shots in a row without hits", ""),
+            "share_of_time_without_shots": ("share of the time without shots", ""),
+        }
+        known = self.as_dict()
+        rows: list[tuple[str, str | int | float, str]] = [
+            (label, known[name], unit) for name, (label, unit) in labels.items() if name in known
+        ]
+        rows += [("hot spot", spot.place(), "mm") for spot in self._hot()]
+        return rows
+
+    def _doubles(self) -> list[str]:
+        same, twin, dead = (int(self._counts[k]) for k in (SAME, TWIN, DEAD))
+        detector = self._detector
+        if same > max(3, 0.005 * self.hits):
+            told = (
+                f"{self._share(same)} stand in their shot a second time, to the last digit: they "
+                "make coincidences with themselves; check how the file was written"
+            )
+        elif twin > max(5, 0.02 * self.hits):
+            told = (
+                f"{self._share(twin)} are within {self._limits[0]:g} ns and {self._limits[1]:g} mm "
+                "of another in their shot, nearer than the detector tells hits apart: sorting "
+                "makes two of one, or the file holds them twice"
+            )
+        elif dead > max(10, 0.05 * self.hits) and detector is not None:
+            told = (
+                f"{self._share(dead)} lie within the dead time and radius of the setup "
+                f"({detector.dead_time_ns:g} ns, {detector.dead_radius_mm:g} mm) of another in "
+                "their shot, where the detector loses hits: `detector` of the setup is wrong, or "
+                "hits are made up"
+            )
+        else:
+            return []
+        return [told]
+
+    def _share(self, count: int) -> str:
+        return f"{count} of {self.hits} hits ({100 * count / self.hits:.2g} %)"
+
+    def _repeated(self) -> tuple[int, int]:
+        """Shots whose hits are those of another, and shots with two hits or more."""
+        if not self._marks:
+            return 0, 0
+        marks = np.concatenate(self._marks)
+        return len(marks) - len(np.unique(marks)), len(marks)
+
+    def _full(self) -> tuple[int, int]:
+        """Shots with the most hits that there is room for, and this number; 0 where none shows.
+
+        From one number of hits to the next the shots become fewer, ever faster, or grow in number
+        ever more slowly (but for odd and even numbers, where ions come in pairs). Where the largest
+        is more frequent than that, there was no room for more.
+        """
+        most = int(np.flatnonzero(self._sizes)[-1]) if self._sizes.any() else 0
+        if most < 3 or most == _MOST_SIZES - 1:
+            return 0, most
+        last, before, earlier, first = (int(self._sizes[most - k]) for k in range(4))
+        steep = 0 < 1.5 * before**2 < earlier * last
+        piled = steep and last >= max(10, 1.2 * before, 1.2 * earlier, 1.2 * first * (most > 3))
+        slots = self._detector.slots if self._detector is not None else 0
+        reached = most == slots and last > max(10, 0.005 * self.shots)
+        return (last, most) if piled or reached else (0, most)
+
+    def _stretch(self) -> tuple[int, int]:
+        """First shot and length of a stretch without hits that no chance makes, or 0."""
+        longest = int(self._counts[LONGEST])
+        others = self.shots - longest
+        if longest < max(1000, 0.05 * self.shots) or others < 100:
+            return 0, 0
+        empty = (int(self._sizes[0]) - longest) / others
+        likely = np.log(self.shots) + longest * np.log(max(empty, 1e-300))
+        return (int(self._counts[BEGIN]), longest) if likely < np.log(1e-9) else (0, 0)
+
+    def _hot(self) -> list[HotSpot]:
+        if self.hits < _ENOUGH:
+            return []
+        if self._spots is None or self._spots[0] != self.hits:
+            self._spots = self.hits, hot_spots(*self._sample.values())
+        return self._spots[1]
+
+    def _constant(self) -> list[str]:
+        return constant_columns(*self._sample.values()) if self.hits >= _ENOUGH else []
+
+
+class _Clock:
+    """Gaps in what tells the time of shots: time stamps, or numbers of trains."""
+
+    def __init__(self) -> None:
+        self._first = self._last = self._usual = np.nan
+        self._gaps = self._largest = 0.0
+        self._shot = 0
+
+    def add(self, chunk: Hits) -> None:
+        """Look at the steps of the clock."""
+        if TAG_TIMESTAMP in chunk.tags:
+            time = np.asarray(chunk.tags[TAG_TIMESTAMP], np.float64)
+        elif TAG_TRAIN in chunk.tags:
+            time = _TRAIN_S * np.asarray(chunk.tags[TAG_TRAIN], np.float64)
+        else:
+            return
+        place = np.flatnonzero(np.isfinite(time))
+        if not len(place):
+            return
+        known = time[place]
+        if np.isnan(self._first):
+            self._first = self._last = float(known[0])
+        steps = np.diff(np.concatenate([[self._last], known]))
+        forward = steps > 0
+        if np.isnan(self._usual) and forward.sum() >= _ENOUGH:
+            self._usual = float(np.median(steps[forward]))
+        long = steps > max(_GAP * self._usual, 1.0) if self._usual > 0 else np.zeros(0, np.bool_)
+        if long.any():
+            self._gaps += float(steps[long].sum())
+            at = int(np.argmax(steps))
+            if steps[at] > self._largest:
+                self._largest = float(steps[at])
+                self._shot = chunk.first_shot + int(place[at])
+        self._last = float(known[-1])
+
+    @property
+    def share(self) -> float:
+        """Share of the time from first to last shot that is in gaps."""
+        span = self._last - self._first
+        return self._gaps / span if span > 0 else 0.0
+
+    def sentence(self) -> str | None:
+        """What to say of the gaps, if anything."""
+        if self.share < 0.05:
+            return None
+        return (
+            f"there are no shots in {100 * self.share:.0f} % of the time from first to last shot "
+            f"(the longest gap, {self._largest:.4g} s, ends at shot {self._shot})"
+        )

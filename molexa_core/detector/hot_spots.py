@@ -1,0 +1,201 @@
+"""Places of a detector with hits at all times of flight, and columns that never change.
+
+Ions without recoil (cold residual gas, the intact molecule) make a bright spot as well, but at one
+time of flight each. A hot spot of the plate, or hits whose position was not found, know no time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.tables import FloatArray
+
+_SAMPLE: Final = 400_000
+_CELLS: Final = 100
+"""Cells of the image along each axis; a place is three by three of them."""
+_TIMES: Final = 32
+"""Parts of the range of times."""
+_OUTSIDE: Final = 0.002
+_LEAST_SHARE: Final = 0.01
+_LEAST: Final = 30
+_ABOVE: Final = 10.0
+"""How far above its surroundings a hot spot is."""
+_MOST_PLACES: Final = 40
+"""Bright places that are looked at."""
+
+
+class Sample:
+    """Hits picked evenly from all of a run, at most 400 000."""
+
+    def __init__(self) -> None:
+        self._kept = np.empty((3, 0))
+        self._parts: list[FloatArray] = []
+        self._count = 0
+        self._stride, self._skip = 1, 0
+
+    def add(self, x: FloatArray, y: FloatArray, t: FloatArray) -> None:
+        """Pick from further hits."""
+        picked = np.stack([column[self._skip :: self._stride] for column in (x, y, t)])
+        self._skip = (self._skip - len(x)) % self._stride
+        self._parts.append(picked)
+        self._count += picked.shape[1]
+        while self._count > _SAMPLE:
+            self._parts = [np.concatenate(self._parts, axis=1)[:, ::2]]
+            if self._count % 2:
+                self._skip += self._stride
+            self._count = self._parts[0].shape[1]
+            self._stride *= 2
+
+    def values(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """x, y and t of the hits that were picked and are numbers."""
+        if not self._parts:
+            return (np.empty(0),) * 3  # type: ignore[return-value]
+        x, y, t = np.concatenate(self._parts, axis=1)
+        good = np.isfinite(x) & np.isfinite(y) & np.isfinite(t)
+        return x[good], y[good], t[good]
+
+
+@dataclass(frozen=True)
+class HotSpot:
+    """A place with hits at all times of flight.
+
+    Attributes:
+        x_mm, y_mm: the place.
+        share: of all hits.
+        exact: whether all hits there have exactly these values.
+    """
+
+    x_mm: float
+    y_mm: float
+    share: float
+    exact: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"x_mm": self.x_mm, "y_mm": self.y_mm, "share": self.share, "exact": self.exact}
+
+    def place(self) -> str:
+        """Place and share in words."""
+        return f"{self.x_mm:.4g}, {self.y_mm:.4g} ({100 * self.share:.2g} % of the hits)"
+
+    def sentence(self) -> str:
+        """What to tell."""
+        at = f"x = {self.x_mm:.4g} mm, y = {self.y_mm:.4g} mm"
+        share = f"{100 * self.share:.2g} % of the hits"
+        if self.exact:
+            return (
+                f"{share} are exactly at {at}: a place that stands for a position that was not "
+                "found, or a hot spot of the detector; they make false coincidences"
+            )
+        return (
+            f"{share} are at one place, {at}, at all times of flight: a hot spot of the detector, "
+            "or ions that do not belong to the trigger; they make false coincidences"
+        )
+
+
+def hot_spots(x: FloatArray, y: FloatArray, t: FloatArray) -> list[HotSpot]:
+    """Places with a hundredth of all hits or more that know no time of flight.
+
+    Args:
+        x: positions in mm (hits).
+        y: likewise.
+        t: times in ns.
+    """
+    exact = _exact(x, y)
+    if exact is not None:
+        away = (x != exact.x_mm) | (y != exact.y_mm)
+        return [exact, *_anytime(x[away], y[away], t[away], len(x))]
+    return _anytime(x, y, t, len(x))
+
+
+def constant_columns(x: FloatArray, y: FloatArray, t: FloatArray) -> list[str]:
+    """What is the same in all hits, a sentence each."""
+    if not len(x):
+        return []
+    columns = {"x": (x, "mm"), "y": (y, "mm"), "the time": (t, "ns")}
+    found = [
+        f"{name} is {values[0]:g} {unit} in all hits"
+        for name, (values, unit) in columns.items()
+        if values.min() == values.max()
+    ]
+    if not found and (x == y).mean() > 0.99:
+        found.append("x and y are the same in all hits: one column may be read twice")
+    return found
+
+
+def _exact(x: FloatArray, y: FloatArray) -> HotSpot | None:
+    """The place that many hits share to the last digit, where hardly any others share one."""
+    if len(x) < _LEAST or x.min() == x.max() or y.min() == y.max():
+        return None
+    key = (x + 0.0).view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ (y + 0.0).view(np.uint64)
+    _, first, counts = np.unique(key, return_index=True, return_counts=True)
+    if len(counts) < 3:
+        return None
+    order = np.argsort(counts)[::-1][:2]
+    top, second = (int(counts[k]) for k in order)
+    continuous = len(counts) > 0.5 * (len(x) - top)
+    if top < max(_LEAST, _LEAST_SHARE * len(x)) or top < 5 * second or not continuous:
+        return None
+    at = int(first[order[0]])
+    return HotSpot(float(x[at]), float(y[at]), top / len(x), exact=True)
+
+
+def _anytime(x: FloatArray, y: FloatArray, t: FloatArray, total: int) -> list[HotSpot]:
+    """Cells of the image that are bright in nearly every part of the range of times."""
+    if len(x) < _LEAST:
+        return []
+    sides = [np.quantile(values, [_OUTSIDE, 1 - _OUTSIDE]) for values in (x, y, t)]
+    if any(high <= low for low, high in sides):
+        return []
+    cells = (_CELLS, _CELLS, _TIMES)
+    place = [
+        np.floor(n * (values - low) / (high - low)).astype(np.int64)
+        for n, values, (low, high) in zip(cells, (x, y, t), sides, strict=True)
+    ]
+    inside = np.logical_and.reduce(
+        [(at >= 0) & (at < n) for at, n in zip(place, cells, strict=True)]
+    )
+    column, row, part = (at[inside] for at in place)
+    image = np.bincount(column * _CELLS + row, minlength=_CELLS * _CELLS)
+    padded = np.pad(image.reshape(_CELLS, _CELLS), 1)
+    boxes = sum(padded[k : k + _CELLS, m : m + _CELLS] for k in range(3) for m in range(3))
+    box = np.asarray(boxes).ravel()
+    least = max(_LEAST, _LEAST_SHARE * total)
+    bright = np.argsort(box)[::-1]
+    found: list[HotSpot] = []
+    looked_at: list[tuple[int, int]] = []
+    for at in bright[box[bright] >= least].tolist():
+        middle, line = divmod(at, _CELLS)
+        if any(max(abs(middle - k), abs(line - m)) < 3 for k, m in looked_at):
+            continue
+        looked_at.append((middle, line))
+        far = np.maximum(np.abs(column - middle), np.abs(row - line))
+        here = _steady(part[far <= 1])
+        around = _steady(part[(far >= 3) & (far <= 5)]) * 9 / _cells_around(middle, line)
+        if here >= least and here > _ABOVE * max(around, 1.0):
+            place_mm = (
+                float(low + (k + 0.5) * (high - low) / _CELLS)
+                for k, (low, high) in zip((middle, line), sides[:2], strict=True)
+            )
+            found.append(HotSpot(*place_mm, here / total, exact=False))
+        if len(looked_at) == _MOST_PLACES:
+            break
+    return found
+
+
+def _steady(part: Any) -> float:
+    """Hits that come at all times: those of a rather dark part, times the number of parts."""
+    counts = np.bincount(part, minlength=_TIMES)
+    return float(_TIMES * np.sort(counts)[_TIMES // 4])
+
+
+def _cells_around(middle: int, line: int) -> int:
+    """Cells of the image three to five from this one."""
+    within = [
+        int(np.prod([min(at + far, _CELLS - 1) - max(at - far, 0) + 1 for at in (middle, line)]))
+        for far in (2, 5)
+    ]
+    return within[1] - within[0]
