@@ -21,6 +21,7 @@ COMMENTS: Final = ("#", "%", "//", "!")
 LONGEST_LINE: Final = 4 * 2**20
 _BLOCK: Final = 2**20
 _COMMENT: Final = re.compile(rb"#|^[ \t]*(?:%|//|!)", re.MULTILINE)
+_SIGNS: Final = tuple(sign.encode() for sign in COMMENTS[1:])
 _BLANKS: Final = re.compile(r'"[^"]*"|\'[^\']*\'|\S+')
 
 
@@ -153,10 +154,14 @@ class CheckedLines(io.RawIOBase):
             _, _, data = data.partition(b"\n")
             self._skip -= 1
             self._line += 1
-        if _COMMENT.search(data):
+        if b"#" in data or _begins_comment(data):
             data = _without_comments(data)
         if not data:
             return b""
+        regular = 0 if b'"' in data else self._regular(data)
+        if regular:
+            self._line += regular
+            return data
         counts, empty = self._counts(data)
         bad = (counts != self._width) & ~empty
         if bad.any():
@@ -172,6 +177,23 @@ class CheckedLines(io.RawIOBase):
             data = b"".join(lines[at] + b"\n" for at in np.flatnonzero(~empty))
         return data
 
+    def _regular(self, data: bytes) -> int:
+        """The number of lines, where each has as many separators as it must; else 0.
+
+        It is a quick look that the slower one need not follow for most blocks.
+        """
+        codes = np.frombuffer(data, np.uint8)
+        ends = np.flatnonzero(codes == ord("\n"))
+        between = self._width - 1
+        if self._separator is None or not between:
+            return 0
+        places = np.flatnonzero(codes == ord(self._separator))
+        if len(places) != len(ends) * between:
+            return 0
+        lines = places.reshape(-1, between)
+        even = (lines[:, -1] < ends).all() and (lines[1:, 0] > ends[:-1]).all()
+        return len(ends) if even else 0
+
     def _counts(self, data: bytes) -> tuple[Any, Any]:
         """The number of values in each line, and whether nothing stands in it."""
         codes = np.frombuffer(data, np.uint8)
@@ -185,6 +207,11 @@ class CheckedLines(io.RawIOBase):
         separators = codes == ord(self._separator)
         counts = np.diff(np.cumsum(separators)[ends], prepend=0) + 1
         filled = np.diff(np.cumsum(separators | ~blank)[ends], prepend=0)
+        quotes = np.flatnonzero(codes == ord('"'))
+        if len(quotes):  # a separator between quotes is none
+            lines = data.split(b"\n")
+            for at in np.unique(np.searchsorted(ends, quotes)):
+                counts[at] = len(split(lines[at].decode("utf-8", "replace"), self._separator))
         return counts, filled == 0
 
     def _ragged(self, at: int, found: int) -> InputFileError:
@@ -196,6 +223,11 @@ class CheckedLines(io.RawIOBase):
             where=self._path,
             do="Every line needs as many values as the first.",
         )
+
+
+def _begins_comment(data: bytes) -> bool:
+    """Whether a line begins with a sign of a comment other than the first."""
+    return any(sign in data for sign in _SIGNS) and _COMMENT.search(data) is not None
 
 
 def _without_comments(data: bytes) -> bytes:
