@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from molexa_core.base.cells import as_written, harmless, harmless_json
 from molexa_core.base.checksums import digest_of
 from molexa_core.base.errors import (
     ColumnError,
@@ -139,7 +140,7 @@ def write_channel_csv(
     text = io.StringIO()
     text.write(f"{_COMMENT} mean ion momenta and their standard errors in atomic units\n")
     if provenance is not None:
-        text.write(f"{_RECORD}{provenance.to_json()}\n")
+        text.write(f"{_RECORD}{harmless_json(provenance.to_json())}\n")
     rows = [[_cell(value) for value in row] for row in table[ordered].itertuples(index=False)]
     if provenance is not None:
         text.write(f"{_CHECKSUM}{digest_of([ordered, *rows])}\n")
@@ -258,9 +259,9 @@ def _row(columns: list[str], cells: list[str], *, where: str) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, cell in zip(columns, cells, strict=True):
         if name == ION:
-            row[name] = _ion(cell, where)
+            row[name] = _ion(as_written(cell), where)
         elif name == LABEL:
-            row[name] = cell.strip()
+            row[name] = as_written(cell.strip())
         else:
             row[name] = _number(name, cell.strip(), where)
     return row
@@ -292,7 +293,7 @@ def _number(name: str, text: str, where: str) -> float:
 
 def _cell(value: Any) -> str:
     if isinstance(value, str):
-        return " ".join(value.split())
+        return harmless(" ".join(value.split()))
     number = float(value)
     return "" if math.isnan(number) else f"{number:.12g}"
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from molexa_core.base.cells import harmless, harmless_json
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import TAG_SHOT, TAG_UNITS, UNITS
 from molexa_core.base.files import atomic_path
@@ -150,7 +151,9 @@ def write_csv_run(
         OutputError: the file cannot be written there.
     """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write(METADATA_LINE + json.dumps(dict(meta or {}), default=str) + "\n")
+        stream.write(
+            METADATA_LINE + harmless_json(json.dumps(dict(meta or {}), default=str)) + "\n"
+        )
         for number, chunk in enumerate(rebatch(chunks, _BLOCK_SHOTS)):
             counts = np.diff(chunk.offsets)
             columns: dict[str, Any] = {
@@ -160,5 +163,7 @@ def write_csv_run(
                 "t_ns": chunk.t_ns,
                 "method": chunk.method,
             }
-            columns |= {name: np.repeat(column, counts) for name, column in chunk.tags.items()}
+            columns |= {
+                harmless(name): np.repeat(column, counts) for name, column in chunk.tags.items()
+            }
             pd.DataFrame(columns).to_csv(stream, index=False, header=number == 0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from molexa_core.base.cells import as_written
 from molexa_core.base.errors import InputFileError
 from molexa_core.io.text_lines import LONGEST_LINE, comment_in, encoding_of, open_text, split
 from molexa_core.io.text_names import Written, find_names
@@ -39,6 +40,7 @@ class TextForm:
         names: names of the columns, empty for those that are none.
         units: units by place, where a line below the names or a comment states them.
         named: whether the file names its columns.
+        written_here: whether molexa wrote the table.
         metadata: what molexa stored.
         comments: comments before the data.
         sample: the first lines of data.
@@ -52,6 +54,7 @@ class TextForm:
     names: list[str] = field(default_factory=list)
     units: dict[int, str] = field(default_factory=dict)
     named: bool = False
+    written_here: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     comments: list[str] = field(default_factory=list)
     sample: list[str] = field(default_factory=list)
@@ -82,6 +85,8 @@ def read_form(path: Path, known: Collection[str] = ()) -> TextForm:
     names, form.units = find_names(above, form.width, known)
     form.named = names is not None
     form.names = names if names is not None else [str(i) for i in range(form.width)]
+    if form.written_here:
+        form.names = [as_written(name) for name in form.names]
     for place, text in units_in_comments(form.comments, form.names).items():
         form.units.setdefault(place, text)
     return form
@@ -106,7 +111,7 @@ def _read(path: Path) -> tuple[TextForm, list[tuple[int, str]]]:
             number += 1
             text = line.strip("\r\n").removeprefix("\ufeff")
             if text.startswith(METADATA_LINE):
-                form.metadata = _metadata(path, text)
+                form.written_here, form.metadata = True, _metadata(path, text)
                 continue
             comment = comment_in(text)
             if comment is not None:

@@ -175,3 +175,23 @@ def test_isotopes_and_masses_are_written_and_read(tmp_path: Path) -> None:
     write_channel_csv(tmp_path / "channel.csv", written)
     table, _ = read_channel_csv(tmp_path / "channel.csv")
     pd.testing.assert_frame_equal(table, written)
+
+
+def test_labels_that_a_spreadsheet_would_compute_are_harmless_and_come_back(
+    tmp_path: Path,
+) -> None:
+    label = '=HYPERLINK("http://a.b","c")'
+    table = pd.DataFrame(
+        {"ion": ["O+", "H+"], "px": [-1.0, 1.0], "py": [0.0, 0.0], "pz": [0.0, 0.0]}
+    ).assign(label=[label, "+1"])
+    record = Provenance.of("molexa centroid a,=1+1.h5", settings={"=x": ",@y"})
+    write_channel_csv(tmp_path / "a.csv", table, record)
+    text = (tmp_path / "a.csv").read_text(encoding="utf-8")
+    assert ",=" not in text
+    assert ",@" not in text
+    assert ",+" not in text
+    assert '"=' not in text.split("\n", 2)[2]
+    again, found = read_channel_csv(tmp_path / "a.csv")
+    assert list(again["label"]) == [label, "+1"]
+    assert list(again["px"]) == [-1.0, 1.0]
+    assert found == record
