@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base import interruption
 from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError, listing
 from molexa_core.base.fields import (
     EVENT_GROUP,
@@ -281,6 +282,7 @@ class EventsFile:
         """
         with open_hdf5(self.path) as file:
             for start in range(0, self.n_rows, rows):
+                interruption.check()
                 yield self._rows(file, start, min(start + rows, self.n_rows))
 
     def _rows(self, file: h5py.File, start: int, stop: int) -> Coincidences:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base import interruption
 from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import BoolArray, Edges, Hits
 
@@ -60,6 +61,7 @@ def batches(chunks: Iterable[Shots], shots: int, nothing: Shots) -> Iterator[Sho
     tags: set[str] | None = None
     following: int | None = None
     for chunk in chunks:
+        interruption.check()
         tags = set(chunk.tags) if tags is None else tags
         if set(chunk.tags) != tags:
             raise UsageError(f"the tags change within the run: {set(chunk.tags) ^ tags}")

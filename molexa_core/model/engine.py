@@ -18,6 +18,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from molexa_core.base import interruption
 from molexa_core.model.atoms import AtomBlock
 from molexa_core.model.batch import Batch
 from molexa_core.model.config import SamplerSettings
@@ -140,6 +141,7 @@ class Engine:
         most = max(1, self.rows // samples)
         parts = []
         for start in range(0, len(batch), most):
+            interruption.check()
             rows = slice(start * samples, (start + most) * samples)
             part = _rows(batch, slice(start, start + most))
             parts.append(

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from molexa_core.base import interruption
 from molexa_core.base.tables import BoolArray, FloatArray
 from molexa_core.model.devices import threads_for
 
@@ -140,6 +141,7 @@ def _descend(
     failures = np.zeros(len(x), dtype=np.int64)
     done = 0
     while done < iterations:
+        interruption.check()
         active = np.flatnonzero(~(converged | way.given_up) & (failures < 8) & np.isfinite(cost))
         if not len(active):
             break

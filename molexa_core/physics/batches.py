@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from molexa_core.base import interruption
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import BOHR_ANGSTROM
@@ -60,6 +61,7 @@ def explode_many(
     momenta = np.empty((n, atoms, 3))
     with torch.no_grad(), _one_thread():
         for start in range(0, n, size):
+            interruption.check()
             part = slice(start, start + size)
             momenta[part] = explode(
                 _tensor(positions[part]),
@@ -105,6 +107,7 @@ def linearise_many(
     momenta, changes = np.empty((n, atoms, 3)), np.empty((n, 3 * atoms, 3 * atoms))
     with torch.no_grad(), _one_thread():
         for start in range(0, n, size):
+            interruption.check()
             part = slice(start, start + size)
             found = explode_with_derivatives(
                 _tensor(positions[part]),

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
 
+from molexa_core.base import interruption
 from molexa_core.base.entries import EntryBlock
 from molexa_core.base.errors import UsageError
 from molexa_core.base.progress import Progress
@@ -24,6 +25,8 @@ _AHEAD: Final = 2
 """Blocks handed out per worker: one computed, one waiting, so that a deadline is met."""
 CONNECT_S: Final = 30
 """How long to wait for a scheduler."""
+_LOOK_S: Final = 0.05
+"""So often it is looked whether a block is finished, or a signal asked to stop."""
 END_S: Final = 60
 """How long to wait for the end of a process that has nothing left to do."""
 
@@ -73,7 +76,11 @@ def _finished(
         client.submit(task, block, pure=False): block for block in islice(waiting, _AHEAD * workers)
     }
     done = _dask().as_completed(list(handed_out))
-    for future in done:
+    while handed_out:
+        while not done.has_ready():
+            interruption.check()
+            time.sleep(_LOOK_S)
+        future = next(done)
         block = handed_out.pop(future)
         good = future.status == "finished"
         result = future.result() if good else _error_of(future)
