@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -48,6 +48,7 @@ class Reducer:
         self._tally = Tally()
         self._dropped = Dropped()
         self._hits = 0
+        self._inside = self._none_inside()
         self._gate: SumGate | None = None
         self._peaks: tuple[Peak, Peak, Peak] | None = None
         self._spectra = HitSpectra(channel, setup, self._search.windows)
@@ -80,19 +81,21 @@ class Reducer:
             )
             return
         sums, filled, tally = np.empty((MOST_SUMS, 6)), 0, Tally()
-        dropped, n_hits = Dropped(), 0
+        dropped, n_hits, inside = Dropped(), 0, self._none_inside()
         with self._progress.task("momentum-sum gate", n_shots, "shots") as task:
             for chunk in run:
                 hits, bad = calibrate(chunk, self._setup)
                 dropped.add(bad)
                 n_hits += chunk.n_hits
+                if filled == 0:
+                    self._count_inside(hits, inside)
                 filled = self._search.collect_sums(hits, tally, sums, filled)
                 task.advance(chunk.n_shots)
                 if filled >= MOST_SUMS:
                     self.say(f"the gate is found from the first {tally.shots} shots")
                     break
         if filled == 0 and gates.sum_half_width is None:
-            raise self._nothing(tally, dropped, n_hits)
+            raise self._nothing(tally, dropped, n_hits, inside)
         try:
             self._peaks = find_peak(sums[:filled], self._search.sum_range)
         except ComputationError as error:
@@ -130,6 +133,8 @@ class Reducer:
         hits, dropped = calibrate(chunk, self._setup)
         self._dropped.add(dropped)
         self._hits += chunk.n_hits
+        if self._tally.found == 0:
+            self._count_inside(hits, self._inside)
         self._spectra.fill(hits)
         self._units.add_hits(hits)
         first_id = self._tally.found
@@ -182,7 +187,8 @@ class Reducer:
     def _check_end(self) -> None:
         if self._dropped.total:
             self.say(
-                f"left out {self._dropped.total} of {self._hits} hits: {_reasons(self._dropped)}"
+                f"left out {self._dropped.total} of {self._hits} hits: "
+                f"{_reasons(self._dropped, self._setup)}"
             )
         if self._tally.crowded:
             self.say(
@@ -192,30 +198,42 @@ class Reducer:
         for doubt in self._units.about_hits(self._dropped.off_detector, self._hits):
             self.warn(doubt)
         if self._tally.found == 0:
-            raise self._nothing(self._tally, self._dropped, self._hits)
+            raise self._nothing(self._tally, self._dropped, self._hits, self._inside)
         for doubt in self._units.about_momenta(self._peaks, self._energy.release().peak):
             self.warn(doubt)
 
+    def _none_inside(self) -> dict[str, int]:
+        return dict.fromkeys(self._search.windows, 0)
+
+    def _count_inside(self, hits: Hits, inside: dict[str, int]) -> None:
+        """Count the hits in the window of each ion; needed only while nothing is found."""
+        for name, (first, last) in self._search.windows.items():
+            inside[name] += int(np.count_nonzero((hits.t_ns >= first) & (hits.t_ns <= last)))
+
     def _nothing(
-        self, tally: Tally, dropped: Dropped, n_hits: int
+        self, tally: Tally, dropped: Dropped, n_hits: int, inside: Mapping[str, int]
     ) -> InputFileError | NoEventsError:
         """The error that says why there is nothing."""
         if tally.shots == 0:
             return InputFileError("there are no shots in the run", do="Check how it was written.")
         if dropped.total == n_hits:
-            why = _reasons(dropped) if n_hits else "there are no hits"
+            why = _reasons(dropped, self._setup) if n_hits else "there are no hits"
             return InputFileError(
                 f"no hit of the run can be an ion ({why})",
                 do="Check the columns and the calibration in the setup.",
             )
         ions = listing(self._search.ions)
         windows = listing(
-            f"{name} {first:.0f} to {last:.0f} ns"
+            f"{name} {first:.0f} to {last:.0f} ns: {inside[name] or 'no'} hits"
             for name, (first, last) in self._search.windows.items()
         )
         if (times := self._units.times()) is not None:
             windows += f"; most hits come after {times}"
         after = "" if tally.combinations == 0 else " inside the momentum-sum gate"
+        if dropped.total:
+            after += (
+                f"; {dropped.total} of {n_hits} hits are left out: {_reasons(dropped, self._setup)}"
+            )
         return NoEventsError(
             f"no coincidence of {ions} in {tally.shots} shots{after}",
             do=f"Check channel, setup, units and the windows ({windows}).",
@@ -233,12 +251,16 @@ class Reducer:
             self._progress.warn(text)
 
 
-def _reasons(dropped: Dropped) -> str:
+def _reasons(dropped: Dropped, setup: Setup) -> str:
+    """What left hits out, with the setting that did."""
+    detector = setup.detector
     reasons = {
         "not a number": dropped.not_a_number,
         "negative time": dropped.negative_time,
-        "before the light pulse": dropped.before_light,
-        "off the detector": dropped.off_detector,
-        "made from too few signals": dropped.uncertain,
+        f"before the light pulse (time_zero_ns {setup.calibration.time_zero_ns:g})": (
+            dropped.before_light
+        ),
+        f"off the detector (radius_mm {detector.radius_mm:g})": dropped.off_detector,
+        f"made from too few signals (max_method {detector.max_method})": dropped.uncertain,
     }
     return listing(f"{count} {reason}" for reason, count in reasons.items() if count)
