@@ -49,6 +49,7 @@ _NUMBER: Final = re.compile(
     r"(?P<number>10\^[+-]?\d+|\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*[*x·×]?\s*(?P<unit>\D.*)"
 )
 _BRACKETS: Final = re.compile(r"[\[({<](.*)[\])}>]")
+_TITLE: Final = re.compile(r"\s[\[(]([^\[\]()]+)[\])]")
 _LONGEST: Final = 200
 _SAME: Final = 1e-9
 
@@ -98,6 +99,16 @@ def unit_of(text: str | None) -> Unit | None:
         if plain in factors and size > 0:
             return Unit(written, dimension, size * factors[plain])
     return Unit(written, None, None)
+
+
+def unit_in_title(title: str) -> str | None:
+    """The unit in a title such as `position [mm]`.
+
+    A bracket without a blank before it is the length of an array (`x[n]`) and states none.
+    """
+    match = _TITLE.search(title)
+    unit = None if match is None else unit_of(match[1])
+    return unit.text if unit is not None and unit.dimension is not None else None
 
 
 def known(dimension: Dimension) -> str:

@@ -8,8 +8,9 @@ each other, and that dataset says how many belong to each shot.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from molexa_core.io.table_open import layout_of
 from molexa_core.io.table_units import in_units
 
 MOST_COLUMNS: Final = 4096
+_FILLED: Final = 2
+"""Axes of hits in rows that are filled up; with more, all but the last count shots."""
 _MOST_ATTRIBUTES: Final = 256
 _NO_VALUE: Final = ("_FillValue", "missing_value")
 _OF_UNITS: Final = re.compile("unit|uom|einheit", re.IGNORECASE)
@@ -67,10 +70,14 @@ class Hdf5Table:
             )
         self.label = f"group {group!r}" if group is not None else "the HDF5 file"
         self._columns = _columns(self._file if group is None else self._file[group])
-        self.kinds: Mapping[str, Kind] = {
-            name: _kind(name, dataset, field) for name, (dataset, field) in self._columns.items()
+        self._grids = {
+            dataset.shape[:-1] for dataset, _ in self._columns.values() if dataset.ndim > _FILLED
         }
-        lengths = {_length(dataset) for dataset, _ in self._columns.values()}
+        self.kinds: Mapping[str, Kind] = {
+            name: _kind(name, dataset, field, self._grids)
+            for name, (dataset, field) in self._columns.items()
+        }
+        lengths = {self._length(dataset) for dataset, _ in self._columns.values()}
         self.n_rows: int | None = max(lengths) if lengths else 0
 
     def settle(self, columns: Columns) -> None:
@@ -85,7 +92,9 @@ class Hdf5Table:
             for name in names:
                 if name in self._columns:
                     require_readable(self._columns[name][0], str(self.path))
-        lengths = {name: _length(self._columns[name][0]) for name in hits if name in self._columns}
+        lengths = {
+            name: self._length(self._columns[name][0]) for name in hits if name in self._columns
+        }
         if len(set(lengths.values())) > 1:
             told = listing(f"{name} {length}" for name, length in lengths.items())
             raise InputFileError(
@@ -96,7 +105,14 @@ class Hdf5Table:
         if lengths:
             self.n_rows = next(iter(lengths.values()))
         if shots and shots[0] in self._columns:
-            self.n_rows = _length(self._columns[shots[0]][0])
+            counted = self._length(self._columns[shots[0]][0])
+            if self.n_rows != counted and columns.x in self.kinds and self.kinds[columns.x].filled:
+                raise InputFileError(
+                    f"{columns.x} has {self.n_rows} rows, but {shots[0]} has {counted}",
+                    where=self.path,
+                    do="Name columns of one table in `columns` of the setup.",
+                )
+            self.n_rows = counted
 
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
         """Ranges of equal length; where hits follow each other the place among them goes on."""
@@ -107,6 +123,12 @@ class Hdf5Table:
             view = _Hdf5View(self, columns, start, stop, at)
             yield view
             at = view.end
+        if columns.count is not None and at and at != (found := self._rows_of(columns.x)):
+            raise InputFileError(
+                f"{columns.count} adds up to {at} hits, but {columns.x} has {found}",
+                where=self.path,
+                do="The file is damaged, or `columns` of the setup names the wrong column.",
+            )
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the file."""
@@ -120,14 +142,30 @@ class Hdf5Table:
         """
         dataset, field = self._columns[name]
         require_readable(dataset, str(self.path))
-        if stop > _length(dataset):
+        if stop > self._length(dataset):
             raise InputFileError(
-                f"{name} ends after {_length(dataset)} rows, but {stop} are needed",
+                f"{name} ends after {self._length(dataset)} rows, but {stop} are needed",
                 where=self.path,
                 do="The file is damaged, or `columns` of the setup names the wrong column.",
             )
-        rows = dataset[start:stop] if field is None else dataset.fields(field)[start:stop]
-        return np.asarray(rows)
+        if field is not None:
+            return np.asarray(dataset.fields(field)[start:stop])
+        axes = self._shot_axes(dataset)
+        inner = math.prod(dataset.shape[1:axes])
+        first, last = start // inner, -(-stop // inner)
+        rows = np.asarray(dataset[first:last])
+        rows = rows.reshape(-1, *dataset.shape[axes:])
+        return rows[start - first * inner : stop - first * inner]
+
+    def _shot_axes(self, dataset: h5py.Dataset) -> int:
+        """How many axes count shots: all but the last of hits in three or more (train, pulse)."""
+        return _shot_axes(dataset, self._grids)
+
+    def _length(self, dataset: h5py.Dataset) -> int:
+        return math.prod(dataset.shape[: self._shot_axes(dataset)])
+
+    def _rows_of(self, name: str) -> int:
+        return self._length(self._columns[name][0])
 
     def _bytes(self, name: str) -> int:
         dataset, field = self._columns[name]
@@ -255,18 +293,24 @@ def _columns(group: Any) -> dict[str, tuple[h5py.Dataset, str | None]]:
     return found
 
 
-def _length(dataset: h5py.Dataset) -> int:
-    return int(dataset.shape[0])
+def _shot_axes(dataset: h5py.Dataset, grids: Collection[tuple[int, ...]]) -> int:
+    if dataset.shape in grids:
+        return int(dataset.ndim)
+    return max(1, int(dataset.ndim) - 1)
 
 
-def _kind(name: str, dataset: h5py.Dataset, field: str | None) -> Kind:
+def _kind(
+    name: str, dataset: h5py.Dataset, field: str | None, grids: Collection[tuple[int, ...]]
+) -> Kind:
     dtype = dataset.dtype if field is None else dataset.dtype[field]
     shape = dataset.shape + (dtype.subdtype[1] if dtype.subdtype else ())
     base = dtype.subdtype[0] if dtype.subdtype else dtype
     type_ = f"{base} in {dataset.shape}"
     if base.kind not in "iufb":
         return Kind("other", type_)
-    held: Held = {1: "number", 2: "list"}.get(len(shape), "other")  # type: ignore[assignment]
+    held: Held = "list" if len(shape) - _shot_axes(dataset, grids) else "number"
+    if len(shape) - _shot_axes(dataset, grids) > 1 or (field is not None and dataset.ndim > 1):
+        held = "other"
     unit, empty = _stated(name, dataset, field)
     return Kind(held, type_, unit=unit, filled=held == "list", empty=empty)
 

@@ -153,7 +153,11 @@ def recognise(
         return TEXT
     packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
     if packed is not None:
-        raise InputFileError(f"the file is packed with {packed}", where=path, do="Unpack it.")
+        raise InputFileError(
+            f"the file is packed with {packed}",
+            where=path,
+            do="Unpack it; save what is in .npz as .npy, and tables of .xlsx as CSV.",
+        )
     raise InputFileError(
         f"the format is not known: {kind}", where=path, do=f"{LOOKED_FOR} {RAW_RECORDS}"
     )

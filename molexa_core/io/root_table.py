@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from uproot.interpretation.numerical import AsDtype
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.column_units import unit_in_title
 from molexa_core.io.root_file import reading
 from molexa_core.io.root_layouts import METADATA_KEY
 from molexa_core.io.table import CHUNK_BYTES, MOST_ROWS, Kind, View, even_ranges, numbers_of
@@ -41,7 +42,14 @@ class RootTable:
         self.n_rows: int | None = int(self.tree.num_entries)
         self._leaves: dict[str, _Leaf] = {}
         for key, branch in self.tree.items(recursive=True):
-            self._leaves |= _leaves(key, branch)
+            found = _leaves(key, branch)
+            unit = unit_in_title(str(getattr(branch, "title", "")))
+            if len(found) == 1 and unit is not None:
+                found = {
+                    of: replace(leaf, kind=replace(leaf.kind, unit=unit))
+                    for of, leaf in found.items()
+                }
+            self._leaves |= found
         self.kinds: Mapping[str, Kind] = {key: leaf.kind for key, leaf in self._leaves.items()}
 
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:

@@ -15,6 +15,7 @@ from molexa_core.io.hdf5_table import open_hdf5_table
 from molexa_core.io.lmf.run import LmfRun
 from molexa_core.io.root_edges import RootEdgesRun
 from molexa_core.io.root_run import open_root_run
+from molexa_core.io.table_guess import NoHitsError
 from molexa_core.io.table_open import layout_of, open_layouts, open_table
 from molexa_core.io.table_run import TableRun
 from molexa_core.io.xfel import XfelRun
@@ -225,4 +226,8 @@ def _require_run(path: Path, kind: str) -> None:
             "; looked for INDEX and INSTRUMENT (European XFEL), DLD*/value (FLASH), and datasets "
             f"x, y, t; it holds: {listing([*held['groups'], *held['datasets']])}"
         )
+        try:
+            open_hdf5_table(path)
+        except NoHitsError as error:
+            more, do = f"{more}; {error.what}", error.do or do
     raise InputFileError(f"a {formats.NAMES[kind]} is not a run{more}", where=path, do=do)

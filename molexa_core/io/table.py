@@ -33,6 +33,7 @@ class Kind:
         unit: the unit that the file states beside the column, as written.
         filled: whether lists have one length for all rows, so that places in them can be empty.
         empty: the number that the file states for a place without a value.
+        digits: how many digits the numbers have, where text writes them with an exponent.
         times: how many columns have this name.
         example: what stands in the first row of a column that holds no numbers.
     """
@@ -42,6 +43,7 @@ class Kind:
     unit: str | None = None
     filled: bool = False
     empty: float | None = None
+    digits: int | None = None
     times: int = 1
     example: str | None = None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from molexa_core.base.errors import ColumnError, InputFileError, listing
@@ -23,6 +23,8 @@ __all__ = ["Choice", "NoHitsError", "choose", "preset", "shot_column", "tags_of"
 
 _COUNTS: Final = ("n", "num", "nhits", "n_hits", "numhits", "count", "counts", "hit", "hits")
 _HITS: Final = ("x", "y", "time")
+_DETECTORS: Final = ("det", "detector", "dld", "mcp", "anode", "hex", "quad")
+"""What stands before a number that tells detectors, and not slots, apart."""
 
 
 class NoHitsError(ColumnError):
@@ -314,7 +316,12 @@ def _slots(kinds: Mapping[str, Kind]) -> list[_Guess]:
         x = of.chosen["x"]
         if len(x.written) > 1:
             first = min(numbers[x.written])
-            found.append(_guess(of, layout="flat", first=first, count=_count(names, x)))
+            guess = _guess(of, layout="flat", first=first, count=_count(names, x))
+            if x.detector in _DETECTORS and len(numbers[x.written]) > 1:
+                several = sorted(numbers[x.written])
+                named = tuple(x.written.replace(SLOT, str(number)) for number in several)
+                guess = replace(guess, doubts=(*guess.doubts, named))
+            found.append(guess)
     return found
 
 

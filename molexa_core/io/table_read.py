@@ -40,6 +40,15 @@ def whole_numbers(part: Part, name: str, stored: NDArray[Any], row: IntArray) ->
             where=part.path,
             do="Correct the row, or name the column of the shot as `shot` of `columns`.",
         )
+    digits = part.table.kinds[name].digits if name in part.table.kinds else None
+    if digits is not None and (found >= 10**digits).any():
+        at = int(np.argmax(found >= 10**digits))
+        raise InputFileError(
+            f"column {name!r} writes numbers of shots with {digits} digits, and row {row[at]} says "
+            f"{found[at]}, so that neighbouring shots run together",
+            where=part.path,
+            do="Write the column as whole numbers again, without exponents.",
+        )
     if exact:
         above = found >= exact
         if above.any():

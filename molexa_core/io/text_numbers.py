@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 MISSING: Final = frozenset({"", "nan", "-nan", "na", "n/a", "null", "none", "inf", "-inf", "+inf"})
@@ -19,3 +20,16 @@ def is_number(text: str, decimal: str = ".") -> bool:
         (True, True, False)
     """
     return (_POINT if decimal == "." else _COMMA).fullmatch(text.strip()) is not None
+
+
+def digits_of(texts: Sequence[str]) -> int | None:
+    """The most digits before an exponent, where all numbers are written with one.
+
+    Example:
+        >>> digits_of(["1.70000e+09", "3.2e+01"])
+        6
+    """
+    found: list[list[str]] = [re.split(r"[eEdD]", text, maxsplit=1) for text in texts]
+    if not found or any(len(parts) == 1 for parts in found):
+        return None
+    return max(sum(letter.isdigit() for letter in parts[0]) for parts in found)

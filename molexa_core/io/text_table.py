@@ -19,7 +19,7 @@ from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.io.table import MOST_ROWS, Kind, View, no_number
 from molexa_core.io.text_head import METADATA_LINE, TextForm, read_form
 from molexa_core.io.text_lines import CheckedLines, column_of, split
-from molexa_core.io.text_numbers import MISSING, is_number
+from molexa_core.io.text_numbers import MISSING, digits_of, is_number
 
 __all__ = ["METADATA_LINE", "TextTable"]
 
@@ -153,7 +153,8 @@ def _kind(form: TextForm, place: int, texts: Sequence[str]) -> Kind:
     known = [text for text in texts if text.lower() not in MISSING]
     word = next((text for text in known if not is_number(text, form.decimal)), None)
     if word is None:
-        return Kind("number", "number" if texts else "empty", unit=unit)
+        digits = digits_of(known)
+        return Kind("number", "number" if texts else "empty", unit=unit, digits=digits)
     if sum(is_number(text, form.decimal) for text in known) * 2 > len(known):
         return Kind("number", "number", unit=unit)  # a wrong line is told when it is read
     return Kind("other", "text", unit=unit, example=word)

@@ -17,7 +17,7 @@ import pytest
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import Columns
 from molexa_core.io.column_names import apart
-from molexa_core.io.column_units import unit_of
+from molexa_core.io.column_units import unit_in_title, unit_of
 from molexa_core.io.run import open_stored_run
 
 ROWS = {"shot": [1, 1, 2], "x": [1.0, 2.0, 3.0], "y": [-4.0, 5.0, 6.0], "t": [7.0, 8.0, 9.0]}
@@ -205,3 +205,11 @@ def test_columns_that_hold_no_numbers_are_told(tmp_path: Path) -> None:
     with pytest.raises(ColumnError, match=r"'t' does not hold numbers.*columns") as caught:
         open_stored_run(tmp_path / "a.parquet")
     assert "lacks" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("title", "unit"),
+    [("position [mm]", "mm"), ("x (µm)", "µm"), ("x[m]/F", None), ("x/D", None), ("x [n]", None)],
+)
+def test_titles_of_branches(title: str, unit: str | None) -> None:
+    assert unit_in_title(title) == unit

@@ -112,3 +112,34 @@ def test_rows_behind_the_last_hit(tmp_path: Path) -> None:
     run = open_stored_run(tmp_path / "run")
     assert [int(n) for chunk in run for n in np.diff(chunk.offsets)] == [2, 1, 0, 1]
     assert "left out 5 rows" in run.remarks[0]
+
+
+def test_axes_of_trains_and_pulses(tmp_path: Path) -> None:
+    """x, y and t per train, pulse and place; numbers of hits per train and pulse."""
+    columns = {name: values.reshape(2, 2, WIDTH) for name, values in arrays(0.0).items()}
+    to_hdf5(tmp_path / "run", columns)
+    assert counts(tmp_path / "run") == COUNTS
+    to_hdf5(tmp_path / "counted", columns | {"nhits": np.array(COUNTS).reshape(2, 2)})
+    run: Any = open_stored_run(tmp_path / "counted")
+    assert "number of hits in 'nhits'" in run.choice
+    for chunk in (None, 1, 3):
+        found = [int(n) for part in run.iterate(chunk) for n in np.diff(part.offsets)]
+        assert found == COUNTS
+
+
+def test_numbers_of_hits_that_do_not_fit_the_hits(tmp_path: Path) -> None:
+    to_hdf5(tmp_path / "rows", arrays(0.0) | {"nhits": np.array(COUNTS[:3])})
+    with pytest.raises(InputFileError, match="x has 4 rows, but nhits has 3"):
+        open_stored_run(tmp_path / "rows")
+    flat = {name: np.arange(1.0, 7.0) for name in "xyt"}
+    to_hdf5(tmp_path / "flat", flat | {"n": np.array([2, 1])})
+    columns = Columns(layout="jagged", x="x", y="y", time="t", count="n")
+    with pytest.raises(InputFileError, match="n adds up to 3 hits, but x has 6"):
+        counts(tmp_path / "flat", columns)
+
+
+def test_numbers_of_detectors_are_no_slots(tmp_path: Path) -> None:
+    names = [f"det{i}_{name}" for i in (1, 2) for name in "xyt"]
+    (tmp_path / "run.csv").write_text(",".join(names) + "\n1,2,3,4,5,6\n")
+    with pytest.raises(InputFileError, match="'det1_x' or 'det2_x'"):
+        open_stored_run(tmp_path / "run.csv")

@@ -109,3 +109,14 @@ def test_numbers_that_are_none(tmp_path: Path, kind: str) -> None:
     shots = [1, 1, np.nan if kind == "nan" else -4]
     with pytest.raises(InputFileError, match="in row 2, which is no number of a shot"):
         counts(table(tmp_path / "a.csv", shot=shots))
+
+
+@pytest.mark.parametrize(("form", "bad"), [("%.5e", True), ("%.18e", False)])
+def test_numbers_written_with_too_few_digits(tmp_path: Path, form: str, bad: bool) -> None:
+    rows = np.array([[1_700_000_001, 1, 2, 3], [1_700_000_002, 1, 2, 3]])
+    np.savetxt(tmp_path / "a.txt", rows, fmt=form, header="shot x y t")
+    if bad:
+        with pytest.raises(InputFileError, match="with 6 digits"):
+            counts(tmp_path / "a.txt")
+    else:
+        assert counts(tmp_path / "a.txt") == [1, 1]
