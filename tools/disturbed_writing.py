@@ -30,7 +30,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -175,7 +175,13 @@ class Bench:
 
     def prepare(self) -> None:
         """Run every command once; its results are inputs of those behind it."""
+        kept = self.folder / "references.json"
+        if kept.exists():
+            values = json.loads(kept.read_text(encoding="utf-8"))
+            self.references = {name: Reference(**one) for name, one in values.items()}
         for command in self.commands:
+            if command.name in self.references:
+                continue
             before = files(self.inputs)
             began = time.monotonic()
             with start(command.words, self.inputs) as process:
@@ -189,6 +195,8 @@ class Bench:
                 if after[name] != before.get(name)
             }
             self.references[command.name] = Reference(time.monotonic() - began, written)
+            values = {name: asdict(one) for name, one in self.references.items()}
+            kept.write_text(json.dumps(values, indent=1), encoding="utf-8")
             unknown = [name for name in written if not command.writes(name)]
             if unknown or not written:
                 sys.exit(f"{command.name} writes {unknown or 'nothing'}: correct COMMANDS")
@@ -296,7 +304,7 @@ def _leave_room(disk: Path, room: int) -> None:
 def small_disk(folder: Path) -> Iterator[Path | None]:
     """A file system of 256 MB in memory; None where that is not allowed."""
     place = folder / "disk"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(place)]
     try:
         made = subprocess.run(mount, capture_output=True, check=False).returncode == 0
@@ -331,6 +339,8 @@ def each(commands: list[Command], work: Callable[[Command, Tally], None]) -> dic
     for command in commands:
         tallies[command.name] = Tally()
         work(command, tallies[command.name])
+        for fault in tallies[command.name].faults:
+            print(f"- {fault}", file=sys.stderr, flush=True)
     return tallies
 
 
@@ -341,6 +351,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200, help="signals over all commands")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="names of commands, separated by commas")
+    parser.add_argument("--keep", help="folder in which inputs are made, or lie from before")
     parser.add_argument("--limit", action="store_true", help="disk: a limit of the file size")
     parser.add_argument("--quick", action="store_true", help="few commands, few trials")
     options = parser.parse_args()
@@ -348,7 +359,8 @@ def main() -> None:
     names = QUICK if options.quick else None
     trials = min(options.trials, 12) if options.quick else options.trials
     faults = 0
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as scratch:
+        place = options.keep or scratch
         needed = [one for one in COMMANDS if names is None or one.name in names]
         bench = Bench(Path(place), needed)
         bench.prepare()
