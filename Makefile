@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 CHECKED := molexa_core molexa_cli tests benchmarks tools
 
-.PHONY: help all demo test test-slow lint types imports bench format clean
+.PHONY: help all demo test test-slow lint types imports bench disturb format clean
 .NOTPARALLEL:
 
 help:
@@ -59,6 +59,9 @@ imports: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+disturb: $(VENV)/.installed-dev
+	$(BIN)/python tools/disturbed_writing.py kill disk
 
 bench: $(VENV)/.installed-dev
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
