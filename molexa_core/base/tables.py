@@ -305,6 +305,7 @@ class Geometry:
         uncertainty: (atoms, 3) one standard uncertainty of each coordinate in bohr, where known.
         comment: free text of the file it came from.
         isotopes: mass number of each atom, 0 where it is not stated; None where none is.
+        warnings: sentences for people about the file it came from.
     """
 
     symbols: tuple[str, ...]
@@ -313,6 +314,7 @@ class Geometry:
     uncertainty: FloatArray | None = None
     comment: str = ""
     isotopes: tuple[int, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.isotopes is not None and len(self.isotopes) != len(self.symbols):

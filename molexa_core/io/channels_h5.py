@@ -4,13 +4,14 @@
     combinations/{charge (C, atoms), count (C), momentum (C, atoms, 3), error, spread,
                   covariance (C, atoms, 3, 3), release (C), release_spread (C)}
     charge_states (atoms, charges from 0)      spectra/NAME
-    meta: attributes `format`, `kind`, `provenance`, `trajectories`, `photons`, `lost`
+    meta: attributes `format`, `kind`, `provenance`, `trajectories`, `photons`, `lost`, `warnings`
 
 Combinations stand in the order of their counts, the most frequent first.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -67,6 +68,8 @@ def write_channels(path: Path | str, outcomes: Outcomes, provenance: Provenance)
         meta.attrs[fields.TRAJECTORIES] = outcomes.trajectories
         meta.attrs[fields.PHOTONS] = outcomes.photons
         meta.attrs[fields.LOST] = outcomes.lost
+        if outcomes.geometry.warnings:
+            meta.attrs[fields.WARNINGS] = json.dumps(outcomes.geometry.warnings)
         symbols = np.array(outcomes.geometry.names, dtype=object)
         file.create_dataset(_ELEMENTS, data=symbols, dtype=h5py.string_dtype())
         place = file.create_dataset(_PLACE, data=outcomes.geometry.positions)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -78,7 +78,9 @@ def read_xyz(path: Path | str, progress: Progress = SILENT) -> list[Geometry]:
     own = PROVENANCE in _pairs(lines[1]) if len(lines) > 1 else False
     warning = None if own else length_warning(geometries[0])
     if warning is not None:
-        progress.warn(f"{path}: {warning}")
+        warning = f"{path}: {warning}"
+        progress.warn(warning)
+        geometries[0] = replace(geometries[0], warnings=(warning,))
     return geometries
 
 

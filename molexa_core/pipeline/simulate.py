@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from molexa_core.base.errors import InputFileError, UsageError, listing
-from molexa_core.base.fields import ION, LABEL, MOMENTUM
+from molexa_core.base.fields import ION, LABEL, MOMENTUM, WARNINGS
 from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.ions import Ion, isotopes_of, parse_ion, parse_ions
 from molexa_core.base.isotopes import Masses, nuclide
@@ -20,7 +20,7 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
 from molexa_core.base.units import ATOMIC_TIME_FS, HARTREE_EV
-from molexa_core.io.channel_csv import write_channel_csv
+from molexa_core.io.channel_csv import warnings_of, write_channel_csv
 from molexa_core.io.xyz import read_xyz, write_xyz
 from molexa_core.physics.batches import explode_many, path_of, require_explosive
 from molexa_core.physics.build_up import build_up
@@ -38,7 +38,8 @@ class Explosion:
     """The outcome of one explosion.
 
     Attributes:
-        table: one row per ion as in channel.csv: ion, momenta in a.u., label.
+        table: one row per ion as in channel.csv: ion, momenta in a.u., label; warnings of the
+            geometry in its `attrs["warnings"]`.
         ions: the ion of each atom.
         momentum: (atoms, 3) a.u.
         energy_ev: (atoms) kinetic energy of each ion.
@@ -65,6 +66,7 @@ class Explosion:
             "ker_ev": self.ker_ev,
             "coulomb_ev": self.coulomb_ev,
             "momentum_unit": "a.u.",
+            WARNINGS: warnings_of(self.table),
         }
 
 
@@ -129,8 +131,10 @@ def simulate(
         )
     columns: dict[str, Any] = {ION: [str(ion) for ion in chosen]}
     columns |= {name: p[:, axis] for axis, name in enumerate(MOMENTUM)}
+    table = pd.DataFrame(columns | {LABEL: ion_labels(chosen)})
+    table.attrs[WARNINGS] = list(geometry.warnings)
     return Explosion(
-        table=pd.DataFrame(columns | {LABEL: ion_labels(chosen)}),
+        table=table,
         ions=chosen,
         momentum=p,
         energy_ev=energy,

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
+from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR, WARNINGS
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.ions import Ion, isotopes_of, parse_ions
 from molexa_core.base.outcomes import Outcomes
@@ -78,7 +78,8 @@ def simulate_mcmd(
         isotopes=geometry.isotopes,
         progress=progress,
     )
-    return outcomes
+    known = replace(outcomes.geometry, warnings=geometry.warnings)
+    return replace(outcomes, geometry=known)
 
 
 def channel_table(outcomes: Outcomes, ions: Sequence[Ion | str]) -> pd.DataFrame:
@@ -98,7 +99,9 @@ def channel_table(outcomes: Outcomes, ions: Sequence[Ion | str]) -> pd.DataFrame
     columns |= {name: outcomes.momenta[row, :, axis] for axis, name in enumerate(MOMENTUM)}
     columns |= {name: outcomes.errors[row, :, axis] for axis, name in enumerate(MOMENTUM_ERROR)}
     columns |= {COUNT: int(outcomes.counts[row]), LABEL: ion_labels(chosen)}
-    return pd.DataFrame(columns)
+    table = pd.DataFrame(columns)
+    table.attrs[WARNINGS] = list(outcomes.geometry.warnings)
+    return table
 
 
 def simulate_mcmd_file(
@@ -232,6 +235,7 @@ def summary(outcomes: Outcomes) -> dict[str, Any]:
         "mean_total_charge": float(shares.sum(axis=0) @ charges),
         "atoms": atoms,
         "combinations": combinations,
+        WARNINGS: list(outcomes.geometry.warnings),
     }
 
 
