@@ -212,12 +212,12 @@ def require_apart(outputs: Sequence[Path | str], inputs: Iterable[Path | str]) -
 
     Args:
         outputs: files that will be written; those that are discarded do not count.
-        inputs: files that are read; a folder stands for the files in it.
+        inputs: files that are read.
 
     Raises:
         UsageError: an output is an input, or two outputs are one file.
     """
-    read = {_identity(path): path for given in inputs for path in _files(Path(given))}
+    read = {_identity(Path(path)): path for path in inputs}
     written: dict[object, Path | str] = {}
     for path in outputs:
         identity = _identity(Path(path))
@@ -240,14 +240,6 @@ def require_apart(outputs: Sequence[Path | str], inputs: Iterable[Path | str]) -
                 do="Name different outputs.",
             )
         written[identity] = path
-
-
-def _files(path: Path) -> Iterator[Path]:
-    try:
-        is_folder = path.is_dir()
-        yield from (item for item in path.iterdir() if item.is_file()) if is_folder else (path,)
-    except OSError:
-        yield path
 
 
 def _identity(path: Path) -> object:

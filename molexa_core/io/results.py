@@ -1,7 +1,7 @@
 """Whether molexa wrote a file, and which kind of result it is: told by content and provenance.
 
-Names count for nothing. A file that molexa wrote and that was damaged since is none of its results
-any more: nobody can tell what it was.
+Names count for nothing. A result whose values were damaged is still one, and may be made again; one
+that cannot be opened any more is none.
 """
 
 from __future__ import annotations
@@ -77,11 +77,15 @@ def _kind(path: Path, head: bytes) -> FileKind | None:
 
 def _of_hdf5(path: Path) -> FileKind | None:
     # HDF5 alone takes a tenth of a second to import, which a command with text need not pay.
-    from molexa_core.io.hdf5 import open_hdf5, reading_hdf5  # noqa: PLC0415
+    from molexa_core.io.hdf5 import reading_hdf5  # noqa: PLC0415
+    from molexa_core.io.hdf5_bytes import open_checked  # noqa: PLC0415
+    from molexa_core.io.hdf5_checks import refuse_foreign_links  # noqa: PLC0415
     from molexa_core.io.hdf5_table import METADATA_KEY  # noqa: PLC0415
     from molexa_core.io.structures import STRUCTURES  # noqa: PLC0415
 
-    with open_hdf5(path) as file, reading_hdf5(path):
+    # Whether values are damaged does not matter for what will be replaced: no checksum.
+    with reading_hdf5(path), open_checked(path) as file:
+        refuse_foreign_links(file)
         if METADATA_KEY in file.attrs:
             return FileKind.RUN
         if META not in file or PROVENANCE not in file[META].attrs:

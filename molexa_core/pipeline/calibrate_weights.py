@@ -35,7 +35,7 @@ from molexa_core.model.weights import (
 from molexa_core.pipeline.data_set_name import data_set_name
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, random_set
-from molexa_core.pipeline.outputs import require_outputs
+from molexa_core.pipeline.outputs import data_set_inputs, require_outputs
 from molexa_core.pipeline.stage1 import StageOneData
 
 SEED: Final = 30_260_000
@@ -160,7 +160,7 @@ def calibrate_weights(
         raise UsageError(f"{molecules} molecules", do="Calibrate on two of each size at least.")
     where = take_device(device)
     card, path = read_card(name)
-    require_outputs((path, FileKind.CARD), inputs=[data])
+    require_outputs((path, FileKind.CARD), inputs=data_set_inputs(data))
     network, _ = load_network(name, where)
     formulas: frozenset[str] = frozenset()
     if data is None:

@@ -26,7 +26,7 @@ from molexa_core.io.dataset_file import read_blocks, write_blocks
 from molexa_core.io.hdf5 import has_checksum
 from molexa_core.pipeline.dataset_movies import molecule_named
 from molexa_core.pipeline.dataset_plan import BlockPlan, geometries_of, plan, split_of
-from molexa_core.pipeline.outputs import Output, require_outputs
+from molexa_core.pipeline.outputs import Output, data_set_inputs, require_outputs
 
 MIB: Final = 2**20
 _SUM_LIMIT: Final = 6.0
@@ -232,7 +232,9 @@ def pack(
     if out.resolve() == folder.resolve():
         raise UsageError("both folders are the same", where=out, do="Name another folder.")
     packs: list[Output] = [(path, FileKind.DATASET) for path in out.glob("pack-*.h5")]
-    require_outputs((out / RECIPE_FILE, FileKind.RECIPE), *packs, inputs=[folder], folder=out)
+    require_outputs(
+        (out / RECIPE_FILE, FileKind.RECIPE), *packs, inputs=data_set_inputs(folder), folder=out
+    )
     make_folder(out)
     stray = sorted(path.name for path in out.glob("*.h5") if not path.name.startswith("pack-"))
     if stray:

@@ -29,7 +29,7 @@ from molexa_core.pipeline.evaluate import Evaluation, evaluate
 from molexa_core.pipeline.evaluation_drawing import FIGURES, draw
 from molexa_core.pipeline.evaluation_figures import DATA, content_of, write_content
 from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, molecule_set, random_set
-from molexa_core.pipeline.outputs import Output, require_outputs, settings_inputs
+from molexa_core.pipeline.outputs import Output, data_set_inputs, require_outputs, settings_inputs
 from molexa_core.pipeline.stage1 import StageOneData
 from molexa_core.report.accuracy_content import AccuracyContent
 
@@ -168,7 +168,7 @@ def _require_results(
         drawn = [(Path(figures, DATA), FileKind.FIGURE_VALUES)]
         drawn += [(Path(figures, f"{name}.svg"), FileKind.FIGURE) for name in FIGURES]
     read = settings_inputs(weights=weights or default_weights())
-    read += [] if data in (RANDOM, MOLECULES) else [Path(data)]
+    read += data_set_inputs(None if data in (RANDOM, MOLECULES) else data)
     require_outputs((out, FileKind.EVALUATION), *drawn, inputs=read, folder=figures)
 
 

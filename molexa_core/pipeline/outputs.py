@@ -15,6 +15,7 @@ from molexa_core.base.outputs import (
     replaces_foreign,
     require_apart,
 )
+from molexa_core.base.recipe import RECIPE_FILE
 from molexa_core.base.resources import FOLDERS, find, shipped_folder
 from molexa_core.io.results import kind_of_result
 
@@ -35,8 +36,7 @@ def require_outputs(
 
     Args:
         outputs: every file that will be written, whether it is there or not.
-        inputs: every file that is read; a folder stands for the files in it. `molexa.yaml` and what
-            it names are always among them.
+        inputs: every file that is read; `molexa.yaml` and what it names are always among them.
         folder: a folder for results that the stage makes if it is not there.
 
     Raises:
@@ -93,6 +93,13 @@ def settings_inputs(
         found += cards
         found += [path for card in cards for path in card.parent.glob(f"{card.stem}-*.safetensors")]
     return found
+
+
+def data_set_inputs(folder: Name) -> list[Path]:
+    """The files that a data set is read from."""
+    if folder is None:
+        return []
+    return [Path(folder, RECIPE_FILE), *Path(folder).glob("*.h5")]
 
 
 def _found(kind: str, name: str, suffix: str) -> list[Path]:

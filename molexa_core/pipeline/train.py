@@ -40,7 +40,7 @@ from molexa_core.model.training import BatchSource, TrainingRun, train
 from molexa_core.model.weights import ModelCard, load_network, read_card, save_weights
 from molexa_core.pipeline.data_set_name import data_set_name
 from molexa_core.pipeline.devices import take_device
-from molexa_core.pipeline.outputs import Output, require_outputs, settings_inputs
+from molexa_core.pipeline.outputs import Output, data_set_inputs, require_outputs, settings_inputs
 from molexa_core.pipeline.stage1 import PredictionPool, StageOneSource
 from molexa_core.pipeline.stage2 import StageTwoData, StageTwoSource, batch_of, simulated_rows
 from molexa_core.pipeline.training_plan import TrainingPlan, stage_one_data, training_plan
@@ -133,7 +133,8 @@ def _require_files(plan: TrainingPlan, folder: Path, name: str, *, resume: bool)
         (folder / f"{name}.json", FileKind.CARD),
         *((path, FileKind.WEIGHTS) for path in folder.glob(f"{name}-*of*.safetensors")),
     ]
-    read = [*settings_inputs(weights=plan.weights), *settings_inputs(weights=plan.init), plan.data]
+    read = [*settings_inputs(weights=plan.weights), *settings_inputs(weights=plan.init)]
+    read += data_set_inputs(plan.data)
     if not resume:  # a damaged checkpoint is told by who reads it
         files.append((folder / "checkpoint.safetensors", FileKind.CHECKPOINT))
     require_outputs(*files, inputs=read, folder=folder)

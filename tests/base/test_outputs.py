@@ -128,9 +128,7 @@ def test_an_output_is_no_input_whatever_its_name(
     for name in ("run.root", "./folder/../run.root", "hard.root", "soft.root", str(run)):
         with pytest.raises(UsageError, match="reads that file"):
             require_apart([name], ["run.root"])
-        with pytest.raises(UsageError, match="reads that file"):
-            require_apart([name], [tmp_path])
-    require_apart(["other.root"], ["run.root", "no-such-file", tmp_path / "folder"])
+    require_apart(["other.root"], ["run.root", "no-such-file"])
 
 
 def test_two_outputs_are_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,15 @@ def test_a_truncated_result_is_none_any_more(tmp_path: Path) -> None:
     assert kind_of_result(tmp_path / "cut.h5") is None
 
 
+def test_a_result_with_a_damaged_value_may_be_made_again(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    path = tmp_path / "run.aligned.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert kind_of_result(path) is FileKind.ALIGNED
+
+
 def test_hits_written_from_a_notebook_are_known_too(tmp_path: Path) -> None:
     for layout in ("root", "hdf5", "csv", "parquet"):
         write_hits(tmp_path / layout, [_hits()], layout, meta={"run": 1})
