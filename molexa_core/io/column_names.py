@@ -82,6 +82,16 @@ def dimension_of(quantity: str) -> Dimension:
     return "time" if quantity == "time" else "length"
 
 
+def also_called(name: str) -> tuple[str, ...]:
+    """Words that attributes of a table use for a column of this name: `length_unit`."""
+    part = apart(name)
+    if part is None or part.quantity == "method":
+        return ()
+    if part.quantity == "time":
+        return ("tof", "t", "time")
+    return (part.quantity, "position", "length", "pos", "coordinate")
+
+
 def apart(name: str) -> Name | None:
     """What a name says, or None where it names no quantity of a hit."""
     for base, unit, _ in _readings(name):

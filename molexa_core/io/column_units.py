@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -35,12 +35,11 @@ _FACTORS: Final[dict[Dimension, dict[str, float]]] = {
     for dimension, table in _WORDS.items()
 }
 _BASE: Final[dict[Dimension, str]] = {"length": "mm", "time": "ns"}
-_STEPS: Final = frozenset(
-    {
-        *("bin", "bins", "tick", "ticks", "channel", "channels", "ch", "lsb", "count", "counts"),
-        *("pixel", "pixels", "pix", "step", "steps", "sample", "samples", "clock", "clocks"),
-    }
+_STEP_WORDS: Final = (
+    "bin bins tick ticks channel channels ch lsb count counts pixel pixels px pix step steps "
+    "sample samples clock clocks"
 )
+_STEPS: Final = frozenset(_STEP_WORDS.split())
 """Units whose size only the setup can tell."""
 _NOTHING: Final = frozenset({"", "-", "--", "1", "none", "n/a", "na", "null", "#", "[]", "()"})
 """What stands where no unit is stated."""
@@ -128,7 +127,10 @@ def _plain(text: str) -> str:
 
 
 def stated(
-    column: str, own: Mapping[str, Any], table: Mapping[str, Any] | None = None
+    column: str,
+    own: Mapping[str, Any],
+    table: Mapping[str, Any] | None = None,
+    also: Sequence[str] = (),
 ) -> str | None:
     """The unit that attributes state for a column, as written.
 
@@ -136,6 +138,7 @@ def stated(
         column: the name of the column, without its folder.
         own: attributes of the column.
         table: attributes of what it stands in, such as `x_unit` or `units` with a map of names.
+        also: other words for it there, such as `length`.
     """
     mine = {str(key).strip().lower(): value for key, value in own.items()}
     for key in _ATTRIBUTES:
@@ -145,10 +148,11 @@ def stated(
     around = {str(key).strip().lower(): value for key, value in (table or {}).items()}
     name = column.lower()
     for key in _ATTRIBUTES:
-        for place in (f"{name}_{key}", f"{name}.{key}", f"{key}_{name}", f"{name} {key}"):
-            text = _text(around.get(place))
-            if text:
-                return text
+        for word in (name, *also):
+            for place in (f"{word}_{key}", f"{word}.{key}", f"{key}_{word}", f"{word} {key}"):
+                text = _text(around.get(place))
+                if text:
+                    return text
         listed = _map(around.get(key))
         text = _text({str(of).lower(): unit for of, unit in listed.items()}.get(name))
         if text:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import ColumnError, InputFileError, listing
 from molexa_core.base.settings.columns import Columns, EdgeColumns
 from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.column_names import also_called
 from molexa_core.io.column_units import stated
 from molexa_core.io.hdf5 import attribute, open_handle, read_json, reading_hdf5, require_readable
 from molexa_core.io.table import Held, Kind, View, even_ranges, numbers_of
@@ -320,7 +321,7 @@ def _stated(name: str, dataset: h5py.Dataset, field: str | None) -> tuple[str | 
     leaf = name.rpartition("/")[2]
     own, around = _attributes(dataset), _attributes(dataset.parent)
     if field is None:
-        return stated(leaf, own, around), _number(own)
+        return stated(leaf, own, around, also_called(leaf)), _number(own)
     names = list(dataset.dtype.names or ())
     place = names.index(field)
     mine: dict[str, Any] = {}
@@ -330,7 +331,7 @@ def _stated(name: str, dataset: h5py.Dataset, field: str | None) -> tuple[str | 
             mine[key] = listed[place]
         if key.upper() in {f"FIELD_{place}_UNIT", f"FIELD_{place}_UNITS"}:
             mine["unit"] = value
-    return stated(leaf, mine, {**around, **own}), None
+    return stated(leaf, mine, {**around, **own}, also_called(leaf)), None
 
 
 def _attributes(item: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from molexa_core.base.errors import InputFileError, MolexaError
 from molexa_core.base.files import require_file
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.column_names import also_called
 from molexa_core.io.column_units import stated
 from molexa_core.io.table import CHUNK_BYTES, MOST_ROWS, Kind, Table, View, numbers_of
 
@@ -162,7 +163,7 @@ def arrow_kinds(pa: Any, schema: Any) -> dict[str, Kind]:
     listed = {**attributes, **_map(pandas.get("attributes")), **around}
     found: dict[str, Kind] = {}
     for field in schema:
-        unit = stated(field.name, _plain(field.metadata), listed)
+        unit = stated(field.name, _plain(field.metadata), listed, also_called(field.name))
         kind = replace(_kind(pa, field.type), unit=unit)
         before = found.get(field.name)
         found[field.name] = kind if before is None else replace(kind, times=before.times + 1)

@@ -45,12 +45,12 @@ def questions(table: Table, choice: Choice) -> list[str]:
     if choice.name == "rows" and named:
         raise InputFileError(
             f"{what}, so that each shot would have one hit; numbers in "
-            f"{listing(repr(name) for name in named)} do: which tells the shot?",
+            f"{listing(repr(name) for name in named)} do",
             where=table.path,
             do="Say it as `shot` in `columns` of the setup.",
         )
     more = f"; columns in which numbers do: {listing(map(repr, again))}" if again else ""
-    return [f"{what}: no shot has two hits. Does the column count the hits?{more}"]
+    return [f"{what}: no shot has two hits, as if the column counted the hits{more}"]
 
 
 def _repeating(table: Table, columns: Columns, others: list[str]) -> tuple[int, list[str]] | None:

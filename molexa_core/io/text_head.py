@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.cells import as_written
-from molexa_core.base.errors import InputFileError
+from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.io.text_lines import LONGEST_LINE, comment_in, encoding_of, open_text, split
 from molexa_core.io.text_names import Written, find_names
 from molexa_core.io.text_numbers import MISSING, is_number
@@ -23,7 +23,7 @@ _SAMPLE: Final = 100
 _MOST_HEAD: Final = 20_000
 _FORMS: Final = (
     (";", "."), (";", ","), ("\t", "."), ("\t", ","), ("|", "."), (",", "."),
-    (None, "."), (None, ","),
+    (None, "."), (None, ","), (",", ","),
 )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def read_form(path: Path, known: Collection[str] = ()) -> TextForm:
             raise InputFileError(
                 "the file holds no table", where=path, do="Check how it was written."
             )
-        _only_names(form, texts)
+        _only_names(path, form, texts)
         return form
     form.separator, form.decimal = _best_form(form.sample)
     fields = [split(line, form.separator) for line in form.sample]
@@ -169,9 +169,16 @@ def _best_form(lines: Sequence[str]) -> tuple[str | None, str]:
     return max(_FORMS, key=quality)
 
 
-def _only_names(form: TextForm, texts: Sequence[tuple[int, str]]) -> None:
-    """A table without rows."""
+def _only_names(path: Path, form: TextForm, texts: Sequence[tuple[int, str]]) -> None:
+    """A table without rows: one line of names and nothing else."""
     text = texts[0][1]
+    if len(texts) > 1:
+        number, other = texts[1]
+        raise ColumnError(
+            f"there is no line of numbers in it (line {number}: {other.strip()[:40]!r})",
+            where=path,
+            do="Write names in one line and the numbers of a hit, or a shot, in each below it.",
+        )
     counts = {separator: text.count(separator) for separator in (",", ";", "\t", "|")}
     best = max(counts, key=lambda separator: counts[separator])
     form.separator = best if counts[best] else None

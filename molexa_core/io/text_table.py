@@ -90,7 +90,7 @@ class TextTable:
             with pd.read_csv(
                 io.BufferedReader(lines),
                 sep=form.separator or r"\s+",
-                decimal=form.decimal,
+                decimal="." if form.separator == "," else form.decimal,
                 header=None,
                 names=list(range(form.width)),
                 usecols=sorted(set(places)),

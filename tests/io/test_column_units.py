@@ -213,3 +213,11 @@ def test_columns_that_hold_no_numbers_are_told(tmp_path: Path) -> None:
 )
 def test_titles_of_branches(title: str, unit: str | None) -> None:
     assert unit_in_title(title) == unit
+
+
+def test_words_for_the_units_of_a_group(tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "a.h5", {}, {"length_unit": "m", "time_unit": "us"})
+    assert first_hit(path) == (1e3, -4e3, 7e3)
+    pixels = csv(tmp_path / "a.csv", f"shot,x_{'p'}x,y_{'p'}x,t")
+    with pytest.raises(InputFileError, match=r"steps of the detector.*x_unit_mm"):
+        open_stored_run(pixels)

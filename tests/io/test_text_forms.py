@@ -45,6 +45,8 @@ FORMS = {
     "text above the names": lines(",", head="Run 17\nnitrogen, 40 Hz\nshot,x,y,t"),
     "quotes": lines(",", head='"shot","x","y","t"'),
     "all quoted": "\n".join(",".join(f'"{v}"' for v in row) for row in [NAMES, *ROWS]),
+    "decimal commas in quotes": "shot,x,y,t\n"
+    + "".join(",".join(f'"{v}"'.replace(".", ",") for v in row) + "\n" for row in ROWS),
     "single quotes": lines(",", head="'shot','x','y','t'").replace("'", '"'),
     "R": '"shot" "x" "y" "t"\n'
     + "".join(f'"{i}" {" ".join(map(str, row))}\n' for i, row in enumerate(ROWS, 1)),
