@@ -110,6 +110,7 @@ class HitHealth:
         self._sizes = np.zeros(_MOST_SIZES, np.int64)
         self._marks: list[NDArray[np.uint64]] = []
         self._marked = 0
+        self._alike: int | None = None
         self._sample = Sample()
         self._clock = _Clock()
         self._spots: tuple[int, list[HotSpot]] | None = None
@@ -241,8 +242,11 @@ class HitHealth:
         """Shots whose hits are those of another, and shots with two hits or more."""
         if not self._marks:
             return 0, 0
-        marks = np.concatenate(self._marks)
-        return len(marks) - len(np.unique(marks)), len(marks)
+        if len(self._marks) > 1 or self._alike is None:
+            marks = np.sort(np.concatenate(self._marks))
+            self._marks = [marks]
+            self._alike = int(np.count_nonzero(marks[1:] == marks[:-1]))
+        return self._alike, len(self._marks[0])
 
     def _full(self) -> tuple[int, int]:
         """Shots with the most hits that there is room for, and this number; 0 where none shows.

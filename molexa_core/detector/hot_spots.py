@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.tables import FloatArray, IntArray
 
-_SAMPLE: Final = 400_000
+_SAMPLE: Final = 60_000
 _CELLS: Final = 100
 """Cells of the image along each axis; a place is three by three of them."""
 _TIMES: Final = 32
@@ -28,7 +28,7 @@ _MOST_PLACES: Final = 40
 
 
 class Sample:
-    """Hits picked evenly from all of a run, at most 400 000."""
+    """Hits picked evenly from all of a run, at most 60 000."""
 
     def __init__(self) -> None:
         self._kept = np.empty((3, 0))
@@ -131,15 +131,17 @@ def _exact(x: FloatArray, y: FloatArray) -> HotSpot | None:
     if len(x) < _LEAST or x.min() == x.max() or y.min() == y.max():
         return None
     key = (x + 0.0).view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ (y + 0.0).view(np.uint64)
-    _, first, counts = np.unique(key, return_index=True, return_counts=True)
+    ordered = np.sort(key)
+    begins = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, [len(key)]])
+    counts = np.diff(begins)
     if len(counts) < 3:
         return None
-    order = np.argsort(counts)[::-1][:2]
-    top, second = (int(counts[k]) for k in order)
+    most = int(np.argmax(counts))
+    second, top = np.partition(counts, -2)[-2:].tolist()
     continuous = len(counts) > 0.5 * (len(x) - top)
     if top < max(_LEAST, _LEAST_SHARE * len(x)) or top < 5 * second or not continuous:
         return None
-    at = int(first[order[0]])
+    at = int(np.argmax(key == ordered[begins[most]]))
     return HotSpot(float(x[at]), float(y[at]), top / len(x), exact=True)
 
 
@@ -159,22 +161,23 @@ def _anytime(x: FloatArray, y: FloatArray, t: FloatArray, total: int) -> list[Ho
         [(at >= 0) & (at < n) for at, n in zip(place, cells, strict=True)]
     )
     column, row, part = (at[inside] for at in place)
-    image = np.bincount(column * _CELLS + row, minlength=_CELLS * _CELLS)
-    padded = np.pad(image.reshape(_CELLS, _CELLS), 1)
+    bins = np.bincount((column * _CELLS + row) * _TIMES + part, minlength=int(np.prod(cells)))
+    counts = bins.reshape(cells)
+    padded = np.pad(counts.sum(axis=2), 1)
     boxes = sum(padded[k : k + _CELLS, m : m + _CELLS] for k in range(3) for m in range(3))
     box = np.asarray(boxes).ravel()
     least = max(_LEAST, _LEAST_SHARE * total)
-    bright = np.argsort(box)[::-1]
+    bright = np.flatnonzero(box >= least)
     found: list[HotSpot] = []
     looked_at: list[tuple[int, int]] = []
-    for at in bright[box[bright] >= least].tolist():
+    for at in bright[np.argsort(box[bright])[::-1]].tolist():
         middle, line = divmod(at, _CELLS)
         if any(max(abs(middle - k), abs(line - m)) < 3 for k, m in looked_at):
             continue
         looked_at.append((middle, line))
-        far = np.maximum(np.abs(column - middle), np.abs(row - line))
-        here = _steady(part[far <= 1])
-        around = _steady(part[(far >= 3) & (far <= 5)]) * 9 / _cells_around(middle, line)
+        here = _steady(_within(counts, middle, line, 1)[0])
+        (wide, n_wide), (near, n_near) = (_within(counts, middle, line, far) for far in (5, 2))
+        around = _steady(wide - near) * 9 / (n_wide - n_near)
         if here >= least and here > _ABOVE * max(around, 1.0):
             place_mm = (
                 float(low + (k + 0.5) * (high - low) / _CELLS)
@@ -186,16 +189,13 @@ def _anytime(x: FloatArray, y: FloatArray, t: FloatArray, total: int) -> list[Ho
     return found
 
 
-def _steady(part: Any) -> float:
+def _steady(counts: IntArray) -> float:
     """Hits that come at all times: those of a rather dark part, times the number of parts."""
-    counts = np.bincount(part, minlength=_TIMES)
     return float(_TIMES * np.sort(counts)[_TIMES // 4])
 
 
-def _cells_around(middle: int, line: int) -> int:
-    """Cells of the image three to five from this one."""
-    within = [
-        int(np.prod([min(at + far, _CELLS - 1) - max(at - far, 0) + 1 for at in (middle, line)]))
-        for far in (2, 5)
-    ]
-    return within[1] - within[0]
+def _within(counts: IntArray, middle: int, line: int, far: int) -> tuple[IntArray, int]:
+    """Hits in the cells up to this far from one, by part of the times, and number of cells."""
+    cells = counts[max(middle - far, 0) : middle + far + 1, max(line - far, 0) : line + far + 1]
+    hits: IntArray = cells.sum(axis=(0, 1))
+    return hits, cells.shape[0] * cells.shape[1]
