@@ -8,7 +8,8 @@ sentence and leaves with `exit_code`; a traceback appears only with `--debug`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class MolexaError(Exception):
@@ -77,6 +78,27 @@ class OutputError(MolexaError, OSError):
     """A result cannot be written where it was asked for."""
 
     __str__ = MolexaError.__str__
+
+
+@contextmanager
+def about_file(path: object) -> Iterator[None]:
+    """Errors in the block are those of the content of a file: they name it, and are no wrong usage.
+
+    Args:
+        path: the file whose content is worked on.
+
+    Raises:
+        InputFileError: in place of a `UsageError`.
+    """
+    try:
+        yield
+    except UsageError as error:
+        where = path if error.where is None else f"{path}: {error.where}"
+        raise InputFileError(error.what, where=where, do=error.do) from error
+    except MolexaError as error:
+        if error.where is None:
+            error.where = str(path)
+        raise
 
 
 def near_matches(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:

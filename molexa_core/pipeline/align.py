@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Literal
@@ -13,7 +13,7 @@ from typing import IO, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.errors import UsageError, about_file, listing
 from molexa_core.base.ions import Ion, parse_ion
 from molexa_core.base.outputs import FileKind, output_place
 from molexa_core.base.progress import SILENT, Progress, Task
@@ -140,8 +140,10 @@ def align_file(
     known = channel_of(events.meta, name=channel)
     if channel is None and path is None and known is not None:
         progress.say(f"channel {known.name}")
-    _require_ions(events.ions, known)
-    frame = _frame(events.ions, reference, second, plane, like, known, progress)
+    with nullcontext() if channel is not None else about_file(source):
+        _require_ions(events.ions, known)
+    given = (reference, second, plane, like)
+    frame = _frame(events.ions, *given, known, progress)
     target = beside(source, EVENTS_SUFFIX, ALIGNED_SUFFIX) if out is None else Path(out)
     require_outputs((target, FileKind.ALIGNED), inputs=[source, *settings_inputs(channel=channel)])
     scratch = None if discards(target) else output_place(target).parent
@@ -152,7 +154,8 @@ def align_file(
         def store() -> Store:
             return DiskStore(stack.enter_context(tempfile.TemporaryFile(dir=scratch)))
 
-        aligner = Aligner(events.ions, frame, recoil=_recoil(recoil, known), store=store)
+        with nullcontext() if any(given) else about_file(source):
+            aligner = Aligner(events.ions, frame, recoil=_recoil(recoil, known), store=store)
         with progress.task("frames", events.n_rows, "events") as task:
             aligner.look(_told(events.chunks(rows), task))
         with progress.task("aligning", events.n_rows, "events") as task:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.errors import InputFileError, UsageError, about_file
 from molexa_core.base.files import require_file
 from molexa_core.base.outputs import FileKind
 from molexa_core.base.progress import SILENT, Progress
@@ -28,6 +28,7 @@ from molexa_core.base.truth import VirtualTruth
 from molexa_core.io.run_write import HitFormat, write_hits
 from molexa_core.io.truth import truth_writer
 from molexa_core.io.xyz import read_xyz
+from molexa_core.physics.batches import require_apart
 from molexa_core.physics.molecules import Molecule, molecule
 from molexa_core.physics.sources import Target, molecule_tables
 from molexa_core.physics.virtual_experiment import (
@@ -231,6 +232,8 @@ def _structure(geometry: Path | str, progress: Progress) -> tuple[Molecule, list
     geometries = read_xyz(path, progress)
     if len(geometries) > 1:
         progress.say(f"{path} has {len(geometries)} structures; the first is used")
+    with about_file(path):
+        require_apart(geometries[0].symbols, geometries[0].positions, where=None)
     return Molecule(path.name, geometries[0]), [path]
 
 

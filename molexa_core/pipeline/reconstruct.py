@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import UsageError, about_file
 from molexa_core.base.fields import WARNINGS
 from molexa_core.base.files import require_file
 from molexa_core.base.ions import Ion, isotopes_of
@@ -46,8 +46,6 @@ from molexa_core.model.weights import (
     load_network,
     tau_of,
 )
-from molexa_core.physics.batches import explode_many
-from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.pipeline.completeness import channel_of_record, require_complete
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.error_bars import (
@@ -62,8 +60,19 @@ from molexa_core.pipeline.outputs import (
     require_outputs,
     settings_inputs,
 )
-from molexa_core.pipeline.reconstruct_choice import choice, chosen, closure_record, other_model
-from molexa_core.pipeline.reconstruct_input import read_columns, unfamiliar, without_sum
+from molexa_core.pipeline.reconstruct_choice import (
+    choice,
+    chosen,
+    closure_record,
+    closure_residuals,
+    other_model,
+)
+from molexa_core.pipeline.reconstruct_input import (
+    read_columns,
+    require_atoms,
+    unfamiliar,
+    without_sum,
+)
 from molexa_core.pipeline.solutions import Solution, solutions
 from molexa_core.pipeline.stale import require_fresh
 
@@ -283,32 +292,6 @@ def _model_error(
     return np.asarray(np.hypot(GAUSSIAN * expected, resolution))
 
 
-def closure_residuals(
-    samples: FloatArray, ions: Sequence[Ion], momenta: FloatArray, tau_fs: float
-) -> FloatArray:
-    """How far the explosion of each structure is from the momenta.
-
-    Args:
-        samples: (samples, N, 3) bohr.
-        ions: (N).
-        momenta: (N, 3) a.u.
-        tau_fs: window of the charge build-up.
-
-    Returns:
-        (samples) root of sum |p - p'|^2 over sum |p|^2; infinite where atoms coincide.
-    """
-    charges = np.array([float(ion.charge) for ion in ions])
-    masses = np.array([ion.mass for ion in ions])
-    residuals = np.full(len(samples), np.inf)
-    distances = np.linalg.norm(samples[:, :, None] - samples[:, None], axis=3)
-    apart = (distances + 1e9 * np.eye(len(ions)) > 1e-3).all(axis=(1, 2))
-    if apart.any():
-        exploded = explode_many(samples[apart], charges, masses, build_up=ErrorFunctionRise(tau_fs))
-        squares = ((exploded - momenta) ** 2).sum(axis=(1, 2))
-        residuals[apart] = np.sqrt(squares / (momenta**2).sum())
-    return residuals
-
-
 def reconstruct_file(
     path: Path | str,
     out: Path | str,
@@ -344,18 +327,23 @@ def reconstruct_file(
     require_complete(channel_of_record(before), path)
     table.attrs[WARNINGS] = [*warnings_of(table), *require_fresh(path, before)]
     known = None if truth is None else _first_structure(truth, progress)
-    record = reconstruct(
-        table,
-        weights=weights,
-        samples=samples,
-        search=search,
-        refined=refined,
-        chemistry=chemistry,
-        seed=seed,
-        device=device,
-        known=known,
-        progress=progress,
-    )
+    if known is not None and truth is not None:
+        require_atoms(table, known, truth)
+    loaded = _loaded(weights, take_device(device))
+    if samples < 1:
+        raise UsageError(f"{samples} samples", do="Ask for at least one.")
+    with about_file(path):
+        record = reconstruct(
+            table,
+            weights=loaded,
+            samples=samples,
+            search=search,
+            refined=refined,
+            chemistry=chemistry,
+            seed=seed,
+            known=known,
+            progress=progress,
+        )
     record = replace(record, input={**record.input, "file": str(path)})
     inputs = [path] if truth is None else [path, truth]
     settings = {

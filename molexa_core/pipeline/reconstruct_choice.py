@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from molexa_core.base.errors import listing
+from molexa_core.base.ions import Ion
 from molexa_core.base.tables import FloatArray
+from molexa_core.physics.batches import explode_many
+from molexa_core.physics.build_up import ErrorFunctionRise
 from molexa_core.pipeline.solutions import Solution, ranked
 
 OTHER_MODEL: Final = (
@@ -99,3 +103,29 @@ def closure_record(
         "residuals_of_samples": residuals.tolist(),
         "chosen_sample": answer.sample,
     }
+
+
+def closure_residuals(
+    samples: FloatArray, ions: Sequence[Ion], momenta: FloatArray, tau_fs: float
+) -> FloatArray:
+    """How far the explosion of each structure is from the momenta.
+
+    Args:
+        samples: (samples, N, 3) bohr.
+        ions: (N).
+        momenta: (N, 3) a.u.
+        tau_fs: window of the charge build-up.
+
+    Returns:
+        (samples) root of sum |p - p'|^2 over sum |p|^2; infinite where atoms coincide.
+    """
+    charges = np.array([float(ion.charge) for ion in ions])
+    masses = np.array([ion.mass for ion in ions])
+    residuals = np.full(len(samples), np.inf)
+    distances = np.linalg.norm(samples[:, :, None] - samples[:, None], axis=3)
+    apart = (distances + 1e9 * np.eye(len(ions)) > 1e-3).all(axis=(1, 2))
+    if apart.any():
+        exploded = explode_many(samples[apart], charges, masses, build_up=ErrorFunctionRise(tau_fs))
+        squares = ((exploded - momenta) ** 2).sum(axis=(1, 2))
+        residuals[apart] = np.sqrt(squares / (momenta**2).sum())
+    return residuals

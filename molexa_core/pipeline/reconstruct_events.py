@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import UsageError, about_file
 from molexa_core.base.fields import WARNINGS
 from molexa_core.base.ions import Ion
 from molexa_core.base.outputs import FileKind
@@ -198,7 +198,9 @@ def reconstruct_events_file(
     require_complete(channel_of(events.meta), path)
     known = [*inherited(events.meta), *require_fresh(path, before)]
     events = replace(events, meta={**events.meta, WARNINGS: known})
-    found = reconstruct_events(events, weights=weights, seed=seed, device=device, progress=progress)
+    loaded = load_network(named, take_device(device))
+    with about_file(path):
+        found = reconstruct_events(events, weights=loaded, seed=seed, progress=progress)
     settings = {"weights": named, "device": device}
     made = Provenance.of(command, inputs=[path], settings=settings, seed=seed, after=before)
     write_structures(out, found.structures, made, warnings=found.warnings)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from molexa_core.base.elements import sum_formula
 from molexa_core.base.errors import ColumnError, UsageError, listing
 from molexa_core.base.fields import ION, MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.ions import Ion, parse_ion
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.model.familiarity import objections, read_ranges
 from molexa_core.model.weights import ModelCard
 
@@ -42,6 +44,25 @@ def read_columns(table: pd.DataFrame) -> tuple[list[Ion], FloatArray, FloatArray
         return ions, momenta, None
     errors = table[list(MOMENTUM_ERROR)].to_numpy(dtype=np.float64)
     return ions, momenta, errors if np.isfinite(errors).all() else None
+
+
+def require_atoms(table: pd.DataFrame, known: Geometry, path: Path | str) -> None:
+    """Check, before anything is computed, that a known structure has the atoms of the ions.
+
+    Raises:
+        UsageError: it has others.
+    """
+    ions = [parse_ion(str(text)) for text in table[ION]]
+    if not all(ion.is_atomic for ion in ions):
+        return  # said where the network is asked
+    atoms = [ion.element.symbol for ion in ions]
+    if sorted(atoms) != sorted(known.symbols):
+        raise UsageError(
+            f"the known structure is {sum_formula(known.symbols)}, the ions are those of "
+            f"{sum_formula(atoms)}",
+            where=path,
+            do="Name the structure of the molecule that exploded with --truth.",
+        )
 
 
 def without_sum(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molexa_core.base.errors import InputFileError
+from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import Geometry
 from molexa_core.frame.compare import StructureErrors, Superposition, superposed_errors
@@ -90,7 +90,11 @@ def score_files(
     """
     one, two = _first(structure, progress), _first(known, progress)
     require_fresh(structure, read_provenance(structure), refuse=False, progress=progress)
-    return score(one, two, allow_mirror=allow_mirror)
+    try:
+        return score(one, two, allow_mirror=allow_mirror)
+    except UsageError as error:
+        error.where = f"{structure} and {known}"
+        raise
 
 
 def _first(path: Path | str, progress: Progress) -> Geometry:

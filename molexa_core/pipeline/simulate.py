@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.errors import InputFileError, UsageError, about_file, listing
 from molexa_core.base.fields import ION, LABEL, MOMENTUM, WARNINGS
 from molexa_core.base.forward_model import TAU_FS
 from molexa_core.base.ions import Ion, isotopes_of, parse_ion, parse_ions
@@ -22,7 +22,7 @@ from molexa_core.base.tables import FloatArray, Geometry, ion_labels
 from molexa_core.base.units import ATOMIC_TIME_FS, HARTREE_EV
 from molexa_core.io.channel_csv import warnings_of, write_channel_csv
 from molexa_core.io.xyz import read_xyz, write_xyz
-from molexa_core.physics.batches import explode_many, path_of, require_explosive
+from molexa_core.physics.batches import explode_many, path_of, require_apart, require_explosive
 from molexa_core.physics.build_up import build_up
 from molexa_core.physics.explosion import accuracy_of
 from molexa_core.physics.molecules import molecule
@@ -235,6 +235,8 @@ def find_geometry(
     geometries = read_xyz(path, progress)
     if len(geometries) > 1:
         progress.say(f"{path} has {len(geometries)} structures; the first is used")
+    with about_file(path):
+        require_apart(geometries[0].symbols, geometries[0].positions, where=None)
     return geometries[0], (path,)
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from molexa_core.base.errors import InputFileError, NoEventsError, UsageError
+from molexa_core.base.errors import InputFileError, NoEventsError, UsageError, about_file
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.ions import isotopes_of, parse_ions
 from molexa_core.base.outcomes import Outcomes
@@ -23,6 +23,7 @@ from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.xyz import read_xyz
+from molexa_core.physics.batches import require_apart
 from molexa_core.physics.variations import trajectory_variations
 from molexa_core.pipeline.forward import explode_geometries
 from molexa_core.pipeline.outputs import discards, require_outputs
@@ -165,6 +166,9 @@ def simulate_movie_file(
         for result in results_of(_numbered(out, number), _numbered(figure, number))
     ]
     require_outputs(*numbered, inputs=[source])
+    for number, structure in enumerate(structures, start=1):
+        with about_file(f"{source}, structure {number}"):
+            require_apart(structure.symbols, structure.positions, where=None)
     ions = None if charges is None else ions_of_atoms(structures[0], parse_ions(charges))
     if ions is not None:
         structures = [replace(one, isotopes=isotopes_of(ions)) for one in structures]

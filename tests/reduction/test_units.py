@@ -92,3 +92,10 @@ def test_directions_that_do_not_tell_give_no_scales(momenta: np.ndarray) -> None
 def test_the_range_of_releases_holds_known_ones(ions: str, release_ev: float) -> None:
     low, high = release_range(parse_ions(ions))
     assert low < release_ev < high
+
+
+def test_isotopes_and_molecular_ions_have_a_range() -> None:
+    low, high = release_range(parse_ions("D+,D+,O+"))
+    assert (low, high) == release_range(parse_ions("H+,H+,O+"))
+    low, high = release_range(parse_ions("(CH3)+,I+"))
+    assert low < 5.0 < high
