@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molexa_core.base.errors import SettingsError, UsageError
+from molexa_core.base.errors import InputFileError, SettingsError, UsageError
 from molexa_core.base.forward_model import Pulse
 from molexa_core.base.ions import parse_ions
 from molexa_core.base.progress import CollectingProgress
@@ -33,6 +33,7 @@ from molexa_core.pipeline.mock import default_setup, mock, mock_file, with_virtu
 from molexa_core.pipeline.reduce import reduce, reduce_files
 from molexa_core.pipeline.simulate import find_geometry, ions_of_atoms, simulate
 from molexa_core.pipeline.simulate_mcmd import channel_table, simulate_mcmd
+from molexa_core.pipeline.simulate_movie import simulate_movie_file
 
 WATER = molecule("water").geometry
 HEAVY = {
@@ -277,3 +278,17 @@ def test_nothing_is_said_of_isotopes_that_nobody_stated() -> None:
     geometry, _ = find_geometry("water", progress)
     assert geometry.isotopes is None
     assert progress.said == progress.warned == []
+
+
+def test_a_movie_explodes_with_the_isotopes_of_its_ions(tmp_path: Path) -> None:
+    path = tmp_path / "movie.xyz"
+    frame = "3\nframe\nO 0 0 0\n{0} 0.96 0 0\n{0} 0 0.96 0\n"
+    path.write_text(frame.format("H") + frame.format("H"))
+    scenes, _ = simulate_movie_file(path, pulse=Pulse(2000.0), trajectories=30)
+    path.write_text(frame.format("D") + frame.format("D"))
+    heavy, _ = simulate_movie_file(path, pulse=Pulse(2000.0), trajectories=30)
+    assert [scene.outcomes.geometry.names for scene in heavy] == [("O", "D", "D")] * 2
+    assert scenes[0].outcomes.geometry.isotopes is None
+    path.write_text(frame.format("D") + frame.format("H"))
+    with pytest.raises(InputFileError, match="different isotopes"):
+        simulate_movie_file(path, pulse=Pulse(2000.0), trajectories=30)
