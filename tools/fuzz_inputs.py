@@ -81,7 +81,10 @@ def main() -> int:
             for fault in tally.bad[:5]:
                 print(shown(fault), flush=True)
     if given.json is not None:
-        plain = {name: asdict(tally) for name, tally in tallies.items()}
+        plain = {
+            name: {"verdicts": tally.verdicts, "bad": [asdict(fault) for fault in tally.bad]}
+            for name, tally in tallies.items()
+        }
         given.json.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     bad = sum(len(tally.bad) for tally in tallies.values())
     print(f"{sum(sum(t.verdicts.values()) for t in tallies.values())} faults, {bad} bad")

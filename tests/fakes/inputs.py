@@ -6,6 +6,7 @@ itself, a reader: what it gives from a damaged file that was accepted must be wh
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -14,12 +15,16 @@ from pathlib import Path
 from typing import Final
 
 import awkward as ak
+import h5py
 import numpy as np
 import pandas as pd
 import torch
 import uproot
 import yaml
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from molexa_core.base.checksums import CHECKSUM
 from molexa_core.base.ions import parse_ion
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.provenance import Provenance
@@ -104,8 +109,35 @@ def fingerprint(value: object) -> str:
 
 def kinds() -> dict[str, Kind]:
     """Every kind by name."""
-    every = [*_runs(), *_other_runs(), *_results(), *_data_sets(), *_networks(), *_texts()]
+    own = [*_results(), *_data_sets(), *_networks()]
+    # Digests of the shards stood in the card from the beginning.
+    before = [_without_checksum(kind) for kind in own if kind.name != "weights"]
+    every = [*_runs(), *_other_runs(), *own, *before, *_texts()]
     return {kind.name: kind for kind in every}
+
+
+def _without_checksum(kind: Kind) -> Kind:
+    """The same file in the form of molexa 0.1, where a changed value cannot be seen."""
+
+    def make(folder: Path) -> None:
+        kind.make(folder)
+        path = folder / kind.file
+        if path.suffix == ".json":
+            values = json.loads(path.read_text(encoding="utf-8"))
+            del values[CHECKSUM]
+            if "format" in values:
+                values["format"] = 1
+            path.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        elif path.suffix == ".h5":
+            with h5py.File(path, "r+") as file:
+                del file.attrs[CHECKSUM]
+        elif kind.name == "checkpoint":
+            with safe_open(path, framework="pt") as stream:
+                about = json.loads(stream.metadata()["molexa"])
+                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            save_file(tensors, path, metadata={"molexa": json.dumps(about | {"format": 1})})
+
+    return replace(kind, name=f"{kind.name} (0.1)", make=make, values=None)
 
 
 def _runs() -> list[Kind]:
@@ -222,7 +254,7 @@ def _results() -> list[Kind]:
              (("align", "run.events.h5", "--out", "o.aligned.h5"), ("inspect", "run.events.h5")),
              values=events("run.events.h5")),
         Kind("aligned.h5", "run.aligned.h5", _chain,
-             (("centroid", "run.aligned.h5", "--out", "o.csv"), ("report", ".", "--out", "o.html")),
+             (("centroid", "run.aligned.h5", "--out", "o.csv"), ("inspect", "run.aligned.h5")),
              values=events("run.aligned.h5")),
         Kind("truth.h5", "truth.h5", truth, (("inspect", "truth.h5"),),
              values=lambda: read_truth("truth.h5")),
