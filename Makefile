@@ -5,6 +5,8 @@ VENV ?= .venv
 JOBS ?= 2
 TEST_OPTIONS ?=
 DEMO ?=
+FAULTS ?= 20
+PYTHONS ?= python3.11 python3.12
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
@@ -12,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 CHECKED := molexa_core molexa_cli tests benchmarks tools
 
-.PHONY: help all demo test test-slow lint types imports bench disturb format clean
+.PHONY: help all demo test test-slow lint types imports bench disturb fuzz hashes licences audit format clean
 .NOTPARALLEL:
 
 help:
@@ -22,6 +24,10 @@ help:
 	@echo "make lint       check style, formatting and the import contract"
 	@echo "make types      check types"
 	@echo "make bench      measure speed and store the results in benchmarks/results"
+	@echo "make fuzz       damage small inputs of every kind (FAULTS=200 for the whole search)"
+	@echo "make hashes     write requirements-hashes.txt (PYTHONS='python3.11 python3.12')"
+	@echo "make licences   write docs/licences.md"
+	@echo "make audit      ask whether a package has a known security fault; skipped without a network"
 	@echo "make all        lint, types, test, demo"
 
 $(BIN)/python:
@@ -65,6 +71,21 @@ disturb: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+fuzz: $(VENV)/.installed-dev
+	$(ONE_THREAD) $(BIN)/python tools/fuzz_inputs.py --faults $(FAULTS) --jobs $(JOBS)
+
+# Each interpreter needs a pip that tells digests without fetching (25 or later).
+hashes: $(BIN)/python
+	$(BIN)/python tools/write_hashes.py $(PYTHONS)
+
+licences: $(VENV)/.installed-dev
+	$(PIP) -r constraints.txt
+	$(BIN)/python tools/write_licences.py
+
+audit: $(VENV)/.installed-dev
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet pip-audit || true
+	$(BIN)/python tools/audit_packages.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix $(CHECKED)
