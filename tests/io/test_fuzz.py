@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -87,7 +88,20 @@ def save_npy(path: Path) -> None:
         np.save(stream, rows)
 
 
+def save_arrow(path: Path) -> None:
+    table = pa.table({name: np.arange(40) for name in ("shot", "x", "y", "t")})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=16)
+
+
+def save_text(path: Path) -> None:
+    rows = np.column_stack([np.arange(30) // 2, np.random.default_rng(1).normal(size=(30, 3))])
+    np.savetxt(path, rows, header="units: mm, ns\nshot x y t")
+
+
 WRITERS["npy"] = save_npy
+WRITERS["arrow"] = save_arrow
+WRITERS["savetxt"] = save_text
 WRITERS["root-edges"] = to_root_edges
 
 
