@@ -100,8 +100,13 @@ class Table(Protocol):
         ...
 
 
-def require_columns(table: Table, names: Sequence[str]) -> None:
+def require_columns(table: Table, names: Sequence[str], *, setting: str = "columns") -> None:
     """Check that the table has these columns.
+
+    Args:
+        table: the table.
+        names: the columns.
+        setting: key of the setup that names columns.
 
     Raises:
         ColumnError: some are missing, or there several times; names near matches of the first.
@@ -115,7 +120,7 @@ def require_columns(table: Table, names: Sequence[str]) -> None:
             where=table.path,
             do="Rename all but one.",
         )
-    missing = [name for name in names if name not in table.kinds]
+    missing = list(dict.fromkeys(name for name in names if name not in table.kinds))
     if not missing:
         return
     near = near_matches(missing[0], table.kinds)
@@ -124,7 +129,7 @@ def require_columns(table: Table, names: Sequence[str]) -> None:
     raise ColumnError(
         f"{table.label} lacks the {noun} {listing(missing, limit=4)}",
         where=table.path,
-        do=f"{hint} Other names go into `columns` of the setup.",
+        do=f"{hint} Other names go into `{setting}` of the setup.",
     )
 
 

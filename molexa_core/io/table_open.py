@@ -11,7 +11,7 @@ from molexa_core.io.arrow_table import ArrowTable
 from molexa_core.io.npy_table import NpyTable
 from molexa_core.io.parquet_table import ParquetTable
 from molexa_core.io.record_table import RecordTable
-from molexa_core.io.table import Table
+from molexa_core.io.table import Table, require_columns
 from molexa_core.io.table_edges import EdgesRun, edge_layout
 from molexa_core.io.table_guess import Choice, NoHitsError, choose
 from molexa_core.io.table_run import TableRun, open_tables
@@ -61,8 +61,10 @@ def layout_of(table: Table, columns: Columns | None, edge_columns: EdgeColumns |
         InputFileError: they tell several, or units contradict each other.
     """
     if edge_columns is not None:
-        wanted = {edge_columns.channel, edge_columns.time, *edge_columns.shots}
-        if wanted <= set(table.kinds) or (columns is None and wanted & set(table.kinds)):
+        wanted = [edge_columns.channel, edge_columns.time, *edge_columns.shots]
+        if columns is None and edge_columns.channel in table.kinds:
+            require_columns(table, wanted, setting="edge_columns")
+        if set(wanted) <= set(table.kinds):
             found = edge_layout(table, edge_columns, "edge-columns")
             if found is not None:
                 return found
@@ -70,9 +72,11 @@ def layout_of(table: Table, columns: Columns | None, edge_columns: EdgeColumns |
         return choose(table, columns)
     except NoHitsError:
         found = edge_layout(table, None, "edges")
-        if found is None:
-            raise
-        return found
+        if found is not None:
+            return found
+        if edge_columns is not None:
+            require_columns(table, wanted, setting="edge_columns")
+        raise
 
 
 def open_layouts(

@@ -34,9 +34,11 @@ def whole_numbers(part: Part, name: str, stored: NDArray[Any], row: IntArray) ->
     bad |= found != stored
     if bad.any():
         at = int(np.argmax(bad))
+        began = -(2**31) <= stored[at] < MOST_MISSING - 2**31
+        why = " (a counter of 32 bits with a sign that ran over?)" if began else ""
         raise InputFileError(
             f"column {name!r} says shot {stored[at]!s} in row {row[at]}, which is no number of a "
-            "shot",
+            f"shot{why}",
             where=part.path,
             do="Correct the row, or name the column of the shot as `shot` of `columns`.",
         )

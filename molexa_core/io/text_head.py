@@ -20,6 +20,8 @@ from molexa_core.io.text_units import units_in_comments
 METADATA_LINE: Final = "# molexa "
 """Begins the line that holds what molexa knows about the run, as JSON."""
 _SAMPLE: Final = 100
+_FEWEST: Final = 2
+"""A line with more values than this can be one of data although most of them are missing."""
 _MOST_HEAD: Final = 20_000
 _FORMS: Final = (
     (";", "."), (";", ","), ("\t", "."), ("\t", ","), ("|", "."), (",", "."),
@@ -119,7 +121,7 @@ def _read(path: Path) -> tuple[TextForm, list[tuple[int, str]]]:
                     form.comments.append(comment)
             elif not text.strip():
                 continue
-            elif form.sample or _is_data(text):
+            elif form.sample or _is_data(text, below_names=bool(texts)):
                 if not form.sample:
                     form.skip = number - 1
                 form.sample.append(text.partition("#")[0])
@@ -147,11 +149,16 @@ def _scores(text: str, separator: str | None, decimal: str) -> tuple[int, int]:
     return good, len(fields) - good
 
 
-def _is_data(text: str) -> bool:
-    """Whether most values of a line are numbers, however it is written."""
+def _is_data(text: str, *, below_names: bool) -> bool:
+    """Whether most values of a line are numbers, however it is written.
+
+    Below the names a line may have no number, if nothing else stands in it either (`,,,`).
+    """
     for separator, decimal in _FORMS:
         good, bad = _scores(text, separator, decimal)
         if good >= max(2, bad):
+            return True
+        if bad == 0 and (good or below_names) and len(split(text, separator)) > _FEWEST:
             return True
     return False
 
@@ -159,12 +166,13 @@ def _is_data(text: str) -> bool:
 def _best_form(lines: Sequence[str]) -> tuple[str | None, str]:
     """The separator and decimal sign with which most values are numbers."""
 
-    def quality(form: tuple[str | None, str]) -> tuple[float, int]:
-        good = bad = 0
+    def quality(form: tuple[str | None, str]) -> tuple[float, int, int]:
+        good = bad = fields = 0
         for line in lines:
             more, less = _scores(line, *form)
             good, bad = good + more, bad + less
-        return (good / max(1, good + bad) if good > len(lines) else 0.0, good)
+            fields += len(split(line, form[0]))
+        return (good / max(1, good + bad), good, fields)
 
     return max(_FORMS, key=quality)
 

@@ -111,3 +111,14 @@ def test_hits_in_arrow_files(tmp_path: Path) -> None:
     (tmp_path / "run").write_bytes(b"FEA1" + bytes(60))
     with pytest.raises(InputFileError, match="Feather version 1"):
         open_stored_run(tmp_path / "run")
+
+
+def test_names_of_edges_that_are_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    to_csv(path, EDGES.set_axis(["a", "b", "c"], axis=1))
+    columns = EdgeColumns(channel="b", time="time", shot="a")
+    with pytest.raises(InputFileError, match="lacks the column time.*`edge_columns`"):
+        open_stored_run(path, edge_columns=columns)
+    columns = EdgeColumns(channel="channel", time="c", shot="a")
+    with pytest.raises(InputFileError, match="lacks the column channel.*`edge_columns`"):
+        open_stored_run(path, edge_columns=columns)

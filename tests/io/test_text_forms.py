@@ -175,3 +175,14 @@ def test_settings_that_are_not_used_are_said(tmp_path: Path) -> None:
     run = open_stored_run(path, edge_columns=edges)
     assert not run.edges
     assert "`edge_columns` of the setup is not used for these hits" in run.choice
+
+
+def test_lines_in_which_nothing_stands(tmp_path: Path) -> None:
+    """Shots without hits, the first among them, in a table with a column per slot."""
+    path = tmp_path / "run.csv"
+    path.write_text("x1,y1,t1,x2,y2,t2\n,,,,,\n,,,,,\n1,2,3,,,\n,,,,,\n1,2,3,4,5,6\n")
+    chunks = list(open_stored_run(path))
+    assert [int(n) for chunk in chunks for n in np.diff(chunk.offsets)] == [0, 0, 1, 0, 2]
+    path.write_text("n,x1,y1,t1\n0,,,\n1,2,3,4\n")
+    chunks = list(open_stored_run(path))
+    assert [int(n) for chunk in chunks for n in np.diff(chunk.offsets)] == [0, 1]
