@@ -26,8 +26,8 @@ _HEAD: Final = 16
 """Bytes of the head of a collection and of an object, with lengths of 8 bytes or fewer."""
 LARGEST_HEAP: Final = 64 * 2**20
 """A longer collection, in bytes, is refused; the library keeps all of it in memory."""
-_LARGEST_SCANNED: Final = 2**20
-"""Longer reads are of values: the library joins no more metadata than this into one read."""
+_LARGEST_SCANNED: Final = 2**16
+"""Longer reads are of values: the library asks for 4096 bytes to find out how long a heap is."""
 _FREE: Final = 0
 
 
