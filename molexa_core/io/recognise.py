@@ -44,6 +44,7 @@ from molexa_core.io.root_layouts import EDGES, PRESETS, preset_for
 from molexa_core.io.root_run import open_root_run
 from molexa_core.io.table_guess import NoHitsError
 from molexa_core.io.table_open import ARROW, NPY, PARQUET, RECORDS, TEXT, layout_of, open_table
+from molexa_core.io.text_head import NoNumbersError
 from molexa_core.io.text_lines import GZIP, is_text, open_text
 
 LMF: Final = "lmf"
@@ -143,12 +144,11 @@ def recognise(
         try:
             table = open_table(path, TEXT, columns, edge_columns)
             layout_of(table, columns, edge_columns)
-        except InputFileError as error:
-            kind = f"it looks like text, and as a table: {error.what}"
+        except (NoHitsError, NoNumbersError) as error:
             raise InputFileError(
-                f"the format is not known: {kind}",
+                f"the format is not known: it looks like text, and as a table: {error.what}",
                 where=path,
-                do=f"{error.do} {LOOKED_FOR}" if isinstance(error, NoHitsError) else error.do,
+                do=f"{error.do} {LOOKED_FOR}",
             ) from error
         return TEXT
     packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)

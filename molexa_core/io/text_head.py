@@ -29,6 +29,10 @@ _FORMS: Final = (
 )  # fmt: skip
 
 
+class NoNumbersError(ColumnError):
+    """A text without a line of numbers, which is no table."""
+
+
 @dataclass
 class TextForm:
     """How a text table is written.
@@ -182,7 +186,7 @@ def _only_names(path: Path, form: TextForm, texts: Sequence[tuple[int, str]]) ->
     text = texts[0][1]
     if len(texts) > 1:
         number, other = texts[1]
-        raise ColumnError(
+        raise NoNumbersError(
             f"there is no line of numbers in it (line {number}: {other.strip()[:40]!r})",
             where=path,
             do="Write names in one line and the numbers of a hit, or a shot, in each below it.",
