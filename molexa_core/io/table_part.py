@@ -28,12 +28,14 @@ class Tally:
         empty: places that were left out because x, y and time are 0 or not numbers, where the
             layout has no room for empty places.
         restarts: how often a counter of 32 bits began again.
+        beyond: places with values behind the number of hits that a column states.
         alike: hits whose x, y and time are the same number, by this number.
     """
 
     hits: int = 0
     empty: int = 0
     restarts: int = 0
+    beyond: int = 0
     alike: dict[float, int] = field(default_factory=dict)
 
     def remarks(self) -> list[str]:
@@ -49,7 +51,13 @@ class Tally:
 
     def warnings(self) -> list[str]:
         """What may be wrong."""
-        return [
+        found = []
+        if self.beyond:
+            found.append(
+                f"{self.beyond} places hold values behind the number of hits that `count` states; "
+                "they were left out"
+            )
+        return found + [
             f"{count} of {self.hits} hits have x = y = time = {value:g}, which looks like an empty "
             f"place; if it is, say so with `empty: {value:g}` in `columns` of the setup"
             for value, count in self.alike.items()

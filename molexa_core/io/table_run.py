@@ -173,5 +173,7 @@ def open_tables(
         replace(part, tags=tuple(name for name in part.tags if name in common)) for part in parts
     ]
     run = TableRun(parts, chosen[0], tables[0].metadata())
+    if columns is None:
+        run.doubt(getattr(tables[0], "doubts", []))
     run.doubt(questions(tables[0], chosen[0]))
     return run

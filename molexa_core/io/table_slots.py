@@ -175,6 +175,9 @@ def list_hits(part: Part, view: View, *, with_method: bool) -> tuple[IntArray, l
         counts = _checked_counts(part, stored, view.start, first)
         place = np.arange(len(values[0])) - np.repeat(np.cumsum(first) - first, first)
         used = place < np.repeat(counts, first)
+        x, y, t = (column[~used] for column in values[:3])
+        held = ~empty_places(part, x, y, t) & ~((x == t) & (y == t))
+        part.tally.beyond += int(held.sum())
         values, first = [column[used] for column in values], counts
     offsets = np.concatenate([[0], np.cumsum(first)]).astype(np.int64)
     values += [np.zeros(int(offsets[-1]))] * (4 - len(values))

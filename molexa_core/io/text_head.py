@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from molexa_core.base.cells import as_written
 from molexa_core.base.errors import ColumnError, InputFileError
+from molexa_core.io.column_names import apart
 from molexa_core.io.text_lines import LONGEST_LINE, comment_in, encoding_of, open_text, split
 from molexa_core.io.text_names import Written, find_names
 from molexa_core.io.text_numbers import MISSING, is_number
-from molexa_core.io.text_units import units_in_comments
+from molexa_core.io.text_units import speaks_of_units, units_in_comments
 
 METADATA_LINE: Final = "# molexa "
 """Begins the line that holds what molexa knows about the run, as JSON."""
@@ -50,6 +51,7 @@ class TextForm:
         metadata: what molexa stored.
         comments: comments before the data.
         sample: the first lines of data.
+        doubts: what may be wrong, in sentences.
     """
 
     encoding: str
@@ -64,6 +66,7 @@ class TextForm:
     metadata: dict[str, Any] = field(default_factory=dict)
     comments: list[str] = field(default_factory=list)
     sample: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
 
 def read_form(path: Path, known: Collection[str] = ()) -> TextForm:
@@ -95,7 +98,17 @@ def read_form(path: Path, known: Collection[str] = ()) -> TextForm:
         form.names = [as_written(name) for name in form.names]
     for place, text in units_in_comments(form.comments, form.names).items():
         form.units.setdefault(place, text)
+    said = speaks_of_units(form.comments)
+    if said is not None and not form.units and all(unit is None for unit in _units_of(form.names)):
+        form.doubts.append(
+            f"a comment speaks of units and is not understood ({said[:80]!r}); x and y are read in "
+            "mm and the time in ns unless `columns` of the setup says otherwise"
+        )
     return form
+
+
+def _units_of(names: Sequence[str]) -> list[object]:
+    return [part.unit for part in map(apart, names) if part is not None]
 
 
 def _read(path: Path) -> tuple[TextForm, list[tuple[int, str]]]:

@@ -77,6 +77,11 @@ class TextTable:
         return dict(self._form.metadata)
 
     @property
+    def doubts(self) -> list[str]:
+        """What may be wrong with what was told by itself."""
+        return list(self._form.doubts)
+
+    @property
     def decimal(self) -> str:
         """The decimal sign."""
         return self._form.decimal

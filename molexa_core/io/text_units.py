@@ -59,6 +59,11 @@ def units_in_comments(comments: Sequence[str], names: Sequence[str]) -> dict[int
     return found
 
 
+def speaks_of_units(comments: Sequence[str]) -> str | None:
+    """The first comment with the word unit or units, if there is one."""
+    return next((comment for comment in comments if _UNITS.search(comment)), None)
+
+
 def _bare(comment: str, parts: Sequence[object], found: dict[int, str]) -> None:
     """`units: mm, ns`: the only unit of a kind is that of all columns of this kind."""
     told: dict[str, set[str]] = {}

@@ -143,3 +143,10 @@ def test_numbers_of_detectors_are_no_slots(tmp_path: Path) -> None:
     (tmp_path / "run.csv").write_text(",".join(names) + "\n1,2,3,4,5,6\n")
     with pytest.raises(InputFileError, match="'det1_x' or 'det2_x'"):
         open_stored_run(tmp_path / "run.csv")
+
+
+def test_values_behind_the_number_of_hits(tmp_path: Path) -> None:
+    to_hdf5(tmp_path / "run", arrays(0.0) | {"nhits": np.array([2, 0, 1, 2])})
+    run = open_stored_run(tmp_path / "run")
+    assert sum(chunk.n_hits for chunk in run) == 5
+    assert "1 places hold values behind the number of hits" in run.warnings[0]

@@ -186,3 +186,11 @@ def test_lines_in_which_nothing_stands(tmp_path: Path) -> None:
     path.write_text("n,x1,y1,t1\n0,,,\n1,2,3,4\n")
     chunks = list(open_stored_run(path))
     assert [int(n) for chunk in chunks for n in np.diff(chunk.offsets)] == [0, 1]
+
+
+def test_a_comment_about_units_that_is_not_understood(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    path.write_text("# units as in the logbook\n" + lines())
+    assert "units as in the logbook" in open_stored_run(path).warnings[0]
+    path.write_text("# units: mm, ns\n" + lines())
+    assert open_stored_run(path).warnings == []
