@@ -16,7 +16,7 @@ import pandas as pd
 
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError, about_file
 from molexa_core.base.forward_model import ModelOptions, Pulse
-from molexa_core.base.ions import isotopes_of, parse_ions
+from molexa_core.base.ions import Ion, isotopes_of, parse_ions
 from molexa_core.base.outcomes import Outcomes
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.provenance import Provenance
@@ -127,6 +127,13 @@ def simulate_movie(
     )
 
 
+def _with_isotopes(structures: list[Geometry], ions: Sequence[Ion] | None) -> list[Geometry]:
+    """The structures with the isotopes of the ions, where these are given."""
+    if ions is None:
+        return structures
+    return [replace(one, isotopes=isotopes_of(ions)) for one in structures]
+
+
 def simulate_movie_file(
     source: Path | str,
     charges: str | None = None,
@@ -170,8 +177,7 @@ def simulate_movie_file(
         with about_file(f"{source}, structure {number}"):
             require_apart(structure.symbols, structure.positions, where=None)
     ions = None if charges is None else ions_of_atoms(structures[0], parse_ions(charges))
-    if ions is not None:
-        structures = [replace(one, isotopes=isotopes_of(ions)) for one in structures]
+    structures = _with_isotopes(structures, ions)
     found = simulate_movie(
         structures,
         pulse=pulse,
