@@ -121,7 +121,7 @@ def test_ctrl_c_while_a_run_is_reduced(molexa: Run, tmp_path: Path) -> None:
     made = molexa("mock", "water", "--events", "150000", "--seed", "1", "--out", "run.root")
     assert made.returncode == 0, made.stderr
     (tmp_path / "run.events.h5").write_text("an earlier result")
-    done = interrupt(["reduce", "run.root"], tmp_path, ".run.events.part-*")
+    done = interrupt(["reduce", "run.root", "--force"], tmp_path, ".run.events.part-*")
     assert done.returncode == 1
     assert "molexa: interrupted" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.events.h5", "run.root"]
