@@ -179,11 +179,11 @@ def _anytime(x: FloatArray, y: FloatArray, t: FloatArray, total: int) -> list[Ho
         (wide, n_wide), (near, n_near) = (_within(counts, middle, line, far) for far in (5, 2))
         around = _steady(wide - near) * 9 / (n_wide - n_near)
         if here >= least and here > _ABOVE * max(around, 1.0):
-            place_mm = (
+            x_mm, y_mm = (
                 float(low + (k + 0.5) * (high - low) / _CELLS)
                 for k, (low, high) in zip((middle, line), sides[:2], strict=True)
             )
-            found.append(HotSpot(*place_mm, here / total, exact=False))
+            found.append(HotSpot(x_mm, y_mm, here / total, exact=False))
         if len(looked_at) == _MOST_PLACES:
             break
     return found
