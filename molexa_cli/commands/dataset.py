@@ -215,6 +215,7 @@ def fit_tau(
     """
     from dataclasses import asdict
 
+    from molexa_core.base.intervals import plus_minus
     from molexa_core.pipeline.fit_tau import fit_tau_folder
 
     fit = fit_tau_folder(folder, entries=entries, split=split, seed=seed, progress=progress())
@@ -227,4 +228,4 @@ def fit_tau(
     ]
     header = ["charge build-up", "momentum residual", "median", "KER / data set"]
     write(table(header, rows, title=f"{fit.entries} entries"))
-    write(f"tau {fit.tau_fs:.2f} +- {fit.tau_error_fs:.2f} fs")
+    write(f"tau {plus_minus(fit.tau_fs, fit.tau_error_fs, 2)} fs")

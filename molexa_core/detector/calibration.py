@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.errors import ComputationError, InputFileError
+from molexa_core.base.intervals import plus_minus
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings.anode import LAYERS, SIGNALS, Anode, Layer
 from molexa_core.base.spectra import Spectrum
@@ -111,7 +112,7 @@ class DetectorCalibration:
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Quantity, before, after with its error, unit, for a table."""
         rows = [
-            (item.name, f"{item.before:.5g}", f"{item.after:.5f} +- {item.error:.5f}", item.unit)
+            (item.name, f"{item.before:.5g}", plus_minus(item.after, item.error, 5), item.unit)
             for item in self.findings
         ]
         rows += [

@@ -182,7 +182,8 @@ class Aligner:
         Raises:
             NoEventsError: no event came in, or none is left.
         """
-        seen, means = [], []
+        seen: list[NDArray[np.int8]] = []
+        means: list[FloatArray] = []
         sines, sizes = self._store(), self._store()
         idle, left_out, n_rows, choices = 0, 0.0, 0, 1
         doubt: str | None = None

@@ -27,6 +27,10 @@ SAMPLE_SHOTS: Final = 200_000
 _TIME_BINS: Final = 200
 _IMAGE_BINS: Final = 64
 _OUTSIDE: Final = 0.002
+_FEWEST_HITS: Final = 100
+_IMAGE_MM: Final = (1.0, 2000.0)
+_TIME_NS: Final = (20.0, 1e7)
+"""Widths of the image and longest times of flight that are not questioned."""
 _MOST_NOTES: Final = 1000
 
 
@@ -165,12 +169,26 @@ def inspect_run(
     stored = run.metadata()
     _add_stored(found, stored)
     _add_health(found, census)
+    found.warnings += _unit_doubts(census)
     if census.tof is not None:
         found.spectra["time, all channels" if run.edges else SPECTRUM_TOF] = census.tof
     if census.image is not None:
         found.spectra[SPECTRUM_IMAGE] = census.image
     if run.edges:
         add_sorted(found, run, known)
+
+
+def _unit_doubts(census: HitCensus) -> list[str]:
+    """Images and times that no detector gives, whatever the setup."""
+    found = []
+    if census.image is not None and census.hits >= _FEWEST_HITS:
+        wide = float(census.image.edges[0][-1] - census.image.edges[0][0])
+        if not _IMAGE_MM[0] <= wide <= _IMAGE_MM[1]:
+            found.append(f"the image is {wide:.3g} mm wide: are the positions in mm?")
+        if census.tof is not None and not _TIME_NS[0] <= census.tof.edges[0][-1] <= _TIME_NS[1]:
+            last = float(census.tof.edges[0][-1])
+            found.append(f"the last hits come after {last:.3g} ns: are the times in ns?")
+    return found
 
 
 def _add_health(found: Inspection, census: HitCensus) -> None:
