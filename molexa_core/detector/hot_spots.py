@@ -52,7 +52,7 @@ class Sample:
     def values(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """x, y and t of the hits that were picked and are numbers."""
         if not self._parts:
-            return (np.empty(0),) * 3  # type: ignore[return-value]
+            return (np.empty(0),) * 3
         x, y, t = np.concatenate(self._parts, axis=1)
         good = np.isfinite(x) & np.isfinite(y) & np.isfinite(t)
         return x[good], y[good], t[good]
