@@ -49,9 +49,9 @@ def require_fresh(
         InputFileError: an earlier stage was run again since.
     """
     warnings = []
-    for name, then, made_by in _inputs(record):
+    for name, then, read_at, made_by in _inputs(record):
         beside = Path(path).parent / Path(name).name
-        if beside.resolve() == Path(path).resolve() or not _changed(beside, then, record):
+        if beside.resolve() == Path(path).resolve() or not _changed(beside, then, read_at):
             continue
         if _replaced(beside, made_by):
             what = f"it was made from another {beside.name} than the one that lies beside it"
@@ -99,8 +99,10 @@ def require_made_from(
     )
 
 
-def _inputs(record: Provenance | None) -> Iterator[tuple[str, str, Mapping[str, Any] | None]]:
-    """Name and digest of every input, earliest stage first, and the record of what made it."""
+def _inputs(
+    record: Provenance | None,
+) -> Iterator[tuple[str, str, object, Mapping[str, Any] | None]]:
+    """Of every input, earliest stage first: name, digest, when it was read, what made it."""
     if record is None:
         return
     before: Mapping[str, Any] | None = None
@@ -108,27 +110,26 @@ def _inputs(record: Provenance | None) -> Iterator[tuple[str, str, Mapping[str, 
         inputs = step.get("inputs")
         if isinstance(inputs, Mapping):
             for name, then in inputs.items():
-                yield str(name), str(then), before
+                yield str(name), str(then), step.get("created"), before
         before = step
 
 
-def _changed(beside: Path, then: str, record: Provenance | None) -> bool:
-    """Whether the file is there with another content; raw runs only where they are newer."""
+def _changed(beside: Path, then: str, read_at: object) -> bool:
+    """Whether the file is there with another content; raw runs only if written since then."""
     if beside.suffix in _SETTINGS or not beside.is_file():
         return False
     ours = beside.name.endswith((*_RESULTS, *_TEXTS))
     try:
-        if not ours and record is not None and not _newer(beside, record):
+        if not ours and not _newer(beside, read_at):
             return False
         return digest(beside) != then
     except OSError:
         return False  # what cannot be read is no input of this stage
 
 
-def _newer(beside: Path, record: Provenance) -> bool:
-    first = record.history[0]["created"] if record.history else record.created
+def _newer(beside: Path, read_at: object) -> bool:
     try:
-        return beside.stat().st_mtime > datetime.fromisoformat(str(first)).timestamp()
+        return beside.stat().st_mtime >= datetime.fromisoformat(str(read_at)).timestamp()
     except (TypeError, ValueError):
         return True
 
