@@ -94,10 +94,12 @@ def start(words: tuple[str, ...], folder: Path, limit: int | None = None) -> sub
     return process
 
 
-def files(folder: Path) -> dict[str, str]:
+def files(folder: Path, *, digests: bool = True) -> dict[str, str]:
     """Digest of every file, by its path below the folder."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): (
+            hashlib.sha256(path.read_bytes()).hexdigest() if digests else ""
+        )
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -105,7 +107,7 @@ def files(folder: Path) -> dict[str, str]:
 
 def leftovers(folder: Path) -> list[str]:
     """Temporary files in a folder."""
-    return [name for name in files(folder) if ".part-" in name or ".lock" in name]
+    return [name for name in files(folder, digests=False) if ".part-" in name or ".lock" in name]
 
 
 def is_whole(path: Path) -> bool:
@@ -206,9 +208,11 @@ class Bench:
         """A folder with all inputs and an earlier result."""
         folder = Path(tempfile.mkdtemp(dir=where or self.folder))
         try:
-            shutil.copytree(self.inputs, folder, dirs_exist_ok=True)
-            for name in command.fresh:
-                shutil.rmtree(folder / name, ignore_errors=True)
+            for name in sorted(files(self.inputs, digests=False)):
+                fresh = any(name.startswith(f"{one}/") for one in command.fresh)
+                if (command.needs(name) or command.writes(name)) and not fresh:
+                    (folder / name).parent.mkdir(exist_ok=True)
+                    shutil.copyfile(self.inputs / name, folder / name)
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -223,7 +227,7 @@ def wait_for_moment(
         if not early and any(folder.rglob(".*.part-*")):
             time.sleep(random.random() * 0.15)  # noqa: S311
             return
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def kill_once(bench: Bench, command: Command, chance: random.Random, tally: Tally) -> None:
@@ -339,8 +343,8 @@ def each(commands: list[Command], work: Callable[[Command, Tally], None]) -> dic
     for command in commands:
         tallies[command.name] = Tally()
         work(command, tallies[command.name])
-        for fault in tallies[command.name].faults:
-            print(f"- {fault}", file=sys.stderr, flush=True)
+        done = tallies[command.name]
+        print(f"{command.name}: {done.trials}, faults {done.faults}", file=sys.stderr, flush=True)
     return tallies
 
 
