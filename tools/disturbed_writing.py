@@ -44,6 +44,8 @@ LONGEST_S: Final = 600.0
 SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGTERM twice", "SIGKILL")
 MOMENTS: Final = ("first byte", "middle", "last block")
 PAGE: Final = 4096
+START_S: Final = 0.5
+"""Before this the interpreter itself starts, and has its own words for Ctrl-C."""
 
 
 @dataclass
@@ -234,6 +236,7 @@ def kill_once(bench: Bench, command: Command, chance: random.Random, tally: Tall
     """One trial with a signal."""
     kind, early = chance.choice(SIGNALS), chance.random() < 0.5
     seconds = bench.references[command.name].seconds * (chance.random() if early else 2.0)
+    seconds = max(START_S, seconds)
     with bench.workplace(command) as folder:
         before = files(folder)
         process = start(command.words, folder)
