@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from molexa_core import __version__
+from molexa_core.base.bounded import from_values
 from molexa_core.base.files import digest
 
 FIGURE_MARK: Final = '<metadata id="molexa">'
@@ -76,7 +77,25 @@ class Provenance:
 
     @classmethod
     def from_json(cls, text: str) -> Provenance:
-        """The record that `to_json` wrote."""
-        values = json.loads(text)
-        values["history"] = tuple(values.get("history", ()))
-        return cls(**values)
+        """The record that `to_json` wrote.
+
+        Raises:
+            ValueError: it is no such record.
+        """
+        try:
+            return cls.from_values(json.loads(text))
+        except RecursionError as error:
+            msg = "brackets within brackets without end"
+            raise ValueError(msg) from error
+
+    @classmethod
+    def from_values(cls, values: Any) -> Provenance:
+        """The record of plain values, each of its kind; those of its history too.
+
+        Raises:
+            ValueError: a key is unknown or missing, or a value is of another kind.
+        """
+        record = from_values(cls, values, name="provenance")
+        for earlier in record.history:
+            from_values(cls, earlier, name="provenance -> history")
+        return record

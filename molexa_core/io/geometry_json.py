@@ -20,8 +20,10 @@ from molexa_core.base.json_file import read_json
 from molexa_core.base.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry
 
-LARGEST: Final = 256 * 2**20
-"""A longer file, in bytes, is refused."""
+LARGEST: Final = 64 * 2**20
+"""A longer file, in bytes, is refused: 4096 samples of 64 atoms take a quarter of it."""
+MOST_ATOMS: Final = 512
+"""Largest molecule of a reconstruction."""
 _MOST_CHARGE: Final = 118
 _SEALED_FORMAT: Final = 2
 """Files of this format have a checksum; those of 1, which do not name a format, have none."""
@@ -119,6 +121,12 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
             )
     try:
         symbols = tuple(str(symbol) for symbol in values["symbols"])
+        if not 1 <= len(symbols) <= MOST_ATOMS:
+            raise InputFileError(
+                f"{len(symbols)} atoms, expected 1 to {MOST_ATOMS}",
+                where=path,
+                do="Name a file of molexa reconstruct.",
+            )
         atoms = (len(symbols), 3)
         record = ReconstructionRecord(
             symbols=symbols,

@@ -235,8 +235,8 @@ def _history(run: OpenRun) -> Provenance | None:
     if not isinstance(stored, Mapping):
         return None
     try:
-        return Provenance(**{**stored, "history": tuple(stored.get("history", ()))})
-    except TypeError:
+        return Provenance.from_values(stored)
+    except ValueError:
         return None  # written by another program: nothing to carry on
 
 

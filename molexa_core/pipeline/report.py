@@ -229,7 +229,7 @@ def _steps(records: list[Provenance]) -> tuple[Provenance, ...]:
     steps: dict[tuple[str, str], Provenance] = {}
     for record in records:
         for old in record.history:
-            step = Provenance(**{str(key): value for key, value in old.items()})
+            step = Provenance.from_values(old)
             steps.setdefault((step.command, step.created), step)
         steps.setdefault((record.command, record.created), replace(record, history=()))
     return tuple(steps.values())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 from molexa_core import __version__
 from molexa_core.base.provenance import Provenance
@@ -36,3 +39,28 @@ def test_time_is_utc_and_settings_are_copied() -> None:
     settings["gate"] = []
     assert record.settings == {"gate": [1, 2]}
     assert record.created.endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"command": 3},
+        {"inputs": 5},
+        {"inputs": {"a.csv": 1}},
+        {"settings": []},
+        {"seed": "x"},
+        {"history": [1]},
+        {"history": [{"command": "molexa reduce", "inputs": 7}]},
+        {"surprise": 1},
+    ],
+)
+def test_what_is_no_record_is_refused(change: dict[str, object]) -> None:
+    values = json.loads(Provenance.of("molexa align", seed=1, settings={"a": 1}).to_json())
+    assert Provenance.from_json(json.dumps(values)).seed == 1
+    with pytest.raises(ValueError, match="provenance"):
+        Provenance.from_json(json.dumps(values | change))
+
+
+def test_endless_brackets_are_no_record() -> None:
+    with pytest.raises(ValueError, match="brackets"):
+        Provenance.from_json("[" * 100_000)

@@ -104,3 +104,12 @@ def test_every_changed_value_is_seen(tmp_path: Path) -> None:
         else:
             assert json.loads(damaged) == values
     assert seen > len(sound) // 14
+
+
+def test_the_number_of_atoms_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "geom.json"
+    for atoms in (0, 513):
+        values = {"symbols": ["H"] * atoms, "positions_bohr": [[0.0, 0.0, 1.0]] * atoms}
+        path.write_text(json.dumps(values), encoding="utf-8")
+        with pytest.raises(InputFileError, match=f"{atoms} atoms, expected 1 to 512"):
+            read_geometry_json(path)
