@@ -79,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = _command()
         flush_stdout()
+        interruption.stop_listening(leaving=arguments is None)
         interruption.check()  # asked too late for any block: it is not passed over all the same
     except BrokenPipeError:
         abandon_stdout()
