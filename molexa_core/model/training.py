@@ -102,17 +102,14 @@ def train(
         WeightsError: the checkpoint is damaged or does not fit the network.
     """
     device = next(network.parameters()).device
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(run.part == "all" or name.startswith("uncertainty."))
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trained = _trained(network, run.part)
     optimizer = _optimizer(trained, run.settings, device)
     team.send_from_leader(value.data for value in network.parameters())
     average = WeightAverage(network, run.settings.ema)
     step = 0
     if run.checkpoint is not None and run.checkpoint.exists():
-        step = load_checkpoint(
-            run.checkpoint, network, optimizer, average.weights, progress=progress
-        )
+        kept = average.weights
+        step = load_checkpoint(run.checkpoint, network, optimizer, kept, progress=progress)
         progress.say(f"resuming {run.checkpoint} at step {step}")
     if run.compile:
         network.compile_parts()
@@ -148,11 +145,18 @@ def train(
             if last:
                 break
     if interruption.requested() and step < run.steps:
-        kept = f"; --resume goes on from {run.checkpoint}" if run.checkpoint is not None else ""
-        raise Interruption(f"the training was interrupted after step {step}{kept}")
+        how = f"; --resume goes on from {run.checkpoint}" if run.checkpoint is not None else ""
+        raise Interruption(f"the training was interrupted after step {step}{how}")
     average.copy_to(network)
     network.eval()
     return step
+
+
+def _trained(network: Network, part: str) -> list[nn.Parameter]:
+    """The parameters that a training changes; the others are frozen."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(part == "all" or name.startswith("uncertainty."))
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 class _Parts:
