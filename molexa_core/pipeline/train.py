@@ -128,14 +128,14 @@ def train_in_folder(
 def _require_files(plan: TrainingPlan, folder: Path, name: str, *, resume: bool) -> None:
     """Refuse a folder in which the files of the training would replace others."""
     files: list[Output] = [
-        (folder / "settings.json", FileKind.TRAINING),
         (folder / "log.jsonl", FileKind.TRAINING_LOG),
         (folder / f"{name}.json", FileKind.CARD),
         *((path, FileKind.WEIGHTS) for path in folder.glob(f"{name}-*of*.safetensors")),
     ]
     read = [*settings_inputs(weights=plan.weights), *settings_inputs(weights=plan.init)]
     read += data_set_inputs(plan.data)
-    if not resume:  # a damaged checkpoint is told by who reads it
+    if not resume:  # damage of what is gone on from is told by who reads it
+        files.append((folder / "settings.json", FileKind.TRAINING))
         files.append((folder / "checkpoint.safetensors", FileKind.CHECKPOINT))
     require_outputs(*files, inputs=read, folder=folder)
 
