@@ -155,7 +155,10 @@ def _of_safetensors(path: Path) -> FileKind | None:
     if "molexa" in header.get("__metadata__", {}):
         return FileKind.CHECKPOINT
     for card in path.parent.glob("*.json"):
-        values = _json(card)
+        try:
+            values = _json(card)
+        except ValueError:
+            continue  # a damaged file beside it says nothing of this one
         if _of_json(values) is FileKind.CARD and path.name in values["files"]:
             return FileKind.WEIGHTS
     return None
