@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from molexa_core.base.bounded import shown
 from molexa_core.base.errors import ColumnError, InputFileError, MolexaError
 from molexa_core.base.files import require_file
 from molexa_core.base.settings.columns import Columns
@@ -140,7 +141,7 @@ class _TextView:
             row = int(np.argmax(bad))
             text = str(column.iloc[row])
             raise ColumnError(
-                f"column {name!r} holds {text!r} in row {self.start + row}, which is not a number",
+                f"column {name!r} holds {shown(text)} in row {self.start + row}, which is not a number",
                 where=self._table.path,
                 do=no_number(text) or "Correct the line.",
             )
