@@ -140,8 +140,9 @@ class _TextView:
         if bad.any():
             row = int(np.argmax(bad))
             text = str(column.iloc[row])
+            at = f"in row {self.start + row}"
             raise ColumnError(
-                f"column {name!r} holds {shown(text)} in row {self.start + row}, which is not a number",
+                f"column {name!r} holds {shown(text)} {at}, which is not a number",
                 where=self._table.path,
                 do=no_number(text) or "Correct the line.",
             )
