@@ -183,9 +183,18 @@ def _split(path: Path) -> _Lines:
         elif line.strip():
             if not lines.data:
                 delimiter = next((sign for sign in ";\t" if sign in line), ",")
-            cells = next(csv.reader([line], delimiter=delimiter))
+            cells = _cells(line, delimiter, f"{path}, line {number}")
             lines.data.append((number, _pointed(cells) if delimiter != "," else cells))
     return lines
+
+
+def _cells(line: str, delimiter: str, where: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error as error:
+        raise InputFileError(
+            f"not a line of a table ({error})", where=where, do="Correct or delete the line."
+        ) from error
 
 
 def _pointed(cells: list[str]) -> list[str]:

@@ -64,7 +64,10 @@ def split(text: str, separator: str | None) -> list[str]:
         return [field.strip("\"'") for field in _BLANKS.findall(text)]
     if '"' not in text:
         return [field.strip() for field in text.split(separator)]
-    row = next(csv.reader([text], delimiter=separator, skipinitialspace=True), [])
+    try:
+        row = next(csv.reader([text], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:  # a field longer than the reader takes: quotes do not count then
+        row = text.split(separator)
     return [field.strip() for field in row]
 
 

@@ -195,3 +195,10 @@ def test_labels_that_a_spreadsheet_would_compute_are_harmless_and_come_back(
     assert list(again["label"]) == [label, "+1"]
     assert list(again["px"]) == [-1.0, 1.0]
     assert found == record
+
+
+def test_an_endless_line_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "channel.csv"
+    path.write_text("ion,px,py,pz\nH+,1,2," + "3" * 200_000 + "\n", encoding="utf-8")
+    with pytest.raises(InputFileError, match="line 2: not a line of a table"):
+        read_channel_csv(path)
