@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import h5py
-from h5py import h5f, h5fd, h5p
+from h5py import h5f, h5fd, h5i, h5p
 
 _HEAP: Final = b"GCOL\x01\x00\x00\x00"
 _HEAD: Final = 16
@@ -132,7 +132,8 @@ def _close_all() -> None:
     """Close what is still open while there is a Python to read for the library."""
     for handle in h5f.get_obj_ids(h5f.OBJ_ALL, h5f.OBJ_FILE):
         if handle.get_access_plist().get_driver() == h5fd.fileobj_driver:
-            handle.close()
+            while handle.valid:  # one count for every object that stands for the file
+                h5i.dec_ref(handle)
 
 
 def _length_bytes(superblock: bytes) -> int:
