@@ -33,7 +33,7 @@ _LONGEST_HEADER: Final = 64 * 2**20
 _HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _JSON_KINDS: Final[tuple[tuple[FileKind, frozenset[str]], ...]] = (
     (FileKind.RECONSTRUCTION, frozenset({"symbols", "positions_bohr", PROVENANCE})),
-    (FileKind.EVALUATION, frozenset({"conditions", "rows", PROVENANCE})),
+    (FileKind.EVALUATION, frozenset({"conditions", "errors", PROVENANCE})),
     (FileKind.FIGURE_VALUES, frozenset({"format", "sizes", "rows", "coverage", "geometries"})),
     (FileKind.CARD, frozenset({"network", "files", "training", "parameters", "versions"})),
     (FileKind.TRAINING, frozenset({"preset", "stage", "steps", "seconds", "stage_1_molecules"})),
