@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
@@ -110,7 +111,7 @@ def write(text: str) -> None:
         OutputError: it is redirected to a file on a full disk, or cannot be written otherwise.
     """
     with _stdout():
-        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        _write_all(text if text.endswith("\n") else f"{text}\n")
 
 
 def flush_stdout() -> None:
@@ -121,6 +122,17 @@ def flush_stdout() -> None:
     """
     with _stdout():
         sys.stdout.flush()
+
+
+def _write_all(text: str) -> None:
+    """Write to stdout; without a buffer (`PYTHONUNBUFFERED`) Python drops what did not fit."""
+    raw = getattr(sys.stdout, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        sys.stdout.write(text)
+        return
+    left = memoryview(text.encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
+    while left:
+        left = left[raw.write(left) or 0 :]
 
 
 @contextmanager

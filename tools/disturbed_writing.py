@@ -212,7 +212,8 @@ class Bench:
         try:
             for name in sorted(files(self.inputs, digests=False)):
                 fresh = any(name.startswith(f"{one}/") for one in command.fresh)
-                if (command.needs(name) or command.writes(name)) and not fresh:
+                mine = command.writes(name) and not command.appends(name)
+                if (command.needs(name) or mine) and not fresh:
                     (folder / name).parent.mkdir(exist_ok=True)
                     shutil.copyfile(self.inputs / name, folder / name)
             yield folder

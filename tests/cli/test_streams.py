@@ -56,3 +56,22 @@ def test_messages_that_cannot_be_written_do_not_end_the_work(tmp_path: Path) -> 
         assert done.returncode == 0
         assert "vibrations" in done.stdout
     assert _shell("reduce no-such-file 2> /dev/full", tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize("buffering", ["", "1"])
+def test_a_stdout_that_takes_a_part_is_an_error(
+    buffering: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a buffer Python itself would drop the rest and go on."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", buffering)
+    program = f"{sys.executable} -m molexa_cli.main molecules --json"
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"ulimit -f 16; {program} > list.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("molexa: standard output: cannot write: File too large. ")
