@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from molexa_core.base.statistics import RESAMPLES, bootstrap_mean
-from molexa_core.model.config import MOLEXA
-from molexa_core.model.engine import Engine
-from molexa_core.model.inference import predict_batch
-from molexa_core.model.weights import load_network
-from molexa_core.pipeline.evaluate import FIRST, MEAN, MEASURES, errors_of
-from molexa_core.pipeline.evaluation_sets import Explosions, entry_set, random_set
-from molexa_core.pipeline.stage1 import StageOneData
+from molexa_core.network.config import MOLEXA
+from molexa_core.network.inference.answers import predict_batch
+from molexa_core.network.inference.engine import Engine
+from molexa_core.network.weights import load_network
+from molexa_core.pipeline.evaluation.evaluate import FIRST, MEAN, MEASURES, errors_of
+from molexa_core.pipeline.evaluation.evaluation_sets import Explosions, entry_set, random_set
+from molexa_core.pipeline.training.stage1 import StageOneData
 
 SETS = ("validation", "test", "set_aside", "random")
 """Known molecules with new entries, held-out molecules, molecules of 8 and 9 atoms (all by

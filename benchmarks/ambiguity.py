@@ -26,24 +26,24 @@ from typing import Any
 import numpy as np
 from _record import RESULTS, commit, machine, versions
 
-from molexa_core.base.elements import BY_NUMBER
 from molexa_core.base.forward_model import TAU_FS
-from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.matter.elements import BY_NUMBER
+from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.model.config import SamplerSettings
-from molexa_core.model.engine import Engine
-from molexa_core.model.inference import reconstruct_structures
-from molexa_core.model.weights import default_weights, load_network
-from molexa_core.physics.clusters import BOX, CONTACT, Mixture
-from molexa_core.pipeline.ambiguity import (
+from molexa_core.network.config import SamplerSettings
+from molexa_core.network.inference.answers import reconstruct_structures
+from molexa_core.network.inference.engine import Engine
+from molexa_core.network.weights import default_weights, load_network
+from molexa_core.physics.molecules.clusters import BOX, CONTACT, Mixture
+from molexa_core.pipeline.evaluation.ambiguity import (
     box_probabilities,
     exact_momenta,
     modes_of,
     nearest_modes,
 )
-from molexa_core.pipeline.evaluation_sets import random_set
-from molexa_core.pipeline.stage1 import StageOneData
+from molexa_core.pipeline.evaluation.evaluation_sets import random_set
+from molexa_core.pipeline.training.stage1 import StageOneData
 
 SEED = 50_260_000
 BLOCK = 16

@@ -16,10 +16,10 @@ os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1", OPENBLAS_NUM_THREA
 import numpy as np
 from _record import store, time_runs
 
+from molexa_core.physics.atomic.element_tables import build_tables
 from molexa_core.physics.atomic.grid import radial_grid
 from molexa_core.physics.atomic.on_demand import growing_tables
 from molexa_core.physics.atomic.shells import Occupation
-from molexa_core.physics.atomic.tables import build_tables
 from molexa_core.physics.atomic.walks import Exposure
 
 ELEMENTS = ("H", "C", "N", "O", "F", "Si", "P", "S", "Cl")

@@ -16,10 +16,10 @@ os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 import numpy as np
 from _record import store, time_runs
 
-from molexa_core.base.entries import EntryBlock, GeometryResult
-from molexa_core.base.provenance import Provenance
-from molexa_core.io.dataset import read_dataset
-from molexa_core.io.dataset_file import write_blocks
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.pipeline.datasets.entries import EntryBlock, GeometryResult
+from molexa_core.pipeline.datasets.read import read_dataset
+from molexa_core.pipeline.datasets.shard_file import write_blocks
 
 MOLECULES, GEOMETRIES, ENTRIES = 500, 10, 20
 SEED = 3

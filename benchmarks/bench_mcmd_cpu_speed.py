@@ -13,7 +13,7 @@ from _record import store, time_runs
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.physics.mcmd.plain import run_plain
 from molexa_core.physics.mcmd.trajectories import Job, available_cores, prepare, run_on_cpu
-from molexa_core.physics.molecules import molecule
+from molexa_core.physics.molecules.library import molecule
 
 MOLECULE = "ch2cl2"
 TRAJECTORIES = 4000

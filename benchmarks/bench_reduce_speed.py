@@ -17,8 +17,8 @@ import uproot
 import yaml
 from _record import store, time_runs
 
-from molexa_core.pipeline.mock import default_setup, mock_file
-from molexa_core.pipeline.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.runs.mock import default_setup, mock_file
 
 SHOTS = 200_000
 SLOTS = 16

@@ -19,7 +19,7 @@ from molexa_core.base.settings import Anode, parse_settings
 from molexa_core.base.settings.virtual import WireSignals
 from molexa_core.base.tables import Edges
 from molexa_core.detector.sorter import Sorter
-from molexa_core.physics.wires import record
+from molexa_core.physics.virtual.wires import record
 
 SHOTS = 50_000
 PER_SHOT = 3

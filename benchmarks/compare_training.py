@@ -31,7 +31,7 @@ import torch
 from _compare import BETTER, measure, ratios, table
 from _record import RESULTS, commit, machine, versions
 
-from molexa_core.pipeline.evaluate import FIRST, MEAN
+from molexa_core.pipeline.evaluation.evaluate import FIRST, MEAN
 
 ROOT = Path(__file__).resolve().parent.parent
 SPARE_S = 15.0

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molexa_core.base.elements import BY_NUMBER
-from molexa_core.base.recipe import recipe_of
-from molexa_core.base.splits import rows_of
+from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.tables import BoolArray, FloatArray
-from molexa_core.io.dataset import read_dataset
+from molexa_core.pipeline.datasets.read import read_dataset
+from molexa_core.pipeline.datasets.recipe import recipe_of
+from molexa_core.pipeline.datasets.splits import rows_of
 
 HIDDEN = 96
 STEPS = 6000

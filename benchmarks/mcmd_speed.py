@@ -17,10 +17,10 @@ import torch
 from _record import store, time_runs
 
 from molexa_core.base.forward_model import ModelOptions, Pulse
-from molexa_core.physics.mcmd.gpu import batches
-from molexa_core.physics.mcmd.gpu_combinations import combinations_on_gpu
+from molexa_core.physics.mcmd.gpu.device_combinations import combinations_on_gpu
+from molexa_core.physics.mcmd.gpu.launch import batches
 from molexa_core.physics.mcmd.trajectories import Job, available_cores, prepare, run_on_cpu
-from molexa_core.physics.molecules import molecule
+from molexa_core.physics.molecules.library import molecule
 
 MOLECULES = ("ch2cl2", "ethanol")
 PULSE = Pulse(photon_ev=2000.0, energy_mj=1.0, duration_fs=15.0, focus_um=1.0)

@@ -2,7 +2,8 @@
 
 Training: whole steps (molecules drawn, exploded, loss, gradient, optimizer) in molecules/s.
 Inference: conditioning, all denoising steps and the uncertainty, in molecules/s; many molecules
-through compiled and captured graphs (`model.engine`), or one at a time, as a live display would.
+through compiled and captured graphs (`network.inference.engine`), or one at a time, as a live
+display would.
 Baseline: the published code, as measured on one H100 80GB (140 molecules/s trained with eight
 noise draws at N = 7; 921 molecules/s inferred at N = 7, 382 at N = 9).
 
@@ -19,15 +20,15 @@ from typing import Any
 import torch
 from _record import store, time_runs
 
-from molexa_core.model.batch import Batch
-from molexa_core.model.config import PRESETS, SamplerSettings
-from molexa_core.model.diffusion import churn_noise
-from molexa_core.model.engine import Engine
-from molexa_core.model.frame import batch_frames
-from molexa_core.model.network import Network
-from molexa_core.model.training import TrainingRun, train
-from molexa_core.model.weights import default_weights, load_network
-from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
+from molexa_core.network.batch import Batch
+from molexa_core.network.config import PRESETS, SamplerSettings
+from molexa_core.network.diffusion import churn_noise
+from molexa_core.network.inference.engine import Engine
+from molexa_core.network.molecule_frame import batch_frames
+from molexa_core.network.network import Network
+from molexa_core.network.training.loop import TrainingRun, train
+from molexa_core.network.weights import default_weights, load_network
+from molexa_core.pipeline.training.stage1 import StageOneData, StageOneSource
 
 EULER = SamplerSettings(steps=16, sigma_max=10.0, sigma_min=0.001, rho=5.0)
 """What shipped before the present default, for comparison."""

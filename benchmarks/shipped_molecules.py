@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 from _record import RESULTS, commit, machine, versions
 
-from molexa_core.base.ions import parse_ion
-from molexa_core.frame.compare import superposed_errors
-from molexa_core.model.engine import Engine
-from molexa_core.model.inference import reconstruct_structures
-from molexa_core.model.weights import default_weights, load_network, tau_of
-from molexa_core.physics.batches import explode_many
-from molexa_core.physics.build_up import ErrorFunctionRise
-from molexa_core.physics.molecules import Molecule, molecule, molecules
-from molexa_core.pipeline.solutions import solutions
+from molexa_core.base.matter.ions import parse_ion
+from molexa_core.geometry.compare import superposed_errors
+from molexa_core.network.inference.answers import reconstruct_structures
+from molexa_core.network.inference.engine import Engine
+from molexa_core.network.weights import default_weights, load_network, tau_of
+from molexa_core.physics.coulomb.batches import explode_many
+from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
+from molexa_core.physics.molecules.library import Molecule, molecule, molecules
+from molexa_core.pipeline.reconstruction.solutions import solutions
 
 OFF = 0.05
 """An answer that is further off, bohr, is wrong."""

@@ -25,11 +25,11 @@ from pathlib import Path
 import torch
 from _record import measurement, store, time_runs
 
-from molexa_core.model.config import MOLEXA
-from molexa_core.model.network import Network
-from molexa_core.model.team import team_of
-from molexa_core.model.training import TrainingRun, train
-from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
+from molexa_core.network.config import MOLEXA
+from molexa_core.network.network import Network
+from molexa_core.network.training.loop import TrainingRun, train
+from molexa_core.network.training.team import team_of
+from molexa_core.pipeline.training.stage1 import StageOneData, StageOneSource
 
 NAME = "network-team"
 ROOT = Path(__file__).resolve().parent.parent

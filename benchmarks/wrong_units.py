@@ -26,12 +26,12 @@ from molexa_core.base.tables import Geometry, Hits
 from molexa_core.base.units import ATOMIC_MOMENTUM_SI, BOHR_ANGSTROM
 from molexa_core.frame.centroid import centroids
 from molexa_core.io.xyz import write_xyz
-from molexa_core.physics.molecules import molecule
-from molexa_core.pipeline.align import align
-from molexa_core.pipeline.mock import mock
-from molexa_core.pipeline.reconstruct import reconstruct
-from molexa_core.pipeline.reduce import Reduction, reduce
-from molexa_core.pipeline.simulate import simulate, simulate_file
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.pipeline.chain.align import align
+from molexa_core.pipeline.chain.reduce import Reduction, reduce
+from molexa_core.pipeline.explosions.simulate import simulate, simulate_file
+from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
+from molexa_core.pipeline.runs.mock import mock
 
 ALLOWED = 0.03
 """Largest relative change of a result that may pass without a word."""

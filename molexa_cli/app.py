@@ -11,8 +11,8 @@ import typer
 
 from molexa_cli.console import SWITCHES
 from molexa_core.base.device import DEVICE
-from molexa_core.base.outputs import set_replacing
 from molexa_core.base.parameter import SEED
+from molexa_core.base.storage.outputs import set_replacing
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from molexa_core.base import interruption
 from molexa_core.base.errors import OutputError
-from molexa_core.base.files import cannot_write
 from molexa_core.base.progress import Progress, SilentProgress, Task
+from molexa_core.base.storage.files import cannot_write
 
 
 @dataclass

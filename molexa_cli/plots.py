@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _SHADES = " .:-=+*#%@"

@@ -13,12 +13,12 @@ import pytest
 from molexa_core.base import fields
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("io", "detector", "reduction", "frame", "physics", "model", "report")
+ROOMS = ("io", "detector", "reduction", "frame", "geometry", "physics", "network", "report")
 ONLY_IN = {
-    "torch": {"model", "physics", "pipeline"},
+    "torch": {"network", "physics", "pipeline"},
     "uproot": {"io"},
     "awkward": {"io"},
-    "h5py": {"io"},
+    "h5py": {"io", "pipeline"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "typer": {"molexa_cli"},
@@ -103,12 +103,42 @@ def test_commands_import_the_library_when_they_run(path: Path) -> None:
 
 
 @every_source
-def test_no_file_over_400_lines_and_no_function_over_80(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+def test_functions_fit_a_screen_or_two(path: Path) -> None:
+    """A habit more than a gate: code is counted, neither docstrings nor signatures."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= 80, f"{node.name} has {length} lines"
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+            assert lines <= 100, f"{node.name} has {lines} lines of code"
+
+
+SAME_NAMES = {
+    "align": "the frame of molecules, and the stage that turns a file into it",
+    "centroid": "means of momenta, and the stage that writes them",
+    "file": "one file of a format, opened with every fault told: HDF5, ROOT",
+    "run": "runs of one family of formats, and the door to all of them",
+    "writer": "runs written in one family of formats: ROOT, list-mode",
+}
+"""Files of one name, and the one thing that they mean."""
+
+
+def test_no_two_files_of_one_name_mean_different_things() -> None:
+    seen: dict[str, list[str]] = {}
+    for path in SOURCES:
+        if path.name != "__init__.py" and "commands" not in path.parts:
+            seen.setdefault(path.stem, []).append(name_of(path))
+    twice = {name: paths for name, paths in seen.items() if len(paths) > 1}
+    assert set(twice) == set(SAME_NAMES), twice
+
+
+def test_no_folder_holds_too_many_files() -> None:
+    counts: dict[str, int] = {}
+    for path in SOURCES:
+        if path.name != "__init__.py" and path.parent.name != "commands":
+            folder = path.parent.relative_to(ROOT).as_posix()
+            counts[folder] = counts.get(folder, 0) + 1
+    crowded = {folder: count for folder, count in counts.items() if count > 22}
+    assert not crowded
 
 
 @every_source
@@ -179,18 +209,15 @@ def test_column_names_stand_in_fields_only(path: Path) -> None:
     assert not found
 
 
-def test_the_architecture_page_names_every_module_and_no_other() -> None:
+def test_the_architecture_page_names_every_room_and_only_what_is_there() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:molexa_core|molexa_cli)/[\w/]+\.py)`", page))
-    existing = {name_of(path) for path in SOURCES if path.name != "__init__.py"}
-    assert existing - named == set()
-    assert named - existing == set()
-
-
-def test_the_architecture_page_is_in_dependency_order() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    first = {}
-    for match in re.finditer(r"^\| `((?:molexa_core|molexa_cli)/[\w/]+\.py)`", page, re.MULTILINE):
-        first.setdefault(own_room(ROOT / match[1]), match.start())
-    order = ["base", *ROOMS, "pipeline", "molexa_cli"]
-    assert sorted(first, key=first.__getitem__) == [room for room in order if room in first]
+    assert len(page.splitlines()) < 90, "two screens"
+    for room in ("base", *ROOMS, "pipeline"):
+        assert f"`{room}/`" in page
+    for folder in (ROOT / "molexa_core" / "pipeline").iterdir():
+        if (folder / "__init__.py").is_file():
+            assert f"`{folder.name}`" in page
+    for named in re.findall(
+        r"`((?:base|pipeline|io|report|reduction|frame|network)/[\w/]+\.py)`", page
+    ):
+        assert (ROOT / "molexa_core" / named).is_file(), named

@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from molexa_core.base.ions import Ion
+from molexa_core.base.matter.ions import Ion
 from molexa_core.base.settings import load_channel
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S, HARTREE_EV
-from molexa_core.io.channel_csv import read_channel_csv
-from molexa_core.io.events import read_events
-from molexa_core.io.geometry_json import read_geometry_json
+from molexa_core.io.results.channel_csv import read_channel_csv
+from molexa_core.io.results.events import read_events
+from molexa_core.io.results.geometry_json import read_geometry_json
 from molexa_core.io.xyz import read_xyz
-from molexa_core.pipeline.align import align
-from molexa_core.pipeline.centroid import centroid
-from molexa_core.pipeline.demo import EXAMPLES, demo_verdict
-from molexa_core.pipeline.mock import MockRun, default_setup, mock
-from molexa_core.pipeline.reduce import Reduction, reduce
-from molexa_core.pipeline.score import score
+from molexa_core.pipeline.chain.align import align
+from molexa_core.pipeline.chain.centroid import centroid
+from molexa_core.pipeline.chain.demo import EXAMPLES, demo_verdict
+from molexa_core.pipeline.chain.reduce import Reduction, reduce
+from molexa_core.pipeline.chain.score import score
+from molexa_core.pipeline.runs.mock import MockRun, default_setup, mock
 from tests.conftest import Run
 
 SHOTS = 40_000

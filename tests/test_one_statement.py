@@ -18,11 +18,11 @@ from molexa_core.base.device import DEVICE
 from molexa_core.base.errors import SettingsError, UsageError
 from molexa_core.base.forward_model import MASSES, TAU, TAU_FS, ModelOptions, Pulse
 from molexa_core.base.parameter import SEED, Parameter, Parameters, of_plain, parameters
-from molexa_core.base.recipe import Explosions, Recipe, Splits
 from molexa_core.base.settings import VirtualExperiment, parse_settings
-from molexa_core.base.settings.recipe import RecipeFile
 from molexa_core.base.settings.schema import Schema
-from molexa_core.base.variations import Variations
+from molexa_core.physics.molecules.draws import Variations
+from molexa_core.pipeline.datasets.recipe import Explosions, Recipe, Splits
+from molexa_core.pipeline.datasets.recipe_file import RecipeFile
 
 ROOT = Path(__file__).resolve().parent.parent
 STATED = (Pulse, ModelOptions, Variations, Splits, Explosions)

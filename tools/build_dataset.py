@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from molexa_core.base.errors import MolexaError
 from molexa_core.base.progress import SilentProgress, Task
-from molexa_core.pipeline.dataset import Workers, build
-from molexa_core.pipeline.dataset_info import pack
-from molexa_core.pipeline.dataset_plan import resolve
+from molexa_core.pipeline.datasets.blocks import resolve
+from molexa_core.pipeline.datasets.build import Workers, build
+from molexa_core.pipeline.datasets.info import pack
 
 EVERY_S = 10.0
 

@@ -38,11 +38,11 @@ from molecule_list import Listed, bonds_of, g2_skeletons, read_list, skeleton, s
 from numpy.typing import NDArray
 from tblite.ase import TBLite
 
-from molexa_core.base.elements import element, sum_formula
-from molexa_core.base.files import atomic_path
+from molexa_core.base.matter.elements import element, sum_formula
+from molexa_core.base.storage.files import atomic_path
 from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
-from molexa_core.physics.molecules import Split
-from molexa_core.physics.vibrations import normal_modes, without_rigid_motions
+from molexa_core.physics.molecules.library import Split
+from molexa_core.physics.molecules.vibrations import normal_modes, without_rigid_motions
 
 TARGET: Final = Path(__file__).parent.parent / "molexa_core/physics/data/molecules.json"
 STEP_ANGSTROM: Final = 0.005

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem, rdMolTransforms
 
-from molexa_core.base.elements import element
+from molexa_core.base.matter.elements import element
 
 LIST: Final = Path(__file__).parent / "molecules.txt"
 BOND: Final = 1.3

@@ -21,8 +21,8 @@ from accuracy_tables import (
     together,
 )
 
-from molexa_core.pipeline.evaluation_drawing import draw
-from molexa_core.pipeline.evaluation_figures import read_content
+from molexa_core.pipeline.evaluation.evaluation_drawing import draw
+from molexa_core.pipeline.evaluation.evaluation_figures import read_content
 from molexa_core.report.accuracy import ambiguity
 from molexa_core.report.style import save_svg
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molexa_core.base.elements import ELEMENTS
+from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.units import ATOMIC_TIME_FS, BOHR2_BARN, FINE_STRUCTURE, HARTREE_EV
 from molexa_core.physics.atomic.configuration import Configuration, compute_configuration, mesh_for
 from molexa_core.physics.atomic.continuum import wave_mesh

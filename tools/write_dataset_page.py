@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from molexa_core.base.recipe import recipe_of
-from molexa_core.io.dataset import data_files
-from molexa_core.pipeline.dataset_info import MIB, check, describe_folder, tables_of
-from molexa_core.pipeline.fit_tau import TauFit, fit_tau_folder
+from molexa_core.pipeline.datasets.fit_tau import TauFit, fit_tau_folder
+from molexa_core.pipeline.datasets.info import MIB, check, describe_folder, tables_of
+from molexa_core.pipeline.datasets.read import data_files
+from molexa_core.pipeline.datasets.recipe import recipe_of
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "dataset.md"
 BEGIN, END = "<!-- statistics -->\n", "<!-- end of statistics -->"

@@ -22,7 +22,7 @@ from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.combinations import combine
 from molexa_core.physics.mcmd.rate_equations import rate_equations
 from molexa_core.physics.mcmd.trajectories import Trajectories, run_trajectories
-from molexa_core.physics.molecules import molecule
+from molexa_core.physics.molecules.library import molecule
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "forward-model.md"

@@ -16,13 +16,13 @@ from ase.data.g2 import data as g2_data
 from molecule_list import bonds_of, skeleton
 from numpy.typing import NDArray
 
-from molexa_core.base.elements import element
+from molexa_core.base.matter.elements import element
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.base.variations import Variations
-from molexa_core.physics.experiment import PICK, Comparison, comparisons, measures
-from molexa_core.physics.molecules import SPLITS, Molecule, molecule, molecules
-from molexa_core.physics.variations import variations
+from molexa_core.physics.molecules.draws import Variations
+from molexa_core.physics.molecules.library import SPLITS, Molecule, molecule, molecules
+from molexa_core.physics.molecules.measured import PICK, Comparison, comparisons, measures
+from molexa_core.physics.molecules.variations import variations
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "molecules.md"
 STRETCHED = 1.35

@@ -14,8 +14,8 @@ from molexa_core.base.settings import Anode, parse_settings
 from molexa_core.base.settings.virtual import WireSignals
 from molexa_core.base.tables import Edges, FloatArray
 from molexa_core.detector.sorter import Sorter
-from molexa_core.physics.wires import record
-from molexa_core.report.detector import separation_svg
+from molexa_core.physics.virtual.wires import record
+from molexa_core.report.detector_figures import separation_svg
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURE = ROOT / "docs" / "figures" / "separation.svg"

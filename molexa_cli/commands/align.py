@@ -11,7 +11,7 @@ from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, warn, write, write_json
 
 if TYPE_CHECKING:
-    from molexa_core.pipeline.align import AlignedFile
+    from molexa_core.pipeline.chain.align import AlignedFile
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +70,7 @@ def align(
 
     Example: molexa align run.events.h5 --ref O+ --second H+ --plane xz
     """
-    from molexa_core.pipeline.align import align_file
+    from molexa_core.pipeline.chain.align import align_file
 
     target, aligned = align_file(
         events,

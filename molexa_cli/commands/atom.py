@@ -10,7 +10,7 @@ from molexa_cli.app import Debug, Json, Quiet
 from molexa_cli.console import progress, remark, table, write, write_json
 
 if TYPE_CHECKING:
-    from molexa_core.pipeline.atom import AtomicData
+    from molexa_core.pipeline.explosions.atom import AtomicData
 
 
 def register(app: typer.Typer) -> None:
@@ -36,8 +36,8 @@ def atom(
 
     Example: molexa atom Cl --photon-ev 2000
     """
-    from molexa_core.pipeline.atom import atom as atom_stage
-    from molexa_core.pipeline.atom import cached_file
+    from molexa_core.pipeline.explosions.atom import atom as atom_stage
+    from molexa_core.pipeline.explosions.atom import cached_file
 
     found = atom_stage(element, photon_ev, occupation, progress=progress())
     if json:

@@ -45,7 +45,7 @@ def detector(
 
     Example: molexa calibrate detector run.lmf --setup setup.yaml --out detector.yaml
     """
-    from molexa_core.pipeline.calibrate_detector import calibrate_detector_files
+    from molexa_core.pipeline.runs.calibrate_detector import calibrate_detector_files
 
     written, found = calibrate_detector_files(
         runs,

@@ -35,7 +35,7 @@ def centroid(
 
     Example: molexa centroid run.aligned.h5 --out channel.csv
     """
-    from molexa_core.pipeline.centroid import centroid_file
+    from molexa_core.pipeline.chain.centroid import centroid_file
 
     target, rows = centroid_file(aligned, out=out, command=command_line(), progress=progress())
     records = rows.to_dict(orient="records")

@@ -18,8 +18,8 @@ def channels(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> 
 
     Example: molexa channels
     """
-    from molexa_core.base.resources import available
     from molexa_core.base.settings import load_channel
+    from molexa_core.base.storage.resources import available
 
     rows = []
     for name, path in sorted(available("channels", ".yaml").items()):

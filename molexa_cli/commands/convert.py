@@ -42,7 +42,7 @@ def convert(
 
     Example: molexa convert run.lmf run.root --setup setup.yaml
     """
-    from molexa_core.pipeline.convert import convert_file
+    from molexa_core.pipeline.runs.convert import convert_file
 
     done = convert_file(
         runs, out, layout=layout, setup=setup, command=command_line(), progress=progress()

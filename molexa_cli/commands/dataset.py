@@ -50,8 +50,8 @@ def build(
     """
     from dataclasses import asdict
 
-    from molexa_core.pipeline.dataset import Workers, build
-    from molexa_core.pipeline.dataset_plan import resolve
+    from molexa_core.pipeline.datasets.blocks import resolve
+    from molexa_core.pipeline.datasets.build import Workers, build
 
     report = build(
         resolve(recipe),
@@ -103,11 +103,11 @@ def resolve(
 
     Example: molexa dataset resolve --recipe stage2.yaml --out stage2.json
     """
-    from molexa_core.base.files import atomic_path
-    from molexa_core.base.outputs import FileKind
-    from molexa_core.base.recipe import write_recipe
-    from molexa_core.pipeline.dataset_plan import plan, recipe_inputs, resolve
-    from molexa_core.pipeline.outputs import require_outputs
+    from molexa_core.base.storage.files import atomic_path
+    from molexa_core.base.storage.outputs import FileKind
+    from molexa_core.pipeline.datasets.blocks import plan, recipe_inputs, resolve
+    from molexa_core.pipeline.datasets.recipe import write_recipe
+    from molexa_core.pipeline.output_guard import require_outputs
 
     if out is not None:
         require_outputs((out, FileKind.RECIPE), inputs=recipe_inputs(recipe))
@@ -132,7 +132,7 @@ def info(folder: Folder, json: Json = False, quiet: Quiet = False, debug: Debug 
 
     Example: molexa dataset info stage2
     """
-    from molexa_core.pipeline.dataset_info import describe_folder, tables_of
+    from molexa_core.pipeline.datasets.info import describe_folder, tables_of
 
     report = describe_folder(folder)
     if json:
@@ -150,7 +150,7 @@ def check(folder: Folder, json: Json = False, quiet: Quiet = False, debug: Debug
     """
     from dataclasses import asdict
 
-    from molexa_core.pipeline.dataset_info import check
+    from molexa_core.pipeline.datasets.info import check
 
     report = check(folder, progress=progress())
     if json:
@@ -184,7 +184,7 @@ def pack(
 
     Example: molexa dataset pack stage2 --out stage2-packed
     """
-    from molexa_core.pipeline.dataset_info import pack
+    from molexa_core.pipeline.datasets.info import pack
 
     written = pack(
         folder, out, largest_mib=largest_mib, command=command_line(), progress=progress()
@@ -216,7 +216,7 @@ def fit_tau(
     from dataclasses import asdict
 
     from molexa_core.base.intervals import plus_minus
-    from molexa_core.pipeline.fit_tau import fit_tau_folder
+    from molexa_core.pipeline.datasets.fit_tau import fit_tau_folder
 
     fit = fit_tau_folder(folder, entries=entries, split=split, seed=seed, progress=progress())
     if json:

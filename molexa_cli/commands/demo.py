@@ -17,7 +17,7 @@ from molexa_cli.console import SWITCHES, command_line, write
 from molexa_core.base.errors import MolexaError
 
 if TYPE_CHECKING:
-    from molexa_core.pipeline.demo import Demo, DemoStep
+    from molexa_core.pipeline.chain.demo import Demo, DemoStep
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def demo(
 
     Example: molexa demo water --quick
     """
-    from molexa_core.pipeline.demo import demo_verdict, prepare_demo
+    from molexa_core.pipeline.chain.demo import demo_verdict, prepare_demo
 
     started = time.monotonic()
     prepared = prepare_demo(molecule, out=out, quick=quick, seed=seed, command=command_line())

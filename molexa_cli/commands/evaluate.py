@@ -11,7 +11,7 @@ from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 if TYPE_CHECKING:
-    from molexa_core.pipeline.evaluate_weights import EvaluationRun
+    from molexa_core.pipeline.evaluation.evaluate_weights import EvaluationRun
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +66,7 @@ def evaluate(
 
     Example: molexa evaluate --data stage1 --limit 2048 --out accuracy.json
     """
-    from molexa_core.pipeline.evaluate_weights import evaluate_weights
+    from molexa_core.pipeline.evaluation.evaluate_weights import evaluate_weights
 
     run = evaluate_weights(
         weights,

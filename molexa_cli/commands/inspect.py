@@ -12,7 +12,7 @@ from molexa_cli.app import Debug, Json, Quiet
 from molexa_cli.console import progress, table, write, write_json
 
 if TYPE_CHECKING:
-    from molexa_core.pipeline.inspection import Inspection
+    from molexa_core.pipeline.runs.inspection import Inspection
 
 TEXT_LINES = 6
 
@@ -46,7 +46,7 @@ def inspect(
 
     Example: molexa inspect run.lmf --verify
     """
-    from molexa_core.pipeline.inspect import inspect_files
+    from molexa_core.pipeline.runs.inspect import inspect_files
 
     reporter = progress()
     found = inspect_files(files, setup=setup, verify=verify, progress=reporter)

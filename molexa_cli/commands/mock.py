@@ -62,7 +62,7 @@ def mock(
 
     Example: molexa mock water --events 200000 --seed 1 --out run.root --truth truth.h5
     """
-    from molexa_core.pipeline.mock import mock_file
+    from molexa_core.pipeline.runs.mock import mock_file
 
     if model in ("instant", "classical"):
         refuse(model, (*typed(pulse, Pulse), *typed(switches, ModelOptions)))

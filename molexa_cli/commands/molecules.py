@@ -11,7 +11,7 @@ from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, remark, table, write, write_json
 
 if TYPE_CHECKING:
-    from molexa_core.pipeline.molecules import MoleculeData
+    from molexa_core.pipeline.explosions.molecules import MoleculeData
 
 
 def register(app: typer.Typer) -> None:
@@ -46,8 +46,8 @@ def molecules(
     Example: molexa molecules ethanol --xyz ethanol.xyz
     """
     from molexa_core.base.errors import UsageError
-    from molexa_core.pipeline.molecules import molecule, molecule_file
-    from molexa_core.pipeline.molecules import molecules as list_molecules
+    from molexa_core.pipeline.explosions.molecules import molecule, molecule_file
+    from molexa_core.pipeline.explosions.molecules import molecules as list_molecules
 
     if name is None:
         if xyz is not None:

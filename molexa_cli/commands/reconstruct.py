@@ -11,10 +11,10 @@ import typer
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, warn, write, write_json
 from molexa_core.base.errors import UsageError, listing
-from molexa_core.base.files import PROJECT_FILE
+from molexa_core.base.storage.files import PROJECT_FILE
 
 if TYPE_CHECKING:
-    from molexa_core.io.geometry_json import ReconstructionRecord
+    from molexa_core.io.results.geometry_json import ReconstructionRecord
 
 
 def register(app: typer.Typer) -> None:
@@ -93,7 +93,7 @@ def reconstruct(
         _refuse(name for name, value in given.items() if value is not None)
         _events(source, out or Path("structures.h5"), weights, seed, device, json=json)
         return
-    from molexa_core.pipeline.reconstruct import SAMPLES, SEARCH, reconstruct_file
+    from molexa_core.pipeline.reconstruction.reconstruct import SAMPLES, SEARCH, reconstruct_file
 
     out = out or Path("geom.xyz")
     record = reconstruct_file(
@@ -164,7 +164,7 @@ def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
 def _events(
     source: Path, out: Path, weights: str | None, seed: int, device: str, *, json: bool
 ) -> None:
-    from molexa_core.pipeline.reconstruct_events import reconstruct_events_file
+    from molexa_core.pipeline.reconstruction.single_events import reconstruct_events_file
 
     found = reconstruct_events_file(
         source,

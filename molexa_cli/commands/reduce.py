@@ -10,7 +10,7 @@ import typer
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, write, write_json
 from molexa_core.base.forward_model import MASSES
-from molexa_core.base.isotopes import Masses
+from molexa_core.base.matter.isotopes import Masses
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def reduce(
 
     Example: molexa reduce run.root --channel water
     """
-    from molexa_core.pipeline.reduce import reduce_files
+    from molexa_core.pipeline.chain.reduce import reduce_files
 
     reporter = progress()
     path, summary = reduce_files(

@@ -35,7 +35,7 @@ def report(
 
     Example: molexa report . --out report.html
     """
-    from molexa_core.pipeline.report import report_folder
+    from molexa_core.pipeline.chain.report import report_folder
 
     target, _ = report_folder(folder, out=out, title=title, progress=progress())
     write(str(target))

@@ -34,7 +34,7 @@ def score(
 
     Example: molexa score geom.xyz truth.xyz
     """
-    from molexa_core.pipeline.score import score_files
+    from molexa_core.pipeline.chain.score import score_files
 
     result = score_files(structure, known, allow_mirror=allow_mirror, progress=progress())
     if json:

@@ -19,7 +19,7 @@ from molexa_core.base.forward_model import (
     ModelOptions,
     Pulse,
 )
-from molexa_core.base.isotopes import Masses
+from molexa_core.base.matter.isotopes import Masses
 
 SHOWN = 20
 """Combinations that are printed; the file has all."""
@@ -128,7 +128,7 @@ def simulate(
 def one(geometry: str, charges: str | None, options: dict[str, Any], *, json: bool) -> None:
     """One classical explosion."""
     from molexa_core.base.fields import LABEL
-    from molexa_core.pipeline.simulate import simulate_file
+    from molexa_core.pipeline.explosions.simulate import simulate_file
 
     result = simulate_file(
         geometry, charges, command=command_line(), progress=progress(), **options
@@ -171,7 +171,7 @@ def many(
 ) -> None:
     """Many explosions in an X-ray pulse."""
     from molexa_core.base.fields import COUNT, LABEL, MOMENTUM, MOMENTUM_ERROR
-    from molexa_core.pipeline.simulate_mcmd import simulate_mcmd_file, summary
+    from molexa_core.pipeline.explosions.simulate_mcmd import simulate_mcmd_file, summary
 
     outcomes, channel = simulate_mcmd_file(
         geometry,
@@ -230,8 +230,8 @@ def movie(
     json: bool,
 ) -> None:
     """Many explosions of every structure of a file."""
-    from molexa_core.pipeline.simulate_mcmd import summary
-    from molexa_core.pipeline.simulate_movie import simulate_movie_file
+    from molexa_core.pipeline.explosions.simulate_mcmd import summary
+    from molexa_core.pipeline.explosions.simulate_movie import simulate_movie_file
 
     scenes, written = simulate_movie_file(
         geometry,

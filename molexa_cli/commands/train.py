@@ -11,7 +11,7 @@ from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import progress, table, write, write_json
 
 if TYPE_CHECKING:
-    from molexa_core.model.weights import ModelCard
+    from molexa_core.network.weights import ModelCard
 
 Weights = Annotated[
     str | None, typer.Option("--weights", help="Finished weights to start from (uncertainty).")
@@ -122,8 +122,8 @@ def train(
     Example: molexa train --stage 1 --preset molexa --steps 20000 --out training
     """
     from molexa_core.base.progress import SILENT
-    from molexa_core.model.team import leads_here
-    from molexa_core.pipeline.train import train_in_folder, training_plan
+    from molexa_core.network.training.team import leads_here
+    from molexa_core.pipeline.training.train import train_in_folder, training_plan
 
     plan = training_plan(
         preset,

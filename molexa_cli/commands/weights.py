@@ -36,7 +36,7 @@ def list_(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> Non
     """
     from dataclasses import asdict
 
-    from molexa_core.pipeline.weights import list_weights
+    from molexa_core.pipeline.evaluation.installed_weights import list_weights
 
     found = list_weights()
     if json:
@@ -61,7 +61,7 @@ def show(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
 
     Example: molexa weights show molexa-stage1
     """
-    from molexa_core.pipeline.weights import show_weights
+    from molexa_core.pipeline.evaluation.installed_weights import show_weights
 
     write_json(show_weights(name))
 
@@ -71,7 +71,7 @@ def verify(name: Name, json: Json = False, quiet: Quiet = False, debug: Debug = 
 
     Example: molexa weights verify molexa-stage1
     """
-    from molexa_core.pipeline.weights import verify_weights
+    from molexa_core.pipeline.evaluation.installed_weights import verify_weights
 
     intact, unknown = verify_weights(name)
     if json:
@@ -102,7 +102,7 @@ def calibrate(
 
     Example: molexa weights calibrate weights/molexa-stage2.json --data stage2
     """
-    from molexa_core.pipeline.calibrate_weights import calibrate_weights
+    from molexa_core.pipeline.evaluation.calibrate_weights import calibrate_weights
 
     result, card = calibrate_weights(
         name, data=data, molecules=molecules, device=device, progress=progress()
@@ -135,6 +135,6 @@ def shrink(
 
     Example: molexa weights shrink training/molexa-stage2.json --out weights
     """
-    from molexa_core.pipeline.weights import shrink_weights
+    from molexa_core.pipeline.evaluation.installed_weights import shrink_weights
 
     remark(f"wrote {shrink_weights(name, out)}")

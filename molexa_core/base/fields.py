@@ -61,7 +61,7 @@ WARNINGS: Final = "warnings"
 UNITS: Final = "units"
 """HDF5 attribute on each dataset."""
 PROVENANCE: Final = "provenance"
-"""HDF5 attribute of `meta`, JSON of `base.provenance.Provenance`."""
+"""HDF5 attribute of `meta`, JSON of `base.storage.provenance.Provenance`."""
 FORMAT: Final = "format"
 FORMAT_VERSION: Final = 1
 BACKGROUND: Final = "background"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.isotopes import Masses
+from molexa_core.base.matter.isotopes import Masses
 from molexa_core.base.parameter import Parameter, Parameters
 from molexa_core.base.units import (
     ATOMIC_TIME_FS,

@@ -11,7 +11,7 @@ CALIBRATED: Final = {
     "known": "calibrated on known molecules: this formula was in the training",
     "new": "calibrated on new molecules: this formula was not in the training",
 }
-"""By the kind that a record names, see `model.calibration.KINDS`."""
+"""By the kind that a record names, see `network.inference.interval_calibration.KINDS`."""
 
 
 def calibrated(kind: object) -> str:

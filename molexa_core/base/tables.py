@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
 from molexa_core.base.fields import EVENT_ID, EVENT_WEIGHT, MOMENTUM
-from molexa_core.base.ions import Ion, parse_ion
-from molexa_core.base.isotopes import Masses, nuclide, nuclide_name, split_nuclides
+from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.matter.isotopes import Masses, nuclide, nuclide_name, split_nuclides
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.ions import Ion
+from molexa_core.base.matter.ions import Ion
 from molexa_core.base.tables import BoolArray, FloatArray, Geometry, IntArray
 
 

@@ -11,6 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.compiled import compiled
+from molexa_core.detector.anode_arrays import (
+    N_LAYERS,
+    RADIUS,
+)
 from molexa_core.detector.fit import (
     MCP,
     fill,
@@ -19,10 +23,6 @@ from molexa_core.detector.fit import (
     method_of,
     refine,
     worst_signal,
-)
-from molexa_core.detector.model import (
-    N_LAYERS,
-    RADIUS,
 )
 
 MOST_CANDIDATES: Final = 4096

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from molexa_core.base.compiled import compiled
-from molexa_core.detector.model import (
+from molexa_core.detector.anode_arrays import (
     AXIS_X,
     AXIS_Y,
     CONSISTENCY,

@@ -15,6 +15,18 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.compiled import compiled
+from molexa_core.detector.anode_arrays import (
+    AXIS_X,
+    AXIS_Y,
+    EARLY,
+    HALF_WIDTH,
+    LATE,
+    N_LAYERS,
+    PLACE_MIDDLE,
+    RUN_TIME,
+    SCALE,
+    SUM_MIDDLE,
+)
 from molexa_core.detector.candidates import (
     CLAIMS,
     HEAD,
@@ -32,18 +44,6 @@ from molexa_core.detector.fit import (
     nearest,
     place_at,
     sum_at,
-)
-from molexa_core.detector.model import (
-    AXIS_X,
-    AXIS_Y,
-    EARLY,
-    HALF_WIDTH,
-    LATE,
-    N_LAYERS,
-    PLACE_MIDDLE,
-    RUN_TIME,
-    SCALE,
-    SUM_MIDDLE,
 )
 
 MOST_SEEDS: Final = 400_000

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from molexa_core.base.settings.anode import SIGNALS, Anode
 from molexa_core.base.tables import Edges, Hits, IntArray, offsets_of
 from molexa_core.detector import shots
+from molexa_core.detector.anode_arrays import model_of
 from molexa_core.detector.methods import LAST_CHECKED_METHOD, N_METHODS, SAFE_METHOD
-from molexa_core.detector.model import model_of
 
 MOST_CHANNELS: Final = 256
 

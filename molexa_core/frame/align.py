@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import NoEventsError, UnknownIonError, UsageError, listing
 from molexa_core.base.fields import WARNINGS
-from molexa_core.base.ions import Ion
+from molexa_core.base.matter.ions import Ion
 from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.frame.axes import without_recoil

@@ -10,7 +10,7 @@ import numpy as np
 
 from molexa_core.base.errors import NoEventsError, UsageError
 from molexa_core.base.fields import MOMENTUM
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import Coincidences
 from molexa_core.base.units import HARTREE_EV
 

@@ -22,12 +22,11 @@ from molexa_core.base.fields import (
     TRUTH_MOLECULE,
     TRUTH_MOLECULES,
 )
-from molexa_core.base.files import require_file
-from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings.columns import Columns, EdgeColumns
-from molexa_core.io.arrow_table import ARROW_FILE, ARROW_STREAM, FEATHER_1, refuse_feather_1
-from molexa_core.io.flash import flash_detectors
-from molexa_core.io.hdf5 import (
+from molexa_core.base.storage.files import require_file
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.io.facilities.flash import flash_detectors
+from molexa_core.io.hdf5.file import (
     attribute,
     has_checksum,
     member,
@@ -36,15 +35,16 @@ from molexa_core.io.hdf5 import (
     read_strings,
     reading_hdf5,
 )
-from molexa_core.io.hdf5_table import open_hdf5_table
 from molexa_core.io.lmf.header import ARCHIVE_2002, ARCHIVE_2008, ARCHIVE_MASK
-from molexa_core.io.root_edges import edges_in
-from molexa_core.io.root_file import open_root, reading, tree_names
-from molexa_core.io.root_layouts import EDGES, PRESETS, preset_for
-from molexa_core.io.root_run import open_root_run
-from molexa_core.io.table_guess import NoHitsError
-from molexa_core.io.table_open import ARROW, NPY, PARQUET, RECORDS, TEXT, layout_of, open_table
-from molexa_core.io.text_head import NoNumbersError
+from molexa_core.io.root.edge_trees import edges_in
+from molexa_core.io.root.file import open_root, reading, tree_names
+from molexa_core.io.root.layouts import EDGES, PRESETS, preset_for
+from molexa_core.io.root.run import open_root_run
+from molexa_core.io.tables.arrow_table import ARROW_FILE, ARROW_STREAM, FEATHER_1, refuse_feather_1
+from molexa_core.io.tables.guess import NoHitsError
+from molexa_core.io.tables.hdf5_table import open_hdf5_table
+from molexa_core.io.tables.openers import ARROW, NPY, PARQUET, RECORDS, TEXT, layout_of, open_table
+from molexa_core.io.tables.text_head import NoNumbersError
 from molexa_core.io.text_lines import GZIP, is_text, open_text
 
 LMF: Final = "lmf"

@@ -10,16 +10,16 @@ from typing import Any, Final, Protocol
 from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.settings.columns import Columns, EdgeColumns, Facility
 from molexa_core.io import recognise as formats
-from molexa_core.io.flash import FlashRun
-from molexa_core.io.hdf5_table import open_hdf5_table
+from molexa_core.io.facilities.flash import FlashRun
+from molexa_core.io.facilities.xfel import XfelRun
+from molexa_core.io.facilities.xfel_keys import KeyedRun
 from molexa_core.io.lmf.run import LmfRun
-from molexa_core.io.root_edges import RootEdgesRun
-from molexa_core.io.root_run import open_root_run
-from molexa_core.io.table_guess import NoHitsError
-from molexa_core.io.table_open import layout_of, open_layouts, open_table
-from molexa_core.io.table_run import TableRun
-from molexa_core.io.xfel import XfelRun
-from molexa_core.io.xfel_keys import KeyedRun
+from molexa_core.io.root.edge_trees import RootEdgesRun
+from molexa_core.io.root.run import open_root_run
+from molexa_core.io.tables.guess import NoHitsError
+from molexa_core.io.tables.hdf5_table import open_hdf5_table
+from molexa_core.io.tables.openers import layout_of, open_layouts, open_table
+from molexa_core.io.tables.run import TableRun
 
 _GLOB: Final = re.compile(r"[*?\[]")
 _FOLDER_SUFFIXES: Final = (".h5", ".hdf5", ".lmf", ".root", ".parquet")

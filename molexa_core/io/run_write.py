@@ -12,19 +12,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from molexa_core.base.cells import harmless, harmless_json
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import TAG_SHOT, TAG_UNITS, UNITS
-from molexa_core.base.files import atomic_path
+from molexa_core.base.storage.cells import harmless, harmless_json
+from molexa_core.base.storage.files import atomic_path
 from molexa_core.base.tables import Hits
-from molexa_core.io.hdf5 import append_rows, new_hdf5
-from molexa_core.io.hdf5_table import METADATA_KEY, RUN_COLUMNS
+from molexa_core.io.facilities.xfel_write import write_xfel_run
+from molexa_core.io.hdf5.file import append_rows, new_hdf5
 from molexa_core.io.hits import rebatch
-from molexa_core.io.parquet_table import METADATA_KEY as PARQUET_KEY
-from molexa_core.io.parquet_table import arrow
-from molexa_core.io.root_write import write_root_run
-from molexa_core.io.text_table import METADATA_LINE
-from molexa_core.io.xfel_write import write_xfel_run
+from molexa_core.io.root.writer import write_root_run
+from molexa_core.io.tables.hdf5_table import METADATA_KEY, RUN_COLUMNS
+from molexa_core.io.tables.parquet_table import METADATA_KEY as PARQUET_KEY
+from molexa_core.io.tables.parquet_table import arrow
+from molexa_core.io.tables.text_table import METADATA_LINE
 
 HitFormat = Literal["root", "root-jagged", "hdf5", "parquet", "csv", "xfel"]
 """Formats that hold hits."""

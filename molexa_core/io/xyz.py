@@ -17,15 +17,15 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.elements import element
 from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
 from molexa_core.base.fields import PROVENANCE
-from molexa_core.base.files import atomic_path, require_file
-from molexa_core.base.isotopes import isotope_of_mass, nuclide
-from molexa_core.base.lengths import length_warning
+from molexa_core.base.matter.elements import element
+from molexa_core.base.matter.isotopes import isotope_of_mass, nuclide
+from molexa_core.base.matter.lengths import length_warning
 from molexa_core.base.numbers import number_hint, read_number
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.storage.files import atomic_path, require_file
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
 from molexa_core.io.xyz_words import ANGSTROM, UNITS, atom_of, unit_of_length

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from molexa_core.base.elements import BY_NUMBER, known_elements
 from molexa_core.base.errors import InputFileError, UnknownIonError
-from molexa_core.base.isotopes import Nuclide, is_nuclide, nuclide
+from molexa_core.base.matter.elements import BY_NUMBER, known_elements
+from molexa_core.base.matter.isotopes import Nuclide, is_nuclide, nuclide
 from molexa_core.base.units import BOHR_ANGSTROM
 
 ANGSTROM: Final = "Å"

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import FloatArray, Hits, IntArray
 from molexa_core.reduction.momentum import (

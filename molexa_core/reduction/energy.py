@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from molexa_core.base.fields import SPECTRUM_KER
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.base.units import HARTREE_EV
 

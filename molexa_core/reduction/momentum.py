@@ -1,7 +1,7 @@
 """From time and position on the detector to the momentum at the start, for an ion hypothesis.
 
 Axes: z along the extraction field, x along the light, y along the jet. The magnetic field is zero.
-The inverse of `base.flight.flight_time`:
+The inverse of `base.matter.flight.flight_time`:
 
 * one homogeneous region of length L and acceleration a: L = v t + a t^2 / 2, hence
   pz = m (L / t - a t / 2);
@@ -16,16 +16,16 @@ from typing import Final
 
 import numpy as np
 
+from molexa_core.base.compiled import compiled
 from molexa_core.base.errors import SettingsError
-from molexa_core.base.flight import FieldRegion, flight_time
-from molexa_core.base.ions import Ion
+from molexa_core.base.matter.flight import FieldRegion, flight_time
+from molexa_core.base.matter.ions import Ion
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import (
     ACCELERATION_MM_NS2,
     ATOMIC_VELOCITY_M_S,
     ATOMIC_VELOCITY_MM_NS,
 )
-from molexa_core.reduction.compiled import compiled
 
 _STEPS: Final = 80
 _TOLERANCE: Final = 1e-13

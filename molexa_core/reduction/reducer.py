@@ -11,18 +11,18 @@ from molexa_core.base.errors import ComputationError, InputFileError, NoEventsEr
 from molexa_core.base.fields import TAG_SHOT
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.base.units import HARTREE_EV
-from molexa_core.reduction.calibration import Dropped, calibrate
 from molexa_core.reduction.coincidences import MOST_COMBINATIONS, Search, SumGate, Tally
 from molexa_core.reduction.energy import EnergySpectrum
 from molexa_core.reduction.gate import find_peak, gate_around
+from molexa_core.reduction.laboratory import Dropped, calibrate
 from molexa_core.reduction.peak import Peak
 from molexa_core.reduction.purity import purity
-from molexa_core.reduction.spectra import HitSpectra, sum_spectra
+from molexa_core.reduction.run_histograms import HitSpectra, sum_spectra
 from molexa_core.reduction.summary import ReduceSummary, SumAxis
-from molexa_core.reduction.units import UnitCheck, setup_doubts
+from molexa_core.reduction.suspected_units import UnitCheck, setup_doubts
 
 MOST_SUMS: Final = 100_000
 """The gate is found from this many combinations, from the beginning of the run."""

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.base.units import ATOMIC_VELOCITY_MM_NS
-from molexa_core.reduction.compiled import compiled
 from molexa_core.reduction.momentum import starting_velocity
 from molexa_core.reduction.selection import select
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.reduction.compiled import compiled
 
 
 @compiled

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from molexa_core.base.intervals import plus_minus
-from molexa_core.reduction.calibration import Dropped
 from molexa_core.reduction.energy import FEWEST, KineticEnergyRelease
+from molexa_core.reduction.laboratory import Dropped
 from molexa_core.reduction.peak import Peak
 from molexa_core.reduction.purity import Purity, purity_text
 

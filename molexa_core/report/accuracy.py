@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.report.accuracy_content import AccuracyContent, OneSize
 from molexa_core.report.overlays import draw_overlay, half_width, overlay_legend
 from molexa_core.report.style import (
@@ -105,7 +105,7 @@ def errors_by_size(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Three mean errors with their 95 % intervals against the number of atoms, by method.
 
     Args:
-        rows: by method and number of atoms: statistics by measure (`pipeline.evaluate`).
+        rows: by method and number of atoms: statistics by measure (`pipeline.evaluation.evaluate`).
     """
     with figure(9.4, 3.3, ncols=len(_PANELS)) as (drawing, panels):
         for axes, (measure, label) in zip(panels, _PANELS.items(), strict=True):

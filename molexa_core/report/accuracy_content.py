@@ -1,11 +1,11 @@
-"""What the figures of an evaluation show: filled by `pipeline.evaluation_figures`."""
+"""What the figures of an evaluation show: filled by `pipeline.evaluation.evaluation_figures`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import FloatArray
 
 Pairs = tuple[tuple[int, int], ...]
@@ -71,7 +71,7 @@ class AccuracyContent:
 
     Attributes:
         sizes: by number of atoms, ascending.
-        rows: by method and group, statistics of each error (`pipeline.evaluate`).
+        rows: by method and group, statistics of each error (`pipeline.evaluation.evaluate`).
         coverage: by number of atoms, shares inside the 68 and 95 % intervals; empty without.
         classical: errors of bond lengths from the kinetic energy: c = 1, and c fitted; empty
             without diatomics.

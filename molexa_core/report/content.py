@@ -1,4 +1,4 @@
-"""What a report shows, as plain tables: filled by `pipeline.report`, drawn by `report.page`."""
+"""What a report shows, as plain tables: `pipeline.chain.report` fills it, `report.page` draws."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from molexa_core.base.intervals import calibrated
-from molexa_core.base.provenance import Provenance
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.patches import Rectangle
 
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.report.content import Lobe, NewtonMap
 from molexa_core.report.style import (
     ACCENT,

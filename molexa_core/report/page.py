@@ -18,8 +18,9 @@ from molexa_core.base.fields import (
     SPECTRUM_SUM,
     SPECTRUM_TOF,
 )
-from molexa_core.base.resources import shipped_folder
-from molexa_core.report import figures, tables
+from molexa_core.base.storage.resources import shipped_folder
+from molexa_core.report import figures
+from molexa_core.report import text_tables as tables
 from molexa_core.report.content import ReportContent, Structure
 from molexa_core.report.structure import projections, scene
 

@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from molexa_core.base.files import atomic_path
-from molexa_core.base.provenance import FIGURE_MARK, Provenance
+from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.provenance import FIGURE_MARK, Provenance
 
 INK: Final = "#1f2a37"
 LINE: Final = "#24557a"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes.anodes import HEXANODE, QUAD, anode
 
 from molexa_core.base.errors import SettingsError
 from molexa_core.base.settings import Anode, parse_settings
+from tests.fakes.anodes import HEXANODE, QUAD, anode
 
 CHANNELS = HEXANODE["channels"]
 U = HEXANODE["u"]

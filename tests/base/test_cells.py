@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from molexa_core.base.cells import as_written, harmless, harmless_json
+from molexa_core.base.storage.cells import as_written, harmless, harmless_json
 
 TEXTS = (
     "=1+1",

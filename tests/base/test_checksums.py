@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from molexa_core.base.checksums import (
+from molexa_core.base.errors import InputFileError
+from molexa_core.base.storage.checksums import (
     CHECKSUM,
     TRAILER_BYTES,
     append_trailer,
@@ -17,7 +18,6 @@ from molexa_core.base.checksums import (
     sealed,
     unsealed,
 )
-from molexa_core.base.errors import InputFileError
 
 VALUES = {"b": (1, 2.5), "a": {"text": "Å", "none": None, "flag": True}, "tiny": 5e-324}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from molexa_core.base.elements import BY_NUMBER, ELEMENTS, element
 from molexa_core.base.errors import UnknownIonError
+from molexa_core.base.matter.elements import BY_NUMBER, ELEMENTS, element
 from molexa_core.base.units import DALTON_ME
 
 PERIODIC = ["H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from molexa_core.base import files
 from molexa_core.base.errors import InputFileError, OutputError
-from molexa_core.base.files import atomic_path, digest, require_file, require_folder
+from molexa_core.base.storage import files
+from molexa_core.base.storage.files import atomic_path, digest, require_file, require_folder
 
 
 def test_a_finished_file_is_in_place_and_alone(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from molexa_core.base.flight import flight_time
-from molexa_core.base.ions import parse_ion
+from molexa_core.base.matter.flight import flight_time
+from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings.setup import Region
 from molexa_core.base.units import ACCELERATION_MM_NS2, ATOMIC_VELOCITY_MM_NS
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from molexa_core.base import interruption
-from molexa_core.base.files import atomic_path
 from molexa_core.base.interruption import Interruption
 from molexa_core.base.progress import SILENT
+from molexa_core.base.storage.files import atomic_path
 
 WORK = """
 import sys, time
 from pathlib import Path
 from molexa_core.base import interruption
-from molexa_core.base.files import atomic_path
+from molexa_core.base.storage.files import atomic_path
 
 interruption.GRACE_S = {grace}
 interruption.listen()

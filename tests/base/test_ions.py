@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molexa_core.base.elements import ELEMENTS
 from molexa_core.base.errors import UnknownIonError
-from molexa_core.base.ions import Ion, parse_ion, parse_ions
+from molexa_core.base.matter.elements import ELEMENTS
+from molexa_core.base.matter.ions import Ion, parse_ion, parse_ions
 from molexa_core.base.units import DALTON_ME
 
 

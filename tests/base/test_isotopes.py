@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molexa_core.base.elements import ELEMENTS
 from molexa_core.base.errors import UnknownIonError, UsageError
-from molexa_core.base.ions import ion_of_mass, parse_ion
-from molexa_core.base.isotopes import ISOTOPES, isotope_of_mass, nuclide, split_nuclides
+from molexa_core.base.matter.elements import ELEMENTS
+from molexa_core.base.matter.ions import ion_of_mass, parse_ion
+from molexa_core.base.matter.isotopes import ISOTOPES, isotope_of_mass, nuclide, split_nuclides
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import DALTON_ME
 

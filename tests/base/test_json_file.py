@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from molexa_core.base.bounded import MisfitError, Within, from_values
 from molexa_core.base.errors import InputFileError, WeightsError
-from molexa_core.base.json_file import read_json
+from molexa_core.base.storage.bounded import MisfitError, Within, from_values
+from molexa_core.base.storage.json_file import read_json
 
 
 def read(path: Path, content: bytes) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import pytest
 
 from molexa_core.base import interruption
 from molexa_core.base.interruption import Interruption
-from molexa_core.base.lock import locked
+from molexa_core.base.storage.lock import locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from molexa_core.base.lock import locked
+from molexa_core.base.storage.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from molexa_core.base.errors import OutputError, UsageError
-from molexa_core.base.files import atomic_path
-from molexa_core.base.outputs import NULL, output_place, require_apart
+from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.outputs import NULL, output_place, require_apart
 
 
 def _written(path: Path | str, text: str = "new") -> None:

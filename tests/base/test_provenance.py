@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from molexa_core import __version__
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance
 
 
 def test_round_trip_through_json(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from molexa_core.base.errors import InputFileError, SettingsError, UsageError
-from molexa_core.base.recipe import Recipe, write_recipe
-from molexa_core.base.resources import find
-from molexa_core.base.settings.recipe import RecipeFile
-from molexa_core.physics.molecules import molecule
-from molexa_core.pipeline.dataset_plan import block_name, plan, resolve
+from molexa_core.base.storage.resources import find
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.pipeline.datasets.blocks import block_name, plan, resolve
+from molexa_core.pipeline.datasets.recipe import Recipe, write_recipe
+from molexa_core.pipeline.datasets.recipe_file import RecipeFile
 
 
 def test_the_shipped_recipe_makes_what_it_says() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from molexa_core.base import resources
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.resources import available, find, search_folders, shipped_folder
+from molexa_core.base.storage import resources
+from molexa_core.base.storage.resources import available, find, search_folders, shipped_folder
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from molexa_core.base.errors import InputFileError, SettingsError
-from molexa_core.base.ions import Ion
-from molexa_core.base.resources import available, shipped_folder
+from molexa_core.base.matter.ions import Ion
 from molexa_core.base.settings import load_channel, load_project, load_setup
+from molexa_core.base.storage.resources import available, shipped_folder
 
 CHANNELS = sorted(shipped_folder("channels").glob("*.yaml"))
 SETUP = shipped_folder("templates") / "setup.yaml"

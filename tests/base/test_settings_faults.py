@@ -12,11 +12,11 @@ import pytest
 from pydantic import BaseModel
 
 from molexa_core.base.errors import SettingsError
-from molexa_core.base.resources import shipped_folder
 from molexa_core.base.settings import Channel, DetectorFile, Project, Setup, parse_settings
 from molexa_core.base.settings.faults import fields_of
-from molexa_core.base.settings.recipe import RecipeFile
 from molexa_core.base.settings.yaml_file import read_yaml
+from molexa_core.base.storage.resources import shipped_folder
+from molexa_core.pipeline.datasets.recipe_file import RecipeFile
 
 SCHEMAS: tuple[type, ...] = (Setup, Channel, Project, RecipeFile, DetectorFile)
 WRONG: tuple[Any, ...] = (

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molexa_core.base.errors import InputFileError, UsageError
-from molexa_core.base.ions import parse_ions
+from molexa_core.base.matter.ions import parse_ions
 from molexa_core.base.tables import (
     Coincidences,
     Edges,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from molexa_core.base import temporary
-from molexa_core.base.files import atomic_path
-from molexa_core.base.temporary import OLD_S, remove_leftovers, temporary_beside
+from molexa_core.base.storage import temporary
+from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.temporary import OLD_S, remove_leftovers, temporary_beside
 
 
 @pytest.fixture(autouse=True)

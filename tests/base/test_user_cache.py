@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from molexa_core.base.user_cache import cache_folder, cache_root
+from molexa_core.base.storage.user_cache import cache_folder, cache_root
 
 
 def test_xdg_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from molexa_core.base.provenance import Provenance
-from molexa_core.io.events import read_events, write_events
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.io.results.events import read_events, write_events
 from tests.cli.conftest import Run
 from tests.fakes.chain import momenta
 

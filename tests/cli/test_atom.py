@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from molexa_cli.main import main
-from molexa_core.pipeline.atom import atom
+from molexa_core.pipeline.explosions.atom import atom
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

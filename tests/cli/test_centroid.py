@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
-from molexa_core.io.channel_csv import read_channel_csv
-from molexa_core.io.events import write_events
-from molexa_core.pipeline.align import align
+from molexa_core.io.results.channel_csv import read_channel_csv
+from molexa_core.io.results.events import write_events
+from molexa_core.pipeline.chain.align import align
 from tests.cli.conftest import Run
 from tests.fakes.chain import momenta
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from molexa_cli.plots import drawn
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.io.lmf import LmfFile
 from tests.cli.conftest import Run
 from tests.fakes.lmf_files import make_events, make_header, write

@@ -13,9 +13,9 @@ import pytest
 from molexa_cli.main import main
 from molexa_core.base.errors import SettingsError
 from molexa_core.base.settings import Channel, Setup, load_channel, parse_settings
-from molexa_core.io.root_run import open_root_run
-from molexa_core.io.truth import read_truth
-from molexa_core.pipeline.mock import default_setup, mock, mock_file
+from molexa_core.io.results.truth_file import read_truth
+from molexa_core.io.root.run import open_root_run
+from molexa_core.pipeline.runs.mock import default_setup, mock, mock_file
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 BENT = "3\nbent\nO 0 0 0\nH 0.9 0 0\nH 0 0.9 0\n"

@@ -11,8 +11,8 @@ import pytest
 from molexa_cli.main import main
 from molexa_core.base.errors import UsageError
 from molexa_core.io.xyz import read_provenance, read_xyz
-from molexa_core.physics.molecules import molecule
-from molexa_core.pipeline.molecules import molecules as list_molecules
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.pipeline.explosions.molecules import molecules as list_molecules
 from tests.conftest import Run
 
 

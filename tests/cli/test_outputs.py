@@ -16,11 +16,11 @@ import typer
 import yaml
 
 from molexa_cli.main import build_app, main
-from molexa_core.base.provenance import Provenance
-from molexa_core.base.resources import shipped_folder
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.base.tables import Geometry
 from molexa_core.io.xyz import write_xyz
-from molexa_core.pipeline.dataset_plan import plan, resolve
+from molexa_core.pipeline.datasets.blocks import plan, resolve
 from tests.fakes.chain import make_folder
 
 READ, WRITTEN, FOLDER, NONE = "read", "written", "folder", "none"

@@ -14,10 +14,10 @@ import yaml
 
 from molexa_core.base.errors import InputFileError, NoEventsError, SettingsError, UsageError
 from molexa_core.base.fields import SPECTRA_OF_REDUCE
-from molexa_core.base.provenance import Provenance
-from molexa_core.io.events import read_events, read_spectra
-from molexa_core.io.root_run import write_root_run
-from molexa_core.pipeline.reduce import reduce_files
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.io.results.events import read_events, read_spectra
+from molexa_core.io.root.run import write_root_run
+from molexa_core.pipeline.chain.reduce import reduce_files
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -167,7 +167,7 @@ def test_memory_stays_below_a_gibibyte_for_a_large_run(folder: Path) -> None:
     write_root_run("large.root", chunks(), slots=40, meta=META)  # type: ignore[arg-type]
     code = (
         "import resource\n"
-        "from molexa_core.pipeline.reduce import reduce_files\n"
+        "from molexa_core.pipeline.chain.reduce import reduce_files\n"
         "reduce_files(['large.root'])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )

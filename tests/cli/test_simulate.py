@@ -15,9 +15,9 @@ from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import HARTREE_EV
-from molexa_core.io.channel_csv import read_channel_csv
+from molexa_core.io.results.channel_csv import read_channel_csv
 from molexa_core.io.xyz import read_xyz, write_xyz
-from molexa_core.pipeline.simulate import simulate, simulate_file
+from molexa_core.pipeline.explosions.simulate import simulate, simulate_file
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CO = "2\ncarbon monoxide\nC 0 0 0\nO 0 0 1.128\n"

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.anodes import HEXANODE, PERFECT, QUAD, Run, anode, random_run, run_of, score
 
 from molexa_core.base.errors import ComputationError, InputFileError
 from molexa_core.base.settings.anode import LAYERS, Anode
 from molexa_core.base.settings.virtual import WireSignals
 from molexa_core.base.tables import Edges
-from molexa_core.detector.calibration import calibrate
+from molexa_core.detector.anode_arrays import position, time_sum
+from molexa_core.detector.anode_calibration import calibrate
 from molexa_core.detector.clean import clean_hits, count_sums
-from molexa_core.detector.model import position, time_sum
 from molexa_core.detector.sorter import Sorter
-from molexa_core.physics.wires import bend
+from molexa_core.physics.virtual.wires import bend
+from tests.fakes.anodes import HEXANODE, PERFECT, QUAD, Run, anode, random_run, run_of, score
 
 SIGNALS = WireSignals(missing=0.03, walk_ns=0.4, bend_mm=0.3)
 

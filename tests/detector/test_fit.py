@@ -6,16 +6,16 @@ import itertools
 
 import numpy as np
 import pytest
-from fakes.anodes import HEXANODE, PERFECT, QUAD, anode, run_of, with_signals
 from scipy.optimize import least_squares
 
 from molexa_core.base.settings.anode import Anode
 from molexa_core.base.tables import Edges
+from molexa_core.detector.anode_arrays import model_of
 from molexa_core.detector.fit import MCP_WEIGHT, refine, solve
 from molexa_core.detector.methods import method_table, quad_method_table
-from molexa_core.detector.model import model_of
 from molexa_core.detector.sorter import Sorter
-from molexa_core.physics.wires import end_times
+from molexa_core.physics.virtual.wires import end_times
+from tests.fakes.anodes import HEXANODE, PERFECT, QUAD, anode, run_of, with_signals
 
 PLACE = (12.0, -7.0, 900.0)
 SQRT3 = np.sqrt(3.0)

@@ -6,7 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes.anodes import (
+
+from molexa_core.base.settings.anode import Anode
+from molexa_core.base.settings.virtual import WireSignals
+from molexa_core.base.tables import Edges, Hits
+from molexa_core.detector.sorter import Sorter
+from tests.fakes.anodes import (
     HEXANODE,
     PERFECT,
     QUAD,
@@ -18,11 +23,6 @@ from fakes.anodes import (
     shuffled,
     with_signals,
 )
-
-from molexa_core.base.settings.anode import Anode
-from molexa_core.base.settings.virtual import WireSignals
-from molexa_core.base.tables import Edges, Hits
-from molexa_core.detector.sorter import Sorter
 
 DIFFICULT = WireSignals(missing=0.1)
 """10 % of the signals missing, and everything else as it usually is."""

@@ -15,7 +15,7 @@ from molexa_core.base.settings import parse_settings
 from molexa_core.base.settings.anode import Anode
 from molexa_core.base.settings.virtual import WireSignals
 from molexa_core.base.tables import Edges, FloatArray, Hits, IntArray
-from molexa_core.physics.wires import Recorded, record
+from molexa_core.physics.virtual.wires import Recorded, record
 
 HEXANODE: dict[str, Any] = {
     "kind": "hexanode",

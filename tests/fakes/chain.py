@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from molexa_core.base.flight import flight_time
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.matter.flight import flight_time
 from molexa_core.base.settings import load_channel
 from molexa_core.base.settings.setup import Region
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry
 from molexa_core.frame.maps import kinetic_energy_release
-from molexa_core.io.events import write_events
-from molexa_core.io.geometry_json import ReconstructionRecord, write_geometry_json
+from molexa_core.io.results.events import write_events
+from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.xyz import write_xyz
-from molexa_core.pipeline.align import align_file
-from molexa_core.pipeline.centroid import centroid_file
+from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.centroid import centroid_file
 from tests.fakes.momenta import WATER, cf4, shuffled, turned
 
 REGIONS = (Region(length_mm=110, field_v_per_cm=250),)

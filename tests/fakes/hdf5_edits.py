@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 
-from molexa_core.base.checksums import CHECKSUM
+from molexa_core.base.storage.checksums import CHECKSUM
 
 
 @contextmanager

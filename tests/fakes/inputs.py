@@ -24,26 +24,26 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from molexa_core.base.checksums import CHECKSUM
-from molexa_core.base.ions import parse_ion
-from molexa_core.base.outcomes import Outcomes
-from molexa_core.base.provenance import Provenance
-from molexa_core.base.recipe import Recipe, Variations, read_recipe
-from molexa_core.base.resources import find
-from molexa_core.io.channels_h5 import read_channels, write_channels
-from molexa_core.io.dataset import read_dataset
-from molexa_core.io.events import read_events, read_spectra
-from molexa_core.io.geometry_json import read_geometry_json
-from molexa_core.io.structures import EventStructures, read_structures, write_structures
-from molexa_core.io.truth import read_truth
-from molexa_core.model.config import MOLEXA
-from molexa_core.model.network import Network
-from molexa_core.model.training import TrainingRun, train
-from molexa_core.model.weights import load_network, read_card, save_weights
-from molexa_core.pipeline.dataset import build
-from molexa_core.pipeline.dataset_info import pack
-from molexa_core.pipeline.mock import mock_file
-from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
+from molexa_core.base.charge_combinations import Outcomes
+from molexa_core.base.matter.ions import parse_ion
+from molexa_core.base.storage.checksums import CHECKSUM
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.resources import find
+from molexa_core.io.results.channels_h5 import read_channels, write_channels
+from molexa_core.io.results.events import read_events, read_spectra
+from molexa_core.io.results.geometry_json import read_geometry_json
+from molexa_core.io.results.structures import EventStructures, read_structures, write_structures
+from molexa_core.io.results.truth_file import read_truth
+from molexa_core.network.config import MOLEXA
+from molexa_core.network.network import Network
+from molexa_core.network.training.loop import TrainingRun, train
+from molexa_core.network.weights import load_network, read_card, save_weights
+from molexa_core.pipeline.datasets.build import build
+from molexa_core.pipeline.datasets.info import pack
+from molexa_core.pipeline.datasets.read import read_dataset
+from molexa_core.pipeline.datasets.recipe import Recipe, Variations, read_recipe
+from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.training.stage1 import StageOneData, StageOneSource
 from tests.fakes.chain import make_folder
 from tests.fakes.facility import write_flash, write_xfel
 from tests.fakes.lmf_files import make_events, make_header, write

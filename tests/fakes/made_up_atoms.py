@@ -11,7 +11,7 @@ from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.units import ATOMIC_TIME_FS, DALTON_ME
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.job import Job, model_of
-from molexa_core.physics.mcmd.tables import MoleculeTables
+from molexa_core.physics.mcmd.molecule_tables import MoleculeTables
 from molexa_core.physics.mcmd.time_grid import step_grid
 
 

@@ -1,6 +1,6 @@
 """A quick stand-in for the Monte-Carlo model: charges drawn atom by atom, classical explosions.
 
-Signature and promises of `molexa_core.pipeline.forward.explode_geometries`: what a trajectory gives
+Signature and promises of `pipeline.explosions.explode.explode_geometries`: what a trajectory gives
 depends on its number and the seed alone, and momenta add up to zero.
 """
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from molexa_core.base.elements import element
-from molexa_core.base.outcomes import Outcomes
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.charge_combinations import Outcomes
+from molexa_core.base.matter.elements import element
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.base.units import HARTREE_EV
-from molexa_core.physics.batches import explode_many
-from molexa_core.physics.build_up import ErrorFunctionRise
-from molexa_core.physics.explosion import Accuracy
+from molexa_core.physics.coulomb.batches import explode_many
+from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
+from molexa_core.physics.coulomb.explosion import Accuracy
 
 TAU_FS = 30.0
 """Window of the charge build-up of the stand-in."""

@@ -1,6 +1,6 @@
 """Fake runs with known momenta, in the form that a reaction microscope delivers them.
 
-The ions of each molecule fly through the spectrometer with `base.flight.flight_time`; jet,
+The ions of each molecule fly through the spectrometer with `base.matter.flight.flight_time`; jet,
 interaction point and resolution are drawn on top where a spread is asked for. Written to a file,
 the hits mirror the tree `Data` of LMF2Root or the tree `hits` with variable-length columns.
 """
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molexa_core.base.flight import flight_time
-from molexa_core.base.ions import Ion, parse_ion
+from molexa_core.base.matter.flight import flight_time
+from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.settings import Channel, Setup, parse_settings
 from molexa_core.base.tables import Hits
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S, ATOMIC_VELOCITY_MM_NS

@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from model.conftest import small_settings
 from safetensors.torch import save_file
 
 from molexa_core.base.errors import MolexaError
-from molexa_core.model.batch import Batch
-from molexa_core.model.config import MOLEXA
-from molexa_core.model.network import Network
-from molexa_core.model.team import team_of
-from molexa_core.model.training import TrainingRun, train
-from molexa_core.pipeline.stage1 import StageOneData, StageOneSource
+from molexa_core.network.batch import Batch
+from molexa_core.network.config import MOLEXA
+from molexa_core.network.network import Network
+from molexa_core.network.training.loop import TrainingRun, train
+from molexa_core.network.training.team import team_of
+from molexa_core.pipeline.training.stage1 import StageOneData, StageOneSource
+from tests.fakes.networks import small_settings
 
 KILLED = 9
 

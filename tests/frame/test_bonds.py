@@ -5,8 +5,8 @@ import pytest
 
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.frame.bonds import bonds
-from molexa_core.physics.molecules import molecule
+from molexa_core.geometry.bonds import bonds
+from molexa_core.physics.molecules.library import molecule
 
 
 @pytest.mark.parametrize(("name", "count"), [("water", 2), ("cf4", 4), ("ethanol", 8)])

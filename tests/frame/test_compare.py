@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from molexa_core.base.errors import UsageError
-from molexa_core.frame.compare import (
+from molexa_core.geometry.compare import (
     angle_errors,
     distance_errors,
     mean_absolute_error,
@@ -160,7 +160,7 @@ def test_the_search_agrees_with_the_exhaustive_one(monkeypatch: pytest.MonkeyPat
         for spread in (0.1, 0.3, 0.5, 0.8)
     ]
     exact = [superpose(a, b, ETHANOL_SYMBOLS).rmsd for a, b in pairs]
-    monkeypatch.setattr("molexa_core.frame.superposition.EXHAUSTIVE", 1)
+    monkeypatch.setattr("molexa_core.geometry.superposition.EXHAUSTIVE", 1)
     searched = [superpose(a, b, ETHANOL_SYMBOLS).rmsd for a, b in pairs]
     assert searched == pytest.approx(exact)
 

@@ -7,8 +7,8 @@ import pytest
 
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.frame.plausibility import plausibility
-from molexa_core.physics.molecules import molecule, molecule_names
+from molexa_core.geometry.plausibility import plausibility
+from molexa_core.physics.molecules.library import molecule, molecule_names
 
 
 def test_equilibrium_structures_are_plausible() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from molexa_core.base.errors import ColumnError, InputFileError, MolexaError, OutputError
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.units import (
     ATOMIC_MOMENTUM_SI,
     ATOMIC_VELOCITY_M_S,
@@ -16,7 +16,7 @@ from molexa_core.base.units import (
     FINE_STRUCTURE,
     HARTREE_EV,
 )
-from molexa_core.io.channel_csv import read_channel_csv, write_channel_csv
+from molexa_core.io.results.channel_csv import read_channel_csv, write_channel_csv
 
 TABLE = pd.DataFrame(
     {

@@ -16,9 +16,9 @@ import pytest
 
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import Columns
-from molexa_core.io.column_names import apart
-from molexa_core.io.column_units import unit_in_title, unit_of
 from molexa_core.io.run import open_stored_run
+from molexa_core.io.tables.column_names import apart
+from molexa_core.io.tables.column_units import unit_in_title, unit_of
 
 ROWS = {"shot": [1, 1, 2], "x": [1.0, 2.0, 3.0], "y": [-4.0, 5.0, 6.0], "t": [7.0, 8.0, 9.0]}
 COLUMNS = Columns(layout="rows", shot="shot", x="x", y="y", time="t")

@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import pytest
 
-from molexa_core.base.elements import BY_NUMBER
-from molexa_core.base.entries import EntryTable, padded
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.recipe import read_recipe
-from molexa_core.io.dataset import data_files, read_dataset
+from molexa_core.base.matter.elements import BY_NUMBER
+from molexa_core.pipeline.datasets.entries import EntryTable, padded
+from molexa_core.pipeline.datasets.read import data_files, read_dataset
+from molexa_core.pipeline.datasets.recipe import read_recipe
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 RECIPE = read_recipe(SAMPLE / "recipe.json")

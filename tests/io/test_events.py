@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from molexa_core.base.errors import InputFileError, OutputError, UsageError
-from molexa_core.base.provenance import Provenance
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
-from molexa_core.io.events import EventsWriter, read_events, read_spectra, write_events
+from molexa_core.io.results.events import EventsWriter, read_events, read_spectra, write_events
 from tests.fakes.hdf5_edits import edited
 
 Change = Callable[[h5py.File], None]

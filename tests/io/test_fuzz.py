@@ -23,10 +23,10 @@ from molexa_core.base.errors import MolexaError
 from molexa_core.base.tables import Edges, Hits
 from molexa_core.io.lmf import LmfEvents, LmfFile
 from molexa_core.io.lmf.run import write_lmf_run
-from molexa_core.io.root_write import write_root_edges
+from molexa_core.io.root.writer import write_root_edges
 from molexa_core.io.run import open_stored_run
 from molexa_core.io.run_write import HIT_FORMATS, write_hits
-from molexa_core.pipeline.inspect import inspect_file
+from molexa_core.pipeline.runs.inspect import inspect_file
 from tests.fakes.facility import write_flash, write_xfel
 from tests.fakes.lmf_files import make_events, make_header, write
 from tests.fakes.root_runs import make_run, make_setup

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.provenance import Provenance
-from molexa_core.io.geometry_json import (
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.io.results.geometry_json import (
     ReconstructionRecord,
     read_geometry_json,
     write_geometry_json,

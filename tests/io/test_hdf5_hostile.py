@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from h5py import h5d, h5p, h5s, h5t
 
-from molexa_core.base.checksums import CHECKSUM
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.ions import parse_ion
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.matter.ions import parse_ion
+from molexa_core.base.storage.checksums import CHECKSUM
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
-from molexa_core.io import hdf5_checks
-from molexa_core.io.events import read_events, write_events
-from molexa_core.io.hdf5 import attribute, open_hdf5, read_array, read_strings, read_text
-from molexa_core.io.hdf5_table import open_hdf5_table
+from molexa_core.io.hdf5 import checks as hdf5_checks
+from molexa_core.io.hdf5.file import attribute, open_hdf5, read_array, read_strings, read_text
 from molexa_core.io.recognise import recognise
+from molexa_core.io.results.events import read_events, write_events
+from molexa_core.io.tables.hdf5_table import open_hdf5_table
 from tests.fakes.hdf5_edits import edited
 
 IONS = tuple(parse_ion(ion) for ion in ("O+", "H+", "H+"))

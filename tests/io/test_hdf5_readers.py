@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.ions import parse_ion
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings.columns import Facility
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry
 from molexa_core.base.truth import VirtualTruth
-from molexa_core.io.dataset_file import read_blocks, write_blocks
-from molexa_core.io.events import EventsFile, read_events, write_events
-from molexa_core.io.flash import FlashRun
-from molexa_core.io.structures import EventStructures, read_structures, write_structures
-from molexa_core.io.truth import read_truth, truth_writer
-from molexa_core.io.xfel import XfelRun
+from molexa_core.io.facilities.flash import FlashRun
+from molexa_core.io.facilities.xfel import XfelRun
+from molexa_core.io.results.events import EventsFile, read_events, write_events
+from molexa_core.io.results.structures import EventStructures, read_structures, write_structures
+from molexa_core.io.results.truth_file import read_truth, truth_writer
+from molexa_core.pipeline.datasets.shard_file import read_blocks, write_blocks
 from tests.fakes.facility import STAGE, TOP, XGM, write_flash, write_xfel
 from tests.fakes.hdf5_edits import edited
 

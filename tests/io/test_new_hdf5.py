@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import OutputError
-from molexa_core.io import hdf5_sink
-from molexa_core.io.hdf5 import LIBVER, append_rows, new_hdf5
+from molexa_core.io.hdf5 import sink as hdf5_sink
+from molexa_core.io.hdf5.file import LIBVER, append_rows, new_hdf5
 
 ROWS = np.random.default_rng(1).random((60_000, 3))
 """1.4 MB that do not shrink."""

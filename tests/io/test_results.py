@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from molexa_cli.main import main
-from molexa_core.base.outputs import FileKind
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Hits
-from molexa_core.io.results import kind_of_result
+from molexa_core.io.results.kinds import kind_of_result
 from molexa_core.io.run_write import write_csv_run, write_hits
-from molexa_core.io.text_table import TextTable
-from molexa_core.pipeline.mock import MockFormat
+from molexa_core.io.tables.text_table import TextTable
+from molexa_core.pipeline.runs.mock import MockFormat
 from molexa_core.report.style import as_uri, figure, save_svg
 from tests.fakes.chain import make_folder
 

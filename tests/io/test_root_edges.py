@@ -14,8 +14,8 @@ from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import EdgeColumns
 from molexa_core.base.tables import Edges
 from molexa_core.io import recognise as formats
-from molexa_core.io.root_edges import RootEdgesRun
-from molexa_core.io.root_write import write_root_edges
+from molexa_core.io.root.edge_trees import RootEdgesRun
+from molexa_core.io.root.writer import write_root_edges
 from molexa_core.io.run import open_stored_run
 
 SHOTS = 400

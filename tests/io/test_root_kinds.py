@@ -15,9 +15,9 @@ import uproot
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
-from molexa_core.io import root_ntuple
 from molexa_core.io.recognise import ROOT_EDGES, recognise
-from molexa_core.io.root_tables import friends_of
+from molexa_core.io.root import ntuples as root_ntuple
+from molexa_core.io.root.contents import friends_of
 from molexa_core.io.run import open_stored_run
 
 SHOTS = 500

@@ -11,8 +11,8 @@ import uproot
 from molexa_core.base.errors import ColumnError, InputFileError, OutputError, UsageError
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
-from molexa_core.io.root_layouts import LMF2ROOT_HEAD
-from molexa_core.io.root_run import open_root_run, write_root_run
+from molexa_core.io.root.layouts import LMF2ROOT_HEAD
+from molexa_core.io.root.run import open_root_run, write_root_run
 from tests.fakes.root_runs import FakeRun, make_run, make_setup
 
 SLOTS = 16

@@ -18,10 +18,10 @@ from molexa_core.base.errors import ColumnError, InputFileError, UsageError
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
 from molexa_core.io import recognise as formats
-from molexa_core.io import table_read
-from molexa_core.io.root_run import open_root_run
+from molexa_core.io.root.run import open_root_run
 from molexa_core.io.run import open_stored_run
-from molexa_core.io.table_run import TableRun
+from molexa_core.io.tables import hit_rows as table_read
+from molexa_core.io.tables.run import TableRun
 from tests.fakes.root_runs import make_run, make_setup
 
 ROWS = pd.DataFrame(
@@ -304,8 +304,8 @@ def test_only_the_columns_that_are_needed_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(["O+", "H+", "H+"], make_setup(), shots=300)
-    from molexa_core.io import root_table
-    from molexa_core.io.root_run import write_root_run
+    from molexa_core.io.root import trees as root_table
+    from molexa_core.io.root.run import write_root_run
 
     write_root_run(tmp_path / "a.root", [run.hits], slots=16)
     read: set[str] = set()

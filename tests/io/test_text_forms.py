@@ -11,7 +11,7 @@ import pytest
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import Columns, EdgeColumns
 from molexa_core.io.run import open_stored_run
-from molexa_core.io.text_table import TextTable
+from molexa_core.io.tables.text_table import TextTable
 
 ROWS = [(1, 7.09, 5.94, 1103.35), (1, -6.61, -3.74, 1159.01), (4, -2.48, 10.44, 1112.5)]
 NAMES = ("shot", "x", "y", "t")

@@ -10,11 +10,11 @@ import pytest
 
 from molexa_core.base.errors import InputFileError, OutputError
 from molexa_core.base.fields import UNITS
-from molexa_core.base.ions import parse_ions
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.matter.ions import parse_ions
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.truth import VirtualTruth
-from molexa_core.io.truth import read_truth, truth_writer
+from molexa_core.io.results.truth_file import read_truth, truth_writer
 from tests.fakes.hdf5_edits import edited
 
 IONS = parse_ions("O+,H+,H+")

@@ -12,10 +12,10 @@ import pytest
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.settings.columns import Facility
 from molexa_core.base.tables import Edges, Hits
-from molexa_core.io.flash import FlashRun
+from molexa_core.io.facilities.flash import FlashRun
+from molexa_core.io.facilities.xfel import XfelRun
+from molexa_core.io.facilities.xfel_write import write_xfel_run
 from molexa_core.io.run import find_files, open_stored_run
-from molexa_core.io.xfel import XfelRun
-from molexa_core.io.xfel_write import write_xfel_run
 from tests.fakes.facility import BOTTOM, FIRST, STAGE, TOP, hits_of, write_flash, write_xfel
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

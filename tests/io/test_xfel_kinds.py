@@ -12,9 +12,9 @@ import pytest
 from molexa_core.base.errors import InputFileError, SettingsError
 from molexa_core.base.settings import parse_settings
 from molexa_core.base.settings.columns import Facility, SourceKeys
+from molexa_core.io.facilities.xfel import XfelRun
+from molexa_core.io.facilities.xfel_keys import KeyedRun
 from molexa_core.io.run import open_stored_run
-from molexa_core.io.xfel import XfelRun
-from molexa_core.io.xfel_keys import KeyedRun
 from tests.fakes.facility import FIRST, TOP, hits_of, write_xfel
 
 TDC = "SXP_DLD_TDC/TDC/1:daqOutput"

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molexa_core.base.errors import InputFileError, OutputError, UsageError
-from molexa_core.base.lengths import length_warning
+from molexa_core.base.matter.lengths import length_warning
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.io.xyz import read_provenance, read_xyz, write_xyz
-from molexa_core.physics.molecules import molecule, molecules
+from molexa_core.physics.molecules.library import molecule, molecules
 
 WATER = "3\na comment\nO 0 0 0\nH 0.958 0 0\nh -0.24 0.927 0 extra\n"
 

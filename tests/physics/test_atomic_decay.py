@@ -7,7 +7,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from molexa_core.base.elements import ELEMENTS
+from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.units import ATOMIC_TIME_FS, FINE_STRUCTURE, HARTREE_EV
 from molexa_core.physics.atomic.angular import auger_weights, wigner_3j, wigner_6j
 from molexa_core.physics.atomic.configuration import Configuration, compute_configuration

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molexa_core.base.elements import ELEMENTS
 from molexa_core.base.errors import UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.units import BOHR2_BARN, HARTREE_EV
 from molexa_core.physics.atomic import kept_rows
@@ -18,6 +18,7 @@ from molexa_core.physics.atomic.cache import atomic_tables
 from molexa_core.physics.atomic.configuration import compute_configuration, mesh_for
 from molexa_core.physics.atomic.continuum import on_mesh, wave_mesh
 from molexa_core.physics.atomic.decay import multipole, triple
+from molexa_core.physics.atomic.element_tables import build_tables
 from molexa_core.physics.atomic.on_demand import GrowingTables, growing_tables
 from molexa_core.physics.atomic.rows import MISSING, NONE, ROW_ARRAYS, Numbering
 from molexa_core.physics.atomic.scf import solve_orbitals
@@ -31,7 +32,6 @@ from molexa_core.physics.atomic.shells import (
     subshells_of,
     valence_subshells,
 )
-from molexa_core.physics.atomic.tables import build_tables
 from molexa_core.physics.atomic.walks import Exposure
 from molexa_core.physics.mcmd.trajectories import run_trajectories
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from molexa_core.base.elements import ELEMENTS
 from molexa_core.base.errors import UnknownIonError, UsageError
+from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.units import BOHR2_BARN, FINE_STRUCTURE, HARTREE_EV
 from molexa_core.physics.atomic.configuration import compute_configuration
 from molexa_core.physics.atomic.continuum import on_mesh, wave_mesh

@@ -14,8 +14,7 @@ from molexa_core.base.units import BOHR2_BARN, HARTREE_EV
 from molexa_core.physics.atomic import cache
 from molexa_core.physics.atomic.cache import atomic_tables, cache_file, read_tables, write_tables
 from molexa_core.physics.atomic.configuration import compute_configuration
-from molexa_core.physics.atomic.shells import ground_occupation, valence_subshells
-from molexa_core.physics.atomic.tables import (
+from molexa_core.physics.atomic.element_tables import (
     ARRAYS,
     AUGER,
     FLUORESCENCE,
@@ -23,6 +22,7 @@ from molexa_core.physics.atomic.tables import (
     AtomicTables,
     build_tables,
 )
+from molexa_core.physics.atomic.shells import ground_occupation, valence_subshells
 
 
 @pytest.fixture(scope="module")

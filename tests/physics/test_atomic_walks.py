@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import ATOMIC_TIME_FS, BOHR_ANGSTROM
-from molexa_core.physics.atomic.tables import PHOTO, AtomicTables, build_tables
+from molexa_core.physics.atomic.element_tables import PHOTO, AtomicTables, build_tables
 from molexa_core.physics.atomic.walks import Chances, Exposure, next_events
 
 SIGMA_PER_FWHM = 1.0 / np.sqrt(8.0 * np.log(2.0))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molexa_core.base.elements import BY_NUMBER
+from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.physics.clusters import (
+from molexa_core.physics.molecules.clusters import (
     BOX,
     NEAREST,
     Clusters,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from molexa_core.base.tables import FloatArray
-from molexa_core.physics.batches import explode_many, linearise_many
-from molexa_core.physics.build_up import BuildUp, ErrorFunctionRise, Instant
-from molexa_core.physics.explosion import Accuracy
-from molexa_core.physics.molecules import molecule
+from molexa_core.physics.coulomb.batches import explode_many, linearise_many
+from molexa_core.physics.coulomb.build_up import BuildUp, ErrorFunctionRise, Instant
+from molexa_core.physics.coulomb.explosion import Accuracy
+from molexa_core.physics.molecules.library import molecule
 
 
 @pytest.mark.parametrize("rise", [Instant(), ErrorFunctionRise(45.0)])

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import jacfwd, jacrev
 
-from molexa_core.base.elements import element
 from molexa_core.base.errors import ComputationError, MolexaError, UsageError
+from molexa_core.base.matter.elements import element
 from molexa_core.base.units import ATOMIC_TIME_FS, HARTREE_EV
-from molexa_core.physics.batches import explode_many, path_of, require_explosive
-from molexa_core.physics.build_up import BuildUp, ErrorFunctionRise, Instant, build_up
-from molexa_core.physics.explosion import (
+from molexa_core.physics.coulomb.batches import explode_many, path_of, require_explosive
+from molexa_core.physics.coulomb.build_up import BuildUp, ErrorFunctionRise, Instant, build_up
+from molexa_core.physics.coulomb.explosion import (
     ORDER,
     Accuracy,
     acceleration,
@@ -26,7 +26,7 @@ from molexa_core.physics.explosion import (
     remaining_velocity,
     step,
 )
-from molexa_core.physics.trajectory import trajectory
+from molexa_core.physics.coulomb.trajectory import trajectory
 
 torch.set_num_threads(1)
 RISES = (Instant(), ErrorFunctionRise(45.0))

@@ -11,10 +11,10 @@ from scipy.stats import chi2
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.physics.atomic.cache import atomic_tables
-from molexa_core.physics.atomic.tables import AtomicTables
+from molexa_core.physics.atomic.element_tables import AtomicTables
 from molexa_core.physics.mcmd import state as at
+from molexa_core.physics.mcmd.molecule_tables import MoleculeTables, pack_tables
 from molexa_core.physics.mcmd.rate_equations import rate_equations
-from molexa_core.physics.mcmd.tables import MoleculeTables, pack_tables
 from molexa_core.physics.mcmd.trajectories import Trajectories, run_trajectories
 
 TRAJECTORIES = 10_000

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes.made_up_atoms import Row, made_up_job, per_fs
 
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.tables import Geometry
-from molexa_core.physics.batches import CLOSEST_BOHR
+from molexa_core.physics.coulomb.batches import CLOSEST_BOHR
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.combinations import combine
 from molexa_core.physics.mcmd.job import Job, prepare
-from molexa_core.physics.mcmd.outcomes import energies_of, outcomes_of
 from molexa_core.physics.mcmd.plain import run_plain
+from molexa_core.physics.mcmd.summaries import energies_of, outcomes_of
 from molexa_core.physics.mcmd.trajectories import run_on_cpu
-from molexa_core.physics.molecules import molecule
+from molexa_core.physics.molecules.library import molecule
+from tests.fakes.made_up_atoms import Row, made_up_job, per_fs
 
 DECAY = Row(moves=[(1, at.AUGER, per_fs(1.0), 5.0)])
 """A neutral atom that loses an electron after about a femtosecond."""

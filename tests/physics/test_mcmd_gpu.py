@@ -11,14 +11,14 @@ from scipy.stats import ks_2samp
 
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.physics.mcmd import gpu
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.combinations import combine
-from molexa_core.physics.mcmd.gpu_combinations import combinations_on_gpu
-from molexa_core.physics.mcmd.kernel import MOST_ATOMS
-from molexa_core.physics.mcmd.tables import pack_molecule
+from molexa_core.physics.mcmd.gpu import launch as gpu
+from molexa_core.physics.mcmd.gpu.device_combinations import combinations_on_gpu
+from molexa_core.physics.mcmd.gpu.kernel import MOST_ATOMS
+from molexa_core.physics.mcmd.molecule_tables import pack_molecule
 from molexa_core.physics.mcmd.trajectories import Job, prepare, run_on_cpu, run_trajectories
-from molexa_core.physics.molecules import molecule
+from molexa_core.physics.molecules.library import molecule
 
 pytestmark = pytest.mark.gpu
 LEAST_P = 1e-4

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fakes.made_up_atoms import Row, made_up_job, per_fs
 
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.physics.mcmd import cuda_compiler, gpu
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.combinations import Combinations, combine, merge
-from molexa_core.physics.mcmd.gpu_combinations import combine_batch
-from molexa_core.physics.mcmd.kernel import (
+from molexa_core.physics.mcmd.gpu import compiler as cuda_compiler
+from molexa_core.physics.mcmd.gpu import launch as gpu
+from molexa_core.physics.mcmd.gpu.device_combinations import combine_batch
+from molexa_core.physics.mcmd.gpu.kernel import (
     MOST_ATOMS,
     Shape,
     inputs_of,
@@ -30,7 +30,8 @@ from molexa_core.physics.mcmd.kernel import (
     source,
 )
 from molexa_core.physics.mcmd.trajectories import Job, Trajectories, prepare, run_on_cpu
-from molexa_core.physics.molecules import molecule
+from molexa_core.physics.molecules.library import molecule
+from tests.fakes.made_up_atoms import Row, made_up_job, per_fs
 
 KNOWN = (
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
@@ -216,7 +217,9 @@ def assert_same(found: Combinations, expected: Combinations) -> None:
 def test_combinations_in_torch_are_those_in_numpy(
     largest_code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("molexa_core.physics.mcmd.gpu_combinations._LARGEST_CODE", largest_code)
+    monkeypatch.setattr(
+        "molexa_core.physics.mcmd.gpu.device_combinations._LARGEST_CODE", largest_code
+    )
     job = job_of("water", 300)
     whole = run_on_cpu(job, workers=1)
     whole.counts[0, 3, at.CLOSE] = 1

@@ -13,8 +13,8 @@ from molexa_core.base.errors import UnknownIonError, UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import SilentProgress
 from molexa_core.physics.mcmd import state as at
+from molexa_core.physics.mcmd.molecule_tables import MoleculeTables, pack_molecule
 from molexa_core.physics.mcmd.plain import run_plain
-from molexa_core.physics.mcmd.tables import MoleculeTables, pack_molecule
 from molexa_core.physics.mcmd.time_grid import step_grid
 from molexa_core.physics.mcmd.trajectories import (
     Trajectories,
@@ -22,7 +22,7 @@ from molexa_core.physics.mcmd.trajectories import (
     run_on_cpu,
     run_trajectories,
 )
-from molexa_core.physics.molecules import molecule
+from molexa_core.physics.molecules.library import molecule
 
 WATER = molecule("water").geometry
 CF4 = molecule("cf4").geometry

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from fakes.made_up_atoms import Row, made_up_job
 
 from molexa_core.base.forward_model import ModelOptions
 from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME, HARTREE_EV
-from molexa_core.physics.explosion import explode
+from molexa_core.physics.coulomb.explosion import explode
 from molexa_core.physics.mcmd.trajectories import Trajectories, run_on_cpu
+from tests.fakes.made_up_atoms import Row, made_up_job
 
 IONS = [Row(charge=charge) for charge in range(13)]
 NO_PULSE = ModelOptions(transfer="none")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
-from fakes.made_up_atoms import Row, made_up_job
 
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.plain import run_plain
 from molexa_core.physics.mcmd.trajectories import run_on_cpu
+from tests.fakes.made_up_atoms import Row, made_up_job
 
 HEAVY = 1e9
 """Mass in dalton of atoms that do not move."""

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from molexa_core.base.elements import element, sum_formula
 from molexa_core.base.errors import ComputationError, InputFileError
+from molexa_core.base.matter.elements import element, sum_formula
 from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
-from molexa_core.physics.experiment import comparisons, measures
-from molexa_core.physics.molecules import SPLITS, molecule, molecules
-from molexa_core.physics.vibrations import (
+from molexa_core.physics.molecules.library import SPLITS, molecule, molecules
+from molexa_core.physics.molecules.measured import comparisons, measures
+from molexa_core.physics.molecules.vibrations import (
     normal_modes,
     rigid_motions,
     sample_gaussian,

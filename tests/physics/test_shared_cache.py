@@ -20,7 +20,7 @@ PROGRAM = """
 import json, os, sys, time
 
 os.getpid = lambda: 7
-from molexa_core.base import temporary
+from molexa_core.base.storage import temporary
 temporary._machine = lambda: sys.argv[1]
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.physics.atomic.cache import atomic_tables, checksum

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from molexa_core.base.elements import element
 from molexa_core.base.errors import ComputationError, InputFileError, UsageError
+from molexa_core.base.matter.elements import element
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM, BOLTZMANN_HARTREE_K, WAVENUMBER_HARTREE
-from molexa_core.base.variations import PUBLISHED, Variations
-from molexa_core.physics.molecules import molecule, molecules
-from molexa_core.physics.variations import (
+from molexa_core.physics.molecules.draws import PUBLISHED, Variations
+from molexa_core.physics.molecules.library import molecule, molecules
+from molexa_core.physics.molecules.variations import (
     CLASH,
     HARD,
     NEAREST,
@@ -22,7 +22,7 @@ from molexa_core.physics.variations import (
     trajectory_variations,
     variations,
 )
-from molexa_core.physics.vibrations import SOFT_CM, sample_wigner
+from molexa_core.physics.molecules.vibrations import SOFT_CM, sample_wigner
 
 DRAWS = 40_000
 FIVE_SIGMA = 5 * np.sqrt(2 / DRAWS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import InputFileError, SettingsError, UsageError
-from molexa_core.base.ions import parse_ion
+from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.settings import Channel, Setup, load_channel, parse_settings
 from molexa_core.base.tables import Geometry
@@ -18,12 +18,17 @@ from molexa_core.base.units import (
     ATOMIC_VELOCITY_MM_NS,
     BOLTZMANN_HARTREE_K,
 )
-from molexa_core.physics.detector import Arrivals, as_written, survives_dead_time, within_slots
-from molexa_core.physics.molecules import molecule
-from molexa_core.physics.sources import draw_molecules, random_rotations, residual_ions
-from molexa_core.physics.virtual_experiment import BLOCK_SHOTS, make_block, run_blocks, target_of
-from molexa_core.pipeline.mock import MockRun, default_setup, mock
-from molexa_core.pipeline.simulate import simulate
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.physics.virtual.experiment import BLOCK_SHOTS, make_block, run_blocks, target_of
+from molexa_core.physics.virtual.ion_flight import (
+    Arrivals,
+    as_written,
+    survives_dead_time,
+    within_slots,
+)
+from molexa_core.physics.virtual.sources import draw_molecules, random_rotations, residual_ions
+from molexa_core.pipeline.explosions.simulate import simulate
+from molexa_core.pipeline.runs.mock import MockRun, default_setup, mock
 
 LENGTH_MM, FIELD = 110.0, 250.0
 OFF: dict[str, Any] = {

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes.anodes import PERFECT, QUAD, anode, random_run, with_signals
 
-from molexa_core.physics.wires import bend, end_times, layer_positions, pass_electronics, record
+from molexa_core.physics.virtual.wires import (
+    bend,
+    end_times,
+    layer_positions,
+    pass_electronics,
+    record,
+)
+from tests.fakes.anodes import PERFECT, QUAD, anode, random_run, with_signals
 
 
 def test_layers_lie_as_stated() -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError
-from molexa_core.io.channel_csv import write_channel_csv
+from molexa_core.io.results.channel_csv import write_channel_csv
 from molexa_core.io.xyz import read_xyz
-from molexa_core.physics.molecules import molecule
-from molexa_core.pipeline.reconstruct import reconstruct
-from molexa_core.pipeline.report import report_folder
-from molexa_core.pipeline.simulate import simulate
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.pipeline.chain.report import report_folder
+from molexa_core.pipeline.explosions.simulate import simulate
+from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 
 AXES = ["px", "py", "pz"]
 

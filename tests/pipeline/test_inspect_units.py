@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molexa_core.pipeline.inspect import inspect_files
+from molexa_core.pipeline.runs.inspect import inspect_files
 
 
 @pytest.mark.parametrize(

@@ -10,30 +10,30 @@ import pytest
 
 from molexa_core.base.errors import InputFileError, SettingsError, UsageError
 from molexa_core.base.forward_model import Pulse
-from molexa_core.base.ions import parse_ions
+from molexa_core.base.matter.ions import parse_ions
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings import Channel, parse_settings
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import DALTON_ME
-from molexa_core.io.channels_h5 import read_channels, write_channels
-from molexa_core.io.events import EventsWriter, read_events
-from molexa_core.io.geometry_json import (
+from molexa_core.io.results.channels_h5 import read_channels, write_channels
+from molexa_core.io.results.events import EventsWriter, read_events
+from molexa_core.io.results.geometry_json import (
     ReconstructionRecord,
     read_geometry_json,
     write_geometry_json,
 )
-from molexa_core.io.truth import read_truth
+from molexa_core.io.results.truth_file import read_truth
 from molexa_core.physics.mcmd.trajectories import run_trajectories
-from molexa_core.physics.molecules import molecule
-from molexa_core.physics.virtual_experiment import target_of
-from molexa_core.pipeline.align import align
-from molexa_core.pipeline.centroid import centroid
-from molexa_core.pipeline.mock import default_setup, mock, mock_file, with_virtual
-from molexa_core.pipeline.reduce import reduce, reduce_files
-from molexa_core.pipeline.simulate import find_geometry, ions_of_atoms, simulate
-from molexa_core.pipeline.simulate_mcmd import channel_table, simulate_mcmd
-from molexa_core.pipeline.simulate_movie import simulate_movie_file
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.physics.virtual.experiment import target_of
+from molexa_core.pipeline.chain.align import align
+from molexa_core.pipeline.chain.centroid import centroid
+from molexa_core.pipeline.chain.reduce import reduce, reduce_files
+from molexa_core.pipeline.explosions.simulate import find_geometry, ions_of_atoms, simulate
+from molexa_core.pipeline.explosions.simulate_mcmd import channel_table, simulate_mcmd
+from molexa_core.pipeline.explosions.simulate_movie import simulate_movie_file
+from molexa_core.pipeline.runs.mock import default_setup, mock, mock_file, with_virtual
 
 WATER = molecule("water").geometry
 HEAVY = {

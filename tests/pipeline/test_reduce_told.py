@@ -11,12 +11,12 @@ from molexa_core.base.errors import InputFileError, MolexaError, NoEventsError
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import Edges, Hits
-from molexa_core.io.events import read_events
 from molexa_core.io.lmf import LmfFile
 from molexa_core.io.lmf.run import write_lmf_run
+from molexa_core.io.results.events import read_events
 from molexa_core.io.run_write import write_hits
-from molexa_core.pipeline.mock import default_setup
-from molexa_core.pipeline.reduce import reduce, reduce_files
+from molexa_core.pipeline.chain.reduce import reduce, reduce_files
+from molexa_core.pipeline.runs.mock import default_setup
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup
 
 SETUP = make_setup()

@@ -7,15 +7,15 @@ import pytest
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
-from molexa_core.io.channel_csv import read_channel_csv
-from molexa_core.io.events import read_events, write_events
-from molexa_core.pipeline.align import align_file
-from molexa_core.pipeline.centroid import centroid_file
-from molexa_core.pipeline.reconstruct import reconstruct_file
-from molexa_core.pipeline.report import report_folder
-from molexa_core.pipeline.stale import require_fresh
+from molexa_core.io.results.channel_csv import read_channel_csv
+from molexa_core.io.results.events import read_events, write_events
+from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.centroid import centroid_file
+from molexa_core.pipeline.chain.report import report_folder
+from molexa_core.pipeline.chain.stale import require_fresh
+from molexa_core.pipeline.reconstruction.reconstruct import reconstruct_file
 
 SHAPE = np.array([[-40.0, 0.0, 0.0], [20.0, 45.0, 0.0], [20.0, -45.0, 0.0]])
 

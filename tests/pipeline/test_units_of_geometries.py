@@ -11,11 +11,11 @@ import pytest
 from molexa_core.base.forward_model import Pulse
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.io.channel_csv import read_channel_csv, warnings_of
-from molexa_core.io.hdf5 import attribute, open_hdf5
-from molexa_core.physics.molecules import molecule
-from molexa_core.pipeline.simulate import simulate_file
-from molexa_core.pipeline.simulate_mcmd import simulate_mcmd_file, summary
+from molexa_core.io.hdf5.file import attribute, open_hdf5
+from molexa_core.io.results.channel_csv import read_channel_csv, warnings_of
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.pipeline.explosions.simulate import simulate_file
+from molexa_core.pipeline.explosions.simulate_mcmd import simulate_mcmd_file, summary
 
 
 @pytest.fixture

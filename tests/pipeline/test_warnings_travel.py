@@ -9,15 +9,19 @@ import pytest
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.base.provenance import Provenance
 from molexa_core.base.settings import Channel
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
-from molexa_core.io.channel_csv import read_channel_csv, write_channel_csv
-from molexa_core.io.events import read_events, write_events
-from molexa_core.pipeline.align import align
-from molexa_core.pipeline.centroid import centroid, centroid_file
-from molexa_core.pipeline.completeness import beyond_network, channel_of_record, require_complete
-from molexa_core.pipeline.report import report_folder
+from molexa_core.io.results.channel_csv import read_channel_csv, write_channel_csv
+from molexa_core.io.results.events import read_events, write_events
+from molexa_core.pipeline.chain.align import align
+from molexa_core.pipeline.chain.centroid import centroid, centroid_file
+from molexa_core.pipeline.chain.channel_limits import (
+    beyond_network,
+    channel_of_record,
+    require_complete,
+)
+from molexa_core.pipeline.chain.report import report_folder
 from tests.fakes.root_runs import make_channel
 
 SAID = "99 % of the hits lie within 0.05 mm of the centre"

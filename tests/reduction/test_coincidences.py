@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.ions import parse_ion
+from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import Hits
 from molexa_core.reduction import coincidences
-from molexa_core.reduction.calibration import calibrate
 from molexa_core.reduction.coincidences import Search, SumGate, Tally
+from molexa_core.reduction.laboratory import calibrate
 from molexa_core.reduction.momentum import hit_momenta
 from molexa_core.reduction.selection import ranked
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup

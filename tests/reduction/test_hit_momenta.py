@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molexa_core.base.errors import SettingsError
-from molexa_core.base.flight import flight_time
-from molexa_core.base.ions import parse_ion
+from molexa_core.base.matter.flight import flight_time
+from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings.setup import Region
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S, ATOMIC_VELOCITY_MM_NS
 from molexa_core.reduction.momentum import flight_window, hit_momenta

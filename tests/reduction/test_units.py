@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molexa_core.base.ions import parse_ion, parse_ions
-from molexa_core.base.release import release_range
+from molexa_core.base.matter.ions import parse_ion, parse_ions
+from molexa_core.base.matter.release import release_range
 from molexa_core.base.settings import Setup, parse_settings
 from molexa_core.base.tables import Hits
 from molexa_core.base.units import HARTREE_EV
-from molexa_core.pipeline.reduce import Reduction, reduce
-from molexa_core.reduction.units import axis_scales, setup_doubts
+from molexa_core.pipeline.chain.reduce import Reduction, reduce
+from molexa_core.reduction.suspected_units import axis_scales, setup_doubts
 from tests.fakes.root_runs import fly, make_channel, make_setup
 
 N_PLUS = parse_ion("N+")

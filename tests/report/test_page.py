@@ -11,14 +11,14 @@ import pytest
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.base.provenance import Provenance
-from molexa_core.base.spectra import Spectrum
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry
-from molexa_core.io.events import write_events
-from molexa_core.io.geometry_json import ReconstructionRecord
+from molexa_core.io.results.events import write_events
+from molexa_core.io.results.geometry_json import ReconstructionRecord
 from molexa_core.io.xyz import write_xyz
-from molexa_core.pipeline.align import align
-from molexa_core.pipeline.report import Results, read_results, report, report_folder
+from molexa_core.pipeline.chain.align import align
+from molexa_core.pipeline.chain.report import Results, read_results, report, report_folder
 from molexa_core.report.figures import detector_image, time_of_flight
 from tests.fakes.chain import KNOWN, make_folder
 

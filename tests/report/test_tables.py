@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molexa_core.base.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.report.content import Structure
-from molexa_core.report.tables import (
+from molexa_core.report.text_tables import (
     alternatives_table,
     centroid_table,
     coordinate_table,

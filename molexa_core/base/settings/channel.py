@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 from pydantic import Field, model_validator
 
 from molexa_core.base.errors import UnknownIonError
-from molexa_core.base.ions import Ion, ion_by_mass, parse_ion
-from molexa_core.base.isotopes import Masses
+from molexa_core.base.matter.ions import Ion, ion_by_mass, parse_ion
+from molexa_core.base.matter.isotopes import Masses
 from molexa_core.base.settings.schema import IonName, Positive, Schema
 
 MOST_IONS: Final = 64

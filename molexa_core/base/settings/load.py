@@ -8,14 +8,14 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from molexa_core.base.errors import SettingsError, listing
-from molexa_core.base.files import PROJECT_FILE
-from molexa_core.base.resources import find
 from molexa_core.base.settings.anode import DetectorFile
 from molexa_core.base.settings.channel import Channel
 from molexa_core.base.settings.faults import fields_of, sentences
 from molexa_core.base.settings.project import Project
 from molexa_core.base.settings.setup import Setup
 from molexa_core.base.settings.yaml_file import read_yaml
+from molexa_core.base.storage.files import PROJECT_FILE
+from molexa_core.base.storage.resources import find
 
 ANODE: Final = "anode"
 """Key of the setup that may be the name of a file."""

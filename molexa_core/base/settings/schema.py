@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, core_schema
 
 from molexa_core.base.errors import UnknownIonError
-from molexa_core.base.ions import parse_ion
+from molexa_core.base.matter.ions import parse_ion
 
 _STRICT: Final = {"float", "int", "bool", "str"}
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import yaml
 
 from molexa_core.base.errors import SettingsError
-from molexa_core.base.files import require_file
+from molexa_core.base.storage.files import require_file
 
 LARGEST: Final = 512 * 2**10
 """A longer settings file, in bytes, is refused."""

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError, UsageError
-from molexa_core.base.files import require_file
+from molexa_core.base.storage.files import require_file
 from molexa_core.base.tables import FloatArray
 from molexa_core.io.lmf import decode, kernels
 from molexa_core.io.lmf.cursor import Cursor
+from molexa_core.io.lmf.event_table import LmfEvents
 from molexa_core.io.lmf.header import PARAMETERS, VERSIONS, LmfHeader
 from molexa_core.io.lmf.header_file import read_header
-from molexa_core.io.lmf.table import LmfEvents
 from molexa_core.io.lmf.trailer import SAMPLE_BYTES, Trailer, find_trailer
 
 CHUNK_BYTES: Final = 8 * 2**20

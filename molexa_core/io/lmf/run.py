@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.fields import TAG_SCAN, TAG_TIMESTAMP
 from molexa_core.base.tables import Edges
+from molexa_core.io.lmf.event_table import LmfEvents
 from molexa_core.io.lmf.header import FIRST_PARAMETER, TDC8HP, TDC8HPRAW, LmfHeader
 from molexa_core.io.lmf.reader import LmfFile
-from molexa_core.io.lmf.table import LmfEvents
 from molexa_core.io.lmf.writer import LmfWriter
 
 MARK: Final = "molexa "

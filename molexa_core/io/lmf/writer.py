@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.files import atomic_path
+from molexa_core.base.storage.files import atomic_path
 from molexa_core.io.lmf import kernels
 from molexa_core.io.lmf.decode import MOST_RAW_CHANNELS, encode_events
+from molexa_core.io.lmf.event_table import LmfEvents
 from molexa_core.io.lmf.header import LmfHeader
 from molexa_core.io.lmf.header_file import write_header
-from molexa_core.io.lmf.table import LmfEvents
 
 _MOST_HITS: Final = 0xFFFF
 _RAW_TICKS: Final = 2**23

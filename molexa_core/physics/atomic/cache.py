@@ -18,12 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import OutputError
-from molexa_core.base.files import atomic_path
-from molexa_core.base.lock import locked
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.user_cache import cache_folder
+from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.lock import locked
+from molexa_core.base.storage.user_cache import cache_folder
+from molexa_core.physics.atomic.element_tables import (
+    ARRAYS,
+    AtomicTables,
+    build_tables,
+    require_photon,
+)
 from molexa_core.physics.atomic.shells import covered_element
-from molexa_core.physics.atomic.tables import ARRAYS, AtomicTables, build_tables, require_photon
 
 VERSION: Final = 2
 """Raised whenever the physics, the numerics or the form of the tables changes."""

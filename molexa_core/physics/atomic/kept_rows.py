@@ -13,7 +13,7 @@ import numpy as np
 
 from molexa_core.base.errors import OutputError
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.user_cache import cache_folder
+from molexa_core.base.storage.user_cache import cache_folder
 from molexa_core.physics.atomic.cache import (
     DAMAGE,
     VERSION,

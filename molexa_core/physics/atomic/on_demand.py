@@ -18,6 +18,7 @@ from molexa_core.base.errors import OutputError, UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.physics.atomic.configuration import Configuration, describe, mesh_for
+from molexa_core.physics.atomic.element_tables import AtomicTables, changed, link, open_subshells
 from molexa_core.physics.atomic.ionization import first_ionization
 from molexa_core.physics.atomic.kept_rows import read_rows, rows_folder, write_rows
 from molexa_core.physics.atomic.rows import (
@@ -37,7 +38,6 @@ from molexa_core.physics.atomic.shells import (
     ground_occupation,
     valence_subshells,
 )
-from molexa_core.physics.atomic.tables import AtomicTables, changed, link, open_subshells
 from molexa_core.physics.atomic.walks import Chances, Exposure, next_events
 
 SAVE_EVERY: Final = 2000

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from molexa_core.base.elements import BY_NUMBER, ELEMENTS, Element
 from molexa_core.base.errors import UnknownIonError, UsageError, listing, near_matches
+from molexa_core.base.matter.elements import BY_NUMBER, ELEMENTS, Element
 
 Occupation = tuple[int, ...]
 """Electrons in the subshells of the element, in the order of `SUBSHELLS`."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from molexa_core.base.tables import FloatArray
+from molexa_core.physics.atomic.element_tables import AtomicTables
 from molexa_core.physics.atomic.rows import PHOTO
-from molexa_core.physics.atomic.tables import AtomicTables
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.elements import ELEMENTS
 from molexa_core.base.errors import ComputationError, NoEventsError, UsageError, listing
+from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.physics.mcmd.trajectories import Trajectories

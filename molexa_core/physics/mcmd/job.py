@@ -14,9 +14,9 @@ from molexa_core.base.forward_model import ModelOptions, Pulse, Transfer
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.atomic.walks import Exposure
-from molexa_core.physics.batches import CLOSEST_BOHR
+from molexa_core.physics.coulomb.batches import CLOSEST_BOHR
+from molexa_core.physics.mcmd.molecule_tables import MoleculeTables, pack_molecule, prepare_tables
 from molexa_core.physics.mcmd.state import CLOSE, PHOTONS, RULES, Model
-from molexa_core.physics.mcmd.tables import MoleculeTables, pack_molecule, prepare_tables
 from molexa_core.physics.mcmd.time_grid import StepGrid, step_grid
 
 MOST_WALKS: Final = 500

@@ -9,8 +9,8 @@ from scipy.linalg import expm
 
 from molexa_core.base.forward_model import Pulse
 from molexa_core.base.tables import FloatArray
+from molexa_core.physics.atomic.element_tables import AtomicTables
 from molexa_core.physics.atomic.rows import PHOTO
-from molexa_core.physics.atomic.tables import AtomicTables
 
 INTERVALS: Final = 150
 _SIGMAS: Final = 5.0

@@ -15,11 +15,11 @@ from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.atomic.walks import Exposure
-from molexa_core.physics.mcmd import compiled
+from molexa_core.physics.mcmd import trajectory_loop as compiled
 from molexa_core.physics.mcmd.job import Job, Trajectories, prepare
+from molexa_core.physics.mcmd.molecule_tables import MoleculeTables, grow_tables
 from molexa_core.physics.mcmd.philox import key_of
 from molexa_core.physics.mcmd.state import COUNTS, ENERGIES
-from molexa_core.physics.mcmd.tables import MoleculeTables, grow_tables
 
 __all__ = ["Job", "Trajectories", "available_cores", "prepare", "run_on_cpu", "run_trajectories"]
 CHUNK: Final = 500
@@ -77,7 +77,7 @@ def run_trajectories(
         progress=progress,
     )
     if device != "cpu":
-        from molexa_core.physics.mcmd import gpu  # noqa: PLC0415  (it loads torch)
+        from molexa_core.physics.mcmd.gpu import launch as gpu  # noqa: PLC0415  (it loads torch)
 
         index = gpu.device_index(device)
         if index is not None and not job.tables.growing:

@@ -1,0 +1,1 @@
+"""Elements, isotopes and ions, and what follows from them alone."""

@@ -1,0 +1,101 @@
+"""Where a result came from: version, command, inputs, settings, seed.
+
+Every file molexa writes carries one `Provenance` as JSON: an attribute in HDF5, comment lines in
+CSV and XYZ, an object in JSON, a string in ROOT, an element in SVG.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from molexa_core import __version__
+from molexa_core.base.storage.bounded import from_values
+from molexa_core.base.storage.files import digest
+
+FIGURE_MARK: Final = '<metadata id="molexa">'
+"""Begins the element of an SVG file that holds the record."""
+GENERATOR: Final = '<meta name="generator" content="molexa">'
+"""Element of an HTML page by which it is known as a report."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The record of one step.
+
+    Attributes:
+        command: the command line or function call that made the result.
+        inputs: digest of each input by path as given.
+        settings: the settings in force, as plain values.
+        seed: the seed of every random draw, None where nothing is drawn.
+        history: the records of the inputs, oldest first.
+        version: molexa's version.
+        created: time in UTC, ISO 8601.
+    """
+
+    command: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+    version: str = __version__
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @classmethod
+    def of(
+        cls,
+        command: str,
+        *,
+        inputs: Iterable[Path | str] = (),
+        settings: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        after: Provenance | None = None,
+    ) -> Provenance:
+        """The record of a step that reads `inputs` and follows the step recorded in `after`."""
+        history = () if after is None else (*after.history, after.own_record())
+        return cls(
+            command=command,
+            inputs={str(path): digest(path) for path in inputs},
+            settings=dict(settings or {}),
+            seed=seed,
+            history=history,
+        )
+
+    def own_record(self) -> dict[str, Any]:
+        """The record without its history, as plain values."""
+        record = asdict(self)
+        del record["history"]
+        return record
+
+    def to_json(self) -> str:
+        """The record as one line of JSON."""
+        return json.dumps(asdict(self), sort_keys=True, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Provenance:
+        """The record that `to_json` wrote.
+
+        Raises:
+            ValueError: it is no such record.
+        """
+        try:
+            return cls.from_values(json.loads(text))
+        except RecursionError as error:
+            msg = "brackets within brackets without end"
+            raise ValueError(msg) from error
+
+    @classmethod
+    def from_values(cls, values: Any) -> Provenance:
+        """The record of plain values, each of its kind; those of its history too.
+
+        Raises:
+            ValueError: a key is unknown or missing, or a value is of another kind.
+        """
+        record = from_values(cls, values, name="provenance")
+        for earlier in record.history:
+            from_values(cls, earlier, name="provenance -> history")
+        return record

@@ -1,0 +1,1 @@
+"""Structures: superposition, distances between two of them, bonds, plausibility."""

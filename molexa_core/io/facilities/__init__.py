@@ -1,0 +1,1 @@
+"""Runs of free-electron lasers in the files that the facilities write."""

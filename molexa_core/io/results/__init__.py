@@ -1,0 +1,1 @@
+"""Files of molexa's own: what the stages write and the next ones read."""

@@ -1,0 +1,367 @@
+"""`events.h5` and `aligned.h5`: ion momenta of coincidences, one row each.
+
+Layout (docs/conventions.md), readable with plain h5py:
+
+    events/event_id (n) int64          events/momentum (n, ions, 3) float64, a.u.
+    events/ion (ions) strings          events/weight (n) float64
+    events/tag/NAME (n)                spectra/NAME/{counts, edges0[, edges1]}
+    meta/NAME  JSON strings            meta: attributes `format`, `provenance` (JSON)
+
+Every dataset has a `units` attribute. The columns are chunked, compressed and extendable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base import interruption
+from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError, listing
+from molexa_core.base.fields import (
+    EVENT_GROUP,
+    EVENT_ID,
+    EVENT_ION,
+    EVENT_MOMENTUM,
+    EVENT_TAG,
+    EVENT_WEIGHT,
+    FORMAT,
+    FORMAT_VERSION,
+    META,
+    PROVENANCE,
+    SPECTRA,
+    TAG_UNITS,
+    UNITS,
+)
+from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import Coincidences
+from molexa_core.io.hdf5.file import (
+    append_rows,
+    member,
+    new_hdf5,
+    open_hdf5,
+    read_array,
+    read_json,
+    read_provenance,
+    read_strings,
+    read_text,
+)
+from molexa_core.io.results.spectrum_groups import read_spectrum, write_spectrum
+
+__all__ = [
+    "EventsFile",
+    "EventsWriter",
+    "read_events",
+    "read_spectra",
+    "read_spectrum",
+    "write_events",
+    "write_spectrum",
+]
+
+MOMENTUM_UNIT: Final = "a.u."
+MAX_IONS: Final = 512
+_CHUNK_BYTES: Final = 2**18
+
+
+class EventsWriter:
+    """Writes an events file block by block; the file appears under its name at the end.
+
+    Used as a context: the file is renamed into place when the block ends without an error, and
+    removed otherwise.
+
+    Args:
+        path: the file to write.
+        ions: the ion of each column.
+
+    Raises:
+        OutputError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> with EventsWriter("run.events.h5", table.ions) as writer:  # doctest: +SKIP
+        ...     writer.append(table)
+        ...     writer.finish(Provenance.of("notebook"))
+    """
+
+    def __init__(self, path: Path | str, ions: Sequence[Ion]) -> None:
+        self._ions = tuple(ions)
+        self._new = new_hdf5(path)
+        self._file: h5py.File | None = None
+        self._finished = False
+        self._rows = 0
+
+    @property
+    def rows(self) -> int:
+        """Number of rows written so far."""
+        return self._rows
+
+    def __enter__(self) -> Self:
+        self._file = self._new.__enter__()
+        group = self._file.create_group(EVENT_GROUP)
+        names = np.array([str(ion) for ion in self._ions], dtype=object)
+        ion = group.create_dataset(EVENT_ION, data=names, dtype=h5py.string_dtype())
+        ion.attrs[UNITS] = ""
+        group.create_group(EVENT_TAG)
+        self._column(f"{EVENT_GROUP}/{EVENT_ID}", np.empty(0, np.int64), "")
+        self._column(
+            f"{EVENT_GROUP}/{EVENT_MOMENTUM}", np.empty((0, len(self._ions), 3)), MOMENTUM_UNIT
+        )
+        self._column(f"{EVENT_GROUP}/{EVENT_WEIGHT}", np.empty(0), "")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None and not self._finished:
+            forgotten = UsageError("the events file was not finished", do="Call finish() last.")
+            if not self._new.__exit__(UsageError, forgotten, None):
+                raise forgotten
+        self._new.__exit__(kind, error, trace)
+
+    def append(self, table: Coincidences) -> None:
+        """Add the rows of a table; its ions and tags must be those of the rows before.
+
+        Raises:
+            UsageError: other ions or other tags.
+        """
+        file = self._open()
+        if table.ions != self._ions:
+            raise UsageError(
+                f"cannot append ions {listing(table.ions)} to a file of {listing(self._ions)}"
+            )
+        group = file[EVENT_GROUP]
+        if self._rows == 0:
+            for name, column in table.tags.items():
+                if f"{EVENT_TAG}/{name}" not in group:
+                    path = f"{EVENT_GROUP}/{EVENT_TAG}/{name}"
+                    self._column(path, column[:0], TAG_UNITS.get(name, ""))
+        if set(table.tags) != set(group[EVENT_TAG]):
+            raise UsageError(
+                f"cannot append tags {listing(sorted(table.tags))} to a file of "
+                f"{listing(sorted(group[EVENT_TAG]))}"
+            )
+        append_rows(group[EVENT_ID], table.event_id)
+        append_rows(group[EVENT_MOMENTUM], table.momentum)
+        append_rows(group[EVENT_WEIGHT], table.weight)
+        for name, column in table.tags.items():
+            append_rows(group[EVENT_TAG][name], column)
+        self._rows += len(table)
+
+    def finish(
+        self,
+        provenance: Provenance,
+        *,
+        meta: Mapping[str, Any] | None = None,
+        spectra: Mapping[str, Spectrum] | None = None,
+    ) -> None:
+        """Write what describes the rows; the last call in the block.
+
+        Args:
+            provenance: where the rows came from.
+            meta: plain values that JSON can hold, by name.
+            spectra: histograms by name.
+        """
+        file = self._open()
+        group = file.create_group(META)
+        group.attrs[FORMAT] = FORMAT_VERSION
+        group.attrs[PROVENANCE] = provenance.to_json()
+        for name, value in (meta or {}).items():
+            group.create_dataset(name, data=json.dumps(value), dtype=h5py.string_dtype())
+            group[name].attrs[UNITS] = ""
+        for name, spectrum in (spectra or {}).items():
+            write_spectrum(file.create_group(f"{SPECTRA}/{name}"), spectrum)
+        self._finished = True
+
+    def _open(self) -> h5py.File:
+        if self._file is None or self._finished:
+            raise UsageError("the events file is not open for writing")
+        return self._file
+
+    def _column(self, path: str, empty: NDArray[Any], unit: str) -> None:
+        row = max(1, int(np.prod(empty.shape[1:]))) * empty.dtype.itemsize
+        dataset = self._open().create_dataset(
+            path,
+            data=empty,
+            maxshape=(None, *empty.shape[1:]),
+            chunks=(max(1, _CHUNK_BYTES // row), *empty.shape[1:]),
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+        )
+        dataset.attrs[UNITS] = unit
+
+
+def write_events(
+    path: Path | str,
+    table: Coincidences,
+    provenance: Provenance,
+    *,
+    spectra: Mapping[str, Spectrum] | None = None,
+) -> None:
+    """Write a whole table at once, with its `meta`.
+
+    Raises:
+        OutputError: the file cannot be written there.
+    """
+    with EventsWriter(path, table.ions) as writer:
+        writer.append(table)
+        writer.finish(provenance, meta=table.meta, spectra=spectra)
+
+
+def read_events(path: Path | str) -> tuple[Coincidences, Provenance]:
+    """The table in an `events.h5` or `aligned.h5` file and where it came from.
+
+    Raises:
+        InputFileError: the file is missing, not HDF5, damaged, of a newer format, or lacks a part.
+    """
+    with open_hdf5(path) as file:
+        provenance = read_provenance(file)
+        ions = _read_ions(file)
+        base = f"{EVENT_GROUP}/"
+        table = _table(
+            file,
+            ions,
+            {
+                EVENT_ID: read_array(file, base + EVENT_ID, kinds="iu", ndim=1),
+                EVENT_MOMENTUM: read_array(
+                    file, base + EVENT_MOMENTUM, kinds="f", ndim=3, unit=MOMENTUM_UNIT
+                ),
+                EVENT_WEIGHT: read_array(file, base + EVENT_WEIGHT, kinds="f", ndim=1),
+            },
+        )
+        return table, provenance
+
+
+class EventsFile:
+    """An `events.h5` or `aligned.h5` file that is read in chunks, as often as wanted.
+
+    Attributes:
+        path: the file.
+        ions: the ion of each column.
+        provenance: where the rows came from.
+        meta: what describes them.
+        n_rows: number of rows.
+
+    Raises:
+        InputFileError: as `read_events`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with open_hdf5(path) as file:
+            self.provenance = read_provenance(file)
+            self.ions = _read_ions(file)
+            self.meta = _read_meta(file)
+            table = self._rows(file, 0, 0)
+            self.n_rows = len(member(file, f"{EVENT_GROUP}/{EVENT_ID}"))
+            for name in (EVENT_MOMENTUM, EVENT_WEIGHT, *(f"{EVENT_TAG}/{of}" for of in table.tags)):
+                rows = len(member(file, f"{EVENT_GROUP}/{name}"))
+                if rows != self.n_rows:
+                    raise InputFileError(
+                        f"{name} has {rows} rows, but {EVENT_ID} has {self.n_rows}", where=path
+                    )
+
+    def chunks(self, rows: int) -> Iterator[Coincidences]:
+        """All rows in order.
+
+        Args:
+            rows: most rows of a chunk.
+
+        Raises:
+            InputFileError: the file is damaged, or holds values that are not numbers.
+        """
+        with open_hdf5(self.path) as file:
+            for start in range(0, self.n_rows, rows):
+                interruption.check()
+                yield self._rows(file, start, min(start + rows, self.n_rows))
+
+    def _rows(self, file: h5py.File, start: int, stop: int) -> Coincidences:
+        base = f"{EVENT_GROUP}/"
+        part = slice(start, stop)
+        columns = {
+            EVENT_ID: read_array(file, base + EVENT_ID, kinds="iu", ndim=1, rows=part),
+            EVENT_MOMENTUM: read_array(
+                file, base + EVENT_MOMENTUM, kinds="f", ndim=3, unit=MOMENTUM_UNIT, rows=part
+            ),
+            EVENT_WEIGHT: read_array(file, base + EVENT_WEIGHT, kinds="f", ndim=1, rows=part),
+        }
+        return _table(file, self.ions, columns, part)
+
+
+def read_spectra(path: Path | str) -> dict[str, Spectrum]:
+    """The histograms in an events file by name; empty where it has none.
+
+    Raises:
+        InputFileError: the file is missing, not HDF5 or damaged.
+    """
+    with open_hdf5(path) as file:
+        read_provenance(file)
+        if SPECTRA not in file:
+            return {}
+        return {name: read_spectrum(file, f"{SPECTRA}/{name}") for name in file[SPECTRA]}
+
+
+def _table(
+    file: h5py.File,
+    ions: tuple[Ion, ...],
+    columns: dict[str, Any],
+    rows: slice | None = None,
+) -> Coincidences:
+    where = file.filename
+    event_id, momentum, weight = (columns[key] for key in (EVENT_ID, EVENT_MOMENTUM, EVENT_WEIGHT))
+    tags = {}
+    for name in file[EVENT_GROUP].get(EVENT_TAG, ()):
+        path = f"{EVENT_GROUP}/{EVENT_TAG}/{name}"
+        tags[name] = read_array(file, path, kinds="iufb", ndim=1, rows=rows)
+    expected = (len(event_id), len(ions), 3)
+    if momentum.shape != expected:
+        raise InputFileError(
+            f"{EVENT_GROUP}/{EVENT_MOMENTUM} has shape {momentum.shape}, expected {expected} for "
+            f"{len(event_id)} events of {listing(ions)}",
+            where=where,
+        )
+    for name, column in ((EVENT_WEIGHT, weight), *tags.items()):
+        if len(column) != len(event_id):
+            raise InputFileError(
+                f"{name} has {len(column)} rows, but {EVENT_ID} has {len(event_id)}", where=where
+            )
+    if not np.isfinite(momentum).all():
+        bad = int((~np.isfinite(momentum)).any(axis=(1, 2)).sum())
+        raise InputFileError(f"{bad} events have momenta that are not numbers", where=where)
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise InputFileError("some weights are negative or not numbers", where=where)
+    return Coincidences(
+        ions=ions,
+        event_id=event_id.astype(np.int64, copy=False),
+        momentum=momentum.astype(np.float64, copy=False),
+        weight=weight.astype(np.float64, copy=False),
+        tags=tags,
+        meta=_read_meta(file),
+    )
+
+
+def _read_ions(file: h5py.File) -> tuple[Ion, ...]:
+    name = f"{EVENT_GROUP}/{EVENT_ION}"
+    try:
+        return tuple(parse_ion(text) for text in read_strings(file, name, limit=MAX_IONS))
+    except UnknownIonError as error:
+        raise InputFileError(f"{name}: {error}", where=file.filename) from error
+
+
+def _read_meta(file: h5py.File) -> dict[str, Any]:
+    values = {}
+    for name, dataset in file[META].items():
+        if isinstance(dataset, h5py.Dataset) and dataset.shape == ():
+            text = read_text(file, f"{META}/{name}")
+            values[name] = read_json(file, text, f"{META}/{name}")
+    return values

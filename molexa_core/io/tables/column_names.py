@@ -1,0 +1,223 @@
+"""Names of columns taken apart: what stands before the quantity, the quantity, its unit, a slot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from molexa_core.base.settings.columns import SLOT
+from molexa_core.io.tables.column_units import Dimension, Unit, unit_of
+
+_QUANTITIES: Final = {
+    "x": (("x", "xpos", "posx", "pos_x", "x_pos", "x_position", "position_x", "xposition"),),
+    "y": (("y", "ypos", "posy", "pos_y", "y_pos", "y_position", "position_y", "yposition"),),
+    "time": (
+        ("tof", "time_of_flight", "timeofflight", "flight_time", "flighttime"),
+        ("t",),
+        ("time",),
+    ),
+    "method": (("method",), ("rekmeth",), ("flag",), ("m",)),
+}
+"""Words by quantity, in the order in which they are preferred; words of one rank are equals."""
+_WORDS: Final = sorted(
+    (
+        (word, quantity, rank)
+        for quantity, ranks in _QUANTITIES.items()
+        for rank, words in enumerate(ranks)
+        for word in words
+    ),
+    key=lambda item: -len(item[0]),
+)
+IONS: Final = ("", "ion", "ions", "r", "recoil", "hit", "hits", "i", "fiionhits", "rec")
+"""What stands before the quantity where the ion detector is meant."""
+_RAW: Final = ("raw", "uncal", "uncorr", "uncalibrated", "uncorrected", "orig", "original")
+_MADE: Final = ("cal", "calib", "calibrated", "corr", "corrected", "cor", "new", "final")
+_BEHIND: Final = tuple(
+    re.compile(rf"(?P<base>.+?){unit}\s*")
+    for unit in (
+        r"\s*[\[({<](?P<sure>[^\[\](){}<>]*)[\])}>]",
+        r"[\s_]+in[\s_]+(?P<unit>\S.*)",
+        r"\s*/\s*(?P<unit>[^/\s]+)",
+        r"\s*,\s*(?P<unit>\S+)",
+        r"[\s_.:-]+(?P<word>[^\s_.:()\[\]-]+)",
+    )
+)
+"""A unit behind a name: `x (mm)`, `x [mm]`, `x in mm`, `x/mm`, `x, mm`, `x_mm`, `x mm`."""
+_WORDS_TOO: Final = ("in", "ch", "count", "counts", "sample", "samples", "step", "steps")
+"""Units that are also words of names: `x_in` may be an input."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name of a column, taken apart.
+
+    Attributes:
+        written: the whole name.
+        prefix: folder and what stands before the quantity, which tells sets of columns apart.
+        suffix: the slot behind the quantity, if there is one.
+        quantity: `x`, `y`, `time` or `method`.
+        rank: 0 for the words preferred.
+        level: -1 where it says that the values are not calibrated, 1 where it says that they are.
+        unit: the unit in it.
+    """
+
+    written: str
+    prefix: str
+    suffix: str
+    quantity: str
+    rank: int
+    level: int
+    unit: Unit | None
+
+    @property
+    def detector(self) -> str:
+        """What stands before the quantity, without folder and slot."""
+        return self.prefix.rpartition("/")[2].replace(SLOT, "").strip("._ ")
+
+
+def dimension_of(quantity: str) -> Dimension:
+    """What a quantity of a hit is measured in."""
+    return "time" if quantity == "time" else "length"
+
+
+def also_called(name: str) -> tuple[str, ...]:
+    """Words that attributes of a table use for a column of this name: `length_unit`."""
+    part = apart(name)
+    if part is None or part.quantity == "method":
+        return ()
+    if part.quantity == "time":
+        return ("tof", "t", "time")
+    return (part.quantity, "position", "length", "pos", "coordinate")
+
+
+def apart(name: str) -> Name | None:
+    """What a name says, or None where it names no quantity of a hit."""
+    for base, unit, _ in _readings(name):
+        folder, _, leaf = base.rpartition("/")
+        found = _quantity(name, folder, leaf, unit)
+        if found is not None:
+            return found
+    return None
+
+
+def unit_in(name: str, dimension: Dimension) -> Unit | None:
+    """The unit that a name states for a column of this kind, whatever the column is called.
+
+    Units that are not known count only in brackets, which is where nothing else stands.
+    """
+    for _, unit, sure in _readings(name):
+        if unit is not None and (sure or unit.dimension in {None, dimension}):
+            return unit
+    return None
+
+
+def _readings(name: str) -> Iterable[tuple[str, Unit | None, bool]]:
+    """The name without its unit, in the ways in which it can have one, and the whole name.
+
+    With each stands whether what was taken for a unit can be nothing else.
+    """
+    for pattern in _BEHIND:
+        match = pattern.fullmatch(name.strip())
+        if match is None:
+            continue
+        way = str(match.lastgroup)
+        unit = unit_of(match[way])
+        if way == "sure" and not match[way].strip().isdigit():
+            yield match["base"], unit, True
+        elif way != "sure" and unit is not None and _told(unit, way):
+            yield match["base"], unit, False
+    yield name.strip(), None, False
+
+
+def _told(unit: Unit, way: str) -> bool:
+    """Whether a word behind a name is meant as a unit."""
+    if way == "word" and unit.text.lower() in _WORDS_TOO:
+        return False
+    return unit.dimension is not None or unit.is_step
+
+
+def _quantity(name: str, folder: str, leaf: str, unit: Unit | None) -> Name | None:
+    lower = re.sub(r"[\s-]+", "_", leaf.strip().lower()).replace(f"[{SLOT}]", SLOT)
+    tail = ""
+    if lower.endswith(SLOT):  # the slot behind the quantity: x{i}, x_{i}
+        lower, tail = lower.removesuffix(SLOT).rstrip("_"), SLOT
+    lower, level = _qualified(lower)
+    for word, quantity, rank in _WORDS:
+        if not lower.endswith(word):
+            continue
+        before = lower.removesuffix(word)
+        clean = not before or before[-1] in "._}]" or len(word) > 1 or before in IONS
+        if not clean:
+            continue
+        wanted = None if quantity == "method" else dimension_of(quantity)
+        if unit is not None and unit.dimension not in {None, wanted}:
+            continue
+        if unit is not None and wanted is None:
+            continue
+        front = before.rstrip("_.")
+        before = "" if _level(front) else before
+        return Name(
+            written=name,
+            prefix=f"{folder}/{before}",
+            suffix=tail,
+            quantity=quantity,
+            rank=rank,
+            level=level or _level(front),
+            unit=unit,
+        )
+    return None
+
+
+def _qualified(lower: str) -> tuple[str, int]:
+    """The name without `_raw`, `_cal` ... behind it, and its level."""
+    base, _, word = lower.rpartition("_")
+    level = _level(word)
+    return (base, level) if base and level else (lower, 0)
+
+
+def _level(word: str) -> int:
+    return -1 if word in _RAW else 1 if word in _MADE else 0
+
+
+_SHOTS: Final = (
+    ("shot", "lasershot"),
+    ("trigger", "trig"),
+    ("event", "evt", "ev"),
+    ("pulse", "tag", "bunch", "macrobunch", "frame"),
+    ("train",),
+)
+"""What the number of the shot is called, in the order in which the names are preferred."""
+_ENDINGS: Final = (
+    *("", "s", "id", "ids", "nr", "no", "num", "number", "index", "idx", "ix", "counter"),
+    *("count", "tag", "nummer"),
+)
+_OUTER: Final = ("train", "macrobunch", "macrobunchpulse", "macropulse", "spill")
+_INNER: Final = ("pulse", "microbunch", "dldmicrobunch", "micropulse", "bunch")
+
+
+def _stem(name: str, stems: Sequence[str]) -> bool:
+    leaf = re.sub(r"[\W_]+", "", name.rpartition("/")[2].lower())
+    return any(leaf == f"{stem}{ending}" for stem in stems for ending in _ENDINGS)
+
+
+def shot_options(names: Sequence[str]) -> list[list[tuple[str, ...]]]:
+    """The columns that can tell the shot, each one name or a pair of train and pulse.
+
+    Returns:
+        Options of one rank in a list, the preferred ranks first.
+    """
+    pairs = [
+        (one, other)
+        for one in names
+        if _stem(one, _OUTER)
+        for other in names
+        if _stem(other, _INNER) and other != one
+    ]
+    found: list[list[tuple[str, ...]]] = []
+    for stems in _SHOTS:
+        if "pulse" in stems:
+            found.append(list(pairs))
+        found.append([(name,) for name in names if _stem(name, stems)])
+    return [options for options in found if options]

@@ -1,0 +1,337 @@
+"""Which columns of a table hold x, y and the time of the hits, told by their names and types.
+
+Columns that differ only in the quantity belong together (`column_names`). Among several names of
+one quantity a fixed order decides, and the sentence of the choice says which were left aside; where
+it does not decide, the question goes back to the user. The order of the columns never counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from molexa_core.base.errors import ColumnError, InputFileError, listing
+from molexa_core.base.settings.columns import SLOT, Columns
+from molexa_core.io.root.layouts import LMF2ROOT, PRESETS, SP8, is_tag, numbered_from
+from molexa_core.io.tables.column_names import IONS, Name, apart, shot_options
+from molexa_core.io.tables.interface import Held, Kind, Table, no_number, require_columns
+from molexa_core.io.tables.units_of_columns import Choice, in_units
+
+__all__ = ["Choice", "NoHitsError", "choose", "preset", "shot_column", "tags_of"]
+
+_COUNTS: Final = ("n", "num", "nhits", "n_hits", "numhits", "count", "counts", "hit", "hits")
+_HITS: Final = ("x", "y", "time")
+_DETECTORS: Final = ("det", "detector", "dld", "mcp", "anode", "hex", "quad")
+"""What stands before a number that tells detectors, and not slots, apart."""
+
+
+class NoHitsError(ColumnError):
+    """The names of the columns tell no hits."""
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """Columns that can be the hits.
+
+    Attributes:
+        columns: the layout.
+        detector: what stands before the quantities.
+        doubts: columns between which nothing decides.
+        aside: columns that another of the same quantity is preferred to.
+    """
+
+    columns: Columns
+    detector: str
+    doubts: tuple[tuple[str, ...], ...] = ()
+    aside: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.columns.x}, {self.columns.y}, {self.columns.time}"
+
+
+def choose(table: Table, given: Columns | None) -> Choice:
+    """The layout of a table: the one given, a preset, or one told by the names of the columns.
+
+    Raises:
+        NoHitsError: the names tell none.
+        InputFileError: they tell several, or units contradict each other.
+        ColumnError: columns are missing.
+    """
+    if given is not None:
+        return in_units(table, Choice("columns", given, f"{table.label}: `columns` of the setup"))
+    for name in ("lmf2root", "sp8"):
+        preset = numbered_from(PRESETS[name], table.kinds)
+        if preset.slot(preset.x, 0) in table.kinds and preset.count in table.kinds:
+            why = f"{table.label} has the columns of {name}"
+            plain = preset.model_copy(update={"tree": None})
+            return in_units(table, Choice(name, plain, why), fixed=True)
+    kinds = table.kinds
+    found = [*_lists(kinds), *_rows(kinds), *_slots(kinds)]
+    if not found:
+        raise _none(table)
+    best = [item for item in found if item.detector in IONS] or found
+    if len(best) > 1:
+        raise InputFileError(
+            f"{table.label} has several columns that can be the hits: {listing(best)}",
+            where=table.path,
+            do="Say which in `columns` of the setup.",
+        )
+    chosen = best[0]
+    if chosen.doubts:
+        raise InputFileError(
+            f"{table.label} has several columns that can be the same: "
+            + "; ".join(" or ".join(repr(name) for name in names) for names in chosen.doubts),
+            where=table.path,
+            do="Say which in `columns` of the setup.",
+        )
+    others = [item for item in found if item is not chosen]
+    return in_units(
+        table, Choice(chosen.columns.layout, chosen.columns, _why(table, chosen, others))
+    )
+
+
+def _why(table: Table, chosen: _Guess, others: Sequence[_Guess]) -> str:
+    columns = chosen.columns
+    shots = " and ".join(repr(name) for name in columns.shots)
+    meaning = {
+        "jagged": f"one list per shot, number of hits in {columns.count!r}"
+        if columns.count
+        else "one list per shot",
+        "rows": f"one row per hit, shots in {shots}",
+        "flat": f"one column per slot, number of hits in {columns.count!r}"
+        if columns.count
+        else "one column per slot, empty where x, y and time are 0 or not numbers",
+    }[columns.layout]
+    more = ""
+    if chosen.aside:
+        more += f"; {listing(repr(name) for name in chosen.aside)} left aside"
+    if others:
+        sets = "; ".join(str(item) for item in others[:4])
+        more += f"; {len(others)} other set(s) of columns left aside ({sets})"
+    return (
+        f"{table.label}: x from {columns.x!r}, y from {columns.y!r}, time from {columns.time!r} "
+        f"by their names ({meaning}){more}"
+    )
+
+
+def preset(table: Table, name: str) -> Choice:
+    """The preset of this name, with its slots counted as the file does.
+
+    Raises:
+        InputFileError: the file states units that are not known.
+    """
+    columns = numbered_from(PRESETS[name], table.kinds)
+    choice = Choice(name, columns, f"{table.label} is that of {_MAKERS[name]}")
+    return in_units(table, choice, fixed=True)
+
+
+_MAKERS: Final = {
+    "lmf2root": "LMF2Root",
+    "jagged": "molexa (lists)",
+    "sp8": "sp8-analysis",
+}
+
+
+def shot_column(
+    kinds: Mapping[str, Kind], beside: str = ""
+) -> tuple[tuple[str, ...] | None, tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The column whose name says that it holds the number of the shot, where rows are hits.
+
+    Args:
+        kinds: the columns.
+        beside: a column of the hits; names in its folder come first.
+
+    Returns:
+        The column, or a pair of them, if there is one; names between which nothing decides; and
+        those left aside.
+    """
+    names = _held(kinds, "number")
+    folder = beside.rpartition("/")[0]
+    near = [name for name in names if name.rpartition("/")[0] == folder]
+    options = shot_options(near) or shot_options(names)
+    if not options:
+        return None, (), ()
+    best, *others = options
+    chosen = best[0]
+    doubts: tuple[tuple[str, ...], ...] = ()
+    if len(best) > 1:
+        doubts = (tuple(" and ".join(option) for option in best),)
+    aside = tuple(
+        dict.fromkeys(n for rank in others for option in rank for n in option if n not in chosen)
+    )
+    return chosen, doubts, aside
+
+
+def tags_of(table: Table, columns: Columns) -> tuple[str, ...]:
+    """The columns with a value per shot that travels with the coincidences.
+
+    Raises:
+        ColumnError: one named in `columns` is missing.
+    """
+    require_columns(table, columns.tags)
+    known = [name for name in table.kinds if is_tag(name.rpartition("/")[2])]
+    numbers = [name for name in known if table.kinds[name].held == "number"]
+    return tuple(dict.fromkeys([*numbers, *columns.tags]))
+
+
+def _none(table: Table) -> NoHitsError:
+    """Why no hits were found: as near to what the user meant as the names allow."""
+    looked = (
+        f"Looked for those of LMF2Root ({LMF2ROOT.x} ...) and sp8-analysis ({SP8.x} ...), for "
+        "lists or numbers named x, y, t and a `shot`. Name them in `columns` of the setup."
+    )
+    words = [name for name, kind in table.kinds.items() if kind.held == "other"]
+    meant = _sets(table.kinds)
+    if meant and any(name.written in words for name in meant[0].names):
+        kind = table.kinds[next(n.written for n in meant[0].names if n.written in words)]
+        named = [n.written for n in meant[0].names if n.written in words]
+        shown = "" if kind.example is None else f", such as {kind.example!r}"
+        verb = "does" if len(named) == 1 else "do"
+        return NoHitsError(
+            f"{table.label}: {listing(repr(name) for name in named)} {verb} not hold numbers "
+            f"(type {kind.type}{shown})",
+            where=table.path,
+            do=no_number(kind.example) or looked,
+        )
+    held = f"it has: {listing(sorted(table.kinds))}"
+    called = next((name for rank in shot_options(words) for one in rank for name in one), None)
+    if called is not None and _sets(_held(table.kinds, "number")):
+        kind = table.kinds[called]
+        shown = "" if kind.example is None else f", such as {kind.example!r}"
+        return NoHitsError(
+            f"{table.label}: {called!r} does not hold numbers (type {kind.type}{shown})",
+            where=table.path,
+            do="Name a column with the number of the shot as `shot` in `columns` of the setup.",
+        )
+    if _sets(_held(table.kinds, "number")):
+        return NoHitsError(
+            f"{table.label}: x, y and time of hits, but no column whose name tells the shot, "
+            f"such as shot, trigger, event or trainId and pulseId; {held}",
+            where=table.path,
+            do="Name it as `shot` in `columns` of the setup.",
+        )
+    typed = [f"{name} ({table.kinds[name].type})" for name in words]
+    more = f"; not numbers: {listing(typed, limit=6)}" if typed else ""
+    return NoHitsError(
+        f"{table.label}: no columns whose names tell x, y and time of hits; {held}{more}",
+        where=table.path,
+        do=looked,
+    )
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Names that belong together, with x, y and time among them."""
+
+    chosen: Mapping[str, Name]
+    doubts: tuple[tuple[str, ...], ...]
+    aside: tuple[str, ...]
+
+    @property
+    def names(self) -> list[Name]:
+        return [self.chosen[quantity] for quantity in _HITS]
+
+    def fields(self) -> dict[str, Any]:
+        """Names of the columns, as `Columns` calls them."""
+        return {quantity: name.written for quantity, name in self.chosen.items()}
+
+
+def _sets(names: Iterable[str]) -> list[_Set]:
+    """Columns that belong together, where x, y and time are all there."""
+    groups: dict[tuple[str, str], dict[str, list[Name]]] = {}
+    for name in names:
+        part = apart(name)
+        if part is not None:
+            group = groups.setdefault((part.prefix, part.suffix), {})
+            group.setdefault(part.quantity, []).append(part)
+    return [_decided(group) for group in groups.values() if set(_HITS) <= set(group)]
+
+
+def _decided(group: Mapping[str, Sequence[Name]]) -> _Set:
+    """The preferred name of each quantity; two of one rank are a doubt."""
+    chosen: dict[str, Name] = {}
+    doubts: list[tuple[str, ...]] = []
+    aside: list[str] = []
+    for quantity, names in group.items():
+        usual = any(name.level == 0 for name in names)
+        able = [name for name in names if name.level >= 0 or not usual]
+        rank = min(name.rank for name in able)
+        best = [name for name in able if name.rank == rank]
+        chosen[quantity] = best[0]
+        if len(best) > 1 and quantity in _HITS:
+            doubts.append(tuple(name.written for name in best))
+        if quantity in _HITS:
+            aside += [name.written for name in names if name not in best]
+    return _Set(chosen, tuple(doubts), tuple(aside))
+
+
+def _held(kinds: Mapping[str, Kind], held: Held) -> list[str]:
+    return [name for name, kind in kinds.items() if kind.held == held]
+
+
+def _guess(of: _Set, **values: Any) -> _Guess:
+    return _Guess(
+        Columns.model_validate(of.fields() | values),
+        of.chosen["x"].detector,
+        of.doubts,
+        of.aside,
+    )
+
+
+def _lists(kinds: Mapping[str, Kind]) -> list[_Guess]:
+    """Sets of lists; where rows are filled up, with the number of hits if a name tells it."""
+    numbers = _held(kinds, "number")
+    return [
+        _guess(of, layout="jagged", count=_count(numbers, of.chosen["x"]))
+        if kinds[of.chosen["x"].written].filled
+        else _guess(of, layout="jagged")
+        for of in _sets(_held(kinds, "list"))
+    ]
+
+
+def _rows(kinds: Mapping[str, Kind]) -> list[_Guess]:
+    found = []
+    for of in _sets(_held(kinds, "number")):
+        shot, doubts, aside = shot_column(kinds, of.chosen["x"].written)
+        if shot is None:
+            continue
+        name = shot[0] if len(shot) == 1 else shot
+        more = _Set(of.chosen, (*of.doubts, *doubts), (*of.aside, *aside))
+        found.append(_guess(more, layout="rows", shot=name))
+    return found
+
+
+def _slots(kinds: Mapping[str, Kind]) -> list[_Guess]:
+    """Sets of numbered columns: `r1x r1y r1tof`, `x_0 y_0 t_0`, `IonX1 IonY1 IonT1`."""
+    numbers: dict[str, set[int]] = {}
+    names = _held(kinds, "number")
+    for name in names:
+        match = re.fullmatch(r"(\D*)(\d{1,4})(\D*)", name)
+        if match is not None:
+            numbers.setdefault(f"{match[1]}{SLOT}{match[3]}", set()).add(int(match[2]))
+    found = []
+    for of in _sets(numbers):
+        x = of.chosen["x"]
+        if len(x.written) > 1:
+            first = min(numbers[x.written])
+            guess = _guess(of, layout="flat", first=first, count=_count(names, x))
+            if x.detector in _DETECTORS and len(numbers[x.written]) > 1:
+                several = sorted(numbers[x.written])
+                named = tuple(x.written.replace(SLOT, str(number)) for number in several)
+                guess = replace(guess, doubts=(*guess.doubts, named))
+            found.append(guess)
+    return found
+
+
+def _count(names: Iterable[str], x: Name) -> str | None:
+    """The column with the number of hits that belongs to columns named like this."""
+    folder, prefix = x.prefix.rpartition("/")[0], x.detector
+    words = {*_COUNTS, *(f"{prefix}{word}" for word in _COUNTS)}
+    words |= {f"{prefix}_{word}" for word in _COUNTS}
+    if prefix:
+        words |= {f"n_{prefix}", f"n{prefix}"}
+    able = [name for name in names if name.rpartition("/")[2].lower() in words]
+    near = [name for name in able if name.rpartition("/")[0] == folder]
+    return next(iter(near or able), None)

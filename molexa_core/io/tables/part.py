@@ -1,0 +1,164 @@
+"""One file of a run as a table, and hits made of its values with empty places left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.settings.columns import Columns
+from molexa_core.base.tables import FloatArray, Hits, IntArray
+from molexa_core.io.hits import filler
+from molexa_core.io.tables.interface import Table
+
+_SUSPECT: Final = 0.01
+"""Share of hits with one number for x, y and time above which it is taken for an empty place."""
+
+
+@dataclass
+class Tally:
+    """What was met while reading.
+
+    Attributes:
+        hits: hits read.
+        empty: places that were left out because x, y and time are 0 or not numbers, where the
+            layout has no room for empty places.
+        restarts: how often a counter of 32 bits began again.
+        beyond: places with values behind the number of hits that a column states.
+        alike: hits whose x, y and time are the same number, by this number.
+    """
+
+    hits: int = 0
+    empty: int = 0
+    restarts: int = 0
+    beyond: int = 0
+    alike: dict[float, int] = field(default_factory=dict)
+
+    def remarks(self) -> list[str]:
+        """What the user should know."""
+        found = []
+        if self.empty:
+            found.append(f"left out {self.empty} rows or entries whose x, y and time are all 0 or "
+                         "not numbers (filled-up places)")  # fmt: skip
+        if self.restarts:
+            found.append(f"the 32-bit counter of the shots began again at 0 {self.restarts} "
+                         "time(s); shots were counted on")  # fmt: skip
+        return found
+
+    def warnings(self) -> list[str]:
+        """What may be wrong."""
+        found = []
+        if self.beyond:
+            found.append(
+                f"{self.beyond} places hold values behind the number of hits that `count` states; "
+                "they were left out"
+            )
+        return found + [
+            f"{count} of {self.hits} hits have x = y = time = {value:g}, which looks like an empty "
+            f"place; if it is, say so with `empty: {value:g}` in `columns` of the setup"
+            for value, count in self.alike.items()
+            if count > max(2, _SUSPECT * self.hits)
+        ]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a run: its table, its layout, the number of its first shot.
+
+    Attributes:
+        slots: slots of a flat layout.
+        tags: columns with a value per shot.
+        edges: whether the rows are edges, among which zeros are no empty places.
+        tally: what was met while reading.
+    """
+
+    table: Table
+    columns: Columns
+    slots: int
+    tags: tuple[str, ...]
+    first_shot: int = 0
+    edges: bool = False
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.table.path
+
+    @property
+    def n_shots(self) -> int | None:
+        """Number of shots, where it is known without reading."""
+        return None if self.columns.layout == "rows" else self.table.n_rows
+
+    @property
+    def filled(self) -> bool:
+        """Whether the layout has a fixed number of places per shot, so that some are empty."""
+        kind = self.table.kinds.get(self.columns.time)
+        return self.columns.layout == "flat" or (kind is not None and kind.filled)
+
+
+def empty_places(part: Part, x: FloatArray, y: FloatArray, t: FloatArray) -> NDArray[np.bool_]:
+    """Where there is no hit: by the rule of `hits.filler`, or because the time is `empty`.
+
+    Edges, whose x and y are their channel, have empty places only where rows are filled up.
+    """
+    found = np.zeros(len(t), np.bool_)
+    if part.edges and not part.filled:
+        return found
+    if ((t == 0) | ~np.isfinite(t)).any():
+        found = filler(x, y, t)
+    kind = part.table.kinds.get(part.columns.time)
+    for value in (part.columns.empty, None if kind is None else kind.empty):
+        if value is not None:
+            found |= t == value
+    return found
+
+
+def hits_of(
+    part: Part,
+    first_shot: int,
+    offsets: IntArray,
+    values: Sequence[FloatArray],
+    tags: dict[str, NDArray[Any]],
+) -> Hits:
+    """Hits in mm and ns from the values of a layout; empty places are left out."""
+    x, y, t, method = values
+    empty = empty_places(part, x, y, t)
+    if empty.any():
+        if not part.filled:
+            part.tally.empty += int(empty.sum())
+        before = np.concatenate([[0], np.cumsum(empty)])
+        offsets = (offsets - before[offsets]).astype(np.int64)
+        x, y, t, method = x[~empty], y[~empty], t[~empty], method[~empty]
+    part.tally.hits += len(t)
+    if not part.edges:
+        _note_alike(part.tally, x, y, t)
+    mm, ns = part.columns.x_unit_mm or 1.0, part.columns.time_unit_ns or 1.0
+    y_mm = part.columns.y_unit_mm or mm
+    return Hits(
+        first_shot=first_shot,
+        offsets=offsets,
+        x_mm=x if mm == 1.0 else x * mm,
+        y_mm=y if y_mm == 1.0 else y * y_mm,
+        t_ns=t if ns == 1.0 else t * ns,
+        method=as_method(method),
+        tags={name.rpartition("/")[2]: column for name, column in tags.items()},
+    )
+
+
+def _note_alike(tally: Tally, x: FloatArray, y: FloatArray, t: FloatArray) -> None:
+    alike = t[(x == t) & (y == t)]
+    if len(alike):
+        for value, count in zip(*np.unique(alike, return_counts=True), strict=True):
+            if len(tally.alike) < 8 or float(value) in tally.alike:
+                tally.alike[float(value)] = tally.alike.get(float(value), 0) + int(count)
+
+
+def as_method(values: FloatArray) -> NDArray[np.int16]:
+    """Methods are small whole numbers; what is not (-1 pads, NaN) becomes -1."""
+    known = (values >= 0) & (values < 2**15)
+    return np.where(known, values, -1.0).astype(np.int16)

@@ -1,0 +1,179 @@
+"""Runs as tables of any format: opened, described, and read in chunks of shots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
+from molexa_core.base.settings.columns import Columns
+from molexa_core.base.tables import Hits
+from molexa_core.io.tables.guess import Choice, choose, tags_of
+from molexa_core.io.tables.hit_rows import read_hits
+from molexa_core.io.tables.interface import Table, require_kind
+from molexa_core.io.tables.part import Part, Tally
+from molexa_core.io.tables.shot_numbers import questions
+from molexa_core.io.tables.slots import checked_slots, needed
+
+
+class TableRun:
+    """A run in tables of one or several files, read as often as wanted.
+
+    Iterating over it gives `Hits`, chunk by chunk, in a size that keeps memory low.
+
+    Attributes:
+        paths: the files in order.
+        layout: name of the preset, `columns` for a layout from the setup, or `jagged`, `flat`,
+            `rows` where the names of the columns told it.
+        choice: why this layout, as a sentence.
+        n_shots: shots in all files; None where only reading would tell.
+        with_method: whether to read the resort method of each hit (0 otherwise).
+        edges: whether it gives `Edges`: no.
+        remarks: what the user should know.
+        warnings: why what is made of the run may be wrong.
+    """
+
+    edges = False
+
+    def __init__(self, parts: Sequence[Part], choice: Choice, metadata: dict[str, Any]) -> None:
+        self._parts = tuple(parts)
+        self._metadata = metadata
+        self.layout = choice.name
+        self.choice = choice.why
+        self.paths = tuple(part.path for part in self._parts)
+        known = [part.n_shots for part in self._parts]
+        self.n_shots = None if None in known else sum(n for n in known if n is not None)
+        self.with_method = False
+        self._doubts: list[str] = []
+        self._tally = Tally()
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was met in the last reading."""
+        return self._tally.remarks()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the columns and the last reading leave in doubt."""
+        return [*self._doubts, *self._tally.warnings()]
+
+    def doubt(self, warnings: Sequence[str]) -> None:
+        """Add warnings that hold whatever is read."""
+        self._doubts += warnings
+
+    @property
+    def columns(self) -> Columns:
+        """The layout of the first file."""
+        return self._parts[0].columns
+
+    def unread(self) -> list[str]:
+        """Columns of the first file that are neither hits nor tags."""
+        part = self._parts[0]
+        read = set(needed(part, with_method=True))
+        if self.layout == "lmf2root":  # the time of the plate is the time of flight in another way
+            read |= {name for name in part.table.kinds if re.fullmatch(r"r\d+mcp", name)}
+        return [name for name in part.table.kinds if name not in read]
+
+    def metadata(self) -> dict[str, Any]:
+        """What the first file knows about itself (virtual runs: setup, channel); may be empty."""
+        return dict(self._metadata)
+
+    def __iter__(self) -> Iterator[Hits]:
+        return self.iterate(with_method=self.with_method)
+
+    def iterate(
+        self, chunk_shots: int | None = None, *, with_method: bool = False
+    ) -> Iterator[Hits]:
+        """The hits of all shots in order.
+
+        Args:
+            chunk_shots: shots (rows, where a row is a hit) per chunk; chosen by the size of a row
+                where not given.
+            with_method: also read the resort method of each hit (0 otherwise).
+
+        Raises:
+            InputFileError: a file is damaged or says something impossible.
+        """
+        if chunk_shots is not None and chunk_shots < 1:
+            raise UsageError(f"chunk_shots is {chunk_shots}", do="Use 1 or more.")
+        first_shot = 0
+        self._tally = Tally()
+        for part in self._parts:
+            placed = replace(part, first_shot=first_shot, tally=self._tally)
+            for hits in _guarded(placed, chunk_shots, with_method=with_method):
+                first_shot = hits.first_shot + hits.n_shots
+                yield hits
+
+
+def _guarded(part: Part, rows: int | None, *, with_method: bool) -> Iterator[Hits]:
+    """Whatever a damaged file makes a reader raise becomes one clear error."""
+    chunks = read_hits(part, rows, with_method=with_method)
+    while True:
+        try:
+            hits = next(chunks, None)
+        except (MolexaError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise damaged(part.path, error) from error
+        if hits is None:
+            return
+        yield hits
+
+
+def damaged(path: Path, error: Exception) -> InputFileError:
+    """The error that stands for whatever a library says about a damaged file."""
+    detail = " ".join(str(error).split())[:160] or type(error).__name__
+    return InputFileError(
+        f"the file is damaged or truncated ({detail})", where=path, do="Copy it again."
+    )
+
+
+def open_tables(
+    tables: Sequence[Table],
+    columns: Columns | None,
+    choices: Sequence[Choice] | None = None,
+) -> TableRun:
+    """One run of tables, in the order given.
+
+    Args:
+        tables: one per file.
+        columns: layout from the setup; told by the names of the columns where not given.
+        choices: the layouts, where they are known already.
+
+    Raises:
+        InputFileError: another layout than the first, or no shots in all.
+        ColumnError: a column is missing or of the wrong type.
+    """
+    parts: list[Part] = []
+    chosen: list[Choice] = []
+    for number, table in enumerate(tables):
+        choice = choices[number] if choices is not None else choose(table, columns)
+        slots = checked_slots(table, choice.columns)
+        tags = tags_of(table, choice.columns)
+        require_kind(table, tags, "number")
+        parts.append(Part(table, choice.columns, slots, tags, edges=choice.edges))
+        chosen.append(choice)
+        if choice.name != chosen[0].name:
+            raise InputFileError(
+                f"the layout is {choice.name}, but that of {parts[0].path} is {chosen[0].name}",
+                where=table.path,
+                do="Reduce files of different layouts one by one.",
+            )
+    if all(table.n_rows == 0 for table in tables):
+        raise InputFileError(
+            "there are no shots in the run",
+            where=listing([table.path for table in tables], limit=3),
+            do=f"{tables[0].label} is empty; check how the run was written.",
+        )
+    common = set(parts[0].tags).intersection(*(part.tags for part in parts))
+    parts = [
+        replace(part, tags=tuple(name for name in part.tags if name in common)) for part in parts
+    ]
+    run = TableRun(parts, chosen[0], tables[0].metadata())
+    if columns is None:
+        run.doubt(getattr(tables[0], "doubts", []))
+    run.doubt(questions(tables[0], chosen[0]))
+    return run

@@ -1,1 +1,0 @@
-"""The network: layers, diffusion, training, inference, weights."""

@@ -1,0 +1,1 @@
+"""From momenta to structures with a trained network: sampling, refinement, error bars."""

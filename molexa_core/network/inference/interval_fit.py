@@ -1,0 +1,182 @@
+"""Fitting calibrations, and the coverage they have where they were not fitted.
+
+Only coordinates that the momenta leave open count. Two ions fly apart on the line that they were
+on, three in their plane: across it the error is rounding, always inside any interval, and would
+hide intervals along it that are too narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.statistics import Interval, bootstrap_mean
+from molexa_core.base.tables import BoolArray, FloatArray, IntArray
+from molexa_core.network.inference.interval_calibration import LEVELS, Calibration
+
+MOST_GROUPS: Final = 6
+"""Groups by predicted error, for each number of atoms, at most."""
+PER_GROUP: Final = 25
+"""Independent molecules behind a group, at least."""
+FEWEST: Final = 12
+"""Independent molecules of one size below which the next sizes are fitted with it."""
+FOLDS: Final = 10
+"""Parts in turn left out of the fit and tested."""
+OPEN: Final = 1e-3
+"""Least momentum along an axis, as a share of the largest, that leaves coordinates open."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predicted and true errors of open coordinates of molecules of one size.
+
+    Attributes:
+        errors: (n) true absolute errors, bohr.
+        expected: (n) predicted ones.
+        cluster: (n) coordinates with one number are not independent.
+    """
+
+    errors: FloatArray
+    expected: FloatArray
+    cluster: IntArray
+
+    @property
+    def clusters(self) -> int:
+        """Number of independent molecules."""
+        return len(np.unique(self.cluster))
+
+    def where(self, rows: BoolArray) -> Judged:
+        """Some of the coordinates."""
+        return Judged(self.errors[rows], self.expected[rows], self.cluster[rows])
+
+
+def judged(
+    errors: FloatArray, expected: FloatArray, momenta: FloatArray, cluster: IntArray
+) -> Judged:
+    """Errors of molecules of one size, without coordinates that symmetry gives.
+
+    Args:
+        errors: (B, N, 3) true absolute errors in the model frame, bohr.
+        expected: (B, N, 3) predicted ones.
+        momenta: (B, N, 3) in the model frame.
+        cluster: (B) molecules with one number are not independent.
+    """
+    counted = open_coordinates(momenta)
+    numbers = np.broadcast_to(cluster[:, None, None], counted.shape)
+    return Judged(errors[counted], expected[counted], numbers[counted])
+
+
+def open_coordinates(momenta: FloatArray) -> BoolArray:
+    """(B, N, 3) which coordinates the momenta (B, N, 3), in the model frame, leave open."""
+    along = np.abs(momenta).max(axis=1, keepdims=True)
+    return np.broadcast_to(along > OPEN * along.max(axis=2, keepdims=True), momenta.shape)
+
+
+def fit_calibration(
+    sizes: Mapping[int, Judged], *, bin_width: float, data: str, molecules: int | None = None
+) -> Calibration:
+    """Fit the factors on molecules that the network was not trained on.
+
+    Args:
+        sizes: by number of atoms.
+        bin_width: of the network's estimate, bohr.
+        data: what the molecules were, for people.
+        molecules: how many there were, for people; counted by cluster where not given.
+
+    Returns:
+        Factors by number of atoms and group. A size with few independent molecules is fitted
+        together with the next ones.
+    """
+    floor = bin_width / math.sqrt(12.0)
+    edges, factors = {}, {}
+    for atoms in sorted(sizes):
+        pool = _pool(sizes, atoms)
+        expected = np.concatenate([one.expected for one in pool])
+        errors = np.concatenate([one.errors for one in pool])
+        count = sum(one.clusters for one in pool)
+        groups = min(MOST_GROUPS, max(1, count // PER_GROUP))
+        inner = np.quantile(expected, np.arange(1, groups) / groups)
+        # Predictions that coincide would leave a group empty.
+        inner = np.unique(inner[inner < expected.max()])
+        group = np.searchsorted(inner, expected)
+        ratios = errors / np.maximum(expected, floor)
+        edges[atoms] = inner
+        factors[atoms] = np.array([_quantiles(ratios[group == k]) for k in range(len(inner) + 1)])
+    total = sum(one.clusters for one in sizes.values()) if molecules is None else molecules
+    return Calibration(floor, edges, factors, total, data)
+
+
+def cross_fitted_coverage(
+    sizes: Mapping[int, Judged], *, bin_width: float, seed: int = 0
+) -> dict[str, list[Interval]]:
+    """Share of the coordinates inside intervals that were fitted without their cluster.
+
+    Clusters are dealt at random to `FOLDS` parts; each part is tested with factors from all
+    others. What is tested in the end are factors from nine tenths of the molecules.
+
+    Args:
+        sizes: by number of atoms.
+        bin_width: of the network's estimate, bohr.
+        seed: of the parts and of the bootstrap.
+
+    Returns:
+        By number of atoms and `all`, for each level: share and its 95 % interval, clusters
+        resampled. Empty where there is one cluster in all, which leaves nothing to fit on.
+    """
+    if sum(one.clusters for one in sizes.values()) < 2:
+        return {}
+    parts = _parts(sizes, seed)
+    inside = {atoms: np.empty((len(LEVELS), len(one.errors))) for atoms, one in sizes.items()}
+    for part in range(FOLDS):
+        left = {atoms: one.where(parts[atoms] != part) for atoms, one in sizes.items()}
+        left = {atoms: one for atoms, one in left.items() if len(one.errors)}
+        fitted = fit_calibration(left, bin_width=bin_width, data="")
+        for atoms, one in sizes.items():
+            rows = parts[atoms] == part
+            for place, level in enumerate(LEVELS):
+                widths = fitted.scaled(one.expected[rows], atoms, level)
+                inside[atoms][place, rows] = one.errors[rows] <= widths
+    found = {
+        str(atoms): [bootstrap_mean(row, sizes[atoms].cluster, seed=seed) for row in inside[atoms]]
+        for atoms in sorted(sizes)
+    }
+    order = sorted(sizes)
+    # Clusters are numbered within a size: tell sizes apart.
+    cluster = np.concatenate([sizes[atoms].cluster * 64 + atoms for atoms in order])
+    every = np.concatenate([inside[atoms] for atoms in order], axis=1)
+    return {**found, "all": [bootstrap_mean(row, cluster, seed=seed) for row in every]}
+
+
+def _pool(sizes: Mapping[int, Judged], atoms: int) -> list[Judged]:
+    """The molecules of this size and, if they are few, of the next ones."""
+    pool: list[Judged] = []
+    for other in sorted(sizes, key=lambda n: (abs(n - atoms), n)):
+        pool.append(sizes[other])
+        if sum(one.clusters for one in pool) >= FEWEST:
+            break
+    return pool
+
+
+def _parts(sizes: Mapping[int, Judged], seed: int) -> dict[int, IntArray]:
+    """Part of each coordinate; clusters are dealt in turn, so that no part holds all."""
+    parts, before = {}, 0
+    for atoms, one in sizes.items():
+        names, place = np.unique(one.cluster, return_inverse=True)
+        shuffled = np.random.default_rng([seed, atoms]).permutation(len(names))
+        parts[atoms] = (before + shuffled[place]) % FOLDS
+        before += len(names)
+    return parts
+
+
+def _quantiles(ratios: FloatArray) -> list[float]:
+    """Conformal quantiles: the (n + 1) level-th smallest of n ratios, rounded up."""
+    ordered = np.sort(ratios)
+    count = len(ordered)
+    return [
+        float(ordered[min(math.ceil((count + 1) * level), count) - 1]) if count else 1.0
+        for level in LEVELS
+    ]

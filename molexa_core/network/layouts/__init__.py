@@ -1,0 +1,1 @@
+"""The two layouts of the network, and what makes them fast."""

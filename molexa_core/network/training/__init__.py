@@ -1,0 +1,1 @@
+"""Training of the network: loop, checkpoints, several processes."""

@@ -1,0 +1,393 @@
+"""The training loop: steps, reports, checkpoints.
+
+The random numbers of a step follow from (seed, step), so a run that was stopped and resumed
+equals a straight run. Batches are handed in; where they come from is not this room's business.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from molexa_core.base import interruption
+from molexa_core.base.errors import ComputationError
+from molexa_core.base.interruption import Interruption
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.storage.files import cannot_write
+from molexa_core.network.batch import Batch
+from molexa_core.network.config import TrainingSettings
+from molexa_core.network.diffusion import Losses, StepNoise, position_loss, uncertainty_loss
+from molexa_core.network.molecule_frame import batch_frames
+from molexa_core.network.network import Network
+from molexa_core.network.training.average import WeightAverage
+from molexa_core.network.training.checkpoint import load_checkpoint, save_checkpoint
+from molexa_core.network.training.team import ALONE, Team
+
+BatchSource = Callable[[int], Batch]
+"""The batch of a step, with positions, on the device of the training."""
+_LOOK_EVERY: Final = 10
+"""Steps between two looks at the clock, or at the wishes of the other processes."""
+_STEP_SEEDS: Final = 1_000_003
+
+
+@dataclass
+class TrainingRun:
+    """Everything a training needs beside network and data.
+
+    Attributes:
+        settings: the recipe.
+        steps: planned number of steps; the schedule ends there.
+        seed: of noise levels and noise.
+        part: `all` trains everything, `uncertainty` that module alone with the rest frozen.
+        checkpoint: file to resume from and to save to; None keeps nothing.
+        log: file that gets one JSON line per report; None writes none.
+        report_every, checkpoint_every: steps between them.
+        checkpoint_every_s: seconds after which a checkpoint is saved in any case; None: never.
+        stop_after_s: stop, with a checkpoint, after this many seconds; None runs to the end.
+        compile: whether to compile the repeated parts of the network.
+    """
+
+    settings: TrainingSettings
+    steps: int
+    seed: int = 0
+    part: str = "all"
+    checkpoint: Path | None = None
+    log: Path | None = None
+    report_every: int = 100
+    checkpoint_every: int = 1000
+    checkpoint_every_s: float | None = None
+    stop_after_s: float | None = None
+    compile: bool = False
+    reports: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(
+    network: Network,
+    source: BatchSource,
+    run: TrainingRun,
+    *,
+    team: Team = ALONE,
+    progress: Progress = SILENT,
+) -> int:
+    """Train in place; at the end the network holds the averaged weights.
+
+    With several processes each is handed its own share of every batch by its own source, and
+    noise of its own; reports, log and checkpoint come from the leading one.
+
+    Args:
+        network: on the device of the training.
+        source: gives the batch of a step.
+        run: the plan.
+        team: the processes of this training.
+        progress: where to show it.
+
+    Returns:
+        The number of steps done, resumed ones included.
+
+    Raises:
+        ComputationError: the loss is no longer a number, or another process has ended; the last
+            checkpoint is kept.
+        OutputError: a checkpoint cannot be saved; the one before it is kept.
+        Interruption: a signal asked to stop; the state after the last step has been saved.
+        InputFileError: there is no permission to read the checkpoint.
+        WeightsError: the checkpoint is damaged or does not fit the network.
+    """
+    device = next(network.parameters()).device
+    trained = _trained(network, run.part)
+    optimizer = _optimizer(trained, run.settings, device)
+    team.send_from_leader(value.data for value in network.parameters())
+    average = WeightAverage(network, run.settings.ema)
+    step = 0
+    if run.checkpoint is not None and run.checkpoint.exists():
+        kept = average.weights
+        step = load_checkpoint(run.checkpoint, network, optimizer, kept, progress=progress)
+        progress.say(f"resuming {run.checkpoint} at step {step}")
+    if run.compile:
+        network.compile_parts()
+    network.train()
+    meter = _Meter(run, step, device, team)
+    parts = _Parts(progress)
+    # A signal is looked at after a step, when there is a state that can be saved.
+    with (
+        interruption.held(),
+        interruption.patient(),
+        progress.task("training", run.steps - step, "steps") as task,
+    ):
+        while step < run.steps:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(run.settings, step, run.steps)
+            optimizer.zero_grad(set_to_none=True)
+            losses = parts.gradients(network, source(step), run, step, team)
+            team.average_gradients(trained)
+            if run.settings.clip > 0:
+                nn.utils.clip_grad_norm_(trained, run.settings.clip)
+            optimizer.step()
+            average.update(network, step)
+            step += 1
+            task.advance()
+            last = meter.last(losses, step)
+            due = last or step % run.checkpoint_every == 0 or meter.due(step)
+            saved = run.checkpoint is not None and due
+            if step % run.report_every == 0 or last or saved:
+                # Before anything is saved: a state that is no number must not replace a good one.
+                task.note(meter.report(step))
+            if saved and run.checkpoint is not None and team.leads:
+                save_checkpoint(run.checkpoint, network, optimizer, average.weights, step)
+            if last:
+                break
+    if interruption.requested() and step < run.steps:
+        how = f"; --resume goes on from {run.checkpoint}" if run.checkpoint is not None else ""
+        raise Interruption(f"the training was interrupted after step {step}{how}")
+    average.copy_to(network)
+    network.eval()
+    return step
+
+
+def _trained(network: Network, part: str) -> list[nn.Parameter]:
+    """The parameters that a training changes; the others are frozen."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(part == "all" or name.startswith("uncertainty."))
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+class _Parts:
+    """Gradients of a batch, in as many parts as the memory of the GPU needs."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.count = 1
+        self._progress = progress
+
+    def gradients(
+        self, network: Network, batch: Batch, run: TrainingRun, step: int, team: Team
+    ) -> Tensor:
+        """Add the gradients of one step; returns its total, position and uncertainty loss.
+
+        The random numbers are drawn for the whole batch and each part counts by its molecules,
+        so the number of parts changes rounding alone.
+        """
+        while True:
+            try:
+                return _gradients(network, batch, run, team.seed(run.seed), step, self.count)
+            except torch.OutOfMemoryError as error:
+                if self.count >= len(batch):
+                    raise ComputationError(
+                        "the memory of the GPU does not hold the training of one molecule",
+                        do="Choose a smaller network, or another GPU.",
+                    ) from error
+            self.count = min(2 * self.count, len(batch))
+            network.zero_grad(set_to_none=True)
+            if batch.momenta.is_cuda:
+                torch.cuda.empty_cache()
+            rows = -(-len(batch) // self.count)
+            self._progress.say(
+                f"the memory of the GPU is too small for {len(batch)} molecules at once; "
+                f"gradients are summed over {self.count} parts of {rows} (the batch stays the same)"
+            )
+
+
+def _gradients(
+    network: Network, batch: Batch, run: TrainingRun, seed: int, step: int, parts: int
+) -> Tensor:
+    """Backward passes of one step; returns (3) total, position and uncertainty loss."""
+    device = batch.momenta.device
+    settings = run.settings
+    generator = torch.Generator(device).manual_seed(seed * _STEP_SEEDS + step)
+    batch = batch.with_frame(batch_frames(batch.numbers, batch.momenta))
+    alone = run.part == "uncertainty"
+    judged = 0
+    if alone or settings.uncertainty_weight > 0:
+        judged = max(1, round(len(batch) * settings.uncertainty_share))
+    draws = 0 if alone else settings.draws
+    noise = StepNoise.of(batch, draws, judged, network.settings.sampler, generator)
+    total = torch.zeros(3, device=device)
+    size = -(-len(batch) // parts)
+    for start in range(0, len(batch), size):
+        rows = slice(start, min(start + size, len(batch)))
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            losses = _part_losses(network, batch, run, noise, rows, judged)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        total += torch.stack((losses.total, losses.position, losses.uncertainty)).detach()
+    return total
+
+
+def _part_losses(
+    network: Network, batch: Batch, run: TrainingRun, noise: StepNoise, rows: slice, judged: int
+) -> Losses:
+    """The share of some molecules in the losses of a step."""
+    settings = run.settings
+    alone = run.part == "uncertainty"
+    position = uncertainty = torch.zeros((), device=batch.momenta.device)
+    part = batch.rows(rows)
+    with torch.set_grad_enabled(not alone):
+        conditioning = network.condition(part)
+    if not alone:
+        drawn = slice(rows.start * settings.draws, rows.stop * settings.draws)
+        repeated = conditioning.repeat(settings.draws)
+        position = position_loss(
+            network, repeated, settings, noise.levels[drawn], noise.positions[drawn]
+        )
+        position = position * (len(part) / len(batch))
+    stop = min(rows.stop, judged)
+    if stop > rows.start:
+        if stop < rows.stop:
+            part = batch.rows(slice(rows.start, stop))
+            with torch.set_grad_enabled(not alone):
+                conditioning = network.condition(part)
+        here = slice(rows.start, stop)
+        churned = [one[here] for one in noise.churned]
+        uncertainty = uncertainty_loss(network, conditioning, noise.sampler[here], churned)
+        present = batch.present
+        uncertainty = uncertainty * (present[here].sum() / present[:judged].sum())
+    weight = 1.0 if alone else settings.uncertainty_weight
+    return Losses(settings.position_weight * position + weight * uncertainty, position, uncertainty)
+
+
+def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
+    """The learning rate of a step: linear warm-up, then constant or a cosine to zero."""
+    rise = min(1.0, (step + 1) / settings.warm_up) if settings.warm_up else 1.0
+    if settings.schedule == "constant":
+        return settings.learning_rate * rise
+    return settings.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+@contextmanager
+def evaluation_mode(network: Network) -> Iterator[None]:
+    """The network without training behaviour for the duration of a block."""
+    was = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was)
+
+
+def _optimizer(
+    parameters: list[nn.Parameter], settings: TrainingSettings, device: torch.device
+) -> torch.optim.AdamW:
+    # Norms and biases are not decayed.
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        fused=device.type == "cuda",
+    )
+
+
+class _Meter:
+    """Losses and speed since the last report.
+
+    Samples are molecules times noise draws; device seconds are those of all processes, of
+    earlier slices of a training too, from the first step to the last.
+    """
+
+    def __init__(self, run: TrainingRun, start: int, device: torch.device, team: Team) -> None:
+        self._run, self._team, self._device = run, team, device
+        self._total = torch.zeros(3, device=device)
+        self._step = start
+        self._before = _spent(run.log) if start > 0 else 0.0
+        self._began = self._time = self._saved = time.monotonic()
+
+    def last(self, losses: Tensor, step: int) -> bool:
+        """Take in the losses of a step; whether it is the last one."""
+        self._total += losses
+        limit = self._run.stop_after_s
+        if step == self._run.steps:
+            return True
+        asked = interruption.requested()
+        if self._team.size == 1 and asked:
+            return True
+        if step % _LOOK_EVERY or (limit is None and self._team.size == 1):
+            return False
+        late = limit is not None and time.monotonic() - self._began > limit
+        return self._team.agree(late or asked, self._device)
+
+    def due(self, step: int) -> bool:
+        """Whether the time between two checkpoints is over after this step."""
+        every = self._run.checkpoint_every_s
+        if every is None or (self._team.size > 1 and step % _LOOK_EVERY):
+            return False
+        over = time.monotonic() - self._saved > every
+        if self._team.size > 1:
+            over = self._team.agree(over, self._device)
+        if over:
+            self._saved = time.monotonic()
+        return over
+
+    def report(self, step: int) -> str:
+        """Record means and speed; returns a line for people.
+
+        Raises:
+            ComputationError: a loss is not a number.
+        """
+        run, steps = self._run, step - self._step
+        means = (self._team.mean(self._total) / steps).tolist()
+        _require_numbers(means, self._step + 1, step, run.checkpoint)
+        now = time.monotonic()
+        rate = steps * run.settings.batch / (now - self._time)
+        memory = None
+        if self._device.type == "cuda":
+            memory = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+        record = {
+            "step": step,
+            "molecules": step * run.settings.batch,
+            "loss": means[0],
+            "position_loss": means[1],
+            "uncertainty_loss": means[2],
+            "learning_rate": learning_rate(run.settings, step - 1, run.steps),
+            "molecules_per_s": round(rate, 1),
+            "samples_per_s": round(rate * (run.settings.draws if run.part == "all" else 1), 1),
+            "elapsed_s": round(now - self._began, 2),
+            "device_s": round(self._before + self._team.size * (now - self._began), 2),
+            "processes": self._team.size,
+            "peak_memory_gib": memory,
+        }
+        run.reports.append(record)
+        if run.log is not None and self._team.leads:
+            try:
+                with run.log.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(record) + "\n")
+            except OSError as error:
+                raise cannot_write(run.log, error) from error
+        self._total.zero_()
+        self._step, self._time = step, now
+        return f"loss {means[0]:.4g}, {rate:.0f} molecules/s"
+
+
+def _spent(log: Path | None) -> float:
+    """Device seconds of a training before it was stopped, from the last whole line of its log."""
+    if log is None or not log.exists():
+        return 0.0
+    for line in reversed(log.read_text(encoding="utf-8").splitlines()):
+        try:
+            return float(json.loads(line)["device_s"])
+        except (ValueError, KeyError, TypeError):
+            continue  # cut off in the middle of a line, or written by an older version
+    return 0.0
+
+
+def _require_numbers(means: list[float], first: int, step: int, checkpoint: Path | None) -> None:
+    if all(math.isfinite(value) for value in means):
+        return
+    kept = "no checkpoint was kept"
+    if checkpoint is not None and checkpoint.exists():
+        kept = f"the last good state is in {checkpoint}"
+    raise ComputationError(
+        f"the loss is not a number at step {step} (it was one before step {first})",
+        where="training",
+        do=f"Lower the learning rate; {kept}.",
+    )

@@ -1,0 +1,306 @@
+"""Weights on disk: safetensors shards and one JSON that describes them. Never pickles.
+
+`NAME.json` holds the format number, the network's settings, the files with their SHA-256, the
+data the network was trained on, metrics and versions (`card`). Each shard stays below 16 MiB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from molexa_core.base.errors import InputFileError, WeightsError, listing
+from molexa_core.base.forward_model import TAU_FS
+from molexa_core.base.matter.elements import sum_formula
+from molexa_core.base.storage.files import atomic_path, require_file
+from molexa_core.base.storage.resources import available, find
+from molexa_core.network.card import SUFFIX, ModelCard, read_card_file, write_card
+from molexa_core.network.inference.interval_calibration import Calibrations, Kind
+from molexa_core.network.inference.threads import threads_for
+from molexa_core.network.layouts.quantised import dequantise, quantise
+from molexa_core.network.network import Network
+
+__all__ = ["ModelCard", "write_card"]
+
+SHARD_BYTES: Final = 15 * 2**20
+"""Size that a file of weights stays below where no single tensor is larger, bytes."""
+MOST_BYTES: Final = 2**30
+"""A longer file of weights, in bytes, is refused unread."""
+DEFAULT: Final = "molexa-stage1"
+"""Name of the weights that are used unless others are named."""
+
+
+def save_weights(
+    folder: Path,
+    name: str,
+    network: Network,
+    *,
+    data: dict[str, Any],
+    training: dict[str, Any],
+    metrics: dict[str, Any],
+    limits: str = "",
+    calibration: dict[str, Any] | None = None,
+    eight_bits: bool = False,
+) -> ModelCard:
+    """Write a network as shards with their card; the card is written last.
+
+    In bf16, or with `eight_bits` as `quantised.quantise` has it.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    shards: list[dict[str, torch.Tensor]] = [{}]
+    size = 0
+    values = network.state_dict()
+    stored = quantise(values) if eight_bits else {k: v.bfloat16() for k, v in values.items()}
+    for key, value in stored.items():
+        tensor = value.detach().cpu().contiguous()
+        size += tensor.nbytes
+        if size > SHARD_BYTES and shards[-1]:
+            shards.append({})
+            size = tensor.nbytes
+        shards[-1][key] = tensor
+    files: dict[str, str] = {}
+    for index, shard in enumerate(shards, start=1):
+        content = save(shard)
+        path = folder / f"{name}-{index}of{len(shards)}.safetensors"
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+        files[path.name] = hashlib.sha256(content).hexdigest()
+    card = ModelCard(
+        name=name,
+        network=network.settings,
+        files=files,
+        data=data,
+        training=training,
+        metrics=metrics,
+        parameters=network.parameter_count,
+        dtype="int8" if eight_bits else "bfloat16",
+        limits=limits,
+        calibration=calibration or {},
+    )
+    write_card(card, folder / f"{name}{SUFFIX}")
+    return card
+
+
+def calibration_of(card: ModelCard) -> Calibrations | None:
+    """The calibrations of these weights; None if they have none.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    if not card.calibration:
+        return None
+    try:
+        return Calibrations.from_dict(card.calibration)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"the calibration of {card.name} is damaged",
+            do="Calibrate again with `molexa weights calibrate`.",
+        ) from error
+
+
+def calibrated_for(card: ModelCard, symbols: Sequence[str]) -> Kind | None:
+    """Which calibration molecules of these elements take; None if there is none.
+
+    Raises:
+        WeightsError: the calibration is damaged.
+    """
+    found = calibration_of(card)
+    return None if found is None else found.kind(sum_formula(symbols))
+
+
+def card_remarks(card: ModelCard) -> list[str]:
+    """What is to be said about weights before their answers are trusted.
+
+    That their card has no checksum, so that a changed number in it would not be seen; and that the
+    intervals were calibrated with another sampler than that of the weights. The error of an answer
+    depends on the steps that led to it. Factors of another sampler are still nearer to the truth
+    than none, so they are used.
+
+    Raises:
+        WeightsError: the calibration is damaged.
+    """
+    remarks = []
+    if not card.checked:
+        remarks.append(
+            f"the description of {card.name} is without checksum (written by molexa "
+            f"{card.versions.get('molexa', 'of an older version')}): a changed number in it would "
+            "not be seen"
+        )
+    found = calibration_of(card)
+    if found is None or found.sampler is None:
+        return remarks
+    then, now = asdict(found.sampler), asdict(card.network.sampler)
+    other = [name for name in now if then[name] != now[name]]
+    if other:
+        changed = ", ".join(f"{name} {then[name]}, now {now[name]}" for name in other)
+        remarks.append(
+            f"the error bars of {card.name} were calibrated with another sampler ({changed}) and "
+            f"may be off; calibrate again with `molexa weights calibrate {card.name}`"
+        )
+    return remarks
+
+
+def learned_from(card: ModelCard) -> dict[str, Any]:
+    """The data that the structures of these weights were learned from, as their card tells.
+
+    Training the error estimate leaves structures as they were, so the training before it counts.
+    """
+    data, training = card.data, card.training
+    while str(training.get("stage")) == "uncertainty" and training.get("before"):
+        data, training = training["before"]["data"], training["before"]["training"]
+    return data
+
+
+def forward_of(card: ModelCard) -> Literal["classical", "mcmd"]:
+    """The forward model whose explosions the structures of these weights were learned from."""
+    kind = str(learned_from(card).get("kind", ""))
+    return "mcmd" if kind.startswith("stage 2") else "classical"
+
+
+def tau_of(card: ModelCard) -> float:
+    """Charge build-up (fs) of the classical model that these weights' closure is told by.
+
+    Weights that learned from a data set alone have none of their own; the published one stands in.
+    """
+    return float(card.data.get("tau_fs", TAU_FS))
+
+
+def weights_available() -> dict[str, Path]:
+    """Cards by name, those of the working folder first."""
+    return available("weights", SUFFIX)
+
+
+def read_card(name: str) -> tuple[ModelCard, Path]:
+    """The card of this name or path, and where it lies.
+
+    Raises:
+        InputFileError: no such weights; lists those there are.
+        WeightsError: the card is damaged or of another format.
+    """
+    path = find("weights", name, SUFFIX)
+    card = read_card_file(path)
+    calibration_of(card)
+    return card, path
+
+
+def verify(card: ModelCard, path: Path) -> dict[str, bytes]:
+    """The content of the shards, checked against their SHA-256.
+
+    Raises:
+        InputFileError: a shard cannot be read.
+        WeightsError: a shard is missing or has changed.
+    """
+    contents: dict[str, bytes] = {}
+    for file_name, expected in card.files.items():
+        shard = path.parent / file_name
+        if not shard.is_file():
+            raise WeightsError("this file of weights is missing", where=shard, do="Install again.")
+        if require_file(shard).stat().st_size > MOST_BYTES:
+            raise WeightsError("too large for weights", where=shard, do="Install them again.")
+        content = shard.read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != expected:
+            raise WeightsError(
+                f"the file has changed: SHA-256 {found[:12]}..., expected {expected[:12]}...",
+                where=shard,
+                do="Fetch or install the weights again.",
+            )
+        contents[file_name] = content
+    return contents
+
+
+def load_network(name: str, device: torch.device | str = "cpu") -> tuple[Network, ModelCard]:
+    """The network of this name, in single precision, ready for inference.
+
+    Raises:
+        InputFileError: no such weights.
+        WeightsError: they are damaged or do not fit their own description.
+    """
+    card, path = read_card(name)
+    tensors: dict[str, torch.Tensor] = {}
+    for file_name, content in verify(card, path).items():
+        try:
+            tensors |= load(content)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise WeightsError(
+                "not a safetensors file", where=path.parent / file_name, do="Install them again."
+            ) from error
+    require_finite(tensors, path)
+    if sum(value.numel() for value in tensors.values()) < card.network.least_values:
+        raise WeightsError(
+            "the weights do not fit their settings: fewer values than such a network has",
+            where=path,
+            do="Install them again.",
+        )
+    with _Unset():
+        network = Network(card.network)
+    try:
+        with threads_for(0):
+            network.load_state_dict(dequantise(tensors), assign=True)
+    except (RuntimeError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise WeightsError(
+            f"the weights do not fit their settings: {first}", where=path, do="Install them again."
+        ) from error
+    return network.to(device).eval(), card
+
+
+def require_finite(tensors: Mapping[str, torch.Tensor], where: Path) -> None:
+    """Refuse values that are not numbers.
+
+    Raises:
+        WeightsError: there are some; names the first tensors that hold them.
+    """
+    bad = [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    if bad:
+        raise WeightsError(
+            f"values that are not numbers in {listing(bad, limit=3)}",
+            where=where,
+            do="Fetch or install them again.",
+        )
+
+
+class _Unset(TorchFunctionMode):
+    """Layers are built without drawing their numbers, which a file replaces at once.
+
+    The draws take half a second; torch's own way, the device `meta`, takes a second to load.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Every call as it is, but those of `torch.nn.init` do nothing."""
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return None
+        return func(*args, **(kwargs or {}))
+
+
+def default_weights() -> str:
+    """The name of the default weights.
+
+    Raises:
+        InputFileError: none are installed.
+    """
+    known = weights_available()
+    if DEFAULT in known:
+        return DEFAULT
+    if known:
+        return min(known)
+    raise InputFileError(
+        "no network weights are installed", do="Name some with --weights, or train a network."
+    )

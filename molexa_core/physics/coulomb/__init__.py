@@ -1,0 +1,1 @@
+"""Coulomb explosion of point charges: build-up of the charges, momenta, derivatives."""

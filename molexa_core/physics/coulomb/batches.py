@@ -1,0 +1,213 @@
+"""Explosions of numpy arrays of any length, in batches that fit the processor's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+import torch
+
+from molexa_core.base import interruption
+from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.tables import FloatArray
+from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.physics.coulomb.build_up import BuildUp
+from molexa_core.physics.coulomb.derivatives import explode_with_derivatives
+from molexa_core.physics.coulomb.explosion import Accuracy, explode
+from molexa_core.physics.coulomb.trajectory import trajectory
+
+CLOSEST_BOHR: Final = 0.5
+"""Atoms nearer than this are taken for a mistake; the bond of H2 is 1.4 bohr."""
+_PAIRS_PER_BATCH: Final = 20_000
+"""Pairs of atoms in one batch on the CPU: their arrays then stay in the second-level cache."""
+
+
+def explode_many(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    *,
+    build_up: BuildUp | None = None,
+    accuracy: str | Accuracy = "fast",
+    batch: int | None = None,
+    strict: bool = True,
+) -> FloatArray:
+    """Asymptotic momenta of many molecules, on the CPU in double precision.
+
+    Each molecule is integrated by itself; the size of a batch changes the last digits at most.
+
+    Args:
+        positions: (n, atoms, 3) bohr.
+        charges: (n, atoms) or (atoms), elementary charges.
+        masses: (n, atoms) or (atoms), electron masses.
+        build_up: charge build-up, instant by default.
+        accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
+        batch: molecules per batch; chosen from the number of atoms by default.
+        strict: whether a momentum that is not a number is an error; a search that tries any
+            geometry leaves such molecules out by itself.
+
+    Returns:
+        (n, atoms, 3) momenta in a.u.
+
+    Raises:
+        ComputationError: a momentum is not a number (atoms in one place), if strict.
+    """
+    n, atoms = positions.shape[:2]
+    charges = np.broadcast_to(charges, (n, atoms))
+    masses = np.broadcast_to(masses, (n, atoms))
+    size = batch or max(64, _PAIRS_PER_BATCH // atoms**2)
+    momenta = np.empty((n, atoms, 3))
+    with torch.no_grad(), _one_thread():
+        for start in range(0, n, size):
+            interruption.check()
+            part = slice(start, start + size)
+            momenta[part] = explode(
+                _tensor(positions[part]),
+                _tensor(charges[part]),
+                _tensor(masses[part]),
+                build_up=build_up,
+                accuracy=accuracy,
+            ).numpy()
+    if strict and not np.isfinite(momenta).all():
+        bad = int(np.flatnonzero(~np.isfinite(momenta).all(axis=(1, 2)))[0])
+        raise ComputationError(
+            f"the explosion of molecule {bad} gave momenta that are not numbers",
+            do="Check its geometry: two atoms may lie in one place.",
+        )
+    return momenta
+
+
+def linearise_many(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    *,
+    build_up: BuildUp,
+    accuracy: str | Accuracy,
+) -> tuple[FloatArray, FloatArray]:
+    """Asymptotic momenta with their derivatives by the positions; see `derivatives`.
+
+    Args:
+        positions: (n, atoms, 3) bohr.
+        charges: (atoms) elementary charges, not 0.
+        masses: (atoms) electron masses.
+        build_up: charge build-up.
+        accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
+
+    Returns:
+        (n, atoms, 3) momenta in a.u. and (n, 3 atoms, 3 atoms) derivatives (rows: momenta), not
+        numbers where atoms lie in one place.
+    """
+    n, atoms = positions.shape[:2]
+    charges = np.broadcast_to(charges, (n, atoms))
+    masses = np.broadcast_to(masses, (n, atoms))
+    size = max(64, _PAIRS_PER_BATCH // atoms**2)
+    momenta, changes = np.empty((n, atoms, 3)), np.empty((n, 3 * atoms, 3 * atoms))
+    with torch.no_grad(), _one_thread():
+        for start in range(0, n, size):
+            interruption.check()
+            part = slice(start, start + size)
+            found = explode_with_derivatives(
+                _tensor(positions[part]),
+                _tensor(charges[part]),
+                _tensor(masses[part]),
+                build_up=build_up,
+                accuracy=accuracy,
+            )
+            momenta[part], changes[part] = found[0].numpy(), found[1].numpy()
+    return momenta, changes
+
+
+def path_of(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    times: FloatArray,
+    *,
+    build_up: BuildUp | None = None,
+    accuracy: str | Accuracy = "fine",
+) -> FloatArray:
+    """(times, atoms, 3) positions in bohr of one exploding molecule; see `trajectory`."""
+    with torch.no_grad(), _one_thread():
+        path = trajectory(
+            _tensor(positions),
+            _tensor(charges),
+            _tensor(masses),
+            _tensor(times),
+            build_up=build_up,
+            accuracy=accuracy,
+        )
+    return np.asarray(path.numpy(), dtype=np.float64)
+
+
+def require_explosive(
+    symbols: Sequence[str], positions: FloatArray, charges: Sequence[float], *, where: object
+) -> None:
+    """Nothing, if a geometry with these charges can explode.
+
+    Args:
+        symbols: element of each atom, for the message.
+        positions: (atoms, 3) bohr.
+        charges: (atoms) elementary charges.
+        where: what to name in the message.
+
+    Raises:
+        UsageError: fewer than two charged atoms, coordinates that are not numbers, or two atoms
+            within `CLOSEST_BOHR`.
+    """
+    if sum(1 for charge in charges if charge != 0) < 2:
+        raise UsageError(
+            "at least two charged atoms are needed for a Coulomb explosion",
+            where=where,
+            do="Give the charges of more atoms.",
+        )
+    require_apart(symbols, positions, where=where)
+
+
+def require_apart(symbols: Sequence[str], positions: FloatArray, *, where: object) -> None:
+    """Nothing, if no two atoms of a geometry overlap.
+
+    Args:
+        symbols: element of each atom, for the message.
+        positions: (atoms, 3) bohr.
+        where: what to name in the message.
+
+    Raises:
+        UsageError: coordinates that are not numbers, or two atoms within `CLOSEST_BOHR`.
+    """
+    if not np.isfinite(positions).all():
+        raise UsageError("a coordinate is not a number", where=where, do="Correct the geometry.")
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    distance[np.diag_indices(len(symbols))] = np.inf
+    first, second = sorted(divmod(int(distance.argmin()), len(symbols)))
+    if distance[first, second] < CLOSEST_BOHR:
+        raise UsageError(
+            f"atoms {first + 1} ({symbols[first]}) and {second + 1} ({symbols[second]}) overlap: "
+            f"their distance is {_both_units(float(distance[first, second]))}",
+            where=where,
+            do=f"Atoms must be at least {_both_units(CLOSEST_BOHR)} apart; are the units angstrom?",
+        )
+
+
+def _both_units(bohr: float) -> str:
+    return f"{bohr:.3g} bohr ({bohr * BOHR_ANGSTROM:.2g} angstrom)"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Batches are small: threads would spend their time waiting for each other.
+
+    On two cores shared with other jobs two threads took several times as long as one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _tensor(values: FloatArray) -> torch.Tensor:
+    return torch.from_numpy(np.array(values, dtype=np.float64))

@@ -1,0 +1,1 @@
+"""Molecules: the shipped library, vibrations, variations, random molecules, measured structures."""

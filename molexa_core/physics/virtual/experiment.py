@@ -1,0 +1,210 @@
+"""A virtual experiment: shots of a reaction microscope on molecules of known structure.
+
+Shots are made in blocks of fixed size. Every block draws from generators seeded by (seed, number
+of the block, what is drawn): a block can be made alone, in any order and on any machine, effects
+do not disturb each other's draws, and a longer run begins with the shots of a shorter one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.matter.ions import Ion, isotopes_of
+from molexa_core.base.matter.isotopes import nuclide
+from molexa_core.base.settings import Channel, Setup
+from molexa_core.base.tables import Geometry, Hits, IntArray, offsets_of
+from molexa_core.base.truth import VirtualTruth
+from molexa_core.physics.coulomb.batches import require_explosive
+from molexa_core.physics.molecules.library import Molecule
+from molexa_core.physics.virtual.ion_flight import Arrivals, as_written, dark_counts, detect
+from molexa_core.physics.virtual.sources import (
+    Fragments,
+    Molecules,
+    Target,
+    draw_molecules,
+    explode_molecules,
+    molecular_ions,
+    residual_ions,
+)
+
+BLOCK_SHOTS: Final = 4096
+"""Shots per block; part of what a seed means, so it does not change."""
+MOLECULES_PER_BLOCK: Final = 2**24
+"""Random numbers of explosions are numbered by this many molecules per block."""
+_MOLECULES, _RESIDUAL, _DARK, _DETECTOR = range(4)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of a virtual run.
+
+    Attributes:
+        hits: as the run stores them.
+        truth: what happened; molecules numbered within the block.
+        tally: the shot (within the block) of every molecule and ion made, hit stored, and hit
+            lost, by kind and reason.
+    """
+
+    hits: Hits
+    truth: VirtualTruth
+    tally: dict[str, IntArray]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many shots, molecules, ions, hits and losses."""
+        return {"shots": self.hits.n_shots} | {k: len(shots) for k, shots in self.tally.items()}
+
+
+def target_of(channel: Channel, molecule: Molecule) -> Target:
+    """The molecule with its atoms in the order of the channel's ions.
+
+    Like atoms go to like ions in the order in which the molecule has them. An ion may name an
+    isotope that the molecule leaves open, which then is that of the atom.
+
+    Raises:
+        UsageError: the channel has molecular ions, or its ions are not the molecule's atoms.
+    """
+    ions = channel.all_ions
+    fragments = [str(ion) for ion in ions if not ion.is_atomic]
+    where = f"channel {channel.name}"
+    if fragments:
+        raise UsageError(
+            f"{listing(fragments)} is not an atomic ion; the virtual experiment explodes "
+            "molecules into atomic ions",
+            where=where,
+            do="Use a channel of atomic ions.",
+        )
+    order = _atoms_of(ions, molecule, where)
+    mass = np.array([ion.neutral_mass for ion in ions])
+    geometry = molecule.geometry
+    positions = geometry.positions[order]
+    symbols = [geometry.symbols[atom] for atom in order]
+    charges = [float(ion.charge) for ion in ions]
+    require_explosive(symbols, positions, charges, where=molecule.name)
+    of_atoms = np.empty_like(mass)
+    of_atoms[order] = mass
+    modes = molecule.modes(of_atoms)
+    if modes is not None:
+        modes = type(modes)(modes.frequency, modes.displacement[:, order])
+    centre = mass @ positions / mass.sum()
+    return Target(ions, positions - centre, modes)
+
+
+def make_block(target: Target, setup: Setup, seed: int, number: int) -> Block:
+    """One block of `BLOCK_SHOTS` shots.
+
+    Args:
+        target: the molecule.
+        setup: apparatus and imperfections.
+        seed: seed of the run.
+        number: number of the block.
+
+    Raises:
+        UsageError: the setup lets ions start behind the first region of the spectrometer.
+        ComputationError: a molecule was drawn with two atoms in one place.
+    """
+    molecules = draw_molecules(target, setup, BLOCK_SHOTS, _random(seed, number, _MOLECULES))
+    fragments = explode_molecules(
+        target, molecules, setup, seed=seed, first=number * MOLECULES_PER_BLOCK
+    )
+    exploded = molecular_ions(target, molecules, fragments, setup)
+    residual = residual_ions(setup, BLOCK_SHOTS, _random(seed, number, _RESIDUAL))
+    dark = dark_counts(setup, BLOCK_SHOTS, _random(seed, number, _DARK))
+    detector = _random(seed, number, _DETECTOR)
+    stored, lost = detect(exploded.followed_by(residual), dark, setup, detector)
+    tally = {
+        "molecules": molecules.shot,
+        "molecular_ions": exploded.shot,
+        "residual_ions": residual.shot,
+        "dark_counts": dark.shot,
+        "hits": stored.shot,
+        **{f"lost_{reason}": shots for reason, shots in lost.items()},
+    }
+    first_shot = number * BLOCK_SHOTS
+    truth = _truth(target, molecules, fragments, stored, first_shot)
+    if fragments.charge is not None:
+        tally["molecules_in_channel"] = molecules.shot[truth.in_channel]
+    return Block(_hits(stored, setup, first_shot), truth, tally)
+
+
+def run_blocks(target: Target, setup: Setup, seed: int, shots: int) -> Iterator[Block]:
+    """The blocks of a run; the truth of each is numbered after those before it."""
+    molecules = 0
+    for number, start in enumerate(range(0, shots, BLOCK_SHOTS)):
+        block = make_block(target, setup, seed, number)
+        wanted = min(BLOCK_SHOTS, shots - start)
+        if wanted < BLOCK_SHOTS:
+            block = _first_shots(block, wanted)
+        yield replace(block, truth=block.truth.numbered_from(molecules))
+        molecules += len(block.truth)
+
+
+def equilibrium_of(target: Target) -> Geometry:
+    """The geometry at rest, one atom per ion."""
+    symbols = tuple(ion.element.symbol for ion in target.ions)
+    charges = tuple(ion.charge for ion in target.ions)
+    isotopes = isotopes_of(target.ions)
+    return Geometry(symbols, target.positions, charges=charges, isotopes=isotopes)
+
+
+def _atoms_of(ions: tuple[Ion, ...], molecule: Molecule, where: str) -> list[int]:
+    atoms = [nuclide(name) for name in molecule.geometry.names]
+    free = list(range(len(atoms)))
+    order = []
+    for ion in ions:
+        known = ion.nuclide
+        fitting = [atom for atom in free if atoms[atom] == known]
+        fitting += [atom for atom in free if atoms[atom].may_be(known)]
+        if not fitting:
+            break
+        order.append(fitting[0])
+        free.remove(fitting[0])
+    if len(order) < len(ions) or free:
+        raise UsageError(
+            f"the ions {listing(ions)} are not the atoms of {molecule.name} ({molecule.formula})",
+            where=where,
+            do="Give the geometry of a molecule with exactly these atoms; a D of it needs a D+.",
+        )
+    return order
+
+
+def _random(seed: int, number: int, purpose: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, number, purpose])))
+
+
+def _first_shots(block: Block, shots: int) -> Block:
+    """The beginning of a block."""
+    hits = block.hits.shots(0, shots)
+    known = block.truth.first(block.hits.first_shot + shots, hits.n_hits)
+    tally = {kind: of[of < shots] for kind, of in block.tally.items()}
+    return Block(hits, known, tally)
+
+
+def _hits(stored: Arrivals, setup: Setup, first_shot: int) -> Hits:
+    x, y, t = as_written(stored, setup.calibration)
+    counts = np.bincount(stored.shot, minlength=BLOCK_SHOTS)
+    return Hits(first_shot, offsets_of(counts), x, y, t, np.zeros(len(stored), np.int16))
+
+
+def _truth(
+    target: Target, molecules: Molecules, fragments: Fragments, stored: Arrivals, first_shot: int
+) -> VirtualTruth:
+    detected = np.zeros(fragments.momentum.shape[:2], dtype=np.bool_)
+    known = stored.molecule >= 0
+    detected[stored.molecule[known], stored.ion[known]] = True
+    return VirtualTruth(
+        ions=target.ions,
+        equilibrium=equilibrium_of(target),
+        shot=molecules.shot + first_shot,
+        momentum=fragments.momentum,
+        position=molecules.position,
+        detected=detected,
+        hit_molecule=stored.molecule,
+        hit_ion=stored.ion,
+        charge=fragments.charge,
+    )

@@ -1,0 +1,244 @@
+"""Align: laboratory momenta of coincidences to the molecular frame."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import UsageError, about_file, listing
+from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.progress import SILENT, Progress, Task
+from molexa_core.base.settings import Channel, Frame, parse_settings
+from molexa_core.base.storage.outputs import FileKind, output_place
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import Coincidences, FloatArray
+from molexa_core.frame.align import Aligned, Aligner, Store, align_events, heaviest_frame
+from molexa_core.io.results.events import EventsFile, EventsWriter
+from molexa_core.pipeline.chain.pick import (
+    ALIGNED_SUFFIX,
+    EVENTS_SUFFIX,
+    beside,
+    channel_of,
+    only_file,
+)
+from molexa_core.pipeline.chain.stale import require_fresh
+from molexa_core.pipeline.output_guard import discards, require_outputs, settings_inputs
+
+ANY: Final = "any"
+"""As the second ion: the most orthogonal one of whatever kind."""
+Recoil = Literal["auto", "remove", "keep"]
+BLOCK_NUMBERS: Final = 2**18
+"""Components of momenta in one block of an events file."""
+
+
+@dataclass(frozen=True)
+class AlignedFile:
+    """What `align_file` says about the file it wrote.
+
+    Attributes:
+        frame: the settings of the frame, plain values.
+        flag, roles, summary, warnings: as in `frame.align.Aligned`.
+    """
+
+    frame: dict[str, Any]
+    flag: NDArray[np.int8]
+    roles: tuple[str, ...]
+    summary: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def align(
+    table: Coincidences,
+    *,
+    reference: str | None = None,
+    second: str | None = None,
+    plane: str | None = None,
+    like: str | None = None,
+    recoil: Recoil = "auto",
+    channel: Channel | None = None,
+    progress: Progress = SILENT,
+) -> Aligned:
+    """Turn every coincidence into the molecular frame.
+
+    What is not given comes from the frame of the channel; without one, from the convention of the
+    paper's main text (heaviest ion along x, most orthogonal ion in the first quadrant of x-y).
+
+    Args:
+        table: momenta (n, ions, 3) in a.u., laboratory frame.
+        reference: ion whose momentum is the x axis, such as `O+`.
+        second: ion whose momentum fixes the plane; `any` for the most orthogonal one.
+        plane: `xy` or `xz`, where the second lies with a positive component.
+        like: `equivalent` or `distinct`, see `base.settings.Frame`.
+        recoil: `remove` goes to the centre-of-mass frame, `keep` does not, `auto` removes it
+            unless the channel is partial (its ions do not sum to zero).
+        channel: the channel of the events.
+        progress: told about choices made.
+
+    Returns:
+        The aligned rows, flags of the events that came in, roles, summary, warnings.
+
+    Raises:
+        UnknownIonError, UsageError, SettingsError: a choice that cannot be made.
+        NoEventsError: no event has a molecular frame.
+    """
+    _require_ions(table.ions, channel)
+    frame = _frame(table.ions, reference, second, plane, like, channel, progress)
+    return align_events(table, frame, recoil=_recoil(recoil, channel))
+
+
+def _recoil(recoil: Recoil, channel: Channel | None) -> Literal["remove", "keep"]:
+    if recoil == "keep" or (recoil == "auto" and channel is not None and not channel.is_complete):
+        return "keep"
+    return "remove"
+
+
+def align_file(
+    path: Path | str | None = None,
+    *,
+    out: Path | str | None = None,
+    reference: str | None = None,
+    second: str | None = None,
+    plane: str | None = None,
+    like: str | None = None,
+    recoil: Recoil = "auto",
+    channel: str | None = None,
+    command: str = "molexa_core.pipeline.chain.align.align_file",
+    progress: Progress = SILENT,
+) -> tuple[Path, AlignedFile]:
+    """Align an events file and write `*.aligned.h5` beside it, in bounded memory.
+
+    The result is that of `align`, but for rounding: the lobes of like ions are means over blocks.
+
+    Args:
+        path: the events file; the only `*.events.h5` of the working folder where not given.
+        out: the file to write.
+        reference: see `align`.
+        second: see `align`.
+        plane: see `align`.
+        like: see `align`.
+        recoil: see `align`.
+        channel: name or file of the channel; that of the events where not given.
+        command: for the provenance.
+        progress: told about choices made.
+
+    Returns:
+        The file written, and what `align` returns but for the rows.
+
+    Raises:
+        InputFileError: no events file, or not one.
+        OutputError: the result cannot be written.
+    """
+    source = (
+        only_file(EVENTS_SUFFIX, made_by="molexa reduce", progress=progress)
+        if path is None
+        else Path(path)
+    )
+    events = EventsFile(source)
+    stale = tuple(require_fresh(source, events.provenance))
+    known = channel_of(events.meta, name=channel)
+    if channel is None and path is None and known is not None:
+        progress.say(f"channel {known.name}")
+    with nullcontext() if channel is not None else about_file(source):
+        _require_ions(events.ions, known)
+    given = (reference, second, plane, like)
+    frame = _frame(events.ions, *given, known, progress)
+    target = beside(source, EVENTS_SUFFIX, ALIGNED_SUFFIX) if out is None else Path(out)
+    require_outputs((target, FileKind.ALIGNED), inputs=[source, *settings_inputs(channel=channel)])
+    scratch = None if discards(target) else output_place(target).parent
+    rows = max(1, BLOCK_NUMBERS // (3 * len(events.ions)))
+    with ExitStack() as stack:
+        writer = stack.enter_context(EventsWriter(target, events.ions))
+
+        def store() -> Store:
+            return DiskStore(stack.enter_context(tempfile.TemporaryFile(dir=scratch)))
+
+        with nullcontext() if any(given) else about_file(source):
+            aligner = Aligner(events.ions, frame, recoil=_recoil(recoil, known), store=store)
+        with progress.task("frames", events.n_rows, "events") as task:
+            aligner.look(_told(events.chunks(rows), task))
+        with progress.task("aligning", events.n_rows, "events") as task:
+            for table in aligner.blocks(_told(events.chunks(rows), task)):
+                writer.append(table)
+        aligner.warnings += stale
+        meta = aligner.meta(events.meta)
+        settings = {"frame": meta["frame"], "recoil": aligner.summary["recoil"]}
+        record = Provenance.of(command, inputs=[source], settings=settings, after=events.provenance)
+        writer.finish(record, meta=meta)
+    return target, AlignedFile(
+        settings["frame"], aligner.flag, aligner.roles, aligner.summary, aligner.warnings
+    )
+
+
+def _told(chunks: Iterable[Coincidences], task: Task) -> Iterator[Coincidences]:
+    for chunk in chunks:
+        yield chunk
+        task.advance(len(chunk))
+
+
+class DiskStore:
+    """Blocks of numbers in a file that is open for writing and reading."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._shapes: list[tuple[int, ...]] = []
+
+    def append(self, rows: FloatArray) -> None:
+        """Put a block away behind the others."""
+        self._stream.seek(0, os.SEEK_END)
+        self._stream.write(np.ascontiguousarray(rows).tobytes())
+        self._shapes.append(rows.shape)
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        at = 0
+        for shape in self._shapes:
+            size = 8 * int(np.prod(shape))
+            self._stream.seek(at)
+            yield np.frombuffer(self._stream.read(size), np.float64).reshape(shape)
+            at += size
+
+
+def _require_ions(ions: tuple[Ion, ...], channel: Channel | None) -> None:
+    """Check that the events have the ions of the channel."""
+    if channel is not None and sorted(map(str, channel.wanted_ions)) != sorted(map(str, ions)):
+        raise UsageError(
+            f"channel {channel.name} has ions {listing(channel.wanted_ions)}, the events "
+            f"{listing(ions)}",
+            do="Name the channel that the events were reduced with.",
+        )
+
+
+def _frame(
+    ions: tuple[Ion, ...],
+    reference: str | None,
+    second: str | None,
+    plane: str | None,
+    like: str | None,
+    channel: Channel | None,
+    progress: Progress,
+) -> Frame:
+    base = None if channel is None else channel.frame
+    if base is None:
+        base = heaviest_frame(ions)
+        if reference is None:
+            progress.say(
+                f"no frame given: {base.reference} (the heaviest ion) along x, the most "
+                "orthogonal ion in x-y"
+            )
+    values = base.model_dump()
+    if reference is not None and str(parse_ion(reference)) != base.reference and second is None:
+        # The channel's second belongs to the channel's reference.
+        values["second"] = None
+        values["like"] = "equivalent"
+    given = {"reference": reference, "plane": plane, "like": like}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if second is not None:
+        values["second"] = None if second == ANY else second
+    return parse_settings(Frame, values, where="frame")

@@ -1,0 +1,94 @@
+"""Centroid: mean momentum of every ion, the input of a reconstruction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from molexa_core.base.fields import WARNINGS
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import Coincidences
+from molexa_core.frame.centroid import centroids
+from molexa_core.frame.completeness import lobe_doubt
+from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
+from molexa_core.io.results.events import read_events
+from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
+from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, channel_of, only_file
+from molexa_core.pipeline.chain.stale import require_fresh
+from molexa_core.pipeline.output_guard import require_outputs
+
+CHANNEL_FILE: Final = "channel.csv"
+ERRORS: Final = "analytic, rows of an event taken together (cluster-robust)"
+
+
+def centroid(table: Coincidences) -> pd.DataFrame:
+    """The mean momentum of every ion in the molecular frame with its standard error.
+
+    Args:
+        table: aligned events (`pipeline.chain.align.align(...).table`).
+
+    Returns:
+        Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count`, `label`;
+        see `frame.centroid.centroids` for the estimate of the errors. Warnings, those of the
+        stages before too, stand in its `attrs["warnings"]`.
+
+    Raises:
+        InputFileError: the events are of a partial channel.
+        NoEventsError: no event with a weight.
+    """
+    rows = centroids(table)
+    doubt = lobe_doubt(table)
+    found = [*inherited(table.meta), *([] if doubt is None else [doubt])]
+    rows.attrs[WARNINGS] = list(dict.fromkeys(found))
+    return rows
+
+
+def centroid_file(
+    path: Path | str | None = None,
+    *,
+    out: Path | str | None = None,
+    command: str = "molexa_core.pipeline.chain.centroid.centroid_file",
+    progress: Progress = SILENT,
+) -> tuple[Path, pd.DataFrame]:
+    """Average an aligned file and write `channel.csv` beside it.
+
+    Args:
+        path: the aligned file; the only `*.aligned.h5` of the working folder where not given.
+        out: the file to write.
+        command: for the provenance.
+        progress: told about choices made.
+
+    Returns:
+        The file written, and its table.
+
+    Raises:
+        InputFileError: no aligned file, or not one.
+        NoEventsError: it holds no events.
+        OutputError: the result cannot be written.
+    """
+    source = (
+        only_file(ALIGNED_SUFFIX, made_by="molexa align", progress=progress)
+        if path is None
+        else Path(path)
+    )
+    target = source.with_name(CHANNEL_FILE) if out is None else Path(out)
+    require_outputs((target, FileKind.MOMENTA), inputs=[source])
+    table, before = read_events(source)
+    require_complete(channel_of(table.meta), source)
+    stale = require_fresh(source, before)
+    rows = centroid(table)
+    if "frame" not in table.meta:
+        rows.attrs[WARNINGS].append(
+            f"{source} was not made by molexa align: its momenta were averaged as they are"
+        )
+    rows.attrs[WARNINGS] += stale
+    for warning in warnings_of(rows):
+        progress.warn(warning)
+    settings = {"errors": ERRORS, "frame": table.meta.get("frame")}
+    record = Provenance.of(command, inputs=[source], settings=settings, after=before)
+    write_channel_csv(target, rows, record)
+    return target, rows

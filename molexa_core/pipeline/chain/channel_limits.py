@@ -1,0 +1,77 @@
+"""What a channel can be used for: which break-ups are complete, which the network can take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from molexa_core.base.errors import InputFileError, MolexaError, listing
+from molexa_core.base.fields import WARNINGS
+from molexa_core.base.settings import Channel, parse_settings
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.network.config import ELEMENTS, MOLEXA
+
+_DO = (
+    "A structure needs the momenta of all ions: reduce the run with a channel that asks for all of "
+    "them (leave out `detected`)."
+)
+
+
+def require_complete(channel: Channel | None, where: object) -> None:
+    """Check that a channel asks for every ion of the break-up.
+
+    Raises:
+        InputFileError: it does not; mean momenta of some of the ions are not those of a molecule.
+    """
+    if channel is None or channel.is_complete:
+        return
+    missing = [
+        f"{entry.wanted} of {entry.count} {entry.ion}"
+        for entry in channel.ions
+        if entry.wanted < entry.count
+    ]
+    raise InputFileError(
+        f"the events are of the partial channel {channel.name} ({listing(missing)} per event); "
+        "their momenta cannot be averaged to those of a whole molecule yet",
+        where=where,
+        do=_DO,
+    )
+
+
+def channel_of_record(record: Provenance | None) -> Channel | None:
+    """The channel that the events behind a file were reduced with, if its provenance tells."""
+    if record is None:
+        return None
+    for step in (record.own_record(), *reversed(record.history)):
+        settings = step.get("settings")
+        values = settings.get("channel") if isinstance(settings, Mapping) else None
+        if isinstance(values, Mapping):
+            try:
+                return parse_settings(Channel, dict(values), where="provenance")
+            except MolexaError:
+                return None
+    return None
+
+
+def beyond_network(channel: Channel) -> list[str]:
+    """What keeps the ions of a channel from being reconstructed later, as sentences."""
+    ions = channel.all_ions
+    most = MOLEXA.network.max_atoms
+    found = []
+    molecular = sorted({str(ion) for ion in ions if not ion.is_atomic})
+    strange = sorted({ion.element.symbol for ion in ions if ion.is_atomic} - set(ELEMENTS))
+    if molecular:
+        found.append(f"{listing(molecular)} is a molecule, only atomic ions can be reconstructed")
+    if strange:
+        found.append(f"the network does not know {listing(strange)}, only {listing(ELEMENTS)}")
+    if len(ions) > most:
+        found.append(f"there are {len(ions)} ions, the network takes up to {most}")
+    if not channel.is_complete:
+        found.append("not all ions of the break-up are asked for")
+    return found
+
+
+def inherited(meta: Mapping[str, Any]) -> list[str]:
+    """The warnings that the stages before left in the meta of events."""
+    stored = meta.get(WARNINGS)
+    return [str(text) for text in stored] if isinstance(stored, list | tuple) else []

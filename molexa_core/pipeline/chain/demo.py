@@ -1,0 +1,242 @@
+"""Demo: the whole chain on a virtual experiment whose molecule is known.
+
+A demo is a folder and a list of command lines. The commands are those that a user would type in
+that folder, and the command line runs exactly them; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from molexa_core.base.errors import OutputError, UsageError, listing, near_matches
+from molexa_core.base.settings import Channel, Setup, load_channel, load_setup, parse_settings
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.resources import shipped_folder
+from molexa_core.io.results.geometry_json import read_geometry_json
+from molexa_core.io.xyz import write_xyz
+from molexa_core.physics.molecules.library import molecule
+
+SETUP: Final = "setup.yaml"
+RUN: Final = "run.root"
+EVENTS: Final = "run.events.h5"
+ALIGNED: Final = "run.aligned.h5"
+CHANNEL: Final = "channel.csv"
+GEOMETRY: Final = "geom.xyz"
+KNOWN: Final = "known.xyz"
+REPORT: Final = "report.html"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A molecule that the demo knows.
+
+    Attributes:
+        channel: name of the channel.
+        shots: shots of the virtual run.
+        quick_shots: the same for `--quick`.
+        changes: keys of the template `setup.yaml` that differ.
+        remark: what a reader must know about this example.
+    """
+
+    channel: str
+    shots: int
+    quick_shots: int
+    changes: dict[str, Any]
+    remark: str = ""
+
+
+EXAMPLES: Final = {
+    "water": Example("water", 200_000, 50_000, {}),
+    "cf4": Example("cf4", 200_000, 60_000, {}),
+    "ethanol": Example(
+        "ethanol",
+        200_000,
+        60_000,
+        {"detection_efficiency": 0.95, "virtual": {"molecules_per_shot": 0.05}},
+        "Nine ions in coincidence ask for more than a usual set-up gives: at 60 % detection "
+        "efficiency per ion one explosion in a hundred would be complete. This virtual detector "
+        "sees 95 % of the ions, and only one shot in twenty explodes a molecule, because the "
+        "false combinations of nine ions grow fast with the rate.",
+    ),
+}
+"""The molecules of the demo by name."""
+
+
+@dataclass(frozen=True)
+class DemoStep:
+    """One command of the demo.
+
+    Attributes:
+        title: what happens, a few words.
+        words: the command line behind `molexa`.
+    """
+
+    title: str
+    words: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The command, such as `reduce`."""
+        return self.words[0]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A prepared demo.
+
+    Attributes:
+        molecule: name of the molecule.
+        folder: the folder with everything that the steps need.
+        steps: the commands, to be run in the folder, in order.
+        remark: what a reader must know about this example; may be empty.
+    """
+
+    molecule: str
+    folder: Path
+    steps: tuple[DemoStep, ...]
+    remark: str
+
+
+def prepare_demo(
+    name: str = "water",
+    *,
+    out: Path | str | None = None,
+    quick: bool = False,
+    seed: int = 1,
+    command: str = "molexa_core.pipeline.chain.demo.prepare_demo",
+) -> Demo:
+    """Make a folder with the setup and the known structure, and list the commands to run in it.
+
+    Args:
+        name: one of `EXAMPLES`.
+        out: the folder to make; `demo-NAME`, or `demo-NAME-2` and so on where that exists.
+        quick: fewer shots.
+        seed: of the virtual experiment and of the sampler.
+        command: for the provenance.
+
+    Raises:
+        UsageError: no such example.
+        OutputError: the folder exists already and is not empty, or cannot be made.
+    """
+    if name not in EXAMPLES:
+        near = near_matches(name, EXAMPLES)
+        hint = f"Did you mean {listing(near)}? " if near else ""
+        raise UsageError(
+            f"no demo of {name!r}", do=f"{hint}There are: {listing(EXAMPLES)}; or molexa mock."
+        )
+    example = EXAMPLES[name]
+    folder = _new_folder(name) if out is None else _empty_folder(Path(out))
+    channel = load_channel(shipped_folder("channels") / f"{example.channel}.yaml")
+    _write_setup(folder / SETUP, example)
+    known = molecule(channel.molecule or channel.name)
+    record = Provenance.of(command, settings={"molecule": known.name}, seed=seed)
+    write_xyz(folder / KNOWN, [known.geometry], record)
+    shots = example.quick_shots if quick else example.shots
+    return Demo(name, folder, _steps(example, channel, shots, seed), example.remark)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a demo ended.
+
+    Attributes:
+        errors: errors of the structure against the known one, by name.
+        report: the report.
+    """
+
+    errors: dict[str, Any]
+    report: Path
+
+
+def demo_verdict(folder: Path | str) -> Verdict:
+    """Read the errors that the reconstruction in a finished demo folder recorded.
+
+    Raises:
+        InputFileError: the folder holds no finished demo.
+    """
+    record, _ = read_geometry_json((Path(folder) / GEOMETRY).with_suffix(".json"))
+    return Verdict(dict(record.errors or {}), Path(folder) / REPORT)
+
+
+def _steps(example: Example, channel: Channel, shots: int, seed: int) -> tuple[DemoStep, ...]:
+    align = ["align", EVENTS]
+    if channel.frame is not None:
+        align += ["--ref", channel.frame.reference]
+        align += ["--second", channel.frame.second] if channel.frame.second else []
+        align += ["--plane", channel.frame.plane]
+    mock = ["mock", example.channel, "--setup", SETUP, "--events", str(shots), "--seed", str(seed)]
+    return (
+        DemoStep("a virtual experiment makes a raw run", (*mock, "--out", RUN)),
+        DemoStep("raw hits become momenta of coincidences", ("reduce", RUN)),
+        DemoStep("every event is turned into the molecular frame", tuple(align)),
+        DemoStep("momenta are averaged, one row per ion", ("centroid", ALIGNED, "--out", CHANNEL)),
+        DemoStep(
+            "the network turns momenta into a structure",
+            ("reconstruct", CHANNEL, "--out", GEOMETRY, "--truth", KNOWN, "--seed", str(seed)),
+        ),
+        DemoStep("one page with every figure and number", ("report", "--out", REPORT)),
+    )
+
+
+def _write_setup(path: Path, example: Example) -> None:
+    template = shipped_folder("templates") / SETUP
+    if not example.changes:
+        path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        return
+    values = load_setup(template).model_dump(mode="json", exclude_unset=True)
+    changed = ", ".join(_change(values, example.changes))
+    parse_settings(Setup, values, where=path)
+    text = yaml.safe_dump(values, sort_keys=False)
+    path.write_text(f"# The setup template with {changed}.\n{text}", encoding="utf-8")
+
+
+def _change(values: dict[str, Any], changes: dict[str, Any]) -> list[str]:
+    """Set keys, those of inner blocks too; what was set, for people."""
+    said = []
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            said += _change(values.setdefault(key, {}), value)
+        else:
+            values[key] = value
+            said.append(f"{key} {value}")
+    return said
+
+
+def _new_folder(name: str) -> Path:
+    """Make `demo-NAME`, or the first of `demo-NAME-2`, `demo-NAME-3`, ... that is free."""
+    number = 1
+    while True:
+        folder = Path(f"demo-{name}" if number == 1 else f"demo-{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise OutputError(
+                f"cannot make the folder: {error.strerror or error}",
+                where=folder,
+                do="Name another place with --out.",
+            ) from error
+        else:
+            return folder
+
+
+def _empty_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder: {error.strerror or error}",
+            where=folder,
+            do="Name another place with --out.",
+        ) from error
+    if occupied:
+        raise OutputError(
+            "the folder is not empty", where=folder, do="Name a new one; nothing is overwritten."
+        )
+    return folder

@@ -1,0 +1,249 @@
+"""Reduce: hits of a raw run to the ion momenta of coincidences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
+from molexa_core.base.fields import WARNINGS
+from molexa_core.base.matter.isotopes import Masses
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.settings import (
+    Channel,
+    Setup,
+    load_channel,
+    load_project,
+    load_setup,
+    parse_settings,
+)
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.resources import available
+from molexa_core.base.tables import Coincidences, Hits
+from molexa_core.detector.health import HitHealth
+from molexa_core.io.results.events import EventsWriter
+from molexa_core.pipeline.chain.channel_limits import beyond_network
+from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
+from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
+from molexa_core.pipeline.runs.open_run import OpenRun, open_run
+from molexa_core.reduction.reducer import Reducer
+from molexa_core.reduction.summary import ReduceSummary
+
+__all__ = ["Reduction", "reduce", "reduce_files"]
+
+_CHANNEL: Final = "channel"
+_SETUP: Final = "setup"
+_FIRST_SHOTS: Final = 200_000
+"""Shots that are looked at where the first pass over a run fails."""
+_RUN_SUFFIX: Final = re.compile(r"\.(root|lmf|h5|hdf5|parquet|csv|txt|dat|npy)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What `reduce` returns.
+
+    Attributes:
+        table: one row per coincidence; `meta` holds channel, setup and summary as plain values.
+        summary: the numbers.
+        spectra: histograms by name.
+    """
+
+    table: Coincidences
+    summary: ReduceSummary
+    spectra: Mapping[str, Spectrum]
+
+
+def reduce(
+    run: Iterable[Hits], channel: Channel, setup: Setup, *, progress: Progress = SILENT
+) -> Reduction:
+    """Coincidences of a channel in a run.
+
+    Hits are calibrated, turned into momenta for each ion of the channel, and combined in all ways;
+    the gate on the momentum sum is taken from the channel or found from the data (first pass), and
+    what it lets through is kept (second pass). Like ions in a row are ordered by time of flight.
+
+    Args:
+        run: chunks of shots that can be gone through twice: a list, or an open run.
+        channel: ions, windows and gates.
+        setup: spectrometer, detector, calibration and jet.
+        progress: told about progress and choices.
+
+    Returns:
+        The table, the summary and the spectra.
+
+    Raises:
+        UsageError: the run can be gone through only once.
+        InputFileError: the run has no shots, or no hit that can be an ion.
+        ComputationError: no peak in the momentum sums, and no gate is given.
+        NoEventsError: no coincidence.
+    """
+    if iter(run) is run:
+        raise UsageError(
+            "the run can be read only once", do="Give a list of chunks or an open run."
+        )
+    reducer = Reducer(channel, setup, progress)
+    n_shots = getattr(run, "n_shots", None)
+    health = HitHealth(setup.detector)
+    with _told(run, reducer, health):
+        reducer.find_gate(run, n_shots)
+        tables = list(reducer.blocks(health.watch(run), n_shots))
+        for warning in health.warnings():
+            reducer.warn(warning)
+    summary = replace(reducer.summary(), health=health.as_dict())
+    table = Coincidences.concatenate(tables, meta=_meta(channel, setup, summary))
+    return Reduction(table, summary, reducer.spectra())
+
+
+def reduce_files(
+    paths: Sequence[Path | str],
+    *,
+    channel: str | None = None,
+    setup: str | None = None,
+    out: Path | str | None = None,
+    gate_sum: tuple[float, float, float] | None = None,
+    masses: Masses = "isotope",
+    command: str = "molexa.reduce",
+    progress: Progress = SILENT,
+) -> tuple[Path, ReduceSummary]:
+    """Reduce the files of a run to one events file, in bounded memory.
+
+    The format is told by content (docs/formats.md); edges of a delay-line anode are sorted into
+    hits on the way, as `anode` of the setup says. Channel and setup come from the arguments, from
+    `molexa.yaml` in the working folder, or from the metadata of the first file, in this order.
+
+    Args:
+        paths: the files of one run, in order; patterns, or a folder.
+        channel: name or file of the channel.
+        setup: setup file.
+        out: the events file; `RUN.events.h5` in the working folder where not given.
+        gate_sum: half widths of the momentum-sum gate in a.u., instead of those of the channel.
+        masses: of ions whose isotope the channel does not state: `isotope` (the most abundant, as a
+            spectrometer sees) or `average` (standard atomic weights); the mass then stands in the
+            names of the ions, as `Cl+@35.45`.
+        command: the command line, for the provenance.
+        progress: told about progress and choices.
+
+    Returns:
+        The path written and the summary.
+
+    Raises:
+        InputFileError, ColumnError: a file cannot be read, or channel or setup are not known.
+        SettingsError: channel or setup are not valid.
+        ComputationError, NoEventsError: as `reduce`.
+        OutputError: the file cannot be written there.
+    """
+    if gate_sum is not None and not all(0 < width < float("inf") for width in gate_sum):
+        raise UsageError(f"--gate-sum {gate_sum}: half widths must be above 0")
+    known_setup = _given_setup(setup)
+    run = open_run(paths, known_setup, progress=progress)
+    chosen_setup = run.setup
+    chosen = _gated(_choose_channel(channel, run), gate_sum).with_masses(masses)
+    target = Path(out) if out is not None else _default_output(run)
+    named = channel or run.metadata().get(_CHANNEL)
+    read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
+    require_outputs((target, FileKind.EVENTS), inputs=[*run.paths, *read])
+    reducer = Reducer(chosen, chosen_setup, progress)
+    for limit in beyond_network(chosen):
+        reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
+    health = HitHealth(chosen_setup.detector)
+    with _told(run, reducer, health), EventsWriter(target, chosen.wanted_ions) as writer:
+        reducer.find_gate(run, run.n_shots)
+        for table in reducer.blocks(health.watch(run), run.n_shots):
+            writer.append(table)
+        for remark in run.remarks:
+            reducer.say(remark)
+        for warning in (*run.warnings, *health.warnings()):
+            reducer.warn(warning)
+        summary = replace(reducer.summary(), health=health.as_dict())
+        if run.counts is not None:
+            summary = replace(summary, sorter=run.counts.as_dict())
+        meta = _meta(chosen, chosen_setup, summary) | _about_run(run)
+        provenance = Provenance.of(
+            command,
+            inputs=run.paths,
+            settings={_CHANNEL: meta[_CHANNEL], _SETUP: meta[_SETUP]},
+            after=_history(run),
+        )
+        writer.finish(provenance, meta=meta, spectra=reducer.spectra())
+    return target, summary
+
+
+@contextmanager
+def _told(run: Iterable[Hits], reducer: Reducer, health: HitHealth) -> Iterator[None]:
+    """Where a reduction fails, what is wrong with the run may be why, and is said before."""
+    try:
+        yield
+    except MolexaError:
+        with suppress(MolexaError):  # the first pass failed: the beginning shows it
+            if health.shots == 0:
+                for chunk in run:
+                    health.add(chunk)
+                    if health.shots >= _FIRST_SHOTS:
+                        break
+        for warning in (*getattr(run, "warnings", ()), *health.warnings()):
+            reducer.warn(warning)
+        raise
+
+
+def _given_setup(name: str | None) -> Setup | None:
+    """The setup of the argument or of `molexa.yaml`, if one is named there."""
+    name = name or load_project().setup
+    return None if name is None else load_setup(name)
+
+
+def _choose_channel(name: str | None, run: OpenRun) -> Channel:
+    name = name or load_project().channel
+    if name is not None:
+        return load_channel(name)
+    stored = run.metadata().get(_CHANNEL)
+    if isinstance(stored, str):
+        return load_channel(stored)
+    if stored is None:
+        raise InputFileError(
+            "no channel: the run does not name one",
+            where=run.paths[0],
+            do=f"Give --channel, or name it in molexa.yaml; there are "
+            f"{listing(sorted(available('channels', '.yaml')))}.",
+        )
+    return parse_settings(Channel, stored, where=f"channel in the metadata of {run.paths[0]}")
+
+
+def _gated(channel: Channel, gate_sum: tuple[float, float, float] | None) -> Channel:
+    if gate_sum is None:
+        return channel
+    gates = channel.gates.model_copy(update={"sum_half_width": gate_sum})
+    return channel.model_copy(update={"gates": gates})
+
+
+def _default_output(run: OpenRun) -> Path:
+    return Path(f"{_RUN_SUFFIX.sub('', run.paths[0].name)}{EVENTS_SUFFIX}")
+
+
+def _about_run(run: OpenRun) -> dict[str, Any]:
+    """What the run was read as."""
+    return {"run": {"layout": run.layout, "choice": run.choice}}
+
+
+def _history(run: OpenRun) -> Provenance | None:
+    stored = run.metadata().get("provenance")
+    if not isinstance(stored, Mapping):
+        return None
+    try:
+        return Provenance.from_values(stored)
+    except ValueError:
+        return None  # written by another program: nothing to carry on
+
+
+def _meta(channel: Channel, setup: Setup, summary: ReduceSummary) -> dict[str, Any]:
+    return {
+        _CHANNEL: channel.model_dump(mode="json"),
+        _SETUP: setup.model_dump(mode="json"),
+        "summary": summary.as_dict(),
+        WARNINGS: list(summary.warnings),
+    }

@@ -1,0 +1,379 @@
+"""Report: everything that the stages left in a folder, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.fields import ION
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import Coincidences, Geometry, ion_labels
+from molexa_core.frame.maps import kinetic_energy_release, newton_map
+from molexa_core.geometry.bonds import bonds
+from molexa_core.io.results.channel_csv import read_channel_csv, warnings_of
+from molexa_core.io.results.events import read_events, read_spectra
+from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
+from molexa_core.io.xyz import read_provenance, read_xyz
+from molexa_core.pipeline.chain.centroid import CHANNEL_FILE
+from molexa_core.pipeline.chain.channel_limits import inherited
+from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, only_file
+from molexa_core.pipeline.chain.report_rows import alignment_rows, reduction_rows
+from molexa_core.pipeline.chain.score import score
+from molexa_core.pipeline.chain.stale import require_fresh, require_made_from
+from molexa_core.pipeline.output_guard import require_outputs
+from molexa_core.report.content import Lobe, NewtonMap, ReportContent, Source, Structure
+from molexa_core.report.page import render
+from molexa_core.report.text_tables import text_of
+
+REPORT_FILE: Final = "report.html"
+GEOMETRY_JSON: Final = "geom.json"
+GEOMETRY_XYZ: Final = "geom.xyz"
+KNOWN_FILES: Final = ("known.xyz", "truth.xyz")
+ERRORS_NOTE: Final = (
+    "Known structure superposed with least RMSD, like atoms assigned, mirror images told apart; "
+    "MAE in the frame of the momenta."
+)
+_ERROR_NAMES: Final = {
+    "mae": ("MAE after superposition", "bohr"),
+    "rmsd": ("RMSD", "bohr"),
+    "mean_distance_error": ("mean distance error", "bohr"),
+    "max_distance_error": ("max distance error", "bohr"),
+    "mean_angle_error": ("mean angle error", "degrees"),
+    "max_angle_error": ("max angle error", "degrees"),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the stages made, as plain tables; None or empty where a stage is missing.
+
+    Attributes:
+        events: coincidences in the laboratory frame (`reduce`).
+        spectra: the histograms of `reduce` by name.
+        aligned: coincidences in the molecular frame (`align`).
+        centroids: mean momenta (`centroid`).
+        record: the reconstruction (`reconstruct`).
+        known: a known structure to compare with.
+        provenance: the record of every step, oldest first.
+        files: the file of each stage by name of the stage.
+        warnings: about files that may not belong together.
+    """
+
+    events: Coincidences | None = None
+    spectra: Mapping[str, Spectrum] = field(default_factory=dict)
+    aligned: Coincidences | None = None
+    centroids: pd.DataFrame | None = None
+    record: ReconstructionRecord | None = None
+    known: Geometry | None = None
+    provenance: tuple[Provenance, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def report(results: Results, *, title: str | None = None) -> str:
+    """The report page as HTML text, complete in itself.
+
+    Args:
+        results: what the stages made; what is missing is said to be missing.
+        title: of the page; made from the ions where not given.
+
+    Raises:
+        InputFileError: the installation lacks a part of the page.
+    """
+    structure = None if results.record is None else _structure(results)
+    return render(
+        ReportContent(
+            title=title or _title(results),
+            sources=_sources(results),
+            headline=_headline(results, structure),
+            spectra=results.spectra,
+            reduction=() if results.events is None else reduction_rows(results.events),
+            ker=None if results.aligned is None else kinetic_energy_release(results.aligned),
+            alignment=() if results.aligned is None else alignment_rows(results.aligned),
+            newton=() if results.aligned is None else _newton_maps(results),
+            centroids=results.centroids,
+            structure=structure,
+            provenance=results.provenance,
+            warnings=_warnings(results),
+        )
+    )
+
+
+def report_folder(
+    folder: Path | str = ".",
+    *,
+    out: Path | str | None = None,
+    title: str | None = None,
+    progress: Progress = SILENT,
+) -> tuple[Path, Results]:
+    """Write the report of a folder.
+
+    Takes the only `*.events.h5` and `*.aligned.h5`, `channel.csv`, `geom.json` (or `geom.xyz`) and
+    `known.xyz` or `truth.xyz`, as far as they are there.
+
+    Args:
+        folder: where the results are.
+        out: the file to write; `report.html` in the folder where not given.
+        title: of the page.
+        progress: told which files are used and which stages are missing.
+
+    Returns:
+        The file written and what was found.
+
+    Raises:
+        InputFileError: none of the files is there, one is damaged, or a stage has several.
+        OutputError: the page cannot be written.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputFileError("no such folder", where=folder, do="Name the folder of the results.")
+    target = folder / REPORT_FILE if out is None else Path(out)
+    require_outputs((target, FileKind.REPORT), inputs=_read_in(folder))
+    results = read_results(folder, progress=progress)
+    for warning in _warnings(results):
+        progress.warn(warning)
+    if not results.files:
+        raise InputFileError(
+            "nothing to report: no events, no momenta and no structure in this folder",
+            where=folder.resolve(),
+            do="Run molexa reduce, align, centroid or reconstruct in it first.",
+        )
+    text = report(results, title=title)
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return target, results
+
+
+def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
+    """What the stages left in a folder.
+
+    Raises:
+        InputFileError: a file is damaged, or a stage has several.
+    """
+    folder = Path(folder)
+    results = Results()
+    records: list[tuple[Path, Provenance | None]] = []
+    files: dict[str, str] = {}
+    if (path := _one(folder, EVENTS_SUFFIX)) is not None:
+        events, record = read_events(path)
+        results = replace(results, events=events, spectra=read_spectra(path))
+        records.append((path, record))
+        files["reduce"] = path.name
+    if (path := _one(folder, ALIGNED_SUFFIX)) is not None:
+        aligned, record = read_events(path)
+        results = replace(results, aligned=aligned)
+        records.append((path, record))
+        files["align"] = path.name
+    if (path := folder / CHANNEL_FILE).is_file():
+        table, maybe = read_channel_csv(path, progress)
+        results = replace(results, centroids=table)
+        records.append((path, maybe))
+        files["centroid"] = path.name
+    if (path := folder / GEOMETRY_JSON).is_file():
+        found, maybe = read_geometry_json(path)
+        results = replace(results, record=found)
+        records.append((path, maybe))
+        files["reconstruct"] = path.name
+    elif (path := folder / GEOMETRY_XYZ).is_file():
+        results = replace(results, record=_from_xyz(read_xyz(path, progress)[0]))
+        records.append((path, read_provenance(path)))
+        files["reconstruct"] = path.name
+    for name in KNOWN_FILES:
+        if (folder / name).is_file() and results.known is None:
+            results = replace(results, known=read_xyz(folder / name, progress)[0])
+            files["known structure"] = name
+    for stage, name in files.items():
+        progress.say(f"{stage}: {name}")
+    known = [record for _, record in records if record is not None]
+    return replace(results, provenance=_steps(known), files=files, warnings=_together(records))
+
+
+def _together(records: list[tuple[Path, Provenance | None]]) -> tuple[str, ...]:
+    """What is to be said of files that may not belong together; those that do not are an error."""
+    found: list[str] = []
+    for place, (path, record) in enumerate(records):
+        found += require_fresh(path, record)
+        if place:
+            found += require_made_from(path, record, records[place - 1][0])
+    return tuple(dict.fromkeys(found))
+
+
+def _read_in(folder: Path) -> list[Path]:
+    """The files of a folder that a report may read."""
+    names = (CHANNEL_FILE, GEOMETRY_JSON, GEOMETRY_XYZ, *KNOWN_FILES)
+    stages = [
+        path for suffix in (EVENTS_SUFFIX, ALIGNED_SUFFIX) for path in folder.glob(f"*{suffix}")
+    ]
+    return [*stages, *(folder / name for name in names)]
+
+
+def _one(folder: Path, suffix: str) -> Path | None:
+    """The only file with this suffix, None where there is none; several are an error."""
+    if not any(not path.name.startswith(".") for path in folder.glob(f"*{suffix}")):
+        return None
+    return only_file(suffix, folder=folder, made_by="molexa")
+
+
+def _steps(records: list[Provenance]) -> tuple[Provenance, ...]:
+    """Every step once, oldest first: histories of later files repeat those of earlier ones."""
+    steps: dict[tuple[str, str], Provenance] = {}
+    for record in records:
+        for old in record.history:
+            step = Provenance.from_values(old)
+            steps.setdefault((step.command, step.created), step)
+        steps.setdefault((record.command, record.created), replace(record, history=()))
+    return tuple(steps.values())
+
+
+def _from_xyz(geometry: Geometry) -> ReconstructionRecord:
+    return ReconstructionRecord(
+        symbols=geometry.symbols,
+        positions_bohr=geometry.positions,
+        charges=geometry.charges,
+        uncertainty_bohr=geometry.uncertainty,
+        isotopes=geometry.isotopes,
+    )
+
+
+def _title(results: Results) -> str:
+    for table in (results.events, results.aligned):
+        if table is not None:
+            ions = " ".join(str(ion) for ion in table.ions)
+            channel = table.meta.get("channel")
+            if isinstance(channel, Mapping):
+                return str(channel.get("description") or f"{channel.get('name')}: {ions}")
+            return f"{channel}: {ions}" if channel else ions
+    if results.centroids is not None:
+        return " ".join(str(ion) for ion in results.centroids[ION])
+    return "Reconstructed structure" if results.record is not None else "Report"
+
+
+def _sources(results: Results) -> tuple[Source, ...]:
+    what = {
+        "reduce": "coincidences in the laboratory frame, spectra",
+        "align": "coincidences in the molecular frame",
+        "centroid": "mean momentum of every ion",
+        "reconstruct": "structure with uncertainties",
+        "known structure": "what the result is compared with (optional)",
+    }
+    return tuple(Source(stage, text, results.files.get(stage)) for stage, text in what.items())
+
+
+def _warnings(results: Results) -> tuple[str, ...]:
+    """What the stages warned of, each sentence once; those of the structure stand with it too."""
+    tables = [table.meta for table in (results.events, results.aligned) if table is not None]
+    found = [*results.warnings, *(text for meta in tables for text in inherited(meta))]
+    found += [] if results.centroids is None else warnings_of(results.centroids)
+    found += [] if results.record is None else results.record.warnings
+    return tuple(dict.fromkeys(found))
+
+
+def _headline(results: Results, structure: Structure | None) -> tuple[tuple[str, str], ...]:
+    rows: list[tuple[str, str]] = []
+    if results.events is not None:
+        rows.append(("coincidences", text_of(len(results.events))))
+    if results.aligned is not None:
+        energy = kinetic_energy_release(results.aligned).marks["mean"]
+        rows.append(("mean KER", f"{energy:.2f} eV"))
+    if structure is not None:
+        uncertainty = structure.geometry.uncertainty
+        rows.append(("atoms", str(len(structure.geometry))))
+        if uncertainty is not None:
+            rows.append(("mean uncertainty", f"{float(uncertainty.mean()):.3f} bohr"))
+        rows += [
+            ("MAE against known", f"{value:.3f} {unit}")
+            for name, value, unit in structure.errors
+            if name == _ERROR_NAMES["mae"][0]
+        ]
+    return tuple(rows)
+
+
+def _newton_maps(results: Results) -> tuple[NewtonMap, ...]:
+    """The plane of the frame, and across x for more than three ions; x itself is left out."""
+    aligned = results.aligned
+    if aligned is None or len(aligned.ions) < 3:
+        return ()
+    roles = aligned.meta.get("roles")
+    frame = aligned.meta.get("frame")
+    plane = str(frame.get("plane", "xy")) if isinstance(frame, Mapping) else "xy"
+    reference = 0
+    if isinstance(roles, list | tuple) and "reference" in roles:
+        reference = list(roles).index("reference")
+    others = [column for column in range(len(aligned.ions)) if column != reference]
+    labels = ion_labels(aligned.ions)
+    mean = np.average(aligned.momentum, axis=0, weights=aligned.weight)
+    views = [(plane, others, labels[reference])]
+    if len(aligned.ions) > 3:
+        # The second lies on an axis of this view: one line of bins that would outshine the rest.
+        second = list(roles).index("second") if roles and "second" in roles else reference
+        counted = [column for column in others if column != second]
+        left_out = dict.fromkeys([labels[reference], labels[second]])
+        views.append(("yz", counted, " and ".join(left_out)))
+    maps = []
+    for name, counted, left_out_text in views:
+        first, vertical = ("xyz".index(axis) for axis in name)
+        lobes = tuple(
+            Lobe(labels[column], float(mean[column, first]), float(mean[column, vertical]))
+            for column in others
+        )
+        caption = (
+            f"Newton map in the {name[0]}-{name[1]} plane of the molecular frame; x is the "
+            f"direction of {labels[reference]}. Not counted: {left_out_text}. "
+            "Crosses: mean momenta."
+        )
+        maps.append(NewtonMap(newton_map(aligned, plane=name, ions=counted), caption, lobes))
+    return tuple(maps)
+
+
+def _structure(results: Results) -> Structure:
+    record = results.record
+    if record is None:
+        raise UsageError("no reconstruction to show")
+    geometry = record.geometry()
+    structure = Structure(
+        geometry=geometry,
+        bonds=bonds(geometry),
+        spread=record.spread_bohr,
+        uncertainty_reason=record.uncertainty_reason,
+        closure=record.closure,
+        model=record.model,
+        input=record.input,
+        alternatives=record.alternatives,
+        warnings=record.warnings,
+    )
+    if results.known is not None and sorted(results.known.symbols) == sorted(geometry.symbols):
+        found = score(geometry, results.known)
+        known = Geometry(geometry.symbols, found.superposition.moved)
+        return replace(
+            structure,
+            bonds=bonds(known),
+            known=known.positions,
+            known_name=results.files.get("known structure", ""),
+            errors=_errors(found.errors.to_dict()),
+            errors_note=ERRORS_NOTE,
+        )
+    if results.known is not None:
+        warning = "The known structure has other atoms than the reconstruction; it is not shown."
+        structure = replace(structure, warnings=(*structure.warnings, warning))
+    if record.errors is not None:
+        note = "As recorded by the reconstruction."
+        return replace(structure, errors=_errors(record.errors), errors_note=note)
+    return structure
+
+
+def _errors(values: Mapping[str, Any]) -> tuple[tuple[str, float, str], ...]:
+    return tuple(
+        (label, float(values[name]), unit)
+        for name, (label, unit) in _ERROR_NAMES.items()
+        if isinstance(values.get(name), int | float)
+    )

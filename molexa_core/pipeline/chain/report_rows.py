@@ -1,0 +1,106 @@
+"""What `reduce` and `align` say about themselves, as rows for the report.
+
+The summaries come from files, so that every value may be absent or of another kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from molexa_core.base.fields import WARNINGS
+from molexa_core.base.tables import Coincidences
+from molexa_core.reduction.purity import purity_text
+from molexa_core.report.text_tables import plain_rows, text_of, with_uncertainty
+
+Rows = tuple[tuple[str, str], ...]
+_NUMBERS: Final = {
+    "shots": "shots",
+    "hits": "hits",
+    "hits_per_shot": "hits per shot",
+    "crowded_shots": "shots left out (too many combinations)",
+    "combinations": "candidates",
+    "coincidences": "coincidences",
+    "coincidences_per_shot": "coincidences per shot",
+}
+_SHOWN_ELSEWHERE: Final = {
+    "channel", "ions", "dropped", "windows_ns", "ker", "remarks", WARNINGS
+}  # fmt: skip
+
+
+def reduction_rows(events: Coincidences) -> Rows:
+    """Name and value of what `reduce` recorded; the number of coincidences at least."""
+    summary = events.meta.get("summary")
+    if not isinstance(summary, Mapping):
+        return (("coincidences", text_of(len(events))),)
+    rows = [(label, text_of(summary[name])) for name, label in _NUMBERS.items() if name in summary]
+    known = {*_NUMBERS, *_SHOWN_ELSEWHERE}
+    if (purity := _pair(summary.get("purity"), "purity", "purity_error")) is not None:
+        rows.append(("estimated purity (%)", _purity(summary["purity"], *purity)))
+        known.add("purity")
+    if isinstance(sums := summary.get("momentum_sums"), Sequence):
+        rows += [row for item in sums for row in _sum_rows(item)]
+        known.add("momentum_sums")
+    rows += plain_rows({name: value for name, value in summary.items() if name not in known})
+    remarks = summary.get("remarks")
+    if isinstance(remarks, list | tuple):
+        rows += [("remark", str(remark)) for remark in remarks]
+    return tuple(rows)
+
+
+def _purity(values: Mapping[str, Any], purity: float, error: float) -> str:
+    text = purity_text(values)
+    return with_uncertainty(100 * purity, 100 * error) if "+-" in text else text
+
+
+def _sum_rows(item: Any) -> Rows:
+    if not isinstance(item, Mapping):
+        return ()
+    rows = []
+    for name, error, label in (
+        ("centre", "centre_error", "centre"),
+        ("sigma", "sigma_error", "standard deviation"),
+    ):
+        if (pair := _pair(item, name, error)) is not None:
+            axis = text_of(item.get("axis"))
+            text = with_uncertainty(*pair)
+            rows.append((f"momentum sum along {axis}, {label} (a.u.)", text))
+    return tuple(rows)
+
+
+def _pair(values: Any, name: str, error: str) -> tuple[float, float] | None:
+    """A number and its error, where both are there."""
+    if not isinstance(values, Mapping):
+        return None
+    one, two = values.get(name), values.get(error)
+    if isinstance(one, int | float) and isinstance(two, int | float):
+        return float(one), float(two)
+    return None
+
+
+def alignment_rows(aligned: Coincidences) -> Rows:
+    """Name and value of what `align` recorded; the number of rows at least."""
+    summary, frame = aligned.meta.get("align"), aligned.meta.get("frame")
+    if not isinstance(summary, Mapping) or not isinstance(frame, Mapping):
+        return (("rows", text_of(len(aligned))),)
+    rows: list[tuple[str, str]] = [("x axis", text_of(frame.get("reference")))]
+    if len(aligned.ions) > 2:
+        second = frame.get("second") or "the ion most orthogonal to x"
+        rows.append((f"in the {'-'.join(str(frame.get('plane')))} plane", text_of(second)))
+    shown = {
+        "events": "events",
+        "aligned": "aligned",
+        "assignments_per_event": "assignments per event",
+        "median_angle_deg": "median angle between both (degrees)",
+        "discarded_perpendicular_rms": "perpendicular momentum left out, rms (a.u.)",
+        "rule": "like ions",
+    }
+    rows += [
+        (label, text_of(summary[name]))
+        for name, label in shown.items()
+        if summary.get(name) is not None
+    ]
+    rows.append(("recoil", "removed" if summary.get("recoil") == "remove" else "kept"))
+    if isinstance(flagged := summary.get("flagged"), Mapping):
+        rows.append(("without a frame", text_of(sum(int(count) for count in flagged.values()))))
+    return tuple(rows)

@@ -1,0 +1,106 @@
+"""Score: how far a structure is from a known one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.tables import Geometry
+from molexa_core.geometry.compare import StructureErrors, Superposition, superposed_errors
+from molexa_core.io.xyz import read_provenance, read_xyz
+from molexa_core.pipeline.chain.stale import require_fresh
+
+
+@dataclass(frozen=True)
+class Score:
+    """The errors of a structure against a known one, after the best superposition.
+
+    Attributes:
+        symbols: element of each atom, in the order of the structure.
+        errors: lengths in bohr, angles in degrees.
+        superposition: the assignment of like atoms and the known structure moved onto the other.
+    """
+
+    symbols: tuple[str, ...]
+    errors: StructureErrors
+    superposition: Superposition
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name, for JSON; atoms counted from 0."""
+        return {
+            **self.errors.to_dict(),
+            "length_unit": "bohr",
+            "angle_unit": "degree",
+            "assignment": self.superposition.assignment.tolist(),
+            "mirrored": self.superposition.mirrored,
+            "exact": self.superposition.exact,
+        }
+
+
+def score(structure: Geometry, known: Geometry, *, allow_mirror: bool = False) -> Score:
+    """Compare a structure with a known one.
+
+    The known structure is moved onto the other by the rotation, the translation and the
+    assignment of like atoms with the least RMSD, and the paper's errors are taken there
+    (`geometry.measures`). The MAE is therefore one after optimal superposition, in the frame of the
+    structure. A mirror image is a different structure unless allowed.
+
+    Args:
+        structure: the structure to judge; for a reconstruction in the frame of its momenta.
+        known: the known structure, atoms in any order, any frame.
+        allow_mirror: whether the mirror image of the known structure may be used.
+
+    Returns:
+        Errors, assignment and superposition.
+
+    Raises:
+        UsageError: the structures have different atoms.
+
+    Example:
+        >>> import numpy as np
+        >>> water = Geometry(("O", "H", "H"), np.array([[0, 0, 0], [1.8, 0, 0], [0, 1.8, 0.0]]))
+        >>> round(score(water, water).errors.mae, 12)
+        0.0
+    """
+    errors, superposition = superposed_errors(
+        structure.positions,
+        known.positions,
+        structure.symbols,
+        symbols_b=known.symbols,
+        allow_mirror=allow_mirror,
+    )
+    return Score(structure.symbols, errors, superposition)
+
+
+def score_files(
+    structure: Path | str,
+    known: Path | str,
+    *,
+    allow_mirror: bool = False,
+    progress: Progress = SILENT,
+) -> Score:
+    """Compare the structures in two XYZ files; of several structures in a file the first counts.
+
+    Raises:
+        InputFileError: a file is missing or is not an XYZ file.
+        UsageError: the structures have different atoms.
+    """
+    one, two = _first(structure, progress), _first(known, progress)
+    require_fresh(structure, read_provenance(structure), refuse=False, progress=progress)
+    try:
+        return score(one, two, allow_mirror=allow_mirror)
+    except UsageError as error:
+        error.where = f"{structure} and {known}"
+        raise
+
+
+def _first(path: Path | str, progress: Progress) -> Geometry:
+    geometries = read_xyz(path, progress)
+    if not geometries:
+        raise InputFileError("no structure in this file", where=path)
+    if len(geometries) > 1:
+        progress.say(f"{path} has {len(geometries)} structures; the first is used")
+    return geometries[0]

@@ -1,0 +1,143 @@
+"""Blocks of a data set on Dask workers: processes of this machine, or those of a scheduler.
+
+Needs the extra `cluster`. Workers compute; the files are written by the process that asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Final
+
+from molexa_core.base import interruption
+from molexa_core.base.errors import UsageError
+from molexa_core.base.progress import Progress
+from molexa_core.pipeline.datasets.blocks import BlockPlan
+from molexa_core.pipeline.datasets.entries import EntryBlock
+
+LOCAL: Final = "local"
+_AHEAD: Final = 2
+"""Blocks handed out per worker: one computed, one waiting, so that a deadline is met."""
+CONNECT_S: Final = 30
+"""How long to wait for a scheduler."""
+_LOOK_S: Final = 0.05
+"""So often it is looked whether a block is finished, or a signal asked to stop."""
+END_S: Final = 60
+"""How long to wait for the end of a process that has nothing left to do."""
+
+
+@contextmanager
+def computed_by_dask(
+    where: str,
+    task: Callable[[BlockPlan], EntryBlock],
+    blocks: Sequence[BlockPlan],
+    deadline: float | None,
+    progress: Progress,
+) -> Iterator[Iterator[tuple[BlockPlan, EntryBlock | Exception]]]:
+    """The blocks, or why they failed, in the order in which workers finish them.
+
+    Args:
+        where: `local`, `local:4` for so many workers, or the address of a scheduler.
+        task: computes one block; it travels to the workers.
+        blocks: what to compute.
+        deadline: of `time.monotonic`; no block is handed out behind it.
+        progress: told how many workers there are.
+
+    Raises:
+        UsageError: Dask is not installed, or no scheduler answers.
+    """
+    client, cluster = _connect(where)
+    try:
+        workers = max(1, len(client.scheduler_info()["workers"]))
+        progress.say(f"Dask: {workers} workers, dashboard {client.dashboard_link}")
+        yield _finished(client, task, blocks, deadline, workers)
+        if cluster is not None:
+            cluster.sync(_ended, cluster)
+    finally:
+        client.close()
+        if cluster is not None:
+            cluster.close()
+
+
+def _finished(
+    client: Any,
+    task: Callable[[BlockPlan], EntryBlock],
+    blocks: Sequence[BlockPlan],
+    deadline: float | None,
+    workers: int,
+) -> Iterator[tuple[BlockPlan, EntryBlock | Exception]]:
+    waiting = iter(blocks)
+    handed_out = {
+        client.submit(task, block, pure=False): block for block in islice(waiting, _AHEAD * workers)
+    }
+    done = _dask().as_completed(list(handed_out))
+    while handed_out:
+        while not done.has_ready():
+            interruption.check()
+            time.sleep(_LOOK_S)
+        future = next(done)
+        block = handed_out.pop(future)
+        good = future.status == "finished"
+        result = future.result() if good else _error_of(future)
+        future.release()
+        late = deadline is not None and time.monotonic() > deadline
+        following = None if late else next(waiting, None)
+        if following is not None:
+            added = client.submit(task, following, pure=False)
+            handed_out[added] = following
+            done.add(added)
+        yield block, result
+
+
+async def _ended(cluster: Any) -> None:
+    """End the processes of a local cluster that have nothing left to do.
+
+    To end, a process that has loaded everything takes seconds, on a busy machine more than the four
+    after which `cluster.close` kills it with a warning. That is for those that still compute.
+    """
+    workers = list(cluster.workers.values())
+    await asyncio.gather(*(worker.close(timeout=END_S) for worker in workers))
+
+
+def _error_of(future: Any) -> Exception:
+    """Why a block failed on a worker."""
+    error = future.exception() if future.status == "error" else None
+    return error if isinstance(error, Exception) else UsageError(f"the worker is {future.status}")
+
+
+def _connect(where: str) -> tuple[Any, Any]:
+    """A client, and the cluster behind it if it was started here."""
+    dask = _dask()
+    name, _, count = where.partition(":")
+    if name == LOCAL:
+        if count and not (count.isdigit() and int(count) > 0):
+            raise UsageError(f"--dask {where}", do="Write local, or local:4 for four workers.")
+        cluster = dask.LocalCluster(
+            n_workers=int(count) if count else os.cpu_count() or 1,
+            threads_per_worker=1,
+            dashboard_address=None,
+            env={"NUMBA_NUM_THREADS": "1"},
+        )
+        return dask.Client(cluster), cluster
+    try:
+        return dask.Client(where, timeout=CONNECT_S), None
+    except (OSError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        raise UsageError(
+            f"no Dask scheduler answers ({detail})", where=where, do="Check its address."
+        ) from error
+
+
+def _dask() -> Any:
+    """The package `distributed`, which has no types for its main calls."""
+    try:
+        return importlib.import_module("distributed")
+    except ImportError as error:
+        raise UsageError(
+            "Dask is not installed", do="Install it with: pip install 'molexa[cluster]'"
+        ) from error

@@ -1,0 +1,286 @@
+"""Ambiguity: the geometries that share their momenta, and which of them samples fall on.
+
+The map from a geometry to its momenta is not one-to-one. For a molecule drawn from a known
+distribution the geometries that explain its momenta (modes) can be looked for without the
+network, by refinement from many starts, and the share of the network's samples at each compared
+with how probable it is: by how often such a mode is the truth, or by Bayes' rule where the
+density of the distribution is known.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.tables import BoolArray, FloatArray, IntArray
+from molexa_core.network.inference.refinement import Forward, refine
+from molexa_core.physics.coulomb.batches import explode_many
+from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
+from molexa_core.physics.coulomb.explosion import Accuracy
+
+EXACT: Final = 1e-6
+"""Relative misfit of the momenta below which a geometry counts as a mode."""
+APART: Final = 0.05
+"""Least mean absolute difference of two modes, bohr: closer ones are taken for one."""
+BETWEEN: Final = 0.35
+"""A sample further from its nearest mode than this share of the way to the mode's neighbour lies
+between modes."""
+_NEAR_EXACT: Final = 3e-3
+_ROUGH: Final = Accuracy(16, 1.2)
+_ITERATIONS: Final = 18
+_NEWTON: Final = 6
+_DIFFERENCE: Final = 1e-3
+_LONGEST: Final = 0.2
+_ROTATIONS: Final = 512
+
+
+def exact_momenta(
+    positions: FloatArray, charges: FloatArray, masses: FloatArray, tau_fs: float
+) -> FloatArray:
+    """(B, N, 3) momenta of the classical model, as exact as it goes, with sum zero.
+
+    Args:
+        positions: (B, N, 3) bohr.
+        charges: (B, N) or (N).
+        masses: (B, N) or (N), electron masses.
+        tau_fs: window of the charge build-up.
+    """
+    momenta = explode_many(
+        positions, charges, masses, build_up=ErrorFunctionRise(tau_fs), accuracy="fine"
+    )
+    return np.asarray(momenta - momenta.mean(axis=1, keepdims=True))
+
+
+def modes_of(
+    truth: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    momenta: FloatArray,
+    *,
+    tau_fs: float,
+    starts: int = 24,
+    seed: int = 0,
+) -> list[FloatArray]:
+    """For each molecule the (modes, N, 3) geometries with its momenta, the truth first.
+
+    Starts are drawn about the truth, in a box and along the momenta, refined with cheap
+    explosions, and those near a solution brought onto it by Newton's method with exact ones, down
+    to `EXACT`. The network has no part in it. More starts may find more modes.
+
+    Args:
+        truth: (B, N, 3) bohr.
+        charges: (B, N).
+        masses: (B, N) electron masses.
+        momenta: (B, N, 3) of `exact_momenta`.
+        tau_fs: window of the charge build-up.
+        starts: geometries to start from, for each molecule.
+        seed: of the starts.
+
+    Returns:
+        Centred positions, bohr.
+    """
+    centred = truth - truth.mean(axis=1, keepdims=True)
+    near, owner = [], []
+    for row, one in enumerate(centred):
+        draft = _forward(charges[row], masses[row], tau_fs, "draft")
+        rough = _forward(charges[row], masses[row], tau_fs, _ROUGH)
+        drawn = _starts(one, masses[row], momenta[row], starts, [seed, row])
+        found = refine(draft, drawn, momenta[row], rough=rough, iterations=_ITERATIONS)
+        others = _different([one, *found.positions[found.residual < _NEAR_EXACT]])[1:]
+        near += others
+        owner += [row] * len(others)
+    if not near:
+        return [one[None] for one in centred]
+    place = np.array(owner)
+    known = (charges[place], masses[place], momenta[place])
+    exact, residual = _newton(np.stack(near), *known, tau_fs)
+    return [
+        np.stack(_different([one, *exact[(place == row) & (residual < EXACT)]]))
+        for row, one in enumerate(centred)
+    ]
+
+
+def nearest_modes(samples: FloatArray, modes: FloatArray) -> tuple[IntArray, FloatArray, BoolArray]:
+    """The mode nearest to each sample, how near, and whether the sample lies between modes.
+
+    Args:
+        samples: (K, N, 3) bohr, centred.
+        modes: (modes, N, 3) bohr, centred.
+
+    Returns:
+        (K) numbers of modes; (K) mean absolute differences, bohr; (K) whether the sample lies
+        between modes (`BETWEEN`).
+    """
+    distance = np.abs(samples[:, None] - modes[None]).mean(axis=(2, 3))
+    nearest = distance.argmin(axis=1).astype(np.int64)
+    best = distance[np.arange(len(samples)), nearest]
+    apart = np.abs(modes[:, None] - modes[None]).mean(axis=(2, 3))
+    apart[np.diag_indices(len(modes))] = np.inf
+    return nearest, best, best > BETWEEN * apart.min(axis=1)[nearest]
+
+
+def box_probabilities(
+    modes: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    *,
+    tau_fs: float,
+    half_width: float,
+    contact: float,
+    seed: int = 0,
+) -> FloatArray:
+    """(modes) probability of each mode given the momenta, atoms uniform in a cube (Bayes' rule).
+
+    P(x | p) ~ density(x) / |det dp/dx|. The density of a shape is the volume over which it can be
+    moved inside the cube, averaged over its orientations; no atoms nearer than `contact`.
+
+    Args:
+        modes: (modes, N, 3) bohr, all of the same momenta.
+        charges: (N).
+        masses: (N) electron masses.
+        tau_fs: window of the charge build-up.
+        half_width: of the cube, bohr.
+        contact: smallest distance of two atoms, bohr.
+        seed: of the orientations.
+    """
+    turns = _rotations(np.random.default_rng(seed), _ROTATIONS)
+    one, two = np.triu_indices(modes.shape[1], k=1)
+    weights = np.zeros(len(modes))
+    for number, mode in enumerate(modes):
+        if np.linalg.norm(mode[one] - mode[two], axis=1).min() < contact:
+            continue
+        turned = np.einsum("rxk,nk->rnx", turns, mode)
+        room = np.maximum(2.0 * half_width - np.ptp(turned, axis=1), 0.0)
+        slope = determinant(mode, charges, masses, tau_fs=tau_fs)
+        weights[number] = room.prod(axis=1).mean() / slope
+    total = weights.sum()
+    return np.asarray(weights / total) if total > 0 else weights
+
+
+def determinant(
+    positions: FloatArray, charges: FloatArray, masses: FloatArray, *, tau_fs: float
+) -> float:
+    """|det dp/dx| of one geometry (N, 3), translations left out, a.u."""
+    known = (charges[None], masses[None])
+    return float(abs(np.linalg.det(_jacobians(positions[None], *known, tau_fs, "fine")[0])))
+
+
+def _jacobians(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    tau_fs: float,
+    accuracy: str,
+) -> FloatArray:
+    """(B, 3 N - 3, 3 N - 3) dp/dx without translations, by central differences."""
+    count, atoms = positions.shape[:2]
+    basis = _without_translations(atoms)
+    shifts = np.einsum("an,xy->axny", basis, np.eye(3)).reshape(-1, atoms, 3)
+    moves = _DIFFERENCE * np.concatenate([shifts, -shifts])
+    moved = (positions[:, None] + moves).reshape(-1, atoms, 3)
+    repeats = len(moves)
+    momenta = explode_many(
+        moved,
+        np.repeat(charges, repeats, axis=0),
+        np.repeat(masses, repeats, axis=0),
+        build_up=ErrorFunctionRise(tau_fs),
+        accuracy=accuracy,
+        strict=False,
+    ).reshape(count, 2, len(shifts), atoms, 3)
+    change = (momenta[:, 0] - momenta[:, 1]) / (2.0 * _DIFFERENCE)
+    rows = np.einsum("an,bknx->bkax", basis, change).reshape(count, len(shifts), -1)
+    return np.asarray(rows.transpose(0, 2, 1))
+
+
+def _newton(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    momenta: FloatArray,
+    tau_fs: float,
+) -> tuple[FloatArray, FloatArray]:
+    """(B, N, 3) positions brought onto solutions nearby, and (B) their relative misfits."""
+    atoms = positions.shape[1]
+    basis = _without_translations(atoms)
+    x, scale = positions.copy(), np.sqrt((momenta**2).sum(axis=(1, 2)))
+    best, least = x.copy(), np.full(len(x), np.inf)
+    rise = ErrorFunctionRise(tau_fs)
+    for _ in range(_NEWTON):
+        reached = explode_many(x, charges, masses, build_up=rise, accuracy="fine", strict=False)
+        misfit = momenta - reached
+        residual = np.nan_to_num(np.sqrt((misfit**2).sum(axis=(1, 2))) / scale, nan=np.inf)
+        better = residual < least
+        best[better], least[better] = x[better], residual[better]
+        if (least < 0.1 * EXACT).all():
+            break
+        jacobian = np.nan_to_num(_jacobians(x, charges, masses, tau_fs, "draft"))
+        right = np.einsum("an,bnx->bax", basis, misfit).reshape(len(x), -1, 1)
+        step = (np.linalg.pinv(jacobian) @ right).reshape(len(x), atoms - 1, 3)
+        moved = np.einsum("an,bax->bnx", basis, np.nan_to_num(step))
+        x = best + np.clip(moved, -_LONGEST, _LONGEST) * better[:, None, None]
+    return best, least
+
+
+def _forward(
+    charges: FloatArray, masses: FloatArray, tau_fs: float, accuracy: str | Accuracy
+) -> Forward:
+    rise = ErrorFunctionRise(tau_fs)
+
+    def forward(positions: FloatArray) -> FloatArray:
+        return explode_many(
+            positions, charges, masses, build_up=rise, accuracy=accuracy, strict=False
+        )
+
+    return forward
+
+
+def _starts(
+    truth: FloatArray, masses: FloatArray, momenta: FloatArray, count: int, seed: list[int]
+) -> FloatArray:
+    """(count, N, 3) in turns: near and far from the truth, along the momenta, in a box."""
+    generator = np.random.default_rng(seed)
+    size = float(np.sqrt((truth**2).sum(axis=1).mean()))
+    away = momenta / masses[:, None]
+    away = away / float(np.sqrt((away**2).sum(axis=1).mean()))
+    found = []
+    for number in range(count):
+        noise = generator.standard_normal(truth.shape)
+        if number % 4 == 0:
+            found.append(truth + 0.25 * size * noise)
+        elif number % 4 == 1:
+            found.append(truth + 0.6 * size * noise)
+        elif number % 4 == 2:
+            stretch = np.exp(0.3 * generator.standard_normal())
+            found.append(size * (stretch * away + 0.2 * noise))
+        else:
+            found.append(size * 1.8 * generator.uniform(-1.0, 1.0, truth.shape))
+    drawn = np.stack(found)
+    return np.asarray(drawn - drawn.mean(axis=1, keepdims=True))
+
+
+def _different(positions: list[FloatArray]) -> list[FloatArray]:
+    """Those that are not near an earlier one."""
+    kept: list[FloatArray] = []
+    for one in positions:
+        if all(np.abs(one - other).mean() > APART for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _without_translations(atoms: int) -> FloatArray:
+    """(N - 1, N) orthonormal rows that sum to zero."""
+    matrix = np.eye(atoms) - 1.0 / atoms
+    return np.asarray(np.linalg.svd(matrix)[2][: atoms - 1])
+
+
+def _rotations(generator: np.random.Generator, count: int) -> FloatArray:
+    """(count, 3, 3) uniform rotations, from normal quaternions."""
+    w, x, y, z = np.moveaxis(generator.standard_normal((count, 4)), 1, 0)
+    n = w * w + x * x + y * y + z * z
+    rows = [
+        [1 - 2 * (y * y + z * z) / n, 2 * (x * y - z * w) / n, 2 * (x * z + y * w) / n],
+        [2 * (x * y + z * w) / n, 1 - 2 * (x * x + z * z) / n, 2 * (y * z - x * w) / n],
+        [2 * (x * z - y * w) / n, 2 * (y * z + x * w) / n, 1 - 2 * (x * x + y * y) / n],
+    ]
+    return np.moveaxis(np.array(rows), 2, 0)

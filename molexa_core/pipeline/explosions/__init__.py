@@ -1,0 +1,1 @@
+"""Explosions of known molecules, and the atoms in them."""

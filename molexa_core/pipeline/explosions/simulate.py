@@ -1,0 +1,310 @@
+"""Simulate: the Coulomb explosion of a known geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from molexa_core.base.errors import InputFileError, UsageError, about_file, listing
+from molexa_core.base.fields import ION, LABEL, MOMENTUM, WARNINGS
+from molexa_core.base.forward_model import TAU_FS
+from molexa_core.base.matter.ions import Ion, isotopes_of, parse_ion, parse_ions
+from molexa_core.base.matter.isotopes import Masses, nuclide
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import FloatArray, Geometry, ion_labels
+from molexa_core.base.units import ATOMIC_TIME_FS, HARTREE_EV
+from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
+from molexa_core.io.xyz import read_xyz, write_xyz
+from molexa_core.physics.coulomb.batches import (
+    explode_many,
+    path_of,
+    require_apart,
+    require_explosive,
+)
+from molexa_core.physics.coulomb.build_up import build_up
+from molexa_core.physics.coulomb.explosion import accuracy_of
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.pipeline.output_guard import require_outputs
+
+Model = Literal["instant", "classical"]
+FRAMES: Final = 101
+UNTIL_FS: Final = 100.0
+
+
+@dataclass(frozen=True)
+class Explosion:
+    """The outcome of one explosion.
+
+    Attributes:
+        table: one row per ion as in channel.csv: ion, momenta in a.u., label; warnings of the
+            geometry in its `attrs["warnings"]`.
+        ions: the ion of each atom.
+        momentum: (atoms, 3) a.u.
+        energy_ev: (atoms) kinetic energy of each ion.
+        ker_ev: kinetic energy release.
+        coulomb_ev: Coulomb energy of the charges at the start: the release if instant.
+        trajectory: geometries at the times asked for.
+        times_fs: those times.
+    """
+
+    table: pd.DataFrame
+    ions: tuple[Ion, ...]
+    momentum: FloatArray
+    energy_ev: FloatArray
+    ker_ev: float
+    coulomb_ev: float
+    trajectory: tuple[Geometry, ...] = ()
+    times_fs: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name, for JSON."""
+        rows = self.table.assign(energy_ev=self.energy_ev)
+        return {
+            "ions": rows.to_dict(orient="records"),
+            "ker_ev": self.ker_ev,
+            "coulomb_ev": self.coulomb_ev,
+            "momentum_unit": "a.u.",
+            WARNINGS: warnings_of(self.table),
+        }
+
+
+def simulate(
+    geometry: Geometry,
+    ions: Sequence[Ion | str] | None = None,
+    *,
+    model: Model = "classical",
+    tau_fs: float = TAU_FS,
+    masses: Masses = "isotope",
+    accuracy: str = "fine",
+    times_fs: Sequence[float] = (),
+) -> Explosion:
+    """Explode a geometry at rest into ions and follow them to infinity.
+
+    Args:
+        geometry: positions in bohr.
+        ions: the ion that each atom becomes, in the order of the atoms; from the charges of the
+            geometry where not given.
+        model: `instant`, or `classical`: the charges rise as (1 + erf(6.3 (t/tau - 1/2))) / 2.
+        tau_fs: window of the rise.
+        masses: `isotope` (most abundant, as a spectrometer sees) or `average` (as in published
+            data sets).
+        accuracy: `draft`, `fast` or `fine`.
+        times_fs: times at which the geometry is kept.
+
+    Returns:
+        Momenta in the frame of the geometry, energies, and the geometries at `times_fs`.
+
+    Raises:
+        UsageError: ions that do not fit the atoms, fewer than two ions, overlapping atoms, or an
+            option out of range.
+
+    Example:
+        >>> from molexa_core.physics.molecules.library import molecule
+        >>> boom = simulate(molecule("nitrogen").geometry, ["N+", "N+"], model="instant")
+        >>> abs(boom.ker_ev / boom.coulomb_ev - 1) < 1e-6
+        True
+    """
+    chosen = ions_of_atoms(geometry, ions)
+    cut, rise = accuracy_of(accuracy), build_up(model, tau_fs)
+    charge = np.array([float(ion.charge) for ion in chosen])
+    mass = np.array([ion.mass_as(masses) for ion in chosen])
+    x = geometry.positions
+    require_explosive(geometry.symbols, x, charge.tolist(), where=geometry.comment or None)
+    p = explode_many(x[None], charge, mass, build_up=rise, accuracy=cut)[0]
+    energy = np.sum(p**2, axis=1) / (2 * mass) * HARTREE_EV
+    frames: tuple[Geometry, ...] = ()
+    if len(times_fs):
+        times = np.asarray(times_fs, dtype=np.float64)
+        path = path_of(x, charge, mass, times / ATOMIC_TIME_FS, build_up=rise, accuracy=cut)
+        charges = tuple(ion.charge for ion in chosen)
+        frames = tuple(
+            Geometry(
+                geometry.symbols,
+                at,
+                charges=charges,
+                comment=f"{time:g} fs",
+                isotopes=isotopes_of(chosen),
+            )
+            for time, at in zip(times, path, strict=True)
+        )
+    columns: dict[str, Any] = {ION: [str(ion) for ion in chosen]}
+    columns |= {name: p[:, axis] for axis, name in enumerate(MOMENTUM)}
+    table = pd.DataFrame(columns | {LABEL: ion_labels(chosen)})
+    table.attrs[WARNINGS] = list(geometry.warnings)
+    return Explosion(
+        table=table,
+        ions=chosen,
+        momentum=p,
+        energy_ev=energy,
+        ker_ev=float(energy.sum()),
+        coulomb_ev=_coulomb(x, charge) * HARTREE_EV,
+        trajectory=frames,
+        times_fs=tuple(float(time) for time in times_fs),
+    )
+
+
+def simulate_file(
+    source: Path | str,
+    charges: str | None = None,
+    *,
+    out: Path | str | None = None,
+    trajectory: Path | str | None = None,
+    frames: int = FRAMES,
+    until_fs: float = UNTIL_FS,
+    model: Model = "classical",
+    tau_fs: float = TAU_FS,
+    masses: Masses = "isotope",
+    accuracy: str = "fine",
+    command: str = "molexa_core.pipeline.explosions.simulate.simulate_file",
+    progress: Progress = SILENT,
+) -> Explosion:
+    """Explode the geometry of an XYZ file, or a shipped molecule, and write what was asked for.
+
+    Args:
+        source: an XYZ file (its first structure) or the name of a shipped molecule.
+        charges: ions with commas in the order of the atoms, such as `O+,H+,H+`; from the file's
+            charge column where not given.
+        out: file for the momenta, as channel.csv.
+        trajectory: file for the movie, as XYZ.
+        frames: pictures of the movie.
+        until_fs: its length, from the start of the charge build-up.
+        model: see `simulate`.
+        tau_fs: see `simulate`.
+        masses: see `simulate`.
+        accuracy: see `simulate`.
+        command: for the provenance.
+        progress: told about choices made.
+
+    Raises:
+        InputFileError: no such file or molecule.
+        UsageError: see `simulate`.
+        OutputError: a result cannot be written.
+    """
+    geometry, inputs = find_geometry(source, progress)
+    require_outputs((out, FileKind.MOMENTA), (trajectory, FileKind.GEOMETRY), inputs=inputs)
+    if frames < 2 or not 0 < until_fs < np.inf:
+        raise UsageError(
+            f"a movie of {frames} frames over {until_fs} fs",
+            do="Give at least 2 frames and a time above 0.",
+        )
+    times = np.linspace(0.0, until_fs, frames).tolist() if trajectory is not None else ()
+    result = simulate(
+        geometry,
+        None if charges is None else parse_ions(charges),
+        model=model,
+        tau_fs=tau_fs,
+        masses=masses,
+        accuracy=accuracy,
+        times_fs=times,
+    )
+    settings = {
+        "geometry": str(source),
+        "ions": [str(ion) for ion in result.ions],
+        "model": model,
+        "tau_fs": tau_fs if model == "classical" else None,
+        "masses": masses,
+        "accuracy": accuracy,
+    }
+    record = Provenance.of(command, inputs=inputs, settings=settings)
+    if out is not None:
+        write_channel_csv(out, result.table, record)
+    if trajectory is not None:
+        write_xyz(trajectory, result.trajectory, record)
+    return result
+
+
+def find_geometry(
+    source: Path | str, progress: Progress = SILENT
+) -> tuple[Geometry, tuple[Path, ...]]:
+    """The geometry in an XYZ file or of a shipped molecule, and the files that were read.
+
+    Raises:
+        InputFileError: neither a file nor a molecule.
+    """
+    path = Path(source)
+    if not path.exists() and path.suffix.lower() != ".xyz" and len(path.parts) == 1:
+        try:
+            found = molecule(str(source))
+        except InputFileError as error:
+            raise InputFileError(
+                f"{str(source)!r} is neither a file nor a shipped molecule", do=error.do
+            ) from error
+        return found.geometry, ()
+    geometries = read_xyz(path, progress)
+    if len(geometries) > 1:
+        progress.say(f"{path} has {len(geometries)} structures; the first is used")
+    with about_file(path):
+        require_apart(geometries[0].symbols, geometries[0].positions, where=None)
+    return geometries[0], (path,)
+
+
+def ions_of_atoms(
+    geometry: Geometry, ions: Sequence[Ion | str] | None = None, *, exploded: bool = False
+) -> tuple[Ion, ...]:
+    """The ion of each atom, from the charges of the geometry where not given.
+
+    An ion may name an isotope that the geometry leaves open.
+
+    Args:
+        geometry: what explodes.
+        ions: in the order of its atoms.
+        exploded: whether it did, so that no isotope is open any more.
+
+    Raises:
+        UsageError: ions that do not fit the atoms, or charges that are not known.
+    """
+    if ions is None:
+        if geometry.charges is None:
+            raise UsageError(
+                "the charges are not given",
+                do="Name an ion for every atom, such as --charges O+,H+,H+.",
+            )
+        if min(geometry.charges) < 1:
+            raise UsageError(
+                "an atom of the geometry has no positive charge", do="Name the ions instead."
+            )
+        ions = [
+            f"{name}{charge}+"
+            for name, charge in zip(geometry.names, geometry.charges, strict=True)
+        ]
+    chosen = tuple(parse_ion(ion) if isinstance(ion, str) else ion for ion in ions)
+    order = f"The atoms are {listing(geometry.names, limit=30)}; name an ion for each, in order."
+    order += _in_order(geometry, chosen)
+    if len(chosen) != len(geometry):
+        raise UsageError(f"{len(chosen)} ions for {len(geometry)} atoms", do=order)
+    for number, (ion, name) in enumerate(zip(chosen, geometry.names, strict=True), start=1):
+        atom = nuclide(name)
+        fits = ion.is_atomic and atom.may_be(ion.nuclide)
+        if fits and exploded:
+            fits = atom.mass_da == ion.nuclide.mass_da and ion.mass_u is None
+        if not fits:
+            same = ion.is_atomic and ion.element == atom.element
+            hint = f"Write {name}{ion.charge if ion.charge > 1 else ''}+." if same else order
+            raise UsageError(f"ion {number} is {ion}, but atom {number} is {name}", do=hint)
+    return chosen
+
+
+def _in_order(geometry: Geometry, ions: Sequence[Ion]) -> str:
+    """Ions that fit the atoms but for their order, in the order of the atoms; else nothing."""
+    left = [(ion.element.symbol if ion.is_atomic else "", ion) for ion in ions]
+    if sorted(symbol for symbol, _ in left) != sorted(geometry.symbols):
+        return ""
+    sorted_ions = []
+    for symbol in geometry.symbols:
+        place = next(place for place, (found, _) in enumerate(left) if found == symbol)
+        sorted_ions.append(str(left.pop(place)[1]))
+    if sorted_ions == [str(ion) for ion in ions]:
+        return ""
+    return f" In this order yours are {','.join(sorted_ions)}."
+
+
+def _coulomb(x: FloatArray, charge: FloatArray) -> float:
+    i, j = np.triu_indices(len(x), 1)
+    return float(np.sum(charge[i] * charge[j] / np.linalg.norm(x[i] - x[j], axis=1)))

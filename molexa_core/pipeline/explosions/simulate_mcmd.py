@@ -1,0 +1,272 @@
+"""Simulate, Monte-Carlo model: many explosions of a geometry in an X-ray pulse.
+
+Every explosion is one trajectory: atoms absorb photons and decay at random, so the final charges
+differ from one to the next. They are counted by combination of charges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from molexa_core.base.charge_combinations import Outcomes
+from molexa_core.base.errors import UsageError
+from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR, WARNINGS
+from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.matter.ions import Ion, isotopes_of, parse_ions
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import Geometry, ion_labels
+from molexa_core.base.units import HARTREE_EV
+from molexa_core.io.results.channel_csv import write_channel_csv
+from molexa_core.io.results.channels_h5 import write_channels
+from molexa_core.physics.coulomb.batches import require_apart
+from molexa_core.pipeline.explosions.explode import explode_geometries
+from molexa_core.pipeline.explosions.simulate import find_geometry, ions_of_atoms
+from molexa_core.pipeline.output_guard import Output, discards, require_outputs
+
+TRAJECTORIES: Final = 10_000
+LARGEST_SEED: Final = 2**63 - 1
+
+
+def simulate_mcmd(
+    geometry: Geometry,
+    *,
+    pulse: Pulse,
+    options: ModelOptions | None = None,
+    trajectories: int = TRAJECTORIES,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Outcomes:
+    """Explode a geometry at rest many times in an X-ray pulse.
+
+    Args:
+        geometry: positions in bohr.
+        pulse: the X-ray pulse.
+        options: switches of the model; the defaults where not given.
+        trajectories: explosions.
+        seed: of every draw. The same seed gives the same explosions on any device, up to rounding.
+        device: `auto`, `cpu`, `cuda` or `cuda:0`.
+        progress: shows how far it is.
+
+    Returns:
+        Every combination of charges that occurred, with its count and momenta.
+
+    Raises:
+        UsageError: overlapping atoms, no trajectories, or a seed out of range.
+        UnknownIonError: an element that the atomic model does not cover.
+    """
+    require_draws(trajectories, seed)
+    require_apart(geometry.symbols, geometry.positions, where=geometry.comment or None)
+    (outcomes,) = explode_geometries(
+        geometry.symbols,
+        geometry.positions[None],
+        None,
+        pulse,
+        ModelOptions() if options is None else options,
+        trajectories=trajectories,
+        seed=seed,
+        device=device,
+        energies=True,
+        isotopes=geometry.isotopes,
+        progress=progress,
+    )
+    known = replace(outcomes.geometry, warnings=geometry.warnings)
+    return replace(outcomes, geometry=known)
+
+
+def channel_table(outcomes: Outcomes, ions: Sequence[Ion | str]) -> pd.DataFrame:
+    """One combination as in channel.csv: ions, mean momenta, their errors, count, labels.
+
+    Args:
+        outcomes: all combinations.
+        ions: what each atom became, in the order of the atoms.
+
+    Raises:
+        UsageError: ions that do not fit the atoms.
+        NoEventsError: the combination did not occur; lists those that did, nearest first.
+    """
+    chosen = ions_of_atoms(outcomes.geometry, ions, exploded=True)
+    row = outcomes.find([ion.charge for ion in chosen])
+    columns: dict[str, Any] = {ION: [str(ion) for ion in chosen]}
+    columns |= {name: outcomes.momenta[row, :, axis] for axis, name in enumerate(MOMENTUM)}
+    columns |= {name: outcomes.errors[row, :, axis] for axis, name in enumerate(MOMENTUM_ERROR)}
+    columns |= {COUNT: int(outcomes.counts[row]), LABEL: ion_labels(chosen)}
+    table = pd.DataFrame(columns)
+    table.attrs[WARNINGS] = list(outcomes.geometry.warnings)
+    return table
+
+
+def simulate_mcmd_file(
+    source: Path | str,
+    charges: str | None = None,
+    *,
+    pulse: Pulse,
+    options: ModelOptions | None = None,
+    trajectories: int = TRAJECTORIES,
+    seed: int = 0,
+    device: str = "auto",
+    out: Path | str | None = None,
+    figure: Path | str | None = None,
+    command: str = "molexa_core.pipeline.explosions.simulate_mcmd.simulate_mcmd_file",
+    progress: Progress = SILENT,
+) -> tuple[Outcomes, pd.DataFrame | None]:
+    """Explode the geometry of an XYZ file, or a shipped molecule, and write what was asked for.
+
+    Args:
+        source: an XYZ file (its first structure) or the name of a shipped molecule.
+        charges: ions with commas in the order of the atoms: this combination alone.
+        pulse: the X-ray pulse.
+        options: switches of the model.
+        trajectories: explosions.
+        seed: of every draw.
+        device: `auto`, `cpu`, `cuda` or `cuda:0`.
+        out: `.h5` for all combinations, `.csv` for the one of `charges`.
+        figure: SVG file for charges and kinetic energy release.
+        command: for the provenance.
+        progress: shows how far it is.
+
+    Returns:
+        All combinations, and the table of the one that was asked for.
+
+    Raises:
+        InputFileError: no such file or molecule.
+        UsageError: see `simulate_mcmd`, or a name of a result that does not fit.
+        NoEventsError: the combination did not occur.
+        OutputError: a result cannot be written.
+    """
+    options = ModelOptions() if options is None else options
+    require_names(out, charges, figure)
+    geometry, inputs = find_geometry(source, progress)
+    require_outputs(*results_of(out, figure), inputs=inputs)
+    ions = None if charges is None else ions_of_atoms(geometry, parse_ions(charges))
+    if ions is not None:
+        geometry = replace(geometry, isotopes=isotopes_of(ions))
+    outcomes = simulate_mcmd(
+        geometry,
+        pulse=pulse,
+        options=options,
+        trajectories=trajectories,
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+    settings = {
+        "geometry": str(source),
+        "model": "mcmd",
+        "pulse": asdict(pulse),
+        "options": asdict(options),
+        "trajectories": trajectories,
+        "ions": None if ions is None else [str(ion) for ion in ions],
+    }
+    record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
+    table = None if ions is None else channel_table(outcomes, ions)
+    write_results(outcomes, table, record, out=out, figure=figure)
+    return outcomes, table
+
+
+def results_of(out: Path | str | None, figure: Path | str | None) -> list[Output]:
+    """What `write_results` writes, and of which kind."""
+    table = out is not None and Path(out).suffix == ".csv"
+    return [(out, FileKind.MOMENTA if table else FileKind.CHANNELS), (figure, FileKind.FIGURE)]
+
+
+def write_results(
+    outcomes: Outcomes,
+    table: pd.DataFrame | None,
+    record: Provenance,
+    *,
+    out: Path | str | None,
+    figure: Path | str | None,
+) -> None:
+    """Write what was asked for: `.h5` all combinations, `.csv` the table of one, and the figure.
+
+    Raises:
+        OutputError: a result cannot be written.
+    """
+    if out is not None and Path(out).suffix == ".h5":
+        write_channels(out, outcomes, record)
+    elif out is not None and table is not None:
+        write_channel_csv(out, table, record)
+    if figure is not None:
+        from molexa_core.report.combination_figure import combinations_svg  # noqa: PLC0415
+
+        combinations_svg(figure, outcomes, record)
+
+
+def summary(outcomes: Outcomes) -> dict[str, Any]:
+    """Plain values of everything that is printed or given as JSON. Energies in eV, else a.u."""
+    charges = np.arange(outcomes.charge_states.shape[1])
+    shares = outcomes.charge_states / max(outcomes.trajectories, 1)
+    atoms = [
+        {
+            "atom": f"{symbol} {number}",
+            "mean_charge": float(share @ charges),
+            "shares": [round(float(value), 6) for value in np.trim_zeros(share, "b")],
+        }
+        for number, (symbol, share) in enumerate(
+            zip(outcomes.geometry.names, shares, strict=True), 1
+        )
+    ]
+    spread = outcomes.release_spread
+    combinations = [
+        {
+            "ions": outcomes.names(row),
+            "count": int(outcomes.counts[row]),
+            "share": float(outcomes.counts[row] / outcomes.trajectories),
+            "ker_ev": float(outcomes.release[row] * HARTREE_EV),
+            "ker_spread_ev": None if spread is None else float(spread[row] * HARTREE_EV),
+            "momentum": outcomes.momenta[row].tolist(),
+            "spread": outcomes.spread[row].tolist(),
+        }
+        for row in range(len(outcomes))
+    ]
+    return {
+        "trajectories": outcomes.trajectories,
+        "lost": outcomes.lost,
+        "photons": outcomes.photons,
+        "mean_total_charge": float(shares.sum(axis=0) @ charges),
+        "atoms": atoms,
+        "combinations": combinations,
+        WARNINGS: list(outcomes.geometry.warnings),
+    }
+
+
+def require_draws(trajectories: int, seed: int) -> None:
+    """Refuse a number of explosions, or a seed, that cannot be meant.
+
+    Raises:
+        UsageError: no explosions, or a seed out of range.
+    """
+    if trajectories < 1:
+        raise UsageError(f"{trajectories} trajectories", do="Ask for 1 or more.")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"seed {seed}", do=f"Give a number from 0 to {LARGEST_SEED}.")
+
+
+def require_names(out: Path | str | None, charges: str | None, figure: Path | str | None) -> None:
+    """Refuse names that cannot be meant before an hour is spent."""
+    if figure is not None and Path(figure).suffix != ".svg" and not discards(figure):
+        raise UsageError("the figure is an SVG file", where=figure, do="Name it .svg.")
+    if out is None or discards(out):
+        return
+    suffix = Path(out).suffix
+    if suffix == ".csv" and charges is None:
+        raise UsageError(
+            "a CSV file holds one combination of charges",
+            where=out,
+            do="Name it with --charges, or write all combinations to a .h5 file.",
+        )
+    if suffix not in (".csv", ".h5"):
+        raise UsageError(
+            f"no known form of results ends in {suffix!r}",
+            where=out,
+            do="Use .h5 for all combinations, or .csv and --charges for one.",
+        )

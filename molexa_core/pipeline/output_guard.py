@@ -1,0 +1,164 @@
+"""One guard for everything that is written: asked by every stage before its work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from molexa_core.base.errors import InputFileError, MolexaError, UsageError
+from molexa_core.base.storage.files import PROJECT_FILE
+from molexa_core.base.storage.outputs import (
+    NULL,
+    FileKind,
+    output_folder,
+    output_place,
+    replaces_foreign,
+    require_apart,
+)
+from molexa_core.base.storage.resources import FOLDERS, find, shipped_folder
+from molexa_core.io.results.kinds import kind_of_result
+from molexa_core.pipeline.datasets.recipe import RECIPE_FILE
+
+Name = Path | str | None
+Output = tuple[Name, FileKind]
+"""What will be written and of which kind; None for what is not wanted."""
+
+
+def require_outputs(
+    *outputs: Output, inputs: Iterable[Name] = (), folder: Path | str | None = None
+) -> None:
+    """Refuse results that cannot be written where they were asked for, or would destroy something.
+
+    A result never replaces what the same command reads, another result of it, something that is no
+    file, a read-only file, a result of molexa of another kind, or a file that molexa did not write;
+    `base.storage.outputs.replacing_foreign` (`--force`) lifts the last alone. A file without
+    content holds nothing that could be lost.
+
+    Args:
+        outputs: every file that will be written, whether it is there or not.
+        inputs: every file that is read; `molexa.yaml` and what it names are always among them.
+        folder: a folder for results that the stage makes if it is not there.
+
+    Raises:
+        UsageError: an output is an input, or another output, or would replace another kind of file
+            or one that molexa did not write.
+        OutputError: nothing can be written there, see `base.storage.outputs.output_place`.
+    """
+    wanted = [(Path(path), kind) for path, kind in outputs if path is not None]
+    read = [Path(path) for path in inputs if path is not None]
+    if not wanted and folder is None:
+        return
+    require_apart([path for path, _ in wanted], [*read, *_project_inputs()])
+    if folder is not None:
+        output_folder(folder)
+    for path, kind in wanted:
+        if folder is not None and path.parent == Path(folder) and not path.parent.exists():
+            continue
+        place = output_place(path)
+        if place != NULL and place.exists():
+            _require_replaceable(path, place, kind)
+
+
+def beside_output(path: Path | str, suffix: str) -> Path:
+    """The result with another suffix beside one; discarded where that is."""
+    path = Path(path)
+    return path if discards(path) else path.with_suffix(suffix)
+
+
+def discards(path: Path | str) -> bool:
+    """Whether what is written there is discarded."""
+    return output_place(path) == NULL
+
+
+def settings_inputs(
+    *, channel: Name = None, setup: Name = None, weights: Name = None
+) -> list[Path]:
+    """The files that channel, setup and weights of these names are read from, as far as known.
+
+    Args:
+        channel: name or file.
+        setup: file; the one that its `anode` names counts too.
+        weights: name or card; the files of the network count too.
+    """
+    found = []
+    if channel is not None:
+        found += _found("channels", str(channel), ".yaml")
+    if setup is not None:
+        # Settings take a tenth of a second to import.
+        from molexa_core.base.settings.load import setup_files  # noqa: PLC0415
+
+        found += setup_files(setup)
+    if weights is not None:
+        cards = _found("weights", str(weights), ".json")
+        found += cards
+        found += [path for card in cards for path in card.parent.glob(f"{card.stem}-*.safetensors")]
+    return found
+
+
+def data_set_inputs(folder: Name) -> list[Path]:
+    """The files that a data set is read from."""
+    if folder is None:
+        return []
+    return [Path(folder, RECIPE_FILE), *Path(folder).glob("*.h5")]
+
+
+def _found(kind: str, name: str, suffix: str) -> list[Path]:
+    try:
+        return [find(kind, name, suffix)]
+    except InputFileError:
+        return []
+
+
+def _project_inputs() -> list[Path]:
+    """`molexa.yaml` and what it names."""
+    if not Path(PROJECT_FILE).is_file():
+        return []
+    from molexa_core.base.settings.load import load_project  # noqa: PLC0415
+
+    try:
+        project = load_project()
+        named = settings_inputs(
+            channel=project.channel, setup=project.setup, weights=project.weights
+        )
+    except MolexaError:  # told by those who need it
+        named = []
+    return [Path(PROJECT_FILE), *named]
+
+
+def _require_replaceable(path: Path, place: Path, kind: FileKind) -> None:
+    if place.stat().st_size == 0:
+        return
+    try:
+        found = kind_of_result(place)
+    except OSError as error:
+        raise InputFileError(
+            f"cannot read what would be replaced: {error.strerror or error}",
+            where=path,
+            do="Name another output.",
+        ) from error
+    if found is kind:
+        _require_not_shipped(path, place)
+    elif found is not None:
+        raise UsageError(
+            f"this is a {found} of molexa, and the result is a {kind}",
+            where=path,
+            do="Name another output, or remove the file.",
+        )
+    elif not replaces_foreign():
+        raise UsageError(
+            "this file was not written by molexa",
+            where=path,
+            do="Name another output; --force replaces it.",
+        )
+    else:
+        _require_not_shipped(path, place)
+
+
+def _require_not_shipped(path: Path, place: Path) -> None:
+    """Channels and templates of the installation are read by every command that names them."""
+    package = Path(__file__).resolve().parent.parent
+    folders = [package, *(shipped_folder(kind).resolve() for kind in FOLDERS if kind != "weights")]
+    if any(folder in place.parents for folder in folders):
+        raise UsageError(
+            "this file came with molexa", where=path, do="Name an output in a folder of your own."
+        )

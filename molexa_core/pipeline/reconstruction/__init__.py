@@ -1,0 +1,1 @@
+"""From momenta to structures."""

@@ -1,0 +1,131 @@
+"""Reconstruct: which of the structures found is the answer, and what is to be said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.errors import listing
+from molexa_core.base.matter.ions import Ion
+from molexa_core.base.tables import FloatArray
+from molexa_core.physics.coulomb.batches import explode_many
+from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
+from molexa_core.pipeline.reconstruction.solutions import Solution, ranked
+
+OTHER_MODEL: Final = (
+    "the closure is that of the classical model; the weights learned X-ray explosions (MC/MD), "
+    "which differ from it by some per cent"
+)
+"""Remark on the closure of weights that learned another forward model."""
+
+
+def chosen(
+    found: list[Solution],
+    samples: FloatArray,
+    residuals: FloatArray,
+    *,
+    forward: str,
+    chemistry: bool,
+) -> tuple[Solution, list[Solution]]:
+    """The answer, and the other structures that explain the momenta.
+
+    Where the training knew another forward model, the closure of the classical one is off by more
+    than the momenta are, and neither chooses nor explains.
+    """
+    if forward != "classical":
+        unjudged = [replace(one, explains=False) for one in found]
+        return ranked(unjudged, chemistry=chemistry)[0], []
+    answer = found[0] if found[0].explains else _closest(found, samples, residuals)
+    return answer, [one for one in found if one is not answer and one.explains]
+
+
+def _closest(found: list[Solution], samples: FloatArray, residuals: FloatArray) -> Solution:
+    """Where nothing explains the momenta: the solution of least residual, at worst a sample."""
+    best = min(found, key=lambda one: one.residual)
+    index = int(np.argmin(residuals))
+    if best.residual <= residuals[index]:
+        return best
+    positions = samples[index] - samples[index].mean(axis=0)
+    return replace(best, positions=positions, residual=float(residuals[index]), sample=index)
+
+
+def choice(answer: Solution, alternatives: list[Solution], *, chemistry: bool) -> list[str]:
+    """What a user must know about the choice, as sentences."""
+    if not answer.explains:
+        size = f"{100 * answer.residual:.2g} %"
+        return [f"no structure explains the momenta; the nearest one misses them by {size} (rms)"]
+    warnings = []
+    if alternatives:
+        one = len(alternatives) == 1
+        what = "1 other structure fits" if one else f"{len(alternatives)} other structures fit"
+        plausible = sum(other.plausible for other in alternatives)
+        if not chemistry or not answer.plausible:
+            why = "this one was drawn most often"
+        elif plausible:
+            why = f"{plausible} of them chemically plausible too; this one was drawn most often"
+        else:
+            why = "this one is the only chemically plausible one"
+        warnings.append(f"{what} these momenta as well; {why}")
+    if answer.objections and chemistry:
+        first = listing(answer.objections, limit=3)
+        warnings.append(f"as a molecule at rest the structure is unusual: {first}")
+    return warnings
+
+
+def other_model(forward: str, *, refined: bool) -> list[str]:
+    """A warning if structures are refined on a model that the network did not learn."""
+    if forward == "classical" or not refined:
+        return []
+    sentence = (
+        "structures were refined on the classical model, but the weights learned X-ray explosions "
+        "(MC/MD), which pulls the answer off; leave out --refine"
+    )
+    return [sentence]
+
+
+def closure_record(
+    residuals: FloatArray, answer: Solution, tau_fs: float, *, forward: str, refined: bool
+) -> dict[str, Any]:
+    """How well the structure explains the momenta, for the record."""
+    other = {} if forward == "classical" else {"remark": OTHER_MODEL}
+    return {
+        **other,
+        "model": "classical",
+        "tau_fs": tau_fs,
+        "residual": answer.residual,
+        "residual_meaning": "rms difference of the momenta over their rms",
+        "refined": refined,
+        "explains_momenta": None if other else answer.explains,
+        "share_of_samples": answer.share,
+        "residuals_of_samples": residuals.tolist(),
+        "chosen_sample": answer.sample,
+    }
+
+
+def closure_residuals(
+    samples: FloatArray, ions: Sequence[Ion], momenta: FloatArray, tau_fs: float
+) -> FloatArray:
+    """How far the explosion of each structure is from the momenta.
+
+    Args:
+        samples: (samples, N, 3) bohr.
+        ions: (N).
+        momenta: (N, 3) a.u.
+        tau_fs: window of the charge build-up.
+
+    Returns:
+        (samples) root of sum |p - p'|^2 over sum |p|^2; infinite where atoms coincide.
+    """
+    charges = np.array([float(ion.charge) for ion in ions])
+    masses = np.array([ion.mass for ion in ions])
+    residuals = np.full(len(samples), np.inf)
+    distances = np.linalg.norm(samples[:, :, None] - samples[:, None], axis=3)
+    apart = (distances + 1e9 * np.eye(len(ions)) > 1e-3).all(axis=(1, 2))
+    if apart.any():
+        exploded = explode_many(samples[apart], charges, masses, build_up=ErrorFunctionRise(tau_fs))
+        squares = ((exploded - momenta) ** 2).sum(axis=(1, 2))
+        residuals[apart] = np.sqrt(squares / (momenta**2).sum())
+    return residuals

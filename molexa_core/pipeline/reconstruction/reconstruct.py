@@ -1,0 +1,395 @@
+"""Reconstruct: mean momenta of the ions become the structure that exploded.
+
+The network draws several structures. They are refined until their explosion, by the model that
+the network was trained on, gives the measured momenta (closure), and further starts look for
+structures that the network did not draw. Of all that fit, the answer is a chemically plausible one
+if there is any, then the one that most samples led to; the others are listed as alternatives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from molexa_core.base.errors import UsageError, about_file
+from molexa_core.base.fields import WARNINGS
+from molexa_core.base.matter.ions import Ion, isotopes_of
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.storage.files import require_file
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import FloatArray, Geometry
+from molexa_core.io.results.channel_csv import read_channel_csv, warnings_of
+from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
+from molexa_core.io.xyz import read_xyz, write_xyz
+from molexa_core.network.inference.answers import (
+    Structures,
+    check_ions,
+    reconstruct_sets,
+    reconstruct_structures,
+)
+from molexa_core.network.inference.engine import Engine
+from molexa_core.network.network import Network
+from molexa_core.network.weights import (
+    ModelCard,
+    calibrated_for,
+    calibration_of,
+    card_remarks,
+    default_weights,
+    forward_of,
+    load_network,
+    tau_of,
+)
+from molexa_core.pipeline.chain.channel_limits import channel_of_record, require_complete
+from molexa_core.pipeline.chain.stale import require_fresh
+from molexa_core.pipeline.devices import take_device
+from molexa_core.pipeline.output_guard import (
+    beside_output,
+    discards,
+    require_outputs,
+    settings_inputs,
+)
+from molexa_core.pipeline.reconstruction.choice import (
+    choice,
+    chosen,
+    closure_record,
+    closure_residuals,
+    other_model,
+)
+from molexa_core.pipeline.reconstruction.error_bars import (
+    doubts_of_lengths,
+    doubts_of_momenta,
+    require_possible,
+    without_error_bars,
+)
+from molexa_core.pipeline.reconstruction.momenta_input import (
+    read_columns,
+    require_atoms,
+    unfamiliar,
+    without_sum,
+)
+from molexa_core.pipeline.reconstruction.solutions import Solution, solutions
+
+SAMPLES: Final = 16
+"""Structures drawn unless asked for otherwise."""
+PERTURBED: Final = 12
+"""Draws of the momenta within their errors, for the share of the measurement in the error bar."""
+SEARCH: Final = 24
+"""Further starts of the search for structures that fit."""
+GAUSSIAN: Final = math.sqrt(math.pi / 2.0)
+"""Standard deviation over mean absolute error of a normal distribution."""
+
+
+def reconstruct(
+    table: pd.DataFrame,
+    *,
+    weights: str | tuple[Network, ModelCard] | None = None,
+    samples: int = SAMPLES,
+    search: int = SEARCH,
+    refined: bool | None = None,
+    chemistry: bool = True,
+    seed: int = 0,
+    device: str = "auto",
+    known: Geometry | None = None,
+    progress: Progress = SILENT,
+) -> ReconstructionRecord:
+    """The structure behind mean momenta.
+
+    Args:
+        table: columns `ion`, `px`, `py`, `pz` in a.u. and, if known, their errors
+            (`pipeline.chain.centroid.centroid`), in any frame.
+        weights: name or path of weights, or a loaded network with its card; the shipped ones
+            where not given.
+        samples: number of structures to draw.
+        search: further starts that look for structures the network does not draw.
+        refined: whether samples are refined on the classical model; without, the answer is a
+            sample, and nothing is searched for. None: as the weights need, refined where they
+            learned the classical model (`weights.forward_of`).
+        chemistry: whether, of structures that fit the momenta, a chemically plausible one is
+            preferred; leave it out for molecules that were falling apart already.
+        seed: of the samples and of the search.
+        device: `auto`, `cpu` or `cuda`.
+        known: the true structure; its errors are then recorded.
+        progress: where to show it.
+
+    Returns:
+        Positions in bohr in the frame of the momenta, centred, atoms in the order of the table;
+        uncertainties (one standard deviation per coordinate: the network's expected error and
+        the propagated errors of the momenta, added in quadrature), or why there are none; every
+        sample; closure.
+
+    Raises:
+        ColumnError: a column is missing.
+        UnknownIonError: an ion that the network does not know.
+        UsageError: too few or too many ions, momenta that are all zero, or a known structure
+            with other atoms.
+        WeightsError: damaged weights.
+    """
+    if samples < 1:
+        raise UsageError(f"{samples} samples", do="Ask for at least one.")
+    network, card = _loaded(weights, take_device(device))
+    ions, momenta, errors, warnings, unlike = _checked(table, network, card)
+    forward = forward_of(card)
+    refined = forward == "classical" if refined is None else refined
+    warnings += other_model(forward, refined=refined) + card_remarks(card)
+    tau_fs = tau_of(card)
+    engine = Engine(network)
+    with progress.task("reconstructing", 3.0, "steps") as task:
+        drawn = reconstruct_structures(engine, ions, momenta, samples=samples, seed=seed)
+        residuals = closure_residuals(drawn.samples, ions, momenta, tau_fs)
+        task.advance()
+        look = {"refined": refined, "search": search, "chemistry": chemistry, "seed": seed}
+        found = _solutions(drawn, ions, momenta, errors, tau_fs, look)
+        answer, alternatives = chosen(
+            found, drawn.samples, residuals, forward=forward, chemistry=chemistry
+        )
+        task.advance()
+        measured = _propagated(engine, ions, momenta, errors, seed)
+        task.advance()
+    if forward == "classical":
+        warnings += choice(answer, alternatives, chemistry=chemistry)
+    symbols = tuple(ion.element.symbol for ion in ions)
+    warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
+    reason = without_error_bars(
+        ions=ions,
+        card=card,
+        measured=read_columns(table)[1],
+        momenta=momenta,
+        unlike=unlike,
+        residual=answer.residual,
+        explains=answer.explains,
+        judged=refined and forward == "classical",
+    )
+    asked = {"samples": samples, "search": search, "chemistry": chemistry, "seed": seed}
+    record = _record(
+        (ions, drawn, answer, alternatives),
+        card,
+        uncertainty=_error_bars(network, (ions, drawn, answer), card, measured, reason),
+        reason=reason,
+        closure=closure_record(residuals, answer, tau_fs, forward=forward, refined=refined),
+        asked={**_measured(ions, momenta, errors), **asked},
+        warnings=warnings,
+    )
+    return record if known is None else replace(record, errors=_errors(record, known))
+
+
+def _loaded(
+    weights: str | tuple[Network, ModelCard] | None, device: str
+) -> tuple[Network, ModelCard]:
+    if isinstance(weights, tuple):
+        return weights
+    return load_network(weights or default_weights(), device)
+
+
+def _solutions(
+    drawn: Structures,
+    ions: list[Ion],
+    momenta: FloatArray,
+    errors: FloatArray | None,
+    tau_fs: float,
+    look: dict[str, Any],
+) -> list[Solution]:
+    """Solutions from what was drawn; `look` holds further arguments of `solutions`."""
+    return solutions(
+        drawn.samples,
+        ions,
+        momenta,
+        errors=errors,
+        width=drawn.uncertainty,
+        tau_fs=tau_fs,
+        **look,
+    )
+
+
+def _checked(
+    table: pd.DataFrame, network: Network, card: ModelCard
+) -> tuple[list[Ion], FloatArray, FloatArray | None, list[str], list[str]]:
+    """Ions, momenta without their sum, errors of the momenta, warnings, what is unfamiliar."""
+    ions, momenta, errors = read_columns(table)
+    check_ions(network, ions)
+    require_possible(ions, momenta)
+    momenta, said = without_sum(ions, momenta, errors)
+    unlike = unfamiliar(card, ions, momenta)
+    warnings = warnings_of(table) + said + doubts_of_momenta(ions, momenta) + unlike
+    return ions, momenta, errors, warnings, unlike
+
+
+def _record(
+    found: tuple[list[Ion], Structures, Solution, list[Solution]],
+    card: ModelCard,
+    *,
+    uncertainty: FloatArray | None,
+    reason: str | None,
+    closure: dict[str, Any],
+    asked: dict[str, Any],
+    warnings: list[str],
+) -> ReconstructionRecord:
+    ions, drawn, answer, alternatives = found
+    return ReconstructionRecord(
+        symbols=tuple(ion.element.symbol for ion in ions),
+        isotopes=isotopes_of(ions),
+        positions_bohr=answer.positions,
+        charges=tuple(ion.charge for ion in ions),
+        uncertainty_bohr=uncertainty,
+        uncertainty_reason=reason,
+        spread_bohr=drawn.samples.std(axis=0),
+        samples_bohr=drawn.samples,
+        closure=closure,
+        model={
+            "name": card.name,
+            "parameters": card.parameters,
+            "files": card.files,
+            "calibration": calibrated_for(card, [ion.element.symbol for ion in ions]),
+        },
+        input={**asked, "collinear": drawn.collinear, "frames": drawn.frames},
+        alternatives=tuple(one.to_dict(answer.positions) for one in alternatives),
+        warnings=tuple(warnings),
+    )
+
+
+def _measured(
+    ions: Sequence[Ion], momenta: FloatArray, errors: FloatArray | None
+) -> dict[str, Any]:
+    """What went into the network, for the record."""
+    return {
+        "ions": [str(ion) for ion in ions],
+        "momenta": momenta.tolist(),
+        "momentum_errors": None if errors is None else errors.tolist(),
+    }
+
+
+def _error_bars(
+    network: Network,
+    found: tuple[list[Ion], Structures, Solution],
+    card: ModelCard,
+    measured: FloatArray,
+    reason: str | None,
+) -> FloatArray | None:
+    """(N, 3) what the network expects and what the momenta add; None for a reason."""
+    if reason is not None:
+        return None
+    return np.hypot(_model_error(network, card, *found), measured)
+
+
+def _model_error(
+    network: Network, card: ModelCard, ions: Sequence[Ion], drawn: Structures, answer: Solution
+) -> FloatArray:
+    """(N, 3) half-widths of 68 % intervals from the network's expected absolute errors."""
+    errors = drawn.uncertainty
+    expected = errors.mean(axis=0) if answer.sample is None else errors[answer.sample]
+    calibration = calibration_of(card)
+    if calibration is not None:
+        return calibration.half_widths(expected, np.array([ion.element.number for ion in ions]))
+    # Errors far below the width of a bin all fall into the lowest one, so the estimate resolves
+    # nothing finer than a bin: its own standard deviation is the least that is claimed.
+    resolution = network.settings.uncertainty_bin_width / math.sqrt(12.0)
+    return np.asarray(np.hypot(GAUSSIAN * expected, resolution))
+
+
+def reconstruct_file(
+    path: Path | str,
+    out: Path | str,
+    *,
+    weights: str | None = None,
+    samples: int = SAMPLES,
+    search: int = SEARCH,
+    refined: bool | None = None,
+    chemistry: bool = True,
+    seed: int = 0,
+    device: str = "auto",
+    truth: Path | str | None = None,
+    command: str = "molexa_core.pipeline.reconstruction.reconstruct.reconstruct_file",
+    progress: Progress = SILENT,
+) -> ReconstructionRecord:
+    """Reconstruct a `channel.csv`; writes the XYZ file and, beside it, the same name as JSON.
+
+    Raises:
+        InputFileError: a file is missing or not of its form.
+        OutputError: the result cannot be written.
+        UsageError: see `reconstruct`; also an output name that does not end in `.xyz`.
+    """
+    target = Path(out)
+    if target.suffix != ".xyz" and not discards(target):
+        raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with --out.")
+    beside = beside_output(target, ".json")
+    require_outputs(
+        (target, FileKind.GEOMETRY),
+        (beside, FileKind.RECONSTRUCTION),
+        inputs=[path, truth, *settings_inputs(weights=weights or default_weights())],
+    )
+    table, before = read_channel_csv(path, progress)
+    require_complete(channel_of_record(before), path)
+    table.attrs[WARNINGS] = [*warnings_of(table), *require_fresh(path, before)]
+    known = None if truth is None else _first_structure(truth, progress)
+    if known is not None and truth is not None:
+        require_atoms(table, known, truth)
+    loaded = _loaded(weights, take_device(device))
+    if samples < 1:
+        raise UsageError(f"{samples} samples", do="Ask for at least one.")
+    with about_file(path):
+        record = reconstruct(
+            table,
+            weights=loaded,
+            samples=samples,
+            search=search,
+            refined=refined,
+            chemistry=chemistry,
+            seed=seed,
+            known=known,
+            progress=progress,
+        )
+    record = replace(record, input={**record.input, "file": str(path)})
+    inputs = [path] if truth is None else [path, truth]
+    settings = {
+        "weights": record.model["name"],
+        "samples": samples,
+        "search": search,
+        "refined": record.closure["refined"],
+        "chemistry": chemistry,
+        "device": device,
+    }
+    made = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
+    write_geometry_json(beside, record, made)
+    write_xyz(target, [record.geometry()], made)
+    return record
+
+
+def _propagated(
+    engine: Engine,
+    ions: Sequence[Ion],
+    momenta: FloatArray,
+    errors: FloatArray | None,
+    seed: int,
+) -> FloatArray:
+    """(N, 3) scatter of the answer when the momenta scatter within their errors, if known.
+
+    The diffusion starts from the same noise every time, so that only the momenta differ.
+    """
+    if errors is None:
+        return np.zeros_like(momenta)
+    generator = np.random.default_rng([seed, 1])
+    masses = np.array([ion.mass for ion in ions])
+    noise = generator.standard_normal((PERTURBED, *momenta.shape))
+    moved = momenta + errors * noise
+    moved -= (masses / masses.sum())[:, None] * moved.sum(axis=1, keepdims=True)
+    drawn = reconstruct_sets(engine, ions, moved, samples=1, seed=seed)
+    answers = [structures.samples[0] for structures in drawn]
+    scatter: FloatArray = np.std(answers, axis=0, ddof=1)
+    return scatter
+
+
+def _errors(record: ReconstructionRecord, known: Geometry) -> dict[str, Any]:
+    # Superposition needs scipy's optimizers, a third of a second that most calls need not pay.
+    from molexa_core.pipeline.chain.score import score  # noqa: PLC0415
+
+    return score(record.geometry(), known).to_dict()
+
+
+def _first_structure(path: Path | str, progress: Progress) -> Geometry:
+    return read_xyz(require_file(path), progress)[0]

@@ -1,0 +1,259 @@
+"""Solutions: every structure found whose explosion gives the measured momenta.
+
+The map from geometry to momenta is not one-to-one: half of all random molecules share their
+momenta with another geometry. The network's samples, gathered into groups and refined on the
+classical model, lead to such solutions; the momenta alone cannot choose between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.errors import UsageError
+from molexa_core.base.matter.ions import Ion
+from molexa_core.base.tables import BoolArray, FloatArray, Geometry
+from molexa_core.geometry.plausibility import plausibility
+from molexa_core.network.inference.refinement import Forward, Linearised, refine
+from molexa_core.physics.coulomb.batches import explode_many, linearise_many
+from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
+from molexa_core.physics.coulomb.explosion import Accuracy
+
+SAME_START: Final = 0.15
+"""Samples that differ by less in every coordinate, bohr, are refined as one."""
+SAME_SOLUTION: Final = 0.05
+"""Refined structures that differ by less in every coordinate, bohr, are one solution."""
+EXACT: Final = 1e-3
+"""Closure residual up to which momenta without errors count as explained. No component is trusted
+beyond this share of the rms momentum: some are zero by the choice of frame, with no error at all,
+and would hold back every other on the way to a solution."""
+SIGMAS: Final = 3.0
+"""Largest misfit in standard errors (rms) up to which momenta with errors count as explained."""
+ROUGH: Final = Accuracy(16, 1.2)
+"""Accuracy of the explosions on which refinement begins, and of all derivatives: the momenta are
+then right to 1e-3, the derivatives to about a per cent."""
+LEAST_WIDTH: Final = 0.05
+"""With noisy momenta a structure may move by at least so much from its sample, bohr."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """One structure that a group of samples led to.
+
+    Attributes:
+        positions: (N, 3) bohr, centred.
+        residual: closure: rms misfit of the momenta over their rms.
+        explains: whether the momenta are explained within their errors (or to `EXACT`).
+        share: share of the samples that led here.
+        sample: the sample that it was refined from; None if the search found it.
+        objections: what chemistry has against it (`geometry.plausibility`).
+        scatter: (N, 3) standard errors from those of the momenta, bohr; zero without errors.
+    """
+
+    positions: FloatArray
+    residual: float
+    explains: bool
+    share: float
+    sample: int | None
+    objections: tuple[str, ...]
+    scatter: FloatArray
+
+    @property
+    def plausible(self) -> bool:
+        """Whether chemistry has nothing against it."""
+        return not self.objections
+
+    def to_dict(self, answer: FloatArray) -> dict[str, Any]:
+        """Plain values by name, with the distance from the structure that was answered."""
+        return {
+            "positions_bohr": self.positions.tolist(),
+            "residual": self.residual,
+            "explains_momenta": self.explains,
+            "share_of_samples": self.share,
+            "objections": list(self.objections),
+            "distance_from_answer_bohr": float(np.abs(self.positions - answer).mean()),
+        }
+
+
+def solutions(
+    samples: FloatArray,
+    ions: Sequence[Ion],
+    momenta: FloatArray,
+    *,
+    errors: FloatArray | None = None,
+    width: FloatArray | None = None,
+    tau_fs: float,
+    refined: bool = True,
+    search: int = 0,
+    seed: int = 0,
+    chemistry: bool = True,
+) -> list[Solution]:
+    """Gather samples into solutions, best first.
+
+    Args:
+        samples: (samples, N, 3) bohr in the frame of the momenta.
+        ions: (N) atomic ions.
+        momenta: (N, 3) a.u. with sum zero.
+        errors: (N, 3) standard errors of the momenta, None where not known.
+        width: (samples, N, 3) how far the network's answers may be off, bohr: with noisy momenta
+            this is the weight of the sample against them.
+        tau_fs: window of the charge build-up of the classical model.
+        refined: whether to refine; otherwise samples are only gathered.
+        search: so many further starts beside the samples, for structures that the network does
+            not draw; only those that explain the momenta are kept.
+        seed: of those starts.
+        chemistry: whether the chemically plausible come first.
+
+    Returns:
+        In this order: those that explain the momenta first; of these the chemically plausible
+        first, if asked for; then by share of the samples; then by residual.
+
+    Raises:
+        UsageError: no samples.
+    """
+    if not len(samples):
+        raise UsageError("no samples to gather", do="Ask for at least one.")
+    errors = None if errors is None else _at_least(errors, momenta)
+    centred = samples - samples.mean(axis=1, keepdims=True)
+    groups = _groups(centred, SAME_START)
+    starts = centred[[group[0] for group in groups]]
+    if refined and search:
+        masses = np.array([ion.mass for ion in ions])
+        starts = np.concatenate([starts, _further_starts(starts, momenta, masses, search, seed)])
+        groups += [[] for _ in range(search)]
+    forward = _explosion(ions, tau_fs, "draft")
+    positions, scatter = starts, np.zeros_like(starts)
+    if not refined:
+        exploded = forward(positions)
+    else:
+        spread = None if errors is None or width is None else _widths(width, groups)
+        rough = _linearised(ions, tau_fs)
+        result = refine(forward, starts, momenta, sigma=errors, width=spread, linearised=rough)
+        positions, exploded = result.positions, result.momenta
+        if result.covariance is not None:
+            variance = np.diagonal(result.covariance, axis1=1, axis2=2)
+            scatter = np.sqrt(np.maximum(variance, 0.0)).reshape(starts.shape)
+    residual, explains = _judged(exploded - momenta, momenta, errors)
+    found = []
+    for merged in _groups(positions, SAME_SOLUTION):
+        best = min(merged, key=lambda index: (not groups[index], residual[index]))
+        if not groups[best] and not explains[best]:
+            continue
+        members = sum(len(groups[index]) for index in merged)
+        geometry = Geometry(tuple(ion.element.symbol for ion in ions), positions[best])
+        found.append(
+            Solution(
+                positions=positions[best],
+                residual=float(residual[best]),
+                explains=bool(explains[best]),
+                share=members / len(samples),
+                sample=groups[best][0] if groups[best] else None,
+                objections=plausibility(geometry).objections,
+                scatter=scatter[best],
+            )
+        )
+    return ranked(found, chemistry=chemistry)
+
+
+def ranked(found: Sequence[Solution], *, chemistry: bool) -> list[Solution]:
+    """Solutions, best first; the order of `solutions`."""
+    return sorted(
+        found,
+        key=lambda one: (
+            not one.explains,
+            chemistry and not one.plausible,
+            -one.share,
+            one.residual,
+        ),
+    )
+
+
+def _explosion(ions: Sequence[Ion], tau_fs: float, accuracy: str | Accuracy) -> Forward:
+    """The classical model as a function of the positions alone."""
+    charges = np.array([float(ion.charge) for ion in ions])
+    masses = np.array([ion.mass for ion in ions])
+    rise = ErrorFunctionRise(tau_fs)
+
+    def forward(positions: FloatArray) -> FloatArray:
+        return explode_many(
+            positions, charges, masses, build_up=rise, accuracy=accuracy, strict=False
+        )
+
+    return forward
+
+
+def _linearised(ions: Sequence[Ion], tau_fs: float) -> Linearised:
+    """The classical model in few steps, with its derivatives."""
+    charges = np.array([float(ion.charge) for ion in ions])
+    masses = np.array([ion.mass for ion in ions])
+    rise = ErrorFunctionRise(tau_fs)
+
+    def linearised(positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return linearise_many(positions, charges, masses, build_up=rise, accuracy=ROUGH)
+
+    return linearised
+
+
+def _widths(width: FloatArray, groups: list[list[int]]) -> FloatArray:
+    """(groups, N, 3) how far each start may move: by the network's error estimate."""
+    spread = np.maximum(width[[group[0] if group else 0 for group in groups]], LEAST_WIDTH)
+    # A start that no sample vouches for must not hold its solution back.
+    spread[[not group for group in groups]] = np.inf
+    return np.asarray(spread)
+
+
+def _further_starts(
+    centres: FloatArray, momenta: FloatArray, masses: FloatArray, count: int, seed: int
+) -> FloatArray:
+    """(count, N, 3) starts in turns: near a sample, far from one, and along the momenta."""
+    generator = np.random.default_rng([seed, 2])
+    size = float(np.sqrt((centres**2).sum(axis=2).mean()))
+    away = momenta / masses[:, None]
+    away = away / max(float(np.sqrt((away**2).sum(axis=1).mean())), 1e-300)
+    starts = []
+    for number in range(count):
+        noise = generator.standard_normal(momenta.shape)
+        centre = centres[generator.integers(len(centres))]
+        stretch = np.exp(0.3 * generator.standard_normal())
+        kind = number % 3
+        if kind == 0:
+            starts.append(centre + 0.7 * noise)
+        elif kind == 1:
+            starts.append(centre + 1.5 * noise)
+        else:
+            starts.append(size * stretch * away + 0.5 * noise)
+    found = np.stack(starts)
+    return np.asarray(found - found.mean(axis=1, keepdims=True))
+
+
+def _at_least(errors: FloatArray, momenta: FloatArray) -> FloatArray:
+    """Errors of the momenta with what no component is trusted beyond."""
+    return np.asarray(np.hypot(errors, EXACT * np.sqrt((momenta**2).mean())))
+
+
+def _judged(
+    misfit: FloatArray, momenta: FloatArray, errors: FloatArray | None
+) -> tuple[FloatArray, BoolArray]:
+    """(n) closure residuals, and (n) whether the momenta are explained."""
+    residual = np.sqrt((misfit**2).sum(axis=(1, 2)) / (momenta**2).sum())
+    residual[~np.isfinite(residual)] = np.inf
+    explains = residual <= EXACT
+    if errors is not None:
+        explains |= np.sqrt(((misfit / errors) ** 2).mean(axis=(1, 2))) <= SIGMAS
+    return residual, explains
+
+
+def _groups(positions: FloatArray, distance: float) -> list[list[int]]:
+    """Indices gathered round the first that is not within `distance` of an earlier centre."""
+    groups: list[list[int]] = []
+    for index, one in enumerate(positions):
+        for group in groups:
+            if np.abs(positions[group[0]] - one).max() < distance:
+                group.append(index)
+                break
+        else:
+            groups.append([index])
+    return groups

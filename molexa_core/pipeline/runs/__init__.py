@@ -1,0 +1,1 @@
+"""Raw runs: opened, inspected, converted, made by the virtual experiment."""

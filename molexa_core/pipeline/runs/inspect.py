@@ -1,0 +1,115 @@
+"""Inspect: what a file is and what is in it, without a setup and without conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from molexa_core.base.errors import InputFileError, MolexaError
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.settings import Setup, load_setup
+from molexa_core.io import recognise as formats
+from molexa_core.io.lmf.run import LmfRun
+from molexa_core.io.results.events import read_events, read_spectra
+from molexa_core.io.results.truth_file import read_truth
+from molexa_core.io.run import find_files
+from molexa_core.pipeline.runs.inspect_lmf import inspect_lmf
+from molexa_core.pipeline.runs.inspect_root import inspect_result
+from molexa_core.pipeline.runs.inspect_run import add_sorted, inspect_run, setup_of
+from molexa_core.pipeline.runs.inspection import Inspection
+
+__all__ = ["Inspection", "inspect_file", "inspect_files"]
+
+
+def inspect_files(
+    paths: Sequence[Path | str],
+    *,
+    setup: Path | str | None = None,
+    verify: bool = False,
+    progress: Progress = SILENT,
+) -> list[Inspection]:
+    """Look into files of any known format, told by their content.
+
+    Args:
+        paths: the files; patterns, or a folder.
+        setup: setup file with column map, facility or anode, where the files need them.
+        verify: read them whole and list every fault; otherwise spectra and rates come from the
+            beginning of each.
+        progress: told about long reading.
+
+    Raises:
+        InputFileError: a file is missing, of no known format, or its header cannot be read.
+    """
+    known = None if setup is None else load_setup(setup)
+    return [
+        inspect_file(path, setup=known, verify=verify, progress=progress)
+        for path in find_files(paths)
+    ]
+
+
+def inspect_file(
+    path: Path | str,
+    *,
+    setup: Setup | None = None,
+    verify: bool = False,
+    progress: Progress = SILENT,
+) -> Inspection:
+    """Look into one file; see `inspect_files`."""
+    path = Path(path)
+    maps = (None, None) if setup is None else (setup.columns, setup.edge_columns)
+    kind = formats.recognise(path, *maps)
+    found = Inspection(path, kind, verified=verify)
+    found.rows = [("format", formats.NAMES[kind], ""), ("size", path.stat().st_size, "bytes")]
+    if kind == formats.LMF:
+        inspect_lmf(found, verify=verify, progress=progress)
+        run = LmfRun([path])
+        try:
+            add_sorted(found, run, setup or setup_of(run.metadata()))
+        except InputFileError as error:  # most of it cannot be read, which the faults say
+            found.remarks.append(f"no detector image: {error.what}")
+    elif kind in formats.RUNS:
+        inspect_run(found, setup, verify=verify, progress=progress)
+    elif kind == formats.ROOT_RESULT:
+        inspect_result(found, verify=verify)
+    else:
+        found.verified = verify and kind != formats.HDF5
+        _inspect_hdf5(found, verify=found.verified)
+    return found
+
+
+def _inspect_hdf5(found: Inspection, *, verify: bool) -> None:
+    described = formats.describe_hdf5(found.path)
+    found.details = described
+    labels = {
+        "rows": "rows",
+        "hits": "hits",
+        "ions": "ions",
+        "tags": "tags",
+        "aligned": "in the molecular frame",
+        "groups": "groups",
+        "datasets": "datasets",
+    }
+    for key, label in labels.items():
+        if key in described:
+            value = described[key]
+            text = " ".join(value) if isinstance(value, list) else value
+            if isinstance(value, bool):
+                text = "yes" if value else "no"
+            found.rows.append((label, text, ""))
+    if "checksum" in described:
+        text = "fits" if described["checksum"] else "without checksum: damage would not be seen"
+        found.rows.append(("checksum", text, ""))
+    record = described.get("provenance", {})
+    for key in ("command", "version", "created"):
+        if key in record:
+            found.rows.append((key, str(record[key]), ""))
+    if found.format == formats.EVENTS:
+        found.spectra = read_spectra(found.path)
+    if verify:
+        try:
+            if found.format == formats.EVENTS:
+                read_events(found.path)
+            elif found.format == formats.TRUTH:
+                read_truth(found.path)
+        except MolexaError as error:
+            found.faults.append(str(error))

@@ -1,0 +1,74 @@
+"""What an inspection says about a file, as plain tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.io.recognise import NAMES
+
+Row = tuple[str, str | int | float, str]
+"""Quantity, value, unit."""
+
+
+@dataclass
+class Inspection:
+    """What was found in a file.
+
+    Attributes:
+        path: the file.
+        format: one of the keys of `io.recognise.NAMES`.
+        rows: quantity, value and unit, for people.
+        tables: further tables by title: header and rows.
+        texts: embedded texts by name, whole.
+        spectra: histograms by name.
+        details: everything else that is known, as plain values.
+        verified: whether the whole file was read.
+        faults: what is wrong, each with its place.
+        remarks: what the user should know.
+        warnings: why what is made of the file may be wrong.
+    """
+
+    path: Path
+    format: str
+    rows: list[Row] = field(default_factory=list)
+    tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    spectra: dict[str, Spectrum] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    verified: bool = False
+    faults: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        tables = {
+            title: [dict(zip(header, row, strict=True)) for row in rows]
+            for title, (header, rows) in self.tables.items()
+        }
+        spectra = {
+            name: {
+                "counts": spectrum.counts.tolist(),
+                "edges": [edges.tolist() for edges in spectrum.edges],
+                "labels": list(spectrum.labels),
+                "units": list(spectrum.units),
+            }
+            for name, spectrum in self.spectra.items()
+        }
+        return {
+            "file": str(self.path),
+            "format": self.format,
+            "name": NAMES[self.format],
+            "quantities": {name: {"value": value, "unit": unit} for name, value, unit in self.rows},
+            "tables": tables,
+            "texts": self.texts,
+            "spectra": spectra,
+            "details": self.details,
+            "verified": self.verified,
+            "faults": self.faults,
+            "remarks": self.remarks,
+            "warnings": self.warnings,
+        }

@@ -1,0 +1,297 @@
+"""Mock: a virtual experiment, from a channel and a structure to a raw run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from molexa_core.base.errors import InputFileError, UsageError, about_file
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.settings import (
+    Channel,
+    Setup,
+    load_channel,
+    load_project,
+    load_setup,
+    parse_settings,
+)
+from molexa_core.base.storage.files import require_file
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.resources import find
+from molexa_core.base.tables import Geometry, Hits
+from molexa_core.base.truth import VirtualTruth
+from molexa_core.io.results.truth_file import truth_writer
+from molexa_core.io.run_write import HitFormat, write_hits
+from molexa_core.io.xyz import read_xyz
+from molexa_core.physics.coulomb.batches import require_apart
+from molexa_core.physics.molecules.library import Molecule, molecule
+from molexa_core.physics.virtual.experiment import (
+    Block,
+    equilibrium_of,
+    run_blocks,
+    target_of,
+)
+from molexa_core.physics.virtual.sources import Target, molecule_tables
+from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
+from molexa_core.pipeline.runs.mock_edges import EDGE_FORMATS, EdgeFormat, write_edges
+
+DEFAULT_SETUP: Final = "setup"
+"""Name of the template that is used where no setup is given."""
+LARGEST_SEED: Final = 2**63 - 1
+MockFormat = HitFormat | EdgeFormat
+
+
+@dataclass(frozen=True)
+class MockRun:
+    """A virtual run in memory.
+
+    Attributes:
+        hits: all shots, as a run stores them.
+        truth: what really happened.
+        counts: shots, molecules, ions made by kind, hits stored, hits lost by reason.
+    """
+
+    hits: Hits
+    truth: VirtualTruth
+    counts: dict[str, int]
+
+
+def mock(
+    channel: Channel,
+    shots: int,
+    *,
+    setup: Setup,
+    structure: Molecule | Geometry | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> MockRun:
+    """Make a virtual run in memory.
+
+    Args:
+        channel: which ions the molecule breaks into.
+        shots: number of shots.
+        setup: apparatus, and imperfections in its block `virtual`.
+        structure: the molecule; the channel's own where not given. A bare geometry has no
+            normal modes: its zero-point spread is the Gaussian of the setup.
+        seed: seed of every random draw.
+        progress: told about fallbacks.
+
+    Returns:
+        Hits, truth and counts. The first shots of a longer run are those of a shorter one.
+
+    Raises:
+        UsageError: shots below 1, a bad seed, or ions that are not the molecule's atoms.
+        InputFileError: the channel names no shipped molecule and no structure is given.
+
+    Example:
+        >>> from molexa_core.base.settings import load_channel
+        >>> run = mock(load_channel("nitrogen"), 100, setup=default_setup(), seed=1)
+        >>> run.hits.n_shots
+        100
+    """
+    target = _target(channel, structure, setup, progress)
+    blocks = list(_blocks(target, setup, seed, shots, progress))
+    counts: Counter[str] = Counter()
+    for block in blocks:
+        counts.update(block.counts)
+    return MockRun(
+        hits=Hits.concatenate([block.hits for block in blocks]),
+        truth=VirtualTruth.concatenate([block.truth for block in blocks]),
+        counts=dict(counts),
+    )
+
+
+def mock_file(
+    channel: str,
+    shots: int,
+    out: Path | str,
+    *,
+    setup: Path | str | None = None,
+    geometry: Path | str | None = None,
+    seed: int = 0,
+    layout: MockFormat = "root",
+    truth: Path | str | None = None,
+    virtual: Mapping[str, Any] | None = None,
+    command: str = "molexa_core.pipeline.runs.mock.mock_file",
+    progress: Progress = SILENT,
+) -> dict[str, int]:
+    """Make a virtual run and write it, block by block.
+
+    The run stores its setup, channel and seed, so that `molexa reduce` needs no options.
+
+    Args:
+        channel: name or file of the channel.
+        shots: number of shots.
+        out: file to write.
+        setup: setup file; that of `molexa.yaml`, or the shipped template, where not given.
+        geometry: XYZ file of the molecule, or name of a shipped one.
+        seed: seed of every random draw.
+        layout: format of the file: `root` (the flat tree of LMF2Root), `root-jagged`, `hdf5`,
+            `parquet`, `csv`, `xfel` hold hits; `lmf`, `lmf-raw`, `edges` (HDF5 as European XFEL
+            writes it) and `root-edges` (lists in a ROOT tree) hold the signals of the anode.
+        truth: HDF5 file for the truth.
+        virtual: keys of the setup's block `virtual` with values that replace the setup's.
+        command: for the provenance.
+        progress: shows how far it is.
+
+    Returns:
+        The counts, as in `MockRun`.
+
+    Raises:
+        UsageError, InputFileError, SettingsError: see `mock`; or a file that is not what it
+            should be.
+        OutputError: a result cannot be written.
+    """
+    channel_path, setup_path = find("channels", channel, ".yaml"), find_setup(setup)
+    known, apparatus = load_channel(channel_path), load_setup(setup_path)
+    apparatus = with_virtual(apparatus, virtual or {})
+    structure, more = (None, []) if geometry is None else _structure(geometry, progress)
+    target = _target(known, structure, apparatus, progress)
+    settings = {
+        "channel": known.model_dump(mode="json"),
+        "setup": apparatus.model_dump(mode="json"),
+        "molecule": known.molecule if structure is None else structure.name,
+        "events": shots,
+        "layout": layout,
+    }
+    inputs = [channel_path, setup_path, *more]
+    read = [*inputs, *settings_inputs(setup=setup_path)]
+    require_outputs((out, FileKind.RUN), (truth, FileKind.TRUTH), inputs=read)
+    record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
+    counts: Counter[str] = Counter()
+    blocks = _blocks(target, apparatus, seed, shots, progress)
+    with ExitStack() as stack:
+        writer = None
+        if truth is not None:
+            rest = equilibrium_of(target)
+            writer = stack.enter_context(truth_writer(truth, target.ions, rest, record))
+
+        def hits() -> Iterator[Hits]:
+            for block in blocks:
+                counts.update(block.counts)
+                if writer is not None:
+                    writer.append(block.truth)
+                yield block.hits
+
+        meta = _metadata(target, record)
+        if layout in EDGE_FORMATS:
+            write_edges(out, hits(), layout, apparatus, seed=seed, meta=meta)
+        else:
+            slots = apparatus.detector.slots
+            write_hits(out, hits(), cast("HitFormat", layout), slots=slots, meta=meta)
+    return dict(counts)
+
+
+def default_setup() -> Setup:
+    """The setup of the shipped template."""
+    return load_setup(find_setup(None))
+
+
+def with_virtual(setup: Setup, changes: Mapping[str, Any]) -> Setup:
+    """A setup with other values in its block `virtual`; blocks within it are merged.
+
+    Raises:
+        SettingsError: an unknown key or impossible value.
+        UsageError: a pulse for an explosion that has none.
+    """
+    explosion = changes.get("explosion", setup.virtual.explosion)
+    if explosion != "mcmd" and ("pulse" in changes or "model" in changes):
+        raise UsageError(
+            f"the explosion is {explosion}, which has no pulse",
+            do="Choose the model mcmd, or leave the options of the pulse out.",
+        )
+    values = setup.model_dump()
+    for name, value in changes.items():
+        before = values["virtual"].get(name)
+        merge = isinstance(value, Mapping) and isinstance(before, dict)
+        values["virtual"][name] = {**before, **value} if merge else value
+    return parse_settings(Setup, values, where="virtual experiment")
+
+
+def find_setup(setup: Path | str | None) -> Path:
+    """The setup file: the one named, that of `molexa.yaml`, the shipped template.
+
+    Raises:
+        InputFileError: the file does not exist.
+        SettingsError: `molexa.yaml` is not valid.
+    """
+    if setup is None:
+        setup = load_project().setup
+    return find("templates", DEFAULT_SETUP, ".yaml") if setup is None else require_file(setup)
+
+
+def _structure(geometry: Path | str, progress: Progress) -> tuple[Molecule, list[Path]]:
+    path = Path(geometry)
+    if not path.exists() and path.suffix.lower() != ".xyz" and len(path.parts) == 1:
+        return molecule(str(geometry)), []
+    geometries = read_xyz(path, progress)
+    if len(geometries) > 1:
+        progress.say(f"{path} has {len(geometries)} structures; the first is used")
+    with about_file(path):
+        require_apart(geometries[0].symbols, geometries[0].positions, where=None)
+    return Molecule(path.name, geometries[0]), [path]
+
+
+def _target(
+    channel: Channel, structure: Molecule | Geometry | None, setup: Setup, progress: Progress
+) -> Target:
+    if structure is None:
+        if channel.molecule is None:
+            raise InputFileError(
+                "the channel names no molecule",
+                where=f"channel {channel.name}",
+                do="Give its geometry as an XYZ file.",
+            )
+        structure = molecule(channel.molecule)
+    if isinstance(structure, Geometry):
+        structure = Molecule(structure.comment or "the geometry", structure)
+    target = target_of(channel, structure)
+    virtual = setup.virtual
+    if virtual.explosion == "mcmd":
+        # Kept in memory for all blocks; computing them for the first time takes a while.
+        symbols = tuple(ion.element.symbol for ion in target.ions)
+        molecule_tables(symbols, virtual.pulse.photon_ev, progress)
+    if virtual.zero_point == "modes" and target.modes is None:
+        progress.say(
+            f"no normal modes are known for {structure.name}: its zero-point spread is a Gaussian "
+            f"of {virtual.zero_point_sigma_bohr:g} bohr * sqrt(1 u / mass) per axis and atom"
+        )
+    return target
+
+
+def _blocks(
+    target: Target, setup: Setup, seed: int, shots: int, progress: Progress
+) -> Iterator[Block]:
+    if shots < 1:
+        raise UsageError(f"{shots} shots", do="Ask for 1 or more.")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"seed {seed}", do=f"Give a number from 0 to {LARGEST_SEED}.")
+    return _reported(run_blocks(target, setup, seed, shots), shots, progress)
+
+
+def _reported(blocks: Iterator[Block], shots: int, progress: Progress) -> Iterator[Block]:
+    with progress.task("virtual experiment", shots, "shots") as task:
+        for block in blocks:
+            yield block
+            task.advance(block.hits.n_shots)
+
+
+def _metadata(target: Target, record: Provenance) -> dict[str, Any]:
+    """What the run tells about itself, so that it can be reduced without options."""
+    equilibrium = equilibrium_of(target)
+    return {
+        "setup": record.settings["setup"],
+        "channel": record.settings["channel"],
+        "provenance": record.own_record(),
+        "virtual_truth": {
+            "molecule": record.settings["molecule"],
+            "symbols": list(equilibrium.symbols),
+            "positions_bohr": equilibrium.positions.tolist(),
+            "seed": record.seed,
+        },
+    }

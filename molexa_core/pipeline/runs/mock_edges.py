@@ -1,0 +1,88 @@
+"""Mock, runs of edges: the hits of a virtual experiment as signals of a delay-line anode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from molexa_core.base.errors import UsageError
+from molexa_core.base.settings import Setup
+from molexa_core.base.tables import Edges, Hits, offsets_of
+from molexa_core.io.facilities.xfel_write import write_xfel_run
+from molexa_core.io.lmf.run import write_lmf_run
+from molexa_core.io.root.writer import write_root_edges
+from molexa_core.physics.virtual.wires import record
+
+EdgeFormat = Literal["lmf", "lmf-raw", "edges", "root-edges"]
+EDGE_FORMATS: Final = ("lmf", "lmf-raw", "edges", "root-edges")
+_PURPOSE: Final = 16
+"""Tells the generator of the signals from those of the experiment."""
+_FEWEST_CHANNELS: Final = 8
+
+
+def edges_of(chunks: Iterable[Hits], setup: Setup, *, seed: int) -> Iterator[Edges]:
+    """The edges that hits leave at the wire ends, in bins of the converter.
+
+    Args:
+        chunks: blocks of the virtual experiment; each draws from a generator of its own.
+        setup: with an anode, and the imperfections of its signals in `virtual -> signals`.
+        seed: seed of the run.
+
+    Raises:
+        UsageError: the setup has no anode.
+    """
+    anode, virtual = setup.anode, setup.virtual
+    if anode is None:
+        raise UsageError(
+            "the setup has no anode, so there are no edges",
+            where=setup.name,
+            do="Add `anode` to the setup (the shipped template has one), or write hits.",
+        )
+    for hits in chunks:
+        seeds = np.random.SeedSequence([seed, hits.first_shot, _PURPOSE])
+        random = np.random.Generator(np.random.Philox(seeds))
+        shot = hits.shot - hits.first_shot
+        place = hits.x_mm, hits.y_mm, hits.t_ns
+        found = record(anode, virtual.signals, shot, place, hits.n_shots, virtual.window_ns, random)
+        counts = np.bincount(found.shot, minlength=hits.n_shots)
+        yield Edges(
+            first_shot=hits.first_shot,
+            offsets=offsets_of(counts),
+            channel=found.channel,
+            t_ns=found.bins.astype(np.float64) * virtual.signals.bin_ns,
+            tags=hits.tags,
+        )
+
+
+def write_edges(
+    path: Path | str,
+    chunks: Iterable[Hits],
+    layout: EdgeFormat,
+    setup: Setup,
+    *,
+    seed: int,
+    meta: Mapping[str, Any],
+) -> None:
+    """Write a virtual run as edges; see `edges_of`.
+
+    Raises:
+        UsageError: the setup has no anode, or a time does not fit into the format.
+        OutputError: the file cannot be written there.
+    """
+    edges = edges_of(chunks, setup, seed=seed)
+    used = () if setup.anode is None else setup.anode.signal_channels
+    n_channels = max(_FEWEST_CHANNELS, *(channel + 1 for channel in used), 0)
+    if layout == "edges":
+        slots = 4 * setup.detector.slots
+        write_xfel_run(path, edges, slots=slots, n_channels=n_channels, meta=meta)
+        return
+    if layout == "root-edges":
+        write_root_edges(path, edges, meta=meta)
+        return
+    bin_ns = setup.virtual.signals.bin_ns
+    write_lmf_run(
+        path, edges, raw=layout == "lmf-raw", meta=meta, n_channels=n_channels, bin_ns=bin_ns
+    )

@@ -1,0 +1,186 @@
+"""What a training does, decided before it begins: network, recipe, data, length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final, Literal, cast
+
+from molexa_core.base.errors import UsageError, listing, near_matches
+from molexa_core.network.config import Preset, TrainingSettings, preset
+from molexa_core.pipeline.training.stage1 import StageOneData
+
+UNCERTAINTY_BATCH: Final = 256
+"""Molecules per step of the uncertainty stage, unless asked for otherwise."""
+
+Stage = Literal["1", "2", "uncertainty"]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What `molexa train` was asked for.
+
+    Attributes:
+        preset: network and recipe.
+        stage: `1` trains on simulated classical explosions; `2` on a data set; `uncertainty`
+            trains the uncertainty module of finished weights, with the rest frozen.
+        steps: number of steps; 0 until it has been found from `seconds`.
+        seconds: time of the training on its device, from which the number of steps is found by a
+            rehearsal (`network.training.rehearsal`); None if the number was given.
+        seed: of weights, molecules and noise.
+        largest: most atoms per molecule.
+        weights: finished weights that `uncertainty` starts from.
+        init: finished weights that stage 1 or 2 starts from; a new network where not given.
+        data: folder of the data set of stage 2. With `uncertainty`, its validation split is
+            what that module is trained on, as published; stage-1 molecules where not given.
+        split_by: `entry`, `geometry` or `molecule`: how the data set is split.
+        simulated: share of stage-1 molecules in stage 2.
+        device: `cpu` or `cuda`.
+        checkpoint_every_s: save a checkpoint after so many seconds at the latest.
+        stop_after_s: stop with a checkpoint after this many seconds; resume later.
+        validation: molecules of the validation at the end.
+        pool: molecules whose prediction `uncertainty` trains on, again and again.
+    """
+
+    preset: Preset
+    stage: Stage
+    steps: int
+    seconds: float | None = None
+    seed: int = 0
+    largest: int = 9
+    weights: str | None = None
+    init: str | None = None
+    data: str | None = None
+    split_by: str = "entry"
+    simulated: float = 0.0
+    device: str = "cpu"
+    checkpoint_every_s: float = 900.0
+    stop_after_s: float | None = None
+    validation: int = 16384
+    pool: int = 65536
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and for `--dry-run`."""
+        return {**asdict(self), "stage_1_molecules": asdict(stage_one_data(self))}
+
+
+def training_plan(
+    preset_name: str,
+    stage: str,
+    steps: int | None = None,
+    *,
+    batch: int | None = None,
+    draws: int | None = None,
+    learning_rate: float | None = None,
+    recipe: Sequence[str] = (),
+    memory: bool = True,
+    **others: Any,
+) -> TrainingPlan:
+    """A plan from a preset, with parts of the recipe replaced.
+
+    Args:
+        preset_name: `molexa` or `paper`.
+        stage: `1`, `2` or `uncertainty`.
+        steps: number of steps; else give `seconds` among the others.
+        batch: molecules per step, in place of those of the preset.
+        draws: noise draws per molecule, likewise.
+        learning_rate: likewise.
+        recipe: further parts of the recipe (`TrainingSettings`), each as `name=value`.
+        memory: whether the gated memory of the preset stays; plain skip connections otherwise.
+        others: further attributes of `TrainingPlan`.
+
+    Raises:
+        UsageError: unknown preset, stage or part of the recipe, a network without memory blocks,
+            not one of steps and seconds, `uncertainty` without weights, stage 2 without data.
+    """
+    if (steps is None) == (others.get("seconds") is None):
+        raise UsageError(
+            "a training needs its number of steps or its time",
+            do="Give one of --steps and --seconds.",
+        )
+    chosen = preset(preset_name)
+    parts = chosen.training
+    parts = replace(
+        parts,
+        batch=batch or parts.batch,
+        draws=draws or parts.draws,
+        learning_rate=learning_rate or parts.learning_rate,
+    )
+    if stage == "uncertainty":
+        parts = replace(
+            parts,
+            batch=batch or UNCERTAINTY_BATCH,
+            uniform_atoms=True,
+            uncertainty_share=1.0,
+            warm_up=min(parts.warm_up, 50),
+        )
+    chosen = replace(chosen, training=changed_recipe(parts, recipe))
+    if not memory:
+        chosen = _without_memory(chosen)
+    if stage not in ("1", "2", "uncertainty"):
+        raise UsageError(f"no training stage {stage!r}", do="Choose 1, 2 or uncertainty.")
+    if stage == "2" and not others.get("data"):
+        raise UsageError("stage 2 needs a data set", do="Name its folder with --data.")
+    if stage == "1" and others.get("data"):
+        raise UsageError("stage 1 simulates its molecules", do="Leave out --data, or --stage 2.")
+    if stage == "uncertainty" and not others.get("weights"):
+        raise UsageError(
+            "the uncertainty stage needs finished weights", do="Name them with --weights."
+        )
+    return TrainingPlan(preset=chosen, stage=cast("Stage", stage), steps=steps or 0, **others)
+
+
+def stage_one_data(plan: TrainingPlan) -> StageOneData:
+    """The molecules that a plan trains on."""
+    return StageOneData(largest=plan.largest, uniform_atoms=plan.preset.training.uniform_atoms)
+
+
+def changed_recipe(recipe: TrainingSettings, changes: Sequence[str]) -> TrainingSettings:
+    """A recipe with some of its values replaced.
+
+    Args:
+        recipe: to start from.
+        changes: each as `name=value`.
+
+    Raises:
+        UsageError: no such part of a recipe (near matches are named), or not a value of it.
+    """
+    known = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
+    for change in changes:
+        name, _, text = change.partition("=")
+        if name not in known:
+            near = near_matches(name, known)
+            hint = f"Did you mean {listing(near)}?" if near else f"There are: {listing(known)}."
+            raise UsageError(f"a recipe has no part {name!r}", where="--recipe", do=hint)
+        changed: dict[str, Any] = {name: _value(name, text, known[name])}
+        recipe = replace(recipe, **changed)
+    return recipe
+
+
+def _value(name: str, text: str, kind: type) -> float | str | bool:
+    choices = {"schedule": ("constant", "cosine")}.get(name, ("true", "false"))
+    try:
+        if kind in (int, float):
+            number: float = kind(text)
+            if not 0 <= abs(number) < float("inf") or (number < 0 and name != "noise_mean"):
+                raise ValueError
+            return number
+        if text not in choices:
+            raise ValueError
+    except ValueError as error:
+        wanted = {int: "a whole number from 0", float: "a number from 0"}.get(kind)
+        raise UsageError(
+            f"{name} cannot be {text!r}",
+            where="--recipe",
+            do=f"Give {wanted or listing(choices)}.",
+        ) from error
+    return text if kind is str else text == "true"
+
+
+def _without_memory(chosen: Preset) -> Preset:
+    if not chosen.network.memory:
+        raise UsageError(
+            f"the {chosen.name} preset has no memory blocks",
+            do="Leave out --no-memory, or choose --preset paper.",
+        )
+    return replace(chosen, network=replace(chosen.network, memory=False))

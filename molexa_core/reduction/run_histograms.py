@@ -1,0 +1,135 @@
+"""The histograms that `reduce` fills on its way, for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.compiled import compiled
+from molexa_core.base.fields import (
+    SPECTRUM_IMAGE,
+    SPECTRUM_PIPICO,
+    SPECTRUM_SUM,
+    SPECTRUM_TOF,
+)
+from molexa_core.base.matter.elements import element
+from molexa_core.base.matter.flight import flight_time
+from molexa_core.base.settings import Channel, Setup
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.tables import FloatArray, Hits, IntArray
+from molexa_core.reduction.coincidences import SumGate, Tally
+
+_TOF_BINS: Final = 4000
+_IMAGE_BINS: Final = 240
+_PIPICO_BINS: Final = 400
+
+
+@compiled
+def _fill(
+    offsets: IntArray,
+    x: FloatArray,
+    y: FloatArray,
+    t: FloatArray,
+    radius: float,
+    longest: float,
+    pair_longest: float,
+    tof: IntArray,
+    image: IntArray,
+    pairs: IntArray,
+) -> None:
+    tof_scale = len(tof) / longest
+    image_scale = len(image) / (2.0 * radius)
+    pair_scale = len(pairs) / pair_longest
+    for shot in range(len(offsets) - 1):
+        for hit in range(offsets[shot], offsets[shot + 1]):
+            if t[hit] < longest:
+                tof[int(t[hit] * tof_scale)] += 1
+            column, row = (x[hit] + radius) * image_scale, (y[hit] + radius) * image_scale
+            if 0.0 <= column < len(image) and 0.0 <= row < len(image):
+                image[int(column), int(row)] += 1
+            for other in range(offsets[shot], hit):
+                first, last = min(t[hit], t[other]), max(t[hit], t[other])
+                if last < pair_longest:
+                    pairs[int(first * pair_scale), int(last * pair_scale)] += 1
+
+
+class HitSpectra:
+    """Time-of-flight spectrum, detector image and coincidence map (PIPICO) of all hits.
+
+    Args:
+        channel: the time axis reaches to the intact molecule, or to argon if that is lighter.
+        setup: spectrometer and detector.
+        windows: time-of-flight windows of the ions in ns; the coincidence map reaches a bit beyond
+            the last.
+    """
+
+    def __init__(
+        self, channel: Channel, setup: Setup, windows: Mapping[str, tuple[float, float]]
+    ) -> None:
+        mass = max(sum(ion.mass for ion in channel.all_ions), element("Ar").isotope_mass)
+        slowest = float(flight_time(0.0, 1.0, mass, setup.spectrometer.regions))
+        self._windows = dict(windows)
+        self._pair_longest = 1.05 * max(last for _, last in windows.values())
+        self._longest = max(1.1 * slowest, self._pair_longest)
+        self._radius = setup.detector.radius_mm
+        self._tof = np.zeros(_TOF_BINS, np.int64)
+        self._image = np.zeros((_IMAGE_BINS, _IMAGE_BINS), np.int64)
+        self._pairs = np.zeros((_PIPICO_BINS, _PIPICO_BINS), np.int64)
+
+    def fill(self, hits: Hits) -> None:
+        """Count calibrated hits."""
+        _fill(
+            np.ascontiguousarray(hits.offsets, np.int64),
+            np.ascontiguousarray(hits.x_mm, np.float64),
+            np.ascontiguousarray(hits.y_mm, np.float64),
+            np.ascontiguousarray(hits.t_ns, np.float64),
+            self._radius,
+            self._longest,
+            self._pair_longest,
+            self._tof,
+            self._image,
+            self._pairs,
+        )
+
+    def spectra(self) -> dict[str, Spectrum]:
+        """The histograms by name."""
+        marks: dict[str, float] = {}
+        for name, (first, last) in self._windows.items():
+            marks |= {f"{name} first": first, f"{name} last": last}
+        place = np.linspace(-self._radius, self._radius, _IMAGE_BINS + 1)
+        pair = np.linspace(0.0, self._pair_longest, _PIPICO_BINS + 1)
+        return {
+            SPECTRUM_TOF: Spectrum(
+                self._tof,
+                (np.linspace(0.0, self._longest, _TOF_BINS + 1),),
+                ("time of flight",),
+                ("ns",),
+                marks,
+            ),
+            SPECTRUM_IMAGE: Spectrum(self._image, (place, place), ("x", "y"), ("mm", "mm")),
+            SPECTRUM_PIPICO: Spectrum(
+                self._pairs,
+                (pair, pair),
+                ("time of flight of the first ion", "time of flight of the second ion"),
+                ("ns", "ns"),
+                marks,
+            ),
+        }
+
+
+def sum_spectra(tally: Tally, half_range: float, gate: SumGate | None) -> dict[str, Spectrum]:
+    """Momentum sums of all combinations before the gate, by name, with the gate in the marks."""
+    edges = np.linspace(-half_range, half_range, tally.sums.shape[1] + 1)
+    spectra = {}
+    for axis, name in enumerate(SPECTRUM_SUM):
+        marks = {}
+        if gate is not None:
+            centre, half = float(gate.centre[axis]), float(gate.half_width[axis])
+            marks = {"gate low": centre - half, "gate high": centre + half, "centre": centre}
+            if gate.sigma is not None:
+                marks["sigma"] = float(gate.sigma[axis])
+        label = f"momentum sum along {'xyz'[axis]}"
+        spectra[name] = Spectrum(tally.sums[axis].copy(), (edges,), (label,), ("a.u.",), marks)
+    return spectra

@@ -1,0 +1,309 @@
+"""Whether the numbers of a run can be in the units that they are taken for.
+
+A file seldom says its units. What follows from wrong ones cannot be: an image far smaller or larger
+than the detector, times at which no ion of the channel arrives, energies that depend on the
+direction of flight, a molecule that drifts. Each is told in one sentence; none is put right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.matter.ions import Ion
+from molexa_core.base.matter.release import LEAST_EV, MOST_EV, doubtful_release
+from molexa_core.base.settings import Setup
+from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Hits
+from molexa_core.base.units import (
+    ACCELERATION_MM_NS2,
+    ATOMIC_VELOCITY_M_S,
+    ATOMIC_VELOCITY_MM_NS,
+)
+from molexa_core.reduction.peak import Peak
+
+MOST_HITS: Final = 100_000
+MOST_ROWS: Final = 20_000
+"""Hits and coincidences that are looked at, from the beginning of the run."""
+FEWEST_HITS: Final = 100
+FEWEST_ROWS: Final = 20
+_SMALL: Final = 0.03
+"""Least radius that holds 99 % of the hits, in radii of the detector."""
+_OFF: Final = 0.5
+"""Largest share of hits off the detector."""
+_INSIDE: Final = 0.01
+"""Least share of hits at times of flight of the channel's ions."""
+_DRIFT_M_S: Final = 400.0
+"""Largest velocity of the molecules that the jet does not explain."""
+_LATE_NS: Final = 5.0
+"""Largest error of the time zero that the momentum sum along z tells of."""
+_SHARPEST_MM: Final = 0.003
+"""Sums of momenta that are narrower than this resolution of the position are too sharp."""
+_SCALE: Final = 1.04
+_SIGMAS: Final = 5.0
+"""Momenta along one axis are called wrong beyond this factor and so many standard errors."""
+_GROUPS: Final = 20
+_SOFT: Final = 0.05
+"""Energies far below this share of the median are noise and weigh little."""
+_MOST_SINGULAR: Final = 1e6
+_SETUP: Final = (
+    ("detector -> radius_mm", 5.0, 250.0, "mm"),
+    ("the length of all regions", 5.0, 5000.0, "mm"),
+    ("the field of the first region", 0.5, 30_000.0, "V/cm"),
+)
+_JET_M_S: Final = (50.0, 5000.0)
+
+
+def setup_doubts(setup: Setup) -> list[str]:
+    """What no reaction microscope has, as sentences."""
+    regions = setup.spectrometer.regions
+    values = (
+        setup.detector.radius_mm,
+        sum(region.length_mm for region in regions),
+        regions[0].field_v_per_cm,
+    )
+    found = [
+        f"setup: {name} is {value:g} {unit}, which no reaction microscope has; check its unit"
+        for (name, low, high, unit), value in zip(_SETUP, values, strict=True)
+        if not low <= value <= high
+    ]
+    jet = abs(setup.jet.velocity_m_per_s)
+    if jet and not _JET_M_S[0] <= jet <= _JET_M_S[1]:
+        found.append(
+            f"setup: jet -> velocity_m_per_s is {setup.jet.velocity_m_per_s:g}, which no gas jet "
+            "has; is it in m/s?"
+        )
+    return found
+
+
+class UnitCheck:
+    """Looks at the first hits and coincidences of a run, and says what cannot be.
+
+    Args:
+        ions: of a coincidence.
+        windows: time-of-flight window of each kind of ion, ns.
+        setup: spectrometer and detector.
+        complete: whether the momenta of the ions cancel.
+    """
+
+    def __init__(
+        self,
+        ions: Sequence[Ion],
+        windows: dict[str, tuple[float, float]],
+        setup: Setup,
+        *,
+        complete: bool,
+    ) -> None:
+        self._ions, self._windows, self._setup = tuple(ions), windows, setup
+        self._complete = complete
+        self._hits: list[tuple[FloatArray, FloatArray]] = []
+        self._n_hits = 0
+        self._rows: list[FloatArray] = []
+        self._n_rows = 0
+
+    def add_hits(self, hits: Hits) -> None:
+        """Look at calibrated hits."""
+        room = MOST_HITS - self._n_hits
+        if room > 0 and hits.n_hits:
+            part = slice(0, room)
+            self._hits.append((np.hypot(hits.x_mm[part], hits.y_mm[part]), hits.t_ns[part]))
+            self._n_hits += len(self._hits[-1][1])
+
+    def add_rows(self, table: Coincidences) -> None:
+        """Look at coincidences."""
+        room = MOST_ROWS - self._n_rows
+        if room > 0 and len(table):
+            self._rows.append(table.momentum[:room])
+            self._n_rows += len(self._rows[-1])
+
+    def about_hits(self, off_detector: int, all_hits: int) -> list[str]:
+        """What is wrong with positions and times.
+
+        Args:
+            off_detector: hits outside the active area.
+            all_hits: hits read.
+        """
+        radius = self._setup.detector.radius_mm
+        found = []
+        if all_hits >= FEWEST_HITS and off_detector > _OFF * all_hits:
+            found.append(
+                f"{100 * off_detector / all_hits:.0f} % of the hits lie off the detector of "
+                f"{radius:g} mm radius: are the positions in mm, and is the centre right?"
+            )
+        if self._n_hits < FEWEST_HITS:
+            return found
+        places, times = (np.concatenate(one) for one in zip(*self._hits, strict=True))
+        extent = float(np.quantile(places, 0.99))
+        if extent < _SMALL * radius:
+            found.append(
+                f"99 % of the hits lie within {extent:.2g} mm of the centre of a detector of "
+                f"{radius:g} mm radius: are the positions in mm?"
+            )
+        inside = np.zeros(len(times), np.bool_)
+        for first, last in self._windows.values():
+            inside |= (times >= first) & (times <= last)
+        if inside.mean() < _INSIDE:
+            first = min(low for low, _ in self._windows.values())
+            last = max(high for _, high in self._windows.values())
+            found.append(
+                f"only {100 * inside.mean():.2g} % of the hits come when ions of the channel can "
+                f"({first:.4g} to {last:.4g} ns; most hits come after {self.times()}): are the "
+                "times in ns, counted from the light, and are lengths and fields of the setup "
+                "right?"
+            )
+        return found
+
+    def times(self) -> str | None:
+        """Where most hits lie in time; None without hits."""
+        if not self._n_hits:
+            return None
+        times = np.concatenate([one for _, one in self._hits])
+        low, high = np.quantile(times, [0.1, 0.9])
+        return f"{low:.4g} to {high:.4g} ns"
+
+    def about_momenta(self, peaks: Sequence[Peak] | None, release_ev: float) -> list[str]:
+        """What is wrong with the momenta.
+
+        Args:
+            peaks: of the momentum sums along x, y and z, where they are known.
+            release_ev: the kinetic energy release of most coincidences.
+        """
+        found = []
+        if self._n_rows >= FEWEST_ROWS and not LEAST_EV <= release_ev <= MOST_EV:
+            found.append(
+                f"a kinetic energy release of {release_ev:.2g} eV is none of an explosion: check "
+                "the units of positions and times, of lengths and fields in the setup"
+            )
+        elif self._n_rows >= FEWEST_ROWS and len(self._ions) > 1 and self._complete:
+            doubt = doubtful_release(self._ions, release_ev)
+            if doubt is not None:
+                found.append(
+                    f"{doubt}: check the units of positions and times, of lengths and fields in "
+                    "the setup"
+                )
+        if peaks is not None:
+            found += self._about_sums(peaks)
+        if self._n_rows >= FEWEST_ROWS and self._complete:
+            found += self._about_directions()
+        return found
+
+    def _about_sums(self, peaks: Sequence[Peak]) -> list[str]:
+        found = []
+        mass = sum(ion.mass for ion in self._ions)
+        for axis, peak in zip("xy", peaks[:2], strict=True):
+            velocity = peak.centre / mass * ATOMIC_VELOCITY_M_S
+            if abs(velocity) > _DRIFT_M_S and abs(peak.centre) > 3.0 * peak.sigma / np.sqrt(
+                max(peak.signal, 1.0)
+            ):
+                found.append(
+                    f"the momentum sum along {axis} is {peak.centre:.3g} a.u., as if the molecules "
+                    f"flew at {velocity:.0f} m/s beside the jet: check the jet velocity (m/s), the "
+                    "centre (mm) and the rotation (degrees) in the setup"
+                )
+        regions = self._setup.spectrometer.regions
+        push = sum(ion.charge for ion in self._ions) * regions[0].field_v_per_cm
+        late = peaks[2].centre / (push * ACCELERATION_MM_NS2 / ATOMIC_VELOCITY_MM_NS)
+        if abs(late) > _LATE_NS:
+            found.append(
+                f"the momentum sum along z is {peaks[2].centre:.3g} a.u., as if all times were "
+                f"{abs(late):.3g} ns too {'early' if late > 0 else 'late'}: check time_zero_ns, "
+                "lengths (mm) and fields (V/cm) of the setup"
+            )
+        weight = self._position_weight()
+        if weight is not None:
+            sharpness = min(peak.sigma for peak in peaks[:2]) / weight
+            if sharpness < _SHARPEST_MM:
+                found.append(
+                    "the momentum sums are as sharp as if positions were measured to "
+                    f"{1000 * sharpness:.2g} um, finer than any detector: are they in mm?"
+                )
+        return found
+
+    def _position_weight(self) -> float | None:
+        """Momentum sum in a.u. that an error of 1 mm of every position makes; None if not known."""
+        squares = 0.0
+        for ion in self._ions:
+            first, last = self._windows[str(ion)]
+            squares += (ion.mass / ATOMIC_VELOCITY_MM_NS / (0.5 * (first + last))) ** 2
+        return float(np.sqrt(squares)) if squares > 0.0 else None
+
+    def _about_directions(self) -> list[str]:
+        momenta = np.concatenate(self._rows)
+        kinds = [str(ion) for ion in self._ions]
+        energies = {
+            kind: (momenta[:, self._columns(kind)] ** 2).sum() / self._ions[kinds.index(kind)].mass
+            for kind in set(kinds)
+        }
+        kind = max(sorted(energies), key=lambda one: float(energies[one]))
+        measured = axis_scales(momenta[:, self._columns(kind)].reshape(-1, 3))
+        if measured is None:
+            return []
+        scales, errors = measured
+        worst = None
+        for axis in range(3):
+            others = [(axis + 1) % 3, (axis + 2) % 3]
+            factor = float(scales[axis] / np.sqrt(scales[others].prod()))
+            spread = float(np.sqrt(errors[axis] ** 2 + (errors[others] ** 2).sum() / 4.0))
+            size = abs(np.log(factor))
+            clear = size > np.log(_SCALE) and size > _SIGMAS * spread
+            if clear and (worst is None or size > worst[0]):
+                worst = (size, axis, factor)
+        if worst is None:
+            return []
+        _, axis, factor = worst
+        along = f"momenta of {kind} along {'xyz'[axis]} are"
+        size_text = (
+            f"{factor:.3g} times too large" if factor > 1 else (f"{1 / factor:.3g} times too small")
+        )
+        advice = (
+            "check the units of positions (mm) and times (ns), of lengths (mm) and fields (V/cm) "
+            "in the setup, and the scales of the calibration"
+        )
+        told = f"{along} {size_text} for those along the other axes"
+        return [f"{told} (an energy does not depend on the direction of flight): {advice}"]
+
+    def _columns(self, kind: str) -> BoolArray:
+        return np.array([str(ion) == kind for ion in self._ions])
+
+
+def axis_scales(momenta: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """By which factors the momenta of one kind of ion along x, y and z are off, all but for one.
+
+    The energy of an ion does not depend on where it flies, however the molecules are aligned. If
+    the component a comes out s_a times too large, sum of w_a p_a^2 with w_a = 1 / s_a^2 does not
+    depend on the direction, while sum of p_a^2 does. The w are found by least squares of
+    (sum of w_a p_a^2 - 1) / (sum of p_a^2): for energies that do not depend on the direction the
+    solution is w, whatever the distributions of energies and of directions.
+
+    Args:
+        momenta: (n, 3) a.u.
+
+    Returns:
+        The factors, with a product of 1, and standard errors of their logarithms (jackknife); None
+        where the directions do not tell.
+    """
+    squares = momenta**2
+    squares = squares[squares.sum(axis=1) > 0]
+    means = squares.mean(axis=0) if len(squares) >= FEWEST_ROWS else np.zeros(3)
+    if not (means > 0).all():
+        return None
+    squares = squares / means
+    total = squares.sum(axis=1)
+    weights = 1.0 / (total + _SOFT * np.median(total)) ** 2
+    group = np.arange(len(total)) % _GROUPS
+    products = np.zeros((_GROUPS, 3, 3))
+    np.add.at(products, group, weights[:, None, None] * squares[:, :, None] * squares[:, None])
+    sums = np.zeros((_GROUPS, 3))
+    np.add.at(sums, group, weights[:, None] * squares)
+    without = np.arange(_GROUPS + 1)[:, None] != np.arange(_GROUPS)  # the last leaves out none
+    left, right = np.tensordot(without, products, 1), np.tensordot(without, sums, 1)
+    if np.linalg.cond(left).max() > _MOST_SINGULAR:
+        return None
+    solved = np.linalg.solve(left, right[..., None])[..., 0] / means
+    if not (solved > 0).all():
+        return None
+    logarithms = -0.5 * np.log(solved)
+    logarithms -= logarithms.mean(axis=1, keepdims=True)
+    spread = np.sqrt((_GROUPS - 1) * logarithms[:-1].var(axis=0))
+    return np.exp(logarithms[-1]), spread

@@ -1,0 +1,176 @@
+"""Tables of the report: numbers with their uncertainties, as plain text cells."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.report.content import Structure
+
+_SHORT_DIGEST: Final = 12
+_AXES: Final = ("x", "y", "z")
+_LONG: Final = 6
+"""A longer list of numbers is shown by its length and range."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of text; `numeric` says which columns are right-aligned."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+
+
+def with_uncertainty(value: float, uncertainty: float | None) -> str:
+    """`value ± uncertainty`, the uncertainty with two digits and the value with as many places.
+
+    Example:
+        >>> with_uncertainty(55.1234, 0.0213)
+        '55.123 ± 0.021'
+        >>> with_uncertainty(-0.0, 0.0)
+        '0'
+    """
+    if uncertainty is None or not math.isfinite(uncertainty):
+        return decimal(value, 3)
+    if uncertainty < 1e-9 * max(abs(value), 1.0):
+        return "0" if abs(value) < 1e-9 else decimal(value, 3)
+    places = min(max(1 - math.floor(math.log10(uncertainty)), 0), 6)
+    return f"{decimal(value, places)} ± {uncertainty:.{places}f}"
+
+
+def decimal(value: float, places: int) -> str:
+    """A number with this many decimal places, a true minus sign, and no minus before zero."""
+    text = f"{value:.{places}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", "\u2212")
+
+
+def centroid_table(rows: pd.DataFrame) -> Table:
+    """Mean momenta with errors on the mean, in a.u."""
+    has_errors = all(name in rows for name in MOMENTUM_ERROR)
+    has_count, has_label = COUNT in rows, LABEL in rows
+    header = ["ion", *[f"{name} (a.u.)" for name in MOMENTUM]]
+    header += ["|p| (a.u.)"] + ["events"] * has_count
+    body = []
+    for row in rows.to_dict(orient="records"):
+        cells = [str(row[LABEL] if has_label and row[LABEL] else row[ION])]
+        for name, error in zip(MOMENTUM, MOMENTUM_ERROR, strict=True):
+            cells.append(with_uncertainty(row[name], row[error] if has_errors else None))
+        cells.append(f"{math.hypot(*(row[name] for name in MOMENTUM)):.2f}")
+        if has_count:
+            cells.append(_count(row[COUNT]))
+        body.append(tuple(cells))
+    return Table(tuple(header), tuple(body), (False, *[True] * (len(header) - 1)))
+
+
+def coordinate_table(structure: Structure) -> Table:
+    """Coordinates with uncertainties in bohr, the known ones and the distance between both."""
+    geometry = structure.geometry
+    header = ["atom"] + ["charge"] * (geometry.charges is not None)
+    header += [f"{axis} (bohr)" for axis in _AXES]
+    if structure.known is not None:
+        header += ["known x, y, z (bohr)", "distance (bohr)"]
+    body = []
+    for index, name in enumerate(geometry.names):
+        cells = [f"{name}{index + 1}"]
+        if geometry.charges is not None:
+            cells.append(f"{geometry.charges[index]}+")
+        for axis in range(3):
+            error = None if geometry.uncertainty is None else geometry.uncertainty[index, axis]
+            cells.append(with_uncertainty(float(geometry.positions[index, axis]), error))
+        if structure.known is not None:
+            known = structure.known[index]
+            away = geometry.positions[index] - known
+            cells.append(", ".join(decimal(float(value), 3) for value in known))
+            cells.append(f"{math.hypot(*(float(value) for value in away)):.3f}")
+        body.append(tuple(cells))
+    return Table(tuple(header), tuple(body), (False, *[True] * (len(header) - 1)))
+
+
+def alternatives_table(structure: Structure) -> Table | None:
+    """Other structures with the same momenta; None if there are none."""
+    if not structure.alternatives:
+        return None
+    rows = tuple(
+        (
+            "; ".join(str(text) for text in one.get("objections", ())) or "nothing",
+            decimal(float(one.get("distance_from_answer_bohr", 0.0)), 3),
+            f"{100 * float(one.get('residual', 0.0)):.2g}",
+            decimal(100 * float(one.get("share_of_samples", 0.0)), 0),
+        )
+        for one in structure.alternatives
+    )
+    header = ("chemistry objects to", "mean distance (bohr)", "closure (%)", "samples (%)")
+    return Table(header, rows, (False, True, True, True))
+
+
+def plain_rows(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Name and value of plain settings, nested names joined by a point."""
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        label = str(name).replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += [(f"{label}: {inner}", text) for inner, text in plain_rows(value)]
+        else:
+            rows.append((label, text_of(value)))
+    return tuple(rows)
+
+
+def text_of(value: Any) -> str:
+    """A plain value as text."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    if isinstance(value, list | tuple):
+        return _list_text(value)
+    return str(value)
+
+
+def _list_text(values: Sequence[Any]) -> str:
+    if len(values) > _LONG and all(isinstance(value, int | float) for value in values):
+        return f"{len(values)} values, {text_of(min(values))} to {text_of(max(values))}"
+    return ", ".join(text_of(value) for value in values)
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The provenance of one step as text."""
+
+    command: str
+    made: str
+    inputs: tuple[tuple[str, str], ...]
+    settings: str
+
+
+def step_record(record: Provenance) -> StepRecord:
+    """A provenance record for the page; digests are shortened."""
+    seed = "" if record.seed is None else f", seed {record.seed}"
+    inputs = []
+    for path, value in record.inputs.items():
+        kind, _, digest = str(value).partition(":")
+        inputs.append((str(path), f"{kind}:{digest[:_SHORT_DIGEST]}" if digest else str(value)))
+    settings = json.dumps(record.settings, indent=1, default=str, ensure_ascii=False)
+    return StepRecord(
+        command=record.command,
+        made=f"molexa {record.version}, {record.created}{seed}",
+        inputs=tuple(inputs),
+        settings="" if settings == "{}" else settings,
+    )
+
+
+def _count(value: float) -> str:
+    return "-" if not math.isfinite(value) else text_of(round(value))
