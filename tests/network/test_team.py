@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from model.conftest import small_settings
 from safetensors.torch import load_file
 
 from molexa_core.base.errors import UsageError
@@ -19,6 +18,7 @@ from molexa_core.network.network import Network
 from molexa_core.network.training.checkpoint import load_checkpoint
 from molexa_core.network.training.team import Team
 from tests.fakes import team_training
+from tests.fakes.networks import small_settings
 
 
 def _start(folder: Path, dies_at: int) -> list[tuple[int, str]]:
@@ -26,7 +26,7 @@ def _start(folder: Path, dies_at: int) -> list[tuple[int, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    tests = Path(team_training.__file__).parent.parent
+    root = Path(team_training.__file__).parent.parent.parent
     processes = [
         subprocess.Popen(
             [sys.executable, str(team_training.__file__), str(folder), str(dies_at)],
@@ -34,7 +34,7 @@ def _start(folder: Path, dies_at: int) -> list[tuple[int, str]]:
             text=True,
             env={
                 **os.environ,
-                "PYTHONPATH": str(tests),
+                "PYTHONPATH": str(root),
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
                 "WORLD_SIZE": "2",

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model.conftest import small_settings
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -30,6 +29,7 @@ from molexa_core.network.training import checkpoint as checkpoint_module
 from molexa_core.network.training import loop as training
 from molexa_core.network.training.loop import TrainingRun, learning_rate, train
 from molexa_core.pipeline.training.stage1 import StageOneData, StageOneSource
+from tests.fakes.networks import small_settings
 
 RECIPE = replace(MOLEXA.training, batch=8, warm_up=5, learning_rate=3e-3, ema=0.9)
 

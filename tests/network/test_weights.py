@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from model.conftest import small_settings
 
 from molexa_core.base.errors import InputFileError, MolexaError, WeightsError
 from molexa_core.base.storage.checksums import sealed
 from molexa_core.network import weights
 from molexa_core.network.network import Network
 from molexa_core.pipeline.evaluation.installed_weights import verify_weights
+from tests.fakes.networks import small_settings
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from model.conftest import small_settings
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import SPLITS
@@ -36,6 +35,7 @@ from molexa_core.pipeline.datasets.splits import rows_of
 from molexa_core.pipeline.evaluation import calibrate_weights as stage
 from molexa_core.pipeline.evaluation import evaluation_sets
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
+from tests.fakes.networks import small_settings
 
 MOLECULES = {"water": (8, 1, 1), "hydrogen cyanide": (6, 7, 1), "ammonia": (7, 1, 1, 1)}
 """The first is trained on, the second held out, the third set aside."""

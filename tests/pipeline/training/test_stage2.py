@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model.conftest import small_settings
 
 from molexa_core.base.errors import InputFileError, UsageError, WeightsError
 from molexa_core.network.batch import Batch
@@ -28,6 +27,7 @@ from molexa_core.pipeline.training.stage2 import (
     varied,
 )
 from molexa_core.pipeline.training.train import TrainingPlan, train_in_folder, training_plan
+from tests.fakes.networks import small_settings
 
 
 def table_of(count: int = 12, *, seed: int = 5) -> EntryTable:
