@@ -27,32 +27,8 @@ from molexa_core.pipeline.training.stage2 import (
     varied,
 )
 from molexa_core.pipeline.training.train import TrainingPlan, train_in_folder, training_plan
+from tests.fakes.entries import table_of
 from tests.fakes.networks import small_settings
-
-
-def table_of(count: int = 12, *, seed: int = 5) -> EntryTable:
-    """Exploded molecules of 2 to 4 atoms as the entries of a data set."""
-    batch = StageOneSource(StageOneData(largest=4, block=1), count, "cpu", seed)(0)
-    assert batch.mask is not None
-    assert batch.positions is not None
-    zeros = np.zeros(count, np.int64)
-    return EntryTable(
-        names=("molecule",),
-        held_out=np.zeros(1, bool),
-        numbers=batch.numbers.numpy().astype(np.uint8),
-        charges=batch.charges.numpy().astype(np.int8),
-        momenta=batch.momenta.numpy(),
-        errors=np.zeros((count, 4, 3), np.float32),
-        positions=(batch.positions * batch.present).numpy(),
-        mask=batch.mask.numpy(),
-        counts=np.full(count, 300),
-        molecule=zeros,
-        variation=zeros,
-        kind=zeros.astype(np.uint8),
-        geometry=zeros,
-        split=zeros.astype(np.uint8),
-        statistics={},
-    )
 
 
 def _entries(count: int = 12) -> Batch:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pipeline.test_stage2 import table_of
 
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.network.config import PAPER, Preset
@@ -16,6 +15,7 @@ from molexa_core.pipeline.datasets.entries import EntryTable
 from molexa_core.pipeline.training import train as pipeline_train
 from molexa_core.pipeline.training.train import train_in_folder
 from molexa_core.pipeline.training.training_plan import TrainingPlan, training_plan
+from tests.fakes.entries import table_of
 from tests.fakes.networks import small_settings
 
 
