@@ -38,6 +38,14 @@ Pool = Annotated[
 ]
 
 Draws = Annotated[int | None, typer.Option("--draws", min=1, help="Noise draws per molecule.")]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--learning-rate",
+        min=0.0,
+        help="Largest step of the optimizer, after the warm-up. Default: that of the preset.",
+    ),
+]
 Stage = Annotated[
     str,
     typer.Option(
@@ -87,7 +95,9 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Number of steps.")] = None,
     seconds: Seconds = None,
-    preset: Annotated[str, typer.Option("--preset", help="molexa or paper.")] = "molexa",
+    preset: Annotated[
+        str, typer.Option("--preset", help="Network and recipe: molexa or paper.")
+    ] = "molexa",
     name: Annotated[str | None, typer.Option("--name", help="Name of the weights.")] = None,
     weights: Weights = None,
     init: Init = None,
@@ -96,7 +106,7 @@ def train(
     simulated: Simulated = 0.0,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Molecules per step.")] = None,
     draws: Draws = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0.0)] = None,
+    learning_rate: LearningRate = None,
     recipe: Recipe = None,
     memory: Memory = True,
     largest: Largest = 9,

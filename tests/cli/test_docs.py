@@ -68,16 +68,54 @@ def test_options_of_the_example_exist(words: tuple[str, ...]) -> None:
     assert not missing
 
 
+def unexplained(help_text: str) -> list[str]:
+    """Options and arguments without a sentence; a range, a default or choices alone are none."""
+    listed = help_text[re.search(r"^(Arguments|Options):$", help_text, re.MULTILINE).start() :]  # type: ignore[union-attr]
+    missing = []
+    for entry in re.findall(r"^  (\S.*(?:\n {4,}.*)*)", listed, re.MULTILINE):
+        name, _, text = re.sub(r"\n +", "  ", entry).partition("  ")
+        sentence = re.sub(r"\[[^\]]*\]|Default:? [^.]*(\.|$)", "", text)
+        if len(re.findall(r"[A-Za-z]{2,}", sentence)) < 2:
+            missing.append(name)
+    return missing
+
+
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_every_option_and_argument_is_explained(words: tuple[str, ...]) -> None:
-    lines = TOOL.help_of(words).splitlines()
-    options = [line for line in lines if re.match(r"  -", line)]
-    for index, line in enumerate(lines):
-        if line not in options:
-            continue
-        following = lines[index + 1] if index + 1 < len(lines) else ""
-        explained = re.search(r"\S {2,}\S", line.strip()) or following.startswith(" " * 10)
-        assert explained, f"{line!r} has no help"
+    assert unexplained(TOOL.help_of(words)) == []
+
+
+def test_a_range_or_a_default_is_no_explanation() -> None:
+    text = """Usage: molexa example
+
+  Example.
+
+Arguments:
+  run <path>            [required]
+  out <path>            Folder of the results.  [required]
+
+Options:
+  --ratio <float range>  [x>=0.0]
+  --steps <int range>   [default: 8192;
+                        1<=x<=9223372036854775807]
+  --share-of-everything-else <float range>
+                        [default: 1.0]
+  --mode <a|b>          a or b.
+  --charge <int>        Default 2.
+  --device <str>        Device that computes.
+                        [default: auto]
+  -q, --quiet           No progress, no remarks.
+  --force
+"""
+    assert unexplained(text) == [
+        "run <path>",
+        "--ratio <float range>",
+        "--steps <int range>",
+        "--share-of-everything-else <float range>",
+        "--mode <a|b>",
+        "--charge <int>",
+        "--force",
+    ]
 
 
 def test_the_page_of_commands_is_up_to_date() -> None:
