@@ -1,1 +1,1 @@
-"""What every room shares: errors, units, elements, ions, tables, settings, provenance, progress."""
+"""Shared by all rooms: errors, units, elements, ions, tables, settings, provenance, progress."""

@@ -1,4 +1,4 @@
-"""What many explosions of one geometry gave: combinations of charges with their momenta."""
+"""Outcome of many explosions of one geometry: final charge combinations and their momenta."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from molexa_core.base.tables import FloatArray, Geometry, IntArray
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Explosions of one geometry by the combination of charges that they ended in.
+    """Explosions of one geometry, sorted by the final charges of the atoms.
 
     Momenta in a.u. in the frame of the geometry. C combinations, the most frequent first.
 
     Attributes:
-        geometry: what exploded, positions in bohr.
-        trajectories: explosions that are counted.
+        geometry: the structure that exploded, positions in bohr.
+        trajectories: number of explosions counted.
         charges: (C, atoms) final charge of each atom, in the order of the atoms.
-        counts: (C) explosions that ended so.
+        counts: (C) number of explosions with these final charges.
         momenta: (C, atoms, 3) mean momentum of each ion.
-        covariance: (C, atoms, 3, 3) of the momentum of each ion over explosions, 0 where there is
-            only one.
+        covariance: (C, atoms, 3, 3) covariance of the momentum of each ion over explosions, 0
+            where there is only one.
         charge_states: (atoms, charges from 0) explosions in which the atom ended with this charge.
         release: (C) mean kinetic energy release, hartree.
         release_spread: (C) its standard deviation over explosions, where it is known.
@@ -35,8 +35,8 @@ class Outcomes:
         photons: mean number of photons absorbed.
         occurred: combinations that occurred, also those that were too rare to be kept.
         neutral: explosions in which an atom stayed neutral, whether kept or not.
-        lost: explosions that mean nothing and are counted nowhere else: ions were charged so near
-            to each other that they are no point charges.
+        lost: explosions left out and counted nowhere else: ions were charged so close to each
+            other that they cannot be treated as point charges.
     """
 
     geometry: Geometry
@@ -83,12 +83,12 @@ class Outcomes:
             charges: final charge of each atom, in the order of the atoms.
 
         Raises:
-            NoEventsError: no explosion ended so; lists those that occurred, nearest first.
+            NoEventsError: no explosion ended with them; lists those that occurred, nearest first.
         """
         wanted = np.asarray(charges, dtype=np.int64)
-        found = np.flatnonzero((self.charges == wanted).all(axis=1))
-        if len(found):
-            return int(found[0])
+        rows = np.flatnonzero((self.charges == wanted).all(axis=1))
+        if len(rows):
+            return int(rows[0])
         distance = np.abs(self.charges.astype(np.int64) - wanted).sum(axis=1)
         order = np.lexsort((-self.counts, distance))[:5]
         near = [f"{','.join(self.names(row))} ({self.counts[row]} times)" for row in order]

@@ -1,4 +1,4 @@
-"""How inner loops are compiled: to machine code at the first call, kept on disk for the next."""
+"""Compilation of inner loops: machine code made at the first call and kept on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a computation runs, as people write it: `auto`, `cpu`, `cuda` or `cuda:1`."""
+"""The device that a computation runs on, written as `auto`, `cpu`, `cuda` or `cuda:1`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors that reach a user: what is wrong, where, and what to do about it.
+"""Errors for users: they say what is wrong, where, and what to do about it.
 
 Every error molexa raises on purpose derives from `MolexaError`. Subclasses also inherit the
 builtin that a caller of the Python interface would catch. The command line prints the one
@@ -82,10 +82,10 @@ class OutputError(MolexaError, OSError):
 
 @contextmanager
 def about_file(path: object) -> Iterator[None]:
-    """Errors in the block are those of the content of a file: they name it, and are no wrong usage.
+    """Report a `UsageError` raised in the block as an error of the content of a file.
 
     Args:
-        path: the file whose content is worked on.
+        path: the file whose content is used in the block; the message names it.
 
     Raises:
         InputFileError: in place of a `UsageError`.

@@ -1,4 +1,4 @@
-"""The name of every field that is written to a file, with its shape and unit, once.
+"""Names, shapes and units of all fields in molexa's files, each stated once.
 
 Column names are part of the file contracts (docs/conventions.md); code refers to these constants.
 """

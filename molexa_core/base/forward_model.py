@@ -1,4 +1,4 @@
-"""How explosions are computed: X-ray pulse and Monte-Carlo model, classical charge build-up.
+"""Parameters of simulated explosions: X-ray pulse, Monte-Carlo model, charge build-up.
 
 Each class is at once the argument of the functions that explode molecules, the block of settings
 files and recipes, and the options of the command line (`base.parameter`).
@@ -155,7 +155,7 @@ class Pulse(Parameters):
 
 @dataclass(frozen=True)
 class ModelOptions(Parameters):
-    """What is switched on in the Monte-Carlo model, and how finely time is cut.
+    """Processes included in the Monte-Carlo model, and its time grid.
 
     Attributes:
         transfer: the rule of electron transfer, one of `TRANSFERS`.

@@ -1,11 +1,11 @@
-"""Stopping in good order: a signal asks for it, the work answers between two of its blocks.
+"""Orderly stop on Ctrl-C and other signals: a long job stops between two blocks of work.
 
-An exception that a signal raises wherever the program happens to be can be lost: libraries that
-call back into Python swallow it, and files are closed in the middle of a write. So the signal only
-leaves a wish, and loops call `check` (a task's `advance` does), which raises `Interruption`.
+An exception raised directly by a signal handler can be lost: libraries that call back into Python
+swallow it, and files are closed in the middle of a write. The handler therefore only sets a
+request, and loops call `check` (a task's `advance` does), which raises `Interruption`.
 
-What does not come to such a place within `GRACE_S` is ended all the same, and so is everything
-at the second signal: temporary files are removed and the process leaves at once.
+A job that does not call `check` within `GRACE_S` is ended all the same, and so is every job at the
+second signal: temporary files are removed and the process exits at once.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 EXIT_CODE: Final = 1
-"""What an interrupted command returns."""
+"""Exit code of an interrupted command."""
 GRACE_S: Final = 5.0
-"""How long after a signal the work may take to come to the end of a block."""
+"""Time after a signal within which the work must reach the end of a block."""
 _TWICE_S: Final = 0.3
-"""Signals of one kind within this time are one wish."""
+"""Signals of one kind within this time count as one request."""
 _TOGETHER_S: Final = 2.0
-"""Signals of different kinds within this time are one wish."""
+"""Signals of different kinds within this time count as one request."""
 MESSAGE: Final = "interrupted; no half-written file is left behind"
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
@@ -35,8 +35,8 @@ _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 class Interruption(BaseException):
     """Ctrl-C, or the end of a job's time.
 
-    No `MolexaError`, not even an `Exception`: what goes on after errors, such as a build of many
-    blocks, must stop here.
+    Not a `MolexaError`, not even an `Exception`: loops that continue after errors, such as a
+    build of many blocks, must stop here.
     """
 
     exit_code = EXIT_CODE
@@ -45,8 +45,8 @@ class Interruption(BaseException):
         super().__init__(text)
 
 
-class _Wish:
-    """Whether somebody asked the process to stop, and who may put that off."""
+class _Request:
+    """State of a request to stop, and the blocks of work that may delay it."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -55,49 +55,49 @@ class _Wish:
         self.listening = False
 
 
-_WISH: Final = _Wish()
+_REQUEST: Final = _Request()
 _BEFORE: Final[dict[int, Any]] = {}
-"""What signals did before."""
+"""Signal handlers that were in place before."""
 _CLEANUPS: Final[list[Callable[[], None]]] = []
 
 
 def requested() -> bool:
     """Whether a signal asked to stop."""
-    return _WISH.count > 0
+    return _REQUEST.count > 0
 
 
 def check() -> None:
-    """Stop here if a signal asked for it; cheap enough for every block of work.
+    """Stop here if a signal requested it; cheap enough to call in every block of work.
 
     Raises:
         Interruption: it did, and no `held` block is open.
     """
-    if _WISH.count and not _WISH.held:
+    if _REQUEST.count and not _REQUEST.held:
         raise Interruption
 
 
 @contextmanager
 def held() -> Iterator[None]:
     """A block that is finished even after a signal, such as writing a checkpoint."""
-    _WISH.held += 1
+    _REQUEST.held += 1
     try:
         yield
     finally:
-        _WISH.held -= 1
+        _REQUEST.held -= 1
 
 
 @contextmanager
 def patient() -> Iterator[None]:
-    """A block of work that looks at `requested` itself, and may need longer than `GRACE_S`."""
-    _WISH.patient += 1
+    """A block of work that checks `requested` itself, and may need longer than `GRACE_S`."""
+    _REQUEST.patient += 1
     try:
         yield
     finally:
-        _WISH.patient -= 1
+        _REQUEST.patient -= 1
 
 
 def on_sudden_end(cleanup: Callable[[], None]) -> None:
-    """Have something done before the process leaves without unwinding."""
+    """Register a function to call before the process exits without unwinding the stack."""
     _CLEANUPS.append(cleanup)
 
 
@@ -113,11 +113,11 @@ def listen() -> None:
         signal.signal(number, _ask)
         if before is not _ask:
             _BEFORE[number] = before
-    if _WISH.listening:
+    if _REQUEST.listening:
         return
-    _WISH.listening = True
-    # The handler runs in the main thread, which may wait for something that never comes; the
-    # number of each signal also goes to a thread that does not wait.
+    _REQUEST.listening = True
+    # The handler runs in the main thread, which may be blocked for ever; the number of each
+    # signal is therefore also sent to a second thread.
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
@@ -127,7 +127,7 @@ def listen() -> None:
 
 
 def stop_listening(*, leaving: bool) -> None:
-    """The command is over; a signal has its usual effect again.
+    """Restore the usual effect of signals after a command has ended.
 
     Args:
         leaving: the process ends as well: Ctrl-C ends it at once, without an exception that nobody
@@ -144,11 +144,11 @@ def _numbers() -> list[int]:
 
 def _ask(number: int, frame: object) -> None:
     del number, frame
-    _WISH.count += 1
+    _REQUEST.count += 1
 
 
 def _watch(receiver: socket.socket, sender: socket.socket) -> None:
-    """End the process at the second signal, or when the first one found no answer."""
+    """End the process at the second signal, or when the job does not stop after the first."""
     del sender  # it is kept open by the reference
     asked = set(_numbers())
     seen: list[tuple[int, float]] = []
@@ -161,14 +161,14 @@ def _watch(receiver: socket.socket, sender: socket.socket) -> None:
             pass
         except OSError:
             return
-        if seen and (_is_second(seen) or not (_WISH.patient or _within(seen[0][1], GRACE_S))):
+        if seen and (_is_second(seen) or not (_REQUEST.patient or _within(seen[0][1], GRACE_S))):
             _leave()
 
 
 def _is_second(seen: list[tuple[int, float]]) -> bool:
-    """Whether somebody asked again.
+    """Whether a signal is a second request to stop.
 
-    Signals right after each other are one wish: `timeout` sends each twice; a terminal, a scheduler
+    Signals in quick succession are one request: `timeout` sends each twice; a terminal, a scheduler
     and torchrun each send their own kind.
     """
     first, began = seen[0]
@@ -181,7 +181,7 @@ def _within(since: float, seconds: float) -> bool:
 
 
 def _leave() -> None:
-    """Remove what is half written and end the process, whatever else it is doing."""
+    """Remove half-written files and end the process, whatever it is doing."""
     for cleanup in _CLEANUPS:
         try:
             cleanup()

@@ -1,4 +1,4 @@
-"""How values with errors are written, and whom the error bars of a structure are for."""
+"""Text for values with errors, and for the kind of input that error bars were calibrated on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CALIBRATED: Final = {
 
 
 def calibrated(kind: object) -> str:
-    """Words for the kind of calibration in a record; what it does not name was not calibrated."""
+    """Words for the kind of calibration named in a record; none named means not calibrated."""
     return CALIBRATED.get(str(kind), NOT_CALIBRATED)
 
 
 def plus_minus(value: float | None, error: float | None, places: int = 3) -> str:
-    """`value +- error` with so many places that the error is not written as zero.
+    """`value +- error` with enough decimal places that the error does not read as zero.
 
     Args:
         value: None or not a number where it is not known.

@@ -1,4 +1,4 @@
-"""Numbers as programs of the field write them."""
+"""Reading of numbers in the notations of Fortran and Mathematica."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COMMA: Final = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eEdD][-+]?[0-9]+)?")
 
 
 def read_number(text: str) -> float:
-    """The number that a word stands for; not a number where it stands for none.
+    """The number that a word stands for; NaN where the word is not a number.
 
     Read are Fortran's exponents (`1.0D+00`, `1.0-100`) and Mathematica's (`1.0*^-6`); words such as
     `inf` and `nan` are no numbers, nor is anything that overflows.
@@ -31,7 +31,7 @@ def read_number(text: str) -> float:
 
 
 def number_hint(text: str) -> str:
-    """What to do about a word that is no number.
+    """Advice for a word that is not a number.
 
     Example:
         >>> number_hint("0,117")

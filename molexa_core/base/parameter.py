@@ -1,9 +1,9 @@
-"""Parameters stated once: a class whose fields are argument, settings key, option and page at once.
+"""Parameters stated once: one class field gives argument, settings key, option and help text.
 
-A field of such a class is annotated with a `Parameter`: what it means, its unit, its range, and how
-it is called on the command line. The class checks its values; settings files take it as it is, the
-command line makes its options from it (`molexa_cli.parameters`), and the reference pages are
-written from it.
+A field of such a class is annotated with a `Parameter`: its meaning, unit, range and name on the
+command line. The class checks its values; settings files use the class as a block, the command
+line makes its options from it (`molexa_cli.parameters`), and the reference pages are written from
+it.
 
 Example:
     >>> @dataclass(frozen=True)
@@ -38,13 +38,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Parameter:
-    """What one number, name or switch means.
+    """Meaning, unit and range of one number, name or switch.
 
     Attributes:
         meaning: in words that fit into "the ... is 3 mm".
         unit: as it is printed; empty where there is none.
         low, high: smallest and largest value; None for no limit.
-        note: what else is worth knowing, a clause without a full stop.
+        note: further explanation, a clause without a full stop.
         option: how the command line calls it, such as `--pulse-fs`; None for no option.
     """
 
@@ -220,7 +220,7 @@ def require_keys(
 
 
 def require_name(name: str, value: object, known: tuple[str, ...]) -> None:
-    """Refuse a name that there is not.
+    """Refuse an unknown name.
 
     Raises:
         UsageError: with near matches and what there is.

@@ -1,4 +1,4 @@
-"""Progress as an interface: the library reports, the command line decides what to show.
+"""Interface for progress reports: the library reports, the command line decides what to show.
 
 Every long job takes a `Progress` and is silent by default.
 """
@@ -27,7 +27,7 @@ class Task(Protocol):
 
 
 class Progress(Protocol):
-    """Where jobs report to."""
+    """Receiver of progress, remarks and warnings of a job."""
 
     def task(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Task]:
         """Open a job of `total` units (None: unknown) for the duration of a `with` block."""

@@ -1,4 +1,4 @@
-"""Histograms that travel from the stage that fills them to the report that draws them."""
+"""Histograms: filled by one stage, stored with its result, drawn by the report."""
 
 from __future__ import annotations
 

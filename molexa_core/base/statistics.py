@@ -1,4 +1,4 @@
-"""Confidence intervals of means by resampling."""
+"""Confidence intervals of means by bootstrap resampling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The tables that stages hand to each other.
+"""The tables passed between stages: hits, edges, coincidences, geometries.
 
-Momenta and lengths in atomic units. `event_id` travels with every row: a filter is a mask, and
+Momenta and lengths in atomic units. Every row keeps its `event_id`: a filter is a mask, and
 `select` cuts all columns together.
 """
 
@@ -25,7 +25,7 @@ BoolArray = NDArray[np.bool_]
 
 
 def offsets_of(counts: NDArray[Any]) -> IntArray:
-    """(n + 1) where the values of each of n shots begin, and where the last ones end.
+    """(n + 1) index at which the values of each of n shots begin, and the end of the last.
 
     Example:
         >>> offsets_of(np.array([2, 0, 1])).tolist()
@@ -154,14 +154,14 @@ class Hits(OfShots):
 
 @dataclass(frozen=True)
 class Edges(OfShots):
-    """Edges of a detector's signals in consecutive shots, before hits are made of them.
+    """Signal edges (MCP and wire ends) of consecutive shots, not yet sorted into hits.
 
     Within a shot they are in the order of channels, and within a channel in the order of time.
 
     Attributes:
         first_shot: number of the first shot, counted from 0 over all files of the run.
         offsets: (shots + 1) int64, starts at 0.
-        channel: (edges) int16 input of the edge, counted from 0.
+        channel: (edges) int16 input of the time-to-digital converter, counted from 0.
         t_ns: (edges) time of the edge, relative to the trigger of its shot.
         tags: per-shot values by name, each (shots).
     """
@@ -195,7 +195,7 @@ class Coincidences:
         momentum: (n, ions, 3) a.u.
         weight: (n) weight of the row in averages; ones unless rows share an event.
         tags: per-row values by name, each (n).
-        meta: what a reader may want to know: channel, frame, summary; plain values.
+        meta: description of the table (channel, frame, summary) as plain values.
     """
 
     ions: tuple[Ion, ...]
@@ -265,7 +265,9 @@ class Coincidences:
             event_id=np.concatenate([table.event_id for table in tables]),
             momentum=np.concatenate([table.momentum for table in tables]),
             weight=np.concatenate([table.weight for table in tables]),
-            tags={name: np.concatenate([one.tags[name] for one in tables]) for name in first.tags},
+            tags={
+                name: np.concatenate([table.tags[name] for table in tables]) for name in first.tags
+            },
             meta=dict(first.meta if meta is None else meta),
         )
 
@@ -305,7 +307,7 @@ class Geometry:
         uncertainty: (atoms, 3) one standard uncertainty of each coordinate in bohr, where known.
         comment: free text of the file it came from.
         isotopes: mass number of each atom, 0 where it is not stated; None where none is.
-        warnings: sentences for people about the file it came from.
+        warnings: warnings about the file it came from.
     """
 
     symbols: tuple[str, ...]
@@ -344,7 +346,7 @@ class Geometry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """How each atom is written, isotope included: `O`, `D`, `13C`."""
+        """Name of each atom, isotope included: `O`, `D`, `13C`."""
         numbers = self.isotopes or (0,) * len(self)
         return tuple(nuclide_name(s, n) for s, n in zip(self.symbols, numbers, strict=True))
 

@@ -1,4 +1,4 @@
-"""What really happened in a virtual run."""
+"""The truth behind a virtual run: which molecules exploded, with which momenta and positions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Units and constants: atomic units inside, laboratory units at the border.
+"""Units and constants: molexa computes in atomic units and converts on input and output.
 
-Values: CODATA 2022 recommended values. Nothing else in molexa writes a physical constant down.
+Values: CODATA 2022 recommended values. All physical constants of molexa are defined here.
 Multiply by `X_Y` to convert from atomic units of X to Y: `energy_ev = energy_hartree * HARTREE_EV`.
 """
 

@@ -1,1 +1,1 @@
-"""Elements, isotopes and ions, and what follows from them alone."""
+"""Elements, isotopes and ions, the flight of ions, bond lengths and explosion energies."""

@@ -1,7 +1,7 @@
 """Flight of an ion through a spectrometer of homogeneous field regions.
 
-The one statement of the spectrometer's forward kinematics; the virtual experiment flies ions with
-it and the reduction inverts it. Laboratory units: mm, ns, V/cm; momenta and masses in a.u.
+The virtual experiment computes times of flight with it, and the reduction inverts it
+(`reduction.momentum`). Laboratory units: mm, ns, V/cm; momenta and masses in a.u.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from molexa_core.base.units import ACCELERATION_MM_NS2, ATOMIC_VELOCITY_MM_NS
 
 
 class FieldRegion(Protocol):
-    """What a region must tell: `base.settings.setup.Region` does."""
+    """A field region as the flight needs it; `base.settings.setup.Region` is one."""
 
     @property
     def length_mm(self) -> float:

@@ -10,7 +10,7 @@ The same string is used in YAML, CSV, options and output. Reading rules:
   oxygen molecule, `(CH3)2+` the methyl dication);
 * an isotope has its mass number in front of the ion or formula (`13C+`, `18O2+` with charge 2,
   `(13CO)+`), in square brackets elsewhere (`C[18O]+`); `D` and `T` are `2H` and `3H`;
-* a mass of its own stands behind `@`, in u, of the neutral atom or molecule (`Cl+@35.45`).
+* a mass given explicitly stands behind `@`, in u, for the neutral atom or molecule (`Cl+@35.45`).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Ion:
     @property
     def electrons(self) -> int:
         """Number of electrons of the neutral atom or molecule."""
-        return sum(count * one.number for one, count in self.elements)
+        return sum(count * element.number for element, count in self.elements)
 
     @cached_property
     def neutral_mass(self) -> float:
@@ -116,7 +116,7 @@ class Ion:
 
     @property
     def states_isotopes(self) -> bool:
-        """Whether an isotope or a mass of its own is stated."""
+        """Whether the name states an isotope or a mass."""
         return self.mass_u is not None or any(nuclide(n).number for n, _ in self.composition)
 
     def mass_as(self, masses: Masses) -> float:
@@ -139,8 +139,8 @@ class Ion:
             'Cl+@35.45'
         """
         parts = [(nuclide(name), count) for name, count in self.composition]
-        mass = sum(count * one.mass_as(masses) for one, count in parts) / DALTON_ME
-        if masses == "isotope" or self.mass_u is not None or all(one.number for one, _ in parts):
+        mass = sum(count * atom.mass_as(masses) for atom, count in parts) / DALTON_ME
+        if masses == "isotope" or self.mass_u is not None or all(atom.number for atom, _ in parts):
             return self
         return replace(self, mass_u=float(f"{mass:.9g}"))
 
@@ -173,7 +173,7 @@ def parse_ion(text: str) -> Ion:
         >>> str(parse_ion("O1+"))
         'O+'
     """
-    stripped, own, mass = text.strip().partition(_MASS)
+    stripped, has_mass, mass = text.strip().partition(_MASS)
     if (match := _ATOMIC.fullmatch(stripped)) or (match := _GROUPED.fullmatch(stripped)):
         composition = _composition(match[1], text)
         charge = int(match[2]) if match[2] else 1
@@ -190,17 +190,17 @@ def parse_ion(text: str) -> Ion:
         raise UnknownIonError(f"{text!r} has an element zero times", do="Leave it out.")
     ion = Ion(composition, charge)
     if not 1 <= charge <= ion.electrons:
-        one = composition[0][0]
-        known = f"{one} has one electron: write {one}+, or ({one}2)+ for the molecule."
+        symbol = composition[0][0]
+        only = f"{symbol} has one electron: write {symbol}+, or ({symbol}2)+ for the molecule."
         raise UnknownIonError(
             f"{text!r} has charge {charge}",
-            do=f"It must be between 1 and {ion.electrons}." if ion.electrons > 1 else known,
+            do=f"It must be between 1 and {ion.electrons}." if ion.electrons > 1 else only,
         )
-    return ion_of_mass(ion, _number(mass, text)) if own else ion
+    return ion_of_mass(ion, _number(mass, text)) if has_mass else ion
 
 
 def ion_of_mass(ion: Ion, mass_u: float) -> Ion:
-    """The ion with a mass of its own.
+    """The ion with an explicitly given mass.
 
     Args:
         ion: composition and charge.
@@ -210,8 +210,8 @@ def ion_of_mass(ion: Ion, mass_u: float) -> Ion:
         UnknownIonError: a mass that the composition cannot have.
     """
     usual = ion.neutral_mass / DALTON_ME
-    light = any(nuclide(name).element.symbol == "H" for name, _ in ion.composition)
-    if not 0.7 * usual <= mass_u <= (3.2 if light else 1.5) * usual:
+    has_hydrogen = any(nuclide(name).element.symbol == "H" for name, _ in ion.composition)
+    if not 0.7 * usual <= mass_u <= (3.2 if has_hydrogen else 1.5) * usual:
         raise UnknownIonError(
             f"a mass of {mass_u:g} u for {ion}",
             do=f"It is near {usual:.4g} u; give that of the neutral, not mass over charge.",
@@ -232,7 +232,7 @@ def parse_ions(text: str) -> tuple[Ion, ...]:
 
 
 def ion_by_mass(ion: Ion, mass_u: float) -> Ion:
-    """The ion of this composition with this mass: its isotope, or else a mass of its own.
+    """The ion of this composition with this mass: an isotope if one fits, else the mass itself.
 
     Args:
         ion: composition and charge.

@@ -74,7 +74,7 @@ _NEAR_WEIGHT_DA: Final = 0.008
 
 @dataclass(frozen=True, slots=True)
 class Nuclide:
-    """An atom as it is written: an element, and its isotope where that is stated.
+    """An atom by its name: an element, and its isotope where that is stated.
 
     Attributes:
         element: the element.
@@ -107,7 +107,7 @@ class Nuclide:
         return self.mass if masses == "isotope" else self.average_mass_da * DALTON_ME
 
     def may_be(self, other: Nuclide) -> bool:
-        """Whether an atom that is written like this may be the other one.
+        """Whether two names may denote the same atom (a bare element fits all its isotopes).
 
         Example:
             >>> nuclide("H").may_be(nuclide("D")), nuclide("D").may_be(nuclide("H"))
@@ -121,7 +121,7 @@ class Nuclide:
 
 
 def nuclide_name(symbol: str, number: int) -> str:
-    """How an isotope is written; the bare element for the number 0.
+    """The name of an isotope; the bare element for mass number 0.
 
     Example:
         >>> [nuclide_name("C", 13), nuclide_name("H", 2), nuclide_name("O", 0)]
@@ -147,16 +147,16 @@ def nuclide(text: str) -> Nuclide:
     """
     match = _NUCLIDE.fullmatch(text)
     symbol, number = _SHORT.get(text, (text, 0)) if match is None else (match[2], int(match[1]))
-    known = element(symbol)
+    chemical = element(symbol)
     if match is None and not number:
-        return Nuclide(known, 0, known.isotope_mass_da)
-    found = ISOTOPES[symbol].get(number)
-    if found is None:
-        names = [nuclide_name(symbol, one) for one in ISOTOPES[symbol]]
+        return Nuclide(chemical, 0, chemical.isotope_mass_da)
+    mass_da = ISOTOPES[symbol].get(number)
+    if mass_da is None:
+        names = [nuclide_name(symbol, listed) for listed in ISOTOPES[symbol]]
         raise UnknownIonError(
             f"no isotope {number} of {symbol} is known here", do=f"Known are {listing(names)}."
         )
-    return Nuclide(known, number, found)
+    return Nuclide(chemical, number, mass_da)
 
 
 def is_nuclide(text: str) -> bool:
@@ -183,17 +183,16 @@ def isotope_of_mass(symbol: str, mass_da: float) -> int:
         >>> isotope_of_mass("Cl", 36.966), isotope_of_mass("Cl", 35.45)
         (37, 0)
     """
-    known = element(symbol)
+    average_da = element(symbol).average_mass_da
     number, mass = min(ISOTOPES[symbol].items(), key=lambda item: abs(item[1] - mass_da))
-    if abs(mass_da - known.isotope_mass_da) > abs(mass_da - known.average_mass_da) and (
-        abs(mass_da - known.average_mass_da) <= _NEAR_WEIGHT_DA
-    ):
+    nearer_to_average = abs(mass_da - average_da) < abs(mass_da - element(symbol).isotope_mass_da)
+    if nearer_to_average and abs(mass_da - average_da) <= _NEAR_WEIGHT_DA:
         return 0
     if abs(mass - mass_da) > NEAR_DA:
         names = [f"{nuclide_name(symbol, n)} ({m:.4f})" for n, m in ISOTOPES[symbol].items()]
         raise UnknownIonError(
             f"no isotope of {symbol} has the mass {mass_da:g} u",
-            do=f"Known are {listing(names)}; {known.average_mass_da:g} is its average.",
+            do=f"Known are {listing(names)}; {average_da:g} is its average.",
         )
     return number
 
@@ -208,6 +207,6 @@ def split_nuclides(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, 
         >>> split_nuclides(("O", "D", "H"))
         (('O', 'H', 'H'), (0, 2, 0))
     """
-    found = [nuclide(name) for name in names]
-    numbers = tuple(one.number for one in found)
-    return tuple(one.element.symbol for one in found), numbers if any(numbers) else None
+    atoms = [nuclide(name) for name in names]
+    numbers = tuple(atom.number for atom in atoms)
+    return tuple(atom.element.symbol for atom in atoms), numbers if any(numbers) else None

@@ -1,4 +1,4 @@
-"""Whether the distances in a molecule are those of bonds, or lengths in another unit."""
+"""Check of a structure's length unit by its interatomic distances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUSPECTS: Final = (
     (0.38, 0.71, "coordinates in Å read as bohr look like this"),
     (0.05, 0.2, "coordinates in nm read as Å look like this"),
 )
-"""Ranges of distance over bond length in which all atoms of a structure stand, and what it may be.
+"""Ranges of (distance to the nearest atom) / (bond length) that a wrong unit produces.
 
 Real bonds lie between 0.75 and 1.3 sums of covalent radii.
 """
@@ -46,7 +46,7 @@ def distances_over_bonds(geometry: Geometry) -> FloatArray:
 
 
 def length_warning(geometry: Geometry) -> str | None:
-    """A sentence where all distances of a structure are wrong by the factor of a unit; else None.
+    """A warning if all distances of a structure are off by the factor of another unit, else None.
 
     Args:
         geometry: positions in bohr.

@@ -1,8 +1,8 @@
-"""How much kinetic energy an explosion can release: a wide range, to tell wrong units by.
+"""The range of kinetic energy release that a Coulomb explosion can have, to detect wrong units.
 
-Charges that start at the distances of chemical bonds repel each other with a known energy. What a
-molecule releases lies below it where bonds are long, charges come late or only some of the ions are
-looked at, and hardly above it. A release outside of the range is no explosion of a molecule, or
+Charges at the distances of chemical bonds have a known Coulomb energy. The kinetic energy release
+is smaller where bonds are long, charges build up slowly or only some of the ions are detected, and
+it is hardly ever larger. A release outside the range does not come from an exploding molecule, or
 its momenta are in another unit.
 """
 
@@ -18,9 +18,9 @@ from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
 
 NEAREST: Final = 0.6
-"""Ions start at least so many sums of their covalent radii from each other."""
+"""Least distance of two ions at the start, in sums of their covalent radii."""
 FARTHEST: Final = 5.0
-"""They start at most so many times the length of all their atoms in a row from each other."""
+"""Largest distance of two ions at the start, in lengths of all atoms in a row."""
 LEAST_EV: Final = 1e-3
 MOST_EV: Final = 1e5
 """No explosion of a molecule releases less or more, whatever its charges."""
@@ -38,14 +38,16 @@ def release_range(ions: Sequence[Ion]) -> tuple[float, float]:
         >>> low < 11.96 < high
         True
     """
-    radii = [[one.covalent_radius_angstrom for one, _ in ion.elements] for ion in ions]
+    radii = [[element.covalent_radius_angstrom for element, _ in ion.elements] for ion in ions]
     length = sum(
-        2.0 * one.covalent_radius_angstrom * count for ion in ions for one, count in ion.elements
+        2.0 * element.covalent_radius_angstrom * count
+        for ion in ions
+        for element, count in ion.elements
     )
     low = high = 0.0
-    for i, one in enumerate(ions):
+    for i, ion in enumerate(ions):
         for j in range(i):
-            product = one.charge * ions[j].charge * HARTREE_EV * BOHR_ANGSTROM
+            product = ion.charge * ions[j].charge * HARTREE_EV * BOHR_ANGSTROM
             high += product / (NEAREST * (min(radii[i]) + min(radii[j])))
             low += product / (FARTHEST * length)
     return low, high
@@ -59,7 +61,7 @@ def release_of(ions: Sequence[Ion], momenta: FloatArray) -> float:
 
 
 def doubtful_release(ions: Sequence[Ion], release_ev: float) -> str | None:
-    """What speaks against a kinetic energy release, as the end of a sentence; None if nothing."""
+    """The reason why a kinetic energy release is implausible (end of a sentence), or None."""
     low, high = release_range(ions)
     if not release_ev > low:
         bound = f"too little for these charges (at least {low:.2g} eV"

@@ -1,4 +1,4 @@
-"""The `anode` block of `setup.yaml`: a delay-line anode, from wire ends to positions.
+"""The `anode` block of `setup.yaml`: geometry and timing of a delay-line anode.
 
 A layer measures a position by the difference of the times at its two ends,
 `scale * (t1 - t2) + offset`, and has the time sum `t1 + t2 - 2 t_mcp`. Layers of a hexanode:

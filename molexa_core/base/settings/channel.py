@@ -1,4 +1,4 @@
-"""`channels/*.yaml`: which ions belong together and how they are looked at."""
+"""Coincidence channels, `channels/*.yaml`: ions of a break-up, gates, molecular frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blocks of `setup.yaml` that say where hits or edges stand in runs of other makers."""
+"""The blocks of `setup.yaml` that name the columns of hits or edges in other programs' files."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Columns(Schema):
 
     @property
     def shots(self) -> tuple[str, ...]:
-        """The columns that tell the shot: none, one, or two."""
+        """The columns that number the shots: none, one, or two."""
         return shot_names(self.shot)
 
     def slot(self, name: str, number: int) -> str:
@@ -179,7 +179,7 @@ class EdgeColumns(Schema):
 
     @property
     def shots(self) -> tuple[str, ...]:
-        """The columns that tell the shot: none, one, or two."""
+        """The columns that number the shots: none, one, or two."""
         return shot_names(self.shot)
 
 
@@ -188,7 +188,7 @@ def _first_word(name: object) -> str:
 
 
 def shot_names(shot: str | tuple[str, str] | None) -> tuple[str, ...]:
-    """The columns that tell the shot: none, one, or two."""
+    """The columns that number the shots: none, one, or two."""
     if shot is None:
         return ()
     return (shot,) if isinstance(shot, str) else shot

@@ -1,4 +1,4 @@
-"""What is wrong with a settings file, in words: line, key, what is allowed, what was found.
+"""Error messages for settings files: line, key, allowed values, and the value found.
 
 The words come from the schema itself (types, bounds, units in the names of keys), so that every
 key of every schema has them.
@@ -46,7 +46,7 @@ _WRONG_OFTEN: Final = {"yes": "true", "on": "true", "y": "true", "no": "false", 
 
 
 def sentences(schema: type, values: Any, errors: Sequence[Any]) -> str:
-    """All faults that pydantic found, one part of a sentence each, without repetitions.
+    """All errors that pydantic found, one clause each, without repetitions.
 
     Args:
         schema: of the whole file.
@@ -142,7 +142,7 @@ def _what(item: Any, path: Sequence[Any], annotation: Any, notes: Any, values: A
 
 
 def allowed(annotation: Any, notes: Sequence[Any] = ()) -> str:
-    """What a type allows, such as `a whole number from 1 to 512`."""
+    """The values that a type allows, in words, such as `a whole number from 1 to 512`."""
     options = _alternatives(annotation)
     if len(options) > 1:
         return " or ".join(allowed(one) for one in options)
@@ -267,7 +267,7 @@ def _shown(value: Any) -> str:
 
 
 def _hint(value: Any, annotation: Any) -> str:
-    """What helps with a value of the wrong kind."""
+    """Advice for a value of the wrong kind."""
     types = {get_args(o)[0] if get_origin(o) is Annotated else o for o in _alternatives(annotation)}
     if isinstance(value, str):
         word = value.strip()

@@ -1,4 +1,4 @@
-"""Reading settings files with errors that name file, key, finding and what is allowed."""
+"""Reading of settings files; errors name the file, the key, the value and what is allowed."""
 
 from __future__ import annotations
 

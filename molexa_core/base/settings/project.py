@@ -1,4 +1,4 @@
-"""`molexa.yaml` in the working folder: which setup, which channel, defaults."""
+"""`molexa.yaml` in the working folder: default setup, channel and weights."""
 
 from __future__ import annotations
 

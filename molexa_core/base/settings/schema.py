@@ -1,4 +1,4 @@
-"""The base of every settings schema: closed, immutable, checked."""
+"""Base class of all settings blocks: unknown keys refused, values immutable and checked."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Schema(BaseModel):
 
 @dataclass(frozen=True)
 class Means:
-    """What a type of settings stands for, in words: `an ion such as O2+`."""
+    """The meaning of a settings type in words, such as `an ion such as O2+`."""
 
     what: str
 

@@ -1,4 +1,4 @@
-"""`setup.yaml`: spectrometer, detector, calibration, jet, where the hits of a run stand.
+"""`setup.yaml`: spectrometer, detector, calibration, jet, and the columns of the run.
 
 Laboratory axes: z along the extraction field towards the ion detector, x along the light beam,
 y along the jet.
@@ -66,7 +66,7 @@ class Detector(Schema):
 
 
 class Calibration(Schema):
-    """From what was written to laboratory coordinates: subtract the centre, rotate, scale.
+    """From recorded to laboratory coordinates: subtract the centre, rotate, scale.
 
     Attributes:
         time_zero_ns: time of the light pulse on the time-of-flight axis.
@@ -105,7 +105,7 @@ class Jet(Schema):
 
 
 class Setup(Schema):
-    """Everything about the apparatus.
+    """The apparatus: spectrometer, detector, calibration and jet.
 
     Attributes:
         anode: the delay-line anode, for runs that hold wire-end signals instead of hits. In a

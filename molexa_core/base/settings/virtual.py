@@ -1,4 +1,4 @@
-"""The `virtual` block of `setup.yaml`: what a virtual experiment does to the ions.
+"""The `virtual` block of `setup.yaml`: effects included in a virtual experiment.
 
 Every effect has a neutral value that switches it off.
 """

@@ -1,4 +1,4 @@
-"""YAML as settings files need it: plain values with line numbers, nothing ambiguous, all bounded.
+"""Reader of YAML settings files: plain values with line numbers, no ambiguous syntax.
 
 Scalars follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): `NO`,
 `on` and `1:50` are text, `0110` is 110, `1e5` and `.5` are numbers, dates are text. Refused, each
@@ -196,7 +196,7 @@ class _Reader:
             raise self.fault(f"more than {MOST_VALUES} values", line, "Check what repeats.")
 
     def _meaning(self, word: str, line: int) -> Any:
-        """What a word without quotes stands for."""
+        """The value of a word without quotes."""
         if word in _NULL:
             return None
         if word in _BOOL:
@@ -261,7 +261,7 @@ def _decoded(content: bytes, path: Path) -> tuple[str, bool]:
 
 
 def _trouble(error: yaml.YAMLError, text: str) -> tuple[str, int | None]:
-    """What is wrong with text that YAML cannot read, in words, and on which line."""
+    """The syntax error in a text that is not valid YAML, in words, and its line."""
     message = " ".join(str(part) for part in (getattr(error, "context", ""), error))
     other = "a character that has a meaning of its own in YAML; put the text in quotes"
     what = next((words for sign, words in _TROUBLE if re.search(sign, message)), other)

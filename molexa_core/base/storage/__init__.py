@@ -1,1 +1,1 @@
-"""Files that are whole or not there: written, found, with a checksum and where they came from."""
+"""Writing and finding files: atomic writes, checksums, provenance, locks, shipped resources."""

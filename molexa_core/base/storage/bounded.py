@@ -1,8 +1,8 @@
-"""Plain values, as JSON gives them, as a dataclass whose fields state their bounds.
+"""Conversion of plain JSON values to dataclasses whose fields state their bounds.
 
-A field is `Annotated[int, Within(1, 64)]`; the bounds stand where the field does. Values are
-checked before anything is made from them: types exactly (a truth value is no number), numbers
-within their bounds, texts within a length, names among those that are allowed.
+A field is `Annotated[int, Within(1, 64)]`. Values are checked before they are used: exact types (a
+truth value is not a number), numbers within their bounds, texts within a length, names among those
+that are allowed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Within:
 
 
 class MisfitError(ValueError):
-    """A value that a field does not take; the text names the field, the value and what fits."""
+    """A value that a field does not allow; the text names the field, the value and what fits."""
 
 
 def from_values(kind: type[T], values: Any, *, name: str = "") -> T:
@@ -74,7 +74,7 @@ def from_values(kind: type[T], values: Any, *, name: str = "") -> T:
 
 
 def fitting(hint: Any, value: Any, name: str) -> Any:
-    """A value as its type hint wants it.
+    """A value converted to the type of its field.
 
     Raises:
         MisfitError: it does not fit.
@@ -94,7 +94,7 @@ def fitting(hint: Any, value: Any, name: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value in a message: short, whatever it is."""
+    """A short text of any value, for messages."""
     if isinstance(value, Mapping):
         return "keys and values"
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Texts in CSV files that a spreadsheet would take for formulas, made harmless and undone.
+"""Protection of texts in CSV files that a spreadsheet would compute as formulas.
 
 A cell that begins with `=`, `+`, `-` or `@` is computed by spreadsheets when the file is opened. It
 is written with an apostrophe in front, which `as_written` takes away again. In a line of comment a

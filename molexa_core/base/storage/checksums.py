@@ -1,4 +1,4 @@
-"""Checksums of what molexa writes: any damage to a value is seen when the file is read again.
+"""Checksums of molexa's files: damage to a value is detected when the file is read.
 
 Three forms, one for each kind of file:
 
@@ -133,7 +133,7 @@ def check_trailer(path: Path | str) -> bool:
 
 
 def settled_state(path: Path | str) -> tuple[str, int, int, int] | None:
-    """What changes when a file does: name, place on the disk, size, time.
+    """The properties that change when a file changes: name, place on the disk, size, time.
 
     None for a file that was changed a moment ago: clocks of file systems are coarse, and what
     changes it once more may leave the same time. What was checked of a file need not be checked

@@ -1,7 +1,7 @@
-"""Files that are either complete or not there.
+"""Atomic writing of files, and checks of input files.
 
 Output is written beside its target under a temporary name and renamed at the end, so that a file
-that exists is complete, whatever interrupted the run.
+that exists is complete even if the run was interrupted.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def make_folder(folder: Path) -> None:
 
 
 def cannot_write(target: Path | str, error: OSError) -> OutputError:
-    """What a failed write is to its user: which file, why, and what to do."""
+    """The error for a failed write: which file, why, and what to do."""
     remedy = _REMEDIES.get(error.errno or 0, "Name another output.")
     return OutputError(f"cannot write: {error.strerror or error}", where=target, do=remedy)
 

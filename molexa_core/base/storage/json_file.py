@@ -1,4 +1,4 @@
-"""JSON files of molexa, read with nothing trusted: size, depth, numbers, keys and letters."""
+"""Reader of JSON files that checks size, depth, numbers, keys and characters."""
 
 from __future__ import annotations
 

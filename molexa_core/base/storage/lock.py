@@ -1,7 +1,7 @@
-"""One process at a time: what several would compute at once is computed by one, the others wait.
+"""File locks: of several processes that need the same result, one computes it, the others wait.
 
-A lock saves work, no more: files are complete when they appear, with or without it. So where the
-system or a network drive cannot lock, the work is simply done.
+A lock only saves work: files are complete when they appear, with or without it. Where the system
+or a network drive cannot lock, every process computes its own result.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What may be written where: asked before the work begins, and again where a file is opened.
+"""Checks of output paths, made before the work begins and again when a file is opened.
 
-`output_place` looks at the place alone and stands in front of every write (`base.storage.files`).
-`require_apart` tells results from what the same command reads. `pipeline.output_guard` joins both
-with what is in a file that would be replaced.
+`output_place` checks the path alone, before every write (`base.storage.files`). `require_apart`
+refuses outputs that are inputs of the same command. `pipeline.output_guard` adds a check of the
+content of a file that would be replaced.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class FileKind(StrEnum):
 
 
 def output_place(path: Path | str) -> Path:
-    """Where a result of this name comes to lie: links are followed, and `NULL` discards it.
+    """The path at which a result of this name is written: links are followed, `NULL` discards it.
 
     A link stays a link; the file that it leads to is the one that is replaced.
 

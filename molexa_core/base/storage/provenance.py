@@ -1,4 +1,4 @@
-"""Where a result came from: version, command, inputs, settings, seed.
+"""Provenance of a result: version, command, inputs, settings, seed.
 
 Every file molexa writes carries one `Provenance` as JSON: an attribute in HDF5, comment lines in
 CSV and XYZ, an object in JSON, a string in ROOT, an element in SVG.

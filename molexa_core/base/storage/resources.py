@@ -1,4 +1,4 @@
-"""Finding what ships with molexa: channels, templates, weights, molecules.
+"""Paths of the files shipped with molexa: channels, templates, weights, molecules.
 
 Looked up in this order: the working folder, the installed package (a wheel carries the folders
 under `molexa_core/shipped`), the source tree (an editable install).

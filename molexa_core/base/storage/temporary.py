@@ -1,4 +1,4 @@
-"""Temporary files beside the files that they will become.
+"""Names of temporary files beside their targets, and removal of those left by killed jobs.
 
     .NAME.part-MACHINE-PROCESS-RANDOM.SUFFIX
 

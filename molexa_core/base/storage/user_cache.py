@@ -1,4 +1,4 @@
-"""Where molexa keeps what it can compute again: a folder of the user, never of the installation."""
+"""The user's cache folder, for results that molexa can compute again."""
 
 from __future__ import annotations
 
