@@ -55,7 +55,7 @@ def started(folder: Path, work: str, grace: float, before: str = "") -> subproce
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interruption._WISH, "count", 1)
+    monkeypatch.setattr(interruption._REQUEST, "count", 1)
 
 
 @pytest.mark.usefixtures("asked")

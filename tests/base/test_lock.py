@@ -72,7 +72,7 @@ def test_a_process_that_hangs_is_not_waited_for_for_ever(tmp_path: Path) -> None
 
 def test_a_signal_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with holder(tmp_path / "a", 60.0) as process:
-        monkeypatch.setattr(interruption._WISH, "count", 1)
+        monkeypatch.setattr(interruption._REQUEST, "count", 1)
         with pytest.raises(Interruption), locked(tmp_path / "a"):
             pytest.fail("the block must not run")
         process.kill()

@@ -313,7 +313,7 @@ def test_a_signal_saves_the_state_and_stops(
 
     def asked_in_step_five(step: int) -> Batch:
         if step == 4:
-            monkeypatch.setattr(interruption._WISH, "count", 1)
+            monkeypatch.setattr(interruption._REQUEST, "count", 1)
         return source(step)
 
     with pytest.raises(Interruption, match="after step 5; --resume goes on from .*state"):
