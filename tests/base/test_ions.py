@@ -130,3 +130,12 @@ def test_the_element_of_a_molecule_is_refused() -> None:
     assert parse_ion("Br7+").element.number == 35
     with pytest.raises(UnknownIonError, match="molecular ion"):
         _ = parse_ion("H2O+").element
+
+
+def test_a_number_that_could_be_an_isotope_is_written_so_that_it_is_none() -> None:
+    ion = Ion((("Al", 10), ("B", 1)), 1)
+    assert str(ion) == "Al10[B]+"
+    assert parse_ion("Al10[B]+") == ion
+    assert parse_ion("Al[10B]+") == Ion((("Al", 1), ("10B", 1)), 1)
+    with pytest.raises(UnknownIonError, match=r"Write Al\[10B\] for the isotope, Al10\[B\] for"):
+        parse_ion("Al10B+")

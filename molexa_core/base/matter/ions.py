@@ -34,7 +34,7 @@ from molexa_core.base.matter.isotopes import (
 )
 from molexa_core.base.units import DALTON_ME
 
-_ATOM: Final = r"(?:\[[0-9]{1,3}[A-Z][a-z]?\]|[A-Z][a-z]?)"
+_ATOM: Final = r"(?:\[[0-9]{0,3}[A-Z][a-z]?\]|[A-Z][a-z]?)"
 _FORMULA: Final = rf"[0-9]{{0,3}}(?:{_ATOM}[0-9]{{0,3}})+"
 _ATOMIC: Final = re.compile(r"([0-9]{0,3}[A-Z][a-z]?|\[[0-9]{1,3}[A-Z][a-z]?\])([0-9]{0,3})\+")
 _BARE: Final = re.compile(rf"({_FORMULA})(\++)")
@@ -145,11 +145,7 @@ class Ion:
         return replace(self, mass_u=float(f"{mass:.9g}"))
 
     def __str__(self) -> str:
-        parts = [
-            f"{_written(name, first=place == 0)}{count if count > 1 else ''}"
-            for place, (name, count) in enumerate(self.composition)
-        ]
-        formula = "".join(parts)
+        formula = _formula(self.composition)
         charge = str(self.charge) if self.charge > 1 else ""
         own = "" if self.mass_u is None else f"{_MASS}{self.mass_u:.9g}"
         if self.is_atomic:
@@ -273,21 +269,33 @@ def _composition(formula: str, text: str) -> tuple[tuple[str, int], ...]:
     """Isotopes and counts of a formula; an isotope in front belongs to the first element."""
     if match := _LEADING.fullmatch(formula):
         formula = f"[{match[1]}{match[2]}]{match[3]}"
-    parts = [(atom.strip("[]"), digits) for atom, digits in _PART.findall(formula)]
+    parts = _PART.findall(formula)
     for (before, digits), (after, _) in pairwise(parts):
         number = int(digits or 0)
-        light = nuclide(before).element.symbol == "H"
-        if number >= _AMBIGUOUS and not light and number in ISOTOPES.get(after, ()):
+        if _may_be_an_isotope(before.strip("[]"), number, after):
             raise UnknownIonError(
                 f"{text!r} may mean {number} times {before}, or the isotope {number}{after}",
-                do=f"Write {before}[{number}{after}] for the isotope.",
+                do=f"Write {before}[{number}{after}] for the isotope, {before}{number}[{after}] for "
+                "the number.",
             )
-    return tuple((str(nuclide(atom)), int(digits or 1)) for atom, digits in parts)
+    return tuple((str(nuclide(atom.strip("[]"))), int(digits or 1)) for atom, digits in parts)
 
 
-def _written(name: str, *, first: bool) -> str:
-    """An isotope within a formula: its number in front, in brackets behind other elements."""
-    return f"[{name}]" if name[0].isdigit() and not first else name
+def _may_be_an_isotope(before: str, number: int, after: str) -> bool:
+    """Whether the number between two elements may be the mass number of the second one."""
+    light = nuclide(before).element.symbol == "H"
+    return number >= _AMBIGUOUS and not light and number in ISOTOPES.get(after, ())
+
+
+def _formula(composition: Sequence[tuple[str, int]]) -> str:
+    """A formula that is read back as it was: in brackets what could be misread."""
+    text, before, number = "", "", 0
+    for name, count in composition:
+        isotope = name[0].isdigit() and before
+        brackets = isotope or (before and _may_be_an_isotope(before, number, name))
+        text += f"{f'[{name}]' if brackets else name}{count if count > 1 else ''}"
+        before, number = name, count
+    return text
 
 
 def _number(mass: str, text: str) -> float:

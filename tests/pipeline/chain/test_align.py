@@ -61,7 +61,7 @@ def test_blocks_give_what_the_whole_gives(
 ) -> None:
     ions, options = CASES[case]
     if numbers == 1:
-        monkeypatch.setattr("tests.pipeline.test_align.EVENTS", 60)
+        monkeypatch.setitem(globals(), "EVENTS", 60)
     table = events(ions, 3)
     source = tmp_path / "run.events.h5"
     write_events(source, table, Provenance.of("made for a test"))
