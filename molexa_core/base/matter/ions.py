@@ -35,7 +35,8 @@ from molexa_core.base.matter.isotopes import (
 from molexa_core.base.units import DALTON_ME
 
 _ATOM: Final = r"(?:\[[0-9]{0,3}[A-Z][a-z]?\]|[A-Z][a-z]?)"
-_FORMULA: Final = rf"[0-9]{{0,3}}(?:{_ATOM}[0-9]{{0,3}})+"
+_FIRST: Final = r"(?:\[[0-9]{1,3}[A-Z][a-z]?\]|[A-Z][a-z]?)"
+_FORMULA: Final = rf"[0-9]{{0,3}}{_FIRST}[0-9]{{0,3}}(?:{_ATOM}[0-9]{{0,3}})*"
 _ATOMIC: Final = re.compile(r"([0-9]{0,3}[A-Z][a-z]?|\[[0-9]{1,3}[A-Z][a-z]?\])([0-9]{0,3})\+")
 _BARE: Final = re.compile(rf"({_FORMULA})(\++)")
 _GROUPED: Final = re.compile(rf"\(({_FORMULA})\)([0-9]{{0,3}})\+")
@@ -275,8 +276,8 @@ def _composition(formula: str, text: str) -> tuple[tuple[str, int], ...]:
         if _may_be_an_isotope(before.strip("[]"), number, after):
             raise UnknownIonError(
                 f"{text!r} may mean {number} times {before}, or the isotope {number}{after}",
-                do=f"Write {before}[{number}{after}] for the isotope, {before}{number}[{after}] for "
-                "the number.",
+                do=f"Write {before}[{number}{after}] for the isotope, "
+                f"{before}{number}[{after}] for the number.",
             )
     return tuple((str(nuclide(atom.strip("[]"))), int(digits or 1)) for atom, digits in parts)
 
