@@ -29,7 +29,10 @@ if __name__ == "__main__":
     def job(count: int) -> Job:
         """The same molecule, so many times."""
         return prepare(
-            *(geometry.positions, geometry.symbols, pulse, ModelOptions()),
+            geometry.positions,
+            geometry.symbols,
+            pulse,
+            ModelOptions(),
             trajectories=count,
             seed=SEED,
         )

@@ -59,7 +59,10 @@ def run(name: str, count: int, **options: Any) -> Trajectories:
     """Trajectories of a molecule of the library."""
     geometry = molecule(name).geometry
     return run_trajectories(
-        *(geometry.positions, geometry.symbols, PULSE, ModelOptions(**options)),
+        geometry.positions,
+        geometry.symbols,
+        PULSE,
+        ModelOptions(**options),
         trajectories=count,
         seed=SEED,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,9 +24,6 @@ from molexa_core.base.matter.isotopes import Masses
 
 SHOWN = 20
 """Combinations that are printed; the file has all."""
-CLASSICAL = ("tau_fs", "accuracy", "trajectory", "frames", "until_fs")
-MANY = ("trajectories", "figure", "device", "each")
-"""Parameters that only classical explosions, or only the Monte-Carlo model, look at."""
 Source = Annotated[
     str, typer.Argument(help="XYZ file (angstrom) or shipped molecule, such as water.")
 ]
@@ -111,29 +109,93 @@ def simulate(
 
     Example: molexa simulate water --charges O+,H+,H+ --out momenta.csv
     """
-    options = {name: value for name, value in locals().items() if value is not None}
     if model == "mcmd":
-        refuse(model, (f"--{name.replace('_', '-')}" for name in CLASSICAL if name in options))
-        names = ("trajectories", "figure", "device", "seed", "out")
-        others = {name: options[name] for name in names if name in options}
+        refuse(
+            model,
+            _given(
+                {
+                    "--tau-fs": tau_fs,
+                    "--accuracy": accuracy,
+                    "--trajectory": trajectory,
+                    "--frames": frames,
+                    "--until-fs": until_fs,
+                }
+            ),
+        )
         work = movie if each else many
-        work(geometry, charges, pulse, {**switches, "masses": masses}, others, json=json)
-    else:
-        of_pulse = [*typed(pulse, Pulse), *typed(switches, ModelOptions)]
-        refuse(model, (*of_pulse, *(f"--{name}" for name in MANY if name in options)))
-        chosen = (*CLASSICAL, "model", "masses", "out")
-        one(geometry, charges, {n: options[n] for n in chosen if n in options}, json=json)
+        work(
+            geometry,
+            charges,
+            pulse=Pulse(**pulse),
+            options=ModelOptions(**switches, masses=masses),
+            trajectories=trajectories,
+            seed=seed,
+            device=device,
+            out=out,
+            figure=figure,
+            json=json,
+        )
+        return
+    of_many = {
+        "--trajectories": trajectories,
+        "--figure": figure,
+        "--device": device,
+        "--each": each,
+    }
+    refuse(model, (*typed(pulse, Pulse), *typed(switches, ModelOptions), *_given(of_many)))
+    one(
+        geometry,
+        charges,
+        model=model,
+        tau_fs=tau_fs,
+        masses=masses,
+        accuracy=accuracy,
+        out=out,
+        trajectory=trajectory,
+        frames=frames,
+        until_fs=until_fs,
+        json=json,
+    )
 
 
-def one(geometry: str, charges: str | None, options: dict[str, Any], *, json: bool) -> None:
+def _given(options: Mapping[str, object]) -> list[str]:
+    """The options that were typed; those that were not are None."""
+    return [option for option, value in options.items() if value is not None]
+
+
+def one(
+    geometry: str,
+    charges: str | None,
+    *,
+    model: Literal["instant", "classical"],
+    tau_fs: float | None,
+    masses: Masses,
+    accuracy: str | None,
+    out: Path | None,
+    trajectory: Path | None,
+    frames: int | None,
+    until_fs: float | None,
+    json: bool,
+) -> None:
     """One classical explosion."""
     from molexa_core.base.fields import LABEL
-    from molexa_core.pipeline.explosions.simulate import simulate_file
+    from molexa_core.pipeline.explosions.simulate import ACCURACY, FRAMES, UNTIL_FS, simulate_file
 
     result = simulate_file(
-        geometry, charges, command=command_line(), progress=progress(), **options
+        geometry,
+        charges,
+        out=out,
+        trajectory=trajectory,
+        frames=FRAMES if frames is None else frames,
+        until_fs=UNTIL_FS if until_fs is None else until_fs,
+        model=model,
+        tau_fs=TAU_FS if tau_fs is None else tau_fs,
+        masses=masses,
+        accuracy=accuracy or ACCURACY,
+        command=command_line(),
+        progress=progress(),
     )
-    for path in (options.get("out"), options.get("trajectory")):
+    for path in (out, trajectory):
         if path is not None:
             remark(f"wrote {path}")
     if json:
@@ -150,36 +212,41 @@ def one(geometry: str, charges: str | None, options: dict[str, Any], *, json: bo
     write(f"KER {result.ker_ev:.4f} eV ({result.coulomb_ev:.4f} eV if instant)")
 
 
-def _model(light: Given, switches: Given) -> dict[str, Any]:
-    """Pulse and switches of the model, and what every command hands on."""
-    return {
-        "pulse": Pulse(**light),
-        "options": ModelOptions(**switches),
-        "command": command_line(),
-        "progress": progress(),
-    }
-
-
 def many(
     geometry: str,
     charges: str | None,
-    light: Given,
-    switches: Given,
-    others: dict[str, Any],
     *,
+    pulse: Pulse,
+    options: ModelOptions,
+    trajectories: int | None,
+    seed: int,
+    device: str | None,
+    out: Path | None,
+    figure: Path | None,
     json: bool,
 ) -> None:
     """Many explosions in an X-ray pulse."""
     from molexa_core.base.fields import COUNT, LABEL, MOMENTUM, MOMENTUM_ERROR
-    from molexa_core.pipeline.explosions.simulate_mcmd import simulate_mcmd_file, summary
+    from molexa_core.pipeline.explosions.simulate_mcmd import (
+        TRAJECTORIES,
+        simulate_mcmd_file,
+        summary,
+    )
 
     outcomes, channel = simulate_mcmd_file(
         geometry,
         charges,
-        **_model(light, switches),
-        **others,
+        pulse=pulse,
+        options=options,
+        trajectories=TRAJECTORIES if trajectories is None else trajectories,
+        seed=seed,
+        device=device or "auto",
+        out=out,
+        figure=figure,
+        command=command_line(),
+        progress=progress(),
     )
-    for path in (others.get("out"), others.get("figure")):
+    for path in (out, figure):
         if path is not None:
             remark(f"wrote {path}")
     values = summary(outcomes)
@@ -223,21 +290,32 @@ def many(
 def movie(
     geometry: str,
     charges: str | None,
-    light: Given,
-    switches: Given,
-    others: dict[str, Any],
     *,
+    pulse: Pulse,
+    options: ModelOptions,
+    trajectories: int | None,
+    seed: int,
+    device: str | None,
+    out: Path | None,
+    figure: Path | None,
     json: bool,
 ) -> None:
     """Many explosions of every structure of a file."""
-    from molexa_core.pipeline.explosions.simulate_mcmd import summary
+    from molexa_core.pipeline.explosions.simulate_mcmd import TRAJECTORIES, summary
     from molexa_core.pipeline.explosions.simulate_movie import simulate_movie_file
 
     scenes, written = simulate_movie_file(
         geometry,
         charges,
-        **_model(light, switches),
-        **others,
+        pulse=pulse,
+        options=options,
+        trajectories=TRAJECTORIES if trajectories is None else trajectories,
+        seed=seed,
+        device=device or "auto",
+        out=out,
+        figure=figure,
+        command=command_line(),
+        progress=progress(),
     )
     if written:
         remark(f"wrote {len(written)} files, {written[0]} to {written[-1]}")

@@ -128,7 +128,9 @@ def test_binding_energies_are_near_the_edges(symbol: str) -> None:
 def test_cross_sections_are_near_those_of_elam(symbol: str) -> None:
     found = [
         compute_configuration(
-            *(number(symbol), ground_occupation(number(symbol)), e / HARTREE_EV),
+            number(symbol),
+            ground_occupation(number(symbol)),
+            e / HARTREE_EV,
             wave_mesh(number(symbol), e / HARTREE_EV),
         ).cross_section.sum()
         * BOHR2_BARN

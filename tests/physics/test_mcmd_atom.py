@@ -34,7 +34,10 @@ def packed(neon: AtomicTables) -> MoleculeTables:
 
 def explode_neon(packed: MoleculeTables, pulse: Pulse, **options: Any) -> Trajectories:
     return run_trajectories(
-        *(np.zeros((1, 1, 3)), ["Ne"], pulse, ModelOptions(**options)),
+        np.zeros((1, 1, 3)),
+        ["Ne"],
+        pulse,
+        ModelOptions(**options),
         trajectories=TRAJECTORIES,
         seed=7,
         workers=1,
@@ -60,9 +63,7 @@ def test_one_photon_ends_in_two_charges(packed: MoleculeTables) -> None:
     [
         (1e4, 15.0, (0.02, 0.01, 0.08, 0.02, 0.16, 0.05, 0.22, 0.08, 0.23, 0.12, 0.02)),
         (2.75e4, 15.0, (0, 0, 0, 0, 0, 0, 0.01, 0.03, 0.19, 0.54, 0.23)),
-        pytest.param(
-            *(1e5, 230.0, (0, 0, 0, 0, 0, 0, 0, 0, 0, 0.05, 0.95)), marks=pytest.mark.slow
-        ),
+        pytest.param(1e5, 230.0, (0, 0, 0, 0, 0, 0, 0, 0, 0, 0.05, 0.95), marks=pytest.mark.slow),
     ],
 )
 def test_charge_states_of_neon(

@@ -85,7 +85,10 @@ that moment."""
 def wild_job(first: int = WILD - 2, count: int = 5) -> Job:
     found = molecule("cyanogen").geometry
     return prepare(
-        *(found.positions, found.symbols, Pulse(2000.0), ModelOptions()),
+        found.positions,
+        found.symbols,
+        Pulse(2000.0),
+        ModelOptions(),
         trajectories=count,
         seed=7621456713256010406,
         first_trajectory=first,

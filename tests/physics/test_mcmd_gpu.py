@@ -31,7 +31,10 @@ def job_of(name: str, count: int, geometries: int = 1, seed: int = 3, **options:
     rng = np.random.default_rng(5)
     velocities = 1e-4 * rng.normal(size=(geometries, len(geometry.symbols), 3))
     return prepare(
-        *(geometry.positions * scales, geometry.symbols, Pulse(2000.0), ModelOptions(**options)),
+        geometry.positions * scales,
+        geometry.symbols,
+        Pulse(2000.0),
+        ModelOptions(**options),
         trajectories=count,
         seed=seed,
         velocities=velocities,
@@ -131,7 +134,10 @@ def test_every_size_of_molecule_has_a_kernel_that_runs() -> None:
         line = np.zeros((atoms, 3))
         line[:, 0] = 2.5 * np.arange(atoms)
         job = prepare(
-            *(line, ["C"] * atoms, Pulse(2000.0), ModelOptions(transfer="none", until_fs=50.0)),
+            line,
+            ["C"] * atoms,
+            Pulse(2000.0),
+            ModelOptions(transfer="none", until_fs=50.0),
             trajectories=64,
             seed=1,
         )

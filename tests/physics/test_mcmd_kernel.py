@@ -73,7 +73,10 @@ def job_of(name: str, count: int, seed: int = 7, **options: Any) -> Job:
     rng = np.random.default_rng(5)
     velocities = 1e-4 * rng.normal(size=(2, len(geometry.symbols), 3))
     return prepare(
-        *(geometry.positions * scales, geometry.symbols, Pulse(2000.0), ModelOptions(**options)),
+        geometry.positions * scales,
+        geometry.symbols,
+        Pulse(2000.0),
+        ModelOptions(**options),
         trajectories=count,
         seed=seed,
         velocities=velocities,
@@ -177,7 +180,10 @@ def test_the_same_trajectories_are_lost(library: Library) -> None:
     """Of a linear molecule, where an ion flies exactly through an atom."""
     found = molecule("cyanogen").geometry
     job = prepare(
-        *(found.positions, found.symbols, Pulse(2000.0), ModelOptions()),
+        found.positions,
+        found.symbols,
+        Pulse(2000.0),
+        ModelOptions(),
         trajectories=5,
         seed=7621456713256010406,
         first_trajectory=89946,

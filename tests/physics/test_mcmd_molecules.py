@@ -41,7 +41,10 @@ def explode_water(
     tables: dict[str, MoleculeTables], count: int, pulse: Pulse = PULSE, **options: Any
 ) -> Trajectories:
     return run_trajectories(
-        *(WATER.positions, WATER.symbols, pulse, ModelOptions(**options)),
+        WATER.positions,
+        WATER.symbols,
+        pulse,
+        ModelOptions(**options),
         trajectories=count,
         seed=11,
         workers=1,
@@ -67,7 +70,10 @@ def test_the_plain_twin_follows_the_same_trajectories(
         size=(2, *geometry.positions.shape)
     )
     job = prepare(
-        *(x, geometry.symbols, PULSE, ModelOptions(**options)),
+        x,
+        geometry.symbols,
+        PULSE,
+        ModelOptions(**options),
         velocities=1e-4 * np.ones_like(x),
         trajectories=20,
         seed=3,
@@ -120,7 +126,10 @@ def test_slow_electrons_are_recaptured_where_asked(tables: dict[str, MoleculeTab
     def run(recapture: bool) -> Trajectories:
         chlorine = molecule("ch2cl2").geometry
         return run_trajectories(
-            *(chlorine.positions, chlorine.symbols, PULSE, ModelOptions(recapture=recapture)),
+            chlorine.positions,
+            chlorine.symbols,
+            PULSE,
+            ModelOptions(recapture=recapture),
             trajectories=100,
             seed=4,
             workers=1,
@@ -140,7 +149,10 @@ def test_results_depend_on_number_and_seed_alone(tables: dict[str, MoleculeTable
 
     def run(positions: np.ndarray, count: int, first: int, **more: Any) -> Trajectories:
         return run_trajectories(
-            *(positions, WATER.symbols, PULSE, None),
+            positions,
+            WATER.symbols,
+            PULSE,
+            None,
             trajectories=count,
             first_trajectory=first,
             tables=tables["water"],
@@ -161,7 +173,9 @@ def test_turning_the_molecule_turns_the_momenta(tables: dict[str, MoleculeTables
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     found = explode_water(tables, 40)
     turned = run_trajectories(
-        *(WATER.positions @ turn.T + 3.0, WATER.symbols, PULSE),
+        WATER.positions @ turn.T + 3.0,
+        WATER.symbols,
+        PULSE,
         trajectories=40,
         seed=11,
         workers=1,
@@ -190,7 +204,9 @@ class CountingProgress(SilentProgress):
 def test_progress_counts_every_trajectory(tables: dict[str, MoleculeTables], workers: int) -> None:
     progress = CountingProgress()
     run_trajectories(
-        *(np.stack([WATER.positions] * 2), WATER.symbols, Pulse(2000.0, duration_fs=1.0)),
+        np.stack([WATER.positions] * 2),
+        WATER.symbols,
+        Pulse(2000.0, duration_fs=1.0),
         trajectories=450,
         seed=1,
         workers=workers,

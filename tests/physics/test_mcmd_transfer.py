@@ -108,7 +108,9 @@ def test_waiting_times_are_exponential() -> None:
         transfer="neutral", transfer_time_fs=1.0, step_fs=0.02, growth=0.005, until_fs=20.0
     )
     job = made_up_job(
-        *(rows, [0, 2], [[0, 0, 0], [3.0, 0, 0]]),
+        rows,
+        [0, 2],
+        [[0, 0, 0], [3.0, 0, 0]],
         masses_da=[HEAVY, HEAVY],
         options=options,
         trajectories=4000,

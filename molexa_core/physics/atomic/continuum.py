@@ -82,8 +82,16 @@ class AtomOnMesh:
         """u_el(r), (k), normalized to amplitude sqrt(2 / (pi k)) far out; energy > 0 in hartree."""
         mesh = self.mesh
         return outgoing(
-            *(energy, l, self.number, self.tail, len(self.r)),
-            *(mesh.r, mesh.step, mesh.square, mesh.centrifugal, self.curvature),
+            energy,
+            l,
+            self.number,
+            self.tail,
+            len(self.r),
+            mesh.r,
+            mesh.step,
+            mesh.square,
+            mesh.centrifugal,
+            self.curvature,
         )
 
 
@@ -140,7 +148,11 @@ def _reach(orbitals: Orbitals) -> float:
     held = orbitals.u[: outermost(orbitals.occupation) + 1]
     density = np.array(orbitals.occupation, dtype=float) @ orbitals.u**2
     field = field_of(
-        *(orbitals.number, orbitals.tail, orbitals.grid.r, density, orbitals.screening),
+        orbitals.number,
+        orbitals.tail,
+        orbitals.grid.r,
+        density,
+        orbitals.screening,
         sum(orbitals.occupation),
     )
     ends = [0, *np.flatnonzero(field < -orbitals.tail)[-1:]]

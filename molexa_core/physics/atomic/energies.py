@@ -34,7 +34,11 @@ def average_energy(orbitals: Orbitals) -> float:
         return 0.0
     density = grid.weight * orbitals.u**2
     field = field_of(
-        *(orbitals.number, orbitals.tail, grid.r, counts @ orbitals.u**2, orbitals.screening),
+        orbitals.number,
+        orbitals.tail,
+        grid.r,
+        counts @ orbitals.u**2,
+        orbitals.screening,
         sum(orbitals.occupation),
     )
     # <T> of a subshell is its orbital energy less its potential energy in the field.

@@ -67,7 +67,10 @@ def run_trajectories(
         UsageError: overlapping atoms, shapes that do not fit, numbers out of range.
     """
     job = prepare(
-        *(positions, symbols, pulse, options or ModelOptions()),
+        positions,
+        symbols,
+        pulse,
+        options or ModelOptions(),
         trajectories=trajectories,
         seed=seed,
         velocities=velocities,

@@ -80,7 +80,10 @@ def explode_geometries(
         inner = PartOf(progress, task, TRAJECTORIES)
         for first, last, start, count in _chunks(len(positions), trajectories):
             job = prepare(
-                *(positions[first:last], symbols, pulse, options),
+                positions[first:last],
+                symbols,
+                pulse,
+                options,
                 trajectories=count,
                 seed=seed,
                 velocities=None if velocities is None else velocities[first:last],

@@ -36,6 +36,7 @@ from molexa_core.pipeline.output_guard import require_outputs
 Model = Literal["instant", "classical"]
 FRAMES: Final = 101
 UNTIL_FS: Final = 100.0
+ACCURACY: Final = "fine"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def simulate(
     model: Model = "classical",
     tau_fs: float = TAU_FS,
     masses: Masses = "isotope",
-    accuracy: str = "fine",
+    accuracy: str = ACCURACY,
     times_fs: Sequence[float] = (),
 ) -> Explosion:
     """Explode a geometry at rest into ions and follow them to infinity.
@@ -161,7 +162,7 @@ def simulate_file(
     model: Model = "classical",
     tau_fs: float = TAU_FS,
     masses: Masses = "isotope",
-    accuracy: str = "fine",
+    accuracy: str = ACCURACY,
     command: str = "molexa_core.pipeline.explosions.simulate.simulate_file",
     progress: Progress = SILENT,
 ) -> Explosion:

@@ -74,26 +74,50 @@ def training_plan(
     learning_rate: float | None = None,
     recipe: Sequence[str] = (),
     memory: bool = True,
-    **others: Any,
+    seconds: float | None = TrainingPlan.seconds,
+    seed: int = TrainingPlan.seed,
+    largest: int = TrainingPlan.largest,
+    weights: str | None = TrainingPlan.weights,
+    init: str | None = TrainingPlan.init,
+    data: str | None = TrainingPlan.data,
+    split_by: str = TrainingPlan.split_by,
+    simulated: float = TrainingPlan.simulated,
+    device: str = TrainingPlan.device,
+    checkpoint_every_s: float = TrainingPlan.checkpoint_every_s,
+    stop_after_s: float | None = TrainingPlan.stop_after_s,
+    validation: int = TrainingPlan.validation,
+    pool: int = TrainingPlan.pool,
 ) -> TrainingPlan:
     """A plan from a preset, with parts of the recipe replaced.
 
     Args:
         preset_name: `molexa` or `paper`.
         stage: `1`, `2` or `uncertainty`.
-        steps: number of steps; else give `seconds` among the others.
+        steps: number of steps; None where `seconds` is given.
         batch: molecules per step, in place of those of the preset.
         draws: noise draws per molecule, likewise.
         learning_rate: likewise.
         recipe: further parts of the recipe (`TrainingSettings`), each as `name=value`.
         memory: whether the gated memory of the preset stays; plain skip connections otherwise.
-        others: further attributes of `TrainingPlan`.
+        seconds: time of the training, in place of the number of steps.
+        seed: see `TrainingPlan`, as for all that follow.
+        largest: most atoms per molecule.
+        weights: finished weights that the stage `uncertainty` starts from.
+        init: finished weights that stage 1 or 2 starts from.
+        data: folder of the data set.
+        split_by: how the data set is split.
+        simulated: share of stage-1 molecules in stage 2.
+        device: `cpu` or `cuda`.
+        checkpoint_every_s: longest time between two checkpoints.
+        stop_after_s: when to stop with a checkpoint.
+        validation: molecules of the validation at the end.
+        pool: molecules whose prediction `uncertainty` trains on.
 
     Raises:
         UsageError: unknown preset, stage or part of the recipe, a network without memory blocks,
             not one of steps and seconds, `uncertainty` without weights, stage 2 without data.
     """
-    if (steps is None) == (others.get("seconds") is None):
+    if (steps is None) == (seconds is None):
         raise UsageError(
             "a training needs its number of steps or its time",
             do="Give one of --steps and --seconds.",
@@ -119,15 +143,32 @@ def training_plan(
         chosen = _without_memory(chosen)
     if stage not in ("1", "2", "uncertainty"):
         raise UsageError(f"no training stage {stage!r}", do="Choose 1, 2 or uncertainty.")
-    if stage == "2" and not others.get("data"):
+    if stage == "2" and not data:
         raise UsageError("stage 2 needs a data set", do="Name its folder with --data.")
-    if stage == "1" and others.get("data"):
+    if stage == "1" and data:
         raise UsageError("stage 1 simulates its molecules", do="Leave out --data, or --stage 2.")
-    if stage == "uncertainty" and not others.get("weights"):
+    if stage == "uncertainty" and not weights:
         raise UsageError(
             "the uncertainty stage needs finished weights", do="Name them with --weights."
         )
-    return TrainingPlan(preset=chosen, stage=cast("Stage", stage), steps=steps or 0, **others)
+    return TrainingPlan(
+        preset=chosen,
+        stage=cast("Stage", stage),
+        steps=steps or 0,
+        seconds=seconds,
+        seed=seed,
+        largest=largest,
+        weights=weights,
+        init=init,
+        data=data,
+        split_by=split_by,
+        simulated=simulated,
+        device=device,
+        checkpoint_every_s=checkpoint_every_s,
+        stop_after_s=stop_after_s,
+        validation=validation,
+        pool=pool,
+    )
 
 
 def stage_one_data(plan: TrainingPlan) -> StageOneData:

@@ -100,7 +100,11 @@ def test_the_engine_is_given_the_frames_of_a_block(built: Path) -> None:
     from molexa_core.pipeline.datasets.blocks import stream_seed
 
     (truth,) = fake_explosions(
-        *(SYMBOLS, frame[None], None, None, None),
+        SYMBOLS,
+        frame[None],
+        None,
+        None,
+        None,
         trajectories=200,
         seed=stream_seed(recipe, "opening"),
         first_trajectory=5 * 200,

@@ -146,13 +146,13 @@ def test_stage_two_needs_data() -> None:
         training_plan("molexa", "1", 10, data="somewhere")
 
 
-def _plan(**others: object) -> TrainingPlan:
+def _plan(init: str) -> TrainingPlan:
     small = Preset(
         "molexa",
         small_settings("atoms"),
         replace(MOLEXA.training, batch=4, warm_up=2, learning_rate=1e-3),
     )
-    plan = training_plan("molexa", "2", 4, data="made up", validation=8, **others)
+    plan = training_plan("molexa", "2", 4, data="made up", validation=8, init=init)
     return replace(plan, preset=small)
 
 

@@ -54,17 +54,17 @@ def test_the_published_noise_levels() -> None:
     assert PAPER.training.noise_mean + shift == pytest.approx(-1.2, abs=1e-12)
 
 
-def _plan(*, memory: bool = True, **others: object) -> TrainingPlan:
+def _plan(
+    *, memory: bool = True, steps: int | None = None, seconds: float | None = None
+) -> TrainingPlan:
     """Stage 2 of a small network of the published layout."""
     small = Preset(
         "paper",
         replace(small_settings("pairs"), memory=memory),
         replace(PAPER.training, batch=4, draws=2, learning_rate=1e-3),
     )
-    return replace(
-        training_plan("paper", "2", data="made up", validation=8, **others),  # type: ignore[arg-type]
-        preset=small,
-    )
+    plan = training_plan("paper", "2", steps, seconds=seconds, data="made up", validation=8)
+    return replace(plan, preset=small)
 
 
 @pytest.fixture
