@@ -1,3 +1,3 @@
 """molexa: from raw reaction-microscope runs to molecular structures with error bars."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
