@@ -7,6 +7,7 @@ found is told, since it makes coincidences that never were, or hides some that w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +33,10 @@ _ENOUGH: Final = 50
 _GAP: Final = 100.0
 """A step of the clock this many times the usual one is a gap."""
 _TRAIN_S: Final = 0.1
+_MOST_FULL: Final = 1e-3
+"""Share of shots with full slots from which on these are warned about."""
+_MOST_LOST: Final = 5e-3
+"""Share of hits lost with them that is warned about in any case."""
 
 
 @compiled
@@ -82,6 +87,48 @@ def look(
             counts[TWIN] += twin
             counts[DEAD] += dead
         marks[row] = mark if size > 1 else np.uint64(0)
+
+
+@dataclass(frozen=True)
+class FullSlots:
+    """Shots with all the hits that there is room for.
+
+    Attributes:
+        slots: hits that there is room for.
+        full: shots with so many.
+        before: shots with one hit less.
+        shots, hits: of the run.
+    """
+
+    slots: int
+    full: int
+    before: int
+    shots: int
+    hits: int
+
+    @property
+    def lost(self) -> int:
+        """Hits lost at most, if shots go on becoming fewer by one factor; mostly they do ever faster.
+
+        With n shots of one hit less and the factor q from each number of hits to the next, the full
+        shots are n (q + q^2 + ...), and the hits that had no room n (q^2 + 2 q^3 + ...): the square
+        of the former over n.
+        """
+        return round(self.full**2 / max(self.before, 1))
+
+    @property
+    def counts(self) -> bool:
+        """Whether so much is lost that a result may notice."""
+        return self.full >= _MOST_FULL * self.shots or self.lost >= _MOST_LOST * self.hits
+
+    def sentence(self) -> str:
+        """What to say of them."""
+        share = 100 * self.lost / self.hits
+        return (
+            f"{self.full} of {self.shots} shots have {self.slots} hits, the most that there is "
+            f"room for: further hits of these shots are lost, at most about {self.lost} "
+            f"({share:.2g} % of the hits)"
+        )
 
 
 class HitHealth:
@@ -177,12 +224,9 @@ class HitHealth:
                 f"{repeated} of {several} shots with two hits or more hold exactly the hits of "
                 "another shot: a file may be in the run twice"
             )
-        full, slots = self._full()
-        if full:
-            found.append(
-                f"{full} of {self.shots} shots have {slots} hits, the most that there is room for: "
-                "further hits of these shots are lost"
-            )
+        full = self._full_slots()
+        if full is not None and full.counts:
+            found.append(full.sentence())
         begin, empty = self._stretch()
         if empty:
             found.append(
@@ -191,6 +235,11 @@ class HitHealth:
             )
         gap = self._clock.sentence()
         return [*found, gap] if gap else found
+
+    def remarks(self) -> list[str]:
+        """What is there to be seen and moves no result, a sentence each."""
+        full = self._full_slots() if self.hits >= _ENOUGH else None
+        return [] if full is None or full.counts else [full.sentence()]
 
     def rows(self) -> list[tuple[str, str | int | float, str]]:
         """Name, value and unit of the counts that are not 0, for a table."""
@@ -264,6 +313,13 @@ class HitHealth:
         slots = self._detector.slots if self._detector is not None else 0
         reached = most == slots and last > max(10, 0.005 * self.shots)
         return (last, most) if piled or reached else (0, most)
+
+    def _full_slots(self) -> FullSlots | None:
+        full, slots = self._full()
+        if not full:
+            return None
+        before = int(self._sizes[slots - 1])
+        return FullSlots(slots, full, before, shots=self.shots, hits=self.hits)
 
     def _stretch(self) -> tuple[int, int]:
         """First shot and length of a stretch without hits that no chance makes, or 0."""

@@ -224,7 +224,7 @@ class Reducer:
             )
         ions = listing(self._search.ions)
         windows = listing(
-            f"{name} {first:.0f} to {last:.0f} ns: {inside[name] or 'no'} hits"
+            f"{name} {first:.0f} to {last:.0f} ns: {_hits(inside[name])}"
             for name, (first, last) in self._search.windows.items()
         )
         if (times := self._units.times()) is not None:
@@ -249,6 +249,10 @@ class Reducer:
         if text not in self._warnings:
             self._warnings.append(text)
             self._progress.warn(text)
+
+
+def _hits(count: int) -> str:
+    return "1 hit" if count == 1 else f"{count or 'no'} hits"
 
 
 def _reasons(dropped: Dropped, setup: Setup) -> str:

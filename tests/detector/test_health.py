@@ -158,6 +158,28 @@ def test_slots_that_are_full() -> None:
     assert told.startswith(f"{(counts == 4).sum()} of {SHOTS} shots have 4 hits, the most that")
 
 
+def test_full_slots_that_move_nothing_are_a_remark() -> None:
+    """Numbers of hits that fall by one factor: the estimate is that of a series."""
+    number, slots = np.arange(80), 16
+    sizes = np.round(3000 * 0.8**number).astype(np.int64)
+    sizes[1] = 4_000_000
+    found = HitHealth()
+    found.shots, found.hits = int(sizes.sum()), int(sizes @ number.clip(0, slots))
+    found._sizes[:slots] = sizes[:slots]
+    found._sizes[slots] = sizes[slots:].sum()
+    lost = int(sizes @ (number - slots).clip(0))
+    assert found.warnings() == []
+    (told,) = found.remarks()
+    assert f"of {found.shots} shots have 16 hits, the most that there is room for" in told
+    full = found._full_slots()
+    assert full is not None
+    assert full.lost == pytest.approx(lost, rel=0.2)
+    # With fewer other hits the same loss is one that a result may notice.
+    found.shots, found.hits = found.shots // 10, found.hits // 10
+    assert found.remarks() == []
+    assert "% of the hits" in found.warnings()[0]
+
+
 def test_shots_of_one_size_are_not_full() -> None:
     """Coincidences that somebody else picked: three hits in every shot."""
     rng = np.random.default_rng(1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.physics.mcmd import state as at
+from molexa_core.physics.mcmd import trajectories
 from molexa_core.physics.mcmd.combinations import Combinations, combine, merge
 from molexa_core.physics.mcmd.gpu import compiler as cuda_compiler
 from molexa_core.physics.mcmd.gpu import launch as gpu
@@ -151,6 +154,22 @@ def test_the_kernel_follows_the_same_trajectories(
     np.testing.assert_allclose(
         found.energies[alike][:, photons], expected.energies[alike][:, photons], rtol=1e-5
     )
+
+
+def test_the_loop_is_loaded_before_threads_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that call a compiled loop for the first time at once disturb the compiler."""
+    calls: list[tuple[int, int]] = []
+
+    def follow(*arguments: Any) -> None:
+        calls.append((threading.get_ident(), len(arguments[9])))
+        for array in arguments[9:]:
+            array[:] = 0
+
+    monkeypatch.setattr(trajectories, "compiled", SimpleNamespace(follow=follow))
+    run_on_cpu(job_of("water", 2000), workers=4)
+    assert calls[0] == (threading.get_ident(), 0)
+    assert threading.get_ident() not in {thread for thread, _ in calls[1:]}
+    assert sum(size for _, size in calls) == 2 * 2000
 
 
 def test_energy_is_balanced_and_momentum_conserved(library: Library) -> None:

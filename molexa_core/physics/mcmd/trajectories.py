@@ -153,6 +153,9 @@ def _follow_some(
         )
         return end - begin
 
+    # Compiled or loaded here, for no trajectory: several threads that call it for the first time at
+    # once disturb each other in the tables of the compiler.
+    work((0, 0, 0))
     label = f"trajectories of {n} atoms"
     with progress.task(label, int(todo.sum()), "trajectories") as task:
         for done in _in_threads(work, _parts(todo, _chunk(n)), workers):

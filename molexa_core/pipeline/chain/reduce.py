@@ -93,6 +93,8 @@ def reduce(
     with _told(run, reducer, health):
         reducer.find_gate(run, n_shots)
         tables = list(reducer.blocks(health.watch(run), n_shots))
+        for remark in health.remarks():
+            reducer.say(remark)
         for warning in health.warnings():
             reducer.warn(warning)
     summary = replace(reducer.summary(), health=health.as_dict())
@@ -156,7 +158,7 @@ def reduce_files(
         reducer.find_gate(run, run.n_shots)
         for table in reducer.blocks(health.watch(run), run.n_shots):
             writer.append(table)
-        for remark in run.remarks:
+        for remark in (*run.remarks, *health.remarks()):
             reducer.say(remark)
         for warning in (*run.warnings, *health.warnings()):
             reducer.warn(warning)

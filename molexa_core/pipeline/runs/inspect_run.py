@@ -195,6 +195,7 @@ def _add_health(found: Inspection, census: HitCensus) -> None:
     """What is odd in the hits."""
     found.rows += census.health.rows()
     found.warnings += census.health.warnings()
+    found.remarks += census.health.remarks()
     if census.health.hits:
         found.details["health"] = census.health.as_dict()
 
