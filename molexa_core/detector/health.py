@@ -108,7 +108,7 @@ class FullSlots:
 
     @property
     def lost(self) -> int:
-        """Hits lost at most, if shots go on becoming fewer by one factor; mostly they do ever faster.
+        """Hits lost at most: shots become fewer by one factor, or ever faster.
 
         With n shots of one hit less and the factor q from each number of hits to the next, the full
         shots are n (q + q^2 + ...), and the hits that had no room n (q^2 + 2 q^3 + ...): the square

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.progress import CollectingProgress
+from molexa_core.base.storage.checksums import CHECKSUM
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.channel_csv import read_channel_csv
@@ -42,6 +46,53 @@ def test_a_chain_that_belongs_together_passes(chain: Path) -> None:
     progress = CollectingProgress()
     report_folder(chain, progress=progress)
     assert progress.warned == []
+
+
+def without_checksum(path: Path) -> None:
+    """As molexa 0.1 wrote it."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            del file.attrs[CHECKSUM]
+        path.write_bytes(path.read_bytes().split(b"\nmolexa checksum")[0])
+    elif path.suffix == ".csv":
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(one for one in lines if not one.startswith("# checksum")), "utf-8")
+    else:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        del values[CHECKSUM]
+        path.write_text(json.dumps({**values, "format": 1}), encoding="utf-8")
+
+
+def test_every_stage_says_that_its_input_is_without_checksum(chain: Path) -> None:
+    """Files of molexa 0.1; and nothing is said of those that have one."""
+    reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0)
+    stages: dict[str, Callable[[CollectingProgress], object]] = {
+        "run.events.h5": lambda progress: align_file(
+            "run.events.h5", out="a.h5", progress=progress
+        ),
+        "run.aligned.h5": lambda progress: centroid_file(
+            "run.aligned.h5", out="c.csv", progress=progress
+        ),
+        "channel.csv": lambda progress: reconstruct_file(
+            "channel.csv", "g.xyz", samples=1, search=0, progress=progress
+        ),
+        "geom.json": lambda progress: report_folder(chain, progress=progress),
+    }
+    for name, stage in reversed(stages.items()):
+        assert not [text for text in said(stage) if "without checksum" in text]
+        for made in ("a.h5", "c.csv", "g.xyz", "g.json"):
+            Path(made).unlink(missing_ok=True)
+        before = Path(name).read_bytes()
+        without_checksum(Path(name))
+        (told,) = [text for text in said(stage) if "without checksum" in text]
+        assert told.startswith((name, str(chain / name)))
+        Path(name).write_bytes(before)
+
+
+def said(stage: Callable[[CollectingProgress], object]) -> list[str]:
+    progress = CollectingProgress()
+    stage(progress)
+    return progress.said
 
 
 def test_events_made_anew_stop_every_later_stage(chain: Path) -> None:

@@ -35,6 +35,7 @@ TRAILER_BYTES: Final = len(_MARK) + _HEX + 1
 CHANGED_HDF5: Final = f"delete the attribute {CHECKSUM!r} of the file with h5py (mode 'r+')"
 """How to declare that an HDF5 file was changed on purpose; h5py drops the trailer as it writes."""
 _BLOCK: Final = 2**20
+_TAIL: Final = 1024
 _SETTLED_S: Final = 3.0
 _sound: set[tuple[str, int, int, int]] = set()
 """Files whose trailer fitted."""
@@ -130,6 +131,24 @@ def check_trailer(path: Path | str) -> bool:
     if state is not None:
         _sound.add(state)
     return True
+
+
+def states_checksum(path: Path | str) -> bool:
+    """Whether a result of molexa carries a checksum, in whichever of the forms; none is computed.
+
+    Args:
+        path: HDF5, JSON, or a table with the checksum in a comment at its beginning.
+    """
+    with Path(path).open("rb") as stream:
+        head = stream.read(_BLOCK)
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - _TAIL))
+        tail = stream.read()
+    if _MARK in tail:
+        return True
+    if head.lstrip().startswith(b"{"):
+        return f'"{CHECKSUM}"'.encode() in tail
+    return any(line.startswith(f"# {CHECKSUM}: ".encode()) for line in head.split(b"\n"))
 
 
 def settled_state(path: Path | str) -> tuple[str, int, int, int] | None:

@@ -29,7 +29,7 @@ from molexa_core.pipeline.chain.pick import (
     channel_of,
     only_file,
 )
-from molexa_core.pipeline.chain.stale import require_fresh
+from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.output_guard import discards, require_outputs, settings_inputs
 
 ANY: Final = "any"
@@ -143,6 +143,7 @@ def align_file(
     )
     events = EventsFile(source)
     stale = tuple(require_fresh(source, events.provenance))
+    say_unguarded(source, events.provenance, progress)
     known = channel_of(events.meta, name=channel)
     if channel is None and path is None and known is not None:
         progress.say(f"channel {known.name}")

@@ -18,7 +18,7 @@ from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
 from molexa_core.io.results.events import read_events
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
 from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, channel_of, only_file
-from molexa_core.pipeline.chain.stale import require_fresh
+from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.output_guard import require_outputs
 
 CHANNEL_FILE: Final = "channel.csv"
@@ -80,6 +80,7 @@ def centroid_file(
     table, before = read_events(source)
     require_complete(channel_of(table.meta), source)
     stale = require_fresh(source, before)
+    say_unguarded(source, before, progress)
     rows = centroid(table)
     if "frame" not in table.meta:
         rows.attrs[WARNINGS].append(

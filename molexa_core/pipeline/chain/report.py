@@ -29,7 +29,7 @@ from molexa_core.pipeline.chain.channel_limits import inherited
 from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, only_file
 from molexa_core.pipeline.chain.report_rows import alignment_rows, reduction_rows
 from molexa_core.pipeline.chain.score import score
-from molexa_core.pipeline.chain.stale import require_fresh, require_made_from
+from molexa_core.pipeline.chain.stale import require_fresh, require_made_from, say_unguarded
 from molexa_core.pipeline.output_guard import require_outputs
 from molexa_core.report.content import Lobe, NewtonMap, ReportContent, Source, Structure
 from molexa_core.report.page import render
@@ -194,6 +194,9 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
             files["known structure"] = name
     for stage, name in files.items():
         progress.say(f"{stage}: {name}")
+    for path, maybe in records:
+        if path.suffix != ".xyz":  # a text for everybody, which has no checksum
+            say_unguarded(path, maybe, progress)
     known = [record for _, record in records if record is not None]
     return replace(results, provenance=_steps(known), files=files, warnings=_together(records))
 

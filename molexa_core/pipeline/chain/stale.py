@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.storage.checksums import states_checksum
 from molexa_core.base.storage.files import digest
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.io.results.channel_csv import read_channel_csv
@@ -64,6 +65,21 @@ def require_fresh(
     for warning in warnings:
         progress.warn(warning)
     return warnings
+
+
+def say_unguarded(path: Path | str, record: Provenance | None, progress: Progress) -> None:
+    """Say that a result of molexa has no checksum, where it has none; molexa up to 0.1 wrote none.
+
+    Args:
+        path: what a stage reads.
+        record: its provenance; a file without one is none of molexa's.
+        progress: told so.
+    """
+    if record is not None and not states_checksum(path):
+        progress.say(
+            f"{path} is without checksum (written by molexa {record.version}): a changed value in "
+            "it would not be seen"
+        )
 
 
 def require_made_from(

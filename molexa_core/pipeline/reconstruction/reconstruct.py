@@ -47,7 +47,7 @@ from molexa_core.network.weights import (
     tau_of,
 )
 from molexa_core.pipeline.chain.channel_limits import channel_of_record, require_complete
-from molexa_core.pipeline.chain.stale import require_fresh
+from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.output_guard import (
     beside_output,
@@ -326,6 +326,7 @@ def reconstruct_file(
     table, before = read_channel_csv(path, progress)
     require_complete(channel_of_record(before), path)
     table.attrs[WARNINGS] = [*warnings_of(table), *require_fresh(path, before)]
+    say_unguarded(path, before, progress)
     known = None if truth is None else _first_structure(truth, progress)
     if known is not None and truth is not None:
         require_atoms(table, known, truth)

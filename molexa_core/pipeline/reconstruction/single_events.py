@@ -48,7 +48,7 @@ from molexa_core.physics.coulomb.batches import explode_many
 from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
 from molexa_core.pipeline.chain.pick import channel_of
-from molexa_core.pipeline.chain.stale import require_fresh
+from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.output_guard import discards, require_outputs, settings_inputs
 from molexa_core.pipeline.reconstruction.error_bars import (
@@ -197,6 +197,7 @@ def reconstruct_events_file(
     events, before = read_events(path)
     require_complete(channel_of(events.meta), path)
     known = [*inherited(events.meta), *require_fresh(path, before)]
+    say_unguarded(path, before, progress)
     events = replace(events, meta={**events.meta, WARNINGS: known})
     loaded = load_network(named, take_device(device))
     with about_file(path):
