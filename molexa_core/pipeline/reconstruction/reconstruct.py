@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,49 +134,113 @@ def reconstruct(
     if samples < 1:
         raise UsageError(f"{samples} samples", do="Ask for at least one.")
     network, card = _loaded(weights, take_device(device))
-    ions, momenta, errors, warnings, unlike = _checked(table, network, card)
+    measured = _measured(table, network, card)
+    ions, momenta, errors = measured.ions, measured.momenta, measured.errors
     forward = forward_of(card)
     refined = forward == "classical" if refined is None else refined
-    warnings += other_model(forward, refined=refined) + card_remarks(card)
     tau_fs = tau_of(card)
     engine = Engine(network)
     with progress.task("reconstructing", 3.0, "steps") as task:
         drawn = reconstruct_structures(engine, ions, momenta, samples=samples, seed=seed)
         residuals = closure_residuals(drawn.samples, ions, momenta, tau_fs)
         task.advance()
-        look = {"refined": refined, "search": search, "chemistry": chemistry, "seed": seed}
-        found = _solutions(drawn, ions, momenta, errors, tau_fs, look)
+        found = solutions(
+            drawn.samples,
+            ions,
+            momenta,
+            errors=errors,
+            width=drawn.uncertainty,
+            tau_fs=tau_fs,
+            refined=refined,
+            search=search,
+            chemistry=chemistry,
+            seed=seed,
+        )
         answer, alternatives = chosen(
             found, drawn.samples, residuals, forward=forward, chemistry=chemistry
         )
         task.advance()
-        measured = _propagated(engine, ions, momenta, errors, seed)
+        propagated = _propagated(engine, measured, seed)
         task.advance()
-    if forward == "classical":
-        warnings += choice(answer, alternatives, chemistry=chemistry)
     symbols = tuple(ion.element.symbol for ion in ions)
-    warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
     reason = without_error_bars(
         ions=ions,
         card=card,
         measured=read_columns(table)[1],
         momenta=momenta,
-        unlike=unlike,
+        unlike=measured.unlike,
         residual=answer.residual,
         explains=answer.explains,
         judged=refined and forward == "classical",
     )
-    asked = {"samples": samples, "search": search, "chemistry": chemistry, "seed": seed}
-    record = _record(
-        (ions, drawn, answer, alternatives),
-        card,
-        uncertainty=_error_bars(network, (ions, drawn, answer), card, measured, reason),
-        reason=reason,
+    uncertainty = None
+    if reason is None:
+        uncertainty = np.hypot(_model_error(network, card, ions, drawn, answer), propagated)
+    warnings = [*measured.warnings, *other_model(forward, refined=refined), *card_remarks(card)]
+    if forward == "classical":
+        warnings += choice(answer, alternatives, chemistry=chemistry)
+    warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
+    record = ReconstructionRecord(
+        symbols=symbols,
+        isotopes=isotopes_of(ions),
+        positions_bohr=answer.positions,
+        charges=tuple(ion.charge for ion in ions),
+        uncertainty_bohr=uncertainty,
+        uncertainty_reason=reason,
+        spread_bohr=drawn.samples.std(axis=0),
+        samples_bohr=drawn.samples,
         closure=closure_record(residuals, answer, tau_fs, forward=forward, refined=refined),
-        asked={**_measured(ions, momenta, errors), **asked},
-        warnings=warnings,
+        model={
+            "name": card.name,
+            "parameters": card.parameters,
+            "files": card.files,
+            "calibration": calibrated_for(card, list(symbols)),
+        },
+        input={
+            "ions": [str(ion) for ion in ions],
+            "momenta": momenta.tolist(),
+            "momentum_errors": None if errors is None else errors.tolist(),
+            "samples": samples,
+            "search": search,
+            "chemistry": chemistry,
+            "seed": seed,
+            "collinear": drawn.collinear,
+            "frames": drawn.frames,
+        },
+        alternatives=tuple(one.to_dict(answer.positions) for one in alternatives),
+        warnings=tuple(warnings),
     )
     return record if known is None else replace(record, errors=_errors(record, known))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Mean momenta as the network takes them.
+
+    Attributes:
+        ions: (N) atomic ions.
+        momenta: (N, 3) a.u. in the centre-of-mass frame.
+        errors: (N, 3) their standard errors; None where they are not known.
+        warnings: sentences for people.
+        unlike: those of them about momenta unlike the training.
+    """
+
+    ions: list[Ion]
+    momenta: FloatArray
+    errors: FloatArray | None
+    warnings: list[str]
+    unlike: list[str]
+
+
+def _measured(table: pd.DataFrame, network: Network, card: ModelCard) -> _Measured:
+    """The momenta of a table, checked, with what is odd about them."""
+    ions, momenta, errors = read_columns(table)
+    check_ions(network, ions)
+    require_possible(ions, momenta)
+    momenta, remarks = without_sum(ions, momenta, errors)
+    unlike = unfamiliar(card, ions, momenta)
+    warnings = [*warnings_of(table), *remarks, *doubts_of_momenta(ions, momenta), *unlike]
+    return _Measured(ions, momenta, errors, warnings, unlike)
 
 
 def _loaded(
@@ -185,96 +249,6 @@ def _loaded(
     if isinstance(weights, tuple):
         return weights
     return load_network(weights or default_weights(), device)
-
-
-def _solutions(
-    drawn: Structures,
-    ions: list[Ion],
-    momenta: FloatArray,
-    errors: FloatArray | None,
-    tau_fs: float,
-    look: dict[str, Any],
-) -> list[Solution]:
-    """Solutions from what was drawn; `look` holds further arguments of `solutions`."""
-    return solutions(
-        drawn.samples,
-        ions,
-        momenta,
-        errors=errors,
-        width=drawn.uncertainty,
-        tau_fs=tau_fs,
-        **look,
-    )
-
-
-def _checked(
-    table: pd.DataFrame, network: Network, card: ModelCard
-) -> tuple[list[Ion], FloatArray, FloatArray | None, list[str], list[str]]:
-    """Ions, momenta without their sum, errors of the momenta, warnings, what is unfamiliar."""
-    ions, momenta, errors = read_columns(table)
-    check_ions(network, ions)
-    require_possible(ions, momenta)
-    momenta, said = without_sum(ions, momenta, errors)
-    unlike = unfamiliar(card, ions, momenta)
-    warnings = warnings_of(table) + said + doubts_of_momenta(ions, momenta) + unlike
-    return ions, momenta, errors, warnings, unlike
-
-
-def _record(
-    found: tuple[list[Ion], Structures, Solution, list[Solution]],
-    card: ModelCard,
-    *,
-    uncertainty: FloatArray | None,
-    reason: str | None,
-    closure: dict[str, Any],
-    asked: dict[str, Any],
-    warnings: list[str],
-) -> ReconstructionRecord:
-    ions, drawn, answer, alternatives = found
-    return ReconstructionRecord(
-        symbols=tuple(ion.element.symbol for ion in ions),
-        isotopes=isotopes_of(ions),
-        positions_bohr=answer.positions,
-        charges=tuple(ion.charge for ion in ions),
-        uncertainty_bohr=uncertainty,
-        uncertainty_reason=reason,
-        spread_bohr=drawn.samples.std(axis=0),
-        samples_bohr=drawn.samples,
-        closure=closure,
-        model={
-            "name": card.name,
-            "parameters": card.parameters,
-            "files": card.files,
-            "calibration": calibrated_for(card, [ion.element.symbol for ion in ions]),
-        },
-        input={**asked, "collinear": drawn.collinear, "frames": drawn.frames},
-        alternatives=tuple(one.to_dict(answer.positions) for one in alternatives),
-        warnings=tuple(warnings),
-    )
-
-
-def _measured(
-    ions: Sequence[Ion], momenta: FloatArray, errors: FloatArray | None
-) -> dict[str, Any]:
-    """What went into the network, for the record."""
-    return {
-        "ions": [str(ion) for ion in ions],
-        "momenta": momenta.tolist(),
-        "momentum_errors": None if errors is None else errors.tolist(),
-    }
-
-
-def _error_bars(
-    network: Network,
-    found: tuple[list[Ion], Structures, Solution],
-    card: ModelCard,
-    measured: FloatArray,
-    reason: str | None,
-) -> FloatArray | None:
-    """(N, 3) what the network expects and what the momenta add; None for a reason."""
-    if reason is not None:
-        return None
-    return np.hypot(_model_error(network, card, *found), measured)
 
 
 def _model_error(
@@ -361,17 +335,12 @@ def reconstruct_file(
     return record
 
 
-def _propagated(
-    engine: Engine,
-    ions: Sequence[Ion],
-    momenta: FloatArray,
-    errors: FloatArray | None,
-    seed: int,
-) -> FloatArray:
+def _propagated(engine: Engine, measured: _Measured, seed: int) -> FloatArray:
     """(N, 3) scatter of the answer when the momenta scatter within their errors, if known.
 
     The diffusion starts from the same noise every time, so that only the momenta differ.
     """
+    ions, momenta, errors = measured.ions, measured.momenta, measured.errors
     if errors is None:
         return np.zeros_like(momenta)
     generator = np.random.default_rng([seed, 1])
