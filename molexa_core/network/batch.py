@@ -1,4 +1,4 @@
-"""What the network is fed: molecules of up to N atoms in dense tensors with a mask."""
+"""The input of the network: molecules of up to N atoms in dense tensors with a mask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Batch:
         momenta: (B, N, 3) asymptotic momenta, 0 where padded.
         mask: (B, N) bool, True for atoms; None if every molecule has N atoms.
         positions: (B, N, 3) exploded geometry in bohr, None for measured data.
-        predicted: (B, N, 3) what a network answered, bohr; only for training the error estimate.
+        predicted: (B, N, 3) positions predicted by a network, bohr; only for training its error
+            estimate.
     """
 
     numbers: Tensor
@@ -35,7 +36,7 @@ class Batch:
 
     @property
     def atoms(self) -> int:
-        """N, padding included."""
+        """The number of atoms N, padding included."""
         return self.numbers.shape[1]
 
     @property
@@ -59,11 +60,11 @@ class Batch:
         return self.rows(slice(0, count))
 
     def rows(self, which: slice) -> Batch:
-        """Neighbouring molecules of the batch."""
+        """A slice of the molecules of the batch."""
         return self._taken(which)
 
     def picked(self, which: Tensor) -> Batch:
-        """Molecules of the batch by number."""
+        """The molecules of the batch with these indices."""
         return self._taken(which)
 
     def _taken(self, which: slice | Tensor) -> Batch:

@@ -1,4 +1,4 @@
-"""The card of weights: what is known about them, checked before anything is made of it."""
+"""The model card: the JSON description of a set of weights, checked before it is used."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from molexa_core.network.inference.familiarity import read_ranges
 
 FORMAT: Final = 3
 READABLE: Final = (1, 2, 3)
-"""Formats that can be read; in 1 a card had one calibration at most, before 3 no checksum."""
+"""Versions of the card that can be read. Version 1 has one calibration at most; only version 3 has
+a checksum."""
 SUFFIX: Final = ".json"
 LARGEST: Final = 8 * 2**20
-"""A longer card, in bytes, is refused unread."""
+"""Largest size of a card, bytes; a longer file is refused without reading it."""
 _AGAIN: Final = "Fetch or install them again."
 _FILE: Final = re.compile(r"[A-Za-z0-9._+ -]{1,200}\.safetensors")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _EARLIER: Final = 32
-"""Most trainings that a card tells of, one before the other."""
+"""Largest number of successive trainings that a card records."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,13 @@ class ModelCard:
         metrics: measured accuracy, with its conditions.
         parameters: number of trained values.
         dtype: of the stored values.
-        limits: what the weights are not made for, for people.
-        calibration: factors from predicted errors to intervals (`calibration.Calibrations`);
+        limits: what the weights are not suited for, a sentence for the reader.
+        calibration: factors from predicted errors to intervals
+            (`interval_calibration.Calibrations`);
             empty if they were not calibrated.
-        format: of this file.
+        format: version of the card.
         versions: of molexa and torch.
-        checked: whether the card has a checksum of itself, which fits.
+        checked: whether the card contains its own checksum and agrees with it.
     """
 
     name: Annotated[str, Within(1, 200)]
@@ -81,18 +83,18 @@ def write_card(card: ModelCard, path: Path) -> None:
     """Replace the card of weights.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the card cannot be written.
     """
     with atomic_path(path) as temporary:
         temporary.write_text(replace(card, format=FORMAT).to_json(), encoding="utf-8")
 
 
 def read_card_file(path: Path) -> ModelCard:
-    """The card in a file; every field is checked.
+    """Read a card and check every field.
 
     Raises:
-        InputFileError: no such file, no permission to read it, or it does not fit its checksum.
-        WeightsError: it is damaged or of another format.
+        InputFileError: the file does not exist, must not be read, or disagrees with its checksum.
+        WeightsError: the card is damaged or of another version.
     """
     values = read_json(
         path, largest=LARGEST, what="a description of weights", do=_AGAIN, error=WeightsError
@@ -122,7 +124,7 @@ def read_card_file(path: Path) -> ModelCard:
 
 
 def _check_names(card: ModelCard) -> None:
-    """Names that become those of files: of this folder, and of files that molexa could write."""
+    """Check names that are used as file names: no other folder, no impossible name."""
     if card.name.startswith(".") or set(card.name) & set("/\\\0") or not card.name.isprintable():
         raise MisfitError(f"name: {shown(card.name)} cannot be part of the name of a file")
     for name, digest in card.files.items():
@@ -133,7 +135,7 @@ def _check_names(card: ModelCard) -> None:
 
 
 def _check_training(data: Any, training: Any) -> None:
-    """What readers take from the records of a training and of those before it."""
+    """Check the entries on this training and the earlier ones that other parts of molexa read."""
     text = Annotated[str, Within(0, 1000)]
     for _ in range(_EARLIER):
         data = fitting(dict[str, Any], data, "data")

@@ -27,12 +27,13 @@ class SamplerSettings:
         sigma_max, sigma_min, rho: noise levels, in units of the scaled positions (equation 5).
         churn: factor gamma by which the noise level is raised before a step ...
         churn_from, churn_to: ... while it lies between these levels.
-        churn_noise: standard deviation of the noise that is added then.
+        churn_noise: standard deviation of the noise that is then added.
         second_order: whether to apply Heun's correction.
         multistep: whether to extrapolate from the step before (Lu et al. 2022, "DPM-Solver++",
             algorithm 2): second order at one evaluation per step.
-        extrapolation: share of that extrapolation which is done: 1 follows the limit of many
-            steps, 0 is Euler's method; between them samples spread less than in that limit.
+        extrapolation: factor of that extrapolation: with 1 the samples converge to the limit of
+            many steps, 0 is Euler's method; in between the samples scatter less than in the
+            limit.
     """
 
     steps: Annotated[int, Within(1, 256)]
@@ -60,8 +61,8 @@ class NetworkSettings:
         embedding: width of the embeddings of element, charge and momentum (pairs) or of the pair
             features (atoms).
         memory: gated memory between blocks (pairs layout); plain skip connections otherwise.
-        scaling: what positions are divided by: `box`, the fixed half-widths of the published
-            training set; `energy`, the size that the kinetic energy release implies.
+        scaling: unit of the positions: `box`, the fixed half-widths of the published training
+            set; `energy`, the length that follows from the kinetic energy release.
         sigma_data: standard deviation of the scaled positions.
         uncertainty_bins, uncertainty_bin_width: bins of the predicted error, bohr.
         max_atoms: largest molecule of the training.
@@ -93,10 +94,10 @@ class NetworkSettings:
 
     @classmethod
     def from_dict(cls, values: Any) -> NetworkSettings:
-        """Settings from the values of `to_dict`, checked before anything is made of them.
+        """Settings from the values of `to_dict`, all of them checked.
 
         Raises:
-            WeightsError: a key is unknown or missing, or a value is not possible.
+            WeightsError: a key is unknown or missing, or a value is impossible.
         """
         try:
             found = from_values(cls, values, name="network")
@@ -106,10 +107,10 @@ class NetworkSettings:
         return found
 
     def require_possible(self) -> None:
-        """Refuse settings whose parts contradict each other.
+        """Check that the settings do not contradict each other.
 
         Raises:
-            MisfitError: they do.
+            MisfitError: two settings contradict each other.
         """
         if self.width % self.heads:
             raise MisfitError(f"network: {self.heads} heads do not divide a width of {self.width}")
@@ -122,9 +123,9 @@ class NetworkSettings:
 
     @property
     def least_values(self) -> int:
-        """Fewer trained values than this no network of these settings has.
+        """Lower bound of the number of trained values of such a network.
 
-        Every block has at least queries, keys, values and their mixing.
+        Every block has at least the matrices of queries, keys, values and output.
         """
         blocks = self.dynamics_blocks + self.denoiser_blocks + self.uncertainty_blocks
         return 4 * blocks * self.width**2
@@ -206,7 +207,7 @@ PAPER: Final = Preset(
         epsilon=1e-5,
         weight_decay=0.0,
         clip=0.0,
-        # The published ln(sigma) has mean -1.2 as it stands, at the published sigma_data.
+        # The published mean of ln(sigma), -1.2, holds for the published sigma_data.
         noise_mean=-1.2 - math.log(2.0 * 0.25),
         noise_std=1.2,
         position_weight=400.0,
@@ -262,7 +263,7 @@ def preset(name: str) -> Preset:
     """The preset of this name.
 
     Raises:
-        UsageError: no such preset; lists those there are.
+        UsageError: no such preset; the message lists the presets.
     """
     if name in PRESETS:
         return PRESETS[name]

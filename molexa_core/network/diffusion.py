@@ -20,7 +20,7 @@ from molexa_core.network.network import Conditioning, Network
 
 @dataclass(frozen=True)
 class Losses:
-    """What one step minimises.
+    """The loss of one training step and its two parts.
 
     Attributes:
         total: c_x * position + c_u * uncertainty.
@@ -35,11 +35,11 @@ class Losses:
 
 @dataclass(frozen=True)
 class StepNoise:
-    """The random numbers of one training step, drawn before the batch is cut into parts.
+    """The random numbers of one training step, drawn before the batch is divided into parts.
 
     Attributes:
-        levels: (B * draws) standard normal, of the noise levels.
-        positions: (B * draws, N, 3) standard normal.
+        levels: (B * draws) standard normal numbers that give the noise levels.
+        positions: (B * draws, N, 3) standard normal numbers that displace the atoms.
         sampler: (S, N, 3) start of the sampler for the S molecules of the uncertainty loss.
         churned: noise of the sampler's churned steps, each as `sampler`.
     """
@@ -58,14 +58,14 @@ class StepNoise:
         sampler: SamplerSettings,
         generator: torch.Generator | None,
     ) -> StepNoise:
-        """Draw them.
+        """Draw the random numbers.
 
         Args:
-            batch: of the step.
+            batch: molecules of the step.
             draws: noise draws per molecule; 0 if positions are not trained.
-            judged: molecules of the uncertainty loss; 0 if it is not trained.
-            sampler: of the network.
-            generator: where from.
+            judged: number of molecules in the uncertainty loss; 0 if it is not trained.
+            sampler: settings of the sampler of the network.
+            generator: source of the random numbers.
         """
         device, count, width = batch.momenta.device, len(batch) * draws, batch.atoms
         levels = torch.randn(count, device=device, generator=generator)
@@ -89,8 +89,8 @@ def position_loss(
 
     Args:
         network: in training mode.
-        conditioning: of B molecules with positions.
-        settings: of the noise levels.
+        conditioning: the conditioning of B molecules whose positions are known.
+        settings: distribution of the noise levels.
         levels: (B) standard normal numbers.
         noise: (B, N, 3) standard normal numbers.
     """
@@ -110,14 +110,15 @@ def uncertainty_loss(
 ) -> Tensor:
     """Cross-entropy of the bins of the absolute error of one sample (paper, equation 3).
 
-    The sample is drawn here, unless the batch brings one. It is not differentiated: the loss
-    trains the uncertainty module and, through the conditioning, the dynamics module.
+    The sample is drawn here, unless the batch contains predicted positions. It is not
+    differentiated: the loss trains the uncertainty module and, through the conditioning, the
+    dynamics module.
 
     Args:
         network: in training mode.
-        conditioning: of B molecules with positions.
-        noise: (B, N, 3) standard normal numbers the sampler starts from.
-        churned: noise of its churned steps.
+        conditioning: the conditioning of B molecules whose positions are known.
+        noise: (B, N, 3) standard normal numbers that the sampler starts from.
+        churned: noise added in its churned steps.
     """
     target = _target(conditioning)
     with torch.no_grad():
@@ -129,13 +130,13 @@ def uncertainty_loss(
             predicted = predicted / conditioning.scale
         error = (predicted * conditioning.scale - target).abs()
         width, bins = network.settings.uncertainty_bin_width, network.settings.uncertainty_bins
-        wanted = (error / width).round().long().clamp(0, bins - 1)
+        true_bin = (error / width).round().long().clamp(0, bins - 1)
     logits = network.uncertainty_logits(predicted, conditioning)
-    surprise = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 2), wanted.flatten(), reduction="none"
+    cross_entropy = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 2), true_bin.flatten(), reduction="none"
     )
     present = conditioning.batch.present.expand(-1, -1, 3).flatten()
-    return (surprise * present).sum() / present.sum()
+    return (cross_entropy * present).sum() / present.sum()
 
 
 def _target(conditioning: Conditioning) -> Tensor:
@@ -147,7 +148,7 @@ def _target(conditioning: Conditioning) -> Tensor:
 
 
 def noise_levels(settings: SamplerSettings) -> list[float]:
-    """The noise levels of a run, from high to low, zero last (Karras et al., equation 5)."""
+    """The noise levels of the reverse diffusion, descending to zero (Karras et al., equation 5)."""
     steps, rho = settings.steps, settings.rho
     high, low = settings.sigma_max ** (1.0 / rho), settings.sigma_min ** (1.0 / rho)
     span = max(steps - 1, 1)
@@ -168,11 +169,11 @@ def sample(
 
     Args:
         network: in evaluation mode for inference.
-        conditioning: of B molecules.
+        conditioning: the conditioning of B molecules.
         noise: (B, N, 3) standard normal numbers to start from.
         settings: of the sampler.
-        generator: of the noise that churning adds.
-        fresh: that noise, if it was drawn before (`churn_noise`).
+        generator: source of the noise that churning adds.
+        fresh: that noise, if it has been drawn already (`churn_noise`).
 
     Returns:
         (B, N, 3) scaled positions, centred.
@@ -181,36 +182,37 @@ def sample(
     levels = noise_levels(settings)
     evaluated = sorted({_raised(settings, level) for level in levels[:-1]} | {*levels[:-1]})
     prepared = dict(zip(evaluated, network.noise_levels(evaluated, noise.device), strict=True))
-    added = iter(churn_noise(settings, noise, generator) if fresh is None else fresh)
+    churned = iter(churn_noise(settings, noise, generator) if fresh is None else fresh)
     x = network.centre(noise * batch.present, batch) * levels[0]
-    before: tuple[float, Tensor] | None = None
+    previous: tuple[float, Tensor] | None = None
     for level, following in pairwise(levels):
         raised = _raised(settings, level)
         if raised > level:
-            more = network.centre(next(added) * batch.present, batch) * settings.churn_noise
-            x = x + more * (raised**2 - level**2) ** 0.5
+            extra = network.centre(next(churned) * batch.present, batch) * settings.churn_noise
+            x = x + extra * (raised**2 - level**2) ** 0.5
         clean = network.denoise(x, prepared[raised], conditioning)
         if settings.multistep:
-            guess = clean
-            if before is not None and following > 0:
-                ahead = _extrapolated(clean, before[1], before[0], raised, following)
-                guess = clean + settings.extrapolation * (ahead - clean)
-            before = (raised, clean)
-            x = x * (following / raised) + guess * (1.0 - following / raised)
+            estimate = clean
+            if previous is not None and following > 0:
+                extrapolated = _extrapolated(clean, previous[1], previous[0], raised, following)
+                estimate = clean + settings.extrapolation * (extrapolated - clean)
+            previous = (raised, clean)
+            x = x * (following / raised) + estimate * (1.0 - following / raised)
             continue
         slope = (x - clean) / raised
-        moved = x + slope * (following - raised)
+        next_x = x + slope * (following - raised)
         if settings.second_order and following > 0:
-            other = (moved - network.denoise(moved, prepared[following], conditioning)) / following
-            moved = x + 0.5 * (slope + other) * (following - raised)
-        x = moved
+            clean = network.denoise(next_x, prepared[following], conditioning)
+            slope_at_end = (next_x - clean) / following
+            next_x = x + 0.5 * (slope + slope_at_end) * (following - raised)
+        x = next_x
     return x
 
 
 def churn_noise(
     settings: SamplerSettings, like: Tensor, generator: torch.Generator | None
 ) -> list[Tensor]:
-    """The noise that churning adds in one run, drawn in the order of the steps."""
+    """The noise that churning adds in one reverse diffusion, drawn in the order of the steps."""
     return [
         torch.randn(like.shape, device=like.device, generator=generator)
         for level in noise_levels(settings)[:-1]
@@ -219,7 +221,7 @@ def churn_noise(
 
 
 def _raised(settings: SamplerSettings, level: float) -> float:
-    """The noise level at which a step from this one evaluates the network."""
+    """The noise level at which the network is evaluated in a step that starts at `level`."""
     return level * (1.0 + settings.churn) if _churned(settings, level) else level
 
 
@@ -228,8 +230,8 @@ def _churned(settings: SamplerSettings, level: float) -> bool:
 
 
 def _extrapolated(
-    clean: Tensor, earlier: Tensor, before: float, level: float, following: float
+    clean: Tensor, earlier: Tensor, previous: float, level: float, following: float
 ) -> Tensor:
-    """The denoised positions in the middle of a step, in the logarithm of the noise level."""
-    ratio = 0.5 * math.log(following / level) / math.log(level / before)
+    """The denoised positions extrapolated to the middle of a step in ln(noise level)."""
+    ratio = 0.5 * math.log(following / level) / math.log(level / previous)
     return clean + ratio * (clean - earlier)

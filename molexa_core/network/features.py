@@ -1,4 +1,4 @@
-"""What the momenta say, as dimensionless features that stay smooth for ions at rest.
+"""The momenta as dimensionless features that stay smooth for ions at rest.
 
 The kinetic energy release sets the scales: with K = sum p_i^2 / 2 m_i, point charges at mean
 harmonic distance R0 = sum_{i<j} q_i q_j / K would release exactly K (instant explosion). For two
@@ -19,10 +19,10 @@ from torch import Tensor
 from molexa_core.network.batch import Batch
 
 SIZE_LIMITS: Final = (0.5, 200.0)
-"""R0 is kept within these limits, bohr."""
+"""Limits to which R0 is clipped, bohr."""
 WAVES: Final = (2.0, 4.0, 8.0)
-"""Wave numbers, in units of pi, of the waves of the momentum shares: fine differences of momenta
-matter, and a linear layer alone is slow to resolve them."""
+"""Wave numbers, in units of pi, of the Fourier features of the momentum shares. Small differences
+of the momenta matter, and a linear layer alone is slow to resolve them."""
 ATOM_FEATURES: Final = 15 + 6 * len(WAVES)
 PAIR_FEATURES: Final = 10
 
@@ -51,7 +51,7 @@ def energy_size(charges: Tensor, masses: Tensor, momenta: Tensor) -> tuple[Tenso
 
 
 def momentum_features(batch: Batch) -> Features:
-    """Features of a batch whose momenta are in the model frame."""
+    """The features of a batch whose momenta are in the model frame."""
     present = batch.present
     energy, size = energy_size(batch.charges, batch.masses, batch.momenta)
     count = present.sum((1, 2))
@@ -61,7 +61,7 @@ def momentum_features(batch: Batch) -> Features:
 
     velocity = batch.momenta / batch.masses[..., None] / speed[:, None, None]
     share = batch.momenta / (2.0 * batch.masses * energy[:, None]).sqrt()[..., None]
-    # Duration of the explosion, R0 over the mean speed: what the charge build-up competes with.
+    # Duration of the explosion, R0 over the mean speed, to compare with the charge build-up.
     duration = size / speed
     common = torch.stack(
         (energy.log(), size.log() - 1.5, duration.log() - 6.0, count / 5.0, charge / 10.0), dim=1
@@ -90,7 +90,7 @@ def momentum_features(batch: Batch) -> Features:
         * batch.masses[:, None]
         / (batch.masses[:, :, None] + batch.masses[:, None])
     )
-    # Energy of the relative motion over q_i q_j: R0 over the distance the two alone would have.
+    # Energy of the relative motion over q_i q_j: R0 over the start distance of an isolated pair.
     nearness = (0.5 * reduced / mass[:, None, None] * 2.0)[..., None] * squared
     nearness = nearness * energy[:, None, None, None] * size[:, None, None, None]
     nearness = nearness / product.clamp_min(1.0)[..., None]

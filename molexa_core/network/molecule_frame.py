@@ -1,17 +1,18 @@
 """The frame in which the network sees a molecule, built from the momenta alone.
 
-As in the paper (main text, "Training"): x is the momentum of the heaviest ion, y the component
-of a second momentum perpendicular to it. Where the paper's rule leaves a choice or breaks down:
+As in the paper (main text, "Training"), x points along the momentum of the heaviest ion and y along
+the component of a second momentum perpendicular to it. Where this rule is ambiguous or fails:
 
 * Several heaviest ions: the fastest of them, not the first in the input.
-* A heaviest ion at rest (C in CH4, Si in SiF4, no direction): it is passed over, as is any ion
-  with less than `REST` of the largest momentum; the next heaviest is taken.
+* A heaviest ion at rest (C in CH4, Si in SiF4) has no direction. It is skipped, as is any ion with
+  less than `REST` of the largest momentum, and the next heaviest is taken.
 * The second ion is the one with the largest momentum perpendicular to x, instead of the largest
   angle, which an ion at rest would win with a meaningless direction.
-* Exact ties (a symmetric molecule) give several equivalent frames: `tied_frames` returns all of
-  them, and inference averages over them, so that nothing depends on the order of the input.
-* Momenta on one line leave y undefined; any perpendicular direction serves, and inference
-  projects the answer on the line.
+* In a symmetric molecule several ions are equally good and give equivalent frames: `tied_frames`
+  returns all of them, and inference averages over them, so that the result does not depend on the
+  order of the input.
+* Momenta on one line leave y undefined: any perpendicular direction is taken, and inference
+  projects the structure onto the line.
 """
 
 from __future__ import annotations
@@ -55,13 +56,13 @@ def batch_frames(numbers: Tensor, momenta: Tensor) -> Tensor:
     direction = _pick(perpendicular, second)
     straight = direction.norm(dim=1, keepdim=True) < COLLINEAR * largest
     y = _unit(torch.where(straight, fallback, direction), fallback)
-    # Perpendicular momenta of single precision are perpendicular to x only to rounding.
+    # In single precision the perpendicular part is perpendicular to x only up to rounding.
     y = _unit(y - (y * x).sum(1, keepdim=True) * x, fallback)
     return torch.stack((x, y, torch.linalg.cross(x, y)), dim=1)
 
 
 def tied_frames(numbers: IntArray, momenta: FloatArray) -> tuple[FloatArray, bool]:
-    """All frames of one molecule that its momenta do not tell apart, in double precision.
+    """All equivalent frames of one molecule, in double precision.
 
     Args:
         numbers: (N) atomic numbers.

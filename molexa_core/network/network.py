@@ -1,7 +1,7 @@
-"""The network: conditioning, preconditioned denoiser, uncertainty, behind one interface.
+"""The network: conditioning, preconditioned denoiser and uncertainty estimate.
 
-The same four calls serve the published pair-token layout and the atom-token layout; which one
-is a setting.
+The interface is the same for the published pair-token layout and the atom-token layout; a setting
+chooses between them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ HALF_WIDTHS: Final = (23.60, 19.97, 15.76)
 
 @dataclass(frozen=True)
 class Conditioning:
-    """The input as the denoiser wants it.
+    """The input of the network in the form that the denoiser uses.
 
     Attributes:
         batch: the batch in the model frame.
         dynamics: output of the dynamics module.
-        prepared: what the denoiser makes of it once for all noise levels.
+        prepared: the part of the denoiser that is the same for all noise levels.
         scale: (B, 1, 1) or (1, 1, 3), bohr: positions = scale * scaled positions.
     """
 
@@ -48,7 +48,7 @@ class Conditioning:
     scale: Tensor
 
     def repeat(self, draws: int) -> Conditioning:
-        """The same conditioning for several noise draws per molecule, neighbours in the batch."""
+        """The same conditioning for several noise draws per molecule, consecutive in the batch."""
         if draws == 1:
             return self
         batch = self.batch
@@ -67,11 +67,11 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """A noise level, and what the denoiser makes of it for all molecules.
+    """A noise level, and the part of the denoiser that depends on it alone.
 
     Attributes:
         sigma: (B) or (1) standard deviation of the noise.
-        prepared: of the denoiser (`at_level`).
+        prepared: result of `at_level` of the denoiser.
     """
 
     sigma: Tensor
@@ -87,7 +87,7 @@ def _repeat(value: Any, draws: int) -> Any:
 
 
 class Network(nn.Module):
-    """Momenta in, structures out."""
+    """The network that predicts structures from momenta."""
 
     bin_centres: Tensor
     half_widths: Tensor
@@ -119,8 +119,8 @@ class Network(nn.Module):
         return Conditioning(batch, dynamics, self.denoiser.prepare(dynamics), scale)
 
     def noise_levels(self, levels: Sequence[float], device: torch.device) -> list[NoiseLevel]:
-        """Noise levels that are the same for all molecules, prepared at once for a whole run."""
-        # Filled there: a copy from the host cannot be captured in a graph.
+        """Noise levels common to all molecules, prepared at once for a whole reverse diffusion."""
+        # Filled on the device: a copy from the host cannot be captured in a CUDA graph.
         sigma = torch.cat([torch.full((1,), level, device=device) for level in levels])
         prepared: Sequence[AtomLevel | Tensor] = self.denoiser.at_levels(sigma)
         return [NoiseLevel(sigma[k : k + 1], one) for k, one in enumerate(prepared)]
@@ -132,9 +132,9 @@ class Network(nn.Module):
 
         Args:
             noisy: (B, N, 3) scaled positions plus noise.
-            sigma: (B), or (1) if it is the same for all: standard deviation of the noise; or such
-                a level prepared by `noise_levels`.
-            conditioning: of the same B molecules.
+            sigma: (B), or (1) if it is the same for all: standard deviation of the noise; or a
+                level prepared by `noise_levels`.
+            conditioning: the conditioning of the same B molecules.
         """
         data = self.settings.sigma_data
         if isinstance(sigma, Tensor):
@@ -179,7 +179,7 @@ class Network(nn.Module):
     def compile_for_inference(self) -> None:
         """Compile for fixed shapes: the atom layout's denoiser as a whole, else the blocks.
 
-        As a whole the pair layout's denoiser came out a sixth slower than by blocks.
+        Compiled as a whole the denoiser of the pair layout is a sixth slower than by blocks.
         """
         if self.settings.tokens == "atoms":
             self.denoiser.compile(dynamic=False)

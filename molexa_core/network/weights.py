@@ -1,7 +1,7 @@
-"""Weights on disk: safetensors shards and one JSON that describes them. Never pickles.
+"""Weights on disk: safetensors shards and a JSON file that describes them; no pickles.
 
 `NAME.json` holds the format number, the network's settings, the files with their SHA-256, the
-data the network was trained on, metrics and versions (`card`). Each shard stays below 16 MiB.
+data that the network was trained on, metrics and versions (`card`). Each shard is below 16 MiB.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from molexa_core.network.network import Network
 __all__ = ["ModelCard", "write_card"]
 
 SHARD_BYTES: Final = 15 * 2**20
-"""Size that a file of weights stays below where no single tensor is larger, bytes."""
+"""Largest size of a file of weights, bytes, unless a single tensor is larger."""
 MOST_BYTES: Final = 2**30
-"""A longer file of weights, in bytes, is refused unread."""
+"""A longer file of weights, bytes, is refused without reading it."""
 DEFAULT: Final = "molexa-stage1"
-"""Name of the weights that are used unless others are named."""
+"""Name of the default weights."""
 
 
 def save_weights(
@@ -51,9 +51,9 @@ def save_weights(
     calibration: dict[str, Any] | None = None,
     eight_bits: bool = False,
 ) -> ModelCard:
-    """Write a network as shards with their card; the card is written last.
+    """Write a network as shards and their card; the card is written last.
 
-    In bf16, or with `eight_bits` as `quantised.quantise` has it.
+    The weights are stored in bf16, or with `eight_bits` as in `quantised.quantise`.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -96,7 +96,7 @@ def calibration_of(card: ModelCard) -> Calibrations | None:
     """The calibrations of these weights; None if they have none.
 
     Raises:
-        WeightsError: it is damaged.
+        WeightsError: the calibration is damaged.
     """
     if not card.calibration:
         return None
@@ -110,7 +110,7 @@ def calibration_of(card: ModelCard) -> Calibrations | None:
 
 
 def calibrated_for(card: ModelCard, symbols: Sequence[str]) -> Kind | None:
-    """Which calibration molecules of these elements take; None if there is none.
+    """The calibration that is used for a molecule of these atoms; None if there is none.
 
     Raises:
         WeightsError: the calibration is damaged.
@@ -120,12 +120,12 @@ def calibrated_for(card: ModelCard, symbols: Sequence[str]) -> Kind | None:
 
 
 def card_remarks(card: ModelCard) -> list[str]:
-    """What is to be said about weights before their answers are trusted.
+    """Warnings about weights that limit the trust in their results.
 
-    That their card has no checksum, so that a changed number in it would not be seen; and that the
-    intervals were calibrated with another sampler than that of the weights. The error of an answer
-    depends on the steps that led to it. Factors of another sampler are still nearer to the truth
-    than none, so they are used.
+    A card without checksum does not show that a number in it was changed. Intervals may have been
+    calibrated with another sampler than the default of the weights: the error of a structure
+    depends on the steps of the sampler. Such factors are used nevertheless, since they are closer
+    to the truth than none.
 
     Raises:
         WeightsError: the calibration is damaged.
@@ -152,9 +152,9 @@ def card_remarks(card: ModelCard) -> list[str]:
 
 
 def learned_from(card: ModelCard) -> dict[str, Any]:
-    """The data that the structures of these weights were learned from, as their card tells.
+    """The training data of the structures that these weights predict, from their card.
 
-    Training the error estimate leaves structures as they were, so the training before it counts.
+    Training the error estimate does not change the structures, so the training before it counts.
     """
     data, training = card.data, card.training
     while str(training.get("stage")) == "uncertainty" and training.get("before"):
@@ -163,15 +163,15 @@ def learned_from(card: ModelCard) -> dict[str, Any]:
 
 
 def forward_of(card: ModelCard) -> Literal["classical", "mcmd"]:
-    """The forward model whose explosions the structures of these weights were learned from."""
+    """The forward model of the explosions that these weights were trained on."""
     kind = str(learned_from(card).get("kind", ""))
     return "mcmd" if kind.startswith("stage 2") else "classical"
 
 
 def tau_of(card: ModelCard) -> float:
-    """Charge build-up (fs) of the classical model that these weights' closure is told by.
+    """Window of the charge build-up (fs) of the classical model for the closure of these weights.
 
-    Weights that learned from a data set alone have none of their own; the published one stands in.
+    Weights that were trained on a data set alone do not define one; the published value is used.
     """
     return float(card.data.get("tau_fs", TAU_FS))
 
@@ -185,7 +185,7 @@ def read_card(name: str) -> tuple[ModelCard, Path]:
     """The card of this name or path, and where it lies.
 
     Raises:
-        InputFileError: no such weights; lists those there are.
+        InputFileError: no such weights; the message lists the existing ones.
         WeightsError: the card is damaged or of another format.
     """
     path = find("weights", name, SUFFIX)
@@ -257,10 +257,10 @@ def load_network(name: str, device: torch.device | str = "cpu") -> tuple[Network
 
 
 def require_finite(tensors: Mapping[str, torch.Tensor], where: Path) -> None:
-    """Refuse values that are not numbers.
+    """Check that all values are finite.
 
     Raises:
-        WeightsError: there are some; names the first tensors that hold them.
+        WeightsError: some are not; the message names the first tensors that contain such values.
     """
     bad = [
         name
@@ -276,15 +276,15 @@ def require_finite(tensors: Mapping[str, torch.Tensor], where: Path) -> None:
 
 
 class _Unset(TorchFunctionMode):
-    """Layers are built without drawing their numbers, which a file replaces at once.
+    """Build layers without random initial values, which the values of a file replace.
 
-    The draws take half a second; torch's own way, the device `meta`, takes a second to load.
+    The draws take half a second; the standard way in torch, the device `meta`, takes a second.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Every call as it is, but those of `torch.nn.init` do nothing."""
+        """Pass calls on, except those of `torch.nn.init`, which do nothing."""
         if getattr(func, "__module__", None) == nn.init.__name__:
             return None
         return func(*args, **(kwargs or {}))

@@ -1,8 +1,8 @@
-"""From measured momenta to structures: frames, sampling, uncertainty.
+"""Structures from measured momenta: frames, sampling, uncertainty.
 
-What comes out does not depend on how the input was oriented or in which order like ions stood:
-the frame and the order of the atoms are found from the momenta (`frame`), and the random numbers
-belong to the atoms in that order.
+The result depends neither on the orientation of the input nor on the order of like ions: frame
+and order of the atoms are found from the momenta (`molecule_frame`), and the random numbers are
+assigned to the atoms in that order.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from molexa_core.network.network import Network
 
 @dataclass(frozen=True)
 class Structures:
-    """What the network answers for one set of momenta, in the frame of the input.
+    """The structures that the network predicts for one set of momenta, in the frame of the input.
 
     Attributes:
         samples: (samples, N, 3) bohr, centred.
         uncertainty: (samples, N, 3) expected absolute error of each coordinate, bohr.
-        collinear: whether the momenta lie on one line, so that the answer was put on it.
+        collinear: whether the momenta lie on one line; the structures then do, too.
         frames: number of equivalent frames that were averaged over.
     """
 
@@ -42,11 +42,13 @@ class Structures:
 
 
 def check_ions(network: Network, ions: Sequence[Ion]) -> None:
-    """Whether the network can take these ions; how familiar they are is told elsewhere.
+    """Check that the network can take these ions.
+
+    Whether they resemble the training is checked in `familiarity`.
 
     Raises:
-        UsageError: fewer than two ions, or more than the network was made for.
-        UnknownIonError: a molecular ion, or an element the network does not know.
+        UsageError: fewer than two ions, or more than the network was built for.
+        UnknownIonError: a molecular ion, or an element that the network does not know.
     """
     settings = network.settings
     known = listing(settings.elements, limit=30)
@@ -100,13 +102,13 @@ def reconstruct_sets(
     """Sample structures for many sets of momenta of the same ions.
 
     Args:
-        network: in evaluation mode; an engine where there are several calls.
+        network: in evaluation mode; pass an engine if there are several calls.
         ions: (N) atomic ions.
         momenta: (sets, N, 3) a.u., each with sum zero and not all zero.
-        samples: number of independent samples of each.
-        seed: of the samples; sample k starts from the same noise whatever their number, and
-            in every set.
-        sampler: settings other than the network's own.
+        samples: number of independent samples for each set.
+        seed: of the samples; sample k starts from the same noise in every set and for any
+            number of samples.
+        sampler: settings that replace those of the network.
 
     Returns:
         One `Structures` per set.
@@ -125,7 +127,7 @@ def reconstruct_sets(
 
 @dataclass(frozen=True)
 class _Atoms:
-    """What does not change between sets: (N) each."""
+    """What all sets have in common: elements, charges and masses of the atoms, (N) each."""
 
     numbers: IntArray
     charges: FloatArray
@@ -169,7 +171,7 @@ class _View:
         return cls(frames, orders, ordered, collinear)
 
     def to_input(self, drawn: FloatArray, error: FloatArray) -> Structures:
-        """(F, samples, N, 3) back to order and frame of the input, frames averaged over."""
+        """Samples (F, samples, N, 3) in order and frame of the input, averaged over the frames."""
         total = np.zeros(drawn.shape[1:])
         variance = np.zeros(drawn.shape[1:])
         back = np.argsort(self.orders, axis=1)
@@ -197,7 +199,7 @@ def _sample_views(
     settings: SamplerSettings,
     seed: int,
 ) -> list[Structures]:
-    """All frames of all views and all samples in one call."""
+    """Sample all frames of all views in one call of the network."""
     orders = np.concatenate([view.orders for view in views])
     momenta = np.concatenate([view.momenta for view in views])
     batch = Batch(
@@ -235,14 +237,15 @@ def predict_batch(
     """One sample per molecule of a batch, in the model frame, as fast as the device allows.
 
     Args:
-        network: in evaluation mode, on the device of the batch; an engine where there are
+        network: in evaluation mode, on the device of the batch; pass an engine if there are
             several batches.
-        batch: in any frame.
+        batch: molecules in any frame.
         seed: of the samples.
-        sampler: settings other than the network's own.
+        sampler: settings that replace those of the network.
 
     Returns:
-        Positions (B, N, 3) and expected errors (B, N, 3) in bohr, and the batch in the frame.
+        Positions (B, N, 3) and expected errors (B, N, 3) in bohr, and the batch in the model
+        frame.
     """
     framed = batch.with_frame(batch_frames(batch.numbers, batch.momenta))
     drawn = prepared(network).predict(framed, seed=seed, sampler=sampler)
@@ -250,14 +253,14 @@ def predict_batch(
 
 
 def prepared(network: Network | Engine) -> Engine:
-    """The engine of a network, or the engine that it is already."""
+    """An engine for a network; an engine is returned unchanged."""
     return network if isinstance(network, Engine) else Engine(network)
 
 
 def _noise(
     samples: int, atoms: int, seed: int, settings: SamplerSettings
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Standard normal numbers to start from (samples, atoms, 3), and those of each churned step.
+    """Standard normal numbers (samples, atoms, 3) of the start and of each churned step.
 
     Sample k depends on seed and k alone.
     """

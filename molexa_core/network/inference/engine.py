@@ -1,10 +1,10 @@
-"""The one way from momenta to positions and errors, for many molecules or one.
+"""Fast inference: momenta to positions and expected errors, for many molecules or one.
 
-On a GPU a denoiser of a few small layers is over before the next launch arrives from Python, so
-the whole way is captured once per shape as a CUDA graph and replayed, with 16-bit weights and, if
-asked for, compiled parts. Molecules of one number of atoms are padded to a few batch sizes, so that
-few shapes occur. On a CPU the large matrices are stored in 16 bits where that loses nothing
-(`half`), and few molecules run on one thread.
+On a GPU the few small layers of the denoiser finish before Python can launch the next ones.
+Conditioning, sampling and error estimate are therefore captured once per shape of the input as a
+CUDA graph and replayed, with 16-bit weights and, if requested, compiled parts. Batches are padded
+to a few sizes, so that few shapes occur. On a CPU the large matrices are stored in 16 bits where
+no precision is lost (`half`), and a few molecules run on one thread.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from molexa_core.network.layouts.pair_layers import (
 from molexa_core.network.network import Network
 
 MOST_ROWS: Final = {"atoms": 4096, "pairs": 2048}
-"""Molecules times samples that run at once, by layout of the network."""
+"""Largest number of molecules times samples in one pass, by layout of the network."""
 MOST_GRAPHS: Final = 24
-"""Captured graphs that are kept; each holds its own inputs and outputs."""
+"""Largest number of captured graphs in memory; each holds its own inputs and outputs."""
 REDUCED_PARTS: Final = (AtomBlock, Block, Memory, PairMerge, SelfAttention, LinearResidual)
 """Modules whose matrix products may run in bf16."""
 HALVED_PARTS: Final = (AtomBlock, Memory, ResidualLayer, SelfAttention)
@@ -48,7 +48,7 @@ _WARM_UP: Final = 2
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the network answers for a batch, one sample per row.
+    """Predictions for a batch, one sample per row.
 
     Attributes:
         positions: (B, N, 3) bohr, centred, in the frame of the batch.
@@ -70,14 +70,16 @@ def draw(
     samples: int = 1,
     reduced: bool = False,
 ) -> Drawn:
-    """Condition, sample and judge.
+    """Run conditioning, sampler and error estimate.
 
     Args:
         network: in evaluation mode, on the device of the batch.
         batch: (B) molecules in the model frame.
-        noise: (B * samples, N, 3) standard normal; the samples of a molecule are neighbours.
+        noise: (B * samples, N, 3) standard normal numbers; the samples of a molecule are
+            consecutive.
         settings: of the sampler.
-        fresh: noise of the churned steps, each as `noise` (`diffusion.churn_noise`).
+        fresh: noise of the churned steps, each in the shape of `noise`
+            (`diffusion.churn_noise`).
         samples: samples per molecule, which share one pass of the dynamics module.
         reduced: whether matrix products may run in bf16 (inputs are embedded in fp32 anyway).
 
@@ -92,14 +94,16 @@ def draw(
 
 
 class Engine:
-    """A network prepared for inference on its device, as it is now: later training is not seen.
+    """A network prepared for inference on its device.
+
+    The engine uses the weights as they are now; later training does not change it.
 
     Args:
-        network: in evaluation mode; it is left as it is.
+        network: in evaluation mode; it is not changed.
         reduced: matrix products in bf16 (GPU only; inputs are embedded in fp32 anyway).
-        compiled: compile the repeated parts (GPU only); takes some ten seconds per number of
-            atoms and pays from some ten thousand molecules on.
-        rows: most molecules times samples that run at once.
+        compiled: compile the repeated parts (GPU only); this takes about ten seconds per number of
+            atoms and is worth it for more than about ten thousand molecules.
+        rows: largest number of molecules times samples in one pass.
     """
 
     def __init__(
@@ -136,7 +140,7 @@ class Engine:
         fresh: Sequence[Tensor] = (),
         samples: int = 1,
     ) -> Drawn:
-        """As `draw`, in pieces of at most `rows` rows."""
+        """Predict as `draw` does, in pieces of at most `rows` rows."""
         chosen = settings or self.network.settings.sampler
         most = max(1, self.rows // samples)
         parts = []
@@ -145,7 +149,7 @@ class Engine:
             rows = slice(start * samples, (start + most) * samples)
             part = _rows(batch, slice(start, start + most))
             parts.append(
-                self._draw(part, noise[rows], chosen, [one[rows] for one in fresh], samples)
+                self._draw(part, noise[rows], chosen, [added[rows] for added in fresh], samples)
             )
         if len(parts) == 1:
             return parts[0]
@@ -155,7 +159,7 @@ class Engine:
         )
 
     def predict(self, batch: Batch, *, seed: int, sampler: SamplerSettings | None = None) -> Drawn:
-        """One sample per molecule of a batch in the model frame, from the seed's noise."""
+        """One sample per molecule of a batch in the model frame, with noise drawn from the seed."""
         settings = sampler or self.network.settings.sampler
         device = self.device
         generator = torch.Generator(device).manual_seed(seed)
@@ -170,7 +174,7 @@ class Engine:
         fresh: list[Tensor],
         samples: int,
     ) -> Drawn:
-        def work(batch: Batch, noise: Tensor, fresh: list[Tensor]) -> Drawn:
+        def run(batch: Batch, noise: Tensor, fresh: list[Tensor]) -> Drawn:
             return draw(
                 self.network,
                 batch,
@@ -183,34 +187,34 @@ class Engine:
 
         if not self.on_gpu:
             with threads_for(len(noise) * batch.atoms):
-                return work(batch, noise, fresh)
+                return run(batch, noise, fresh)
         count = len(batch)
         size = _padded_size(count, max(1, self.rows // samples))
         key = (size, samples, batch.atoms, batch.mask is None, settings)
         batch = _padded_batch(batch, size)
         noise = _padded(noise, size * samples)
-        fresh = [_padded(one, size * samples) for one in fresh]
+        fresh = [_padded(added, size * samples) for added in fresh]
         if key not in self._seen:
-            # A shape that comes once is not worth capturing.
+            # A shape that occurs only once is not worth capturing.
             self._seen.add(key)
-            whole = work(batch, noise, fresh)
+            result = run(batch, noise, fresh)
         else:
             if key not in self._graphs:
-                self._graphs[key] = _Graph(work, batch, noise, fresh, self._pool)
+                self._graphs[key] = _Graph(run, batch, noise, fresh, self._pool)
                 if len(self._graphs) > MOST_GRAPHS:
                     self._graphs.popitem(last=False)
             self._graphs.move_to_end(key)
-            whole = self._graphs[key](batch, noise, fresh)
+            result = self._graphs[key](batch, noise, fresh)
         rows = count * samples
-        return Drawn(whole.positions[:rows].clone(), whole.expected[:rows].clone())
+        return Drawn(result.positions[:rows].clone(), result.expected[:rows].clone())
 
 
 class _Graph:
-    """One captured run with its own inputs and outputs."""
+    """A captured CUDA graph with its own inputs and outputs."""
 
     def __init__(
         self,
-        work: Callable[[Batch, Tensor, list[Tensor]], Drawn],
+        run: Callable[[Batch, Tensor, list[Tensor]], Drawn],
         batch: Batch,
         noise: Tensor,
         fresh: list[Tensor],
@@ -218,51 +222,51 @@ class _Graph:
     ) -> None:
         self._batch = _mapped(batch, torch.clone)
         self._noise = noise.clone()
-        self._fresh = [one.clone() for one in fresh]
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        self._fresh = [added.clone() for added in fresh]
+        side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):
             for _ in range(_WARM_UP):
-                work(self._batch, self._noise, self._fresh)
-        torch.cuda.current_stream().wait_stream(aside)
+                run(self._batch, self._noise, self._fresh)
+        torch.cuda.current_stream().wait_stream(side_stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, pool=pool):
-            self._out = work(self._batch, self._noise, self._fresh)
+            self._out = run(self._batch, self._noise, self._fresh)
 
     def __call__(self, batch: Batch, noise: Tensor, fresh: list[Tensor]) -> Drawn:
-        """Replay; the result is overwritten by the next call."""
+        """Replay the graph; the next call overwrites the result."""
         for field in fields(batch):
             value = getattr(batch, field.name)
             if value is not None:
                 getattr(self._batch, field.name).copy_(value)
         self._noise.copy_(noise)
-        for mine, given in zip(self._fresh, fresh, strict=True):
-            mine.copy_(given)
+        for target, added in zip(self._fresh, fresh, strict=True):
+            target.copy_(added)
         self._graph.replay()
         return self._out
 
 
 def lean_copy(network: Network) -> Network:
     """A copy whose blocks hold their matrices in bf16, as autocast would make them every time."""
-    lean = copy.deepcopy(network).eval().requires_grad_(False)
-    for module in lean.modules():
+    reduced = copy.deepcopy(network).eval().requires_grad_(False)
+    for module in reduced.modules():
         if isinstance(module, REDUCED_PARTS):
             for part in module.modules():
                 if isinstance(part, nn.Linear):
                     part.to(torch.bfloat16)
-    return lean
+    return reduced
 
 
 def halved_copy(network: Network) -> Network:
-    """A copy whose large matrices are stored in 16 bits where that loses nothing.
+    """A copy whose large matrices are stored in 16 bits where no precision is lost.
 
-    It shares all other tensors with the network.
+    The copy shares all other tensors with the network.
     """
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    lean = copy.deepcopy(network, shared)
+    halved_network = copy.deepcopy(network, shared)
     layers = [
         (module, name, part)
-        for module in lean.modules()
+        for module in halved_network.modules()
         if isinstance(module, HALVED_PARTS)
         for name, part in module.named_children()
         if isinstance(part, nn.Linear)
@@ -270,7 +274,7 @@ def halved_copy(network: Network) -> Network:
     with threads_for(0):
         for module, name, part in layers:
             setattr(module, name, halved(part))
-    return lean
+    return halved_network
 
 
 def _padded_size(count: int, most: int) -> int:
@@ -294,13 +298,13 @@ def _rows(batch: Batch, rows: slice) -> Batch:
 
 
 def _padded_batch(batch: Batch, size: int) -> Batch:
-    # The answer needs no truth.
+    # Inference does not need the true positions.
     batch = replace(batch, positions=None, predicted=None)
     return _mapped(batch, lambda value: _padded(value, size))
 
 
 def _padded(value: Tensor, size: int) -> Tensor:
-    """The rows and, up to `size`, copies of the first one."""
+    """The rows, extended to `size` rows by copies of the first one."""
     missing = size - len(value)
     if missing <= 0:
         return value

@@ -1,8 +1,9 @@
-"""Whether an input looks like the training: ranges of a few numbers that momenta alone give.
+"""Does an input resemble the training data? Ranges of a few quantities of the momenta.
 
-A network answers anything; outside its training the answer and its error bar mean nothing. For
+A network gives an answer to any input; outside its training data the answer and its error bar mean
+nothing. For
 each number of atoms the model card holds the range of each quantity below over the molecules of
-the training, without the outermost thousandth at either end.
+the training, without the lowest and the highest thousandth.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from molexa_core.base.tables import BoolArray, FloatArray
 QUANTILES: Final = (0.001, 0.999)
 """Share of the training below the lower and the upper end of a range."""
 MOST_ATOMS: Final = 64
-"""Largest molecules that a card can tell of."""
+"""Largest number of atoms for which a card can hold ranges."""
 MARGIN: Final = 1.25
-"""Ends are moved outwards by this factor: hydrides such as water are rare in a training, lie at its
-edge and are answered well."""
+"""Factor by which the ranges are widened at both ends: hydrides such as water are rare in the
+training and lie at its edge, but are reconstructed well."""
 QUANTITIES: Final = {
     "charge": ("largest charge", ""),
     "size_bohr": ("mean distance that the kinetic energy release implies", " bohr"),
     "nearest_bohr": ("smallest distance that the relative energy of two ions implies", " bohr"),
     "energy_share": ("largest share of the energy that one ion carries", ""),
 }
-"""What is compared, in words, and its unit."""
+"""The quantities that are compared: description and unit."""
 Ranges = Mapping[int, Mapping[str, tuple[float, float]]]
 """By number of atoms and quantity: lower and upper end."""
 
@@ -78,7 +79,7 @@ def ranges_of(
     for charges, masses, momenta in molecules:
         values = quantities(charges, masses, momenta)
         ends = {name: np.quantile(column, QUANTILES) for name, column in values.items()}
-        # Charges are few whole numbers: none that was in the training is unlike it.
+        # Charges are small integers: every charge that occurred in the training counts as inside.
         ends["charge"] = np.array([1.0, float(charges.max())])
         found[str(charges.shape[1])] = {
             name: [float(f"{end:.4g}") for end in pair] for name, pair in ends.items()
@@ -90,7 +91,7 @@ def read_ranges(data: Mapping[str, Any]) -> Ranges | None:
     """The ranges that a model card holds in its `data`; None for cards without.
 
     Raises:
-        WeightsError: they are damaged.
+        WeightsError: the ranges are damaged.
     """
     stored = data.get("ranges")
     if not stored:
@@ -122,7 +123,7 @@ def _ends(pair: Sequence[float]) -> tuple[float, float]:
 def unlike(
     ranges: Ranges, charges: FloatArray, masses: FloatArray, momenta: FloatArray
 ) -> BoolArray:
-    """(B) whether molecules of one size lie outside the training; arguments as `quantities`."""
+    """(B) whether molecules of one size lie outside the ranges; arguments as in `quantities`."""
     row = ranges.get(charges.shape[1])
     outside = np.full(len(charges), row is None)
     if row is not None:
@@ -135,7 +136,10 @@ def unlike(
 def objections(
     ranges: Ranges, charges: FloatArray, masses: FloatArray, momenta: FloatArray
 ) -> list[str]:
-    """What sets one molecule apart from the training; charges and masses (N), momenta (N, 3)."""
+    """Sentences on the quantities of one molecule that lie outside the ranges of the training.
+
+    Charges and masses are (N), momenta (N, 3), in the units of `quantities`.
+    """
     row = ranges.get(len(charges))
     if row is None:
         return [f"{len(charges)} ions (training: {min(ranges)} to {max(ranges)})"]

@@ -1,16 +1,17 @@
-"""Intervals that hold what they promise: calibrated half-widths from predicted errors.
+"""Calibrated error bars: half-widths of intervals from the predicted errors.
 
 The network predicts the expected absolute error e of every coordinate. On molecules that it was
-not trained on, the ratio of true to predicted error has quantiles; multiplied by them, e becomes
-the half-width of an interval that contains the true coordinate with the stated probability for
-new molecules of the same kind, whatever the shape of the errors (split conformal prediction:
+not trained on, the quantiles of the ratio of true to predicted error are measured. Multiplied by
+such a quantile, e becomes the half-width of an interval that contains the true coordinate with the
+stated probability for new molecules of the same kind, for any distribution of the errors (split
+conformal prediction:
 Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005; by groups, "Mondrian").
-Groups are the number of atoms and the size of the predicted error, so that neither large nor
-uncertain molecules are served badly by an average over all.
+Groups are formed by number of atoms and by size of the predicted error, so that the intervals hold
+for large molecules and for uncertain predictions as well as on average.
 
-A network that learned from a data set knows its molecules better than others, so its card holds
-two calibrations, and the sum formula of an input decides which is used. How they are fitted:
-`calibration_fit`.
+A network that was trained on a data set is more accurate for the molecules in it than for others.
+Its card therefore holds two calibrations, and the sum formula of an input decides which is used.
+`interval_fit` fits them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ LEVELS: Final = (0.68, 0.95)
 """Probabilities of the intervals."""
 Kind = Literal["all", "known", "new"]
 KINDS: Final[tuple[Kind, ...]] = ("all", "known", "new")
-"""Whom a calibration is for: any molecule; those whose sum formula was in the training; others."""
+"""The molecules that a calibration is for: all; those whose sum formula was in the training; all
+others."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,11 @@ class Calibration:
     """Factors from predicted errors to half-widths of intervals.
 
     Attributes:
-        floor: least predicted error, bohr: the resolution of the bins of the estimate.
+        floor: smallest predicted error, bohr: the resolution of the bins of the estimate.
         edges: for each number of atoms, (groups - 1) limits of the predicted error, bohr.
         factors: for each number of atoms, (groups, levels).
-        molecules: how many it was fitted on.
-        data: what they were, for people.
+        molecules: number of molecules that it was fitted on.
+        data: description of these molecules for the reader.
     """
 
     floor: float
@@ -59,7 +61,7 @@ class Calibration:
             level: one of `LEVELS`.
 
         Returns:
-            (..., N, 3) bohr. Numbers of atoms that were not calibrated take the nearest.
+            (..., N, 3) bohr. For a number of atoms without calibration the nearest one is used.
         """
         return self.scaled(expected, expected.shape[-2], level)
 
@@ -85,7 +87,7 @@ class Calibration:
         """The calibration of a model card.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not of this form.
+            KeyError, TypeError, ValueError: the values do not have this form.
         """
         edges = {int(n): np.array(one, dtype=float) for n, one in values["edges_bohr"].items()}
         factors = {int(n): np.array(one, dtype=float) for n, one in values["factors"].items()}
@@ -115,12 +117,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Calibrations:
-    """The calibrations of a set of weights, and which one an input takes.
+    """The calibrations of a set of weights, and the choice between them.
 
     Attributes:
         parts: by kind; `all` alone, or `known` and `new`.
-        formulas: sum formulas of the training; empty where there is but one calibration.
-        sampler: that the errors were measured with; None if unknown.
+        formulas: sum formulas of the training; empty if there is only one calibration.
+        sampler: settings of the sampler with which the errors were measured; None if unknown.
     """
 
     parts: Mapping[Kind, Calibration]
@@ -128,7 +130,7 @@ class Calibrations:
     sampler: SamplerSettings | None = None
 
     def kind(self, formula: str) -> Kind:
-        """Which calibration molecules of this sum formula take."""
+        """The calibration that is used for molecules of this sum formula."""
         if len(self.parts) == 1:
             return next(iter(self.parts))
         return "known" if formula in self.formulas else "new"
@@ -168,10 +170,10 @@ class Calibrations:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibrations:
-        """The calibrations of a model card; cards of format 1 have but one, for all molecules.
+        """The calibrations of a model card; a card of version 1 has only one, for all molecules.
 
         Raises:
-            KeyError, TypeError, ValueError: they are not of this form.
+            KeyError, TypeError, ValueError: the values do not have this form.
         """
         if tuple(values["levels"]) != LEVELS:
             msg = f"levels {values['levels']}"

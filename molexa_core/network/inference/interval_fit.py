@@ -1,8 +1,8 @@
-"""Fitting calibrations, and the coverage they have where they were not fitted.
+"""Fit of the calibrations, and their coverage on molecules that were not used in the fit.
 
-Only coordinates that the momenta leave open count. Two ions fly apart on the line that they were
-on, three in their plane: across it the error is rounding, always inside any interval, and would
-hide intervals along it that are too narrow.
+Only coordinates that symmetry does not fix are counted. Two ions fly apart on the line through
+them, three in their plane. Perpendicular to it the error is numerical rounding and inside any
+interval; counting it would hide intervals that are too narrow in the other directions.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 from molexa_core.network.inference.interval_calibration import LEVELS, Calibration
 
 MOST_GROUPS: Final = 6
-"""Groups by predicted error, for each number of atoms, at most."""
+"""Largest number of groups by predicted error, for each number of atoms."""
 PER_GROUP: Final = 25
-"""Independent molecules behind a group, at least."""
+"""Smallest number of independent molecules in a group."""
 FEWEST: Final = 12
-"""Independent molecules of one size below which the next sizes are fitted with it."""
+"""If fewer independent molecules have a size, the next sizes are included in its fit."""
 FOLDS: Final = 10
-"""Parts in turn left out of the fit and tested."""
+"""Number of parts of the cross-validation."""
 OPEN: Final = 1e-3
-"""Least momentum along an axis, as a share of the largest, that leaves coordinates open."""
+"""Momentum along an axis, as a share of the largest, below which symmetry fixes its coordinates."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Predicted and true errors of open coordinates of molecules of one size.
+    """Predicted and true errors of the open coordinates of molecules of one size.
 
     Attributes:
         errors: (n) true absolute errors, bohr.
         expected: (n) predicted ones.
-        cluster: (n) coordinates with one number are not independent.
+        cluster: (n) coordinates with the same number are not independent.
     """
 
     errors: FloatArray
@@ -57,13 +57,13 @@ class Judged:
 def judged(
     errors: FloatArray, expected: FloatArray, momenta: FloatArray, cluster: IntArray
 ) -> Judged:
-    """Errors of molecules of one size, without coordinates that symmetry gives.
+    """Errors of molecules of one size, without coordinates that symmetry fixes.
 
     Args:
         errors: (B, N, 3) true absolute errors in the model frame, bohr.
         expected: (B, N, 3) predicted ones.
         momenta: (B, N, 3) in the model frame.
-        cluster: (B) molecules with one number are not independent.
+        cluster: (B) molecules with the same number are not independent.
     """
     counted = open_coordinates(momenta)
     numbers = np.broadcast_to(cluster[:, None, None], counted.shape)
@@ -71,7 +71,7 @@ def judged(
 
 
 def open_coordinates(momenta: FloatArray) -> BoolArray:
-    """(B, N, 3) which coordinates the momenta (B, N, 3), in the model frame, leave open."""
+    """(B, N, 3) which coordinates symmetry does not fix; momenta (B, N, 3) in the model frame."""
     along = np.abs(momenta).max(axis=1, keepdims=True)
     return np.broadcast_to(along > OPEN * along.max(axis=2, keepdims=True), momenta.shape)
 
@@ -82,10 +82,10 @@ def fit_calibration(
     """Fit the factors on molecules that the network was not trained on.
 
     Args:
-        sizes: by number of atoms.
-        bin_width: of the network's estimate, bohr.
-        data: what the molecules were, for people.
-        molecules: how many there were, for people; counted by cluster where not given.
+        sizes: errors by number of atoms.
+        bin_width: width of the bins of the network's error estimate, bohr.
+        data: description of the molecules for the reader.
+        molecules: their number for the reader; the number of clusters if not given.
 
     Returns:
         Factors by number of atoms and group. A size with few independent molecules is fitted
@@ -100,7 +100,7 @@ def fit_calibration(
         count = sum(one.clusters for one in pool)
         groups = min(MOST_GROUPS, max(1, count // PER_GROUP))
         inner = np.quantile(expected, np.arange(1, groups) / groups)
-        # Predictions that coincide would leave a group empty.
+        # Equal predictions would leave a group empty.
         inner = np.unique(inner[inner < expected.max()])
         group = np.searchsorted(inner, expected)
         ratios = errors / np.maximum(expected, floor)
@@ -113,19 +113,19 @@ def fit_calibration(
 def cross_fitted_coverage(
     sizes: Mapping[int, Judged], *, bin_width: float, seed: int = 0
 ) -> dict[str, list[Interval]]:
-    """Share of the coordinates inside intervals that were fitted without their cluster.
+    """Share of the coordinates inside their intervals, by cross-validation.
 
-    Clusters are dealt at random to `FOLDS` parts; each part is tested with factors from all
-    others. What is tested in the end are factors from nine tenths of the molecules.
+    Clusters are distributed at random over `FOLDS` parts; each part is tested with the factors
+    that are fitted on all others, that is, on nine tenths of the molecules.
 
     Args:
-        sizes: by number of atoms.
-        bin_width: of the network's estimate, bohr.
+        sizes: errors by number of atoms.
+        bin_width: width of the bins of the network's error estimate, bohr.
         seed: of the parts and of the bootstrap.
 
     Returns:
-        By number of atoms and `all`, for each level: share and its 95 % interval, clusters
-        resampled. Empty where there is one cluster in all, which leaves nothing to fit on.
+        By number of atoms and `all`, for each level: the share and its 95 % interval from a
+        bootstrap over clusters. Empty for a single cluster, which leaves nothing for the fit.
     """
     if sum(one.clusters for one in sizes.values()) < 2:
         return {}
@@ -145,7 +145,7 @@ def cross_fitted_coverage(
         for atoms in sorted(sizes)
     }
     order = sorted(sizes)
-    # Clusters are numbered within a size: tell sizes apart.
+    # Clusters are numbered within a size: make the numbers unique across sizes.
     cluster = np.concatenate([sizes[atoms].cluster * 64 + atoms for atoms in order])
     every = np.concatenate([inside[atoms] for atoms in order], axis=1)
     return {**found, "all": [bootstrap_mean(row, cluster, seed=seed) for row in every]}
@@ -162,7 +162,7 @@ def _pool(sizes: Mapping[int, Judged], atoms: int) -> list[Judged]:
 
 
 def _parts(sizes: Mapping[int, Judged], seed: int) -> dict[int, IntArray]:
-    """Part of each coordinate; clusters are dealt in turn, so that no part holds all."""
+    """Part of each coordinate; clusters are assigned in turn, so that no part holds all of them."""
     parts, before = {}, 0
     for atoms, one in sizes.items():
         names, place = np.unique(one.cluster, return_inverse=True)

@@ -1,14 +1,14 @@
-"""Refining structures: damped least squares until their explosion gives the measured momenta.
+"""Refinement: damped least squares until the simulated explosion gives the measured momenta.
 
-The map from a geometry to its momenta is square up to translation, and differentiable, so a
-structure near a solution can be brought onto it (Levenberg, Q. Appl. Math. 2, 164 (1944);
-Marquardt, SIAM J. Appl. Math. 11, 431 (1963)). Minimized is
+The map from geometry to momenta is differentiable and has, up to translations, as many equations as
+unknowns. A structure near a solution therefore converges to it with the method of Levenberg
+(Q. Appl. Math. 2, 164 (1944)) and Marquardt (SIAM J. Appl. Math. 11, 431 (1963)), which minimizes
 
     chi2(x) = sum |(p(x) - p_measured) / sigma|^2  +  sum |(x - x_start) / width|^2
 
-where the second term, if asked for, keeps what noisy momenta do not determine at its start.
-Many starts are refined together; each has its own damping. The forward model is a parameter: this
-room knows nothing of explosions.
+The second term is optional: it keeps coordinates that noisy momenta do not determine at their start
+values. Many starts are refined together, each with its own damping. The forward model is an
+argument: any function from positions to momenta.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ from molexa_core.base.tables import BoolArray, FloatArray
 from molexa_core.network.inference.threads import threads_for
 
 Forward = Callable[[FloatArray], FloatArray]
-"""Positions (n, N, 3) in bohr to momenta (n, N, 3) in a.u.; what is not a number counts as far off.
-"""
+"""Positions (n, N, 3) in bohr to momenta (n, N, 3) in a.u.; a momentum that is not a number counts
+as an infinite misfit."""
 Linearised = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
-"""Positions (n, N, 3) in bohr to momenta (n, N, 3) in a.u. and their derivatives (n, 3 N, 3 N) by
-the positions (rows: momenta)."""
+"""Positions (n, N, 3) in bohr to momenta (n, N, 3) in a.u. and their derivatives (n, 3 N, 3 N) with
+respect to the positions (rows: momenta)."""
 DIFFERENCE: Final = 1e-4
-"""Step of the finite differences, bohr: rounding of the forward model and curvature are both
-below 1e-5 of the derivative there."""
+"""Step of the finite differences, bohr: with it the errors from rounding of the forward model and
+from curvature are both below 1e-5 of the derivative."""
 LONGEST_STEP: Final = 0.5
-"""No coordinate moves further in one step, bohr."""
+"""Largest change of a coordinate in one step, bohr."""
 CLOSEST: Final = 0.3
-"""No step may bring two atoms nearer than this, bohr."""
+"""Smallest distance of two atoms after a step, bohr."""
 ROUGH_STEP: Final = 0.01
-"""With steps below this, bohr, a start is done on the rough model, whose own error is as large."""
-HOPELESS: Final = 0.2
-"""A start that has not converged on the rough model, with a larger misfit of the momenta over their
-rms, is left there,"""
-HOPELESS_SIGMAS: Final = 10.0
-"""and where the errors of the momenta are known, with more than so many of them (rms)."""
+"""Step, bohr, below which a start has converged on the rough model, whose error is as large."""
+GIVE_UP_RESIDUAL: Final = 0.2
+"""Misfit of the momenta over their rms above which a start that has not converged on the rough
+model is given up ..."""
+GIVE_UP_SIGMAS: Final = 10.0
+"""... and the same in standard errors (rms), if the errors of the momenta are known."""
 
 
 @dataclass(frozen=True)
 class Refined:
-    """Where the starts ended. n starts, N atoms.
+    """The result of a refinement. n starts, N atoms.
 
     Attributes:
         positions: (n, N, 3) bohr, centred.
-        momenta: (n, N, 3) a.u., of the forward model there.
+        momenta: (n, N, 3) a.u., from the forward model at these positions.
         residual: (n) root of sum |p - p_measured|^2 over sum |p_measured|^2.
-        covariance: (n, 3 N, 3 N) of the positions in bohr^2, from sigma and width, in the linear
-            approximation at the end; None where neither was given.
+        covariance: (n, 3 N, 3 N) of the positions in bohr^2, from sigma and width in linear
+            approximation; None if neither was given.
         converged: (n) whether the last accepted step was below the tolerance.
-        iterations: how many were done, on the rough model and on the forward model.
+        iterations: their number, on the rough model and on the forward model together.
     """
 
     positions: FloatArray
@@ -81,47 +81,47 @@ def refine(
     polish: int = 6,
     tolerance: float = 1e-6,
 ) -> Refined:
-    """Bring structures to where their explosion gives the measured momenta.
+    """Refine structures until their explosion gives the measured momenta.
 
     Args:
         forward: the forward model.
         starts: (n, N, 3) bohr.
         momenta: (N, 3) a.u., measured, with sum zero.
-        sigma: (N, 3) standard errors of the momenta; without them all count alike.
+        sigma: (N, 3) standard errors of the momenta; without them all have the same weight.
         width: standard deviation of the positions about their start, bohr, a number or
-            (n, N, 3); without it the momenta alone decide.
-        rough: a cheaper forward model, for derivatives: their error slows the end of the way but
-            does not move it. The forward model itself by default.
-        linearised: a rough model that knows its derivatives, in place of `rough`: starts are
-            first refined on it alone, down to steps of `ROUGH_STEP`.
-        iterations: at most so many; with `linearised` on that.
-        polish: with `linearised`, at most so many on the forward model behind it.
-        tolerance: largest coordinate step at which a start has converged, bohr.
+            (n, N, 3); without it the momenta alone determine the positions.
+        rough: a cheaper forward model for the derivatives: their error slows convergence but does
+            not change the solution. The forward model itself by default.
+        linearised: a rough model with its derivatives, instead of `rough`: starts are first refined
+            on it alone, down to steps of `ROUGH_STEP`.
+        iterations: largest number of iterations; with `linearised`, of those on that model.
+        polish: with `linearised`, largest number of iterations on the forward model afterwards.
+        tolerance: a start has converged when no coordinate changes by more than this, bohr.
 
     Returns:
-        `Refined`; a start that gets nowhere comes back where it was.
+        `Refined`; a start that cannot be improved is returned unchanged.
     """
     x = starts - starts.mean(axis=1, keepdims=True)
-    none = np.zeros(len(x), dtype=bool)
-    way = _Way(x, np.full(len(x), 1e-3), none, none, np.full(len(x), np.inf))
+    all_false = np.zeros(len(x), dtype=bool)
+    state = _Starts(x, np.full(len(x), 1e-3), all_false, all_false, np.full(len(x), np.inf))
     problem = _Problem(forward, rough or forward, starts, momenta, sigma, width)
-    before = 0
+    rough_steps = 0
     if linearised is not None:
-        problem.linearised, problem.on_it = linearised, True
-        before, _ = _descend(problem, way, iterations, max(ROUGH_STEP, tolerance))
-        far = HOPELESS if sigma is None else HOPELESS_SIGMAS
-        way.given_up = ~way.converged & (way.cost > starts[0].size * far**2)
-        problem.on_it, iterations = False, polish
-    done, value = _descend(problem, way, iterations, tolerance)
-    x, converged, done = way.x, way.converged, done + before
+        problem.linearised, problem.on_rough_model = linearised, True
+        rough_steps, _ = _descend(problem, state, iterations, max(ROUGH_STEP, tolerance))
+        limit = GIVE_UP_RESIDUAL if sigma is None else GIVE_UP_SIGMAS
+        state.given_up = ~state.converged & (state.cost > starts[0].size * limit**2)
+        problem.on_rough_model, iterations = False, polish
+    steps, value = _descend(problem, state, iterations, tolerance)
+    x, converged, steps = state.x, state.converged, steps + rough_steps
     residual = np.sqrt(((value - momenta) ** 2).sum(axis=(1, 2)) / (momenta**2).sum())
     residual[~np.isfinite(residual)] = np.inf
-    return Refined(x, value, residual, problem.covariance(x, value), converged, done)
+    return Refined(x, value, residual, problem.covariance(x, value), converged, steps)
 
 
 @dataclass
-class _Way:
-    """Where n starts are, how strongly each is damped, and how far it has come."""
+class _Starts:
+    """The state of n starts: positions (n, N, 3), damping, convergence and cost (n)."""
 
     x: FloatArray
     damping: FloatArray
@@ -131,44 +131,44 @@ class _Way:
 
 
 def _descend(
-    problem: _Problem, way: _Way, iterations: int, tolerance: float
+    problem: _Problem, state: _Starts, iterations: int, tolerance: float
 ) -> tuple[int, FloatArray]:
-    """Damped steps of all starts; how many were done, and the momenta (n, N, 3) at the end."""
-    x, damping = way.x, way.damping
+    """Take damped steps with all starts; returns their number and the final momenta (n, N, 3)."""
+    x, damping = state.x, state.damping
     value, cost = problem.evaluate(x, np.arange(len(x)))
-    way.cost = cost
-    converged = way.converged = np.zeros(len(x), dtype=bool)
+    state.cost = cost
+    converged = state.converged = np.zeros(len(x), dtype=bool)
     failures = np.zeros(len(x), dtype=np.int64)
-    done = 0
-    while done < iterations:
+    steps = 0
+    while steps < iterations:
         interruption.check()
-        active = np.flatnonzero(~(converged | way.given_up) & (failures < 8) & np.isfinite(cost))
+        active = np.flatnonzero(~(converged | state.given_up) & (failures < 8) & np.isfinite(cost))
         if not len(active):
             break
-        done += 1
+        steps += 1
         step = problem.step(x[active], value[active], damping[active], active)
         trial = x[active] + step
         trial -= trial.mean(axis=1, keepdims=True)
-        apart = _closest(trial) > CLOSEST
+        far_enough = _closest(trial) > CLOSEST
         new_value, new_cost = problem.evaluate(trial, active)
-        better = apart & (new_cost <= cost[active])
+        better = far_enough & (new_cost <= cost[active])
         accepted, refused = active[better], active[~better]
         x[accepted], value[accepted] = trial[better], new_value[better]
-        size = np.abs(step).max(axis=(1, 2))
-        converged[accepted] = size[better] < tolerance
-        # At the end rounding decides whether the cost still falls: a refused step that is tiny
-        # has converged too.
-        converged[refused] = size[~better] < tolerance
+        longest = np.abs(step).max(axis=(1, 2))
+        converged[accepted] = longest[better] < tolerance
+        # Close to the solution rounding decides whether the cost decreases: a start whose refused
+        # step is tiny has converged, too.
+        converged[refused] = longest[~better] < tolerance
         cost[accepted] = new_cost[better]
         damping[accepted] = np.maximum(damping[accepted] * 0.2, 1e-12)
         damping[refused] = np.minimum(damping[refused] * 6.0, 1e6)
         failures[accepted] = 0
         failures[refused] += 1
-    return done, value
+    return steps, value
 
 
 class _Problem:
-    """The weighted least-squares problem of `refine`; rows of starts are given by index."""
+    """The weighted least-squares problem of `refine`; `rows` are indices of starts."""
 
     def __init__(
         self,
@@ -185,10 +185,10 @@ class _Problem:
         self._tried = np.zeros_like(self._kept)
         self._tried_at = np.full(starts.shape, np.nan)
         self.linearised: Linearised | None = None
-        self.on_it = False
+        self.on_rough_model = False
         scale = float(np.sqrt((momenta**2).mean()))
-        self.known = sigma is not None or width is not None
-        # A standard error of zero would make one number decide everything.
+        self.has_errors = sigma is not None or width is not None
+        # A standard error of zero would give one component all the weight.
         self.sigma = (
             np.full_like(momenta, scale) if sigma is None else np.maximum(sigma, 1e-6 * scale)
         )
@@ -200,8 +200,8 @@ class _Problem:
             return self.forward(positions)
 
     def evaluate(self, x: FloatArray, rows: np.ndarray) -> tuple[FloatArray, FloatArray]:
-        """Momenta (k, N, 3) and cost (k); infinite where the forward model fails."""
-        if self.linearised is not None and self.on_it:
+        """Momenta (k, N, 3) and cost (k), which is infinite where the forward model fails."""
+        if self.linearised is not None and self.on_rough_model:
             value = self._linearise(self.linearised, x, rows)
         else:
             value = self.forward_safely(x)
@@ -211,28 +211,29 @@ class _Problem:
         return value, np.where(np.isfinite(cost), cost, np.inf)
 
     def jacobian(self, x: FloatArray, rows: np.ndarray) -> FloatArray:
-        """(k, 3 N, 3 N) derivatives of momenta over sigma by positions.
+        """(k, 3 N, 3 N) derivatives of momenta over sigma with respect to the positions.
 
-        Kept until the start moves: after a refused step they are the same, and over less than
-        `ROUGH_STEP` they change no more than a rough model is wrong.
+        They are kept until the start moves: after a refused step they are the same, and over less
+        than `ROUGH_STEP` they change by less than the error of a rough model.
         """
-        # With `linearised` the forward model is at work only near the end of the way.
-        near = ROUGH_STEP if self.linearised is not None and not self.on_it else 0.0
-        new = ~(np.abs(x - self._kept_at[rows]).max(axis=(1, 2)) <= near)
-        if new.any():
-            moved, at = rows[new], x[new]
+        # With `linearised` the forward model is used only close to the solution.
+        polishing = self.linearised is not None and not self.on_rough_model
+        reuse_within = ROUGH_STEP if polishing else 0.0
+        outdated = ~(np.abs(x - self._kept_at[rows]).max(axis=(1, 2)) <= reuse_within)
+        if outdated.any():
+            changed, at = rows[outdated], x[outdated]
             if self.linearised is None:
-                self._kept[moved] = self._differences(at)
+                self._kept[changed] = self._differences(at)
             else:
-                unknown = (at != self._tried_at[moved]).any(axis=(1, 2))
+                unknown = (at != self._tried_at[changed]).any(axis=(1, 2))
                 if unknown.any():
-                    self._linearise(self.linearised, at[unknown], moved[unknown])
-                self._kept[moved] = self._tried[moved]
-            self._kept_at[moved] = at
+                    self._linearise(self.linearised, at[unknown], changed[unknown])
+                self._kept[changed] = self._tried[changed]
+            self._kept_at[changed] = at
         return np.asarray(self._kept[rows])
 
     def _linearise(self, model: Linearised, x: FloatArray, rows: np.ndarray) -> FloatArray:
-        """(k, N, 3) momenta of the rough model, its derivatives kept as those tried last."""
+        """(k, N, 3) momenta of the rough model; its derivatives are stored."""
         with np.errstate(all="ignore"):
             value, change = model(x)
             change = change / self.sigma.reshape(-1, 1)
@@ -241,9 +242,10 @@ class _Problem:
         return value
 
     def _differences(self, x: FloatArray) -> FloatArray:
-        """(k, 3 N, 3 N) the same by forward differences."""
+        """(k, 3 N, 3 N) derivatives as in `jacobian`, by forward differences."""
         count, size = len(x), x[0].size
-        # Momenta do not change if all atoms move alike: the last atom's derivatives follow.
+        # A translation of the molecule does not change the momenta, which gives the derivatives
+        # with respect to the last atom.
         free = size - 3
         steps = np.concatenate([np.zeros((1, size)), DIFFERENCE * np.eye(size)[:free]])
         moved = x.reshape(count, 1, size) + steps
@@ -256,18 +258,18 @@ class _Problem:
         return np.asarray(np.nan_to_num(jacobian.transpose(0, 2, 1), posinf=0.0, neginf=0.0))
 
     def normal(self, x: FloatArray, value: FloatArray, rows: np.ndarray) -> FloatArray:
-        """(k, 3 N, 3 N) matrix of the normal equations, and (k, 3 N) their right-hand side."""
+        """The normal equations (k, 3 N, 3 N + 1): matrix, and right-hand side as last column."""
         count, size = len(x), x[0].size
         jacobian = self.jacobian(x, rows)
-        rest = ((self.momenta - value) / self.sigma).reshape(count, size, 1)
+        misfit = ((self.momenta - value) / self.sigma).reshape(count, size, 1)
         matrix = jacobian.transpose(0, 2, 1) @ jacobian
-        right = jacobian.transpose(0, 2, 1) @ rest
+        right_side = jacobian.transpose(0, 2, 1) @ misfit
         if self.width is not None:
             weight = 1.0 / self.width[rows].reshape(count, size) ** 2
             matrix = matrix + weight[:, :, None] * np.eye(size)
-            pull = (self.start[rows] - x).reshape(count, size)
-            right = right + (weight * pull)[:, :, None]
-        return np.concatenate([matrix, right], axis=2)
+            offset = (self.start[rows] - x).reshape(count, size)
+            right_side = right_side + (weight * offset)[:, :, None]
+        return np.concatenate([matrix, right_side], axis=2)
 
     def step(
         self, x: FloatArray, value: FloatArray, damping: FloatArray, rows: np.ndarray
@@ -275,34 +277,36 @@ class _Problem:
         """(k, N, 3) damped step, shortened where it is longer than `LONGEST_STEP`."""
         size = x[0].size
         system = self.normal(x, value, rows)
-        matrix, right = system[:, :, :size], system[:, :, size:]
-        # Relative to the mean of the diagonal: translations have no curvature of their own.
-        level = np.trace(matrix, axis1=1, axis2=2) / size
-        ridge = (damping * level + np.finfo(float).tiny)[:, None, None] * np.eye(size)
-        floor = 1e-13 * level[:, None, None] * np.eye(size) + np.finfo(float).tiny * np.eye(size)
-        step = np.linalg.solve(matrix + ridge + floor, right).reshape(x.shape)
+        matrix, right_side = system[:, :, :size], system[:, :, size:]
+        # Damping relative to the mean of the diagonal: translations have zero curvature.
+        mean_diagonal = np.trace(matrix, axis1=1, axis2=2) / size
+        identity, tiny = np.eye(size), np.finfo(float).tiny
+        ridge = (damping * mean_diagonal + tiny)[:, None, None] * identity
+        floor = 1e-13 * mean_diagonal[:, None, None] * identity + tiny * identity
+        step = np.linalg.solve(matrix + ridge + floor, right_side).reshape(x.shape)
         longest = np.abs(step).max(axis=(1, 2), keepdims=True)
         shortened: FloatArray = step * np.minimum(1.0, LONGEST_STEP / np.maximum(longest, 1e-300))
         return shortened
 
     def covariance(self, x: FloatArray, value: FloatArray) -> FloatArray | None:
-        if not self.known:
+        if not self.has_errors:
             return None
         size = x[0].size
         matrix = self.normal(x, value, np.arange(len(x)))[:, :, :size]
-        # Translations are not determined and not wanted: the pseudo-inverse leaves them out.
+        # Translations are undetermined: the pseudo-inverse leaves them out.
         bad = ~np.isfinite(matrix).all(axis=(1, 2))
         matrix[bad] = np.eye(size)
-        # numpy's eigenvalues start threads that wait for each other: on two cores that other jobs
-        # used as well 40 such matrices took up to 2.7 s, on one thread 3 ms.
+        # numpy's eigenvalue solver starts threads that wait for each other: on two busy cores 40
+        # such matrices took up to 2.7 s, on one thread 3 ms.
         with threads_for(0), torch.no_grad():
             inverse = torch.linalg.pinv(torch.from_numpy(matrix), rtol=1e-12, hermitian=True)
         return np.asarray(inverse.numpy(), dtype=np.float64)
 
 
 def _closest(positions: FloatArray) -> FloatArray:
-    """(n) smallest distance of two atoms."""
+    """(n) smallest distance of two atoms, bohr."""
     atoms = positions.shape[1]
-    one, two = np.triu_indices(atoms, k=1)
-    distance: FloatArray = np.linalg.norm(positions[:, one] - positions[:, two], axis=2).min(axis=1)
+    first, second = np.triu_indices(atoms, k=1)
+    separation = positions[:, first] - positions[:, second]
+    distance: FloatArray = np.linalg.norm(separation, axis=2).min(axis=1)
     return distance

@@ -9,14 +9,14 @@ from typing import Final
 import torch
 
 WORTH_SHARING: Final = 8192
-"""Atoms that go through the network at once from which on several threads pay."""
+"""Number of atoms in one pass from which on several threads are faster than one."""
 
 
 @contextmanager
 def threads_for(atoms: int) -> Iterator[None]:
-    """One CPU thread where so few atoms go through the network that threads only wait.
+    """Use one CPU thread if a pass has so few atoms that threads would mostly wait.
 
-    Few molecules make small matrices. Split between two threads on two cores that another job
+    Few molecules give small matrices. Split between two threads on two cores that another job
     used as well, they took seven times as long as on one thread.
     """
     before = torch.get_num_threads()

@@ -1,1 +1,1 @@
-"""The two layouts of the network, and what makes them fast."""
+"""The two layouts of the network (tokens are atoms or pairs) and their fast kernels."""

@@ -1,8 +1,8 @@
 """The atom-token layout: atoms are the tokens, pairs enter as attention bias and values.
 
-N tokens instead of N^2, so a molecule of nine atoms costs a ninth. What atoms i and j are to each
-other (relative velocity, the distance the two alone would have had, noisy relative position)
-biases their attention and is mixed into the values.
+With N tokens instead of N^2 a molecule of nine atoms costs a ninth. The features of a pair of atoms
+(relative velocity, start distance as an isolated pair, noisy relative position) bias the attention
+between the two and are mixed into the values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NOISE: Final = 128
 
 @dataclass(frozen=True)
 class AtomConditioning:
-    """What the dynamics module hands on: atoms (B, N, width) and pairs (B, N, N, embedding)."""
+    """Output of the dynamics module: atoms (B, N, width) and pairs (B, N, N, embedding)."""
 
     atoms: Tensor
     pairs: Tensor
@@ -49,7 +49,7 @@ class AtomConditioning:
 
 @dataclass(frozen=True)
 class AtomLevel:
-    """What one noise level means for the denoiser, the same for all molecules.
+    """A noise level as the denoiser uses it, the same for all molecules.
 
     Attributes:
         modulations: for each block, (B or 1, 1, width) each: factor and shift before the
@@ -73,7 +73,7 @@ class AtomBlock(nn.Module):
         self.feed_in = nn.Linear(width, 4 * width)
         self.feed_out = nn.Linear(4 * width, width)
         self.modulation = nn.Linear(NOISE, 4 * width) if noise else None
-        # Blocks start as small corrections, which lets a deep stack train with a large step.
+        # Blocks start as small corrections, so that a deep stack trains with a large step.
         nn.init.zeros_(self.output.bias)
         nn.init.zeros_(self.feed_out.bias)
         with torch.no_grad():
@@ -98,7 +98,7 @@ class AtomBlock(nn.Module):
             pairs: (B, N, N, pairs) pair features.
             hide: (B, 1, 1, N), 0 for atoms and a large negative number for padding; None: no
                 padding.
-            bias: (B, N, N, heads) `pair_bias` of the pairs, if it is known already.
+            bias: (B, N, N, heads) `pair_bias` of the pairs, if it has been computed already.
             modulation: factors and shifts from the noise level (`AtomLevel`); None in modules
                 that see no noise.
         """
@@ -117,7 +117,7 @@ class AtomBlock(nn.Module):
 
 
 class AtomDynamics(nn.Module):
-    """What the momenta say: atom tokens and pair features."""
+    """The dynamics module: from the momenta to atom tokens and pair features."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class AtomDynamics(nn.Module):
 
 
 class AtomDenoiser(nn.Module):
-    """One pass from a noisy structure to a cleaner one."""
+    """The denoiser: one pass from a noisy structure to an estimate of the clean one."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -184,13 +184,13 @@ class AtomDenoiser(nn.Module):
             self.decode.weight.mul_(0.1)
 
     def prepare(self, dynamics: AtomConditioning) -> AtomConditioning:
-        """What the conditioning contributes, the same at every noise level."""
+        """The contribution of the conditioning, which is the same at every noise level."""
         with full_precision(dynamics.pairs):
             atoms = dynamics.atoms.to(self.condition.weight.dtype)
             return AtomConditioning(self.condition(atoms), dynamics.pairs)
 
     def at_levels(self, sigma: Tensor) -> list[AtomLevel]:
-        """What each of the noise levels (L) means, computed for all of them at once."""
+        """Prepare the noise levels (L), all of them at once."""
         whole = self.at_level(sigma)
         return [
             AtomLevel(
@@ -200,7 +200,7 @@ class AtomDenoiser(nn.Module):
         ]
 
     def at_level(self, sigma: Tensor) -> AtomLevel:
-        """What the noise levels (B or 1) of the molecules mean."""
+        """Prepare the noise levels (B or 1) of the molecules."""
         with full_precision(sigma):
             noise = self.noise(_noise_waves(sigma))
         modulations = []
@@ -227,7 +227,7 @@ class AtomDenoiser(nn.Module):
 
 
 class AtomUncertainty(nn.Module):
-    """How far off each predicted coordinate probably is, as probabilities of bins."""
+    """The uncertainty module: probabilities of the bins of the error of each coordinate."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -263,7 +263,7 @@ class AtomUncertainty(nn.Module):
 def hidden(batch: Batch) -> Tensor | None:
     """(B, 1, 1, N) added to attention scores: 0 for atoms, a large negative number for padding.
 
-    None where nothing is padded, on a CPU; the kernels of a GPU take it always.
+    None on a CPU if nothing is padded; the GPU kernels always need it.
     """
     if batch.mask is None and not batch.charges.is_cuda:
         return None
@@ -271,7 +271,7 @@ def hidden(batch: Batch) -> Tensor | None:
 
 
 def _reduced(pairs: Tensor) -> Tensor:
-    """Pair features in the precision that the blocks round them to, rounded once for inference."""
+    """Pair features rounded, once for inference, to the precision that the blocks use."""
     kind = pairs.device.type
     if torch.is_grad_enabled() or not torch.is_autocast_enabled(kind):
         return pairs
@@ -279,7 +279,7 @@ def _reduced(pairs: Tensor) -> Tensor:
 
 
 def _biases(blocks: nn.ModuleList, pairs: Tensor) -> Sequence[Tensor | None]:
-    """The pair bias of every block in one product; left to the blocks in training."""
+    """The pair bias of every block in one matrix product; in training the blocks compute it."""
     if torch.is_grad_enabled():
         return [None] * len(blocks)
     weights = [block.pair_bias.weight for block in blocks if isinstance(block, AtomBlock)]

@@ -1,7 +1,7 @@
-"""Attention of both layouts in plain torch, and the choice of a GPU kernel where one fits.
+"""Attention of both layouts in plain torch, or with a GPU kernel where there is one.
 
 The kernels (`triton_tokens`, `triton_atoms`) are used on a GPU with Triton, for 16-bit numbers.
-Everywhere else, and in training of the atom layout, the functions here compute the same.
+Otherwise, and in training of the atom layout, the functions here compute the same in plain torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 KERNELS: Final = torch.cuda.is_available() and find_spec("triton") is not None
-"""Whether this machine has what the kernels need."""
+"""Whether Triton is installed, which the kernels need."""
 if KERNELS:
     from molexa_core.network.layouts import triton_atoms, triton_tokens
 
@@ -23,7 +23,7 @@ REDUCED: Final = (torch.bfloat16, torch.float16)
 RELATIVE_FEATURES: Final = 6
 """Features of a relative position."""
 LONGEST: Final = 128
-"""Tokens up to which a whole row of scores fits in the registers of a program."""
+"""Largest number of tokens for which a row of scores fits in the registers of a program."""
 
 
 def token_attention(packed: Tensor, bias: Tensor | None) -> Tensor:
@@ -54,7 +54,7 @@ def atom_attention(packed: Tensor, pairs: Tensor, bias: Tensor, hide: Tensor | N
     Args:
         packed: (B, N, 3, H, W) queries, keys and values.
         pairs: (B, N, N, P).
-        bias: (B, N, N, H) added to the scores; what pair features mean for each head.
+        bias: (B, N, N, H) added to the scores; computed from the pair features for each head.
         hide: (B, 1, 1, N), 0 for atoms and a large negative number for padding; None: no padding.
 
     Returns:
@@ -90,11 +90,11 @@ def relative_positions(positions: Tensor) -> Tensor:
 
 
 def relative_pairs(positions: Tensor, known: Tensor, layers: torch.nn.Sequential) -> Tensor:
-    """Pair features of relative positions, added to those that are known already.
+    """Pair features of relative positions, added to given ones.
 
     Args:
         positions: (B, N, 3) scaled.
-        known: (B, N, N, P).
+        known: (B, N, N, P) features to which they are added.
         layers: linear, GELU, linear.
 
     Returns:
@@ -120,7 +120,7 @@ def relative_pairs(positions: Tensor, known: Tensor, layers: torch.nn.Sequential
 
 
 def linear_gelu(x: Tensor, layer: torch.nn.Linear) -> Tensor:
-    """A linear layer and GELU (its tanh form); in one kernel where the library has it."""
+    """A linear layer followed by GELU (its tanh form), in one kernel if the library has it."""
     if KERNELS and x.is_cuda and layer.weight.dtype in REDUCED and not torch.is_grad_enabled():
         flat = x.reshape(-1, x.shape[-1]).to(layer.weight.dtype)
         out = torch._addmm_activation(  # noqa: SLF001
@@ -131,12 +131,12 @@ def linear_gelu(x: Tensor, layer: torch.nn.Linear) -> Tensor:
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """A block without reduced precision: 1 % of momentum can mean 0.5 bohr, and bf16 has 0.4 %."""
+    """Switch reduced precision off: 1 % of momentum can mean 0.5 bohr, and bf16 resolves 0.4 %."""
     return torch.autocast(x.device.type, enabled=False)
 
 
 def _fits(packed: Tensor) -> bool:
-    """Whether a kernel can take these heads."""
+    """Whether a kernel exists for this type of numbers and width of the heads."""
     width = packed.shape[4]
     power = width >= 16 and width & (width - 1) == 0
     return KERNELS and packed.is_cuda and packed.dtype in REDUCED and power

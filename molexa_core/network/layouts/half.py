@@ -1,9 +1,9 @@
 """Layers for few molecules on a CPU: weights in 16 bits, everything else in single precision.
 
-A molecule of nine atoms is nine rows; multiplying them with a matrix takes less time than reading
-the matrix from memory, and half as many bytes are read in half the time. The weights that ship
-are bf16 numbers, which fp16 holds exactly but for those below 6e-5, and of these it drops less
-than 3e-8. Products and sums are in single precision, so answers change by rounding alone.
+A molecule of nine atoms has nine rows. Multiplying them by a matrix takes less time than reading
+the matrix from memory, and half as many bytes are read in half the time. The shipped weights are
+bf16 numbers. fp16 represents them exactly, except those below 6e-5, which it rounds by less than
+3e-8. Products and sums are in single precision, so results change by rounding alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 SMALLEST: Final = 2**15
-"""Weights of a matrix from which on reading it takes the time."""
+"""Number of weights above which reading the matrix dominates the time."""
 TOLERATED: Final = 1e-6
-"""Largest change of a weight, as a share of the largest of its matrix."""
+"""Largest allowed change of a weight, relative to the largest weight of its matrix."""
 
 
 class HalfLinear(nn.Module):
@@ -36,12 +36,12 @@ class HalfLinear(nn.Module):
 
 
 def halved(layer: nn.Linear) -> nn.Module:
-    """The layer with weights in fp16 where this machine can and nothing is lost, else itself."""
+    """The layer with weights in fp16; unchanged if that loses precision or is not supported."""
     weight = layer.weight.detach()
     if not _possible() or weight.dtype != torch.float32 or weight.numel() < SMALLEST:
         return layer
     change = (weight.half().float() - weight).abs().max()
-    # Written so that weights that are not numbers stay as they are.
+    # Written so that a matrix with values that are not numbers stays as it is.
     return HalfLinear(layer) if change <= TOLERATED * weight.abs().max() else layer
 
 

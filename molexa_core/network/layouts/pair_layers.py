@@ -1,6 +1,7 @@
 """Layers of the pair-token network: residual layer, attention, gated memory.
 
-Layer for layer the published network (paper, Supplementary Note 1, Fig. 1b), on dense tensors.
+They follow the published network layer by layer (paper, Supplementary Note 1, Fig. 1b), on dense
+tensors.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class ResidualLayer(nn.Module):
 
 
 class LinearResidual(ResidualLayer):
-    """A residual layer as decoder: no ReLU at the end and no norm, so any value can come out."""
+    """A residual layer as decoder: without final ReLU and norm, so that outputs are unbounded."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__(width_in, width_out, norm=False)
@@ -67,7 +68,7 @@ class PairMerge(nn.Module):
         )
 
     def forward(self, atoms: Tensor, prepared: tuple[Tensor, Tensor] | None) -> Tensor:
-        """(B, N, atoms) and what `prepare` gave to (B, N * N, width_out)."""
+        """(B, N, atoms) and the result of `prepare` to (B, N * N, width_out)."""
         hidden = self._pairwise(self.inner, atoms, None if prepared is None else prepared[0])
         skip = self._pairwise(self.skip, atoms, None if prepared is None else prepared[1])
         out: Tensor = self.norm(functional.relu(self.outer(functional.relu(hidden))) + skip)
@@ -136,7 +137,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """(B, T, width) to the same shape."""
-        # The norms compute in fp32; what is stored between blocks keeps the input's precision.
+        # The norms compute in fp32; tensors between blocks keep the precision of the input.
         h = self.norm(x + self.attention(x, bias)).to(x.dtype)
         out: Tensor = self.feed(h).to(x.dtype)
         return out

@@ -56,7 +56,7 @@ class FourierNoise(nn.Module):
 
 
 class PairDynamics(nn.Module):
-    """Embedding and Dynamics Extraction: what the momenta say, as pair tokens."""
+    """Embedding and Dynamics Extraction: from the momenta to pair tokens."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class PairDynamics(nn.Module):
         """(B, N * N, width) conditioning."""
         charge = batch.charges.round().long().clamp(0, TABLE - 1)
         momentum = batch.momenta / 100.0
-        # 100 a.u. is a typical ion momentum: it brings the input near 1 for the linear layer.
+        # 100 a.u. is a typical momentum of an ion: the input of the linear layer is then near 1.
         atoms = torch.cat(
             (self.number(batch.numbers), self.charge(charge), self.momentum(momentum)),
             dim=-1,
@@ -83,7 +83,7 @@ class PairDynamics(nn.Module):
 
 
 class PairDenoiser(nn.Module):
-    """Structure Denoising: one pass from a noisy structure to a cleaner one."""
+    """Structure Denoising: one pass from a noisy structure to an estimate of the clean one."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class PairDenoiser(nn.Module):
         self.decode = LinearResidual(width, 3)
 
     def prepare(self, dynamics: Tensor) -> tuple[Tensor, Tensor]:
-        """What the conditioning contributes, the same at every noise level."""
+        """The contribution of the conditioning, which is the same at every noise level."""
         return self.merge.prepare(dynamics)
 
     def at_levels(self, sigma: Tensor) -> list[Tensor]:
@@ -129,7 +129,7 @@ class PairDenoiser(nn.Module):
 
 
 class PairUncertainty(nn.Module):
-    """Uncertainty Estimation: how far off each predicted coordinate probably is."""
+    """Uncertainty Estimation: probabilities of the bins of the error of each coordinate."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()

@@ -2,11 +2,11 @@
 
 Thirty-two neighbouring values of a row of a matrix share one scale and are stored as integers of
 -127 to 127 times it, so that the rounding error of a value is at most 1/254 of the largest of its
-group, about that of bf16's eight bits. Scales have four significant bits: times seven bits of the
-integers that makes eleven, so every value is exact in float16 too, which processors multiply
-faster (`half`). (One scale per row instead doubled the error of small
-molecules.) Vectors and small matrices stay in bf16: they are few, and the network is most
-sensitive to them. What it costs is measured in docs/network.md.
+group, about that of bf16's eight bits. Scales have four significant bits. With the seven bits of
+the integers that makes eleven, so every value is exact in float16 too, which processors multiply
+faster (`half`). One scale per row instead doubled the error of small molecules. Vectors and small
+matrices stay in bf16: they take little space, and the network is most sensitive to them.
+docs/network.md gives the measured loss of accuracy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 SCALE: Final = "#scale"
-"""Behind the name of a matrix: the name of its scales. No parameter name holds a #."""
+"""Suffix that makes the name of the scales from that of the matrix; no parameter name has a #."""
 GROUP: Final = 32
 """Values that share a scale."""
 SMALL: Final = 70_000
@@ -36,7 +36,7 @@ def quantise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         groups = value.view(len(value), -1, GROUP)
         scale = _four_bits(groups.abs().amax(dim=2) / LARGEST).to(torch.float16)
-        # Zeros, and what is too small for a 16-bit scale, are stored as zeros.
+        # Zeros, and groups too small for a 16-bit scale, are stored as zeros.
         divisor = torch.where(scale > 0, scale.float(), torch.inf)[..., None]
         rounded = (groups / divisor).round().clamp(-LARGEST, LARGEST)
         stored[name] = rounded.to(torch.int8).view(value.shape)
@@ -51,10 +51,10 @@ def _four_bits(scale: Tensor) -> Tensor:
 
 
 def dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Single precision again; tensors without scales are only converted.
+    """Back to single precision; tensors without scales are only converted.
 
     Raises:
-        ValueError: scales without their matrix, or that do not fit it.
+        ValueError: scales without their matrix, or of a shape that does not fit it.
     """
     tensors: dict[str, Tensor] = {}
     for name, value in stored.items():

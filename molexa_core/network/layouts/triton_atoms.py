@@ -1,10 +1,10 @@
 """The atom layout in two kernels, for the GPU (Triton); for inference only.
 
-Matrix libraries are slow at thousands of products of nine rows. Here one program takes rows of
-one molecule through scores, softmax, values and pair values, and a second kernel goes from
-positions to pair features without writing what lies between.
+Matrix libraries are slow for thousands of products of nine rows. Here one program computes scores,
+softmax, values and pair values of rows of one molecule, and a second kernel computes pair features
+from positions without storing intermediate results.
 
-The twins in plain torch, and the choice between the two, are in `attention`.
+`attention` has the same functions in plain torch and chooses between the two.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch.library import triton_op, wrap_triton
 MOST_ATOMS = 16
 """Largest molecule that fits in one tile."""
 MANY = 512
-"""Molecules from which on the GPU is full with one program for all heads of a molecule."""
+"""Number of molecules from which on one program per molecule, for all heads, fills the GPU."""
 ROWS = 64
-"""Pairs of atoms that one program takes from positions to features."""
+"""Number of pairs of atoms that one program handles."""
 
 
 @triton.jit
@@ -115,7 +115,7 @@ def _relative_kernel(
     ROWS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """ROWS pairs of atoms: features of the relative position, two layers, plus what is known."""
+    """ROWS pairs of atoms: features of the relative position, two layers, sum with given ones."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     present = rows < total
     molecule = rows // (tokens * tokens)
@@ -156,8 +156,8 @@ def atom_attention(packed: Tensor, pairs: Tensor, bias: Tensor, hide: Tensor) ->
         packed: (B, N, 3, H, W) queries, keys and values, contiguous; N and H up to 16, W and P
             powers of two from 16 on.
         pairs: (B, N, N, P), contiguous, of the same type.
-        bias: (B, N, N, H) added to the scores, its last but one axis as far apart as in a
-            contiguous (B * N * N, stride) table of which it is a slice.
+        bias: (B, N, N, H) added to the scores; a slice of a contiguous (B * N * N, stride)
+            table.
         hide: (B, 1, 1, N) float32 added to the scores of an atom.
 
     Returns:
@@ -167,7 +167,7 @@ def atom_attention(packed: Tensor, pairs: Tensor, bias: Tensor, hide: Tensor) ->
     features = pairs.shape[3]
     row = heads * (width + features)
     out = torch.empty((batch, tokens, row), dtype=packed.dtype, device=packed.device)
-    # Rows of 16 stay aligned; behind the last atom stand zeros.
+    # Rows of 16 stay aligned; they are filled with zeros after the last atom.
     weights = torch.empty(
         (batch, tokens, heads, MOST_ATOMS), dtype=packed.dtype, device=packed.device
     )
@@ -217,16 +217,17 @@ def relative_pairs(
     outer_bias: Tensor,
     reduced: bool,
 ) -> Tensor:
-    """Pair features of relative positions added to those known, in bf16 if `reduced`.
+    """Pair features of relative positions, added to given ones; in bf16 if `reduced`.
 
     Args:
         positions: (B, N, 3) float32, contiguous.
-        known: (B, N, N, P), contiguous.
+        known: (B, N, N, P) features to which they are added, contiguous.
         inner: (2 P, 6) float32 weights of the first layer.
         inner_bias: (2 P) float32.
         outer: (P, 2 P) float32 weights of the second layer.
         outer_bias: (P) float32.
-        reduced: type of the result; products are in tf32 then, which is finer than bf16.
+        reduced: whether the result is in bf16; products are then in tf32, which is more
+            precise.
 
     Returns:
         (B, N, N, P).

@@ -1,10 +1,10 @@
 """Self-attention over few tokens in one kernel, for the GPU (Triton).
 
-The pair layout has 4 to 81 tokens per molecule and heads of width 16. Kernels made for long
-sequences spend their time on reading and writing tiles that are mostly padding; here one program
-takes one head of one molecule, with queries, keys and values in registers.
+The pair layout has 4 to 81 tokens per molecule and heads of width 16. Kernels for long sequences
+spend their time on reading and writing tiles that are mostly padding. Here one program handles one
+head of one molecule, with queries, keys and values in registers.
 
-The twin in plain torch, and the choice between the two, is `attention.token_attention`.
+`attention.token_attention` computes the same in plain torch and chooses between the two.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _forward_kernel(
     KEYS: tl.constexpr,
     MORE: tl.constexpr,
 ):
-    """One head of one molecule: KEYS + MORE keys stay in place, queries come QUERIES at a time."""
+    """One head of one molecule: KEYS + MORE keys in registers, QUERIES queries at a time."""
     molecule = (tl.program_id(0) // HEADS).to(tl.int64)
     head = tl.program_id(0) % HEADS
     row: tl.constexpr = 3 * HEADS * WIDTH
@@ -92,7 +92,7 @@ def _backward_kernel(
     QUERIES: tl.constexpr,
     KEYS: tl.constexpr,
 ):
-    """One head of one molecule: all keys at once, queries in turns; weights computed again."""
+    """One head of one molecule: all keys at once, queries in turn, weights recomputed."""
     molecule = (tl.program_id(0) // HEADS).to(tl.int64)
     head = tl.program_id(0) % HEADS
     row: tl.constexpr = 3 * HEADS * WIDTH
@@ -136,7 +136,7 @@ def _backward_kernel(
 
 
 def forward_shape(tokens: int) -> tuple[int, int, int, int]:
-    """Queries at a time, keys in the first and in the second piece, and warps of a program."""
+    """Queries at a time, keys in the first and second block, and warps of a program."""
     keys = max(16, triton.next_power_of_2(tokens))
     half = keys // 2
     for more in (16, 32):
@@ -184,7 +184,7 @@ def token_attention(packed: Tensor, bias: Tensor | None) -> Tensor:
     schema="(Tensor packed, Tensor? bias, Tensor upstream) -> Tensor",
 )
 def token_attention_backward(packed: Tensor, bias: Tensor | None, upstream: Tensor) -> Tensor:
-    """Gradient with respect to `packed`, from the one with respect to the result."""
+    """Gradient with respect to `packed` from the gradient with respect to the result."""
     batch, tokens, _, heads, width = packed.shape
     gradient = torch.empty_like(packed)
     keys = max(16, triton.next_power_of_2(tokens))

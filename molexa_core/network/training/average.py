@@ -20,7 +20,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: Network, step: int) -> None:
-        """Take in the weights after a step."""
+        """Include the weights after a step."""
         if not self.weights:
             return
         decay = min(self.decay, (step + 1.0) / (step + 10.0))
@@ -29,7 +29,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def copy_to(self, network: Network) -> None:
-        """Put the averaged weights into the network."""
+        """Copy the averaged weights into the network."""
         for name, value in network.named_parameters():
             if name in self.weights:
                 value.copy_(self.weights[name])

@@ -1,8 +1,8 @@
 """Checkpoints: the whole state of a training in one safetensors file, written atomically.
 
-The header of the file tells the format, the step and the network in the key `molexa`; the key
-`checksum` holds one digest over that text and over name, type, shape and values of every tensor.
-Nothing of a checkpoint is used before all of it was checked.
+In the header of the file the key `molexa` holds the format, the step and the settings of the
+network; the key `checksum` holds one digest over that text and over name, type, shape and values of
+every tensor. A checkpoint is checked as a whole before any part of it is used.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from molexa_core.network.weights import require_finite
 
 FORMAT: Final = 2
 READABLE: Final = (1, 2)
-"""Formats that can be read; 1 has no checksum."""
+"""Versions of the format that can be read; version 1 has no checksum."""
 LAST_STEP: Final = 10**12
-"""No training has more steps."""
+"""Largest possible number of steps."""
 _ABOUT: Final = "molexa"
 _FROM_START: Final = "Delete it to start from the beginning."
 
@@ -64,7 +64,7 @@ def save_checkpoint(
         try:
             save_file(stored, temporary, metadata=metadata)
         except SafetensorError as error:
-            # The library wraps what the system says, such as a full disk.
+            # The library wraps the error of the system, such as a full disk.
             raise OutputError(
                 f"the checkpoint of step {step} cannot be saved: {error}",
                 where=path,
@@ -80,7 +80,7 @@ def load_checkpoint(
     *,
     progress: Progress = SILENT,
 ) -> int:
-    """Load a training's state in place and return the number of steps it had done.
+    """Load the state of a training in place and return its number of completed steps.
 
     Raises:
         InputFileError: the file is missing, or there is no permission to read it.
@@ -119,7 +119,7 @@ def load_checkpoint(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], bool]:
-    """What the header says, the tensors, and whether a checksum vouches for them."""
+    """The header, the tensors, and whether there is a checksum that confirms them."""
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
@@ -167,7 +167,7 @@ def _damaged(path: Path, detail: str) -> WeightsError:
 
 
 def _require_shapes(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are not those of this training."""
+    """Check that the tensors have the names and shapes of those of this training."""
     if found.keys() != wanted.keys():
         odd = sorted(found.keys() ^ wanted.keys())
         raise _damaged(path, f"it lacks tensors or has others ({listing(odd, limit=3)})")
@@ -179,14 +179,14 @@ def _require_shapes(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str
 def _optimizer_state(
     path: Path, found: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> dict[int, dict[str, Tensor]]:
-    """The optimizer's state by parameter, each tensor of the shape of its parameter."""
+    """The state of the optimizer by parameter, each tensor in the shape of its parameter."""
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in found.items():
         place, _, key = name.partition(".")
         if not place.isdecimal() or len(place) > 9 or int(place) >= len(parameters):
             raise _damaged(path, f"the optimizer has no parameter {place[:20]}")
-        # The number of steps is one value, everything else is like the parameter.
+        # The number of steps is one value; all else has the shape of the parameter.
         if value.ndim and value.shape != parameters[int(place)].shape:
             raise _damaged(path, f"optimizer.{name[:40]} is of another shape")
         state.setdefault(int(place), {})[key] = value

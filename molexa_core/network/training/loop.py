@@ -1,7 +1,8 @@
 """The training loop: steps, reports, checkpoints.
 
-The random numbers of a step follow from (seed, step), so a run that was stopped and resumed
-equals a straight run. Batches are handed in; where they come from is not this room's business.
+The random numbers of a step are a function of (seed, step), so that a training that is stopped and
+resumed gives the same weights as one without interruption. A function of the step provides the
+batches.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ from molexa_core.network.training.checkpoint import load_checkpoint, save_checkp
 from molexa_core.network.training.team import ALONE, Team
 
 BatchSource = Callable[[int], Batch]
-"""The batch of a step, with positions, on the device of the training."""
+"""Function of the step that returns its batch, with positions, on the device of the training."""
 _LOOK_EVERY: Final = 10
-"""Steps between two looks at the clock, or at the wishes of the other processes."""
+"""Number of steps between two checks of the clock and of the other processes."""
 _STEP_SEEDS: Final = 1_000_003
 
 
 @dataclass
 class TrainingRun:
-    """Everything a training needs beside network and data.
+    """The plan of a training: everything it needs besides network and data.
 
     Attributes:
         settings: the recipe.
         steps: planned number of steps; the schedule ends there.
-        seed: of noise levels and noise.
-        part: `all` trains everything, `uncertainty` that module alone with the rest frozen.
-        checkpoint: file to resume from and to save to; None keeps nothing.
-        log: file that gets one JSON line per report; None writes none.
-        report_every, checkpoint_every: steps between them.
+        seed: of the noise levels and the noise.
+        part: `all` trains all modules, `uncertainty` the uncertainty module alone.
+        checkpoint: file to resume from and to save to; None: no checkpoints.
+        log: file to which one JSON line per report is appended; None: no log.
+        report_every, checkpoint_every: steps between two reports and two checkpoints.
         checkpoint_every_s: seconds after which a checkpoint is saved in any case; None: never.
         stop_after_s: stop, with a checkpoint, after this many seconds; None runs to the end.
         compile: whether to compile the repeated parts of the network.
@@ -78,20 +79,20 @@ def train(
     team: Team = ALONE,
     progress: Progress = SILENT,
 ) -> int:
-    """Train in place; at the end the network holds the averaged weights.
+    """Train a network in place; at the end it holds the averaged weights.
 
-    With several processes each is handed its own share of every batch by its own source, and
-    noise of its own; reports, log and checkpoint come from the leading one.
+    With several processes, each takes its share of every batch from its own source and draws its
+    own noise; the leading process writes reports, log and checkpoint.
 
     Args:
         network: on the device of the training.
-        source: gives the batch of a step.
+        source: returns the batch of a step.
         run: the plan.
         team: the processes of this training.
-        progress: where to show it.
+        progress: display of the progress.
 
     Returns:
-        The number of steps done, resumed ones included.
+        The number of completed steps, those before a resumption included.
 
     Raises:
         ComputationError: the loss is no longer a number, or another process has ended; the last
@@ -102,7 +103,7 @@ def train(
         WeightsError: the checkpoint is damaged or does not fit the network.
     """
     device = next(network.parameters()).device
-    trained = _trained(network, run.part)
+    trained = _trained_parameters(network, run.part)
     optimizer = _optimizer(trained, run.settings, device)
     team.send_from_leader(value.data for value in network.parameters())
     average = WeightAverage(network, run.settings.ema)
@@ -115,8 +116,8 @@ def train(
         network.compile_parts()
     network.train()
     meter = _Meter(run, step, device, team)
-    parts = _Parts(progress)
-    # A signal is looked at after a step, when there is a state that can be saved.
+    parts = _GradientParts(progress)
+    # Signals are handled after a step, when the state can be saved.
     with (
         interruption.held(),
         interruption.patient(),
@@ -138,7 +139,8 @@ def train(
             due = last or step % run.checkpoint_every == 0 or meter.due(step)
             saved = run.checkpoint is not None and due
             if step % run.report_every == 0 or last or saved:
-                # Before anything is saved: a state that is no number must not replace a good one.
+                # Report before saving: it stops the training if a loss is not a number, so that a
+                # bad state does not replace a good one.
                 task.note(meter.report(step))
             if saved and run.checkpoint is not None and team.leads:
                 save_checkpoint(run.checkpoint, network, optimizer, average.weights, step)
@@ -152,15 +154,15 @@ def train(
     return step
 
 
-def _trained(network: Network, part: str) -> list[nn.Parameter]:
+def _trained_parameters(network: Network, part: str) -> list[nn.Parameter]:
     """The parameters that a training changes; the others are frozen."""
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(part == "all" or name.startswith("uncertainty."))
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
-class _Parts:
-    """Gradients of a batch, in as many parts as the memory of the GPU needs."""
+class _GradientParts:
+    """Gradients of a batch, computed in as many parts as the memory of the GPU requires."""
 
     def __init__(self, progress: Progress) -> None:
         self.count = 1
@@ -169,10 +171,10 @@ class _Parts:
     def gradients(
         self, network: Network, batch: Batch, run: TrainingRun, step: int, team: Team
     ) -> Tensor:
-        """Add the gradients of one step; returns its total, position and uncertainty loss.
+        """Accumulate the gradients of one step; returns (3) total, position and uncertainty loss.
 
-        The random numbers are drawn for the whole batch and each part counts by its molecules,
-        so the number of parts changes rounding alone.
+        The random numbers are drawn for the whole batch and each part is weighted by its number
+        of molecules, so the number of parts changes the result only by rounding.
         """
         while True:
             try:
@@ -202,52 +204,57 @@ def _gradients(
     settings = run.settings
     generator = torch.Generator(device).manual_seed(seed * _STEP_SEEDS + step)
     batch = batch.with_frame(batch_frames(batch.numbers, batch.momenta))
-    alone = run.part == "uncertainty"
-    judged = 0
-    if alone or settings.uncertainty_weight > 0:
-        judged = max(1, round(len(batch) * settings.uncertainty_share))
-    draws = 0 if alone else settings.draws
-    noise = StepNoise.of(batch, draws, judged, network.settings.sampler, generator)
+    uncertainty_only = run.part == "uncertainty"
+    n_uncertainty = 0
+    if uncertainty_only or settings.uncertainty_weight > 0:
+        n_uncertainty = max(1, round(len(batch) * settings.uncertainty_share))
+    draws = 0 if uncertainty_only else settings.draws
+    noise = StepNoise.of(batch, draws, n_uncertainty, network.settings.sampler, generator)
     total = torch.zeros(3, device=device)
     size = -(-len(batch) // parts)
     for start in range(0, len(batch), size):
         rows = slice(start, min(start + size, len(batch)))
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            losses = _part_losses(network, batch, run, noise, rows, judged)
+            losses = _part_losses(network, batch, run, noise, rows, n_uncertainty)
         losses.total.backward()  # type: ignore[no-untyped-call]
         total += torch.stack((losses.total, losses.position, losses.uncertainty)).detach()
     return total
 
 
 def _part_losses(
-    network: Network, batch: Batch, run: TrainingRun, noise: StepNoise, rows: slice, judged: int
+    network: Network,
+    batch: Batch,
+    run: TrainingRun,
+    noise: StepNoise,
+    rows: slice,
+    n_uncertainty: int,
 ) -> Losses:
-    """The share of some molecules in the losses of a step."""
+    """The contribution of a slice of the batch to the losses of a step."""
     settings = run.settings
-    alone = run.part == "uncertainty"
+    uncertainty_only = run.part == "uncertainty"
     position = uncertainty = torch.zeros((), device=batch.momenta.device)
     part = batch.rows(rows)
-    with torch.set_grad_enabled(not alone):
+    with torch.set_grad_enabled(not uncertainty_only):
         conditioning = network.condition(part)
-    if not alone:
+    if not uncertainty_only:
         drawn = slice(rows.start * settings.draws, rows.stop * settings.draws)
         repeated = conditioning.repeat(settings.draws)
         position = position_loss(
             network, repeated, settings, noise.levels[drawn], noise.positions[drawn]
         )
         position = position * (len(part) / len(batch))
-    stop = min(rows.stop, judged)
+    stop = min(rows.stop, n_uncertainty)
     if stop > rows.start:
         if stop < rows.stop:
             part = batch.rows(slice(rows.start, stop))
-            with torch.set_grad_enabled(not alone):
+            with torch.set_grad_enabled(not uncertainty_only):
                 conditioning = network.condition(part)
-        here = slice(rows.start, stop)
-        churned = [one[here] for one in noise.churned]
-        uncertainty = uncertainty_loss(network, conditioning, noise.sampler[here], churned)
+        selected = slice(rows.start, stop)
+        churned = [noise_of_step[selected] for noise_of_step in noise.churned]
+        uncertainty = uncertainty_loss(network, conditioning, noise.sampler[selected], churned)
         present = batch.present
-        uncertainty = uncertainty * (present[here].sum() / present[:judged].sum())
-    weight = 1.0 if alone else settings.uncertainty_weight
+        uncertainty = uncertainty * (present[selected].sum() / present[:n_uncertainty].sum())
+    weight = 1.0 if uncertainty_only else settings.uncertainty_weight
     return Losses(settings.position_weight * position + weight * uncertainty, position, uncertainty)
 
 
@@ -261,19 +268,19 @@ def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
 
 @contextmanager
 def evaluation_mode(network: Network) -> Iterator[None]:
-    """The network without training behaviour for the duration of a block."""
-    was = network.training
+    """Switch the network to evaluation mode within a `with` block."""
+    was_training = network.training
     network.eval()
     try:
         yield
     finally:
-        network.train(was)
+        network.train(was_training)
 
 
 def _optimizer(
     parameters: list[nn.Parameter], settings: TrainingSettings, device: torch.device
 ) -> torch.optim.AdamW:
-    # Norms and biases are not decayed.
+    # No weight decay for norms and biases.
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
     return torch.optim.AdamW(
@@ -291,8 +298,8 @@ def _optimizer(
 class _Meter:
     """Losses and speed since the last report.
 
-    Samples are molecules times noise draws; device seconds are those of all processes, of
-    earlier slices of a training too, from the first step to the last.
+    Samples are molecules times noise draws. Device seconds are summed over all processes and over
+    the parts of an interrupted training.
     """
 
     def __init__(self, run: TrainingRun, start: int, device: torch.device, team: Team) -> None:
@@ -303,7 +310,7 @@ class _Meter:
         self._began = self._time = self._saved = time.monotonic()
 
     def last(self, losses: Tensor, step: int) -> bool:
-        """Take in the losses of a step; whether it is the last one."""
+        """Add the losses of a step; returns whether it is the last one."""
         self._total += losses
         limit = self._run.stop_after_s
         if step == self._run.steps:
@@ -317,7 +324,7 @@ class _Meter:
         return self._team.agree(late or asked, self._device)
 
     def due(self, step: int) -> bool:
-        """Whether the time between two checkpoints is over after this step."""
+        """Whether a checkpoint is due after this step, by the time since the last one."""
         every = self._run.checkpoint_every_s
         if every is None or (self._team.size > 1 and step % _LOOK_EVERY):
             return False
@@ -329,7 +336,7 @@ class _Meter:
         return over
 
     def report(self, step: int) -> str:
-        """Record means and speed; returns a line for people.
+        """Record mean losses and speed; returns a line to print.
 
         Raises:
             ComputationError: a loss is not a number.
@@ -376,7 +383,7 @@ def _spent(log: Path | None) -> float:
         try:
             return float(json.loads(line)["device_s"])
         except (ValueError, KeyError, TypeError):
-            continue  # cut off in the middle of a line, or written by an older version
+            continue  # an incomplete line, or one of an older version
     return 0.0
 
 

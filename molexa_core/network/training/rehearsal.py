@@ -1,9 +1,9 @@
-"""How long a step of a training takes on its device, measured before the training begins.
+"""Time per training step on a device, measured before the training begins.
 
-A training that is given a time needs its number of steps beforehand, since the learning rate
-follows from it and the result must follow from the settings. So its first steps are rehearsed at
-learning rate zero, which leaves the network as it is: some until everything is compiled, more to
-be timed. The training then is the one that the same number of steps would have given.
+A training of a given duration needs its number of steps beforehand, since the schedule of the
+learning rate depends on it. The first steps are therefore run at learning rate zero, which does not
+change the network: some until everything is compiled, then more that are timed. The result is the
+same as that of a training with this number of steps.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from molexa_core.network.training.loop import BatchSource, TrainingRun, train
 from molexa_core.network.training.team import ALONE, Team
 
 FIRST_STEPS: Final = 48
-"""Steps that are not timed: graphs are compiled, and every size of molecule has come."""
+"""Untimed steps, in which graphs are compiled and every size of molecule occurs."""
 TIMED_SHARE: Final = 0.1
-"""Time of the timed steps as a share of the training ..."""
+"""Duration of the timed steps as a share of the training ..."""
 TIMED_LIMITS: Final = (2.0, 20.0)
-"""... and its limits in seconds. Sizes of molecules vary from step to step, hence many steps."""
+"""... and its limits in seconds. Many steps are needed, since the size of molecules varies."""
 _ENDLESS: Final = 10**9
 
 
@@ -39,18 +39,18 @@ def steps_within(
     first_steps: int = FIRST_STEPS,
     timed_s: float | None = None,
 ) -> int:
-    """The number of steps that take this long; the same in all processes.
+    """The number of steps that fit into a given time; the same in all processes.
 
     Args:
-        network: on the device of the training; it is compiled if the run asks for that, and its
-            weights come out as they went in.
-        source: of the training.
+        network: on the device of the training; it is compiled if the plan says so, and its
+            weights do not change.
+        source: returns the batches of the training.
         run: the plan; its number of steps, checkpoint and log are not used.
-        seconds: that the training may take, compilation not counted.
+        seconds: duration of the training, compilation not counted.
         team: the processes of this training.
-        progress: where to show it.
-        first_steps: steps that are not timed; few are enough where nothing is compiled.
-        timed_s: time of the timed ones in seconds; by `TIMED_SHARE` where not given.
+        progress: display of the progress.
+        first_steps: number of untimed steps; a few are enough if nothing is compiled.
+        timed_s: duration of the timed steps in seconds; from `TIMED_SHARE` if not given.
 
     Raises:
         ComputationError: the loss is not a number, or another process has ended.
@@ -73,7 +73,7 @@ def steps_within(
     timed = replace(still, steps=_ENDLESS, stop_after_s=wanted, compile=False, reports=[])
     began = time.monotonic()
     done = train(network, source, timed, team=team)
-    # The last report waited for the device.
+    # The clock is right here: the last report has waited for the device.
     each = (time.monotonic() - began) / done
     device = next(network.parameters()).device
     mean = team.mean(torch.tensor(each, device=device))

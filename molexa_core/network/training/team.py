@@ -1,9 +1,9 @@
 """The processes that train one network together, one per GPU, as torchrun starts them.
 
-Every process holds the whole network and works on its share of each batch; gradients are averaged
-over the processes before every step of the optimizer, so that the weights stay the same
-everywhere. The batch of the settings is the batch of all processes together, and the learning
-rate belongs to that batch: it does not change with the number of processes.
+Every process holds the whole network and handles its share of each batch. Gradients are averaged
+over the processes before every step of the optimizer, so that all have the same weights. The batch
+size of the settings is that of all processes together, and the learning rate belongs to it:
+neither depends on the number of processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from molexa_core.base.device import Device
 from molexa_core.base.errors import ComputationError, UsageError
 
 PATIENCE: Final = timedelta(minutes=10)
-"""How long a process waits for the others (they compile, simulate and save at their own pace)."""
+"""Longest wait of a process for the others, which compile, simulate and save at their own pace."""
 _RANK_SEEDS: Final = 104_729
 
 
@@ -45,11 +45,11 @@ class Team:
         return self.rank == 0
 
     def seed(self, seed: int) -> int:
-        """The seed of what this process alone draws; with one process the seed itself."""
+        """A seed for the draws of this process alone; the given seed if there is one process."""
         return seed + _RANK_SEEDS * self.rank
 
     def share(self, batch: int) -> int:
-        """Molecules of each batch that fall to this process.
+        """Number of molecules of each batch that this process handles.
 
         Raises:
             UsageError: the batch does not divide evenly.
@@ -87,7 +87,7 @@ class Team:
         return total / self.size
 
     def agree(self, wish: bool, device: torch.device) -> bool:
-        """Whether any process wishes it."""
+        """Whether the condition `wish` is true in any process."""
         return self.mean(torch.tensor(float(wish), device=device)).item() > 0
 
     def _together(self, work: Callable[[], object]) -> None:
@@ -105,16 +105,16 @@ ALONE: Final = Team()
 
 
 def leads_here() -> bool:
-    """Whether this process speaks for all that torchrun started."""
+    """Whether this process writes output for all that torchrun started."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
 def team_of(device: str) -> Iterator[tuple[Team, str]]:
-    """The team that torchrun made this process a member of, and its own device.
+    """The processes that torchrun started together with this one, and its own device.
 
     Args:
-        device: `cpu`, or a graphics card: each process of a host takes that of its local rank.
+        device: `cpu`, or a GPU: each process of a host takes the one of its local rank.
 
     Raises:
         UsageError: more processes on this host than GPUs.
