@@ -1,1 +1,1 @@
-"""From hits to momenta to coincidences: spectrometer, gates, false-coincidence search."""
+"""Reduction of a run: hits to ion momenta, coincidence search, momentum-sum gate, purity."""

@@ -1,13 +1,14 @@
-"""Coincidences: all combinations of hits of a shot that can be the ions of a channel.
+"""Coincidence search: combinations of hits of one shot that fit the ions of a channel.
 
-Every hit of a shot whose time of flight lies in the window of an ion and whose momentum, as that
-ion, stays below the limit is a possible ion. All combinations are looked at, like ions as
-combinations and not as permutations, and no hit twice in one. With a momentum-sum gate, those
-inside compete: the one nearest to the centre (in half widths) wins, any other that shares a hit
-with it is dropped, those that share none are kept too. Without a gate (partial channels) nothing
-ranks the combinations, and all are kept.
+A hit is a candidate for an ion if its time of flight lies in the ion's window and if its momentum,
+computed with the ion's mass and charge, stays below the limit. The search forms all combinations
+of candidates, each hit used once per combination; like ions count as combinations and not as
+permutations. With a momentum-sum gate, combinations inside the gate compete: the one nearest to
+the centre (in half widths) is accepted, every other one that shares a hit with it is dropped, and
+those that share none are accepted too. Without a gate (partial channels) the combinations cannot
+be ranked, and all are kept.
 
-Like ions in a row are ordered by time of flight, which says nothing about which atom they were.
+Like ions in a row are ordered by time of flight; the order does not tell which atom each ion was.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ from molexa_core.reduction.search import (
 )
 
 MOST_COMBINATIONS: Final = 200_000
-"""Shots with more combinations are left out and counted; no order of a list decides anything."""
+"""Shots with more combinations are left out and counted, so that no choice depends on the order
+of the hits."""
 MOST_CANDIDATES: Final = 4096
 """Shots with more candidates in the gate and the displaced boxes are left out and counted."""
 SUM_BINS: Final = 400
 FAR: Final = 1.6
-"""Distance of the far displaced boxes from the gate in that of the near ones."""
+"""Distance of the far displaced boxes from the gate, in units of that of the near ones."""
 BOXES: Final = 13
 """The gate, six near boxes, six far ones."""
 _NO_GATE: Final = np.empty((0, 3))
@@ -57,10 +59,11 @@ class SumGate:
     """The gate on the momentum sum, a.u.
 
     Attributes:
-        centre: (3) of x, y, z.
-        half_width: (3).
+        centre: (3) centre along x, y, z.
+        half_width: (3) half width along x, y, z.
         sigma: (3) standard deviation of the peak, where it was found in the data.
-        spread: (3) standard deviation of the sums of ions without relation, where it is known.
+        spread: (3) standard deviation of the momentum sums of unrelated ions (accidental
+            coincidences), where it is known.
     """
 
     centre: FloatArray
@@ -83,15 +86,15 @@ class SumGate:
 
 @dataclass
 class Tally:
-    """What a search has counted so far.
+    """Counts of a coincidence search so far.
 
     Attributes:
         shots: shots searched.
-        combinations: combinations of possible ions in them.
+        combinations: combinations of candidate hits in them.
         crowded: shots left out because of too many combinations.
         found: coincidences.
         sums: (3, bins) histograms of the momentum sums of all combinations.
-        elsewhere: (boxes) coincidences in the gate (box 0) and in each displaced box.
+        elsewhere: (boxes) coincidences in the gate (box 0) and in each displaced box beside it.
     """
 
     shots: int = 0
@@ -110,9 +113,9 @@ class Search:
         setup: spectrometer and jet.
 
     Attributes:
-        ions: the ion of each column of what is found.
+        ions: the ion of each column of the coincidences.
         windows: time-of-flight window in ns of each kind of ion, in the order of the channel.
-        sum_range: momentum sums are looked at from -range to +range, a.u.
+        sum_range: momentum sums are collected from -range to +range, a.u.
 
     Raises:
         SettingsError: the spectrometer gives two momenta the same time of flight.
@@ -153,11 +156,11 @@ class Search:
         )
 
     def collect_sums(self, hits: Hits, tally: Tally, into: FloatArray, filled: int) -> int:
-        """Momentum sums of all combinations within range, from as many shots as there is room for.
+        """Collect the momentum sums of all combinations within range until `into` is full.
 
         Args:
             hits: calibrated hits.
-            tally: added to.
+            tally: counts, increased.
             into: (capacity, 6) filled from row `filled` on with the sum of the momenta and the sum
                 of their squares on each axis.
             filled: rows in use.
@@ -173,28 +176,28 @@ class Search:
 
         Args:
             hits: calibrated hits.
-            tally: added to.
+            tally: counts, increased.
             gate: the gate on the momentum sum; None keeps every combination.
 
         Returns:
-            (found) place of the shot in `hits`, and (found, ions) rows of the hits.
+            (found) index of the shot in `hits`, and (found, ions) indices of the hits.
         """
         if gate is None:
             box, shifts = _NO_GATE, np.zeros((1, 3))
         else:
             box, shifts = np.vstack([gate.centre, gate.half_width]), gate.shifts
-        found = self._run(hits, tally, box, shifts, _NO_SUMS)[1]
-        return found[:, 0].copy(), found[:, 1:].copy()
+        coincidences = self._run(hits, tally, box, shifts, _NO_SUMS)[1]
+        return coincidences[:, 0].copy(), coincidences[:, 1:].copy()
 
     def momenta(self, hits: Hits, rows: IntArray) -> FloatArray:
-        """(found, ions, 3) momenta in a.u. of the hits that `find` named."""
+        """(found, ions, 3) momenta in a.u. of the hits that `find` returned."""
         momenta = np.empty((*rows.shape, 3))
         for column, ion in enumerate(self.ions):
-            chosen = rows[:, column]
+            hit = rows[:, column]
             momenta[:, column] = hit_momenta(
-                hits.x_mm[chosen],
-                hits.y_mm[chosen],
-                hits.t_ns[chosen],
+                hits.x_mm[hit],
+                hits.y_mm[hit],
+                hits.t_ns[hit],
                 ion,
                 self._regions,
                 jet_velocity_m_per_s=self._jet,

@@ -1,4 +1,4 @@
-"""The kinetic energy release of the coincidences: its peak, its width, its histogram."""
+"""Kinetic energy release (KER) of the coincidences: peak, width and histogram."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _BINS: Final = 160
 _SHARE: Final = 0.0005
 """Share of the values that may lie beyond either end of the histogram."""
 _REACH: Final = 6.0
-"""The histogram reaches at most so many full widths to either side of the peak."""
+"""Range of the histogram on either side of the peak, at most, in full widths at half maximum."""
 _SUM_STEPS: Final = 1e6
-"""Energies are summed in whole millionths of an eV, so that no order of summing shows."""
+"""Energies are summed in whole millionths of an eV, independent of the order of summing."""
 FEWEST: Final = 10
-"""Fewer coincidences have no width."""
+"""With fewer coincidences the width is not determined."""
 _MANY: Final = 200
-"""From so many values in the peak on its upper half is fitted."""
+"""Least number of values in the peak for a Gaussian fit of its upper half."""
 _DISTRUST: Final = 1.6
-"""A fitted width that differs from that between the crossings by more than this factor is none."""
+"""A fitted width is rejected if it differs by more than this factor from the width at half
+maximum read off the histogram."""
 _ROUNDS: Final = 8
 _HALF_OF_SIGMA: Final = 1.348979500392164
 """Width of the shortest interval that holds half of a normal distribution (and of that with a
@@ -59,7 +60,7 @@ class EnergySpectrum:
     """Counts kinetic energy releases in bins fine enough to be joined later.
 
     Args:
-        highest: largest value in eV that is told apart; what is above counts as this.
+        highest: upper end of the bins in eV; larger values are counted in the last bin.
     """
 
     def __init__(self, highest: float) -> None:
@@ -81,11 +82,11 @@ class EnergySpectrum:
         return {SPECTRUM_KER: self.spectrum()}
 
     def spectrum(self) -> Spectrum:
-        """The histogram round the peak; what lies beyond its ends is counted in `outside`."""
+        """The histogram around the peak; values beyond its ends are counted in `outside`."""
         release = self.release()
-        reached = np.cumsum(self._fine) / max(1, self._n)
-        first = int(np.searchsorted(reached, _SHARE, side="right"))
-        last = int(np.searchsorted(reached, 1.0 - _SHARE)) + 1
+        cumulative = np.cumsum(self._fine) / max(1, self._n)
+        first = int(np.searchsorted(cumulative, _SHARE, side="right"))
+        last = int(np.searchsorted(cumulative, 1.0 - _SHARE)) + 1
         scale = _FINE / self._highest
         if release.fwhm is not None:
             first = max(first, int((release.peak - _REACH * release.fwhm) * scale))
@@ -119,10 +120,10 @@ def peak_and_width(counts: IntArray) -> tuple[float, float | None]:
     """Maximum and full width at half maximum of the peak in a finely binned histogram.
 
     The shortest intervals that hold a half and a quarter of all values give a first width, which
-    values far away do not change. Counts above half of the maximum are fitted by a Gaussian, in
-    bins as wide as Scott's rule says (Biometrika 66, 605 (1979)) for the values in the peak; with
-    the width found the bins are chosen anew, until the width stays. Of fewer than `_MANY` values in
-    the peak the median distance from the middle is taken instead.
+    outliers do not change. A Gaussian is fitted to the counts above half of the maximum, in bins
+    of the width given by Scott's rule (Biometrika 66, 605 (1979)) for the values in the peak; the
+    bin width is updated with the fitted width until it converges. With fewer than `_MANY` values in
+    the peak the width follows from the median distance to the middle instead.
 
     Args:
         counts: (bins) of equal width.
@@ -144,9 +145,9 @@ def peak_and_width(counts: IntArray) -> tuple[float, float | None]:
         if near < _MANY:
             return _few(counts, peak, sigma)
         join = max(1, round(3.5 * sigma * near ** (-1 / 3)))
-        peak, found = _top(counts, join, peak, 3.0 * sigma)
-        settled = abs(found - width) < 0.02 * width
-        width, sigma = found, max(found / _FWHM, 0.5)
+        peak, fwhm = _top(counts, join, peak, 3.0 * sigma)
+        settled = abs(fwhm - width) < 0.02 * width
+        width, sigma = fwhm, max(fwhm / _FWHM, 0.5)
         if settled:
             break
     return peak, width
@@ -155,8 +156,8 @@ def peak_and_width(counts: IntArray) -> tuple[float, float | None]:
 def _first_guess(counts: IntArray) -> tuple[float, float]:
     """Middle and standard deviation of the peak, from the shortest half and the shortest quarter.
 
-    Where the half is longer than a normal distribution with that quarter would have it, more than
-    a few values lie outside the peak, and the quarter is believed.
+    If the half is longer than expected for a normal distribution with this quarter, more than a
+    few values lie outside the peak, and the quarter is used.
     """
     low, high = _shortest(counts, 0.5)
     first, last = _shortest(counts, 0.25)
@@ -177,10 +178,10 @@ def _few(counts: IntArray, middle: float, sigma: float) -> tuple[float, float]:
 
 def _shortest(counts: IntArray, share: float) -> tuple[int, int]:
     """First and last bin of the shortest interval that holds this share of the values."""
-    reached = np.concatenate([[0], np.cumsum(counts)])
-    wanted = max(1, int(np.ceil(share * reached[-1])))
+    cumulative = np.concatenate([[0], np.cumsum(counts)])
+    wanted = max(1, int(np.ceil(share * cumulative[-1])))
     first = np.flatnonzero(counts)
-    last = np.searchsorted(reached, reached[first] + wanted) - 1
+    last = np.searchsorted(cumulative, cumulative[first] + wanted) - 1
     possible = last < len(counts)
     first, last = first[possible], last[possible]
     ties = np.flatnonzero(last - first == (last - first).min())
@@ -221,7 +222,7 @@ def _top(fine: IntArray, join: int, centre: float, reach: float) -> tuple[float,
 
 
 def _crossing(counts: FloatArray, at: int, step: int, half: float) -> float:
-    """How far beyond bin `at` the counts fall through `half`, in bins; at least half a bin."""
+    """Distance in bins from bin `at` to where the counts fall below `half`; at least 0.5."""
     beyond = counts[at + step] if 0 <= at + step < len(counts) else 0.0
     drop = counts[at] - beyond
     return float(np.clip((counts[at] - half) / drop, 0.5, 1.0)) if drop > 0 else 0.5

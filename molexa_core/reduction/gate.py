@@ -1,9 +1,9 @@
-"""The momentum-sum gate from the data.
+"""The sum gate: the gate on the momentum sum of a coincidence, found from the data.
 
-Ions of one molecule have a momentum sum near zero, spread by the jet, the size of the interaction
-point and the resolution. Combinations with ions of other molecules, residual gas or dark counts
-have sums spread about as widely as single momenta. The peak is looked for in three dimensions,
-where it stands out even when most combinations are false.
+The ions of one molecule have a momentum sum near zero, broadened by the jet, the size of the
+interaction point and the resolution. False combinations, which contain ions of other molecules,
+residual gas or dark counts, have momentum sums about as broad as single momenta. The peak is
+searched in three dimensions, where it stands out even if most combinations are false.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _OTHERS_SIGMAS: Final = 3.0
 _GAIN: Final = 30.0
 _HOPELESS: Final = 10.0
 _LOOK: Final = 2
-"""The round in which a hopeless search is given up."""
+"""The iteration in which a search without a clear peak is given up."""
 _FEWEST_SIGNAL: Final = 15.0
 _STARTS: Final = (1 / 64, 1 / 200, 1 / 16)
 """First guesses of the standard deviation, in half ranges."""
 _WIDEST: Final = 0.5
-"""Largest standard deviation, in that of false combinations."""
+"""Largest standard deviation of a peak, in units of that of false combinations."""
 _ADVICE: Final = (
     "Check channel, calibration and jet velocity, or give the half widths with --gate-sum."
 )
@@ -41,14 +41,15 @@ def find_peak(sums: FloatArray, half_range: float) -> tuple[Peak, Peak, Peak]:
     """The peak of the momentum sums on each axis.
 
     Starts at the cell of a coarse grid that stands out most from its surroundings, and fits each
-    axis in turn with the other two gated on the peak until nothing changes; from several first
-    guesses of its width. A peak counts only if the momenta of its ions cancel: false
-    combinations make a hump too, whose variance is the sum of the squared momenta.
+    axis in turn, with gates on the other two axes, until the peak no longer changes; this is
+    repeated for several first guesses of the width. A peak is accepted only if it is narrower
+    than the momenta: false combinations also form a broad peak, whose variance is the sum of the
+    squared momenta.
 
     Args:
         sums: (n, 6) momentum sums of combinations and sums of their squared momenta on each axis,
             a.u., as `Search.collect_sums` gives them.
-        half_range: they were collected from -range to +range on each axis.
+        half_range: sums were collected from -range to +range on each axis.
 
     Raises:
         ComputationError: too few sums, or no peak.
@@ -103,7 +104,7 @@ def _fit_axes(
 
 
 def _densest(sums: FloatArray, half_range: float) -> FloatArray:
-    """Where sums crowd most, compared with the surroundings."""
+    """(3) the momentum sum with the highest density compared with its surroundings."""
     edges = [np.linspace(-half_range, half_range, _CELLS + 1)] * 3
     cells = np.histogramdd(sums, bins=edges)[0]
     near = uniform_filter(cells, 3, mode="constant") * 3**3
@@ -127,14 +128,14 @@ def gate_around(
     half_width: tuple[float, float, float] | None,
     spread: FloatArray | None = None,
 ) -> SumGate:
-    """The gate from what is given, completed by the peaks.
+    """The gate from given centre and half widths; what is not given follows from the peaks.
 
     Args:
-        peaks: of the three axes, None where they are not known.
-        sigmas: half width in standard deviations where it is not given.
-        centre: given centre.
-        half_width: given half widths.
-        spread: standard deviation of the sums of ions without relation.
+        peaks: fitted peaks along the three axes, None where they are not known.
+        sigmas: half width in standard deviations of the peak, used where it is not given.
+        centre: (3) given centre, a.u.
+        half_width: (3) given half widths, a.u.
+        spread: (3) standard deviation of the momentum sums of unrelated ions, a.u.
 
     Raises:
         ComputationError: neither half widths nor peaks are known.

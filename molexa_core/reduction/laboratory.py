@@ -1,4 +1,4 @@
-"""From what was written to laboratory coordinates, leaving out hits that cannot be ions."""
+"""Calibration of hits: recorded values to laboratory coordinates; impossible hits are dropped."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Dropped:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Number of all hits left out."""
         return sum(getattr(self, field.name) for field in fields(self))
 
     def add(self, other: Dropped) -> None:
-        """Count those of another chunk as well."""
+        """Add the counts of another chunk."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
@@ -46,7 +46,7 @@ def calibrate(hits: Hits, setup: Setup) -> tuple[Hits, Dropped]:
     order.
 
     Returns:
-        the hits that can be ions, and how many cannot.
+        the hits that can be ions, and the numbers of those that cannot.
     """
     calibration = setup.calibration
     x = hits.x_mm - calibration.centre_x_mm
@@ -80,6 +80,6 @@ def calibrate(hits: Hits, setup: Setup) -> tuple[Hits, Dropped]:
 
 
 def _trusted(hits: Hits, limit: int) -> BoolArray:
-    """(hits) whether enough signals made the hit; a method below 0 says nothing and is dropped."""
+    """(hits) whether a hit was made from enough signals; an unknown method (below 0) fails."""
     trusted: BoolArray = (hits.method >= 0) & (hits.method <= limit)
     return trusted

@@ -1,7 +1,7 @@
-"""From time and position on the detector to the momentum at the start, for an ion hypothesis.
+"""Time-of-flight inversion: ion momentum from time of flight and detector position.
 
-Axes: z along the extraction field, x along the light, y along the jet. The magnetic field is zero.
-The inverse of `base.matter.flight.flight_time`:
+The mass and charge of the ion are assumed. Axes: z along the extraction field, x along the light,
+y along the jet. No magnetic field. The inverse of `base.matter.flight.flight_time`:
 
 * one homogeneous region of length L and acceleration a: L = v t + a t^2 / 2, hence
   pz = m (L / t - a t / 2);
@@ -55,11 +55,11 @@ def _time_and_slope(
 
 @compiled
 def starting_velocity(time: float, lengths: FloatArray, accelerations: FloatArray) -> float:
-    """Velocity along z in mm/ns at which the time of flight is `time`; NaN if there is none.
+    """Starting velocity along z in mm/ns for a time of flight; NaN if there is none.
 
-    The time of flight falls with the starting velocity (`require_single_valued` checks that), so
-    every trial value narrows a bracket; where a Newton step leaves the bracket it is halved, or
-    stretched while one side is still open.
+    The time of flight decreases with the starting velocity (`require_single_valued` checks this),
+    so that every trial value narrows a bracket. Where a Newton step leaves the bracket, the bracket
+    is halved, or extended while one side is still open.
 
     Args:
         time: time of flight in ns.
@@ -110,15 +110,15 @@ def hit_momenta(
     *,
     jet_velocity_m_per_s: float = 0.0,
 ) -> FloatArray:
-    """Momentum at the start of each hit, if it is this ion.
+    """Initial momentum of each hit on the assumption that it is this ion.
 
     Args:
         x_mm: (hits) calibrated position along the light.
         y_mm: (hits) calibrated position along the jet.
         t_ns: (hits) calibrated time of flight.
-        ion: the hypothesis.
+        ion: the assumed ion, which gives mass and charge.
         regions: field regions from the interaction point to the detector.
-        jet_velocity_m_per_s: mean velocity of the target along y.
+        jet_velocity_m_per_s: mean velocity of the molecules along y.
 
     Returns:
         (hits, 3) a.u.; NaN where the ion cannot have that time of flight.
@@ -136,21 +136,21 @@ def hit_momenta(
 
 
 def region_arrays(ion: Ion, regions: Sequence[FieldRegion]) -> tuple[FloatArray, FloatArray]:
-    """Lengths in mm and accelerations of this ion in mm/ns^2, region by region."""
+    """(regions) lengths in mm and (regions) accelerations of this ion in mm/ns^2."""
     lengths = np.array([region.length_mm for region in regions])
     fields = np.array([region.field_v_per_cm for region in regions])
     return lengths, fields * (ACCELERATION_MM_NS2 * ion.charge / ion.mass)
 
 
 def jet_mm_ns(velocity_m_per_s: float) -> float:
-    """A velocity in m/s in mm/ns."""
+    """Convert a velocity from m/s to mm/ns."""
     return velocity_m_per_s / ATOMIC_VELOCITY_M_S * ATOMIC_VELOCITY_MM_NS
 
 
 def flight_window(
     ion: Ion, regions: Sequence[FieldRegion], max_momentum: float
 ) -> tuple[float, float]:
-    """Shortest and longest time of flight in ns up to this momentum, in a.u.
+    """Shortest and longest time of flight in ns of ions with at most this momentum in a.u.
 
     Raises:
         SettingsError: the spectrometer gives two momenta the same time of flight.
@@ -162,13 +162,13 @@ def flight_window(
 
 
 def require_single_valued(ion: Ion, regions: Sequence[FieldRegion], max_momentum: float) -> None:
-    """Check that the time of flight falls with the momentum along z all the way.
+    """Check that the time of flight decreases with pz, so that it determines pz uniquely.
 
     A drift much longer than the first region (more than about 8 times) makes ions that start away
     from the detector arrive in reversed order.
 
     Raises:
-        SettingsError: it does not.
+        SettingsError: two momenta have the same time of flight.
     """
     momenta = np.linspace(-max_momentum, max_momentum, 2001)
     times = flight_time(momenta, ion.charge, ion.mass, regions)

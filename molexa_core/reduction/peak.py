@@ -1,4 +1,4 @@
-"""A Gaussian peak on a smooth background, fitted to counted values."""
+"""Fit of a Gaussian peak on a smooth background by the Poisson likelihood of a histogram."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_BINS: Final = 400
 _TINY: Final = 1e-9
 _LOWER: Final = (-30.0, -2.0, -2.0)
 _UPPER: Final = (30.0, 2.0, 2.0)
-"""Limits of the background: never narrower than half the window, or it could pass for the peak."""
+"""Limits of the background: a background narrower than half the window could fit the peak."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Peak:
         centre: position of the maximum.
         sigma: standard deviation.
         signal: number of values in the peak.
-        centre_error: standard error of the centre; NaN where the values do not tell.
-        sigma_error: standard error of the standard deviation; NaN where the values do not tell.
-        gain: how much the peak lowers the deviance of the fit against background alone; 25 is
-            five standard deviations for one more parameter. NaN where it was not asked for.
+        centre_error: standard error of the centre; NaN where it is not determined.
+        sigma_error: standard error of the standard deviation; NaN where it is not determined.
+        gain: reduction of the deviance compared with a fit of the background alone; 25 is five
+            standard deviations for one more parameter. NaN where it was not computed.
     """
 
     centre: float
@@ -53,14 +53,14 @@ def fit_peak(
 
     The fit is the maximum of the Poisson likelihood of the counts in bins: its deviance residuals
     (McCullagh and Nelder, Generalized Linear Models, 2nd ed., section 2.4) are handed to least
-    squares, so that few counts per bin do no harm.
+    squares, so that bins with few counts are treated correctly.
 
     Args:
         values: the values; those outside the limits are ignored.
         low: lower limit.
         high: upper limit.
-        centre: where the peak is thought to be.
-        sigma: how wide it is thought to be; sets the bin width.
+        centre: first guess of the position.
+        sigma: first guess of the standard deviation; sets the bin width.
         with_gain: also fit the background alone.
     """
     bins = int(np.clip((high - low) * _BINS_PER_SIGMA / sigma, 12, _MOST_BINS))
@@ -103,7 +103,7 @@ def fit_peak(
     where, log_sigma, log_signal = full.x[:3]
     slopes = np.asarray(full.jac, np.float64)
     variances = np.diag(np.linalg.pinv(slopes.T @ slopes))
-    # What the counts say nothing of has no variance in the pseudo-inverse: its error is not known.
+    # A parameter not determined by the counts has no variance in the pseudo-inverse: no error.
     errors = np.sqrt(np.where(variances > 0.0, variances, np.nan))
     return Peak(
         centre=float(where * half + middle),

@@ -1,16 +1,18 @@
-"""The purity of the coincidences, from what lies beside the peak of the momentum sums.
+"""Purity of the coincidences, estimated from side bands of the momentum-sum peak.
 
-A combination in a displaced box counts if it would have been accepted, had its sum fallen into the
-gate with the same distance from its centre: it competes with the coincidences that were. From the
-boxes the false ones in the gate are extrapolated with the two shapes that false sums have:
+False coincidences are counted in boxes displaced from the gate. A combination in a displaced box
+counts if it would have been accepted at the same distance from the centre of the gate, in
+competition with the accepted coincidences. The number of false coincidences in the gate is
+extrapolated from the boxes with the two distributions of false momentum sums:
 
-* ions without relation: a Gaussian whose variance is the sum of the squared momenta;
-* one molecule lends an ion to another that lost it: the sum is the difference of two momenta of
-  like size and any direction, whose density is proportional to 1 / distance from the centre
-  (two points on a sphere), so that these false ones crowd in the gate.
+* unrelated ions: a Gaussian whose variance is the sum of the squared momenta;
+* an undetected ion of one molecule is replaced by the same ion of another molecule in the shot:
+  the sum is the difference of two momenta of equal size and random direction, whose density is
+  proportional to 1 / distance from the centre (two points on a sphere), so that these false
+  coincidences concentrate in the gate.
 
-What no side band can show: a borrowed ion that is at rest in every molecule (C+ of CF4) leaves the
-sum at zero. Such coincidences count as true here; they do no harm to momenta.
+Side bands cannot show the replacement of an ion that is at rest in every molecule (C+ of CF4): the
+sum stays zero. Such coincidences count as true here; they do not change the momenta.
 """
 
 from __future__ import annotations
@@ -28,22 +30,23 @@ from molexa_core.reduction.coincidences import SumGate
 
 _MODEL_ERROR: Final = 0.25
 """Relative error of the extrapolation. Virtual runs with known truth (two to five ions, 0.3 to 3
-molecules per shot): off by -6 to +25 %, and +58 % where nothing of the second kind occurs."""
+molecules per shot): off by -6 to +25 %, and +58 % where the second kind does not occur."""
 _STEPS: Final = 9
 _ROUNDS: Final = 500
 
 
 @dataclass(frozen=True)
 class Purity:
-    """How many of the coincidences are thought to be true.
+    """Estimated share of true coincidences.
 
     Attributes:
         false: expected number of false coincidences among those found.
         false_error: its standard error, from the counts beside the peak alone.
         purity: 1 - false / found.
-        purity_error: standard error of the purity: counts beside the peak, a quarter of the
-            false ones for the extrapolation, and the fluctuation of those that lie in the gate.
-        at_least: the purity is above this with 95 % confidence; None without coincidences.
+        purity_error: standard error of the purity: counting statistics of the side bands, a
+            quarter of the false coincidences for the extrapolation, and the Poisson fluctuation of
+            the false coincidences in the gate.
+        at_least: lower limit of the purity at 95 % confidence; None without coincidences.
     """
 
     false: float
@@ -54,7 +57,7 @@ class Purity:
 
 
 def purity(counts: IntArray, gate: SumGate) -> Purity:
-    """The purity from the coincidences in the gate and in boxes of the same size beside it.
+    """The purity from the counts in the gate and in boxes of the same size beside it.
 
     Args:
         counts: (boxes) coincidences in the gate, then in each displaced box.
@@ -79,9 +82,9 @@ def purity(counts: IntArray, gate: SumGate) -> Purity:
 
 
 def purity_text(values: Mapping[str, Any]) -> str:
-    """The purity in per cent, as a line of a summary shows it.
+    """The purity in per cent as text for a summary.
 
-    Where the error would be written as zero, or nothing false was seen, a one-sided limit.
+    A one-sided limit where the error would round to zero or no false coincidence was counted.
 
     Args:
         values: the attributes of a `Purity` by name.
@@ -98,9 +101,10 @@ def purity_text(values: Mapping[str, Any]) -> str:
 
 
 def _most_false(beside: FloatArray, false: float, shapes: FloatArray) -> float:
-    """So many false coincidences lie in the gate at most, with 95 % confidence.
+    """Upper limit of the number of false coincidences in the gate, at 95 % confidence.
 
-    The upper limit of the counts beside the peak, carried into the gate, fluctuates there too.
+    The upper limit of the side-band counts gives the expected number in the gate, whose Poisson
+    fluctuation is added.
     """
     counted = float(beside.sum())
     share = false / counted if counted > 0 else float((1.0 / shapes[1:].sum(axis=0)).max())
@@ -112,20 +116,20 @@ def _most_false(beside: FloatArray, false: float, shapes: FloatArray) -> float:
 
 
 def _shapes(gate: SumGate) -> FloatArray:
-    """(boxes, 2) mean density of the two kinds of false sums in each box, 1 at most."""
+    """(boxes, 2) mean density of the two kinds of false sums in each box, relative to the gate."""
     steps = (np.arange(_STEPS) + 0.5) * (2.0 / _STEPS) - 1.0
     points = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3) * gate.half_width
     shifted = points[None] + gate.shifts[:, None]
     spread = np.full(3, np.inf) if gate.spread is None else gate.spread
     gaussian = np.exp(-0.5 * ((shifted / spread) ** 2).sum(axis=2)).mean(axis=1)
-    # the middle point of the gate would be infinite: its cell has the mean of a ball of its size
+    # 1/r diverges in the middle of the gate: that cell gets the mean over a ball of its volume
     cell = float(np.prod(2.0 * gate.half_width / _STEPS) * 3.0 / (4.0 * np.pi)) ** (1.0 / 3.0)
     cusp = (1.0 / np.maximum(np.linalg.norm(shifted, axis=2), cell / 1.5)).mean(axis=1)
     return np.stack([gaussian / gaussian[0], cusp / cusp[0]], axis=1)
 
 
 def _mixture(counts: FloatArray, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Share of each shape in the counts, none below 0, and their covariance.
+    """(2) non-negative weight of each shape in the counts, and (2, 2) covariance.
 
     Maximum of the Poisson likelihood by expectation maximisation (Shepp and Vardi, IEEE Trans.
     Med. Imaging 1, 113 (1982)).

@@ -1,4 +1,4 @@
-"""Two passes over a run: the momentum-sum gate from its beginning, then all coincidences."""
+"""Reduction of a run in two passes: first the momentum-sum gate, then all coincidences."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from molexa_core.reduction.summary import ReduceSummary, SumAxis
 from molexa_core.reduction.suspected_units import UnitCheck, setup_doubts
 
 MOST_SUMS: Final = 100_000
-"""The gate is found from this many combinations, from the beginning of the run."""
+"""Number of combinations, from the beginning of the run, from which the gate is found."""
 
 
 class Reducer:
-    """The reduction of one run to the coincidences of one channel, in bounded memory.
+    """Reduction of one run to the coincidences of one channel, in bounded memory.
 
     Args:
         channel: ions, windows, gates.
         setup: spectrometer, detector, calibration, jet.
-        progress: told about progress and choices.
+        progress: receives progress and remarks.
 
     Raises:
         SettingsError: the spectrometer gives two momenta the same time of flight.
@@ -64,7 +64,7 @@ class Reducer:
             self.warn(doubt)
 
     def find_gate(self, run: Iterable[Hits], n_shots: int | None = None) -> None:
-        """First pass: the momentum-sum gate, from the channel where it gives one, or the data.
+        """First pass: the momentum-sum gate, as given by the channel or found in the data.
 
         Args:
             run: chunks of shots; read until there are `MOST_SUMS` combinations.
@@ -153,7 +153,7 @@ class Reducer:
         return table
 
     def summary(self) -> ReduceSummary:
-        """The numbers, after the last block."""
+        """Counts, gate, purity and kinetic energy release; call it after the last block."""
         sums: tuple[SumAxis, ...] = ()
         if self._gate is not None:
             gate, peaks = self._gate, self._peaks or (None, None, None)
@@ -179,7 +179,7 @@ class Reducer:
         )
 
     def spectra(self) -> dict[str, Spectrum]:
-        """The histograms by name, after the last block."""
+        """The histograms by name; call it after the last block."""
         spectra = self._spectra.spectra()
         spectra |= sum_spectra(self._tally, self._search.sum_range, self._gate)
         return spectra | self._energy.spectra()
@@ -206,14 +206,14 @@ class Reducer:
         return dict.fromkeys(self._search.windows, 0)
 
     def _count_inside(self, hits: Hits, inside: dict[str, int]) -> None:
-        """Count the hits in the window of each ion; needed only while nothing is found."""
+        """Count the hits in the window of each ion, for the message if no coincidence is found."""
         for name, (first, last) in self._search.windows.items():
             inside[name] += int(np.count_nonzero((hits.t_ns >= first) & (hits.t_ns <= last)))
 
     def _nothing(
         self, tally: Tally, dropped: Dropped, n_hits: int, inside: Mapping[str, int]
     ) -> InputFileError | NoEventsError:
-        """The error that says why there is nothing."""
+        """The error for a run without coincidences, which says why there are none."""
         if tally.shots == 0:
             return InputFileError("there are no shots in the run", do="Check how it was written.")
         if dropped.total == n_hits:
@@ -240,12 +240,12 @@ class Reducer:
         )
 
     def say(self, text: str) -> None:
-        """Tell the user, and keep it for the summary."""
+        """Report a remark and keep it for the summary."""
         self._remarks.append(text)
         self._progress.say(text)
 
     def warn(self, text: str) -> None:
-        """Tell the user that the result may be wrong, and keep it for the summary; once."""
+        """Report once that the result may be wrong, and keep the warning for the summary."""
         if text not in self._warnings:
             self._warnings.append(text)
             self._progress.warn(text)
@@ -256,7 +256,7 @@ def _hits(count: int) -> str:
 
 
 def _reasons(dropped: Dropped, setup: Setup) -> str:
-    """What left hits out, with the setting that did."""
+    """Numbers of dropped hits by reason, with the setting responsible."""
     detector = setup.detector
     reasons = {
         "not a number": dropped.not_a_number,

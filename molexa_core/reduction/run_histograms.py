@@ -1,4 +1,4 @@
-"""The histograms that `reduce` fills on its way, for the report."""
+"""Histograms filled during the reduction: time of flight, detector image, PIPICO, sums."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class HitSpectra:
     """Time-of-flight spectrum, detector image and coincidence map (PIPICO) of all hits.
 
     Args:
-        channel: the time axis reaches to the intact molecule, or to argon if that is lighter.
+        channel: its molecule sets the end of the time axis: the intact molecular ion, at least Ar+.
         setup: spectrometer and detector.
-        windows: time-of-flight windows of the ions in ns; the coincidence map reaches a bit beyond
-            the last.
+        windows: time-of-flight windows of the ions in ns; the coincidence map ends 5 % beyond the
+            last.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class HitSpectra:
 
 
 def sum_spectra(tally: Tally, half_range: float, gate: SumGate | None) -> dict[str, Spectrum]:
-    """Momentum sums of all combinations before the gate, by name, with the gate in the marks."""
+    """Histograms of the momentum sum of all combinations before the gate, which is marked."""
     edges = np.linspace(-half_range, half_range, tally.sums.shape[1] + 1)
     spectra = {}
     for axis, name in enumerate(SPECTRUM_SUM):

@@ -1,6 +1,6 @@
-"""The inner loops of the coincidence search: arrays in, arrays out.
+"""Compiled loops of the coincidence search: hits of a shot to combinations and coincidences.
 
-`coincidences` prepares the arrays and says what they mean; this module is the speed of `reduce`.
+`coincidences` prepares the arrays; their meaning is given at `search_shots`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ CROWDED: Final = 2
 FOUND: Final = 3
 COLLECTED: Final = 4
 COUNTERS: Final = 5
-"""Places in `counters`: shots searched, combinations looked at, shots left out as too crowded,
-coincidences found, momentum sums collected."""
+"""Indices of `counters`: shots searched, combinations formed, shots left out because of too many
+combinations, coincidences found, momentum sums collected."""
 MAX_MOMENTUM: Final = 0
 JET: Final = 1
 MOST: Final = 2
 HALF_RANGE: Final = 3
-"""Places in `limits`: largest momentum of an ion in a.u., jet velocity in mm/ns, most combinations
-of a shot, and the range of momentum sums that is looked at, from -range to +range in a.u."""
+"""Indices of `limits`: largest momentum of an ion in a.u., jet velocity in mm/ns, most combinations
+of a shot, and the range of the momentum sums, from -range to +range in a.u."""
 _MM_NS: Final = ATOMIC_VELOCITY_MM_NS
 
 
@@ -47,7 +47,7 @@ def insert(
     y: FloatArray,
     t: FloatArray,
 ) -> None:
-    """Put a hit into a list of `n` hits ordered by time, then position."""
+    """Insert a hit into a list of `n` hits ordered by time of flight, then position."""
     place = n
     while place > 0:
         other = members[place - 1]
@@ -79,7 +79,7 @@ def sort_shot(
     members: IntArray,
     momenta: FloatArray,
 ) -> float:
-    """List the hits of one shot that can be each kind of ion, by time; return the combinations.
+    """List the candidate hits of one shot for each kind of ion; return the number of combinations.
 
     Fills `count` (kinds), `members` (kinds, hits) and `momenta` (kinds, hits, 3). Hits at the same
     time are ordered by position, so that the order of hits in the file does not matter.
@@ -125,7 +125,7 @@ def next_combination(
     hits: IntArray,
     sums: FloatArray,
 ) -> int:
-    """Go to the next combination in which no hit stands twice.
+    """Go to the next combination that uses each hit at most once.
 
     Like ions are chosen in ascending order: combinations, not permutations. `choice`, `hits`
     (ions) and `sums` (ions + 1, 3: momentum sum of the ions before each place) hold the state.
@@ -174,7 +174,7 @@ def distance(
 
 @compiled
 def on_an_axis(total: FloatArray, centre: FloatArray, half_width: FloatArray) -> bool:
-    """Whether at least two components lie in the gate, as in the gate and all displaced boxes."""
+    """Whether two components or more lie in the gate: a condition for the gate and every box."""
     inside = 0
     for axis in range(3):
         if abs(total[axis] - centre[axis]) <= half_width[axis]:
@@ -206,7 +206,7 @@ def keep_sum(
 
 @compiled
 def enlarged(table: IntArray) -> IntArray:
-    """A table of twice the rows that begins with these."""
+    """A copy of a table with room for twice the rows."""
     larger = np.empty((2 * len(table), table.shape[1]), np.int64)
     for row in range(len(table)):
         for column in range(table.shape[1]):
@@ -236,22 +236,22 @@ def search_shots(
 ) -> IntArray:
     """Search shots for coincidences.
 
-    * `offsets`, `x`, `y`, `t`: calibrated hits of consecutive shots.
+    * `offsets`, `x`, `y`, `t`: calibrated hits of consecutive shots, mm and ns.
     * `kinds` (kinds, 3): see `MASS`, `FIRST`, `LAST`; `wanted` (kinds): how many of each.
-    * `lengths` (regions), `accelerations` (kinds, regions): the spectrometer.
+    * `lengths` (regions) in mm, `accelerations` (kinds, regions) in mm/ns^2: the spectrometer.
     * `kind_of` (ions): kind of each ion of the channel, like ions side by side.
     * `limits`: see `MAX_MOMENTUM` and following.
-    * `gate` (2, 3): centre and half width; (0, 3) for no gate.
-    * `shifts` (boxes, 3): displacement of each box along one axis, that of box 0 is zero; (0, 3)
-      to look for no coincidences, only at momentum sums.
-    * `collected` (capacity, 6): filled with momentum sums, and sums of squared momenta, of each
-      axis; a search that collects ends when it is full.
+    * `gate` (2, 3): centre and half width of the sum gate in a.u.; (0, 3) for no gate.
+    * `shifts` (boxes, 3): displacement of each box along one axis, zero for box 0; (0, 3) to
+      collect momentum sums only, without a search for coincidences.
+    * `collected` (capacity, 6): filled with momentum sums, and sums of squared momenta, along each
+      axis; the search ends when it is full.
     * `histograms` (3, bins) of momentum sums, `elsewhere` (boxes) of `select`, `counters` (see
       `SHOTS` and following): added to.
-    * `rows` (candidates, 1 + ions): room for the candidates of one shot.
+    * `rows` (candidates, 1 + ions): work space for the candidates of one shot.
 
     Returns:
-        (found, 1 + ions) shot and hits of each coincidence, like ions by time.
+        (found, 1 + ions) shot and hits of each coincidence, like ions ordered by time of flight.
     """
     ions = len(kind_of)
     most = 1

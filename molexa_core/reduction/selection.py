@@ -1,4 +1,4 @@
-"""Which candidates of a shot are kept: compiled, arrays in, arrays out."""
+"""Compiled selection of the coincidences of a shot among candidates that share hits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from molexa_core.base.tables import FloatArray, IntArray
 
 @compiled
 def ranked(n: int, distances: FloatArray) -> IntArray:
-    """Rows in ascending order of distance, those of equal distance as they came.
+    """Rows in ascending order of distance; rows of equal distance keep their order.
 
     Shell sort: short, and quick for the handful of candidates of a shot.
     """

@@ -1,4 +1,4 @@
-"""What a reduction says about itself."""
+"""Summary of a reduction: counts, gate, purity, kinetic energy release, warnings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SumAxis:
 
     @classmethod
     def of(cls, axis: int, peak: Peak | None, centre: float, half_width: float) -> SumAxis:
-        """From a peak and a gate."""
+        """The summary of one axis from its peak and its gate."""
         return cls(
             axis="xyz"[axis],
             centre=None if peak is None else peak.centre,
@@ -62,16 +62,17 @@ class ReduceSummary:
         dropped: hits that cannot be ions, by reason.
         crowded_shots: shots left out because of too many combinations of hits.
         combinations: combinations of hits that can be the ions, before the momentum-sum gate.
-        coincidences: what is left after the gate, without those that share a hit with a better one.
+        coincidences: combinations accepted by the gate, without those that share a hit with a
+            better one.
         windows_ns: time-of-flight window of each kind of ion.
         momentum_sums: peak and gate of each axis; empty for partial channels, which have no gate.
-        purity: false coincidences estimated from beside the peak; None for partial channels.
+        purity: share of true coincidences, from side bands of the peak; None for partial channels.
         ker: kinetic energy release of the ions of the channel.
-        remarks: everything else a reader should know.
-        warnings: why the numbers may be wrong.
-        sorter: what making hits of edges counted (`detector.sorter.SortCounts.as_dict`); empty
-            for runs of hits.
-        health: what is odd in the hits (`detector.health.HitHealth.as_dict`); only what is not 0.
+        remarks: further remarks.
+        warnings: reasons why the numbers may be wrong.
+        sorter: counts of the sorter of edges (`detector.sorter.SortCounts.as_dict`); empty for runs
+            of hits.
+        health: anomalies of the hits (`detector.health.HitHealth.as_dict`); only non-zero counts.
     """
 
     channel: str
@@ -132,7 +133,7 @@ class ReduceSummary:
         return rows
 
     def _sorter_rows(self) -> list[tuple[str, str, str]]:
-        """What the sorter of edges did."""
+        """Rows on the sorting of edges into hits."""
         if not self.sorter:
             return []
         hits = max(self.sorter["hits"], 1)

@@ -1,8 +1,8 @@
-"""Whether the numbers of a run can be in the units that they are taken for.
+"""Detection of wrong units in a run or its setup, by results that are physically impossible.
 
-A file seldom says its units. What follows from wrong ones cannot be: an image far smaller or larger
+A file seldom states its units. Wrong units give impossible results: an image far smaller or larger
 than the detector, times at which no ion of the channel arrives, energies that depend on the
-direction of flight, a molecule that drifts. Each is told in one sentence; none is put right.
+direction of flight, molecules that drift. Each is reported as a warning; nothing is corrected.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from molexa_core.reduction.peak import Peak
 
 MOST_HITS: Final = 100_000
 MOST_ROWS: Final = 20_000
-"""Hits and coincidences that are looked at, from the beginning of the run."""
+"""Number of hits and of coincidences used, from the beginning of the run."""
 FEWEST_HITS: Final = 100
 FEWEST_ROWS: Final = 20
 _SMALL: Final = 0.03
@@ -35,14 +35,14 @@ _OFF: Final = 0.5
 _INSIDE: Final = 0.01
 """Least share of hits at times of flight of the channel's ions."""
 _DRIFT_M_S: Final = 400.0
-"""Largest velocity of the molecules that the jet does not explain."""
+"""Largest plausible velocity of the molecules beside that of the jet."""
 _LATE_NS: Final = 5.0
-"""Largest error of the time zero that the momentum sum along z tells of."""
+"""Largest plausible error of the time zero, from the momentum sum along z."""
 _SHARPEST_MM: Final = 0.003
-"""Sums of momenta that are narrower than this resolution of the position are too sharp."""
+"""Best plausible position resolution, from the width of the momentum sums."""
 _SCALE: Final = 1.04
 _SIGMAS: Final = 5.0
-"""Momenta along one axis are called wrong beyond this factor and so many standard errors."""
+"""Momenta along one axis are reported beyond this factor and this many standard errors."""
 _GROUPS: Final = 20
 _SOFT: Final = 0.05
 """Energies far below this share of the median are noise and weigh little."""
@@ -56,35 +56,35 @@ _JET_M_S: Final = (50.0, 5000.0)
 
 
 def setup_doubts(setup: Setup) -> list[str]:
-    """What no reaction microscope has, as sentences."""
+    """Warnings about lengths, fields or a jet velocity that no reaction microscope has."""
     regions = setup.spectrometer.regions
     values = (
         setup.detector.radius_mm,
         sum(region.length_mm for region in regions),
         regions[0].field_v_per_cm,
     )
-    found = [
+    doubts = [
         f"setup: {name} is {value:g} {unit}, which no reaction microscope has; check its unit"
         for (name, low, high, unit), value in zip(_SETUP, values, strict=True)
         if not low <= value <= high
     ]
     jet = abs(setup.jet.velocity_m_per_s)
     if jet and not _JET_M_S[0] <= jet <= _JET_M_S[1]:
-        found.append(
+        doubts.append(
             f"setup: jet -> velocity_m_per_s is {setup.jet.velocity_m_per_s:g}, which no gas jet "
             "has; is it in m/s?"
         )
-    return found
+    return doubts
 
 
 class UnitCheck:
-    """Looks at the first hits and coincidences of a run, and says what cannot be.
+    """Check of the first hits and coincidences of a run for impossible values.
 
     Args:
-        ions: of a coincidence.
+        ions: the ions of a coincidence.
         windows: time-of-flight window of each kind of ion, ns.
         setup: spectrometer and detector.
-        complete: whether the momenta of the ions cancel.
+        complete: whether the channel contains all ions, so that their momenta cancel.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class UnitCheck:
         self._n_rows = 0
 
     def add_hits(self, hits: Hits) -> None:
-        """Look at calibrated hits."""
+        """Add calibrated hits to the sample."""
         room = MOST_HITS - self._n_hits
         if room > 0 and hits.n_hits:
             part = slice(0, room)
@@ -111,32 +111,32 @@ class UnitCheck:
             self._n_hits += len(self._hits[-1][1])
 
     def add_rows(self, table: Coincidences) -> None:
-        """Look at coincidences."""
+        """Add coincidences to the sample."""
         room = MOST_ROWS - self._n_rows
         if room > 0 and len(table):
             self._rows.append(table.momentum[:room])
             self._n_rows += len(self._rows[-1])
 
     def about_hits(self, off_detector: int, all_hits: int) -> list[str]:
-        """What is wrong with positions and times.
+        """Warnings about positions and times.
 
         Args:
             off_detector: hits outside the active area.
             all_hits: hits read.
         """
         radius = self._setup.detector.radius_mm
-        found = []
+        doubts = []
         if all_hits >= FEWEST_HITS and off_detector > _OFF * all_hits:
-            found.append(
+            doubts.append(
                 f"{100 * off_detector / all_hits:.0f} % of the hits lie off the detector of "
                 f"{radius:g} mm radius: are the positions in mm, and is the centre right?"
             )
         if self._n_hits < FEWEST_HITS:
-            return found
-        places, times = (np.concatenate(one) for one in zip(*self._hits, strict=True))
+            return doubts
+        places, times = (np.concatenate(column) for column in zip(*self._hits, strict=True))
         extent = float(np.quantile(places, 0.99))
         if extent < _SMALL * radius:
-            found.append(
+            doubts.append(
                 f"99 % of the hits lie within {extent:.2g} mm of the centre of a detector of "
                 f"{radius:g} mm radius: are the positions in mm?"
             )
@@ -146,57 +146,57 @@ class UnitCheck:
         if inside.mean() < _INSIDE:
             first = min(low for low, _ in self._windows.values())
             last = max(high for _, high in self._windows.values())
-            found.append(
+            doubts.append(
                 f"only {100 * inside.mean():.2g} % of the hits come when ions of the channel can "
                 f"({first:.4g} to {last:.4g} ns; most hits come after {self.times()}): are the "
                 "times in ns, counted from the light, and are lengths and fields of the setup "
                 "right?"
             )
-        return found
+        return doubts
 
     def times(self) -> str | None:
-        """Where most hits lie in time; None without hits."""
+        """The range of times that holds 80 % of the hits, as text; None without hits."""
         if not self._n_hits:
             return None
-        times = np.concatenate([one for _, one in self._hits])
+        times = np.concatenate([times for _, times in self._hits])
         low, high = np.quantile(times, [0.1, 0.9])
         return f"{low:.4g} to {high:.4g} ns"
 
     def about_momenta(self, peaks: Sequence[Peak] | None, release_ev: float) -> list[str]:
-        """What is wrong with the momenta.
+        """Warnings about the momenta.
 
         Args:
-            peaks: of the momentum sums along x, y and z, where they are known.
-            release_ev: the kinetic energy release of most coincidences.
+            peaks: peaks of the momentum sums along x, y and z, where they are known.
+            release_ev: peak of the kinetic energy release, eV.
         """
-        found = []
+        doubts = []
         if self._n_rows >= FEWEST_ROWS and not LEAST_EV <= release_ev <= MOST_EV:
-            found.append(
+            doubts.append(
                 f"a kinetic energy release of {release_ev:.2g} eV is none of an explosion: check "
                 "the units of positions and times, of lengths and fields in the setup"
             )
         elif self._n_rows >= FEWEST_ROWS and len(self._ions) > 1 and self._complete:
             doubt = doubtful_release(self._ions, release_ev)
             if doubt is not None:
-                found.append(
+                doubts.append(
                     f"{doubt}: check the units of positions and times, of lengths and fields in "
                     "the setup"
                 )
         if peaks is not None:
-            found += self._about_sums(peaks)
+            doubts += self._about_sums(peaks)
         if self._n_rows >= FEWEST_ROWS and self._complete:
-            found += self._about_directions()
-        return found
+            doubts += self._about_directions()
+        return doubts
 
     def _about_sums(self, peaks: Sequence[Peak]) -> list[str]:
-        found = []
+        doubts = []
         mass = sum(ion.mass for ion in self._ions)
         for axis, peak in zip("xy", peaks[:2], strict=True):
             velocity = peak.centre / mass * ATOMIC_VELOCITY_M_S
             if abs(velocity) > _DRIFT_M_S and abs(peak.centre) > 3.0 * peak.sigma / np.sqrt(
                 max(peak.signal, 1.0)
             ):
-                found.append(
+                doubts.append(
                     f"the momentum sum along {axis} is {peak.centre:.3g} a.u., as if the molecules "
                     f"flew at {velocity:.0f} m/s beside the jet: check the jet velocity (m/s), the "
                     "centre (mm) and the rotation (degrees) in the setup"
@@ -205,7 +205,7 @@ class UnitCheck:
         push = sum(ion.charge for ion in self._ions) * regions[0].field_v_per_cm
         late = peaks[2].centre / (push * ACCELERATION_MM_NS2 / ATOMIC_VELOCITY_MM_NS)
         if abs(late) > _LATE_NS:
-            found.append(
+            doubts.append(
                 f"the momentum sum along z is {peaks[2].centre:.3g} a.u., as if all times were "
                 f"{abs(late):.3g} ns too {'early' if late > 0 else 'late'}: check time_zero_ns, "
                 "lengths (mm) and fields (V/cm) of the setup"
@@ -214,14 +214,14 @@ class UnitCheck:
         if weight is not None:
             sharpness = min(peak.sigma for peak in peaks[:2]) / weight
             if sharpness < _SHARPEST_MM:
-                found.append(
+                doubts.append(
                     "the momentum sums are as sharp as if positions were measured to "
                     f"{1000 * sharpness:.2g} um, finer than any detector: are they in mm?"
                 )
-        return found
+        return doubts
 
     def _position_weight(self) -> float | None:
-        """Momentum sum in a.u. that an error of 1 mm of every position makes; None if not known."""
+        """Width in a.u. of the momentum sum for a position error of 1 mm; None if not known."""
         squares = 0.0
         for ion in self._ions:
             first, last = self._windows[str(ion)]
@@ -235,7 +235,7 @@ class UnitCheck:
             kind: (momenta[:, self._columns(kind)] ** 2).sum() / self._ions[kinds.index(kind)].mass
             for kind in set(kinds)
         }
-        kind = max(sorted(energies), key=lambda one: float(energies[one]))
+        kind = max(sorted(energies), key=lambda name: float(energies[name]))
         measured = axis_scales(momenta[:, self._columns(kind)].reshape(-1, 3))
         if measured is None:
             return []
@@ -268,20 +268,20 @@ class UnitCheck:
 
 
 def axis_scales(momenta: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-    """By which factors the momenta of one kind of ion along x, y and z are off, all but for one.
+    """Relative scale errors of the momenta of one kind of ion along x, y and z.
 
-    The energy of an ion does not depend on where it flies, however the molecules are aligned. If
-    the component a comes out s_a times too large, sum of w_a p_a^2 with w_a = 1 / s_a^2 does not
-    depend on the direction, while sum of p_a^2 does. The w are found by least squares of
-    (sum of w_a p_a^2 - 1) / (sum of p_a^2): for energies that do not depend on the direction the
+    The energy of an ion does not depend on its direction of flight, however the molecules are
+    aligned. If the component a is s_a times too large, the sum of w_a p_a^2 with w_a = 1 / s_a^2
+    does not depend on the direction, while the sum of p_a^2 does. The w are found by least squares
+    of (sum of w_a p_a^2 - 1) / (sum of p_a^2): for energies that do not depend on the direction the
     solution is w, whatever the distributions of energies and of directions.
 
     Args:
         momenta: (n, 3) a.u.
 
     Returns:
-        The factors, with a product of 1, and standard errors of their logarithms (jackknife); None
-        where the directions do not tell.
+        (3) factors, with a product of 1, and (3) standard errors of their logarithms (jackknife);
+        None where the data do not determine them.
     """
     squares = momenta**2
     squares = squares[squares.sum(axis=1) > 0]
