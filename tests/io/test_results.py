@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from molexa_cli.main import main
-from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.outputs import FileKind, run_kind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Hits
 from molexa_core.io.results.kinds import kind_of_result
@@ -42,7 +42,22 @@ def test_runs_of_every_format_are_known_under_any_name(layout: str, tmp_path: Pa
     path = tmp_path / "any name"
     words = ["mock", "nitrogen", "--events", "40", "--format", layout, "--out", str(path), "-q"]
     assert main(words) == 0
-    assert kind_of_result(path) is FileKind.RUN
+    assert kind_of_result(path) is run_kind(layout)
+
+
+def test_a_run_replaces_one_of_its_format_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["mock", "nitrogen", "--events", "40", "--out", str(tmp_path / "run.root"), "-q"]
+    assert main(words) == 0
+    before = (tmp_path / "run.root").read_bytes()
+    for other in ("csv", "root-jagged"):
+        assert main([*words, "--format", other]) == 2
+        said = capsys.readouterr().err
+        assert f"this is a run (root) of molexa, and the result is a run ({other})" in said
+    assert (tmp_path / "run.root").read_bytes() == before
+    assert main([*words, "--seed", "2"]) == 0
+    assert (tmp_path / "run.root").read_bytes() != before
 
 
 def test_results_of_the_stages_are_known(tmp_path: Path) -> None:
@@ -65,7 +80,7 @@ def test_results_of_the_stages_are_known(tmp_path: Path) -> None:
         "geom.json": FileKind.RECONSTRUCTION,
         "known.xyz": None,  # written without a record, as by another program
         "truth.h5": FileKind.TRUTH,
-        "run.root": FileKind.RUN,
+        "run.root": FileKind.RUN_ROOT,
         "report.html": FileKind.REPORT,
         "water.xyz": FileKind.GEOMETRY,
         "recipe.json": FileKind.RECIPE,
@@ -124,7 +139,7 @@ def test_a_result_with_a_damaged_value_may_be_made_again(tmp_path: Path) -> None
 def test_hits_written_from_a_notebook_are_known_too(tmp_path: Path) -> None:
     for layout in ("root", "hdf5", "csv", "parquet"):
         write_hits(tmp_path / layout, [_hits()], layout, meta={"run": 1})
-        assert kind_of_result(tmp_path / layout) is FileKind.RUN
+        assert kind_of_result(tmp_path / layout) is run_kind(layout)
 
 
 def test_a_name_that_a_spreadsheet_would_compute_comes_back(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from molexa_core.base.fields import (
     TRUTH_HITS,
     TRUTH_MOLECULES,
 )
-from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.outputs import FileKind, run_kind
 from molexa_core.base.storage.provenance import FIGURE_MARK, GENERATOR
 
 _HEAD: Final = 64 * 1024
@@ -77,6 +77,7 @@ def _kind(path: Path, head: bytes) -> FileKind | None:
 
 def _of_hdf5(path: Path) -> FileKind | None:
     # HDF5 alone takes a tenth of a second to import, which a command with text need not pay.
+    from molexa_core.io.facilities.xfel_write import SOURCE  # noqa: PLC0415
     from molexa_core.io.hdf5.checks import refuse_foreign_links  # noqa: PLC0415
     from molexa_core.io.hdf5.file import reading_hdf5  # noqa: PLC0415
     from molexa_core.io.hdf5.heap_bytes import open_checked  # noqa: PLC0415
@@ -87,7 +88,10 @@ def _of_hdf5(path: Path) -> FileKind | None:
     with reading_hdf5(path), open_checked(path) as file:
         refuse_foreign_links(file)
         if METADATA_KEY in file.attrs:
-            return FileKind.RUN
+            if "INDEX" not in file:
+                return FileKind.RUN_HDF5
+            has_edges = f"INSTRUMENT/{SOURCE}/raw/edges" in file
+            return FileKind.RUN_EDGES if has_edges else FileKind.RUN_XFEL
         if META not in file or PROVENANCE not in file[META].attrs:
             return None
         meta = file[META]
@@ -107,11 +111,15 @@ def _of_hdf5(path: Path) -> FileKind | None:
 
 def _of_root(path: Path) -> FileKind | None:
     from molexa_core.io.root.file import open_root, reading  # noqa: PLC0415
-    from molexa_core.io.root.layouts import METADATA_KEY  # noqa: PLC0415
+    from molexa_core.io.root.layouts import EDGES, JAGGED, METADATA_KEY  # noqa: PLC0415
 
     with open_root(path) as file, reading(path):
         names = file.keys(cycle=False, recursive=False)
-    return FileKind.RUN if METADATA_KEY in names else None
+    if METADATA_KEY not in names:
+        return None
+    if EDGES.tree in names:
+        return FileKind.RUN_ROOT_EDGES
+    return FileKind.RUN_ROOT_JAGGED if JAGGED.tree in names else FileKind.RUN_ROOT
 
 
 def _of_parquet(path: Path) -> FileKind | None:
@@ -122,7 +130,7 @@ def _of_parquet(path: Path) -> FileKind | None:
         metadata = parquet.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException):
         return None
-    return FileKind.RUN if METADATA_KEY in metadata else None
+    return FileKind.RUN_PARQUET if METADATA_KEY in metadata else None
 
 
 def _begins_lmf(head: bytes) -> bool:
@@ -138,7 +146,8 @@ def _begins_lmf(head: bytes) -> bool:
 def _of_lmf(path: Path) -> FileKind | None:
     from molexa_core.io.lmf.run import LmfRun  # noqa: PLC0415
 
-    return FileKind.RUN if LmfRun([path]).metadata() else None
+    run = LmfRun([path])
+    return run_kind(run.layout) if run.metadata() else None
 
 
 def _begins_safetensors(head: bytes) -> bool:
@@ -216,7 +225,7 @@ def _is_report(text: str) -> bool:
 
 
 _TEXT_KINDS: Final[tuple[tuple[Callable[[str], bool], FileKind], ...]] = (
-    (_is_run, FileKind.RUN),
+    (_is_run, FileKind.RUN_CSV),
     (_is_momenta, FileKind.MOMENTA),
     (_is_geometry, FileKind.GEOMETRY),
     (_is_figure, FileKind.FIGURE),

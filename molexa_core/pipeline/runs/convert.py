@@ -22,7 +22,7 @@ from molexa_core.base.fields import (
 )
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.settings import Setup, load_project, load_setup
-from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.outputs import run_kind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Edges, Hits
 from molexa_core.io.facilities.xfel_write import write_xfel_run
@@ -91,7 +91,7 @@ def convert_file(
     name = setup or load_project().setup
     known = None if name is None else load_setup(name)
     run = open_stored(paths, known)
-    require_outputs((out, FileKind.RUN), inputs=[*run.paths, *settings_inputs(setup=name)])
+    require_outputs((out, run_kind(chosen)), inputs=[*run.paths, *settings_inputs(setup=name)])
     if chosen in EDGE_FORMATS and not run.edges:
         raise UsageError(
             f"the run holds hits ({run.choice}), from which there is no way back to the edges that "

@@ -20,7 +20,7 @@ from molexa_core.base.settings import (
     parse_settings,
 )
 from molexa_core.base.storage.files import require_file
-from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.outputs import FileKind, run_kind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.storage.resources import find
 from molexa_core.base.tables import Geometry, Hits
@@ -161,7 +161,7 @@ def mock_file(
     }
     inputs = [channel_path, setup_path, *more]
     read = [*inputs, *settings_inputs(setup=setup_path)]
-    require_outputs((out, FileKind.RUN), (truth, FileKind.TRUTH), inputs=read)
+    require_outputs((out, run_kind(layout)), (truth, FileKind.TRUTH), inputs=read)
     record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
     counts: Counter[str] = Counter()
     blocks = _blocks(target, apparatus, seed, shots, progress)
