@@ -1,1 +1,1 @@
-"""The molecular frame: alignment, centroids, maps, comparison of structures."""
+"""The molecular frame: alignment of coincidences, mean momenta, Newton plots."""

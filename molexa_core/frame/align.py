@@ -1,4 +1,4 @@
-"""Momenta of coincidences in the molecular frame.
+"""Alignment: rotation of every coincidence into the molecular frame.
 
 Three conventions of the paper, all of them settings of `base.settings.Frame`:
 
@@ -9,19 +9,20 @@ Three conventions of the paper, all of them settings of `base.settings.Frame`:
 
 Like ions are told apart by rules that do not depend on the order in which they were stored:
 
-* Like ions that are equivalent by symmetry have no identity. Every event enters with every choice
-  of reference and second among them, at equal weight (1 / number of choices). Choosing one, say
-  the fastest, would bias its mean upwards.
+* Like ions that are equivalent by symmetry cannot be told apart. Every event enters with every
+  choice of reference and second among them, at equal weight (1 / number of choices). Choosing one,
+  say the fastest, would bias its mean upwards.
 * Like ions that differ (`like: distinct`): the second is the one most orthogonal to the reference.
-* What is left is matched, one to one in every event, to self-consistent lobes (`matching`).
+* The remaining like ions are matched, one to one in every event, to self-consistent lobes
+  (`matching`).
 
 A momentum of zero has no direction and a collinear pair no plane: such an event is flagged,
-counted and left out. Two ions define x only. The perpendicular part of their momenta is left out
+counted and left out. Two ions define x only. The perpendicular part of their momenta is dropped
 (y = z = 0); without recoil it is exactly zero, otherwise its size is in the summary.
 
-Any frame that is fixed event by event shifts centroids in second order of the width over the
-length of the momenta that define it: for an isotropic spread s of each component the reference
-comes out longer by s^2 / p.
+A frame fixed event by event shifts the mean momenta in second order of (width / length) of the
+momenta that define it: for an isotropic spread s of each component the mean momentum p of the
+reference is too long by s^2 / p.
 """
 
 from __future__ import annotations
@@ -63,10 +64,10 @@ class Aligned:
     Attributes:
         table: one row per event and assignment; `weight` shared among the rows of an event. Its
             meta has `frame`, `roles` and `align` (the summary).
-        flag: (events in) `Flag` of every event that came in, in its order.
-        roles: what each ion of the table is: `reference`, `second`, `lobe 1`, ...
-        summary: counts and figures for people, plain values.
-        warnings: sentences about what weakens the result.
+        flag: (events) `Flag` of every input event, in the order of the input.
+        roles: role of each ion of the table: `reference`, `second`, `lobe 1`, ...
+        summary: counts and other numbers for the user, plain values.
+        warnings: reasons why the result may be poor.
     """
 
     table: Coincidences
@@ -88,22 +89,22 @@ def align_events(
     recoil: Literal["remove", "keep"] = "remove",
     least_sine: float = LEAST_SINE,
 ) -> Aligned:
-    """Turn every event into the molecular frame.
+    """Rotate every event into the molecular frame.
 
     Args:
         table: momenta in the laboratory frame.
         frame: reference, second, plane, and whether like ions are equivalent.
         recoil: `remove` goes to the centre-of-mass frame first (`axes.without_recoil`); `keep`
-            leaves the momenta as they are, as partial coincidences need it.
+            leaves the momenta unchanged, as needed for partial coincidences.
         least_sine: pairs with a smaller sine of the angle between them count as collinear.
 
     Returns:
-        The rows in the molecular frame, sorted as the events came in.
+        The rows in the molecular frame, in the order of the input events.
 
     Raises:
         UnknownIonError: the table has no such ion.
-        UsageError: fewer than two ions, or a choice that cannot be made.
-        NoEventsError: no event came in, or none is left.
+        UsageError: fewer than two ions, or an impossible choice of ions.
+        NoEventsError: no input event, or none with a molecular frame.
     """
     aligner = Aligner(table.ions, frame, recoil=recoil, least_sine=least_sine)
     aligner.look([table])
@@ -118,10 +119,10 @@ def align_events(
 
 
 class Store(Protocol):
-    """Numbers that are put away in blocks and come back in the same blocks, as often as wanted."""
+    """Storage for blocks of rows, which can be read back in the same blocks any number of times."""
 
     def append(self, rows: FloatArray) -> None:
-        """Put a block away; all have the same number of columns."""
+        """Store a block; all blocks have the same number of columns."""
         ...
 
     def __iter__(self) -> Iterator[FloatArray]: ...
@@ -132,19 +133,19 @@ class MemoryStore(list[FloatArray]):
 
 
 class Aligner:
-    """Turns events that come in blocks; `look` at all of them, then `blocks` gives them turned.
+    """Alignment of events in blocks: first `look` at all events, then `blocks` rotates them.
 
-    Holds a few numbers per event; momenta that are needed more than twice go into the stores.
+    Keeps a few numbers per event in memory; momenta needed more than twice go into the stores.
 
     Args:
         ions: the ion of each column.
         frame: reference, second, plane, and whether like ions are equivalent.
         recoil: as in `align_events`.
         least_sine: as in `align_events`.
-        store: makes a place for the momenta of like ions.
+        store: creates a store for the momenta of like ions.
 
     Attributes:
-        roles: what each ion of the table is.
+        roles: role of each ion of the table.
         flag: (events) as in `Aligned`, after `look`.
         summary: as in `Aligned`, after `look`.
         warnings: as in `Aligned`, after `look`.
@@ -177,10 +178,10 @@ class Aligner:
         self.warnings: tuple[str, ...] = ()
 
     def look(self, blocks: Iterable[Coincidences]) -> None:
-        """Find flags, lobes and the numbers of the summary.
+        """First pass: find flags, lobes and the numbers of the summary.
 
         Raises:
-            NoEventsError: no event came in, or none is left.
+            NoEventsError: no input event, or none with a molecular frame.
         """
         seen: list[NDArray[np.int8]] = []
         means: list[FloatArray] = []
@@ -237,7 +238,7 @@ class Aligner:
         ]
 
     def blocks(self, blocks: Iterable[Coincidences]) -> Iterator[Coincidences]:
-        """The same events again, turned; `meta` of the rows is that of the blocks."""
+        """Second pass: the same events in the molecular frame; `meta` is that of the input."""
         for table in blocks:
             turned = self._turned(table)
             for columns, lobes in zip(self._groups, self._lobes, strict=True):
@@ -250,7 +251,7 @@ class Aligner:
             yield replace(selected, momentum=turned.momentum, weight=turned.weight)
 
     def meta(self, before: Mapping[str, Any]) -> dict[str, Any]:
-        """What the file should say about the frame, added to what was said of the events."""
+        """`meta` of the events with frame, roles, summary and warnings added."""
         return {
             **before,
             "frame": self._frame.model_dump(),
@@ -292,7 +293,7 @@ class _Blocks:
 
 
 def _checked(ions: tuple[Ion, ...], frame: Frame) -> list[str]:
-    """The names of the ions, once the frame is known to make sense for them."""
+    """The names of the ions, after a check that the frame can be defined with them."""
     names = [str(ion) for ion in ions]
     if len(ions) < 2:
         raise UsageError("one ion alone has no molecular frame", do="Use a channel with more ions.")
@@ -358,7 +359,7 @@ def _reasons(flag: NDArray[np.int8]) -> str:
 
 
 def _rule(frame: Frame, roles: tuple[str, ...], choices: int) -> str:
-    """How like ions were told apart, in words."""
+    """The rule by which like ions were told apart, in words."""
     parts = []
     if choices > 1:
         parts.append(f"all {choices} equivalent choices of reference and second, equal weight")

@@ -1,12 +1,12 @@
-"""Mean momentum of every ion in the molecular frame, with errors on the mean.
+"""Mean momentum of every ion in the molecular frame, with its standard error.
 
-Rows that share an event are not independent: the error treats all rows of an event as one
+Rows of the same event are not independent: the error treats all rows of an event as one cluster
 (cluster-robust sandwich estimate of a weighted mean). With weights w and the mean m = sum w x /
 sum w, each event e contributes u_e = sum over its rows of w (x - m), and
 
     var(m) = E / (E - 1) * sum_e u_e^2 / (sum w)^2,  E events.
 
-With one row per event and equal weights this is the usual s^2 / E. Nothing is drawn at random.
+With one row per event and equal weights this is the usual s^2 / E. No random numbers are used.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def centroids(table: Coincidences) -> pd.DataFrame:
 
     Returns:
         Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count` (effective
-        number of events: the number of events where all weigh the same), `label` (the ion with
-        its number among like ions, and its role where the table's meta tells). The errors of a
-        single event are not a number.
+        number of events: the number of events if all have the same weight), `label` (the ion with
+        its number among like ions, and its role if the table's meta has roles). The errors of a
+        single event are NaN.
 
     Raises:
         NoEventsError: no event with a weight.
@@ -56,7 +56,7 @@ def centroids(table: Coincidences) -> pd.DataFrame:
 def _standard_error(
     table: Coincidences, mean: FloatArray, by_event: np.ndarray, events: int
 ) -> FloatArray:
-    """(ions, 3) standard error of the mean, rows of an event taken together."""
+    """(ions, 3) standard error of the mean, with the rows of an event as one cluster."""
     if events < 2:
         return np.full(mean.shape, np.nan)
     error = np.empty(mean.shape)

@@ -1,4 +1,4 @@
-"""Whether mean momenta can be those of all ions of a molecule, by the momenta alone."""
+"""Checks that momenta belong to all ions of a molecule: cancelling sums, resolved mean momenta."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from molexa_core.base.errors import listing
 from molexa_core.base.tables import Coincidences, ion_labels
 
 UNRESOLVED: Final = 0.15
-"""A mean momentum below this share of the root mean square of the same ion is no lobe."""
+"""A mean momentum below this fraction of the ion's rms momentum is not a resolved lobe."""
 _CARRIES: Final = 0.25
-"""Ions with a smaller share of the largest momentum (rms) may well be at rest."""
+"""Ions with a smaller fraction of the largest rms momentum may be at rest and are not checked."""
 UNCANCELLED: Final = 0.6
-"""Momentum sums (rms) above this share of what unrelated momenta would have do not cancel."""
+"""Momenta do not cancel if the momentum sum exceeds this fraction of that of unrelated ions."""
 FEWEST: Final = 20
 
 
 def sum_doubt(table: Coincidences) -> str | None:
-    """What is to be said where the momenta of events do not cancel; None where they do.
+    """A warning if the momenta of the events do not cancel, else None.
 
     Args:
         table: events before the recoil is taken out.
@@ -38,7 +38,7 @@ def sum_doubt(table: Coincidences) -> str | None:
 
 
 def lobe_doubt(table: Coincidences) -> str | None:
-    """What is to be said where the momenta of an ion average to nothing; None where none do.
+    """A warning if the mean momentum of an ion is nearly zero, else None.
 
     Args:
         table: events in a molecular frame.

@@ -1,4 +1,4 @@
-"""Histograms of aligned events: Newton map and kinetic energy release."""
+"""Histograms of aligned events: Newton plot and kinetic energy release."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def newton_map(
     bins: int = NEWTON_BINS,
     limit: float | None = None,
 ) -> Spectrum:
-    """Momenta of all ions of aligned events in one plane of the molecular frame.
+    """Newton plot: momenta of all ions of aligned events in one plane of the molecular frame.
 
-    The momenta are in a.u., not scaled to that of the reference; an event counts with its weight
-    once per ion.
+    The momenta are in a.u., not scaled to that of the reference; an event counts once per ion, with
+    its weight.
 
     Args:
         table: aligned events.
@@ -72,7 +72,7 @@ def newton_map(
 def kinetic_energy_release(table: Coincidences, *, bins: int = KER_BINS) -> Spectrum:
     """Histogram of the kinetic energy release, the sum of p^2 / 2m over all ions, in eV.
 
-    Aligned events are in the centre-of-mass frame unless they were aligned with the recoil kept.
+    Aligned events are in the centre-of-mass frame unless the recoil was kept.
 
     Raises:
         NoEventsError: no events.

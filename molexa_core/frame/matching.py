@@ -1,13 +1,13 @@
-"""Telling like ions apart: each event's ions are matched one to one to a set of lobes.
+"""Assignment of like ions: in each event the ions are matched one to one to a set of lobes.
 
 The lobes are the mean momenta of the ions matched to them (self-consistent, like k-means, but
-with one ion of every event in every lobe). Matching is exact for each event: the assignment with
-the least sum of squared distances. The starts are the ions of twelve real events, chosen by rank
-of their summed kinetic energy; the start with the least spread around its lobes wins. Nothing
-depends on the order of the ions or of the events.
+with one ion of every event in every lobe). The matching of each event is exact: the assignment with
+the least sum of squared distances. The iteration starts from the ions of twelve real events, chosen
+by rank of their summed squared momenta; the start with the least spread around its lobes is used.
+The result does not depend on the order of the ions or of the events.
 
-Unbiased as long as the lobes are well apart compared with their widths; where they overlap, any
-rule that decides event by event pushes their means apart.
+The means are unbiased if the lobes are well separated compared with their widths; where lobes
+overlap, any rule that decides event by event pushes their means apart.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def assign_to(momentum: FloatArray, lobes: FloatArray) -> IntArray:
 
 
 def find_lobes(blocks: Iterable[Block]) -> FloatArray:
-    """The lobes of `match_lobes` from rows that come in blocks, gone through many times.
+    """The lobes of `match_lobes` from rows in blocks, which are read many times.
 
-    Beside one block it holds two numbers per row.
+    Keeps one block and two numbers per row in memory.
 
     Args:
         blocks: momenta (rows, k, 3) and weights (rows), in the same order every time.
@@ -84,28 +84,28 @@ def find_lobes(blocks: Iterable[Block]) -> FloatArray:
     lobes = best
     for _ in range(_ROUNDS):
         moved = _round(blocks, lobes)
-        same = np.array_equal(moved, lobes)  # then nothing was matched otherwise
+        converged = np.array_equal(moved, lobes)  # the assignment did not change
         lobes = moved
-        if same:
+        if converged:
             break
     ordered: FloatArray = lobes[_by_azimuth(lobes)]
     return ordered
 
 
 def _rows_of(blocks: Iterable[Block], rows: IntArray) -> Block:
-    """These rows, in the order asked for."""
+    """The rows with these numbers, in the given order."""
     order = np.argsort(rows, kind="stable")
     wanted, first = rows[order], 0
-    found: list[Block] = []
+    parts: list[Block] = []
     for momentum, weight in blocks:
         low, high = np.searchsorted(wanted, [first, first + len(weight)])
-        here = wanted[low:high] - first
-        found.append((momentum[here], weight[here]))
+        inside = wanted[low:high] - first
+        parts.append((momentum[inside], weight[inside]))
         first += len(weight)
     back = np.argsort(order)
     return (
-        np.concatenate([momentum for momentum, _ in found])[back],
-        np.concatenate([weight for _, weight in found])[back],
+        np.concatenate([momentum for momentum, _ in parts])[back],
+        np.concatenate([weight for _, weight in parts])[back],
     )
 
 
@@ -142,7 +142,7 @@ def best_assignment(score: FloatArray) -> IntArray:
 
 
 def _by_subsets(score: FloatArray) -> IntArray:
-    """Best assignment by the recursion over sets of ions that fill the first lobes."""
+    """Best assignment by dynamic programming over the sets of ions that fill the first lobes."""
     n, k, _ = score.shape
     total = np.full((1 << k, n), -np.inf)
     last = np.zeros((1 << k, n), dtype=np.int64)
@@ -169,7 +169,7 @@ def _by_subsets(score: FloatArray) -> IntArray:
 def _settle(
     momentum: FloatArray, weight: FloatArray, lobes: FloatArray
 ) -> tuple[FloatArray, float]:
-    """Match and average in turns until nothing changes; the lobes and the mean squared spread."""
+    """Match and average in turns until convergence; the lobes and the mean squared spread."""
     before: IntArray | None = None
     matched = momentum
     for _ in range(_ROUNDS):

@@ -1,4 +1,4 @@
-"""Events turned into the molecular frame, event by event: flags, choices, rotation."""
+"""Rotation of single events into the molecular frame: flags, choice of ions, axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from molexa_core.frame.axes import cosine_between, rows_of_axes, sine_between
 LEAST_SINE: Final = 1e-6
 """Two momenta with a smaller sine of the angle between them are collinear."""
 LEAST_FRACTION: Final = 1e-9
-"""A momentum below this fraction of the largest of its event is rounding, that is zero."""
+"""A momentum below this fraction of the largest of its event counts as zero (rounding)."""
 
 
 class Flag(IntEnum):
@@ -30,16 +30,16 @@ class Flag(IntEnum):
 
 @dataclass(frozen=True)
 class Turned:
-    """A block of events, turned but for the lobes.
+    """A block of events in the molecular frame, like ions not yet matched to lobes.
 
     Attributes:
-        flag: (events).
-        sine: (good events, choices) between reference and second.
+        flag: (events) `Flag` of each event.
+        sine: (good events, choices) sine of the angle between reference and second.
         rows: (rows) event of each row.
-        momentum: (rows, ions, 3).
-        weight: (rows).
+        momentum: (rows, ions, 3) a.u., in the molecular frame.
+        weight: (rows) weight in averages.
         choices: rows per event.
-        left_out: sum of the squares that were left out.
+        left_out: sum of the squared perpendicular components dropped for two ions, a.u.
     """
 
     flag: NDArray[np.int8]
@@ -52,9 +52,9 @@ class Turned:
 
 
 def pairs(momentum: FloatArray, names: list[str], frame: Frame) -> tuple[IntArray, IntArray]:
-    """(n, choices) column of the reference and of the second in the input, for every choice.
+    """(n, choices) input column of the reference and of the second ion, for every choice.
 
-    Two ions have no second; its column is then that of the other ion.
+    With two ions there is no second; its column is then that of the other ion.
     """
     references, seconds = [], []
     for reference in (i for i, name in enumerate(names) if name == frame.reference):
@@ -81,17 +81,18 @@ def flags(
 ) -> tuple[NDArray[np.int8], FloatArray]:
     """(n) flag of each event and (n, choices) sine of the angle between reference and second.
 
-    One choice without a frame flags the event: leaving out single choices would favour others.
+    An event is flagged if one of its choices has no frame: leaving out single choices would favour
+    the others.
     """
     events = np.arange(len(momentum))[:, None]
-    one, two = momentum[events, reference], momentum[events, second]
+    along_x, in_plane = momentum[events, reference], momentum[events, second]
     axis_only = momentum.shape[1] == 2
     size = np.linalg.norm(momentum, axis=2)
     least = LEAST_FRACTION * size.max(axis=1)[:, None]
     resting = size[events, reference] <= least
     if not axis_only:
         resting |= size[events, second] <= least
-    sine = sine_between(one, two)
+    sine = sine_between(along_x, in_plane)
     flag = np.zeros(len(momentum), dtype=np.int8)
     if not axis_only:
         flag[(sine < least_sine).any(axis=1)] = Flag.COLLINEAR
@@ -103,19 +104,19 @@ def flags(
 def turn(
     momentum: FloatArray, reference: IntArray, second: IntArray, frame: Frame
 ) -> tuple[FloatArray, float]:
-    """Momenta (rows, ions, 3) along the molecular axes; sum of the squares that were left out."""
+    """Momenta (rows, ions, 3) along the molecular axes, and the sum of dropped squares."""
     rows = np.arange(len(momentum))
-    one, two = momentum[rows, reference], momentum[rows, second]
+    along_x, in_plane = momentum[rows, reference], momentum[rows, second]
     if momentum.shape[1] == 2:
-        x = one / np.linalg.norm(one, axis=1, keepdims=True)
+        x = along_x / np.linalg.norm(along_x, axis=1, keepdims=True)
         along = np.einsum("nij,nj->ni", momentum, x)
         left_out = momentum - along[:, :, None] * x[:, None, :]
         turned = np.zeros_like(momentum)
         turned[:, :, 0] = along
         return turned, float(np.square(left_out).sum())
-    axes = rows_of_axes(one, two, frame.plane)
+    axes = rows_of_axes(along_x, in_plane, frame.plane)
     turned = np.matmul(momentum, axes.transpose(0, 2, 1))
-    # These components are zero up to rounding; make them so.
+    # These components are zero up to rounding; set them to zero exactly.
     turned[rows, reference, 1:] = 0.0
     turned[rows, second, 2 if frame.plane == "xy" else 1] = 0.0
     return turned, 0.0
@@ -124,8 +125,8 @@ def turn(
 def column_orders(names: list[str], frame: Frame) -> IntArray:
     """(ions, ions, ions): for a reference and a second column, the input ion of each output column.
 
-    Every output column keeps its kind of ion. The reference takes the first column of its kind,
-    a second that was asked for by name the next free one, the rest as they come.
+    Every output column keeps its kind of ion. The reference takes the first column of its kind, a
+    second ion given by name the next free one, the others follow in their order.
     """
     count = len(names)
     orders = np.zeros((count, count, count), dtype=np.int64)

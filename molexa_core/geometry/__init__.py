@@ -1,1 +1,1 @@
-"""Structures: superposition, distances between two of them, bonds, plausibility."""
+"""Structures: superposition, errors against a reference structure, bonds, plausibility."""

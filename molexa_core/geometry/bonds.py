@@ -1,4 +1,4 @@
-"""Which atoms a picture joins by a stick."""
+"""Bonds of a structure by interatomic distance, for drawing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
 
 LONGEST: Final = 1.35
-"""Two atoms closer than this many sums of their covalent radii are joined."""
+"""Longest bond, in sums of the two covalent radii."""
 
 
 def bonds(geometry: Geometry) -> tuple[tuple[int, int], ...]:
@@ -22,7 +22,7 @@ def bonds(geometry: Geometry) -> tuple[tuple[int, int], ...]:
     """
     radii = np.array([element(symbol).covalent_radius_angstrom for symbol in geometry.symbols])
     positions = geometry.positions * BOHR_ANGSTROM
-    one, two = np.triu_indices(len(geometry), k=1)
-    distance = np.linalg.norm(positions[one] - positions[two], axis=1)
-    joined = distance < LONGEST * (radii[one] + radii[two])
-    return tuple((int(i), int(j)) for i, j in zip(one[joined], two[joined], strict=True))
+    first, second = np.triu_indices(len(geometry), k=1)
+    distance = np.linalg.norm(positions[first] - positions[second], axis=1)
+    joined = distance < LONGEST * (radii[first] + radii[second])
+    return tuple((int(i), int(j)) for i, j in zip(first[joined], second[joined], strict=True))

@@ -1,4 +1,4 @@
-"""Comparing structures: the paper's errors, the best superposition, and both together."""
+"""Comparison of two structures: superposition and the errors of the paper."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def superposed_errors(
     """The errors of structure `a` against the reference `b` after the best superposition.
 
     The MAE is taken in the frame of `a`: for a reconstruction this is the molecular frame of the
-    momenta, where the paper takes it. It is a figure after optimal superposition (least squares),
-    with like atoms exchanged where that fits better.
+    momenta, as in the paper. The structures are superposed by least squares, with like atoms
+    exchanged where that fits better.
 
     Arguments and errors are those of `superpose`.
     """

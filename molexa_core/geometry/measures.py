@@ -1,4 +1,4 @@
-"""How far two structures are apart, as the paper counts it (section "Model Performance").
+"""Errors of one structure against another, as defined in the paper ("Model Performance").
 
 * MAE, mean absolute error: mean of |difference| over all coordinates, in one common frame.
 * DE, distance error: |difference of an interatomic distance|, over all pairs of atoms.
@@ -79,7 +79,7 @@ def mean_absolute_error(a: ArrayLike, b: ArrayLike) -> FloatArray:
 
 
 def root_mean_square_distance(a: ArrayLike, b: ArrayLike) -> FloatArray:
-    """RMSD without moving anything: (..., atoms, 3) -> (...), in the unit of the positions."""
+    """RMSD without superposition: (..., atoms, 3) -> (...), in the unit of the positions."""
     first, second = _pair(a, b)
     error: FloatArray = np.sqrt(np.square(first - second).sum(axis=-1).mean(axis=-1))
     return error
@@ -116,7 +116,7 @@ def triplet_angles(positions: FloatArray) -> FloatArray:
     """Angle at each vertex between each pair of others: (..., atoms, 3) -> (..., triplets).
 
     Degrees, 0 to 180; n (n - 1) (n - 2) / 2 triplets, vertex slowest. An angle at two atoms in the
-    same place is 0. atan2 of cross and dot product: exact near 0 and 180 degrees too.
+    same place is 0. atan2 of cross and dot product is accurate near 0 and 180 degrees too.
     """
     n = positions.shape[-2]
     triplets = [
@@ -125,10 +125,10 @@ def triplet_angles(positions: FloatArray) -> FloatArray:
         for i, j in combinations([other for other in range(n) if other != vertex], 2)
     ]
     vertex, i, j = np.array(triplets, dtype=np.intp).reshape(-1, 3).T
-    one = positions[..., i, :] - positions[..., vertex, :]
-    two = positions[..., j, :] - positions[..., vertex, :]
-    sine = np.linalg.norm(np.cross(one, two), axis=-1)
-    angles: FloatArray = np.degrees(np.arctan2(sine, np.sum(one * two, axis=-1)))
+    to_i = positions[..., i, :] - positions[..., vertex, :]
+    to_j = positions[..., j, :] - positions[..., vertex, :]
+    sine = np.linalg.norm(np.cross(to_i, to_j), axis=-1)
+    angles: FloatArray = np.degrees(np.arctan2(sine, np.sum(to_i * to_j, axis=-1)))
     return angles
 
 

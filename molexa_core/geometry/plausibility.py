@@ -1,14 +1,16 @@
-"""Whether a structure could be a molecule near its equilibrium, by distances alone.
+"""Chemical plausibility of a structure, judged by its interatomic distances.
 
-Momenta often fit several geometries exactly. Chemistry tells most of them apart, but only for
-molecules that were whole when they exploded: a dissociating or rearranging molecule fails these
-rules and is right all the same. So the rules rank solutions, they never remove one.
+Momenta often fit several geometries exactly. Chemical rules exclude most of them, but only for
+molecules that were intact when they exploded: the structure of a dissociating or rearranging
+molecule breaks the rules although it is correct. The rules therefore rank solutions and never
+remove one.
 
 Rules, with distances in sums of covalent radii (Pyykko and Atsumi 2009), from the equilibrium
-geometries that ship: bonds lie between 0.77 and 1.13 there (bonds of hydrogen between 0.95 and
-1.04) and all other distances above 1.43. So no two atoms may be nearer than 0.75 (hydrogen 0.9),
-none between 1.15 (hydrogen 1.1) and 1.4; bonds join all atoms to one molecule; and no atom has
-more neighbours than its element takes. The margins leave room for errors of a tenth of a bohr.
+geometries shipped with molexa: bonds lie between 0.77 and 1.13 there (bonds of hydrogen between
+0.95 and 1.04) and all other distances above 1.43. Accordingly, no two atoms may be closer than 0.75
+(hydrogen 0.9), no distance may lie between 1.15 (hydrogen 1.1) and 1.4, bonds must join all atoms
+to one molecule, and no atom may have more neighbours than is usual for its element. The margins
+allow for errors of a tenth of a bohr.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ LONGEST_BOND: Final = 1.15
 HYDROGEN_BOND: Final = (0.9, 1.1)
 """Limits of bonds of hydrogen to other elements; the bond of H2 is 1.21."""
 APART: Final = 1.4
-"""Atoms without a bond are at least so far apart."""
+"""Least distance of two atoms without a bond."""
 MOST_NEIGHBOURS: Final = {
     "H": 1, "F": 1, "Cl": 1, "Br": 1, "I": 1, "O": 2, "S": 6, "N": 4, "P": 6, "C": 4, "Si": 6,
 }  # fmt: skip
@@ -36,10 +38,10 @@ MOST_NEIGHBOURS: Final = {
 
 @dataclass(frozen=True)
 class Plausibility:
-    """The verdict on one structure.
+    """Result of the check of one structure.
 
     Attributes:
-        objections: sentences about what speaks against it; none if plausible.
+        objections: rules that the structure breaks, as sentences; empty if plausible.
     """
 
     objections: tuple[str, ...]
@@ -51,7 +53,7 @@ class Plausibility:
 
 
 def plausibility(geometry: Geometry) -> Plausibility:
-    """Judge a structure by the distances of its atoms.
+    """Check a structure by the distances of its atoms.
 
     Raises:
         UnknownIonError: an element that is not in the table.

@@ -1,4 +1,4 @@
-"""The best superposition of two structures whose like atoms may be in any order.
+"""Best superposition of two structures whose like atoms may be in any order.
 
 Minimises the RMSD over rotations, translations and assignments of like atoms together. With the
 positions centred at their means the best rotation for one assignment follows from the singular
@@ -6,12 +6,12 @@ values s of H = sum_i a_i b_i^T (Kabsch, Acta Cryst. A 32, 922 (1976)):
 
     n RMSD^2 = |a|^2 + |b|^2 - 2 (s1 + s2 + d s3),  d = sign det H,  or d = 1 with mirror images.
 
-Guarantee: up to `EXHAUSTIVE` assignments of like atoms all of them are tried, and the result is
-the global minimum (`exact` is True). Beyond that, rotation and assignment are improved in turns
-(each step optimal) from many starts: every alignment of a pair of rare atoms of one structure with
-a pair of like atoms of the other, and a grid of rotations. Two structures that are the same up to
-small displacements are then matched rightly, because one of the starts is close; for very
-different ones the result is a local minimum, and `exact` is False.
+If there are at most `EXHAUSTIVE` assignments of like atoms, all are tried and the result is the
+global minimum (`exact` is True). Otherwise rotation and assignment are improved in turns (each step
+optimal) from many starts: every alignment of a pair of rare atoms of one structure with a pair of
+like atoms of the other, and a grid of rotations. Two structures that are the same up to small
+displacements are then matched correctly, because one of the starts is close; for very different
+structures the result may be a local minimum, and `exact` is False.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _BATCH: Final = 4096
 
 @dataclass(frozen=True)
 class Superposition:
-    """How the second structure lies on the first.
+    """The second structure, moved onto the first.
 
     Attributes:
         assignment: (atoms) atom `assignment[i]` of the second structure belongs to atom i of the
@@ -269,12 +269,15 @@ def _pair_rotations(
             return
 
 
-def _frame(one: FloatArray, two: FloatArray) -> FloatArray | None:
-    """Rows: orthonormal axes along `one`, in the plane of `two`, and across; None if collinear."""
-    across = np.cross(one, two)
-    if np.linalg.norm(across) <= 1e-6 * np.linalg.norm(one) * np.linalg.norm(two):
+def _frame(along: FloatArray, in_plane: FloatArray) -> FloatArray | None:
+    """Orthonormal axes as rows: along the first vector, in the plane of both, normal to it.
+
+    None if the vectors are collinear.
+    """
+    across = np.cross(along, in_plane)
+    if np.linalg.norm(across) <= 1e-6 * np.linalg.norm(along) * np.linalg.norm(in_plane):
         return None
-    x, z = one / np.linalg.norm(one), across / np.linalg.norm(across)
+    x, z = along / np.linalg.norm(along), across / np.linalg.norm(across)
     return np.stack([x, np.cross(z, x), z])
 
 

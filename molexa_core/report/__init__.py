@@ -1,1 +1,1 @@
-"""The report: figures, tables and one page. It draws what it is given and computes nothing."""
+"""The report: figures, tables and the HTML page, drawn from values computed elsewhere."""

@@ -1,6 +1,6 @@
 """Figures of an evaluation, after figure 2 of Li et al., Nat. Commun. 2026.
 
-Each takes plain tables and gives an SVG data URI.
+Each function takes plain tables and returns an SVG data URI.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PANELS: Final = {
 
 
 def overview(content: AccuracyContent) -> str:
-    """A column for each number of atoms: two structures, and errors against predicted errors."""
+    """Two example structures, and true against predicted errors, for each number of atoms."""
     sizes = content.sizes
     with figure(
         1.38 * max(len(sizes), 3) + 0.6,
@@ -51,7 +51,7 @@ def overview(content: AccuracyContent) -> str:
         gridspec_kw={"height_ratios": [1.0, 1.0, 1.05, 1.05]},
     ) as (drawing, cells):
         half = 1.1 * max(
-            half_width(one) for size in sizes for one in (size.certain, size.uncertain)
+            half_width(example) for size in sizes for example in (size.certain, size.uncertain)
         )
         for column, size in enumerate(sizes):
             draw_overlay(cells[0][column], size.certain, half)
@@ -105,7 +105,8 @@ def errors_by_size(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Three mean errors with their 95 % intervals against the number of atoms, by method.
 
     Args:
-        rows: by method and number of atoms: statistics by measure (`pipeline.evaluation.evaluate`).
+        rows: statistics of each error by method and number of atoms
+            (`pipeline.evaluation.evaluate`).
     """
     with figure(9.4, 3.3, ncols=len(_PANELS)) as (drawing, panels):
         for axes, (measure, label) in zip(panels, _PANELS.items(), strict=True):
@@ -113,9 +114,9 @@ def errors_by_size(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
                 sizes = sorted(int(name) for name in groups if name.isdigit())
                 known = [n for n in sizes if measure in groups[str(n)]]
                 values = [groups[str(n)][measure] for n in known]
-                mean = np.array([one["mean"] for one in values])
-                low = mean - np.array([one["low"] for one in values])
-                high = np.array([one["high"] for one in values]) - mean
+                mean = np.array([statistics["mean"] for statistics in values])
+                low = mean - np.array([statistics["low"] for statistics in values])
+                high = np.array([statistics["high"] for statistics in values]) - mean
                 bars = np.maximum([low, high], 0.0)
                 axes.errorbar(
                     known, mean, yerr=bars, label=method, color=colour, marker="o", ms=3, lw=1.0
@@ -170,13 +171,13 @@ def ambiguity(
     curves: Mapping[str, Sequence[tuple[float, float, int]]],
     pairs: Mapping[str, Sequence[tuple[float, float]]],
 ) -> str:
-    """Whether the shares of samples are probabilities.
+    """Calibration of the sampler: shares of samples against probabilities.
 
     Args:
-        curves: by sampler, for groups of modes: mean share of the samples, how often the mode is
-            the truth, number of modes.
-        pairs: by sampler, for molecules of known density: probability of the true mode by Bayes'
-            rule, share of the samples there.
+        curves: for each sampler and group of modes: mean share of the samples in the mode, how
+            often the mode is the true structure, number of modes.
+        pairs: for each sampler, for molecules of known probability density: probability of the
+            true mode by Bayes' rule, share of the samples in it.
     """
     colours = dict(zip(curves, _METHOD_COLOURS, strict=False))
     with figure(7.8, 3.5, ncols=2) as (drawing, (left, right)):
@@ -221,7 +222,7 @@ def _coverage(axes: Axes, coverage: Mapping[str, Sequence[float]]) -> None:
     axes.set_xticks(places, names)
     axes.set_xlabel("atoms")
     axes.set_ylabel("coordinates inside (%)")
-    low = min(min(one) for one in coverage.values())
+    low = min(min(shares) for shares in coverage.values())
     axes.set_ylim(min(50.0, 100.0 * low - 5.0), 101.0)
     axes.legend(loc="best")
     axes.grid(visible=True, axis="x", color=GRID, linewidth=0.6)
@@ -229,7 +230,7 @@ def _coverage(axes: Axes, coverage: Mapping[str, Sequence[float]]) -> None:
 
 
 def _map(axes: Axes, spectrum: Spectrum, *, first: bool, diagonal: bool = False) -> None:
-    """A two-dimensional histogram; only the first of a row names its vertical axis."""
+    """A two-dimensional histogram; only the first of a row has a label at its vertical axis."""
     counts = np.asarray(spectrum.counts, dtype=float)
     across, up = spectrum.edges
     # An image of one pixel a bin is a hundredth of a mesh in the file.

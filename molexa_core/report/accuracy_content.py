@@ -1,4 +1,4 @@
-"""What the figures of an evaluation show: filled by `pipeline.evaluation.evaluation_figures`."""
+"""Contents of the figures of an evaluation, filled by `pipeline.evaluation.evaluation_figures`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Pairs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Example:
-    """A predicted structure and the true one, both in one frame.
+    """A predicted and a true structure in a common frame.
 
     Attributes:
         label: name of the molecule with its charges.
         symbols: (N) elements.
         truth: (N, 3) bohr.
         predicted: (N, 3) bohr.
-        true_bonds: pairs of atoms that a stick joins in the true structure.
-        bonds: the same in the predicted one.
+        true_bonds: bonds to be drawn in the true structure, as pairs of atoms.
+        bonds: bonds to be drawn in the predicted structure.
         expected: mean predicted error of a coordinate, bohr.
-        distance_error: mean, bohr.
-        angle_error: mean, degrees; None for two atoms.
+        distance_error: mean distance error, bohr.
+        angle_error: mean angle error, degrees; None for two atoms.
     """
 
     label: str
@@ -40,18 +40,19 @@ class Example:
 
 @dataclass(frozen=True)
 class OneSize:
-    """Molecules of one number of atoms.
+    """Results for all molecules with the same number of atoms.
 
     Attributes:
-        atoms: how many.
-        entries: how many molecules.
+        atoms: number of atoms.
+        entries: number of molecules.
         distances: predicted against true interatomic distances.
         angles: predicted against true angles; None for two atoms.
         distance_errors: mean distance error of molecules against their predicted error.
         angle_errors: the same of the mean angle error; None for two atoms.
-        tenths: (2, groups) predicted and true mean error of tenths by predicted error, bohr.
+        tenths: (2, groups) mean predicted and mean true error of the molecules, grouped by
+            predicted error into tenths, bohr.
         certain: a typical molecule with a small predicted error.
-        uncertain: one with a large predicted error.
+        uncertain: a typical molecule with a large predicted error.
     """
 
     atoms: int
@@ -67,7 +68,7 @@ class OneSize:
 
 @dataclass(frozen=True)
 class AccuracyContent:
-    """Everything that the figures of an evaluation show.
+    """All values shown in the figures of an evaluation.
 
     Attributes:
         sizes: by number of atoms, ascending.

@@ -1,4 +1,4 @@
-"""The figure of many explosions of one geometry: final charges, and kinetic energy release."""
+"""Figure of many explosions of one geometry: final charges and kinetic energy release."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def combinations_svg(
 ) -> None:
     """Write the figure as SVG.
 
-    Left: how often each atom ends with which charge. Right: the kinetic energy release of all
-    explosions and of the most frequent combinations.
+    Left: distribution of the final charge of each atom. Right: the kinetic energy release of all
+    explosions and of the most frequent charge combinations.
 
     Args:
         path: SVG file.

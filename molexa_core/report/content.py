@@ -1,4 +1,4 @@
-"""What a report shows, as plain tables: `pipeline.chain.report` fills it, `report.page` draws."""
+"""Contents of a report as plain tables, from `pipeline.chain.report` to `report.page`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from molexa_core.base.tables import FloatArray, Geometry
 
 @dataclass(frozen=True)
 class Source:
-    """A file that belongs to a stage.
+    """The result file of a stage.
 
     Attributes:
-        stage: the command that makes it, such as `align`.
-        what: what it holds.
+        stage: the command that writes it, such as `align`.
+        what: description of its content.
         file: its name; None where the stage is missing.
     """
 
@@ -31,7 +31,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Lobe:
-    """A mark in a Newton map: the centroid of an ion, a.u."""
+    """Mark of the mean momentum of an ion in a Newton plot, a.u."""
 
     name: str
     across: float
@@ -40,7 +40,7 @@ class Lobe:
 
 @dataclass(frozen=True)
 class NewtonMap:
-    """A Newton map with the centroids to be marked in it."""
+    """A Newton plot with the mean momenta to be marked in it."""
 
     spectrum: Spectrum
     caption: str
@@ -53,16 +53,17 @@ class Structure:
 
     Attributes:
         geometry: positions and uncertainties in bohr.
-        bonds: pairs of atoms that a stick joins.
+        bonds: bonds to be drawn, as pairs of atoms.
         spread: (atoms, 3) standard deviation over samples in bohr.
         uncertainty_reason: why there are no uncertainties, as a sentence.
-        closure, model, input: what the reconstruction says about itself.
+        closure, model, input: quality of the fit to the momenta, network and input of the
+            reconstruction, as in `geom.json`.
         alternatives: other structures that fit the momenta, as in `geom.json`, best first.
-        warnings: sentences.
-        known: (atoms, 3) the known structure on top of this one, in bohr.
-        known_name: where the known structure comes from.
+        warnings: warnings of the reconstruction.
+        known: (atoms, 3) the known structure superposed on this one, in bohr.
+        known_name: origin of the known structure.
         errors: (name, value, unit) of errors against the known structure.
-        errors_note: how these errors were taken.
+        errors_note: how these errors were determined.
     """
 
     geometry: Geometry
@@ -81,27 +82,27 @@ class Structure:
 
     @property
     def calibrated(self) -> str:
-        """Whom the uncertainties were calibrated for."""
+        """The kind of input that the uncertainties were calibrated on, in words."""
         return calibrated(self.model.get("calibration"))
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything on the page; what is None was not found and is said to be missing.
+    """All contents of the page; parts that are None were not found and are listed as missing.
 
     Attributes:
-        title: of the page.
+        title: title of the page.
         sources: files by stage, in the order of the chain.
-        headline: (name, value) of the figures at the top.
+        headline: (name, value) of the main results at the top.
         spectra: the histograms that `reduce` stored, by name.
         reduction: (name, value) of the summary of `reduce`.
         ker: kinetic energy release of the selected events.
         alignment: (name, value) of the summary of `align`.
-        newton: maps in the molecular frame.
-        centroids: the table of `centroid`.
-        structure: the reconstruction.
+        newton: Newton plots in the molecular frame.
+        centroids: mean momenta, the table of `centroid`.
+        structure: the reconstructed structure.
         provenance: the record of every step, oldest first.
-        warnings: sentences about the chain.
+        warnings: warnings of all stages.
     """
 
     title: str

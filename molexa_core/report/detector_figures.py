@@ -1,4 +1,4 @@
-"""Pictures of a detector: calibration before and after, two hits close to each other."""
+"""Figures of a detector: its calibration, and the resolution of two close hits."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def calibration_svg(
     curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]],
     record: Provenance | None = None,
 ) -> None:
-    """Write a picture of a detector calibration.
+    """Write the figure of a detector calibration.
 
-    Top: what should be narrow, before and after. Bottom: the corrections over the position.
+    Top: time sums and u - v - w, before and after. Bottom: corrections as functions of position.
 
     Args:
         path: SVG file.
@@ -60,7 +60,7 @@ def separation_svg(
     distance: FloatArray,
     resolved: Sequence[tuple[str, FloatArray]],
 ) -> None:
-    """Write the share of hit pairs that are resolved against their distance.
+    """Write the share of resolved hit pairs as a function of their distance.
 
     Args:
         path: SVG file.

@@ -1,4 +1,7 @@
-"""Figures of the measured spectra: each takes histograms and gives an SVG data URI."""
+"""Figures of measured spectra: time of flight, image, PIPICO, sums, KER, Newton plots.
+
+Each function takes histograms and returns an SVG data URI.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ MEAN: Final = "mean"
 
 
 def time_of_flight(spectrum: Spectrum) -> str:
-    """Time-of-flight spectrum, logarithmic, with the ions named at their marks."""
+    """Time-of-flight spectrum, logarithmic, with the time windows of the ions."""
     with figure(9.2, 2.9) as (drawing, axes):
         counts = _steps(axes, spectrum)
         axes.set_yscale("log")
@@ -59,7 +62,7 @@ def detector_image(spectrum: Spectrum) -> str:
 
 
 def pipico(spectrum: Spectrum) -> str:
-    """Times of flight of two ions of a shot against each other, logarithmic colours."""
+    """PIPICO map: times of flight of two ions of the same shot, logarithmic colours."""
     return _map(spectrum, equal=False, size=(4.5, 3.9), boxes=True)
 
 
@@ -102,7 +105,7 @@ def kinetic_energy(spectrum: Spectrum) -> str:
 
 
 def newton(item: NewtonMap) -> str:
-    """A Newton map with the centroids marked and named."""
+    """A Newton plot with the mean momenta marked and named."""
     spectrum = item.spectrum
     with figure(4.5, 4.0) as (drawing, axes):
         image = axes.pcolormesh(
@@ -138,7 +141,7 @@ def newton(item: NewtonMap) -> str:
 
 
 def _together(lobes: Sequence[Lobe], near: float) -> list[tuple[str, float, float]]:
-    """Marks with their names; those on top of each other share one."""
+    """Marks with their names; marks closer than `near` share one."""
     marks: list[tuple[str, float, float]] = []
     for lobe in lobes:
         for index, (name, across, up) in enumerate(marks):
@@ -171,7 +174,7 @@ def _zoom(axes: Axes, spectrum: Spectrum, counts: np.ndarray) -> None:
 
 
 def _windows(axes: Axes, marks: Mapping[str, float], top: float) -> None:
-    """The window of every ion with its name; names too close to the one before go higher."""
+    """The time window of every ion with its name; names too close to the previous go higher."""
     windows = _windows_of(marks)
     low, high = axes.get_xlim()
     before, ended, level = -np.inf, -np.inf, 0
@@ -189,7 +192,7 @@ def _windows(axes: Axes, marks: Mapping[str, float], top: float) -> None:
 
 
 def _pair_boxes(axes: Axes, marks: Mapping[str, float]) -> None:
-    """Frames around the windows of every pair of ions, the faster one across, and a zoom there."""
+    """Frames around the windows of every pair of ions, the faster one horizontal, and a zoom."""
     windows = _windows_of(marks)
     if windows:
         room = 0.06 * (max(last for _, last, _ in windows) - windows[0][0])

@@ -1,4 +1,4 @@
-"""Predicted structures over true ones, as balls and sticks seen from where most is seen."""
+"""Drawings of predicted and true structures on top of each other, as balls and sticks."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ _COLUMNS: Final = 4
 
 
 def draw_overlay(axes: Axes, example: Example, half: float, *, name: bool = True) -> None:
-    """The predicted structure, and the true one as pale, larger rings behind it.
+    """Draw the predicted structure as balls and the true one as larger rings.
 
     Args:
-        axes: where to.
-        example: what.
-        half: half the width that is shown, bohr; the same scale for all makes sizes comparable.
-        name: whether to write the molecule above it.
+        axes: the axes to draw in.
+        example: the two structures.
+        half: half the width of the view, bohr; one scale for all structures makes sizes comparable.
+        name: whether to write the name of the molecule above it.
     """
-    turn = _view(example.truth)
+    rotation = _view(example.truth)
     middle = example.truth.mean(axis=0)
-    true, found = (example.truth - middle) @ turn.T, (example.predicted - middle) @ turn.T
+    true = (example.truth - middle) @ rotation.T
+    predicted = (example.predicted - middle) @ rotation.T
     dashes = (0, (2.5, 2))
     axes.plot(*_sticks(true, example.true_bonds), color=ACCENT, lw=0.9, ls=dashes, zorder=3.5)
-    axes.plot(*_sticks(found, example.bonds), color="#aab3be", lw=2.4, zorder=2)
-    light = np.array([symbol == "H" for symbol in example.symbols])
-    sizes = np.where(light, _HYDROGEN, _OTHER)
-    # Those behind are drawn first.
-    order = np.argsort(found[:, 2], kind="stable")
+    axes.plot(*_sticks(predicted, example.bonds), color="#aab3be", lw=2.4, zorder=2)
+    hydrogen = np.array([symbol == "H" for symbol in example.symbols])
+    sizes = np.where(hydrogen, _HYDROGEN, _OTHER)
+    # Atoms at the back are drawn first.
+    order = np.argsort(predicted[:, 2], kind="stable")
     axes.scatter(
-        found[order, 0],
-        found[order, 1],
+        predicted[order, 0],
+        predicted[order, 1],
         s=sizes[order],
         color=[element_colour(example.symbols[index]) for index in order],
-        edgecolors=[MUTED if light[index] else "white" for index in order],
+        edgecolors=[MUTED if hydrogen[index] else "white" for index in order],
         linewidths=0.5,
         zorder=3,
     )
@@ -69,7 +70,7 @@ def draw_overlay(axes: Axes, example: Example, half: float, *, name: bool = True
 def geometries(examples: Sequence[Example]) -> str:
     """Several geometries of one molecule, predicted over true, on one scale."""
     rows = (len(examples) + _COLUMNS - 1) // _COLUMNS
-    half = 1.12 * max(half_width(one) for one in examples)
+    half = 1.12 * max(half_width(example) for example in examples)
     columns = min(_COLUMNS, len(examples))
     with figure(1.75 * columns, 1.95 * rows, nrows=rows, ncols=columns, squeeze=False) as (
         drawing,
@@ -81,7 +82,7 @@ def geometries(examples: Sequence[Example]) -> str:
         for axes, example in zip(cells, examples, strict=False):
             draw_overlay(axes, example, half)
         drawing.legend(
-            handles=overlay_legend([s for one in examples for s in one.symbols]),
+            handles=overlay_legend([s for example in examples for s in example.symbols]),
             loc="outside lower center",
             ncols=8,
             handletextpad=0.2,
@@ -91,14 +92,14 @@ def geometries(examples: Sequence[Example]) -> str:
 
 
 def half_width(example: Example) -> float:
-    """Half the width that shows both structures of an example, bohr."""
-    turn = _view(example.truth)
+    """Half the width of a view that contains both structures of an example, bohr."""
+    rotation = _view(example.truth)
     both = np.concatenate([example.truth, example.predicted]) - example.truth.mean(axis=0)
-    return float(np.abs(both @ turn.T)[:, :2].max()) + 0.3
+    return float(np.abs(both @ rotation.T)[:, :2].max()) + 0.3
 
 
 def overlay_legend(symbols: Sequence[str]) -> list[Any]:
-    """Handles that explain the colours of these elements and the rings."""
+    """Legend handles for the colours of these elements and the rings."""
     handles: list[Any] = [
         _mark(symbol, element_colour(symbol), MUTED) for symbol in sorted(set(symbols))
     ]
@@ -110,7 +111,7 @@ def _mark(label: str, face: str, edge: str) -> Line2D:
 
 
 def _view(positions: FloatArray) -> FloatArray:
-    """(3, 3) right-handed axes along which the structure extends most, less, least."""
+    """(3, 3) principal axes of the structure, right-handed, in order of decreasing extent."""
     centred = positions - positions.mean(axis=0)
     axes = np.linalg.svd(centred, full_matrices=True)[2]
     # A structure and its mirror image must look different: no reflection.
@@ -119,7 +120,7 @@ def _view(positions: FloatArray) -> FloatArray:
 
 
 def _sticks(positions: FloatArray, bonds: Pairs) -> FloatArray:
-    """(2, 3 bonds) one broken line: it is lighter in a file than a line for each stick."""
+    """(2, 3 bonds) all bonds as one line with gaps, which keeps the file small."""
     ends = positions[np.array(bonds, dtype=np.intp).reshape(-1, 2), :2]
     broken = np.concatenate([ends, np.full((len(ends), 1, 2), np.nan)], axis=1)
     return broken.reshape(-1, 2).T

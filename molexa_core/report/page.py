@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: style, figures and viewer are inside."""
+"""The report as one self-contained HTML file with style, figures and molecule viewer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MADE_BY: Final = "molexa"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure on the page: its data URI, what it shows, and the text for those who cannot see."""
+    """A figure on the page: data URI, caption and alternative text."""
 
     uri: str
     caption: str
@@ -39,13 +39,12 @@ class Picture:
 
 
 def render(content: ReportContent) -> str:
-    """The page as text.
+    """The HTML text of the page.
 
-    Everything that comes from files is escaped; the only scripts are the vendored viewer and the
-    page's own.
+    Text from files is escaped; the only scripts are the vendored viewer and the page's own.
 
     Args:
-        content: what to show; missing parts are said to be missing.
+        content: the contents; missing parts are listed as missing.
 
     Raises:
         InputFileError: the installation lacks the template or the viewer.
@@ -116,7 +115,7 @@ def _coincidences(content: ReportContent) -> dict[str, Picture | None]:
 
 
 def _ker(content: ReportContent) -> dict[str, Any] | None:
-    """The energies as reduced; those of the aligned events where the former are missing."""
+    """KER of the reduced coincidences, or of the aligned events where those are missing."""
     spectrum, caption = content.spectra.get(SPECTRUM_KER), "selected coincidences"
     if spectrum is None:
         spectrum, caption = content.ker, "aligned events"

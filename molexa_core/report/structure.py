@@ -1,4 +1,4 @@
-"""The structure: two projections with error bars, and the scene of the interactive view."""
+"""Figures of a structure: two projections with error bars, and the interactive 3D view."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAVIEST: Final = 120.0
 
 
 def projections(structure: Structure) -> str:
-    """The structure seen along z and along y with one standard uncertainty; known one hollow."""
+    """The structure seen along z and y with standard uncertainties; the known one hollow."""
     with figure(9.2, 4.1, ncols=2) as (drawing, both):
         for axes, (vertical, depth, name) in zip(both, ((1, 2, "y"), (2, 1, "z")), strict=True):
             _project(axes, structure, vertical, depth)
@@ -31,7 +31,7 @@ def projections(structure: Structure) -> str:
 
 
 def scene(structure: Structure) -> dict[str, Any]:
-    """Atoms, sticks, uncertainties and the known structure in angstrom, for the viewer."""
+    """Atoms, bonds, uncertainties and the known structure in angstrom, for the viewer."""
     positions = structure.geometry.positions * BOHR_ANGSTROM
     uncertainty = structure.geometry.uncertainty
     radii = (

@@ -1,4 +1,4 @@
-"""One look for all figures, and figures as data URIs."""
+"""Common style of all figures, and their output as SVG."""
 
 from __future__ import annotations
 
@@ -78,21 +78,21 @@ _OTHER_ELEMENT: Final = "#8f7a9b"
 
 
 def element_colour(symbol: str) -> str:
-    """The colour of an element, after the usual convention."""
+    """The conventional colour of an element."""
     return ELEMENT_COLOURS.get(symbol, _OTHER_ELEMENT)
 
 
 def map_colours() -> Colormap:
-    """Colours of two-dimensional histograms: white where nothing is, then light to dark."""
+    """Colours of two-dimensional histograms: white for empty bins, then light to dark."""
     stops = ["#ffffff", "#cfe3ee", "#7fb2cf", "#3a7aa8", "#1d3f6e", "#12203f"]
     return LinearSegmentedColormap.from_list("molexa", stops)
 
 
 @contextmanager
 def figure(width: float, height: float, **layout: Any) -> Iterator[tuple[Figure, Any]]:
-    """A figure of this size in inches and its axes, in the common look.
+    """A figure of this size in inches and its axes, in the common style.
 
-    The figure has a canvas of its own: the state of pyplot is not touched.
+    The figure has its own canvas: the state of pyplot does not change.
     """
     with mpl.rc_context(SETTINGS):
         drawing = Figure(figsize=(width, height), layout="constrained")
@@ -101,7 +101,7 @@ def figure(width: float, height: float, **layout: Any) -> Iterator[tuple[Figure,
 
 
 def as_uri(drawing: Figure) -> str:
-    """The figure as an SVG data URI; dense maps inside it are pixels."""
+    """The figure as an SVG data URI; dense maps are embedded as pixel images."""
     stream = io.BytesIO()
     # No date in the file: the same data give the same page.
     with mpl.rc_context(SETTINGS):
@@ -116,29 +116,29 @@ def as_uri(drawing: Figure) -> str:
 
 
 def save_svg(uri: str, path: Path | str, record: Provenance | None = None) -> None:
-    """Write a figure of `as_uri` as an SVG file, places rounded to a hundredth of a point.
+    """Write a figure of `as_uri` as an SVG file, coordinates rounded to a hundredth of a point.
 
     Args:
         uri: the figure.
         path: the file.
-        record: how it was made; written into the file, which then counts as a result of molexa.
+        record: provenance, written into the file, which then counts as a result of molexa.
 
     Raises:
         OutputError: the file cannot be written.
     """
     text = base64.b64decode(uri.split(",", 1)[1]).decode("utf-8")
-    # Digits that nobody sees, indentation and comments are half of a file.
-    text = _PLACE.sub(lambda found: _DIGITS.sub(r"\1", found.group()), text)
+    # Invisible digits, indentation and comments make up half of a file.
+    text = _PLACE.sub(lambda match: _DIGITS.sub(r"\1", match.group()), text)
     text = _BLANK.sub("\n", _COMMENT.sub("", text)).replace("DejaVuSans-", "g")
     if record is not None:
         stored = f"\n{FIGURE_MARK}{html.escape(record.to_json(), quote=False)}</metadata>"
-        text = _BEGIN.sub(lambda found: found.group() + stored, text, count=1)
+        text = _BEGIN.sub(lambda match: match.group() + stored, text, count=1)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def axis_label(name: str, unit: str) -> str:
-    """`name (unit)`, or the name alone for a pure number."""
+    """`name (unit)`, or the name alone for a dimensionless quantity."""
     return f"{name} ({unit})" if unit else name
 
 
@@ -156,7 +156,7 @@ def plain_powers(value: float, position: float = 0.0) -> str:
 
 
 def colour_bar(axes: Axes, image: Any, label: str, *, logarithmic: bool) -> None:
-    """A colour bar as high as the axes, also where their shape is fixed."""
+    """A colour bar as high as the axes, even if their aspect ratio is fixed."""
     beside = axes.inset_axes((1.03, 0.0, 0.035, 1.0))
     bar = axes.get_figure(root=True).colorbar(image, cax=beside, label=label)  # type: ignore[union-attr]
     if logarithmic:

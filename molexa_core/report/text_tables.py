@@ -30,7 +30,7 @@ class Table:
 
 
 def with_uncertainty(value: float, uncertainty: float | None) -> str:
-    """`value ± uncertainty`, the uncertainty with two digits and the value with as many places.
+    """`value ± uncertainty`, rounded to two digits of the uncertainty.
 
     Example:
         >>> with_uncertainty(55.1234, 0.0213)
@@ -55,7 +55,7 @@ def decimal(value: float, places: int) -> str:
 
 
 def centroid_table(rows: pd.DataFrame) -> Table:
-    """Mean momenta with errors on the mean, in a.u."""
+    """Mean momenta with their standard errors, in a.u."""
     has_errors = all(name in rows for name in MOMENTUM_ERROR)
     has_count, has_label = COUNT in rows, LABEL in rows
     header = ["ion", *[f"{name} (a.u.)" for name in MOMENTUM]]
@@ -73,7 +73,7 @@ def centroid_table(rows: pd.DataFrame) -> Table:
 
 
 def coordinate_table(structure: Structure) -> Table:
-    """Coordinates with uncertainties in bohr, the known ones and the distance between both."""
+    """Coordinates with uncertainties, known coordinates and distances between both, in bohr."""
     geometry = structure.geometry
     header = ["atom"] + ["charge"] * (geometry.charges is not None)
     header += [f"{axis} (bohr)" for axis in _AXES]
@@ -97,24 +97,24 @@ def coordinate_table(structure: Structure) -> Table:
 
 
 def alternatives_table(structure: Structure) -> Table | None:
-    """Other structures with the same momenta; None if there are none."""
+    """Other structures that explain the momenta; None if there are none."""
     if not structure.alternatives:
         return None
     rows = tuple(
         (
-            "; ".join(str(text) for text in one.get("objections", ())) or "nothing",
-            decimal(float(one.get("distance_from_answer_bohr", 0.0)), 3),
-            f"{100 * float(one.get('residual', 0.0)):.2g}",
-            decimal(100 * float(one.get("share_of_samples", 0.0)), 0),
+            "; ".join(str(text) for text in solution.get("objections", ())) or "nothing",
+            decimal(float(solution.get("distance_from_answer_bohr", 0.0)), 3),
+            f"{100 * float(solution.get('residual', 0.0)):.2g}",
+            decimal(100 * float(solution.get("share_of_samples", 0.0)), 0),
         )
-        for one in structure.alternatives
+        for solution in structure.alternatives
     )
     header = ("chemistry objects to", "mean distance (bohr)", "closure (%)", "samples (%)")
     return Table(header, rows, (False, True, True, True))
 
 
 def plain_rows(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Name and value of plain settings, nested names joined by a point."""
+    """Names and values of plain settings; nested names are joined by a colon."""
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
         label = str(name).replace("_", " ")
