@@ -85,12 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
         abandon_stdout()
         return 0
     except (MolexaError, interruption.Interruption) as error:
-        return _told(str(error), error.exit_code)
+        return _report_error(str(error), error.exit_code)
     except MemoryError:
-        return _told("the memory of this machine is not enough for this", 1)
+        return _report_error("the memory of this machine is not enough for this", 1)
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
-        return _told(f"{where}{error.strerror or error}", 1)
+        return _report_error(f"{where}{error.strerror or error}", 1)
     finally:
         interruption.stop_listening(leaving=arguments is None)
     return code
@@ -105,7 +105,7 @@ def _command() -> int:
     return 0
 
 
-def _told(text: str, code: int) -> int:
+def _report_error(text: str, code: int) -> int:
     """Say in one sentence why it ended, after what it had to say before; the exit code."""
     with suppress(OSError):  # a terminal that is gone takes no message
         if SWITCHES.debug:

@@ -142,7 +142,7 @@ def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
     for warning in record.warnings:
         warn(warning)
     if json:
-        write_json(_plain(record, out))
+        write_json(_json_record(record, out))
         return
     write(_coordinates(record))
     if record.uncertainty_reason is None:
@@ -157,7 +157,7 @@ def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
     if record.alternatives:
         write(_alternatives(record))
     if record.errors is not None:
-        write(_errors(record))
+        write(_errors_line(record))
     remark(f"written to {out} and {out.with_suffix('.json')}")
 
 
@@ -249,7 +249,7 @@ def _first_of(objections: list[str]) -> str:
     return f"{objections[0]} (+{more})" if more else objections[0]
 
 
-def _errors(record: ReconstructionRecord) -> str:
+def _errors_line(record: ReconstructionRecord) -> str:
     errors = record.errors or {}
     rows = []
     for label, key, unit in (
@@ -264,7 +264,7 @@ def _errors(record: ReconstructionRecord) -> str:
     return table(["against the known structure", "value", "unit"], rows)
 
 
-def _plain(record: ReconstructionRecord, out: Path) -> dict[str, object]:
+def _json_record(record: ReconstructionRecord, out: Path) -> dict[str, object]:
     uncertainty = record.uncertainty_bohr
     return {
         "file": str(out),

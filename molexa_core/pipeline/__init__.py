@@ -1,4 +1,5 @@
-"""The stages, one file per command: where rooms meet.
+"""The stages of the analysis; the command line calls one stage per command.
 
-Each stage is one function that takes and returns plain tables and arrays, for notebooks.
+This is the only package that combines the others (`io`, `detector`, `physics`, `network`, ...).
+Each stage is one function on tables and arrays, for notebooks, and one that reads and writes files.
 """

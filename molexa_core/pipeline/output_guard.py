@@ -1,4 +1,4 @@
-"""One guard for everything that is written: asked by every stage before its work begins."""
+"""Checks of output files that every stage makes before its computation begins."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from molexa_core.pipeline.datasets.recipe import RECIPE_FILE
 
 Name = Path | str | None
 Output = tuple[Name, FileKind]
-"""What will be written and of which kind; None for what is not wanted."""
+"""A file that will be written and its kind; None for a result that is not wanted."""
 
 
 def require_outputs(
     *outputs: Output, inputs: Iterable[Name] = (), folder: Path | str | None = None
 ) -> None:
-    """Refuse results that cannot be written where they were asked for, or would destroy something.
+    """Check that results can be written and do not destroy other files.
 
-    A result never replaces what the same command reads, another result of it, something that is no
-    file, a read-only file, a result of molexa of another kind, or a file that molexa did not write;
-    `base.storage.outputs.replacing_foreign` (`--force`) lifts the last alone. A file without
-    content holds nothing that could be lost.
+    A result never replaces an input or another result of the same command, a folder or device, a
+    read-only file, a result of molexa of another kind, or a file that was not written by molexa;
+    only the last can be allowed, with `base.storage.outputs.replacing_foreign` (`--force`). Empty
+    files may be replaced.
 
     Args:
-        outputs: every file that will be written, whether it is there or not.
-        inputs: every file that is read; `molexa.yaml` and what it names are always among them.
-        folder: a folder for results that the stage makes if it is not there.
+        outputs: every file that will be written, whether it exists or not.
+        inputs: every file that is read; `molexa.yaml` and the files it names are added.
+        folder: a folder for results that the stage creates if it does not exist.
 
     Raises:
         UsageError: an output is an input, or another output, or would replace another kind of file
             or one that molexa did not write.
-        OutputError: nothing can be written there, see `base.storage.outputs.output_place`.
+        OutputError: the file cannot be written, see `base.storage.outputs.output_place`.
     """
     wanted = [(Path(path), kind) for path, kind in outputs if path is not None]
     read = [Path(path) for path in inputs if path is not None]
@@ -60,36 +60,36 @@ def require_outputs(
 
 
 def beside_output(path: Path | str, suffix: str) -> Path:
-    """The result with another suffix beside one; discarded where that is."""
+    """The path with another suffix beside a result; discarded if the result is."""
     path = Path(path)
     return path if discards(path) else path.with_suffix(suffix)
 
 
 def discards(path: Path | str) -> bool:
-    """Whether what is written there is discarded."""
+    """Whether everything written to this path is discarded, as in `/dev/null`."""
     return output_place(path) == NULL
 
 
 def settings_inputs(
     *, channel: Name = None, setup: Name = None, weights: Name = None
 ) -> list[Path]:
-    """The files that channel, setup and weights of these names are read from, as far as known.
+    """The files from which channel, setup and weights are read, as far as known.
 
     Args:
         channel: name or file.
-        setup: file; the one that its `anode` names counts too.
-        weights: name or card; the files of the network count too.
+        setup: file; the file named by its `anode` is included.
+        weights: name or card; the files of the network are included.
     """
     found = []
     if channel is not None:
-        found += _found("channels", str(channel), ".yaml")
+        found += _settings_file("channels", str(channel), ".yaml")
     if setup is not None:
         # Settings take a tenth of a second to import.
         from molexa_core.base.settings.load import setup_files  # noqa: PLC0415
 
         found += setup_files(setup)
     if weights is not None:
-        cards = _found("weights", str(weights), ".json")
+        cards = _settings_file("weights", str(weights), ".json")
         found += cards
         found += [path for card in cards for path in card.parent.glob(f"{card.stem}-*.safetensors")]
     return found
@@ -102,7 +102,7 @@ def data_set_inputs(folder: Name) -> list[Path]:
     return [Path(folder, RECIPE_FILE), *Path(folder).glob("*.h5")]
 
 
-def _found(kind: str, name: str, suffix: str) -> list[Path]:
+def _settings_file(kind: str, name: str, suffix: str) -> list[Path]:
     try:
         return [find(kind, name, suffix)]
     except InputFileError:
@@ -110,7 +110,7 @@ def _found(kind: str, name: str, suffix: str) -> list[Path]:
 
 
 def _project_inputs() -> list[Path]:
-    """`molexa.yaml` and what it names."""
+    """`molexa.yaml` and the files it names."""
     if not Path(PROJECT_FILE).is_file():
         return []
     from molexa_core.base.settings.load import load_project  # noqa: PLC0415
@@ -120,7 +120,7 @@ def _project_inputs() -> list[Path]:
         named = settings_inputs(
             channel=project.channel, setup=project.setup, weights=project.weights
         )
-    except MolexaError:  # told by those who need it
+    except MolexaError:  # reported by the stage that needs it
         named = []
     return [Path(PROJECT_FILE), *named]
 
@@ -155,7 +155,7 @@ def _require_replaceable(path: Path, place: Path, kind: FileKind) -> None:
 
 
 def _require_not_shipped(path: Path, place: Path) -> None:
-    """Channels and templates of the installation are read by every command that names them."""
+    """Refuse to replace the channels and templates of the installation."""
     package = Path(__file__).resolve().parent.parent
     folders = [package, *(shipped_folder(kind).resolve() for kind in FOLDERS if kind != "weights")]
     if any(folder in place.parents for folder in folders):

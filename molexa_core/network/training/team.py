@@ -65,7 +65,7 @@ class Team:
         """Overwrite tensors by those of the leading process."""
         if self.size > 1:
             for tensor in tensors:
-                self._together(partial(distributed.broadcast, tensor, 0))
+                self._collective(partial(distributed.broadcast, tensor, 0))
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace every gradient by its mean over the processes."""
@@ -73,7 +73,7 @@ class Team:
             return
         gradients = [one.grad for one in parameters if one.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        self._together(lambda: distributed.all_reduce(flat))
+        self._collective(lambda: distributed.all_reduce(flat))
         parts = torch.split(flat / self.size, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
@@ -83,14 +83,14 @@ class Team:
         if self.size == 1:
             return values
         total = values.clone()
-        self._together(lambda: distributed.all_reduce(total))
+        self._collective(lambda: distributed.all_reduce(total))
         return total / self.size
 
     def agree(self, wish: bool, device: torch.device) -> bool:
         """Whether the condition `wish` is true in any process."""
         return self.mean(torch.tensor(float(wish), device=device)).item() > 0
 
-    def _together(self, work: Callable[[], object]) -> None:
+    def _collective(self, work: Callable[[], object]) -> None:
         try:
             work()
         except RuntimeError as error:

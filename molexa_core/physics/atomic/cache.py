@@ -63,7 +63,7 @@ def atomic_tables(
     if path is None:
         progress.say("no cache folder can be written; the tables are not kept")
         return build_tables(symbol, photon_ev, progress=progress)
-    kept = _kept(path, symbol, photon_ev, SILENT)
+    kept = _read_cached(path, symbol, photon_ev, SILENT)
     if kept is not None:
         return kept
 
@@ -71,7 +71,7 @@ def atomic_tables(
         progress.say(f"another process computes the tables of {symbol}; waiting for it")
 
     with locked(path, waiting=waiting):
-        kept = _kept(path, symbol, photon_ev, progress)
+        kept = _read_cached(path, symbol, photon_ev, progress)
         if kept is not None:
             return kept
         tables = build_tables(symbol, photon_ev, progress=progress)
@@ -82,7 +82,9 @@ def atomic_tables(
     return tables
 
 
-def _kept(path: Path, symbol: str, photon_ev: float, progress: Progress) -> AtomicTables | None:
+def _read_cached(
+    path: Path, symbol: str, photon_ev: float, progress: Progress
+) -> AtomicTables | None:
     """The tables in a file; None, and a remark if there is one, where it does not hold them."""
     try:
         return read_tables(path, symbol, photon_ev)

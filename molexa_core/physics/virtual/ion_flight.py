@@ -175,7 +175,7 @@ def detect(
         "late": hits.shot[on_area & ~in_window],
         "inefficiency": hits.shot[on_area & in_window & ~seen],
     }
-    hits = _together(hits.select(on_area & in_window & seen), dark).in_order()
+    hits = _joined(hits.select(on_area & in_window & seen), dark).in_order()
     alive = survives_dead_time(hits, detector.dead_time_ns, detector.dead_radius_mm)
     lost["dead_time"] = hits.shot[~alive]
     hits = smeared(hits.select(alive), detector, random).in_order()
@@ -184,7 +184,7 @@ def detect(
     return hits.select(stored), lost
 
 
-def _together(one: Arrivals, other: Arrivals) -> Arrivals:
+def _joined(one: Arrivals, other: Arrivals) -> Arrivals:
     return Arrivals(
         np.concatenate([one.shot, other.shot]),
         np.concatenate([one.x_mm, other.x_mm]),

@@ -1,1 +1,1 @@
-"""From hits to mean momenta in the molecular frame, and to the report."""
+"""The analysis chain: hits, coincidences, molecular frame, mean momenta, report."""

@@ -1,4 +1,4 @@
-"""Align: laboratory momenta of coincidences to the molecular frame."""
+"""Align: rotate the momenta of every coincidence from the laboratory to the molecular frame."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.output_guard import discards, require_outputs, settings_inputs
 
 ANY: Final = "any"
-"""As the second ion: the most orthogonal one of whatever kind."""
+"""Value of `second`: the ion whose momentum is the most orthogonal one, of any kind."""
 Recoil = Literal["auto", "remove", "keep"]
 BLOCK_NUMBERS: Final = 2**18
-"""Components of momenta in one block of an events file."""
+"""Number of momentum components in one block of an events file."""
 
 
 @dataclass(frozen=True)
 class AlignedFile:
-    """What `align_file` says about the file it wrote.
+    """Result of `align_file`: how the events in the file were aligned.
 
     Attributes:
-        frame: the settings of the frame, plain values.
+        frame: the settings of the frame as plain values.
         flag, roles, summary, warnings: as in `frame.align.Aligned`.
     """
 
@@ -66,27 +66,28 @@ def align(
     channel: Channel | None = None,
     progress: Progress = SILENT,
 ) -> Aligned:
-    """Turn every coincidence into the molecular frame.
+    """Rotate every coincidence into the molecular frame.
 
-    What is not given comes from the frame of the channel; without one, from the convention of the
-    paper's main text (heaviest ion along x, most orthogonal ion in the first quadrant of x-y).
+    Arguments that are not given are taken from the frame of the channel or else from the convention
+    of the paper's main text (heaviest ion along x, most orthogonal ion in the first quadrant of the
+    x-y plane).
 
     Args:
         table: momenta (n, ions, 3) in a.u., laboratory frame.
         reference: ion whose momentum is the x axis, such as `O+`.
         second: ion whose momentum fixes the plane; `any` for the most orthogonal one.
-        plane: `xy` or `xz`, where the second lies with a positive component.
+        plane: `xy` or `xz`: the plane of the second ion, whose other component is positive.
         like: `equivalent` or `distinct`, see `base.settings.Frame`.
-        recoil: `remove` goes to the centre-of-mass frame, `keep` does not, `auto` removes it
-            unless the channel is partial (its ions do not sum to zero).
+        recoil: `remove` subtracts the centre-of-mass motion, `keep` does not, `auto` subtracts it
+            unless the channel is partial (the momenta of its ions do not add up to zero).
         channel: the channel of the events.
-        progress: told about choices made.
+        progress: receives notices on the choices made.
 
     Returns:
-        The aligned rows, flags of the events that came in, roles, summary, warnings.
+        The aligned rows, flags of all input events, roles of the ions, summary, warnings.
 
     Raises:
-        UnknownIonError, UsageError, SettingsError: a choice that cannot be made.
+        UnknownIonError, UsageError, SettingsError: an impossible choice of the frame.
         NoEventsError: no event has a molecular frame.
     """
     _require_ions(table.ions, channel)
@@ -115,25 +116,25 @@ def align_file(
 ) -> tuple[Path, AlignedFile]:
     """Align an events file and write `*.aligned.h5` beside it, in bounded memory.
 
-    The result is that of `align`, but for rounding: the lobes of like ions are means over blocks.
+    The result equals that of `align` up to rounding: the lobes of like ions are means over blocks.
 
     Args:
-        path: the events file; the only `*.events.h5` of the working folder where not given.
+        path: the events file; the only `*.events.h5` in the working folder if not given.
         out: the file to write.
         reference: see `align`.
         second: see `align`.
         plane: see `align`.
         like: see `align`.
         recoil: see `align`.
-        channel: name or file of the channel; that of the events where not given.
-        command: for the provenance.
-        progress: told about choices made.
+        channel: name or file of the channel; that of the events if not given.
+        command: command line, for the provenance.
+        progress: receives notices on the choices made.
 
     Returns:
-        The file written, and what `align` returns but for the rows.
+        The file written, and all that `align` returns except the rows.
 
     Raises:
-        InputFileError: no events file, or not one.
+        InputFileError: no events file, several of them, or a file of another kind.
         OutputError: the result cannot be written.
     """
     source = (
@@ -164,9 +165,9 @@ def align_file(
         with nullcontext() if any(given) else about_file(source):
             aligner = Aligner(events.ions, frame, recoil=_recoil(recoil, known), store=store)
         with progress.task("frames", events.n_rows, "events") as task:
-            aligner.look(_told(events.chunks(rows), task))
+            aligner.look(_with_progress(events.chunks(rows), task))
         with progress.task("aligning", events.n_rows, "events") as task:
-            for table in aligner.blocks(_told(events.chunks(rows), task)):
+            for table in aligner.blocks(_with_progress(events.chunks(rows), task)):
                 writer.append(table)
         aligner.warnings += stale
         meta = aligner.meta(events.meta)
@@ -178,21 +179,21 @@ def align_file(
     )
 
 
-def _told(chunks: Iterable[Coincidences], task: Task) -> Iterator[Coincidences]:
+def _with_progress(chunks: Iterable[Coincidences], task: Task) -> Iterator[Coincidences]:
     for chunk in chunks:
         yield chunk
         task.advance(len(chunk))
 
 
 class DiskStore:
-    """Blocks of numbers in a file that is open for writing and reading."""
+    """Blocks of numbers in an open temporary file."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._shapes: list[tuple[int, ...]] = []
 
     def append(self, rows: FloatArray) -> None:
-        """Put a block away behind the others."""
+        """Append a block."""
         self._stream.seek(0, os.SEEK_END)
         self._stream.write(np.ascontiguousarray(rows).tobytes())
         self._shapes.append(rows.shape)
@@ -235,7 +236,7 @@ def _frame(
             )
     values = base.model_dump()
     if reference is not None and str(parse_ion(reference)) != base.reference and second is None:
-        # The channel's second belongs to the channel's reference.
+        # The second ion of the channel applies only with the reference ion of the channel.
         values["second"] = None
         values["like"] = "equivalent"
     given = {"reference": reference, "plane": plane, "like": like}

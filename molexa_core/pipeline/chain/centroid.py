@@ -1,4 +1,4 @@
-"""Centroid: mean momentum of every ion, the input of a reconstruction."""
+"""Centroid: mean momentum of every ion in the molecular frame, the input of a reconstruction."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def centroid(table: Coincidences) -> pd.DataFrame:
 
     Returns:
         Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count`, `label`;
-        see `frame.centroid.centroids` for the estimate of the errors. Warnings, those of the
-        stages before too, stand in its `attrs["warnings"]`.
+        see `frame.centroid.centroids` for the estimate of the errors. Its `attrs["warnings"]`
+        holds warnings, including those of earlier stages.
 
     Raises:
         InputFileError: the events are of a partial channel.
-        NoEventsError: no event with a weight.
+        NoEventsError: no event has a weight.
     """
     rows = centroids(table)
     doubt = lobe_doubt(table)
@@ -57,17 +57,17 @@ def centroid_file(
     """Average an aligned file and write `channel.csv` beside it.
 
     Args:
-        path: the aligned file; the only `*.aligned.h5` of the working folder where not given.
+        path: the aligned file; the only `*.aligned.h5` in the working folder if not given.
         out: the file to write.
-        command: for the provenance.
-        progress: told about choices made.
+        command: command line, for the provenance.
+        progress: receives notices on the choices made.
 
     Returns:
         The file written, and its table.
 
     Raises:
-        InputFileError: no aligned file, or not one.
-        NoEventsError: it holds no events.
+        InputFileError: no aligned file, several of them, or a file of another kind.
+        NoEventsError: the file holds no events.
         OutputError: the result cannot be written.
     """
     source = (

@@ -1,4 +1,4 @@
-"""What a channel can be used for: which break-ups are complete, which the network can take."""
+"""Limits of a channel: is the break-up complete, and can the network reconstruct its ions?"""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _DO = (
 
 
 def require_complete(channel: Channel | None, where: object) -> None:
-    """Check that a channel asks for every ion of the break-up.
+    """Check that a channel contains every ion of the break-up.
 
     Raises:
-        InputFileError: it does not; mean momenta of some of the ions are not those of a molecule.
+        InputFileError: the channel is partial; the mean momenta of some of the ions do not
+            determine a molecule.
     """
     if channel is None or channel.is_complete:
         return
@@ -39,7 +40,7 @@ def require_complete(channel: Channel | None, where: object) -> None:
 
 
 def channel_of_record(record: Provenance | None) -> Channel | None:
-    """The channel that the events behind a file were reduced with, if its provenance tells."""
+    """The channel of the events from which a file was made, if its provenance records it."""
     if record is None:
         return None
     for step in (record.own_record(), *reversed(record.history)):
@@ -54,7 +55,7 @@ def channel_of_record(record: Provenance | None) -> Channel | None:
 
 
 def beyond_network(channel: Channel) -> list[str]:
-    """What keeps the ions of a channel from being reconstructed later, as sentences."""
+    """Sentences on ions of a channel that cannot be reconstructed later."""
     ions = channel.all_ions
     most = MOLEXA.network.max_atoms
     found = []
@@ -72,6 +73,6 @@ def beyond_network(channel: Channel) -> list[str]:
 
 
 def inherited(meta: Mapping[str, Any]) -> list[str]:
-    """The warnings that the stages before left in the meta of events."""
+    """The warnings of earlier stages in the metadata of events."""
     stored = meta.get(WARNINGS)
     return [str(text) for text in stored] if isinstance(stored, list | tuple) else []

@@ -1,7 +1,7 @@
-"""Demo: the whole chain on a virtual experiment whose molecule is known.
+"""Demo: the whole analysis chain on a virtual experiment with a known molecule.
 
-A demo is a folder and a list of command lines. The commands are those that a user would type in
-that folder, and the command line runs exactly them; nothing is computed here.
+A demo is a folder and a list of commands. They are the commands that a user would type in that
+folder, and `molexa demo` runs exactly these; this module computes nothing itself.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ REPORT: Final = "report.html"
 
 @dataclass(frozen=True)
 class Example:
-    """A molecule that the demo knows.
+    """An example of the demo.
 
     Attributes:
         channel: name of the channel.
-        shots: shots of the virtual run.
-        quick_shots: the same for `--quick`.
-        changes: keys of the template `setup.yaml` that differ.
-        remark: what a reader must know about this example.
+        shots: number of shots of the virtual run.
+        quick_shots: number of shots with `--quick`.
+        changes: keys of the template `setup.yaml` with other values.
+        remark: a note on this example for the reader.
     """
 
     channel: str
@@ -71,8 +71,8 @@ class DemoStep:
     """One command of the demo.
 
     Attributes:
-        title: what happens, a few words.
-        words: the command line behind `molexa`.
+        title: what the step does, in a few words.
+        words: the command line after `molexa`.
     """
 
     title: str
@@ -90,9 +90,9 @@ class Demo:
 
     Attributes:
         molecule: name of the molecule.
-        folder: the folder with everything that the steps need.
-        steps: the commands, to be run in the folder, in order.
-        remark: what a reader must know about this example; may be empty.
+        folder: the folder with the input files of the steps.
+        steps: the commands, to be run in the folder in this order.
+        remark: a note on this example for the reader; may be empty.
     """
 
     molecule: str
@@ -109,18 +109,18 @@ def prepare_demo(
     seed: int = 1,
     command: str = "molexa_core.pipeline.chain.demo.prepare_demo",
 ) -> Demo:
-    """Make a folder with the setup and the known structure, and list the commands to run in it.
+    """Create a folder with the setup and the known structure, and list the commands to run in it.
 
     Args:
         name: one of `EXAMPLES`.
-        out: the folder to make; `demo-NAME`, or `demo-NAME-2` and so on where that exists.
-        quick: fewer shots.
+        out: the folder to create; by default `demo-NAME`, or `demo-NAME-2` and so on if it exists.
+        quick: simulate fewer shots.
         seed: of the virtual experiment and of the sampler.
-        command: for the provenance.
+        command: command line, for the provenance.
 
     Raises:
         UsageError: no such example.
-        OutputError: the folder exists already and is not empty, or cannot be made.
+        OutputError: the folder exists already and is not empty, or cannot be created.
     """
     if name not in EXAMPLES:
         near = near_matches(name, EXAMPLES)
@@ -141,11 +141,11 @@ def prepare_demo(
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a demo ended.
+    """The result of a demo.
 
     Attributes:
-        errors: errors of the structure against the known one, by name.
-        report: the report.
+        errors: errors of the reconstructed structure relative to the known one, by name.
+        report: path of the report.
     """
 
     errors: dict[str, Any]
@@ -153,7 +153,7 @@ class Verdict:
 
 
 def demo_verdict(folder: Path | str) -> Verdict:
-    """Read the errors that the reconstruction in a finished demo folder recorded.
+    """Read the errors of the structure from the folder of a finished demo.
 
     Raises:
         InputFileError: the folder holds no finished demo.
@@ -195,7 +195,7 @@ def _write_setup(path: Path, example: Example) -> None:
 
 
 def _change(values: dict[str, Any], changes: dict[str, Any]) -> list[str]:
-    """Set keys, those of inner blocks too; what was set, for people."""
+    """Set keys, also in nested blocks; returns descriptions of the changes."""
     said = []
     for key, value in changes.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Finding the input of a stage that was called without one, and its channel."""
+"""Default input of a stage: the only file with the right suffix, and its channel."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ALIGNED_SUFFIX: Final = ".aligned.h5"
 def only_file(
     suffix: str, *, folder: Path | str = ".", made_by: str, progress: Progress = SILENT
 ) -> Path:
-    """The one file with this suffix in the folder; says which one it is.
+    """The only file with this suffix in the folder; its name is reported.
 
     Raises:
-        InputFileError: there is none, or there are several (they are listed).
+        InputFileError: there is no such file, or there are several (the message lists them).
     """
     folder = Path(folder)
     found = sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
@@ -39,7 +39,7 @@ def only_file(
 
 
 def beside(path: Path, suffix: str, new_suffix: str) -> Path:
-    """The file with another suffix beside this one: `run.events.h5` to `run.aligned.h5`."""
+    """The same path with another suffix: `run.events.h5` becomes `run.aligned.h5`."""
     stem = path.name.removesuffix(suffix)
     if stem == path.name:
         stem = path.stem
@@ -47,10 +47,10 @@ def beside(path: Path, suffix: str, new_suffix: str) -> Path:
 
 
 def channel_of(meta: Mapping[str, Any], *, name: str | None = None) -> Channel | None:
-    """The channel of an events table: the one named, that of its meta, that of `molexa.yaml`.
+    """The channel of an events table: as named, or from its metadata, or from `molexa.yaml`.
 
     Raises:
-        InputFileError, SettingsError: no such channel, or one that is not valid.
+        InputFileError, SettingsError: the channel does not exist or is not valid.
     """
     if name is not None:
         return load_channel(name)

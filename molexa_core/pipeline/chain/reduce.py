@@ -1,4 +1,4 @@
-"""Reduce: hits of a raw run to the ion momenta of coincidences."""
+"""Reduce: from the hits of a raw run to the ion momenta of coincidences."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ __all__ = ["Reduction", "reduce", "reduce_files"]
 _CHANNEL: Final = "channel"
 _SETUP: Final = "setup"
 _FIRST_SHOTS: Final = 200_000
-"""Shots that are looked at where the first pass over a run fails."""
+"""Number of shots that are examined if the first pass over a run fails."""
 _RUN_SUFFIX: Final = re.compile(r"\.(root|lmf|h5|hdf5|parquet|csv|txt|dat|npy)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """What `reduce` returns.
+    """The result of `reduce`.
 
     Attributes:
         table: one row per coincidence; `meta` holds channel, setup and summary as plain values.
-        summary: the numbers.
+        summary: numbers of hits, combinations and coincidences, gate, background.
         spectra: histograms by name.
     """
 
@@ -62,25 +62,26 @@ class Reduction:
 def reduce(
     run: Iterable[Hits], channel: Channel, setup: Setup, *, progress: Progress = SILENT
 ) -> Reduction:
-    """Coincidences of a channel in a run.
+    """Find the coincidences of a channel in a run.
 
-    Hits are calibrated, turned into momenta for each ion of the channel, and combined in all ways;
-    the gate on the momentum sum is taken from the channel or found from the data (first pass), and
-    what it lets through is kept (second pass). Like ions in a row are ordered by time of flight.
+    Hits are calibrated and converted into momenta for each ion of the channel, and all combinations
+    of hits in a shot are formed. The gate on the sum of the momenta is that of the channel or is
+    found from the data in a first pass; in a second pass the combinations inside the gate are kept.
+    Like ions in a row are ordered by time of flight.
 
     Args:
-        run: chunks of shots that can be gone through twice: a list, or an open run.
+        run: chunks of shots, read twice: a list, or an open run.
         channel: ions, windows and gates.
         setup: spectrometer, detector, calibration and jet.
-        progress: told about progress and choices.
+        progress: display of the progress and of the choices made.
 
     Returns:
         The table, the summary and the spectra.
 
     Raises:
-        UsageError: the run can be gone through only once.
+        UsageError: the run can be read only once, such as a generator.
         InputFileError: the run has no shots, or no hit that can be an ion.
-        ComputationError: no peak in the momentum sums, and no gate is given.
+        ComputationError: the sum of the momenta has no peak, and no gate is given.
         NoEventsError: no coincidence.
     """
     if iter(run) is run:
@@ -90,7 +91,7 @@ def reduce(
     reducer = Reducer(channel, setup, progress)
     n_shots = getattr(run, "n_shots", None)
     health = HitHealth(setup.detector)
-    with _told(run, reducer, health):
+    with _reporting_faults(run, reducer, health):
         reducer.find_gate(run, n_shots)
         tables = list(reducer.blocks(health.watch(run), n_shots))
         for remark in health.remarks():
@@ -115,21 +116,21 @@ def reduce_files(
 ) -> tuple[Path, ReduceSummary]:
     """Reduce the files of a run to one events file, in bounded memory.
 
-    The format is told by content (docs/formats.md); edges of a delay-line anode are sorted into
-    hits on the way, as `anode` of the setup says. Channel and setup come from the arguments, from
-    `molexa.yaml` in the working folder, or from the metadata of the first file, in this order.
+    The format is recognised by content (docs/formats.md); edges of a delay-line anode are sorted
+    into hits according to `anode` of the setup. Channel and setup are taken from the arguments,
+    from `molexa.yaml` in the working folder, or from the metadata of the first file, in this order.
 
     Args:
         paths: the files of one run, in order; patterns, or a folder.
         channel: name or file of the channel.
         setup: setup file.
-        out: the events file; `RUN.events.h5` in the working folder where not given.
+        out: the events file; `RUN.events.h5` in the working folder if not given.
         gate_sum: half widths of the momentum-sum gate in a.u., instead of those of the channel.
-        masses: of ions whose isotope the channel does not state: `isotope` (the most abundant, as a
-            spectrometer sees) or `average` (standard atomic weights); the mass then stands in the
-            names of the ions, as `Cl+@35.45`.
-        command: the command line, for the provenance.
-        progress: told about progress and choices.
+        masses: of ions without a stated isotope: `isotope` (the most abundant one, which a
+            spectrometer detects) or `average` (standard atomic weights); the average mass appears
+            in the names of the ions, such as `Cl+@35.45`.
+        command: command line, for the provenance.
+        progress: display of the progress and of the choices made.
 
     Returns:
         The path written and the summary.
@@ -154,7 +155,10 @@ def reduce_files(
     for limit in beyond_network(chosen):
         reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
     health = HitHealth(chosen_setup.detector)
-    with _told(run, reducer, health), EventsWriter(target, chosen.wanted_ions) as writer:
+    with (
+        _reporting_faults(run, reducer, health),
+        EventsWriter(target, chosen.wanted_ions) as writer,
+    ):
         reducer.find_gate(run, run.n_shots)
         for table in reducer.blocks(health.watch(run), run.n_shots):
             writer.append(table)
@@ -177,12 +181,12 @@ def reduce_files(
 
 
 @contextmanager
-def _told(run: Iterable[Hits], reducer: Reducer, health: HitHealth) -> Iterator[None]:
-    """Where a reduction fails, what is wrong with the run may be why, and is said before."""
+def _reporting_faults(run: Iterable[Hits], reducer: Reducer, health: HitHealth) -> Iterator[None]:
+    """If the reduction fails, first report faults of the run, which may be the reason."""
     try:
         yield
     except MolexaError:
-        with suppress(MolexaError):  # the first pass failed: the beginning shows it
+        with suppress(MolexaError):  # the first pass failed: examine the first shots
             if health.shots == 0:
                 for chunk in run:
                     health.add(chunk)
@@ -194,7 +198,7 @@ def _told(run: Iterable[Hits], reducer: Reducer, health: HitHealth) -> Iterator[
 
 
 def _given_setup(name: str | None) -> Setup | None:
-    """The setup of the argument or of `molexa.yaml`, if one is named there."""
+    """The setup named by the argument or by `molexa.yaml`, if any."""
     name = name or load_project().setup
     return None if name is None else load_setup(name)
 
@@ -228,7 +232,7 @@ def _default_output(run: OpenRun) -> Path:
 
 
 def _about_run(run: OpenRun) -> dict[str, Any]:
-    """What the run was read as."""
+    """The format in which the run was read."""
     return {"run": {"layout": run.layout, "choice": run.choice}}
 
 
@@ -239,7 +243,7 @@ def _history(run: OpenRun) -> Provenance | None:
     try:
         return Provenance.from_values(stored)
     except ValueError:
-        return None  # written by another program: nothing to carry on
+        return None  # written by another program: no provenance
 
 
 def _meta(channel: Channel, setup: Setup, summary: ReduceSummary) -> dict[str, Any]:

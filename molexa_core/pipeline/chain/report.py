@@ -1,4 +1,4 @@
-"""Report: everything that the stages left in a folder, on one page."""
+"""Report: all results of the stages in a folder on one page."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _ERROR_NAMES: Final = {
 
 @dataclass(frozen=True)
 class Results:
-    """What the stages made, as plain tables; None or empty where a stage is missing.
+    """The results of the stages as plain tables; None or empty if a stage is missing.
 
     Attributes:
         events: coincidences in the laboratory frame (`reduce`).
@@ -63,10 +63,10 @@ class Results:
         aligned: coincidences in the molecular frame (`align`).
         centroids: mean momenta (`centroid`).
         record: the reconstruction (`reconstruct`).
-        known: a known structure to compare with.
-        provenance: the record of every step, oldest first.
-        files: the file of each stage by name of the stage.
-        warnings: about files that may not belong together.
+        known: a known structure for comparison.
+        provenance: the provenance of every step, oldest first.
+        files: the file of each stage, by name of the stage.
+        warnings: on files that may not belong together.
     """
 
     events: Coincidences | None = None
@@ -81,14 +81,14 @@ class Results:
 
 
 def report(results: Results, *, title: str | None = None) -> str:
-    """The report page as HTML text, complete in itself.
+    """The report as one self-contained HTML page.
 
     Args:
-        results: what the stages made; what is missing is said to be missing.
-        title: of the page; made from the ions where not given.
+        results: results of the stages; the page names the missing ones.
+        title: of the page; made from the ions if not given.
 
     Raises:
-        InputFileError: the installation lacks a part of the page.
+        InputFileError: a file of the page template is missing in the installation.
     """
     structure = None if results.record is None else _structure(results)
     return render(
@@ -119,19 +119,19 @@ def report_folder(
     """Write the report of a folder.
 
     Takes the only `*.events.h5` and `*.aligned.h5`, `channel.csv`, `geom.json` (or `geom.xyz`) and
-    `known.xyz` or `truth.xyz`, as far as they are there.
+    `known.xyz` or `truth.xyz`, those that exist.
 
     Args:
-        folder: where the results are.
-        out: the file to write; `report.html` in the folder where not given.
+        folder: the folder with the results.
+        out: the file to write; `report.html` in the folder if not given.
         title: of the page.
-        progress: told which files are used and which stages are missing.
+        progress: receives notices on the files that are used and the stages that are missing.
 
     Returns:
-        The file written and what was found.
+        The file written and the results that were read.
 
     Raises:
-        InputFileError: none of the files is there, one is damaged, or a stage has several.
+        InputFileError: none of the files exists, one is damaged, or there are several of a stage.
         OutputError: the page cannot be written.
     """
     folder = Path(folder)
@@ -155,21 +155,21 @@ def report_folder(
 
 
 def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
-    """What the stages left in a folder.
+    """Read the results of the stages in a folder.
 
     Raises:
-        InputFileError: a file is damaged, or a stage has several.
+        InputFileError: a file is damaged, or there are several of a stage.
     """
     folder = Path(folder)
     results = Results()
     records: list[tuple[Path, Provenance | None]] = []
     files: dict[str, str] = {}
-    if (path := _one(folder, EVENTS_SUFFIX)) is not None:
+    if (path := _only_result(folder, EVENTS_SUFFIX)) is not None:
         events, record = read_events(path)
         results = replace(results, events=events, spectra=read_spectra(path))
         records.append((path, record))
         files["reduce"] = path.name
-    if (path := _one(folder, ALIGNED_SUFFIX)) is not None:
+    if (path := _only_result(folder, ALIGNED_SUFFIX)) is not None:
         aligned, record = read_events(path)
         results = replace(results, aligned=aligned)
         records.append((path, record))
@@ -198,11 +198,13 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
         if path.suffix != ".xyz":  # a text for everybody, which has no checksum
             say_unguarded(path, maybe, progress)
     known = [record for _, record in records if record is not None]
-    return replace(results, provenance=_steps(known), files=files, warnings=_together(records))
+    return replace(
+        results, provenance=_steps(known), files=files, warnings=_stale_warnings(records)
+    )
 
 
-def _together(records: list[tuple[Path, Provenance | None]]) -> tuple[str, ...]:
-    """What is to be said of files that may not belong together; those that do not are an error."""
+def _stale_warnings(records: list[tuple[Path, Provenance | None]]) -> tuple[str, ...]:
+    """Warnings on files that may not belong together; those that certainly do not are an error."""
     found: list[str] = []
     for place, (path, record) in enumerate(records):
         found += require_fresh(path, record)
@@ -212,7 +214,7 @@ def _together(records: list[tuple[Path, Provenance | None]]) -> tuple[str, ...]:
 
 
 def _read_in(folder: Path) -> list[Path]:
-    """The files of a folder that a report may read."""
+    """The files in a folder that a report reads."""
     names = (CHANNEL_FILE, GEOMETRY_JSON, GEOMETRY_XYZ, *KNOWN_FILES)
     stages = [
         path for suffix in (EVENTS_SUFFIX, ALIGNED_SUFFIX) for path in folder.glob(f"*{suffix}")
@@ -220,15 +222,15 @@ def _read_in(folder: Path) -> list[Path]:
     return [*stages, *(folder / name for name in names)]
 
 
-def _one(folder: Path, suffix: str) -> Path | None:
-    """The only file with this suffix, None where there is none; several are an error."""
+def _only_result(folder: Path, suffix: str) -> Path | None:
+    """The only file with this suffix, None if there is none; several are an error."""
     if not any(not path.name.startswith(".") for path in folder.glob(f"*{suffix}")):
         return None
     return only_file(suffix, folder=folder, made_by="molexa")
 
 
 def _steps(records: list[Provenance]) -> tuple[Provenance, ...]:
-    """Every step once, oldest first: histories of later files repeat those of earlier ones."""
+    """Every step once, oldest first: later files repeat the history of earlier ones."""
     steps: dict[tuple[str, str], Provenance] = {}
     for record in records:
         for old in record.history:
@@ -273,7 +275,7 @@ def _sources(results: Results) -> tuple[Source, ...]:
 
 
 def _warnings(results: Results) -> tuple[str, ...]:
-    """What the stages warned of, each sentence once; those of the structure stand with it too."""
+    """All warnings of the stages, each sentence once."""
     tables = [table.meta for table in (results.events, results.aligned) if table is not None]
     found = [*results.warnings, *(text for meta in tables for text in inherited(meta))]
     found += [] if results.centroids is None else warnings_of(results.centroids)
@@ -302,7 +304,10 @@ def _headline(results: Results, structure: Structure | None) -> tuple[tuple[str,
 
 
 def _newton_maps(results: Results) -> tuple[NewtonMap, ...]:
-    """The plane of the frame, and across x for more than three ions; x itself is left out."""
+    """Newton maps in the plane of the frame and, for more than three ions, perpendicular to x.
+
+    The reference ion, which defines x, is left out.
+    """
     aligned = results.aligned
     if aligned is None or len(aligned.ions) < 3:
         return ()
@@ -317,7 +322,7 @@ def _newton_maps(results: Results) -> tuple[NewtonMap, ...]:
     mean = np.average(aligned.momentum, axis=0, weights=aligned.weight)
     views = [(plane, others, labels[reference])]
     if len(aligned.ions) > 3:
-        # The second lies on an axis of this view: one line of bins that would outshine the rest.
+        # The second ion lies on an axis of this view: its line of bins would dominate the map.
         second = list(roles).index("second") if roles and "second" in roles else reference
         counted = [column for column in others if column != second]
         left_out = dict.fromkeys([labels[reference], labels[second]])
@@ -362,7 +367,7 @@ def _structure(results: Results) -> Structure:
             bonds=bonds(known),
             known=known.positions,
             known_name=results.files.get("known structure", ""),
-            errors=_errors(found.errors.to_dict()),
+            errors=_error_rows(found.errors.to_dict()),
             errors_note=ERRORS_NOTE,
         )
     if results.known is not None:
@@ -370,11 +375,11 @@ def _structure(results: Results) -> Structure:
         structure = replace(structure, warnings=(*structure.warnings, warning))
     if record.errors is not None:
         note = "As recorded by the reconstruction."
-        return replace(structure, errors=_errors(record.errors), errors_note=note)
+        return replace(structure, errors=_error_rows(record.errors), errors_note=note)
     return structure
 
 
-def _errors(values: Mapping[str, Any]) -> tuple[tuple[str, float, str], ...]:
+def _error_rows(values: Mapping[str, Any]) -> tuple[tuple[str, float, str], ...]:
     return tuple(
         (label, float(values[name]), unit)
         for name, (label, unit) in _ERROR_NAMES.items()

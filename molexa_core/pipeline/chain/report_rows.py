@@ -1,6 +1,6 @@
-"""What `reduce` and `align` say about themselves, as rows for the report.
+"""The summaries of `reduce` and `align` as rows of the report.
 
-The summaries come from files, so that every value may be absent or of another kind.
+The summaries are read from files, so every value may be missing or of another type.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHOWN_ELSEWHERE: Final = {
 
 
 def reduction_rows(events: Coincidences) -> Rows:
-    """Name and value of what `reduce` recorded; the number of coincidences at least."""
+    """Names and values from the summary of `reduce`; at least the number of coincidences."""
     summary = events.meta.get("summary")
     if not isinstance(summary, Mapping):
         return (("coincidences", text_of(len(events))),)
@@ -69,7 +69,7 @@ def _sum_rows(item: Any) -> Rows:
 
 
 def _pair(values: Any, name: str, error: str) -> tuple[float, float] | None:
-    """A number and its error, where both are there."""
+    """A number and its error, if both are recorded."""
     if not isinstance(values, Mapping):
         return None
     one, two = values.get(name), values.get(error)
@@ -79,7 +79,7 @@ def _pair(values: Any, name: str, error: str) -> tuple[float, float] | None:
 
 
 def alignment_rows(aligned: Coincidences) -> Rows:
-    """Name and value of what `align` recorded; the number of rows at least."""
+    """Names and values from the summary of `align`; at least the number of rows."""
     summary, frame = aligned.meta.get("align"), aligned.meta.get("frame")
     if not isinstance(summary, Mapping) or not isinstance(frame, Mapping):
         return (("rows", text_of(len(aligned))),)

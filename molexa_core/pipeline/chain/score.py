@@ -1,4 +1,4 @@
-"""Score: how far a structure is from a known one."""
+"""Score: the errors of a structure relative to a known one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from molexa_core.pipeline.chain.stale import require_fresh
 
 @dataclass(frozen=True)
 class Score:
-    """The errors of a structure against a known one, after the best superposition.
+    """The errors of a structure relative to a known one, after the best superposition.
 
     Attributes:
         symbols: element of each atom, in the order of the structure.
         errors: lengths in bohr, angles in degrees.
-        superposition: the assignment of like atoms and the known structure moved onto the other.
+        superposition: the assignment of like atoms, and the known structure superposed on the
+            other.
     """
 
     symbols: tuple[str, ...]
@@ -43,13 +44,13 @@ class Score:
 def score(structure: Geometry, known: Geometry, *, allow_mirror: bool = False) -> Score:
     """Compare a structure with a known one.
 
-    The known structure is moved onto the other by the rotation, the translation and the
-    assignment of like atoms with the least RMSD, and the paper's errors are taken there
-    (`geometry.measures`). The MAE is therefore one after optimal superposition, in the frame of the
-    structure. A mirror image is a different structure unless allowed.
+    The known structure is superposed on the other by the rotation, translation and assignment of
+    like atoms with the smallest RMSD; then the errors of the paper are computed
+    (`geometry.measures`). The MAE is therefore the one after optimal superposition, in the frame of
+    the structure. A mirror image counts as a different structure unless it is allowed.
 
     Args:
-        structure: the structure to judge; for a reconstruction in the frame of its momenta.
+        structure: the structure to compare; a reconstruction in the frame of its momenta.
         known: the known structure, atoms in any order, any frame.
         allow_mirror: whether the mirror image of the known structure may be used.
 
@@ -82,7 +83,7 @@ def score_files(
     allow_mirror: bool = False,
     progress: Progress = SILENT,
 ) -> Score:
-    """Compare the structures in two XYZ files; of several structures in a file the first counts.
+    """Compare the structures in two XYZ files; of several structures in a file the first is used.
 
     Raises:
         InputFileError: a file is missing or is not an XYZ file.

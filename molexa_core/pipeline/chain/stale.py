@@ -1,8 +1,7 @@
-"""Whether a file was made from what lies beside it, by the digests in its provenance.
+"""Check that a result was made from the files beside it, by the digests in its provenance.
 
-Every result names its inputs with their digests. Where a file of that name lies beside it with
-another content, an earlier stage was run again since, or the file was edited: the stages no longer
-belong together.
+Every result records its inputs with their digests. If a file of that name has another content now,
+an earlier stage was run again, or the file was edited: the results no longer belong together.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _RESULTS: Final = (EVENTS_SUFFIX, ALIGNED_SUFFIX)
 _TEXTS: Final = (".csv", ".xyz", ".json")
 _SETTINGS: Final = (".yaml", ".yml")
 _STAGES: Final = {EVENTS_SUFFIX: "align", ALIGNED_SUFFIX: "centroid", ".csv": "reconstruct"}
-"""The stage that reads files with this ending."""
+"""The stage that reads files with this suffix."""
 
 
 def require_fresh(
@@ -35,13 +34,13 @@ def require_fresh(
     refuse: bool = True,
     progress: Progress = SILENT,
 ) -> list[str]:
-    """Check that nothing that a file was made from has changed since, as far as it lies beside it.
+    """Check that the inputs of a file, as far as they lie beside it, have not changed since.
 
     Args:
         path: the file that is about to be read.
-        record: its provenance; None where it has none, and nothing is known.
-        refuse: whether stages that were run again are an error; otherwise a warning.
-        progress: told what is a warning.
+        record: its provenance; None if it has none, and nothing can be checked.
+        refuse: whether a stage that was run again is an error; otherwise it is a warning.
+        progress: receives the warnings.
 
     Returns:
         The warnings: inputs that were edited by hand, raw runs that changed.
@@ -91,13 +90,13 @@ def require_made_from(
         path: the later file.
         record: its provenance.
         source: the file of the stage before.
-        progress: told what is a warning.
+        progress: receives the warnings.
 
     Returns:
-        The warnings: a file that does not tell.
+        The warnings: a file without provenance.
 
     Raises:
-        InputFileError: the provenance names another.
+        InputFileError: the provenance names another file.
     """
     if record is None:
         said = f"{Path(path).name} does not tell whether it was made from {Path(source).name}"
@@ -107,7 +106,7 @@ def require_made_from(
         return []
     before = record.history[-1] if record.history else None
     if not _replaced(Path(source), before):
-        return []  # an edited text is warned of where the later file is checked
+        return []  # the check of the later file warns about edited text files
     raise InputFileError(
         f"it was not made from {Path(source).name}: the stages do not belong together",
         where=path,
@@ -118,7 +117,7 @@ def require_made_from(
 def _inputs(
     record: Provenance | None,
 ) -> Iterator[tuple[str, str, object, Mapping[str, Any] | None]]:
-    """Of every input, earliest stage first: name, digest, when it was read, what made it."""
+    """Every input, earliest stage first: name, digest, time of reading, how it was made."""
     if record is None:
         return
     before: Mapping[str, Any] | None = None
@@ -131,7 +130,7 @@ def _inputs(
 
 
 def _changed(beside: Path, then: str, read_at: object) -> bool:
-    """Whether the file is there with another content; raw runs only if written since then."""
+    """Whether the file exists with another content; raw runs are read only if newer."""
     if beside.suffix in _SETTINGS or not beside.is_file():
         return False
     ours = beside.name.endswith((*_RESULTS, *_TEXTS))
@@ -140,7 +139,7 @@ def _changed(beside: Path, then: str, read_at: object) -> bool:
             return False
         return digest(beside) != then
     except OSError:
-        return False  # what cannot be read is no input of this stage
+        return False  # a file that cannot be read was not an input of this stage
 
 
 def _newer(beside: Path, read_at: object) -> bool:
@@ -151,11 +150,11 @@ def _newer(beside: Path, read_at: object) -> bool:
 
 
 def _replaced(beside: Path, made_by: Mapping[str, Any] | None) -> bool:
-    """Whether a changed file was made anew by a stage; if not, it was edited or is no result."""
+    """Whether a stage wrote a changed file anew; otherwise it was edited or is not a result."""
     if beside.name.endswith(_RESULTS):
         return True
     if beside.suffix not in _TEXTS or beside.suffix == ".xyz":
-        return False  # a structure is the truth or the start of a simulation, no stage of the chain
+        return False  # a structure is a known one or the start of a simulation, not a stage
     try:
         now = _record_of(beside)
     except MolexaError:

@@ -1,8 +1,8 @@
-"""From a recipe to the geometries of a data set, in blocks that are computed one by one.
+"""The geometries of a data set, divided into blocks that are computed independently.
 
-A block is a number of consecutive variations of one molecule. What comes out of it depends on the
-recipe's seed, the molecule and the numbers of its variations, not on other blocks: blocks can be
-computed in any order, anywhere, and those of an earlier build are used again.
+A block consists of consecutive variations of one molecule. Its result depends on the seed of the
+recipe, the molecule and the numbers of the variations, not on other blocks. Blocks can therefore be
+computed in any order and on any machine, and those of an earlier build are reused.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from molexa_core.pipeline.datasets.recipe import (
 from molexa_core.pipeline.datasets.splits import hashed, places, uniform
 
 _NO_RECIPES: Final = ("setup",)
-"""Templates of other files."""
+"""Shipped templates that are not recipes."""
 SPLIT_STREAM: Final = "split"
 TRAJECTORY_STREAM: Final = "trajectories"
 
@@ -56,10 +56,10 @@ class BlockPlan:
         name: file name without suffix.
         digest: of everything that the result depends on.
         molecule: name of the molecule.
-        atoms: how many it has.
+        atoms: its number of atoms.
         first: number of the first variation.
-        last: number behind the last one.
-        trajectories: explosions of all of them.
+        last: number of the last variation plus one.
+        trajectories: number of explosions of all variations together.
     """
 
     name: str
@@ -72,29 +72,29 @@ class BlockPlan:
 
 
 def resolve(path: Path | str) -> Recipe:
-    """The recipe in a file: YAML as people write it, or JSON as `molexa dataset resolve` writes it.
+    """Read a recipe: a YAML file, or JSON as written by `molexa dataset resolve`.
 
     Args:
         path: the file, or the name of a shipped recipe, such as `stage2`.
 
     Raises:
         InputFileError: no such file.
-        SettingsError: not a valid recipe, or it names molecules that are not there.
+        SettingsError: the recipe is not valid, or names molecules that do not exist.
     """
     path = Path(path)
     if path.suffix == ".json":
         recipe = read_recipe(path)
         _check(recipe, path)
         return recipe
-    # The schema library is needed here alone: a machine that has only a resolved recipe can do
-    # without.
+    # The schema library is imported only here: a machine with a resolved recipe does not need
+    # it.
     from molexa_core.pipeline.datasets.recipe_file import load_recipe  # noqa: PLC0415
 
     path = find("templates", str(path), ".yaml", what="recipe", but=_NO_RECIPES)
     settings = load_recipe(path)
     choice = settings.molecules
-    wanted = None if choice.names == "all" else _known(choice.names, path)
-    left_out = _known(choice.exclude, path)
+    wanted = None if choice.names == "all" else _canonical_names(choice.names, path)
+    left_out = _canonical_names(choice.exclude, path)
     chosen = [
         found.name
         for found in molecules(
@@ -106,7 +106,7 @@ def resolve(path: Path | str) -> Recipe:
         read_movie(path.parent / item.file, held_out=item.held_out, largest=choice.largest)
         for item in settings.movies
     )
-    # No shipped molecule at all is a choice where there are others.
+    # A recipe without shipped molecules is valid if it has movies.
     if not chosen and not (movies and choice.names == ()):
         raise SettingsError(
             "molecules: no shipped molecule meets all conditions",
@@ -120,7 +120,7 @@ def resolve(path: Path | str) -> Recipe:
 
 
 def recipe_inputs(path: Path | str) -> list[Path]:
-    """The files that `resolve` reads: the recipe, and the movies that it names.
+    """The files that `resolve` reads: the recipe and the movies named in it.
 
     Raises:
         InputFileError, SettingsError: as `resolve`.
@@ -135,10 +135,10 @@ def recipe_inputs(path: Path | str) -> list[Path]:
 
 
 def plan(recipe: Recipe) -> list[BlockPlan]:
-    """The blocks of a data set, large molecules first, so that workers end at about the same time.
+    """The blocks of a data set, large molecules first, so that workers finish together.
 
     Raises:
-        InputFileError: a molecule that does not ship.
+        InputFileError: a molecule is not in the shipped library.
     """
     blocks = []
     for name in all_names(recipe):
@@ -162,12 +162,12 @@ def plan(recipe: Recipe) -> list[BlockPlan]:
 
 
 def variation_count(recipe: Recipe, atoms: int) -> int:
-    """How many geometries a shipped molecule of so many atoms has."""
+    """Number of geometries of a shipped molecule with this number of atoms."""
     return recipe.variations.count(atoms)
 
 
 def geometries_of(recipe: Recipe, found: Molecule) -> list[Variation]:
-    """All variations of a molecule; their numbers are their places."""
+    """All variations of a molecule; the number of a variation is its index."""
     movie = movie_named(recipe, found.name)
     if movie is not None:
         return frames_of(movie)
@@ -180,14 +180,14 @@ def stream_seed(recipe: Recipe, name: str) -> int:
 
 
 def split_of(recipe: Recipe, name: str, label: str, charges: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """(entries) the split of each entry of a geometry, place in `fields.SPLITS`.
+    """(entries) the split of each entry of a geometry, as index into `fields.SPLITS`.
 
     It is a function of seed, molecule, label of the variation and charges alone.
 
     Args:
-        recipe: seed and shares.
-        name: of the molecule.
-        label: of the variation.
+        recipe: gives the seed and the shares of the splits.
+        name: name of the molecule.
+        label: label of the variation.
         charges: (entries, atoms).
     """
     shares = recipe.splits
@@ -199,32 +199,32 @@ def split_of(recipe: Recipe, name: str, label: str, charges: NDArray[np.int8]) -
 
 
 def kind_number(variation: Variation) -> int:
-    """Place of its kind in `fields.VARIATION_KINDS`."""
+    """Index of the kind of a variation in `fields.VARIATION_KINDS`."""
     return VARIATION_KINDS.index(variation.kind)
 
 
 def block_name(name: str, first: int) -> str:
-    """A file name for a block: the molecule's name in letters that every file system takes."""
+    """File name of a block: the name of the molecule in characters valid on any file system."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
-    # Names that differ only in other characters stay apart by their hash.
+    # A hash distinguishes names that differ only in replaced characters.
     mark = "" if plain == name else f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
     return f"{plain}{mark}.{first:04d}"
 
 
 def _check(recipe: Recipe, path: Path) -> None:
-    """Refuse what would fail later, after hours."""
+    """Check everything that would otherwise fail later, after hours of computation."""
     nothing = not (recipe.molecules or recipe.movies)
     if len(set(recipe.molecules)) != len(recipe.molecules) or nothing:
         raise SettingsError("molecules: names must be there once each", where=path)
     check_movies(recipe, path)
-    _known(recipe.molecules, path)
+    _canonical_names(recipe.molecules, path)
     for name in recipe.molecules:
         if variation_count(recipe, len(molecule(name).geometry)) == 0:
             raise SettingsError("variations: no geometry is asked for", where=path)
 
 
-def _known(names: Sequence[str], path: Path) -> set[str]:
-    """The molecules of these names, other names of theirs and formulas included."""
+def _canonical_names(names: Sequence[str], path: Path) -> set[str]:
+    """The names of the molecules given by name, alias or formula."""
     try:
         return {molecule(name).name for name in names}
     except InputFileError as error:

@@ -1,9 +1,9 @@
-"""Data sets of simulated explosions: `molexa dataset build`.
+"""Build a data set of simulated explosions: `molexa dataset build`.
 
-A data set lives in a folder: `recipe.json` (the resolved recipe) and one HDF5 file per block of
-geometries, each written when its block is complete. To go on after an interruption is to run the
-same command again. Every process of a torchrun takes its share of the blocks; none talks to
-another. The files do not depend on who computed them. A block that fails is told; the others go on.
+A data set is a folder with `recipe.json` (the resolved recipe) and one HDF5 file per block of
+geometries, written when the block is complete. After an interruption the same command continues the
+build. Every process of a torchrun computes its share of the blocks without communication, and the
+files do not depend on the machine. A block that fails is reported; the others are still computed.
 """
 
 from __future__ import annotations
@@ -50,20 +50,21 @@ from molexa_core.pipeline.explosions.explode import TRAJECTORIES, explode_geomet
 from molexa_core.pipeline.output_guard import Output, require_outputs
 
 FAILURES_IN_A_ROW: Final = 5
-"""After so many blocks without a good one between them a build gives up: it is not the blocks."""
+"""A build stops after this number of consecutive failures: the blocks cannot be the reason."""
 Engine = Callable[..., list[Outcomes]]
-"""What explodes geometries: the signature of `forward.explode_geometries`."""
+"""Function that explodes geometries: the signature of `explode.explode_geometries`."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Who computes.
+    """The processes and the device of a computation.
 
     Attributes:
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
-        rank: number of this process.
-        world: processes that share the work.
-        dask: None; `local`, or `local:4` for so many workers here; or a scheduler's address.
+        rank: number of this process, from 0.
+        world: number of processes that share the work.
+        dask: None; `local`, or `local:4` for four workers on this machine; or the address of a
+            scheduler.
     """
 
     device: str = "auto"
@@ -76,8 +77,8 @@ class Workers:
         """This process as torchrun describes it: `RANK`, `WORLD_SIZE` and `LOCAL_RANK`.
 
         Raises:
-            UsageError: the variables are not numbers or do not fit each other, or Dask is asked
-                for inside torchrun.
+            UsageError: the variables are not numbers or contradict each other, or Dask is requested
+                inside torchrun.
         """
         texts = {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
         given = {name: text for name, text in texts.items() if text}
@@ -102,19 +103,19 @@ class Workers:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did.
+    """The summary of a build.
 
     Attributes:
-        blocks: in the data set.
-        found: that were there already.
-        made: by this process.
-        left: of this process's share, not begun.
-        trajectories: computed by this process.
-        entries: kept by this process.
-        seconds: that it took.
+        blocks: number of blocks in the data set.
+        found: blocks that existed already.
+        made: blocks computed by this process.
+        left: blocks of the share of this process that were not begun.
+        trajectories: number of explosions computed by this process.
+        entries: number of entries kept by this process.
+        seconds: duration of the build.
         failed: one sentence for each block of its share that failed.
         rank: number of this process, from 0.
-        world: processes that share the work; each has a report of its own.
+        world: number of processes that share the work; each has its own report.
     """
 
     blocks: int
@@ -137,14 +138,14 @@ def compute_block(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> EntryBlock:
-    """The entries of one block.
+    """Compute the entries of one block.
 
     Args:
-        recipe: the data set.
+        recipe: the recipe of the data set.
         block: a block of its plan.
-        engine: what explodes the geometries.
-        device: where.
-        progress: told about fallbacks.
+        engine: function that explodes the geometries.
+        device: `auto`, `cpu`, `cuda` or `cuda:0`.
+        progress: receives notices on fallbacks.
     """
     found = molecule_named(recipe, block.molecule)
     chosen = geometries_of(recipe, found)[block.first : block.last]
@@ -189,21 +190,21 @@ def build(
     command: str = "molexa_core.pipeline.datasets.build.build",
     progress: Progress = SILENT,
 ) -> BuildReport:
-    """Make a data set, or go on with it.
+    """Build a data set, or continue an interrupted build.
 
     Args:
-        recipe: what it is made of.
-        folder: where it lives; made if it does not exist.
-        workers: who computes; this process alone by default.
-        engine: what explodes the geometries.
-        minutes: start no further block after this long.
-        command: for the provenance.
-        progress: shows how far it is.
+        recipe: the recipe of the data set.
+        folder: its folder; created if it does not exist.
+        workers: the processes that compute; this process alone by default.
+        engine: function that explodes the geometries.
+        minutes: no further block is started after this time.
+        command: command line, for the provenance.
+        progress: display of the progress.
 
     Raises:
         UsageError: the folder holds a data set of another recipe.
         OutputError: a file cannot be written.
-        Exception: that of the last block, where `FAILURES_IN_A_ROW` failed one after the other.
+        Exception: that of the last block, if `FAILURES_IN_A_ROW` blocks failed in a row.
     """
     workers = Workers() if workers is None else workers
     folder = Path(folder)
@@ -237,7 +238,7 @@ def build(
             made += 1
             trajectories += block.trajectories
             entries += result.n_entries
-            if workers.dask is not None:  # others count while they compute
+            if workers.dask is not None:  # otherwise progress is counted during the computation
                 task.advance(block.trajectories)
             task.note(f"{entries} entries")
     return BuildReport(
@@ -255,16 +256,16 @@ def build(
 
 
 def _failure(block: BlockPlan, error: Exception) -> str:
-    """One sentence: which block, and why."""
+    """A sentence that names the failed block and the reason."""
     why = str(error) if isinstance(error, MolexaError) else f"{type(error).__name__}: {error}"
     return f"block {block.name} ({block.molecule}) failed: {' '.join(why.split()).rstrip('.')}."
 
 
 def finished_blocks(folder: Path, blocks: list[BlockPlan], progress: Progress = SILENT) -> set[str]:
-    """Names of the blocks that are in the folder and are what the plan wants.
+    """Names of the blocks that exist in the folder and agree with the plan.
 
-    Files that are damaged or of another version are told and made again; files with a block that
-    the plan does not know are told.
+    Files that are damaged or of another version are reported and computed again; files with a block
+    that is not in the plan are reported.
     """
     wanted = {block.name: block.digest for block in blocks}
     there: set[str] = set()
@@ -300,7 +301,7 @@ def _results(
     deadline: float | None,
     progress: Progress,
 ) -> Iterator[Iterator[tuple[BlockPlan, EntryBlock | Exception]]]:
-    """Blocks, or why they failed, as they are finished, here or on Dask workers."""
+    """Blocks, or the errors of failed ones, in order of completion, here or on Dask workers."""
     if workers.dask is None:
         yield _computed(recipe, blocks, workers.device, engine, deadline, progress)
         return
@@ -324,7 +325,7 @@ def _computed(
             return
         try:
             result = compute_block(recipe, block, engine=engine, device=device, progress=progress)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the other blocks can go on)
+        except Exception as error:  # noqa: BLE001  (the other blocks are still computed)
             yield block, error
         else:
             yield block, result
@@ -332,7 +333,7 @@ def _computed(
 
 @dataclass(frozen=True)
 class BlockTask:
-    """`compute_block` as a function that travels to another process."""
+    """`compute_block` with its arguments, as an object that can be sent to another process."""
 
     recipe: dict[str, Any]
     engine: Engine
@@ -387,7 +388,7 @@ def _open_folder(folder: Path, recipe: Recipe, blocks: Sequence[BlockPlan]) -> N
 
 
 def _own_device(device: str, local_rank: int) -> str:
-    """The device of one process among several on a host: its share of the graphics cards."""
+    """The device of one process among several on a host: its share of the GPUs."""
     import torch  # noqa: PLC0415
 
     wanted, cards = Device.parse(device), torch.cuda.device_count()

@@ -1,6 +1,6 @@
-"""Blocks of a data set on Dask workers: processes of this machine, or those of a scheduler.
+"""Computation of blocks on Dask workers: local processes, or those of a scheduler.
 
-Needs the extra `cluster`. Workers compute; the files are written by the process that asked.
+Needs the extra `cluster`. The workers compute; the main process writes the files.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from molexa_core.pipeline.datasets.entries import EntryBlock
 
 LOCAL: Final = "local"
 _AHEAD: Final = 2
-"""Blocks handed out per worker: one computed, one waiting, so that a deadline is met."""
+"""Submitted blocks per worker: one in progress, one waiting, so that a deadline can be kept."""
 CONNECT_S: Final = 30
-"""How long to wait for a scheduler."""
+"""Time to wait for a scheduler."""
 _LOOK_S: Final = 0.05
-"""So often it is looked whether a block is finished, or a signal asked to stop."""
+"""Interval between checks for finished blocks and for signals to stop."""
 END_S: Final = 60
-"""How long to wait for the end of a process that has nothing left to do."""
+"""Time to wait for the end of an idle process."""
 
 
 @contextmanager
@@ -39,17 +39,17 @@ def computed_by_dask(
     deadline: float | None,
     progress: Progress,
 ) -> Iterator[Iterator[tuple[BlockPlan, EntryBlock | Exception]]]:
-    """The blocks, or why they failed, in the order in which workers finish them.
+    """The blocks, or the errors of failed ones, in order of completion.
 
     Args:
-        where: `local`, `local:4` for so many workers, or the address of a scheduler.
-        task: computes one block; it travels to the workers.
-        blocks: what to compute.
-        deadline: of `time.monotonic`; no block is handed out behind it.
-        progress: told how many workers there are.
+        where: `local`, `local:4` for four workers, or the address of a scheduler.
+        task: computes one block; it is sent to the workers.
+        blocks: the blocks to compute.
+        deadline: in terms of `time.monotonic`; no block is submitted after it.
+        progress: receives the number of workers.
 
     Raises:
-        UsageError: Dask is not installed, or no scheduler answers.
+        UsageError: Dask is not installed, or the scheduler does not answer.
     """
     client, cluster = _connect(where)
     try:
@@ -95,23 +95,23 @@ def _finished(
 
 
 async def _ended(cluster: Any) -> None:
-    """End the processes of a local cluster that have nothing left to do.
+    """End the idle processes of a local cluster.
 
-    To end, a process that has loaded everything takes seconds, on a busy machine more than the four
-    after which `cluster.close` kills it with a warning. That is for those that still compute.
+    On a busy machine such a process may take longer to end than the four seconds after which
+    `cluster.close` kills it with a warning. Only processes that still compute should be killed.
     """
     workers = list(cluster.workers.values())
     await asyncio.gather(*(worker.close(timeout=END_S) for worker in workers))
 
 
 def _error_of(future: Any) -> Exception:
-    """Why a block failed on a worker."""
+    """The error with which a block failed on a worker."""
     error = future.exception() if future.status == "error" else None
     return error if isinstance(error, Exception) else UsageError(f"the worker is {future.status}")
 
 
 def _connect(where: str) -> tuple[Any, Any]:
-    """A client, and the cluster behind it if it was started here."""
+    """A client, and its cluster if that was started here."""
     dask = _dask()
     name, _, count = where.partition(":")
     if name == LOCAL:

@@ -1,4 +1,4 @@
-"""What a data set is called in model cards: by its recipe, not by the folder it lies in."""
+"""Name of a data set in model cards: that of its recipe, not of its folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from molexa_core.pipeline.datasets.recipe import recipe_of
 
 
 def data_set_name(folder: Path | str) -> dict[str, str]:
-    """Name and recipe digest of a data set; the folder's own name where it holds no recipe.
+    """Name and recipe digest of a data set; the name of the folder if it holds no recipe.
 
     Raises:
         SettingsError: the recipe is damaged.

@@ -1,7 +1,6 @@
-"""Entries of a data set: what explosions of many geometries gave, one combination of charges each.
+"""Entries of a data set: one geometry and one combination of charges with its mean momenta.
 
-Tables of this kind are ragged: a quantity of atoms is stored flat, molecule after molecule. Atomic
-units.
+The tables are ragged: a quantity per atom is stored flat, molecule after molecule. Atomic units.
 """
 
 from __future__ import annotations
@@ -18,23 +17,24 @@ from molexa_core.base.tables import BoolArray, IntArray
 
 @dataclass(frozen=True)
 class GeometryResult:
-    """What the explosions of one geometry gave.
+    """The results of the explosions of one geometry.
 
     Attributes:
         variation: number of the variation within its molecule.
-        kind: place in `fields.VARIATION_KINDS`.
+        kind: index into `fields.VARIATION_KINDS`.
         displaced: number of displaced atoms.
         positions: (atoms, 3) bohr.
-        trajectories: explosions that are counted.
-        combinations: combinations of charges that occurred at all.
-        neutral: explosions in which an atom stayed neutral.
+        trajectories: number of explosions that are counted.
+        combinations: number of combinations of charges that occurred.
+        neutral: number of explosions in which an atom stayed neutral.
         photons: mean number of photons absorbed.
         charges: (entries, atoms) of the combinations that are kept, the most frequent first.
-        counts: (entries) explosions that ended so.
-        momenta: (entries, atoms, 3) their mean momenta, in the frame of the geometry.
-        errors: (entries, atoms, 3) standard errors of those means.
-        lost: explosions that are counted nowhere else (`base.charge_combinations.Outcomes`);
-            `fields.NOT_COUNTED` in what was made before they were looked for.
+        counts: (entries) number of explosions with this combination.
+        momenta: (entries, atoms, 3) mean momenta, in the frame of the geometry.
+        errors: (entries, atoms, 3) standard errors of the means.
+        lost: number of explosions that are counted nowhere else
+            (`base.charge_combinations.Outcomes`); `fields.NOT_COUNTED` in files of earlier
+            versions, which did not count them.
     """
 
     variation: int
@@ -61,9 +61,9 @@ class EntryBlock:
         digest: of everything that the block depends on.
         molecule: name of the molecule.
         numbers: (atoms) atomic numbers.
-        held_out: whether the second split holds the molecule out.
-        geometries: what each gave.
-        splits: for each geometry, (entries) places in `fields.SPLITS`.
+        held_out: whether the molecule is held out in the second split.
+        geometries: results of each geometry.
+        splits: for each geometry, (entries) indices into `fields.SPLITS`.
     """
 
     name: str
@@ -86,19 +86,19 @@ class EntryTable:
 
     Attributes:
         names: (M) names of the molecules.
-        held_out: (M) whether the second split holds the molecule out.
+        held_out: (M) whether the molecule is held out in the second split.
         numbers: (E, N) atomic numbers, 0 where padded.
         charges: (E, N) charges, 0 where padded.
         momenta: (E, N, 3) mean momenta, a.u., in the frame of the positions.
         errors: (E, N, 3) standard errors of the means.
         positions: (E, N, 3) initial geometry, bohr.
-        mask: (E, N) where an atom is.
-        counts: (E) explosions behind the entry.
-        molecule: (E) place in `names`.
+        mask: (E, N) whether there is an atom.
+        counts: (E) number of explosions in the means.
+        molecule: (E) index into `names`.
         variation: (E) number of the variation within the molecule.
-        kind: (E) place in `fields.VARIATION_KINDS`.
+        kind: (E) index into `fields.VARIATION_KINDS`.
         geometry: (E) number of the geometry, in the order of the files.
-        split: (E) place in `fields.SPLITS`.
+        split: (E) index into `fields.SPLITS`.
         statistics: (G) columns of the geometries by name: `molecule`, `atoms`, `kind`,
             `displaced`, `trajectories`, `combinations`, `neutral`, `photons`, `lost`.
     """
@@ -128,7 +128,7 @@ class EntryTable:
         return np.asarray(self.mask.sum(axis=1), dtype=np.int64)
 
     def select(self, rows: BoolArray | IntArray) -> EntryTable:
-        """The entries of a mask or of row numbers; padded to their largest molecule."""
+        """The entries selected by a mask or by row numbers, padded to their largest molecule."""
         mask = self.mask[rows]
         width = int(mask.sum(axis=1).max(initial=0))
         return EntryTable(
@@ -151,7 +151,7 @@ class EntryTable:
 
 
 def padded(values: NDArray[Any], lengths: Sequence[int] | IntArray, width: int) -> NDArray[Any]:
-    """Ragged rows, stored flat, as a dense array (rows, width, ...) with zeros behind each row.
+    """Ragged rows, stored flat, as a dense array (rows, width, ...) padded with zeros.
 
     Args:
         values: (sum of lengths, ...) flat.

@@ -1,8 +1,8 @@
 """The charge build-up of the classical model, fitted to a data set of the Monte-Carlo model.
 
 The classical model lets all charges of a molecule rise together within a window tau. As in the
-published work, tau is chosen so that its momenta differ least from those of the better model: the
-initial geometry of an entry is exploded into the charges of the entry, and the momenta compared.
+published work, tau is chosen so that its momenta differ least from those of the Monte-Carlo model:
+the initial geometry of an entry is exploded into its charges, and the momenta are compared.
 
 The published form of the rise is "a modified error function ... within a time window controlled by
 tau". Two readings are compared: tau as the full window, which is what molexa uses
@@ -35,25 +35,25 @@ from molexa_core.pipeline.datasets.read import read_dataset
 from molexa_core.pipeline.datasets.recipe import recipe_of
 
 SEARCH_FS: Final = (2.0, 200.0)
-"""Where tau is looked for."""
+"""Range of the search for tau."""
 DELAY_FS: Final = 20.0
-"""Start delay whose effect is stated."""
+"""Delay of the build-up for the comparison."""
 BOOTSTRAP: Final = 400
 _NEAR: Final = 0.1
 """Relative distance from the minimum of the two points of the parabola."""
 ACCURACY: Final = "draft"
-"""Its error of 4e-6 is far below any residual."""
+"""Accuracy of the explosions: the error of 4e-6 is far below the residuals."""
 
 
 @dataclass(frozen=True)
 class TauRow:
-    """How far one charge build-up is from the data set.
+    """The deviation of one charge build-up from the data set.
 
     Attributes:
-        label: which build-up.
-        residual: mean over entries of |p - p'| / |p|, momenta of all ions together. The mean, not
-            the mean square: in a few entries atoms pass each other in one model and not in the
-            other, and those must not decide.
+        label: description of the build-up.
+        residual: mean over entries of |p - p'| / |p|, momenta of all ions together. The mean is
+            used instead of the mean square, so that a few entries in which atoms pass each other
+            in only one of the models do not dominate.
         median: median over entries of |p - p'| / |p|.
         energy_ratio: mean of the kinetic energy release divided by that of the data set.
     """
@@ -69,9 +69,9 @@ class TauFit:
     """The fitted window.
 
     Attributes:
-        tau_fs: with the least residual.
+        tau_fs: tau with the smallest residual.
         tau_error_fs: standard error from resampling whole molecules.
-        entries: that were exploded.
+        entries: number of entries that were exploded.
         rows: the fit, and other build-ups for comparison.
     """
 
@@ -118,7 +118,7 @@ class Delayed:
         return self.rise.factor(time - self.delay_fs / ATOMIC_TIME_FS)
 
     def rate(self, time: Tensor) -> Tensor:
-        """As fast as the other one at most, also while it has not begun."""
+        """Upper limit: as fast as the other build-up at most, also before the delay."""
         later = (time - self.delay_fs / ATOMIC_TIME_FS).clamp_min(0.0)
         return self.rise.rate(later)
 
@@ -134,11 +134,11 @@ def fit_tau(
     """Fit the window of the charge build-up.
 
     Args:
-        table: entries to fit to.
-        entries: how many of them are exploded, drawn at random, at most.
-        masses: that the data set was made with, `isotope` or `average`.
+        table: entries of the data set.
+        entries: largest number of entries that are exploded; they are drawn at random.
+        masses: masses in the data set, `isotope` or `average`.
         seed: of that choice and of the resampling.
-        progress: shows how far it is.
+        progress: display of the progress.
 
     Raises:
         NoEventsError: no entries.
@@ -205,7 +205,7 @@ def fit_tau_folder(
 
 
 def _compare(table: EntryTable, rise: BuildUp, masses: str) -> tuple[FloatArray, FloatArray]:
-    """For each entry |p - p'| / |p|, and its kinetic energy relative to the entry's."""
+    """For each entry |p - p'| / |p|, and the ratio of the kinetic energy releases."""
     residual, ratio = np.empty(len(table)), np.empty(len(table))
     sizes = table.atoms
     for atoms in np.unique(sizes):
@@ -240,10 +240,10 @@ def _resampled_error(
     residuals: Callable[[BuildUp], FloatArray],
     random: np.random.Generator,
 ) -> float:
-    """Standard deviation of the minimum when whole molecules are drawn again.
+    """Standard error of the minimum, by a bootstrap over whole molecules.
 
-    Entries of one molecule are not independent. Near the minimum the mean is a parabola
-    through three points.
+    Entries of one molecule are not independent. Near the minimum the mean residual is approximated
+    by a parabola through three points.
     """
     points = tau * np.array([1.0 - _NEAR, 1.0, 1.0 + _NEAR])
     values = np.stack([residuals(ErrorFunctionRise(point)) for point in points])

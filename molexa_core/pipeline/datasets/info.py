@@ -1,4 +1,4 @@
-"""What is in a data set, whether it is complete and sound, and fewer, larger files of it."""
+"""Statistics of a data set, check of its files, and packing into fewer, larger files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from molexa_core.pipeline.output_guard import Output, data_set_inputs, require_o
 
 MIB: Final = 2**20
 _SUM_LIMIT: Final = 6.0
-"""Standard errors by which the sum of the mean momenta of an entry may differ from 0."""
+"""Largest deviation of the sum of the mean momenta of an entry from 0, in standard errors."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class DatasetReport:
     """The statistics of a data set.
 
     Attributes:
-        name: of the recipe.
-        totals: numbers by name.
+        name: name of the recipe.
+        totals: total numbers by name.
         by_atoms: one row per number of atoms.
         by_element: one row per element.
         by_kind: one row per kind of variation.
@@ -62,7 +62,7 @@ def describe(recipe: Recipe, table: EntryTable) -> DatasetReport:
     """The statistics of a data set.
 
     Args:
-        recipe: that it was made by.
+        recipe: recipe of the data set.
         table: all of its entries.
     """
     geometry = table.statistics
@@ -109,7 +109,7 @@ def describe(recipe: Recipe, table: EntryTable) -> DatasetReport:
 
 
 def tables_of(report: DatasetReport) -> list[tuple[str, list[str], list[list[Any]]]]:
-    """Title, header and rows of each table of the statistics, as printed and as in the docs."""
+    """Title, header and rows of each table of the statistics, for printing and for the docs."""
     totals: list[list[Any]] = [[name, _shown(value)] for name, value in report.totals.items()]
     splits: list[list[Any]] = [[by, *counts.values()] for by, counts in report.splits.items()]
     found = [(report.name, ["what", "number"], totals)]
@@ -139,14 +139,15 @@ def describe_folder(folder: Path | str) -> DatasetReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Whether a data set is complete and sound.
+    """Result of `check`: is a data set complete and without faults?
 
     Attributes:
-        blocks: that the recipe asks for.
-        missing: names of those that are not there.
+        blocks: number of blocks in the recipe.
+        missing: names of missing blocks.
         faults: one sentence for every other fault.
-        entries: that were looked at.
-        without_checksum: files whose damage would not be seen: molexa up to 0.1 wrote none.
+        entries: number of entries that were checked.
+        without_checksum: files without a checksum (up to version 0.1), whose damage would not be
+            noticed.
     """
 
     blocks: int
@@ -162,15 +163,15 @@ class CheckReport:
 
 
 def check(folder: Path | str, *, progress: Progress = SILENT) -> CheckReport:
-    """Read everything and hold it against the recipe.
+    """Read all files and compare them with the recipe.
 
-    Looked at: every file is as it was written; every block is there once, with the digest that
-    recipe, molecule and version give; geometries are those that the recipe draws; counts are above
-    the minimum; charges are possible; momenta of an entry add up to zero within their errors; the
-    split is the recipe's.
+    Checked are: every file agrees with its checksum; every block exists once, with the digest of
+    recipe, molecule and version; geometries are those that the recipe draws; counts are above the
+    minimum; charges are possible; momenta of an entry add up to zero within their errors; splits
+    are those of the recipe.
 
     Raises:
-        InputFileError: no data set in the folder.
+        InputFileError: the folder holds no data set.
     """
     recipe = recipe_of(folder)
     expected = recipe.digest()
@@ -211,17 +212,17 @@ def pack(
     command: str = "molexa_core.pipeline.datasets.info.pack",
     progress: Progress = SILENT,
 ) -> list[Path]:
-    """Write a data set as few files, none above a size.
+    """Write a data set into few files of limited size.
 
     Args:
-        folder: of the data set, complete or not.
-        out: another folder, made if it does not exist; what it holds of earlier packs is replaced.
-        largest_mib: size that no file exceeds, unless a single block does.
-        command: for the provenance.
-        progress: shows how far it is.
+        folder: folder of the data set, complete or not.
+        out: another folder, created if it does not exist; earlier packs in it are replaced.
+        largest_mib: largest size of a file in MiB, unless a single block is larger.
+        command: command line, for the provenance.
+        progress: display of the progress.
 
     Returns:
-        The files, `recipe.json` last.
+        The files written, `recipe.json` last.
 
     Raises:
         UsageError: both folders are the same, or `out` holds other data.
@@ -246,7 +247,7 @@ def pack(
     files = data_files(folder)
     groups = _groups(files, largest_mib * MIB)
     written: list[Path] = []
-    # Earlier packs are replaced when all new ones are on the disk.
+    # Earlier packs are replaced only after all new ones have been written.
     with ExitStack() as finished, progress.task("packing", len(files), "files") as task:
         for group in groups:
             blocks: list[EntryBlock] = []
@@ -274,9 +275,9 @@ def pack(
 
 
 def _groups(files: list[Path], largest: float) -> list[list[Path]]:
-    """Consecutive files whose sizes add up to no more than `largest`.
+    """Groups of consecutive files whose total size is at most `largest`.
 
-    Packed they are smaller than apart, never larger.
+    A pack is never larger than the sum of its files.
     """
     groups: list[list[Path]] = [[]]
     size = 0.0
@@ -293,7 +294,7 @@ def _groups(files: list[Path], largest: float) -> list[list[Path]]:
 def _write_pack(
     path: Path, blocks: list[EntryBlock], largest: float, digest: str, record: Provenance
 ) -> list[list[EntryBlock]]:
-    """Write as many blocks into a file as fit, by halves; returns what is left, the last first."""
+    """Write as many blocks as fit, by halving; returns the remaining ones, the last first."""
     left: list[list[EntryBlock]] = []
     while True:
         write_blocks(path, blocks, digest, record)
@@ -334,7 +335,7 @@ def _faults(recipe: Recipe, wanted: BlockPlan | None, block: EntryBlock) -> Iter
             yield f"{label}: impossible charges"
         if (split != split_of(recipe, block.molecule, label, item.charges)).any():
             yield f"{label}: another split than the recipe's"
-        # Mean momenta are stored to a fraction of their error, each rounded by itself.
+        # Stored mean momenta are rounded individually to a fraction of their error.
         total = np.abs(item.momenta.astype(np.float64).sum(axis=1))
         allowed = _SUM_LIMIT * np.sqrt((item.errors.astype(np.float64) ** 2).sum(axis=1)) + 1e-3
         if (total > allowed).any():

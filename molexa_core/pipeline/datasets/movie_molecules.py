@@ -1,4 +1,4 @@
-"""Movies of a user's own as molecules of a data set: every frame of an XYZ file is a geometry."""
+"""User-supplied movies as molecules of a data set: every frame of an XYZ file is a geometry."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from molexa_core.pipeline.datasets.movies import MOST_COORDINATES, Movie
 from molexa_core.pipeline.datasets.recipe import Recipe
 
 FARTHEST_BOHR: Final = 1000.0
-"""Largest coordinate about the centre of mass: files of a data set have single precision."""
+"""Largest coordinate relative to the centre of mass; data sets have single precision."""
 
 
 def read_movie(path: Path, *, held_out: bool, largest: int) -> Movie:
-    """The structures of an XYZ file, each about its centre of mass, turned as they are.
+    """Read the structures of an XYZ file, relative to their centre of mass and not rotated.
 
     Args:
         path: the file; its name without suffix becomes that of the molecule.
         held_out: see `Movie`.
-        largest: number of atoms that the recipe allows.
+        largest: largest number of atoms that the recipe allows.
 
     Raises:
-        InputFileError: no such file, or not an XYZ file that is sound; see `frames_of` too.
-        SettingsError: one atom, or more than `largest`.
+        InputFileError: the file does not exist or is not a valid XYZ file; see also `frames_of`.
+        SettingsError: the molecule has one atom, or more than `largest`.
     """
     frames = read_xyz(path)
     if any(frame.isotopes is not None for frame in frames):
@@ -65,13 +65,13 @@ def read_movie(path: Path, *, held_out: bool, largest: int) -> Movie:
 
 
 def check_movies(recipe: Recipe, where: object) -> None:
-    """Refuse movies that cannot be exploded, or that have no place among the other molecules.
+    """Check that movies can be exploded and do not conflict with the other molecules.
 
     Raises:
-        InputFileError: atoms in one place, or too far from each other.
-        SettingsError: a name that is taken, an element that the model does not cover, more
-            coordinates than `MOST_COORDINATES`, or a molecule to train on whose isomers are held
-            out.
+        InputFileError: two atoms coincide, or atoms are too far apart.
+        SettingsError: a name is taken, the model does not cover an element, there are more
+            coordinates than `MOST_COORDINATES`, or a molecule for training has isomers that are
+            held out.
     """
     if sum(len(movie.frames) * 3 * len(movie.symbols) for movie in recipe.movies) > (
         MOST_COORDINATES
@@ -101,15 +101,15 @@ def check_movies(recipe: Recipe, where: object) -> None:
 
 
 def movie_named(recipe: Recipe, name: str) -> Movie | None:
-    """The movie of this name; None where the name is that of a shipped molecule."""
+    """The movie of this name; None if the name is that of a shipped molecule."""
     return next((movie for movie in recipe.movies if movie.name == name), None)
 
 
 def molecule_named(recipe: Recipe, name: str) -> Molecule:
-    """A molecule of a data set, shipped or the user's own; of the latter the first frame.
+    """A molecule of a data set: a shipped one, or the first frame of a movie.
 
     Raises:
-        InputFileError: there is none of this name.
+        InputFileError: there is no molecule of this name.
     """
     movie = movie_named(recipe, name)
     if movie is None:
@@ -122,13 +122,13 @@ def frames_of(movie: Movie) -> list[Variation]:
     """The structures of a movie as variations of its molecule.
 
     Raises:
-        InputFileError: two atoms of a frame in one place.
+        InputFileError: two atoms of a frame coincide.
     """
     return trajectory_variations(movie.geometries())
 
 
 def all_names(recipe: Recipe) -> Iterable[str]:
-    """The molecules of a data set: the shipped ones, then the user's own."""
+    """The names of all molecules of a data set: the shipped ones, then those of the movies."""
     return (*recipe.molecules, *(movie.name for movie in recipe.movies))
 
 

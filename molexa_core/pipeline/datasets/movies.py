@@ -1,7 +1,7 @@
-"""Structures of a user's own in the recipe of a data set: one molecule, frame after frame.
+"""Movies in the recipe of a data set: user-supplied structures of one molecule, frame by frame.
 
-A recipe that people write names XYZ files; the resolved one holds what is in them, so that a data
-set can be made where the files are not.
+A recipe file names XYZ files; the resolved recipe contains their structures, so that the data set
+can be built on a machine without the files.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from molexa_core.base.matter.elements import ELEMENTS, known_elements
 from molexa_core.base.tables import Geometry
 
 MOST_ATOMS: Final = 64
-"""Most atoms of a molecule in a data set."""
+"""Largest number of atoms of a molecule in a data set."""
 MOST_COORDINATES: Final = 500_000
-"""Most coordinates of all movies of a recipe together: 18 000 frames of nine atoms."""
+"""Largest total number of coordinates in the movies of a recipe: 18 000 frames of nine atoms."""
 _KEYS: Final = ("name", "symbols", "held_out", "frames")
 
 
 @dataclass(frozen=True)
 class Movie:
-    """One molecule in structures that were not drawn.
+    """One molecule in given structures, in contrast to randomly drawn ones.
 
     Attributes:
-        name: of the molecule.
+        name: name of the molecule.
         symbols: element of each atom.
-        frames: of each structure x, y, z of the first atom, of the second, ..., bohr.
-        held_out: whether the splits by geometry and by molecule keep it out of training.
+        frames: for each structure x, y, z of the first atom, of the second, ..., bohr.
+        held_out: whether the molecule is kept out of training in the splits by geometry and by
+            molecule.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Movie:
         return [Geometry(self.symbols, frame, comment=self.name) for frame in positions]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as `from_dict` takes them."""
+        """Plain values for `from_dict`."""
         return {
             "name": self.name,
             "symbols": list(self.symbols),
@@ -56,11 +57,11 @@ class Movie:
 
     @classmethod
     def from_dict(cls, values: Any, *, where: object = None) -> Movie:
-        """The movie of plain values that `to_dict` gave.
+        """The movie from the plain values of `to_dict`.
 
         Raises:
-            SettingsError: a key is missing or unknown, a value of the wrong type, an element
-                unknown, or a frame of another number of coordinates.
+            SettingsError: a key is missing or unknown, a value has the wrong type, an element is
+                unknown, or a frame has another number of coordinates.
         """
         if not isinstance(values, Mapping) or set(values) != set(_KEYS):
             raise SettingsError(f"movies: expected the keys {listing(_KEYS)}", where=where)

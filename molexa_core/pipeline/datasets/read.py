@@ -1,4 +1,4 @@
-"""Reading data sets of simulated explosions: a folder of HDF5 files into dense arrays."""
+"""Read data sets of simulated explosions: a folder of HDF5 files into dense arrays."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _STATISTICS: Final = (
 
 
 def data_files(folder: Path | str) -> list[Path]:
-    """The HDF5 files of a data set, by name.
+    """The HDF5 files of a data set, sorted by name.
 
     Raises:
-        InputFileError: no such folder, or no such file in it.
+        InputFileError: the folder does not exist or has no HDF5 file.
     """
     folder = require_folder(folder, do=FOLDER_WANTED)
     found = sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
@@ -51,17 +51,17 @@ def read_dataset(folder: Path | str, split: str | None = None, *, by: str = "ent
     """The entries of a data set as dense arrays.
 
     Args:
-        folder: of a data set, shards or packs.
-        split: `train`, `validation`, `test` or `set_aside`; all entries where not given.
+        folder: folder of a data set, with shards or packs.
+        split: `train`, `validation`, `test` or `set_aside`; all entries if not given.
         by: `entry`: the split is by entry, as published. `geometry`: all entries of a geometry
-            are in one split, and none of the molecules that are held out is in any. `molecule`:
-            the test set is every entry of the molecules that are held out, none of which is in
-            training or validation.
+            are in the same split, and the held-out molecules are in none. `molecule`: the test
+            set consists of all entries of the held-out molecules, none of which is in training
+            or validation.
 
     Raises:
         UsageError: no such split.
         InputFileError: no data set, a damaged file, files of different recipes, or a block that
-            is there twice; for `geometry` also no recipe, or that of another data set.
+            occurs twice; for `geometry` also a missing recipe, or that of another data set.
     """
     check_split(split, by)
     contents = [read_content(path) for path in data_files(folder)]
@@ -79,7 +79,7 @@ def read_dataset(folder: Path | str, split: str | None = None, *, by: str = "ent
 
 
 def _joined(contents: Sequence[Content]) -> EntryTable:
-    """All files as one table, molecules merged by name, geometries numbered on."""
+    """All files as one table, molecules merged by name, geometries numbered consecutively."""
     _require_one_set(contents)
     names: dict[str, int] = {}
     held: list[bool] = []
@@ -130,7 +130,7 @@ def _joined(contents: Sequence[Content]) -> EntryTable:
 
 
 def _require_one_set(contents: Iterable[Content]) -> None:
-    """Refuse files of different recipes, and the same block in two files."""
+    """Check that the files have the same recipe and that no block occurs in two files."""
     seen: dict[str, Path] = {}
     first: Content | None = None
     for item in contents:

@@ -1,7 +1,7 @@
-"""What a data set of simulated explosions is made of: a recipe, resolved to plain values.
+"""The recipe of a data set of simulated explosions, resolved to plain values.
 
-People write a recipe as YAML (`pipeline.datasets.recipe_file`); resolved it is plain data, so that
-a machine that only computes needs no schema library: it takes the resolved recipe as JSON.
+Users write a recipe as YAML (`pipeline.datasets.recipe_file`). The resolved recipe is plain data in
+JSON, so that a machine that only computes does not need the schema library.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from molexa_core.physics.molecules.draws import Variations
 from molexa_core.pipeline.datasets.movies import Movie
 
 RECIPE_FORMAT: Final = 1
-"""Changes where the same recipe would mean another data set."""
+"""Version: changes when the same recipe would give another data set."""
 _LATER: Final = "least"
 _MOVIES: Final = "movies"
-"""Keys that older resolved recipes do not have."""
+"""Keys that are missing in older resolved recipes."""
 RECIPE_FILE: Final = "recipe.json"
-"""The resolved recipe in the folder of a data set."""
+"""File name of the resolved recipe in the folder of a data set."""
 FOLDER_WANTED: Final = "Name the folder of a data set."
 LARGEST_RECIPE: Final = 32 * 2**20
-"""A longer file, in bytes, is not a resolved recipe."""
+"""Largest size of a resolved recipe, bytes."""
 
 
 @dataclass(frozen=True)
 class Splits(Parameters):
-    """How the entries are divided.
+    """Division of the entries into training, validation and test.
 
     Attributes:
-        validation, test: shares of the entries, or of the geometries where they are split; the rest
-            is for training.
-        set_aside_atoms: molecules of this many atoms and more are set aside.
+        validation, test: shares of the entries, or of the geometries if the split is by geometry;
+            the rest is for training.
+        set_aside_atoms: molecules with at least this number of atoms are set aside.
 
     Raises:
-        UsageError: a share out of range, or nothing is left for training.
+        UsageError: a share is out of range, or nothing is left for training.
     """
 
     validation: Annotated[float, Parameter("share of the validation", "", 0.0, 1.0)] = 0.1
@@ -65,23 +65,23 @@ class Splits(Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class Explosions(Parameters):
-    """What a recipe says of explosions and of what is kept of them, whatever the molecules.
+    """The part of a recipe on geometries, explosions and kept results, without the molecules.
 
     Attributes:
-        name: of the data set.
-        seed: of every draw.
-        variations: which geometries of each shipped molecule.
+        name: name of the data set.
+        seed: of all random draws.
+        variations: the geometries of each shipped molecule.
         pulse: the X-ray pulse.
         model: switches of the model.
-        trajectories: explosions per geometry.
-        minimum_count: a combination of charges is kept where more explosions than this end in it.
+        trajectories: number of explosions per geometry.
+        minimum_count: a combination of charges is kept if more explosions than this end in it.
         neutral_atoms: whether combinations with atoms that stay neutral are kept.
-        splits: how the entries are divided.
-        geometries_per_shard: geometries of one molecule that are computed and written together;
-            what an interrupted build loses at most, for each worker.
+        splits: division of the entries.
+        geometries_per_shard: number of geometries of one molecule that are computed and written
+            together; an interrupted build loses at most these, for each worker.
 
     Raises:
-        UsageError: a value out of range.
+        UsageError: a value is out of range.
     """
 
     name: Annotated[str, Parameter("name of the data set")] = "stage2"
@@ -122,26 +122,26 @@ _PARTS: Final[Mapping[str, type]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Explosions):
-    """A data set, down to the last draw.
+    """The complete recipe of a data set; it determines every random draw.
 
     Attributes:
-        molecules: names of the molecules, each once.
-        movies: further molecules, in structures of the user's own; they have no variations.
+        molecules: names of the shipped molecules, each once.
+        movies: further molecules in user-supplied structures, without variations.
     """
 
     molecules: tuple[str, ...]
     movies: tuple[Movie, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as `from_dict` takes them."""
+        """Plain values for `from_dict`."""
         values = asdict(replace(self, movies=()))
         values["molecules"] = list(self.molecules)
-        # What came later is left out where it asks for nothing, so that the digests of recipes from
-        # before there was such a key stay what they are.
+        # Keys that were added later are left out if they are empty, so that the digests of older
+        # recipes do not change.
         del values[_MOVIES]
         if self.movies:
             values[_MOVIES] = [movie.to_dict() for movie in self.movies]
-        # As in JSON, where keys are texts.
+        # As in JSON, where keys are strings.
         least = values["variations"].pop(_LATER)
         if least:
             values["variations"][_LATER] = {str(n): least[n] for n in sorted(least)}
@@ -153,10 +153,10 @@ class Recipe(Explosions):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: object = None) -> Recipe:
-        """The recipe of plain values that `to_dict` gave.
+        """The recipe from the plain values of `to_dict`.
 
         Raises:
-            SettingsError: a key is missing or unknown, or a value is of the wrong type or out of
+            SettingsError: a key is missing or unknown, or a value has the wrong type or is out of
                 range.
         """
         known = [entry.name for entry in fields(cls)]
@@ -185,10 +185,10 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """The resolved recipe in a JSON file; one from before there were checksums has none.
+    """Read a resolved recipe from a JSON file; files of early versions have no checksum.
 
     Raises:
-        InputFileError: no such file, or it has changed since it was written.
+        InputFileError: the file does not exist, or has changed since it was written.
         SettingsError: the file is not a resolved recipe, or of another format.
     """
     again = "Write it again with `molexa dataset resolve`."
@@ -211,8 +211,8 @@ def recipe_of(folder: Path | str) -> Recipe:
     """The recipe of the data set in a folder.
 
     Raises:
-        InputFileError: no such folder, or it has none.
-        SettingsError: it is damaged.
+        InputFileError: the folder does not exist or has no recipe.
+        SettingsError: the recipe is damaged.
     """
     path = require_folder(folder, do=FOLDER_WANTED) / RECIPE_FILE
     if not path.is_file():
@@ -227,7 +227,7 @@ def differences(one: Recipe, other: Recipe) -> list[str]:
 
 
 def _by_atoms(values: Any, where: object) -> dict[int, int]:
-    """Numbers of geometries by number of atoms, from the keys of JSON."""
+    """Numbers of geometries by number of atoms; in JSON the keys are strings."""
     good = isinstance(values, dict) and all(
         str(atoms).isdecimal() and type(count) is int and count > 0
         for atoms, count in values.items()

@@ -1,4 +1,4 @@
-"""`stage2.yaml`: the recipe of a data set of simulated explosions, as people write it."""
+"""The recipe file of a data set of simulated explosions, such as `stage2.yaml`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from molexa_core.pipeline.datasets.recipe import Explosions
 
 
 class MoleculeChoice(Schema):
-    """Which of the shipped molecules; all conditions hold together.
+    """Choice of shipped molecules; a molecule must meet all conditions.
 
     Attributes:
         names: `all`, or a list of names.
         exclude: names to leave out.
         elements: molecules with any other element are left out.
-        splits: what the molecules are for (`molexa molecules` shows it): `train`, `held-out`,
-            `large`, `other`.
-        smallest, largest: numbers of atoms.
+        splits: groups of molecules (shown by `molexa molecules`): `train`, `held-out`, `large`,
+            `other`.
+        smallest, largest: limits of the number of atoms.
     """
 
     names: Literal["all"] | tuple[str, ...] = "all"
@@ -46,12 +46,13 @@ class MoleculeChoice(Schema):
 
 
 class MovieFile(Schema):
-    """Structures of the user's own; a path alone stands for this with the default.
+    """A movie of the user; in the recipe a path alone means this with the default values.
 
     Attributes:
-        file: XYZ file, relative to the recipe; every structure of it is a geometry. Its name
-            becomes that of the molecule.
-        held_out: whether the splits by geometry and by molecule keep the molecule out of training.
+        file: XYZ file, relative to the recipe; every structure in it is a geometry. The name of
+            the file is that of the molecule.
+        held_out: whether the molecule is kept out of training in the splits by geometry and by
+            molecule.
     """
 
     file: Path
@@ -65,10 +66,10 @@ class MovieFile(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeFile(Explosions):
-    """A recipe as people write it.
+    """The contents of a recipe file.
 
     Attributes:
-        molecules: which of the shipped molecules; `{names: []}` for none.
+        molecules: choice of shipped molecules; `{names: []}` for none.
         movies: XYZ files of the user with further molecules.
     """
 
@@ -77,7 +78,7 @@ class RecipeFile(Explosions):
 
 
 def load_recipe(path: Path | str) -> RecipeFile:
-    """The recipe in a YAML file.
+    """Read a recipe from a YAML file.
 
     Raises:
         InputFileError: no such file.

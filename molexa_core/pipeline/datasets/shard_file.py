@@ -1,4 +1,4 @@
-"""One file of a data set of simulated explosions, a shard or a pack: its layout.
+"""Layout of a file of a data set of simulated explosions, a shard or a pack.
 
     blocks/{name, digest}                     molecules/{name, atoms, number, held_out}
     geometries/{block, molecule, variation, kind, trajectories, combinations, neutral, photons,
@@ -6,8 +6,8 @@
     entries/{geometry, count, split, charge, momentum, error}
 
 `number`, `position`, `charge`, `momentum` and `error` are flat over atoms. Mean momenta are rounded
-to a sixteenth of their standard error or finer, which compresses them; errors have half
-precision. Files from before `lost` was counted have no such column; -1 is read there.
+to a sixteenth of their standard error or finer, so that they compress better; errors have half
+precision. Files of early versions have no column `lost`, which is then read as -1.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _AGAIN: Final = "The file is damaged; delete it and build the data set again."
 _MOST_BLOCKS: Final = 1_000_000
 _SMALL: Final = 4096
 _PIECE: Final = 65_536
-"""Rows of a column that are compressed together; 0.8 MB of momenta."""
+"""Number of rows of a column that are compressed together; 0.8 MB of momenta."""
 STRINGS: Final = (
     f"{fields.BLOCKS}/{fields.NAME}",
     f"{fields.BLOCKS}/{fields.DIGEST}",
@@ -71,7 +71,7 @@ COLUMNS: Final[dict[str, tuple[str, int, str]]] = {
 }
 """Type, number of axes and unit of each column."""
 _LATER: Final = f"{_G}/{fields.LOST}"
-"""A column that older files do not have."""
+"""A column that is missing in older files."""
 _LEAST: Final[dict[str, float | None]] = {
     f"{_M}/{fields.ATOMIC_NUMBER}": 1,
     f"{_G}/{fields.POSITION}": None,
@@ -79,22 +79,22 @@ _LEAST: Final[dict[str, float | None]] = {
     f"{_E}/{fields.COUNT}": 1,
     f"{_E}/{fields.EVENT_MOMENTUM}": None,
 }
-"""Lowest value of a column; 0 for the others."""
+"""Smallest value of a column; 0 for columns not listed."""
 _MOST: Final = {
     f"{_M}/{fields.ATOMIC_NUMBER}": MOST_CHARGE,
     f"{_M}/{fields.HELD_OUT}": 1,
     f"{_E}/{fields.CHARGE}": MOST_CHARGE,
 }
-"""Highest value of a column, where there is one."""
+"""Largest value of a column, if it is limited."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """One file: its strings and columns by path, checked against each other.
+    """The contents of one file: strings and columns by path, checked for consistency.
 
     Attributes:
-        path: of the file.
-        recipe: digest of the recipe that it belongs to.
+        path: path of the file.
+        recipe: digest of its recipe.
         strings: lists of strings by path, see `STRINGS`.
         columns: arrays by path, see `COLUMNS`.
     """
@@ -121,13 +121,13 @@ class Content:
 def write_blocks(
     path: Path | str, blocks: Sequence[EntryBlock], recipe: str, provenance: Provenance
 ) -> None:
-    """Write blocks into one file; it appears when it is complete.
+    """Write blocks into one file; the file appears only when it is complete.
 
     Args:
         path: the file.
-        blocks: at least one; those of one molecule agree about it.
-        recipe: digest of the recipe that they belong to.
-        provenance: where they came from.
+        blocks: at least one; blocks of one molecule must agree on its atoms.
+        recipe: digest of their recipe.
+        provenance: provenance of the blocks.
 
     Raises:
         OutputError: the file cannot be written there.
@@ -155,7 +155,7 @@ def write_blocks(
 
 
 def read_blocks(path: Path | str) -> tuple[list[EntryBlock], str]:
-    """The blocks of a file, and the digest of the recipe that they belong to.
+    """The blocks of a file, and the digest of their recipe.
 
     Raises:
         InputFileError: the file is missing, damaged, or not part of a data set.
@@ -211,7 +211,7 @@ def read_blocks(path: Path | str) -> tuple[list[EntryBlock], str]:
 
 
 def block_digests(path: Path | str) -> dict[str, str]:
-    """Digest of each block in a file, by name, without reading the entries.
+    """Digests of the blocks in a file, by name, without reading the entries.
 
     Raises:
         InputFileError: the file is missing, damaged, or not part of a data set.
@@ -226,7 +226,7 @@ def block_digests(path: Path | str) -> dict[str, str]:
 
 
 def read_content(path: Path | str) -> Content:
-    """Everything in a file.
+    """Read a whole file.
 
     Raises:
         InputFileError: the file is missing, damaged, or not part of a data set.
@@ -270,7 +270,7 @@ def _recipe_of(file: h5py.File) -> str:
 
 
 def _check(content: Content) -> None:
-    """Refuse columns that do not fit each other."""
+    """Check that the columns are consistent with each other."""
     c, sizes = content.columns, {}
     for name in (*STRINGS, *COLUMNS):
         values: Any = content.strings[name] if name in STRINGS else c[name]
@@ -315,7 +315,7 @@ def _check(content: Content) -> None:
 
 
 def _consecutive(starts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
-    """The numbers start, start + 1, ... of each stretch, one after the other."""
+    """The numbers start, start + 1, ... of each range, concatenated."""
     ends = np.cumsum(lengths)
     within = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths)
     found: NDArray[np.int64] = np.repeat(starts, lengths) + within
@@ -366,15 +366,15 @@ def _flattened(
 
 
 def _flat(parts: Sequence[NDArray[Any]], tail: tuple[int, ...]) -> NDArray[Any]:
-    """Arrays of any leading shape as one, flat but for its last axes."""
+    """Concatenate arrays of any leading shape; all axes but the last ones are flattened."""
     flat: NDArray[Any] = np.concatenate([part.reshape(-1, *tail) for part in parts])
     return flat
 
 
 def _rounded(momenta: NDArray[np.float32], errors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean momenta without the digits far below their standard error.
+    """Mean momenta rounded to digits that are not far below their standard error.
 
-    The error is taken as it is stored, so that what was read and is written again stays the same.
+    The rounding uses the error as stored, so that writing data that were read changes nothing.
     """
     stored = errors.astype(np.float16).astype(np.float64)
     with np.errstate(divide="ignore"):
@@ -385,5 +385,5 @@ def _rounded(momenta: NDArray[np.float32], errors: NDArray[np.float32]) -> NDArr
 
 
 def _pieces(values: NDArray[Any], lengths: NDArray[Any]) -> list[NDArray[Any]]:
-    """Flat rows cut into one array each."""
+    """Split flat data into one array per row."""
     return np.split(values, np.cumsum(lengths)[:-1]) if len(lengths) else []

@@ -1,14 +1,16 @@
-"""How the entries of a data set are divided into training, validation and test.
+"""Division of the entries of a data set into training, validation and test.
 
-Three ways, from the easiest question to the hardest one:
+There are three ways, in order of increasing difficulty for the network:
 
-* `entry`: entry by entry, as published. The same geometry, with other charges, is in training: to
-  find it there is a look-up.
-* `geometry`: all entries of a geometry together, of molecules that are known from other geometries.
-* `molecule`: all entries of a molecule and its isomers together; these are held out.
+* `entry`: entry by entry, as published. The same geometry, with other charges, may be in the
+  training, so that a look-up would find it.
+* `geometry`: all entries of a geometry together. The molecules are in the training in other
+  geometries.
+* `molecule`: all entries of a molecule and its isomers together; the test molecules do not occur in
+  the training.
 
-The split by entry is stored with the entries; the others follow from it, from the molecules, or
-from the recipe. Every draw is a function of names and of the seed alone.
+The split by entry is stored with the entries; the others are derived from it, from the molecules,
+or from the recipe. Every draw is a function of names and of the seed alone.
 """
 
 from __future__ import annotations
@@ -26,22 +28,22 @@ from molexa_core.pipeline.datasets.entries import EntryTable
 from molexa_core.pipeline.datasets.recipe import Recipe, Splits
 
 SPLIT_WAYS: Final = ("entry", "geometry", "molecule")
-"""What a data set can be split by."""
+"""The ways to split a data set."""
 GEOMETRY_STREAM: Final = "split by geometry"
 
 
 def hashed(*parts: object) -> bytes:
-    """32 bytes that follow from the parts."""
+    """A hash of 32 bytes of the parts."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).digest()
 
 
 def uniform(*parts: object) -> float:
-    """A number from 0 to 1 that follows from the parts."""
+    """A number in [0, 1) from the hash of the parts."""
     return int.from_bytes(hashed(*parts)[:6], "little") / 2.0**48
 
 
 def places(drawn: NDArray[np.float64], shares: Splits) -> NDArray[np.uint8]:
-    """Place in `fields.SPLITS` of each uniform number: `train`, `validation` or `test`."""
+    """Index into `fields.SPLITS` of each uniform number: `train`, `validation` or `test`."""
     split = np.full(len(drawn), SPLITS.index("train"), np.uint8)
     split[drawn < shares.validation + shares.test] = SPLITS.index("test")
     split[drawn < shares.validation] = SPLITS.index("validation")
@@ -49,10 +51,10 @@ def places(drawn: NDArray[np.float64], shares: Splits) -> NDArray[np.uint8]:
 
 
 def check_split(split: str | None, by: str) -> None:
-    """Refuse a split that there is not.
+    """Check that a split exists.
 
     Raises:
-        UsageError: with what there is.
+        UsageError: it does not; the message lists the splits.
     """
     for what, name, known in (("split by", by, SPLIT_WAYS), ("split", split, SPLITS)):
         if name is not None and name not in known:
@@ -62,17 +64,17 @@ def check_split(split: str | None, by: str) -> None:
 
 
 def rows_of(table: EntryTable, split: str, by: str, recipe: Recipe | None = None) -> BoolArray:
-    """(E) which entries are in a split.
+    """(E) whether an entry is in a split.
 
     Args:
         table: all entries of a data set.
         split: one of `fields.SPLITS`.
         by: one of `SPLIT_WAYS`.
-        recipe: of the data set; needed for `geometry` alone.
+        recipe: recipe of the data set; needed only for `geometry`.
 
     Raises:
-        UsageError: no such split, or no recipe where one is needed.
-        InputFileError: geometries that the recipe does not ask for.
+        UsageError: no such split, or the recipe is missing.
+        InputFileError: the data set has geometries that are not in the recipe.
     """
     check_split(split, by)
     train, validation, test, aside = (table.split == n for n in range(len(SPLITS)))
@@ -96,13 +98,13 @@ def rows_of(table: EntryTable, split: str, by: str, recipe: Recipe | None = None
 
 
 def _of_geometries(table: EntryTable, recipe: Recipe) -> NDArray[np.uint8]:
-    """(E) place in `fields.SPLITS` of the geometry of each entry."""
+    """(E) index into `fields.SPLITS` of the geometry of each entry."""
     if len(table) == 0:
         return np.zeros(0, np.uint8)
     _, first, geometry = np.unique(table.geometry, return_index=True, return_inverse=True)
     atoms = table.atoms[first]
     called = {int(n): recipe.variations.labels(int(n)) for n in np.unique(atoms)}
-    # Frames of a movie differ little from their neighbours: they stay together.
+    # Consecutive frames of a movie are similar: they stay in one split.
     one_name = {item.name: [VARIATION_KINDS[-1]] * len(item.frames) for item in recipe.movies}
     names = [table.names[number] for number in table.molecule[first]]
     known = [one_name.get(name, called[int(n)]) for name, n in zip(names, atoms, strict=True)]

@@ -121,7 +121,8 @@ def calibrate(
     with progress.task("calibrating", total, "molecules") as task:
         for kind, part in parts.items():
             sizes = {
-                atoms: _judged(engine, one, seed, task) for atoms, one in sorted(part.sets.items())
+                atoms: _sample_errors(engine, one, seed, task)
+                for atoms, one in sorted(part.sets.items())
             }
             count = sum(len(one.batch) for one in part.sets.values())
             fitted[kind] = fit_calibration(sizes, bin_width=width, data=part.data, molecules=count)
@@ -240,7 +241,7 @@ def _by_molecule(sets: Mapping[int, Explosions]) -> dict[int, Explosions]:
     }
 
 
-def _judged(engine: Engine, one: Explosions, seed: int, task: Task) -> Judged:
+def _sample_errors(engine: Engine, one: Explosions, seed: int, task: Task) -> Judged:
     """True and predicted errors of one sample of each molecule."""
     errors, expected, momenta = [], [], []
     for number, start in enumerate(range(0, len(one.batch), PIECE)):

@@ -145,7 +145,7 @@ def evaluate_weights(
         progress=progress,
     )
     conditions: dict[str, Any] = {"weights": card.name, "files": card.files}
-    conditions |= _told(data, split, by)
+    conditions |= _data_record(data, split, by)
     conditions |= {"entries": sum(len(one.batch) for one in sets.values()), "samples": samples}
     conditions |= {"sampler_steps": steps or known.sampler.steps, "device": where, "seed": seed}
     run = EvaluationRun(result, conditions | ({"warnings": warnings} if warnings else {}))
@@ -267,7 +267,7 @@ def _seen_in_training(card: ModelCard, split: str, by: str) -> list[str]:
     return [text]
 
 
-def _told(data: str, split: str, by: str) -> dict[str, str]:
+def _data_record(data: str, split: str, by: str) -> dict[str, str]:
     """The data as a record names them."""
     if data in (RANDOM, MOLECULES):
         return {"data": data}

@@ -81,7 +81,7 @@ def write_content(
     Raises:
         OutputError: the file cannot be written.
     """
-    values = {"format": FORMAT, **_plain(content)}
+    values = {"format": FORMAT, **_content_to_dict(content)}
     if record is not None:
         values[PROVENANCE] = json.loads(record.to_json())
     with atomic_path(path) as temporary:
@@ -264,23 +264,23 @@ def _short(name: str) -> str:
     return name if len(name) <= 16 else f"{name[:15]}…"
 
 
-def _plain(content: AccuracyContent) -> dict[str, Any]:
+def _content_to_dict(content: AccuracyContent) -> dict[str, Any]:
     return {
         "rows": content.rows,
         "coverage": content.coverage,
         "classical": list(content.classical),
-        "geometries": [_example_plain(one) for one in content.geometries],
+        "geometries": [_example_to_dict(one) for one in content.geometries],
         "sizes": [
             {
                 "atoms": size.atoms,
                 "entries": size.entries,
-                "distances": _map_plain(size.distances),
-                "angles": _map_plain(size.angles),
-                "distance_errors": _map_plain(size.distance_errors),
-                "angle_errors": _map_plain(size.angle_errors),
+                "distances": _map_to_dict(size.distances),
+                "angles": _map_to_dict(size.angles),
+                "distance_errors": _map_to_dict(size.distance_errors),
+                "angle_errors": _map_to_dict(size.angle_errors),
                 "tenths": size.tenths.round(5).tolist(),
-                "certain": _example_plain(size.certain),
-                "uncertain": _example_plain(size.uncertain),
+                "certain": _example_to_dict(size.certain),
+                "uncertain": _example_to_dict(size.uncertain),
             }
             for size in content.sizes
         ],
@@ -304,7 +304,7 @@ def _size_from(values: dict[str, Any]) -> OneSize:
     )
 
 
-def _map_plain(spectrum: Spectrum | None) -> dict[str, Any] | None:
+def _map_to_dict(spectrum: Spectrum | None) -> dict[str, Any] | None:
     """A histogram with equal bins from zero: filled bins alone."""
     if spectrum is None:
         return None
@@ -340,7 +340,7 @@ def _map_from(values: dict[str, Any] | None) -> Spectrum | None:
     )
 
 
-def _example_plain(one: Example) -> dict[str, Any]:
+def _example_to_dict(one: Example) -> dict[str, Any]:
     return {
         "label": one.label,
         "symbols": list(one.symbols),

@@ -87,7 +87,7 @@ def convert_file(
         InputFileError: the run cannot be read.
         OutputError: the file cannot be written there.
     """
-    chosen = layout or _told(Path(out))
+    chosen = layout or _format_of_suffix(Path(out))
     name = setup or load_project().setup
     known = None if name is None else load_setup(name)
     run = open_stored(paths, known)
@@ -119,7 +119,7 @@ def convert_file(
     return {**done.counts, "format": chosen, "read_as": run.choice, **told}
 
 
-def _told(out: Path) -> str:
+def _format_of_suffix(out: Path) -> str:
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
         near = near_matches(suffix, SUFFIXES)

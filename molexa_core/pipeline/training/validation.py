@@ -74,7 +74,7 @@ def validate(
                 rows = sizes == size
                 n = int(size)
                 columns.setdefault(n, []).append(
-                    _errors(predicted[rows, :n], true[rows, :n], expected[rows, :n])
+                    _error_columns(predicted[rows, :n], true[rows, :n], expected[rows, :n])
                 )
             task.advance()
     merged = {size: np.concatenate(parts, axis=1) for size, parts in sorted(columns.items())}
@@ -83,7 +83,7 @@ def validate(
     return result
 
 
-def _errors(predicted: np.ndarray, true: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def _error_columns(predicted: np.ndarray, true: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """(columns, B) errors of molecules of one size; angles of diatomics are not numbers."""
     distance = distance_errors(predicted, true)
     angle = angle_errors(predicted, true)
