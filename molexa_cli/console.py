@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from typing import Any
 
 from molexa_core.base import interruption
 from molexa_core.base.errors import OutputError
 from molexa_core.base.progress import Progress, SilentProgress, Task
-from molexa_core.base.storage.files import cannot_write
+from molexa_core.base.storage.files import UNWRITABLE, cannot_write
 
 
 @dataclass
@@ -210,7 +211,8 @@ def open_streams() -> None:
     """Give standard streams that are closed a place, before a file takes it that is opened later.
 
     What is written to a stdout that was closed is told as an error, as on a full disk; messages for
-    a closed stderr are dropped.
+    a closed stderr are dropped. Characters that stdout cannot write, such as those of a file name
+    that is no text, are written as their number.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is not None:
@@ -224,6 +226,8 @@ def open_streams() -> None:
             place = number
         mode = "r" if name == "stdin" else "w"
         setattr(sys, name, os.fdopen(place, mode, encoding="utf-8", closefd=False))
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors=UNWRITABLE)
 
 
 def abandon_stdout() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import TAG_SHOT, TAG_UNITS, UNITS
 from molexa_core.base.storage.cells import harmless, harmless_json
-from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.tables import Hits
 from molexa_core.io.facilities.xfel_write import write_xfel_run
 from molexa_core.io.hdf5.file import append_rows, new_hdf5
@@ -150,7 +150,10 @@ def write_csv_run(
     Raises:
         OutputError: the file cannot be written there.
     """
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors=UNWRITABLE) as stream,
+    ):
         stream.write(
             METADATA_LINE + harmless_json(json.dumps(dict(meta or {}), default=str)) + "\n"
         )

@@ -24,7 +24,7 @@ from molexa_core.base.matter.isotopes import isotope_of_mass, nuclide
 from molexa_core.base.matter.lengths import length_warning
 from molexa_core.base.numbers import number_hint, read_number
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.storage.files import atomic_path, require_file
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path, require_file
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
@@ -112,7 +112,10 @@ def write_xyz(
     """
     if not geometries:
         raise UsageError("no structure to write", where=path)
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors=UNWRITABLE) as stream,
+    ):
         for index, geometry in enumerate(geometries):
             stream.write(_text(geometry, provenance if index == 0 else None))
 

@@ -14,7 +14,7 @@ from molexa_core import __version__
 from molexa_core.base.errors import WeightsError
 from molexa_core.base.storage.bounded import MisfitError, Within, fitting, from_values, shown
 from molexa_core.base.storage.checksums import sealed, unsealed
-from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.json_file import read_json
 from molexa_core.network.config import NetworkSettings
 from molexa_core.network.inference.familiarity import read_ranges
@@ -86,7 +86,9 @@ def write_card(card: ModelCard, path: Path) -> None:
         OutputError: the card cannot be written.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(replace(card, format=FORMAT).to_json(), encoding="utf-8")
+        temporary.write_text(
+            replace(card, format=FORMAT).to_json(), encoding="utf-8", errors=UNWRITABLE
+        )
 
 
 def read_card_file(path: Path) -> ModelCard:

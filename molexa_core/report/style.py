@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.provenance import FIGURE_MARK, Provenance
 
 INK: Final = "#1f2a37"
@@ -134,7 +134,7 @@ def save_svg(uri: str, path: Path | str, record: Provenance | None = None) -> No
         stored = f"\n{FIGURE_MARK}{html.escape(record.to_json(), quote=False)}</metadata>"
         text = _BEGIN.sub(lambda match: match.group() + stored, text, count=1)
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=UNWRITABLE)
 
 
 def axis_label(name: str, unit: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,29 @@ def test_a_stdout_that_takes_a_part_is_an_error(
     )
     assert done.returncode == 1
     assert done.stderr.startswith("molexa: standard output: cannot write: File too large. ")
+
+
+@pytest.mark.slow
+def test_a_file_name_that_is_no_text_goes_through_the_whole_chain(tmp_path: Path) -> None:
+    """Names of files are bytes; one that is not UTF-8 stands in every result with its numbers."""
+    run = [sys.executable, "-m", "molexa_cli.main"]
+    name = os.fsdecode(b"r\xffn")
+    steps: list[list[str]] = [
+        ["mock", "nitrogen", "--events", "3000", "--seed", "1", "--out", f"{name}.root"],
+        ["inspect", f"{name}.root"],
+        ["reduce", f"{name}.root", "--gate-sum", "60", "60", "60"],
+        ["align", f"{name}.events.h5"],
+        ["centroid", f"{name}.aligned.h5", "--out", "channel.csv"],
+        ["report", "--out", "report.html"],
+    ]
+    for step in steps:
+        done = subprocess.run(
+            [*run, *step],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        )
+        assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert "\\udcff" in (tmp_path / "report.html").read_text(encoding="utf-8")

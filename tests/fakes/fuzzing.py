@@ -29,6 +29,7 @@ from typing import Final
 
 from molexa_cli.main import main
 from molexa_core.base.errors import MolexaError
+from molexa_core.base.storage.files import UNWRITABLE
 from tests.fakes.damage import damaged
 from tests.fakes.inputs import Command, Kind, fingerprint
 
@@ -206,9 +207,14 @@ def _child(work: Path, command: Command, kind: Kind, expected: str) -> None:
         said = os.open(".said", os.O_CREAT | os.O_WRONLY)
         os.dup2(said, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stdout, sys.stderr = (
+            open(number, "w", encoding="utf-8", errors=UNWRITABLE, closefd=False)  # noqa: SIM115
+            for number in (1, 2)
+        )
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
         limit = _virtual() + MEMORY + 2**29
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        if most in (resource.RLIM_INFINITY, -1) or limit < most:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, most))
         resource.setrlimit(resource.RLIMIT_CPU, (int(2 * SECONDS), int(3 * SECONDS)))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         warnings.simplefilter("ignore")  # of numpy, about numbers that make no sense

@@ -22,6 +22,8 @@ from molexa_core.base.storage.temporary import temporary_beside
 
 PROJECT_FILE: Final = "molexa.yaml"
 """Defaults of a working folder (`base.settings.Project`)."""
+UNWRITABLE: Final = "backslashreplace"
+"""How texts are written that have no form in UTF-8, such as a file name that is not: `\\udcff`."""
 FULL_DIGEST_LIMIT: Final = 256 * 2**20
 """Files up to this size in bytes are hashed whole, larger ones by samples."""
 _SAMPLE: Final = 4 * 2**20

@@ -42,7 +42,7 @@ from molexa_core.base.numbers import number_hint, read_number
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.cells import as_written, harmless, harmless_json
 from molexa_core.base.storage.checksums import digest_of
-from molexa_core.base.storage.files import atomic_path, require_file
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path, require_file
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.io.results.momentum_units import ATOMIC, split_unit, unit_in_comments, unit_value
 
@@ -149,7 +149,7 @@ def write_channel_csv(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([ordered, *rows])
     with atomic_path(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors=UNWRITABLE)
 
 
 def _split(path: Path) -> _Lines:

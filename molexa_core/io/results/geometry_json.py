@@ -15,7 +15,7 @@ from molexa_core.base.errors import InputFileError
 from molexa_core.base.fields import FORMAT, PROVENANCE
 from molexa_core.base.matter.isotopes import nuclide_name
 from molexa_core.base.storage.checksums import sealed, unsealed
-from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.json_file import read_json
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry
@@ -103,7 +103,7 @@ def write_geometry_json(
         values[PROVENANCE] = json.loads(provenance.to_json())
     with atomic_path(path) as temporary:
         text = json.dumps(sealed(values), indent=1, allow_nan=False)
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.write_text(f"{text}\n", encoding="utf-8", errors=UNWRITABLE)
 
 
 def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenance | None]:

@@ -32,7 +32,8 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:
         # What follows in brackets are the reader's own objects, with their addresses.
         detail = re.sub(r" as uproot\S*|\s*[(<].*", "", " ".join(str(error).split()))[:160]
-        detail = detail or type(error).__name__
+        if not detail or isinstance(error, AttributeError | TypeError):
+            detail = "its parts do not fit each other"
         raise InputFileError(
             f"the ROOT file is damaged or truncated ({detail})",
             where=path,

@@ -14,7 +14,7 @@ from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import ION
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry, ion_labels
@@ -150,7 +150,7 @@ def report_folder(
         )
     text = report(results, title=title)
     with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=UNWRITABLE)
     return target, results
 
 

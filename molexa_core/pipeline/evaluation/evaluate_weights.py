@@ -11,7 +11,7 @@ from typing import Any, Final
 from molexa_core.base.errors import UsageError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.checksums import sealed
-from molexa_core.base.storage.files import atomic_path, make_folder
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path, make_folder
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.network.batch import Batch
@@ -277,7 +277,9 @@ def _data_record(data: str, split: str, by: str) -> dict[str, str]:
 def _write(run: EvaluationRun, out: Path, made: Provenance) -> None:
     values = sealed({**run.to_dict(), "provenance": json.loads(made.to_json())})
     with atomic_path(out) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(values, indent=1) + "\n", encoding="utf-8", errors=UNWRITABLE
+        )
 
 
 def _in_frame(one: Explosions) -> Explosions:

@@ -18,7 +18,7 @@ from molexa_core.base.fields import PROVENANCE
 from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.checksums import sealed, unsealed
-from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.json_file import read_json
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry, IntArray
@@ -86,7 +86,7 @@ def write_content(
         values[PROVENANCE] = json.loads(record.to_json())
     with atomic_path(path) as temporary:
         text = json.dumps(sealed(values), separators=(",", ":"))
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.write_text(f"{text}\n", encoding="utf-8", errors=UNWRITABLE)
 
 
 def read_content(path: Path | str) -> AccuracyContent:

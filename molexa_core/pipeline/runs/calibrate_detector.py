@@ -18,7 +18,7 @@ from molexa_core.base.settings import (
     load_setup,
     parse_settings,
 )
-from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.detector.anode_calibration import MOST_HITS, DetectorCalibration, calibrate
@@ -135,4 +135,4 @@ def write_detector(path: Path | str, found: DetectorCalibration, record: Provena
         "in the setup.\n"
     )
     with atomic_path(path) as temporary:
-        temporary.write_text(head + text, encoding="utf-8")
+        temporary.write_text(head + text, encoding="utf-8", errors=UNWRITABLE)

@@ -25,7 +25,7 @@ from molexa_core.base.errors import (
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.bounded import MisfitError, Within, fitting
 from molexa_core.base.storage.checksums import sealed, unsealed
-from molexa_core.base.storage.files import atomic_path, make_folder
+from molexa_core.base.storage.files import UNWRITABLE, atomic_path, make_folder
 from molexa_core.base.storage.json_file import read_json
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.network.batch import Batch
@@ -207,7 +207,9 @@ def _prepare(plan: TrainingPlan, folder: Path) -> None:
     make_folder(folder)
     plain = sealed(json.loads(json.dumps(plan.to_dict(), default=str)))
     with atomic_path(folder / "settings.json") as temporary:
-        temporary.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(plain, indent=2) + "\n", encoding="utf-8", errors=UNWRITABLE
+        )
 
 
 def _finish(
