@@ -1,1 +1,1 @@
-"""Readers and writers, one file per format, chunked; formats are told apart by content."""
+"""Readers and writers of all file formats; files are recognised by content and read in chunks."""

@@ -1,4 +1,4 @@
-"""The same shots in chunks of another size; slots without a hit."""
+"""Rearranging shots into chunks of another size, and recognising empty hit slots."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import BoolArray, Edges, Hits
 
 Shots = TypeVar("Shots", Hits, Edges)
-"""Chunks of shots, whatever they hold."""
+"""Chunks of shots with hits or with edges."""
 
 
 def filler(x: NDArray[Any], y: NDArray[Any], t: NDArray[Any]) -> BoolArray:
-    """The slots of filled-up arrays that hold no hit: the one rule for every format.
+    """The slots of padded arrays that hold no hit, by the same rule for every format.
 
-    A slot is empty if each of its position and time is 0 or not a finite number. A slot in which
-    anything else stands is a hit, and counted as one that cannot be used if it is none.
+    A slot is empty if x, y and time are each 0 or not finite. Any other slot is a hit; if its
+    values are unusable it is counted among the hits that are left out.
 
     Args:
         x: positions as stored, numbers of any type and shape.
@@ -40,7 +40,7 @@ def _says_nothing(values: NDArray[Any]) -> BoolArray:
 
 
 def rebatch(chunks: Iterable[Hits], shots: int) -> Iterator[Hits]:
-    """The same shots in chunks of `shots`, so that a file does not depend on how they came.
+    """The same shots in chunks of `shots`, so that a file does not depend on the input chunks.
 
     The last chunk may be shorter; a run without any gives one chunk without shots.
 

@@ -1,4 +1,4 @@
-"""What a file is, by its content and never by its name."""
+"""Recognition of file formats by content; the file name is not used."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ LOOKED_FOR: Final = (
 def recognise(
     path: Path | str, columns: Columns | None = None, edge_columns: EdgeColumns | None = None
 ) -> str:
-    """Which of the formats above a file has.
+    """The format of a file, one of the names above.
 
     Args:
         path: the file.
@@ -228,7 +228,7 @@ def _histograms(file: Any) -> dict[str, str]:
 
 
 def describe_result(path: Path | str) -> dict[str, Any]:
-    """What a ROOT file of histograms holds: their number, folders, the configuration text.
+    """Contents of a ROOT file of histograms: their number, folders, the configuration text.
 
     Raises:
         InputFileError: the file is damaged.
@@ -266,9 +266,9 @@ def read_all_histograms(path: Path | str) -> list[str]:
 
 
 def describe_hdf5(path: Path | str) -> dict[str, Any]:
-    """What an HDF5 file holds: rows, ions, tags, spectra and origin of files of molexa.
+    """Contents of an HDF5 file; for files of molexa rows, ions, tags, spectra and provenance.
 
-    `checksum` says whether there is one; it has been compared then.
+    `checksum` is true if the file has a checksum, which is then verified.
 
     Raises:
         InputFileError: the file is damaged.

@@ -1,4 +1,4 @@
-"""Runs of every known format behind one door: opened by content, read in chunks."""
+"""Opening of runs in any known format, recognised by content; reading in chunks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FOLDER_SUFFIXES: Final = (".h5", ".hdf5", ".lmf", ".root", ".parquet")
 
 
 class StoredRun(Protocol):
-    """A run as its files store it, read as often as wanted, in chunks.
+    """A run as stored in its files, which can be read repeatedly in chunks.
 
     Attributes:
         paths: the files in order.

@@ -1,4 +1,4 @@
-"""Runs written as HDF5, Parquet or text, and one door to every format that holds hits."""
+"""Writers of runs of hits in every format; those of HDF5, Parquet and CSV are defined here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of a text table, cleaned for the parser, and each checked for its number of values."""
+"""Lines of a text table, stripped of comments and checked for their number of values."""
 
 from __future__ import annotations
 

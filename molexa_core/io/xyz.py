@@ -1,9 +1,9 @@
-"""XYZ files, plain and extended: one or several structures.
+"""Reading and writing of XYZ files, plain and extended, with one or several structures.
 
 Extended files state their columns in the comment line, as
 `Properties=species:S:1:pos:R:3:charge:I:1:uncertainty:R:3`; columns that molexa does not use are
 skipped. In a plain file the first four columns are element, x, y, z. Positions are in angstrom
-unless the comment line states another unit (`xyz_words`). A column `masses` in u tells isotopes.
+unless the comment line states another unit (`xyz_words`). A column `masses` in u gives isotopes.
 """
 
 from __future__ import annotations

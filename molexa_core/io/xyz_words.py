@@ -1,4 +1,4 @@
-"""What other programs write into XYZ files: units of length in comments, labels of atoms."""
+"""Units of length in comments and atom labels of XYZ files, as other programs write them."""
 
 from __future__ import annotations
 

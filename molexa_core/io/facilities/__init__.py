@@ -1,1 +1,1 @@
-"""Runs of free-electron lasers in the files that the facilities write."""
+"""Runs in the file formats of free-electron lasers: European XFEL and FLASH."""

@@ -1,4 +1,4 @@
-"""Runs of FLASH with a delay-line detector, in the HDF5 files that the facility writes.
+"""Reader for runs of FLASH with a delay-line detector, in the facility's HDF5 files.
 
 The dataset `.../DLD1/value` has the axes (train, row, hit): y, x, number of the pulse, time and an
 auxiliary value, filled up with NaN; `.../DLD1/index` numbers the trains (layout as read by the

@@ -1,8 +1,8 @@
-"""Runs of European XFEL with a delay-line detector: hits or edges of each pulse, with tags.
+"""Reader for runs of European XFEL with a delay-line detector: hits or edges of each pulse.
 
-One file, several, or those of a run folder. The facility stores the hits that it reconstructed as
-`rec/hits` and the edges as `raw/edges`, one row per pulse, filled up with NaN; `raw/triggers` says
-which pulse a row belongs to and whether the free-electron laser and the pump laser fired.
+Reads one file, several, or those of a run folder. The facility stores its reconstructed hits as
+`rec/hits` and the edges as `raw/edges`, one row per pulse, padded with NaN; `raw/triggers` gives
+the pulse of each row and whether the free-electron laser and the pump laser fired.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class _Part:
 
 
 class XfelRun:
-    """A run of European XFEL, read as often as wanted.
+    """A run of European XFEL, which can be read repeatedly.
 
     Iterating over it gives `Hits` or `Edges`, in chunks of whole trains. A shot is a pulse.
 
     Args:
         paths: the files; those without the detector may hold the pulse energy or the delay.
-        facility: which detector, which pulses, where pulse energy and delay are.
+        facility: selected detector and pulses, sources of pulse energy and delay.
 
     Attributes:
         paths, layout, choice, n_shots: as in `table_run.TableRun`.
@@ -128,7 +128,7 @@ class XfelRun:
         return self._parts[0].file.parameters(self.source.partition(":")[0])
 
     def about(self) -> dict[str, str]:
-        """Where the files come from: dates and versions."""
+        """Origin of the files: dates and versions."""
         first, last = self._parts[0].file, self._parts[-1].file
         names = {
             "proposal": (first, "proposalNumber"),
@@ -200,7 +200,7 @@ class XfelRun:
         return tags, fired
 
     def _kept(self) -> int:
-        """Pulses that are delivered."""
+        """Pulses that are kept."""
         if not self._only_fel:
             return self.n_pulses
         kept = 0
@@ -212,7 +212,7 @@ class XfelRun:
         return kept
 
     def _nothing(self) -> InputFileError:
-        """The error that says what left no pulse."""
+        """The error for a run without pulses, which gives the reason."""
         where = listing(self.paths, limit=3)
         if self.n_pulses:
             return InputFileError(

@@ -1,4 +1,4 @@
-"""One file of European XFEL: its trains, its sources, and where their data stand.
+"""One file of European XFEL: its trains, its sources, and the location of their data.
 
 Layout as the facility documents it: `INDEX/trainId`, `INDEX/SOURCE/GROUP/{first,count}` with one
 entry per train, data below `INSTRUMENT/SOURCE/GROUP/...` and `CONTROL/SOURCE/...`, parameters of
@@ -40,7 +40,7 @@ MOST_PULSES: Final = 100_000
 
 @dataclass(frozen=True)
 class TrainIndex:
-    """Where the rows of each train stand in the data of a source.
+    """The rows of each train in the data of a source.
 
     Attributes:
         train_id: (trains) numbers of the trains.

@@ -1,8 +1,7 @@
-"""Runs of European XFEL whose detector has a time-to-digital converter of its own.
+"""Reader for runs of European XFEL whose detector has its own time-to-digital converter.
 
-Such a source (`.../TDC/...:daqOutput`) has no `rec/hits`: x, y, time and the number of the pulse
-stand in arrays with a row per train, filled up to one length. `keys` of `facility` in the setup
-says which array holds what.
+Such a source (`.../TDC/...:daqOutput`) has no `rec/hits`: x, y, time and pulse number are in arrays
+with a row per train, padded to one length. `keys` of `facility` in the setup names the arrays.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class _Part:
 
 
 class KeyedRun:
-    """A run of hits in arrays of a source, read as often as wanted; iterating gives `Hits`.
+    """A run of hits in arrays of a source, which can be read repeatedly; iterating gives `Hits`.
 
     Args:
         paths: the files.
@@ -210,7 +209,7 @@ class KeyedRun:
 
 
 def unit_warnings(facility: Facility) -> list[str]:
-    """What to say where positions or times are steps and the setup gives no unit."""
+    """Warnings if positions or times are integer steps and the setup gives no unit."""
     names = {"x_unit_mm": facility.x_unit_mm, "time_unit_ns": facility.time_unit_ns}
     missing = [name for name, value in names.items() if value == 1.0]
     if not missing:
@@ -317,7 +316,7 @@ def _arrays(file: XfelFile, source: str) -> dict[str, tuple[int, ...]]:
 
 
 def arrays_hint(files: Sequence[XfelFile]) -> InputFileError | None:
-    """What to say where no file has hits of the facility, but a source has arrays like hits."""
+    """Advice if no file has `rec/hits`, but a source has arrays that look like hits."""
     for file in files:
         for source in file.sources():
             told: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Trains of European XFEL in several files: their order, ranges of them, and their rows."""
+"""Trains of European XFEL in several files: order, ranges for reading, and rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HasTrains(Protocol):
 
     @property
     def index(self) -> TrainIndex:
-        """Where the rows of each train stand."""
+        """The rows of each train in the data."""
         ...
 
 
@@ -50,7 +50,7 @@ def in_order(parts: Sequence[Part]) -> list[Part]:
 
 
 def left_out_remark(left_out: int, kept: int) -> str:
-    """What to say of trains that `INDEX/flag` leaves out."""
+    """A remark about trains that are left out because of `INDEX/flag`."""
     return (
         f"{left_out} of {left_out + kept} trains are left out: by INDEX/flag their number is not "
         "that of the time server (`facility: {trains: all}` reads them)"

@@ -1,4 +1,4 @@
-"""Values that European XFEL stores beside the detector: pulse energy and delay, by train."""
+"""Pulse energy and pump-probe delay in files of European XFEL, by train."""
 
 from __future__ import annotations
 

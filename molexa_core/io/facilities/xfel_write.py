@@ -1,4 +1,4 @@
-"""Virtual runs in the layout of European XFEL's processed files."""
+"""Writer of virtual runs in the layout of European XFEL's processed files."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""HDF5 files read with nothing trusted, and written so that they are whole."""
+"""HDF5 files: reading with checks against damaged or hostile content, atomic writing."""

@@ -1,8 +1,8 @@
-"""What is asked of an HDF5 file before its values are read: nothing foreign, nothing boundless.
+"""Checks of an HDF5 file before its values are read: no external data, no excessive sizes.
 
-A file from elsewhere can name bytes of other files (external links, external storage, virtual
-datasets), hold a few kilobytes that unpack to gigabytes, or need a filter that is not installed.
-Each is one sentence here, before a byte of the values is read.
+An HDF5 file can refer to other files (external links, external storage, virtual datasets), hold a
+few kilobytes that unpack to gigabytes, or need a filter that is not installed. Each of these is
+refused with a clear error before any value is read.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _linked: set[tuple[str, int, int, int]] = set()
 
 
 class ForbiddenDataError(InputFileError):
-    """Data that are not read although they are where they are looked for."""
+    """A dataset that exists but must not be read."""
 
 
 def refuse_foreign_links(file: h5py.File) -> None:

@@ -1,4 +1,4 @@
-"""HDF5 files with every fault told in one sentence, and no length trusted before it is checked."""
+"""Opening, reading and writing HDF5 files with checked sizes and clear error messages."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ LIBVER: Final = ("v108", "v110")
 
 @contextmanager
 def new_hdf5(path: Path | str) -> Iterator[h5py.File]:
-    """A new HDF5 file, open for writing; it appears under its name when the block ends well.
+    """A new HDF5 file, open for writing; it gets its name when the block ends without an error.
 
     It ends with a trailer that holds its checksum, and its attribute `checksum` says so.
 
@@ -96,7 +96,7 @@ def append_rows(dataset: h5py.Dataset, rows: NDArray[Any]) -> None:
 
 @contextmanager
 def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
-    """An HDF5 file for reading; faults of the file that show while it is open are told by name.
+    """An HDF5 file for reading; errors from damage found while it is open name the file.
 
     Raises:
         InputFileError: the file is missing, not HDF5, truncated or damaged.
@@ -112,7 +112,7 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
 
 @contextmanager
 def reading_hdf5(path: Path | str) -> Iterator[None]:
-    """Turn whatever a damaged file makes the HDF5 library raise into one clear error."""
+    """Convert all exceptions of the HDF5 library for a damaged file into one clear error."""
     try:
         yield
     except (MolexaError, KeyboardInterrupt):
@@ -331,7 +331,7 @@ def read_json(file: h5py.File, text: Any, name: str) -> Any:
 
 
 def read_provenance(file: h5py.File) -> Provenance:
-    """Where a file of molexa came from, after its format was checked.
+    """The provenance of a file of molexa, after a check of its format.
 
     Raises:
         InputFileError: it is of another maker, of a newer format, or damaged.

@@ -1,10 +1,10 @@
-"""The bytes of an HDF5 file on their way to the HDF5 library, without what would hang it.
+"""Protection of the HDF5 library against damage that makes it hang.
 
-Texts of any length stand in collections on the "global heap" of a file: a chain of objects, each
-giving the distance to the next. Where damage makes a distance zero, the library follows it for
-ever, and nothing short of SIGKILL stops it. So the file is read through `CheckedBytes`, which
-follows the chain of every collection that passes by; the signature of one whose chain does not
-end is blanked, and the library then refuses it as damaged.
+Texts of variable length are stored in collections on the "global heap" of a file: a chain of
+objects, each giving the distance to the next. If damage makes a distance zero, the library follows
+it for ever, and only SIGKILL stops it. The file is therefore read through `CheckedBytes`, which
+follows the chain of every collection that is read; if a chain does not end, the signature of the
+collection is blanked, and the library refuses it as damaged.
 
 Layout of a collection (HDF5 file format specification, III.E): `GCOL`, version 1, three zeros, its
 length; then objects of number (2 bytes), references (2), four zeros, length, and the content,

@@ -1,9 +1,9 @@
-"""The file under an HDF5 file that is being written: it keeps faults of the disk for the end.
+"""File object for writing HDF5 files, which delays disk errors until the file is closed.
 
 The HDF5 library cannot close a file whose last blocks do not fit on the disk: it crashes, or
-leaves the error to whoever comes next. It writes through `DiskSink`, which never fails: the first
-fault is kept, what cannot be written stays in memory, and the fault is raised when the library
-has closed its file.
+reports the error in a later, unrelated call. It therefore writes through `DiskSink`, which never
+raises: the first error is kept, data that cannot be written stay in memory, and the error is raised
+after the library has closed its file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Packed little-endian values, one after the other: reading with every length checked, writing.
+"""Sequential reading, with checked lengths, and writing of packed little-endian values.
 
 Strings are those of MFC's `CArchive`: a length of 1 byte, or 0xFF and 2 bytes, or 0xFFFF and 4.
 """

@@ -1,4 +1,4 @@
-"""From the bytes of checked events to arrays, and back: compiled loops, no input or output."""
+"""Compiled decoding of checked list-mode events into arrays, and encoding."""
 
 from __future__ import annotations
 

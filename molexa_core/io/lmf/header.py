@@ -1,4 +1,4 @@
-"""What the two headers of a Cobold list-mode file say, and what they imply for its events."""
+"""The LMF header: content of both headers of a Cobold list-mode file, and the event layout."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class LmfHeader:
         return "Cobold 2011" if self.daq_version >= 20110208 else "Cobold 2008"
 
     def layout(self) -> NDArray[np.int64]:
-        """What the compiled loops need to know; see `kernels`."""
+        """The event layout for the compiled loops; see `kernels`."""
         values = (
             self.raw,
             self.n_channels,

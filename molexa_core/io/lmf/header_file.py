@@ -1,4 +1,4 @@
-"""General and user header of a Cobold list-mode file: reading and writing, field by field.
+"""Reading and writing of the LMF header (general and user header), field by field.
 
 One list of the fields of the user header serves both directions. Layout: docs/formats.md.
 """
@@ -83,7 +83,7 @@ def read_header(cursor: Cursor) -> tuple[LmfHeader, int, list[str]]:
     """Both headers.
 
     Returns:
-        The header, the byte at which the events begin, and what was wrong but not fatal.
+        The header, the byte at which the events begin, and faults that are not fatal.
 
     Raises:
         InputFileError: not a list-mode file, of a kind that is not supported, cut off or damaged.

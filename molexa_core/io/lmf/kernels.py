@@ -1,8 +1,8 @@
-"""Finding and checking events in bytes: compiled loops, no input or output.
+"""Compiled search for list-mode events in bytes, with checks.
 
-An event is accepted if its own lengths agree with each other. After one that is damaged, the
-search goes on byte by byte until an event follows that agrees with itself and with the beginning
-of the one behind it. Everything is bounded by the bytes at hand: no length is trusted.
+An event is accepted if its lengths are consistent. After a damaged event the search continues byte
+by byte until an event is consistent and is followed by the beginning of another one. All lengths
+are checked against the available bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading Cobold list-mode files in chunks, past damage, with a list of what was wrong."""
+"""Reader for Cobold list-mode files in chunks, which skips damage and lists faults."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_STATED: Final = 2**48
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong in a file.
+    """A fault in a file.
 
     Attributes:
         position: first byte concerned.
@@ -52,7 +52,7 @@ class Fault:
 
 @dataclass
 class LmfLosses:
-    """What was wrong while reading; filled as the events are iterated over.
+    """Faults and losses of one reading, filled while the events are read.
 
     Attributes:
         faults: each with its place, the first `KEPT_FAULTS`.
@@ -87,15 +87,15 @@ class LmfLosses:
 
 
 class LmfFile:
-    """A list-mode file of Cobold 2008 or 2011 with TDC8HP events, read as often as wanted.
+    """A list-mode file of Cobold 2008 or 2011 with TDC8HP events, which can be read repeatedly.
 
     Attributes:
         path: the file.
-        header: what its headers say.
-        header_faults: what is wrong in them but not fatal.
+        header: content of its headers.
+        header_faults: faults of the headers that are not fatal.
         events_at: byte at which the events begin.
-        trailer: what follows the hits of an event, as the events show.
-        losses: what was wrong in the last iteration.
+        trailer: data that follow the hits of an event, as found in the events.
+        losses: faults and losses of the last reading.
 
     Raises:
         InputFileError: missing, not a list-mode file, of a kind that is not supported, cut off or
@@ -128,12 +128,12 @@ class LmfFile:
 
     @property
     def trailer(self) -> Trailer:
-        """What follows the hits of an event, as the events show."""
+        """The data that follow the hits of an event, as found in the events."""
         return Trailer.of(self._layout)
 
     @property
     def stated_trailer(self) -> Trailer:
-        """What should follow them according to the version in the header."""
+        """The data that should follow the hits according to the version in the header."""
         return Trailer.of(self.header.layout())
 
     @property
@@ -170,7 +170,7 @@ class LmfFile:
             )
 
     def told(self) -> str | None:
-        """What was lost in the last reading, as a sentence; None where nothing was."""
+        """A sentence about events lost in the last reading; None if there were none."""
         losses, lost = self.losses, self.lost
         if not losses.n_faults and not lost:
             return None
@@ -190,7 +190,7 @@ class LmfFile:
         return words
 
     def _settle(self) -> tuple[int, int]:
-        """Decide what follows the hits of an event while there are few events.
+        """Determine from the first events which data follow the hits of an event.
 
         Returns:
             Events that end where the next begins, and all, in the sample that was looked at.
@@ -259,7 +259,7 @@ class LmfFile:
 
 
 class _Scan:
-    """One way through the events of a file."""
+    """One pass through the events of a file."""
 
     def __init__(self, header: LmfHeader, layout: NDArray[np.int64], base: int) -> None:
         self.base = base

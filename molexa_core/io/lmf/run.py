@@ -1,4 +1,4 @@
-"""Runs of edges in Cobold list-mode files: reading them as `Edges`, writing virtual ones."""
+"""Runs of edges in Cobold list-mode files: reading as `Edges`, writing of virtual runs."""
 
 from __future__ import annotations
 

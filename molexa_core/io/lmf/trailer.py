@@ -1,8 +1,8 @@
-"""What stands behind the hits of an event, decided by where the next event begins.
+"""The data behind the hits of an event (levels, parameters, bytes), found from event lengths.
 
-The version in the header should tell, but writers that follow it by half exist: some say version 12
-and write no mask of changed parameters. The length of an event ends where the next one begins, and
-that decides.
+They should follow from the version in the header, but some programs follow it only in part: they
+state version 12 and write no mask of changed parameters. An event must end where the next one
+begins, which decides between the possibilities.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EXTRAS: Final = (4, 8, 12, 16)
 
 @dataclass(frozen=True)
 class Trailer:
-    """What follows the hits of every event.
+    """The data that follow the hits of every event.
 
     Attributes:
         level: the levels of the inputs.
@@ -69,7 +69,7 @@ class Trailer:
 def find_trailer(
     sample: NDArray[np.uint8], final: bool, stated: NDArray[np.int64]
 ) -> tuple[Trailer, int, int]:
-    """What follows the hits of the events in a file.
+    """Find the data that follow the hits of the events in a file.
 
     Args:
         sample: its bytes from the first event on.

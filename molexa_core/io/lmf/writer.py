@@ -1,4 +1,4 @@
-"""Writing Cobold list-mode files: headers first, events as they come, their number at the end."""
+"""Writer of Cobold list-mode files, event by event; the event count is filled in at the end."""
 
 from __future__ import annotations
 

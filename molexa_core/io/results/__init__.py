@@ -1,1 +1,1 @@
-"""Files of molexa's own: what the stages write and the next ones read."""
+"""Molexa's own result files, written by one stage and read by the next."""

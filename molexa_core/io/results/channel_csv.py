@@ -1,11 +1,10 @@
-"""`channel.csv`: one row per ion with its mean momentum, in atomic units.
+"""`channel.csv`: the mean momentum of every ion of a channel, in atomic units.
 
-Header `ion,px,py,pz` and, if wanted, `px_err,py_err,pz_err`, `count`, `label`. Lines that start
-with `#` are comments; one of them carries the provenance as JSON, others that begin with
-`# warning:` what the stages before warned of, `# checksum:` the digest of header and rows. The
-frame is any. Another unit stands in the header, as `px (kg m/s)` or `px_si`, or in a comment above
-it, and is converted. Columns may be parted by commas, or by semicolons or tabs with decimal points
-or commas.
+Header `ion,px,py,pz` and, optionally, `px_err,py_err,pz_err`, `count`, `label`. Lines that start
+with `#` are comments; one of them holds the provenance as JSON, those that begin with `# warning:`
+the warnings of earlier stages, `# checksum:` the digest of header and rows. The frame is arbitrary.
+Another unit is stated in the header, as `px (kg m/s)` or `px_si`, or in a comment above it, and is
+converted. Columns are separated by commas, or by semicolons or tabs with decimal points or commas.
 """
 
 from __future__ import annotations
@@ -116,7 +115,7 @@ def read_channel_csv(
 
 
 def warnings_of(table: pd.DataFrame) -> list[str]:
-    """What the stages that made a table of mean momenta warned of: `table.attrs["warnings"]`."""
+    """The warnings of earlier stages in a table of mean momenta: `table.attrs["warnings"]`."""
     return [str(text) for text in table.attrs.get(WARNINGS, ())]
 
 

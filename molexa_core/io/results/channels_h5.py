@@ -1,4 +1,4 @@
-"""`channels.h5`: every combination of charges that explosions of one geometry ended in.
+"""`channels.h5`: final charge combinations of many explosions of one geometry.
 
     geometry/{element (atoms), position (atoms, 3)}
     combinations/{charge (C, atoms), count (C), momentum (C, atoms, 3), error, spread,

@@ -72,9 +72,9 @@ _CHUNK_BYTES: Final = 2**18
 
 
 class EventsWriter:
-    """Writes an events file block by block; the file appears under its name at the end.
+    """Writer of an events file, block by block; the file gets its name at the end.
 
-    Used as a context: the file is renamed into place when the block ends without an error, and
+    A context manager: the file is renamed into place when the block ends without an error, and
     removed otherwise.
 
     Args:
@@ -164,10 +164,10 @@ class EventsWriter:
         meta: Mapping[str, Any] | None = None,
         spectra: Mapping[str, Spectrum] | None = None,
     ) -> None:
-        """Write what describes the rows; the last call in the block.
+        """Write provenance, meta data and histograms; the last call in the block.
 
         Args:
-            provenance: where the rows came from.
+            provenance: provenance of the rows.
             meta: plain values that JSON can hold, by name.
             spectra: histograms by name.
         """
@@ -219,7 +219,7 @@ def write_events(
 
 
 def read_events(path: Path | str) -> tuple[Coincidences, Provenance]:
-    """The table in an `events.h5` or `aligned.h5` file and where it came from.
+    """The table in an `events.h5` or `aligned.h5` file, and its provenance.
 
     Raises:
         InputFileError: the file is missing, not HDF5, damaged, of a newer format, or lacks a part.
@@ -243,13 +243,13 @@ def read_events(path: Path | str) -> tuple[Coincidences, Provenance]:
 
 
 class EventsFile:
-    """An `events.h5` or `aligned.h5` file that is read in chunks, as often as wanted.
+    """An `events.h5` or `aligned.h5` file, which can be read repeatedly in chunks.
 
     Attributes:
         path: the file.
         ions: the ion of each column.
-        provenance: where the rows came from.
-        meta: what describes them.
+        provenance: provenance of the rows.
+        meta: description of the table, plain values.
         n_rows: number of rows.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`geom.json`: everything a reconstruction knows about its structure. Lengths in bohr."""
+"""`geom.json`: a reconstructed structure with uncertainties, samples and alternatives, in bohr."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class ReconstructionRecord:
         isotopes: mass number of each atom, 0 where it is not stated; absent where none is.
         spread_bohr: (atoms, 3) standard deviation over the samples.
         samples_bohr: (samples, atoms, 3) every sample drawn.
-        closure: how well the explosion of the structure gives the measured momenta back.
-        model: which network made it: name, format, settings that matter.
-        input: what it was made from: file, ions, momenta.
+        closure: agreement of the momenta from an explosion of the structure with the measured ones.
+        model: the network: name, format, relevant settings.
+        input: the input: file, ions, momenta.
         alternatives: the other structures found whose explosion explains the momenta, best
-            first: positions, closure, share of the samples, what chemistry objects to.
-        warnings: sentences for people.
+            first: positions, closure, share of the samples, chemical rules that they break.
+        warnings: warnings as sentences.
         errors: errors against a known structure, where one was given.
     """
 
@@ -82,7 +82,7 @@ class ReconstructionRecord:
 def write_geometry_json(
     path: Path | str, record: ReconstructionRecord, provenance: Provenance | None = None
 ) -> None:
-    """Write a reconstruction; what is not known is left out.
+    """Write a reconstruction; unknown values are left out.
 
     Args:
         path: the file to write.

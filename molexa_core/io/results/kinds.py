@@ -1,7 +1,7 @@
-"""Whether molexa wrote a file, and which kind of result it is: told by content and provenance.
+"""Recognition of molexa's result files and their kinds, by content and provenance.
 
-Names count for nothing. A result whose values were damaged is still one, and may be made again; one
-that cannot be opened any more is none.
+File names are not used. A result with damaged values is still recognised, so that it can be
+replaced; a file that cannot be opened is not.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LOG_KEYS: Final = frozenset({"step", "learning_rate", "molecules_per_s", "proce
 
 
 def kind_of_result(path: Path | str) -> FileKind | None:
-    """Which kind of result of molexa a file is; None where molexa did not write it.
+    """The kind of result of a file; None if molexa did not write it.
 
     Recognised by the provenance inside: an attribute in HDF5 and Parquet, a string in ROOT, the
     comment of a virtual list-mode file, a line of comment in CSV, the comment line in XYZ, a key in

@@ -1,4 +1,4 @@
-"""Units of momenta as tables state them, in the names of columns or in comments."""
+"""Units of momenta stated in column names or comments of tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histograms in HDF5 files, each in a group of its own."""
+"""Reading and writing of histograms in HDF5 files, one group per histogram."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`truth.h5`: what really happened in a virtual run, written stretch by stretch.
+"""`truth.h5`: the exploded molecules of a virtual run and the origin of every hit.
 
 Layout: `molecules/{shot, momentum, position, detected, charge}`, one row per exploded molecule;
 `hits/{molecule, ion}`, one row per hit in the order of the run; `equilibrium/{element, position}`
@@ -108,7 +108,7 @@ class TruthWriter:
 def truth_writer(
     path: Path | str, ions: tuple[Ion, ...], equilibrium: Geometry, provenance: Provenance
 ) -> Iterator[TruthWriter]:
-    """A truth.h5 to append to; it appears under its name when the block ends without an error.
+    """A truth.h5 to append to; it gets its name when the block ends without an error.
 
     Args:
         path: the file to write.
@@ -184,7 +184,7 @@ def read_truth(path: Path | str) -> tuple[VirtualTruth, Provenance]:
 
 
 def _charges(file: h5py.File, ions: tuple[Ion, ...]) -> NDArray[np.int8] | None:
-    """Final charges; None where they are those of the channel, or in a file of before they were."""
+    """Final charges; None if they are those of the channel, or in older files without them."""
     name = f"{TRUTH_MOLECULES}/{TRUTH_CHARGE}"
     if name not in file:
         return None

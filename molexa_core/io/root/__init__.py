@@ -1,1 +1,1 @@
-"""Runs as ROOT trees."""
+"""Runs in ROOT files: trees and RNTuples of hits or edges."""

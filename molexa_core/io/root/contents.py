@@ -1,4 +1,4 @@
-"""The tables in a ROOT file: trees and RNTuples by name, and what else belongs to them."""
+"""Trees and RNTuples in a ROOT file: opening by name, cycles, friend trees."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def named_with_cycle(file: Any, table: RootFileTable, choice: Choice) -> Choice:
 
 
 def doubts(file: Any, table: RootFileTable) -> list[str]:
-    """What may be missing of the hits: friends that are not read, an older cycle with more."""
+    """Warnings about hits that may be missing: unread friends, an older cycle with more rows."""
     found = []
     friends = friends_of(getattr(table, "tree", None))
     if friends:

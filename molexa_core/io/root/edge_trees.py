@@ -1,4 +1,4 @@
-"""Runs of edges as ROOT trees: which tree of a file holds them, and in which columns."""
+"""Reader for runs of edges in ROOT trees: choice of the tree and of its columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One ROOT file opened for reading, with every fault of it told in one sentence."""
+"""Opening of ROOT files, with clear errors for damaged files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEAD_BYTES: Final = 100
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file makes the ROOT reader raise into one clear error."""
+    """Convert all exceptions of the ROOT reader for a damaged file into one clear error."""
     try:
         yield
     except (MolexaError, KeyboardInterrupt):

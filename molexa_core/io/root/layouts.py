@@ -1,4 +1,4 @@
-"""The column layouts of ROOT runs that molexa knows by themselves.
+"""Known column layouts of ROOT runs (presets).
 
 Sources: the tree that LMF2Root 3.34 (A. Czasch) writes, the one of sp8-analysis, and the split
 object branches of lma2root; see docs/formats.md.

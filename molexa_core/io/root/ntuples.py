@@ -1,4 +1,4 @@
-"""RNTuples of ROOT files as tables: what newer ROOT and uproot write in place of trees."""
+"""RNTuples of ROOT files as tables; newer ROOT and uproot write them instead of trees."""
 
 from __future__ import annotations
 

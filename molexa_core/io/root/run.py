@@ -1,8 +1,8 @@
-"""Runs as ROOT trees: which tree of a file holds the hits, and in which columns.
+"""Reader for runs of hits in ROOT trees: choice of the tree and of its columns.
 
 Presets (`root_layouts`): the tree `Data` of LMF2Root, the tree `hits` with variable-length
 columns, the tree `resortedData` of sp8-analysis, the tree `SortedEvent` of lma2root. The columns of
-other trees are told by their names, or named in `columns` of the setup.
+other trees are recognised by their names, or named in `columns` of the setup.
 """
 
 from __future__ import annotations

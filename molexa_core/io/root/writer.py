@@ -1,4 +1,4 @@
-"""Writing runs as ROOT trees, in the layout of LMF2Root or with variable-length columns."""
+"""Writer of runs as ROOT trees, in the layout of LMF2Root or with variable-length columns."""
 
 from __future__ import annotations
 
