@@ -1,1 +1,1 @@
-"""Edges to hits: sorting of delay-line signals, and its calibration."""
+"""Delay-line anode: sorting of signal edges into hits, calibration, check of the hits."""

@@ -1,7 +1,7 @@
-"""An anode as one array for the compiled loops: geometry, tables on uniform grids, limits.
+"""The anode as one flat array for compiled loops: geometry, correction tables, limits.
 
-One flat array, because a compiled call costs more the more arrays it is handed. Constants name its
-places; those of one value per layer hold u, v, w in a row.
+One array, because a compiled call takes longer with more array arguments. Constants give the
+indices of its entries; an entry with one value per layer has u, v, w at consecutive indices.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calibration of a delay-line anode from its own signals, without a mask and without truth."""
+"""Calibration of a delay-line anode from the signals of a run alone, without a mask."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from molexa_core.detector.time_sums import (
 )
 
 MOST_HITS: Final = 1_000_000
-"""Clean hits that are used; more bring nothing and would cost memory."""
+"""Most clean hits used; more would cost memory without improving the calibration."""
 _SEARCH_STARTS: Final = 50_000
-"""Edges of the MCP from which the time sums are found."""
+"""Number of MCP edges from which the time sums are found."""
 _WIDTH_NS: Final = 6.0
 """Accepted deviation of the time sums of clean hits."""
 _HALF_WIDTH_SIGMAS: Final = 5.0
@@ -43,12 +43,12 @@ _BINS: Final = 60
 
 @dataclass(frozen=True)
 class Finding:
-    """One number of the calibration.
+    """One number of the calibration, before and after.
 
     Attributes:
-        name: such as `time sum u`.
-        before: the value in the settings.
-        after: the value from the data.
+        name: name of the quantity, such as `time sum u`.
+        before: value in the settings.
+        after: value from the data.
         error: its standard error.
         unit: its unit.
     """
@@ -62,10 +62,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class DetectorCalibration:
-    """What `calibrate` returns.
+    """Result of `calibrate`.
 
     Attributes:
-        anode: the settings with everything that was found.
+        anode: the settings with all calibrated values.
         findings: numbers with their errors.
         quality: before and after, of what a calibration should make small: time sums and, for a
             hexanode, u - v - w; standard deviations, with the unit.
@@ -73,7 +73,7 @@ class DetectorCalibration:
         hits: clean hits used; shots: shots read.
         spectra: histograms before and after, by name.
         curves: corrections over the position, by name.
-        remarks: what a user should know.
+        remarks: remarks for the user.
     """
 
     anode: Anode
@@ -140,17 +140,18 @@ def calibrate(
     n_shots: int | None = None,
     progress: Progress = SILENT,
 ) -> DetectorCalibration:
-    """Time sums, their widths and walk; for a hexanode also relative scales, offset and bends.
+    """Calibrate time sums, their widths and walk; for a hexanode also the layers.
 
-    The settings need only channels, kind, and roughly right scales and run times; time sums are
-    found. The scale of u stays: relative scales are all that the signals tell.
+    The settings must contain the channels, the kind, and roughly correct scales and run times. For
+    a hexanode relative scales, the offset of w and position corrections are found; the scale of u
+    is kept, because the signals determine only relative scales.
 
     Args:
-        run: gives the chunks of the run anew with every call.
-        anode: the settings so far.
-        most_hits: clean hits to use.
+        run: returns the chunks of the run, from the beginning, at every call.
+        anode: the present settings.
+        most_hits: largest number of clean hits to use.
         n_shots: shots in the run, for the progress.
-        progress: told how far it is.
+        progress: receives the progress.
 
     Raises:
         InputFileError: the run has no signals on a channel.
@@ -252,7 +253,7 @@ def _reach(anode: Anode, layer: Layer) -> float:
 def _fit(
     anode: Anode, tables: list[SumTable], total: FloatArray, difference: FloatArray
 ) -> LayerFit:
-    """The layers against each other, from hits whose time sums fit all tables."""
+    """Relative calibration of the layers, from hits whose time sums agree with all tables."""
     plain = np.column_stack(
         [_plain(anode, layer, difference[:, k]) for k, layer in enumerate(anode.layers)]
     )
@@ -269,7 +270,7 @@ def _settings(
     fit: LayerFit | None,
     difference: FloatArray,
 ) -> Anode:
-    """The settings with what was found so far."""
+    """The settings with the values found so far."""
     changes: dict[str, Any] = {}
     for k, layer in enumerate(anode.layers):
         table = tables[k]
@@ -373,7 +374,7 @@ def _mismatch(anode: Anode, difference: FloatArray) -> FloatArray:
 
 
 def _spread(values: FloatArray) -> float:
-    """Standard deviation about zero from the median: what is off the middle counts too."""
+    """Standard deviation about zero from the median, so that a shift of the mean is included."""
     return float(ROBUST * np.median(np.abs(values)))
 
 

@@ -1,7 +1,7 @@
-"""Candidates for hits: growing a seed into one, and the lists that hold them: compiled.
+"""Compiled construction of candidate hits from seeds, and the lists that hold them.
 
-A seed is a set of three edges, which gives a hit; the edges that stand where it predicts its other
-signals are added and the whole is fitted. `seeds` makes the seeds.
+A seed is a set of three edges that determines a hit (`seeds`). Edges at the times that the hit
+predicts for its other signals are added, and all are fitted together.
 """
 
 from __future__ import annotations

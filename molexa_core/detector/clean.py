@@ -1,7 +1,7 @@
-"""Time sums and clean hits for the calibration: compiled, no input or output.
+"""Compiled search for time sums and clean hits, for the calibration.
 
 A clean hit is one edge of the MCP with exactly one pair of edges in every layer whose time sum is
-near the expected one: nothing had to be chosen, so nothing is biased by a choice.
+near the expected one. It is unambiguous, so that no choice among edges biases the calibration.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The hit that a set of signals gives, and how well they fit: compiled, no input or output.
+"""Compiled least-squares fit of a hit to its signals, with checks and the weight of the hit.
 
-A signal set is an array of seven numbers of edges in the order u1, u2, v1, v2, w1, w2, mcp, with -1
-for a missing signal. Times of a shot's edges lie in one array `t`, those of a signal at
+A signal set is an array of seven edge indices in the order u1, u2, v1, v2, w1, w2, mcp, with -1 for
+a missing signal. The times of a shot's edges are in one array `t`, those of signal s at
 `first[s]:first[s + 1]`, ascending.
 
 With the position p of a layer, its time difference d(p) and time sum S(d), the times are

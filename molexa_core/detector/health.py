@@ -1,7 +1,7 @@
-"""Whether hits look as those of a working detector: doubles, hot spots, full slots, gaps.
+"""Check of the hits for detector faults: double hits, hot spots, full slots, gaps.
 
-Counted over the hits as they are in the file, before calibration. Nothing is left out here; what is
-found is told, since it makes coincidences that never were, or hides some that were.
+The hits are checked as they are in the file, before calibration, and none is left out. Anomalies
+are reported because they produce false coincidences or lose true ones.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from molexa_core.detector.hot_spots import HotSpot, Sample, constant_columns, ho
 # Places of the counts of the loop.
 SAME, TWIN, DEAD, RUN, LONGEST, BEGIN = range(6)
 _LOOKED_AT: Final = 256
-"""Hits of a shot that are compared with each other."""
+"""Most hits of a shot that are compared with each other."""
 _MOST_SIZES: Final = 1024
 _MOST_SHOTS: Final = 2_000_000
-"""Shots whose hits are compared with those of all others, from the beginning of a run."""
+"""Number of shots, from the beginning of a run, whose hits are compared with all other shots."""
 _INSIDE: Final = 0.7
-"""Share of dead time and radius within which no two hits are, resolution and steps included."""
+"""Share of dead time and dead radius in which there can be no second hit despite the resolution."""
 _ENOUGH: Final = 50
-"""Fewer hits say nothing."""
+"""Least number of hits for a check."""
 _GAP: Final = 100.0
 """A step of the clock this many times the usual one is a gap."""
 _TRAIN_S: Final = 0.1
@@ -91,13 +91,13 @@ def look(
 
 @dataclass(frozen=True)
 class FullSlots:
-    """Shots with all the hits that there is room for.
+    """Shots with the largest number of hits that the file can store.
 
     Attributes:
-        slots: hits that there is room for.
-        full: shots with so many.
-        before: shots with one hit less.
-        shots, hits: of the run.
+        slots: largest number of hits per shot.
+        full: number of shots with this many hits.
+        before: number of shots with one hit less.
+        shots, hits: numbers for the whole run.
     """
 
     slots: int
@@ -118,11 +118,11 @@ class FullSlots:
 
     @property
     def counts(self) -> bool:
-        """Whether so much is lost that a result may notice."""
+        """Whether the loss is large enough to affect results."""
         return self.full >= _MOST_FULL * self.shots or self.lost >= _MOST_LOST * self.hits
 
     def sentence(self) -> str:
-        """What to say of them."""
+        """The warning about lost hits."""
         share = 100 * self.lost / self.hits
         return (
             f"{self.full} of {self.shots} shots have {self.slots} hits, the most that there is "
@@ -132,11 +132,11 @@ class FullSlots:
 
 
 class HitHealth:
-    """What is odd in the hits of a run, chunk by chunk.
+    """Anomalies in the hits of a run, counted chunk by chunk.
 
     Args:
-        detector: resolution, dead time and slots; without it doubles are told by 0.5 ns and
-            0.3 mm, and dead time is not looked at.
+        detector: resolution, dead time and slots; without it double hits are those within 0.5 ns
+            and 0.3 mm, and the dead time is not checked.
 
     Attributes:
         shots, hits: counted so far.
@@ -163,13 +163,13 @@ class HitHealth:
         self._spots: tuple[int, list[HotSpot]] | None = None
 
     def watch(self, run: Iterable[Hits]) -> Iterator[Hits]:
-        """The chunks of a run as they are, counted in."""
+        """The chunks of a run, unchanged; each is counted as it passes."""
         for chunk in run:
             self.add(chunk)
             yield chunk
 
     def add(self, chunk: Hits) -> None:
-        """Count hits in."""
+        """Count the hits of a chunk."""
         x, y, t = (
             np.ascontiguousarray(column, np.float64)
             for column in (chunk.x_mm, chunk.y_mm, chunk.t_ns)
@@ -183,18 +183,17 @@ class HitHealth:
         self.shots += chunk.n_shots
         self.hits += chunk.n_hits
         if self._marked < _MOST_SHOTS:
-            found = marks[marks != 0]
-            self._marks.append(found)
+            self._marks.append(marks[marks != 0])
             self._marked += chunk.n_shots
         self._sample.add(x, y, t)
         self._clock.add(chunk)
 
     def as_dict(self) -> dict[str, Any]:
-        """The counts as plain values; only what is odd."""
+        """The counts of anomalies as plain values; zeros are left out."""
         repeated, several = self._repeated()
         full, slots = self._full()
         begin, empty = self._stretch()
-        found: dict[str, Any] = {
+        anomalies: dict[str, Any] = {
             "hits_twice_exactly": int(self._counts[SAME]),
             "hits_twice_nearly": int(self._counts[TWIN] - self._counts[SAME]),
             "hits_within_dead_time": int(self._counts[DEAD]),
@@ -207,37 +206,37 @@ class HitHealth:
             "hot_spots": [spot.as_dict() for spot in self._hot()],
             "constant": self._constant(),
         }
-        return {name: value for name, value in found.items() if value}
+        return {name: value for name, value in anomalies.items() if value}
 
     def warnings(self) -> list[str]:
-        """What is odd enough to be told, a sentence each."""
+        """Warnings about anomalies that may affect results."""
         if self.hits < _ENOUGH:
             return []
-        found = [
+        warnings = [
             *self._constant(),
             *self._doubles(),
             *(spot.sentence() for spot in self._hot()),
         ]
         repeated, several = self._repeated()
         if repeated > max(10, 0.01 * several):
-            found.append(
+            warnings.append(
                 f"{repeated} of {several} shots with two hits or more hold exactly the hits of "
                 "another shot: a file may be in the run twice"
             )
         full = self._full_slots()
         if full is not None and full.counts:
-            found.append(full.sentence())
+            warnings.append(full.sentence())
         begin, empty = self._stretch()
         if empty:
-            found.append(
+            warnings.append(
                 f"there are no hits in {empty} shots in a row from shot {begin} on "
                 f"({100 * empty / self.shots:.0f} % of the run): the detector may have been off"
             )
         gap = self._clock.sentence()
-        return [*found, gap] if gap else found
+        return [*warnings, gap] if gap else warnings
 
     def remarks(self) -> list[str]:
-        """What is there to be seen and moves no result, a sentence each."""
+        """Remarks about anomalies that do not affect results."""
         full = self._full_slots() if self.hits >= _ENOUGH else None
         return [] if full is None or full.counts else [full.sentence()]
 
@@ -288,7 +287,7 @@ class HitHealth:
         return f"{count} of {self.hits} hits ({100 * count / self.hits:.2g} %)"
 
     def _repeated(self) -> tuple[int, int]:
-        """Shots whose hits are those of another, and shots with two hits or more."""
+        """Number of shots that repeat another shot, and of shots with two hits or more."""
         if not self._marks:
             return 0, 0
         if len(self._marks) > 1 or self._alike is None:
@@ -322,7 +321,7 @@ class HitHealth:
         return FullSlots(slots, full, before, shots=self.shots, hits=self.hits)
 
     def _stretch(self) -> tuple[int, int]:
-        """First shot and length of a stretch without hits that no chance makes, or 0."""
+        """First shot and length of a stretch without hits too long to be chance, or 0."""
         longest = int(self._counts[LONGEST])
         others = self.shots - longest
         if longest < max(1000, 0.05 * self.shots) or others < 100:
@@ -343,7 +342,7 @@ class HitHealth:
 
 
 class _Clock:
-    """Gaps in what tells the time of shots: time stamps, or numbers of trains."""
+    """Gaps in the time stamps or train numbers of the shots."""
 
     def __init__(self) -> None:
         self._first = self._last = self._usual = np.nan
@@ -351,7 +350,7 @@ class _Clock:
         self._shot = 0
 
     def add(self, chunk: Hits) -> None:
-        """Look at the steps of the clock."""
+        """Add the time steps between the shots of a chunk."""
         if TAG_TIMESTAMP in chunk.tags:
             time = np.asarray(chunk.tags[TAG_TIMESTAMP], np.float64)
         elif TAG_TRAIN in chunk.tags:
@@ -384,7 +383,7 @@ class _Clock:
         return self._gaps / span if span > 0 else 0.0
 
     def sentence(self) -> str | None:
-        """What to say of the gaps, if anything."""
+        """The warning about gaps, if there are any."""
         if self.share < 0.05:
             return None
         return (

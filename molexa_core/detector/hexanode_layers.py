@@ -1,13 +1,14 @@
-"""Calibration of a hexanode's layers against each other, from nothing but u - v - w = 0.
+"""Relative calibration of the three layers of a hexanode by the condition u - v - w = 0.
 
-Three layers measure two coordinates. With the plain positions q = scale * (t1 - t2), true ones are
+Three layers measure two coordinates. With the uncorrected positions q = scale * (t1 - t2), the true
+positions are
 
     u = q_u + c_u(q_u),  v = (1 + a_v) q_v + c_v(q_v),  w = (1 + a_w) q_w + o + c_w(q_w)
 
-and u - v - w = 0 for every hit determines the relative scales, the offset of w and the curves c_l.
-What it cannot determine is fixed: a common scale (that of u stays), and straight parts of the
-curves, which are made orthogonal to 1 and q over an evenly lit plate (as far as it is lit at all),
-whatever the image: the scales do not depend on what was measured.
+and u - v - w = 0 for every hit determines the relative scales, the offset o of w and the correction
+curves c_l. Two things are not determined and are fixed by convention: the common scale (that of u
+is kept), and the linear part of the curves, which are made orthogonal to 1 and q over a uniformly
+illuminated plate (or its part with hits). The scales thus do not depend on the measured image.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ from molexa_core.detector.time_sums import spread
 KNOTS: Final = 25
 """Points of a curve across a layer."""
 FEWEST: Final = 2000
-"""Hits that the calibration of the layers needs."""
+"""Least number of hits for the calibration of the layers."""
 _HEAD: Final = 3
-"""a_v, a_w and o stand before the points of the curves."""
+"""The parameters a_v, a_w and o come before the points of the curves."""
 _ROUNDS: Final = 4
 _TRIM_SIGMAS: Final = 4.0
 _BLOCK: Final = 200_000
 _OUTSIDE: Final = 5e-4
 """Share of the hits beyond the points of a curve at each side."""
 _SMOOTH, _SMALL = 4.0, 0.03
-"""How many hits say that a second difference of a curve is 0, and that the curve is: what is known
-beforehand where hits are missing."""
+"""Weights, in hits, of the prior that the second difference of a curve, and the curve itself, is 0;
+they matter only where hits are missing."""
 
 
 @dataclass(frozen=True)
 class LayerFit:
-    """The layers of a hexanode against each other.
+    """Relative calibration of the layers of a hexanode.
 
     Attributes:
         stretch: (3) factors on the scales of u, v, w; that of u is 1.
@@ -129,7 +130,7 @@ def _design(plain: FloatArray, knots: FloatArray) -> sparse.csr_matrix:
 
 
 def _between(place: FloatArray, knots: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The point before each position and the way to the next, constant beyond the last."""
+    """The curve point before each position and the fraction to the next; constant at the ends."""
     step = knots[1] - knots[0]
     along = np.clip((place - knots[0]) / step, 0.0, KNOTS - 1.0)
     index = np.minimum(along.astype(np.int64), KNOTS - 2)

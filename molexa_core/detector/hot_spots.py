@@ -1,7 +1,8 @@
-"""Places of a detector with hits at all times of flight, and columns that never change.
+"""Hot spots of a detector (hits at all times of flight), and columns that never change.
 
-Ions without recoil (cold residual gas, the intact molecule) make a bright spot as well, but at one
-time of flight each. A hot spot of the plate, or hits whose position was not found, know no time.
+Ions without recoil (cold residual gas, the intact molecule) also give a bright spot, but at one
+time of flight each. Hits of a hot spot of the plate, or hits whose position was not found, are
+distributed over all times.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from molexa_core.base.tables import FloatArray, IntArray
 
 _SAMPLE: Final = 60_000
 _CELLS: Final = 100
-"""Cells of the image along each axis; a place is three by three of them."""
+"""Cells of the image along each axis; a hot spot is three by three cells."""
 _TIMES: Final = 32
-"""Parts of the range of times."""
+"""Number of equal parts of the range of times."""
 _OUTSIDE: Final = 0.002
 _LEAST_SHARE: Final = 0.01
 _LEAST: Final = 30
 _ABOVE: Final = 10.0
-"""How far above its surroundings a hot spot is."""
+"""Least ratio of the rate of a hot spot to that of its surroundings."""
 _MOST_PLACES: Final = 40
-"""Bright places that are looked at."""
+"""Most bright places that are checked."""
 
 
 class Sample:
-    """Hits picked evenly from all of a run, at most 60 000."""
+    """A sample of at most 60 000 hits, spread evenly over a run."""
 
     def __init__(self) -> None:
         self._kept = np.empty((3, 0))
@@ -37,7 +38,7 @@ class Sample:
         self._stride, self._skip = 1, 0
 
     def add(self, x: FloatArray, y: FloatArray, t: FloatArray) -> None:
-        """Pick from further hits."""
+        """Add further hits of the run to the sample."""
         picked = np.stack([column[self._skip :: self._stride] for column in (x, y, t)])
         self._skip = (self._skip - len(x)) % self._stride
         self._parts.append(picked)
@@ -50,7 +51,7 @@ class Sample:
             self._stride *= 2
 
     def values(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """x, y and t of the hits that were picked and are numbers."""
+        """Positions in mm and times in ns of the sampled hits; hits with NaN are left out."""
         if not self._parts:
             return (np.empty(0),) * 3
         x, y, t = np.concatenate(self._parts, axis=1)
@@ -60,12 +61,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class HotSpot:
-    """A place with hits at all times of flight.
+    """A place of the detector with hits at all times of flight.
 
     Attributes:
-        x_mm, y_mm: the place.
-        share: of all hits.
-        exact: whether all hits there have exactly these values.
+        x_mm, y_mm: position.
+        share: share of all hits.
+        exact: whether all these hits have exactly this position.
     """
 
     x_mm: float
@@ -78,11 +79,11 @@ class HotSpot:
         return {"x_mm": self.x_mm, "y_mm": self.y_mm, "share": self.share, "exact": self.exact}
 
     def place(self) -> str:
-        """Place and share in words."""
+        """Position and share in words."""
         return f"{self.x_mm:.4g}, {self.y_mm:.4g} ({100 * self.share:.2g} % of the hits)"
 
     def sentence(self) -> str:
-        """What to tell."""
+        """The warning about the hot spot."""
         at = f"x = {self.x_mm:.4g} mm, y = {self.y_mm:.4g} mm"
         share = f"{100 * self.share:.2g} % of the hits"
         if self.exact:
@@ -97,12 +98,12 @@ class HotSpot:
 
 
 def hot_spots(x: FloatArray, y: FloatArray, t: FloatArray) -> list[HotSpot]:
-    """Places with a hundredth of all hits or more that know no time of flight.
+    """Places with at least one hundredth of all hits, at all times of flight.
 
     Args:
-        x: positions in mm (hits).
-        y: likewise.
-        t: times in ns.
+        x: (hits) position in mm.
+        y: (hits) position in mm.
+        t: (hits) time in ns.
     """
     exact = _exact(x, y)
     if exact is not None:
@@ -112,22 +113,22 @@ def hot_spots(x: FloatArray, y: FloatArray, t: FloatArray) -> list[HotSpot]:
 
 
 def constant_columns(x: FloatArray, y: FloatArray, t: FloatArray) -> list[str]:
-    """What is the same in all hits, a sentence each."""
+    """Warnings about quantities that are the same in all hits."""
     if not len(x):
         return []
     columns = {"x": (x, "mm"), "y": (y, "mm"), "the time": (t, "ns")}
-    found = [
+    constant = [
         f"{name} is {values[0]:g} {unit} in all hits"
         for name, (values, unit) in columns.items()
         if values.min() == values.max()
     ]
-    if not found and (x == y).mean() > 0.99:
-        found.append("x and y are the same in all hits: one column may be read twice")
-    return found
+    if not constant and (x == y).mean() > 0.99:
+        constant.append("x and y are the same in all hits: one column may be read twice")
+    return constant
 
 
 def _exact(x: FloatArray, y: FloatArray) -> HotSpot | None:
-    """The place that many hits share to the last digit, where hardly any others share one."""
+    """The position that many hits share to the last digit, if few other positions repeat."""
     if len(x) < _LEAST or x.min() == x.max() or y.min() == y.max():
         return None
     key = (x + 0.0).view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ (y + 0.0).view(np.uint64)
@@ -168,13 +169,13 @@ def _anytime(x: FloatArray, y: FloatArray, t: FloatArray, total: int) -> list[Ho
     box = np.asarray(boxes).ravel()
     least = max(_LEAST, _LEAST_SHARE * total)
     bright = np.flatnonzero(box >= least)
-    found: list[HotSpot] = []
-    looked_at: list[tuple[int, int]] = []
+    spots: list[HotSpot] = []
+    checked: list[tuple[int, int]] = []
     for at in bright[np.argsort(box[bright])[::-1]].tolist():
         middle, line = divmod(at, _CELLS)
-        if any(max(abs(middle - k), abs(line - m)) < 3 for k, m in looked_at):
+        if any(max(abs(middle - k), abs(line - m)) < 3 for k, m in checked):
             continue
-        looked_at.append((middle, line))
+        checked.append((middle, line))
         here = _steady(_within(counts, middle, line, 1)[0])
         (wide, n_wide), (near, n_near) = (_within(counts, middle, line, far) for far in (5, 2))
         around = _steady(wide - near) * 9 / (n_wide - n_near)
@@ -183,19 +184,19 @@ def _anytime(x: FloatArray, y: FloatArray, t: FloatArray, total: int) -> list[Ho
                 float(low + (k + 0.5) * (high - low) / _CELLS)
                 for k, (low, high) in zip((middle, line), sides[:2], strict=True)
             )
-            found.append(HotSpot(x_mm, y_mm, here / total, exact=False))
-        if len(looked_at) == _MOST_PLACES:
+            spots.append(HotSpot(x_mm, y_mm, here / total, exact=False))
+        if len(checked) == _MOST_PLACES:
             break
-    return found
+    return spots
 
 
 def _steady(counts: IntArray) -> float:
-    """Hits that come at all times: those of a rather dark part, times the number of parts."""
+    """Number of hits spread over all times: the lower quartile of the parts, times their number."""
     return float(_TIMES * np.sort(counts)[_TIMES // 4])
 
 
 def _within(counts: IntArray, middle: int, line: int, far: int) -> tuple[IntArray, int]:
-    """Hits in the cells up to this far from one, by part of the times, and number of cells."""
+    """Hits in the cells up to `far` from a cell, by part of the times, and the number of cells."""
     cells = counts[max(middle - far, 0) : middle + far + 1, max(line - far, 0) : line + far + 1]
     hits: IntArray = cells.sum(axis=(0, 1))
     return hits, cells.shape[0] * cells.shape[1]

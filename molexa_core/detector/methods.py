@@ -1,10 +1,10 @@
-"""Method numbers: which signals a hit was made from.
+"""Method numbers: the signals that a hit was made from.
 
-A hit has three unknowns (x, y, t); every signal beyond three is a check. The number tells how well
-a hit is checked: up to `SAFE_METHOD` two checks or more, up to `LAST_CHECKED_METHOD` one, above it
-none (any three signals give *some* hit). Numbers grow with the signals missing, 0 is a hit with all
-of them, and the limits 10 and 14 are those in use for the numbers of resort64c; what a single
-number in between means there is not public and can differ.
+A hit has three unknowns (x, y, t); every signal beyond three is a check. Methods up to
+`SAFE_METHOD` have two checks or more, up to `LAST_CHECKED_METHOD` one, above it none (any three
+signals give *some* hit). The number increases with the number of missing signals; 0 is a hit with
+all signals. The limits 10 and 14 are those in use for the numbers of resort64c; the meaning of its
+single numbers is not public and can differ.
 """
 
 from __future__ import annotations

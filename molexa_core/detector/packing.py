@@ -1,9 +1,9 @@
-"""Which candidates are the hits: a set packing of greatest weight, compiled, no input or output.
+"""Compiled selection of hits among candidates: the set packing of greatest weight.
 
 Each edge belongs to one hit at most. Candidates that compete for edges form clusters; within each,
-branch and bound finds the selection of greatest total weight. Beside the candidates themselves it
-chooses among their trimmed versions, which leave the disputed edges to a competitor: two pulses
-that arrive at a wire end together leave one edge.
+branch and bound finds the selection of greatest total weight. The selection includes trimmed
+versions of the candidates, which leave a disputed edge to a competitor: two pulses that arrive at a
+wire end together give only one edge.
 """
 
 from __future__ import annotations

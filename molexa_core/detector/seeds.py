@@ -1,11 +1,11 @@
-"""Seeds of hits, from those that much speaks for to those that little does: compiled.
+"""Compiled search for seeds of hits, the most reliable kinds of seed first.
 
 1. The MCP and both ends of two layers, with the right time sums,
 2. the MCP and one end each of two layers,
 3. both ends of a layer and one of another, without the MCP,
 4. one end each of three layers, without the MCP.
 
-Seeds inside a hit that was found already, or made of edges of well-checked hits, are left out.
+Seeds that are part of a hit already found, or made of edges of well-checked hits, are left out.
 """
 
 from __future__ import annotations

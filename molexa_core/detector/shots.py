@@ -1,4 +1,4 @@
-"""Sorting shot by shot: compiled, no input or output."""
+"""Compiled sorting of the edges of each shot into hits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From edges to hits: a sorter with the settings of an anode, and what it counted."""
+"""The sorter, which turns signal edges into hits, and its statistics."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MOST_CHANNELS: Final = 256
 
 @dataclass
 class SortCounts:
-    """What a sorter did.
+    """Statistics of a sorter.
 
     Attributes:
-        kind: of the anode.
+        kind: kind of the anode.
         shots: shots sorted.
         no_trigger: shots with signals but without one of the light pulse; they give no hits.
-        limited_shots: shots with so many edges that not all candidates were looked at.
+        limited_shots: shots with so many edges that not all candidates were formed.
         clusters: groups of competing candidates that were solved together.
-        cut_clusters: those of them in which the search was cut off.
+        cut_clusters: clusters in which the search was stopped at its limit.
         edges: (7) edges of each signal.
-        used: (7) those of them that are in a hit.
-        other_edges: edges in channels that are no signal.
+        used: (7) edges of each signal that are part of a hit.
+        other_edges: edges on channels that are not connected to a signal of the anode.
         methods: (18) hits by method number.
     """
 
@@ -47,7 +47,7 @@ class SortCounts:
 
     @property
     def hits(self) -> int:
-        """All hits."""
+        """Number of hits."""
         return int(self.methods.sum())
 
     @property
@@ -56,7 +56,7 @@ class SortCounts:
         return SIGNALS if self.kind == "hexanode" else (*SIGNALS[:4], SIGNALS[6])
 
     def add(self, other: SortCounts) -> None:
-        """Add what was done with other shots."""
+        """Add the counts of other shots."""
         self.shots += other.shots
         self.no_trigger += other.no_trigger
         self.limited_shots += other.limited_shots
@@ -96,15 +96,15 @@ class SortCounts:
 
 
 class Sorter:
-    """Makes hits of edges, chunk by chunk.
+    """Sorts edges into hits, chunk by chunk.
 
-    Every shot is sorted by itself: the hits do not depend on the chunks.
+    Every shot is sorted independently: the hits do not depend on the division into chunks.
 
     Args:
         anode: settings of the anode.
 
     Attributes:
-        counts: what was done so far.
+        counts: statistics so far.
 
     Example:
         >>> sorter = Sorter(setup.anode)  # doctest: +SKIP
@@ -123,7 +123,7 @@ class Sorter:
         self.counts = SortCounts(kind=anode.kind)
 
     def sort(self, edges: Edges) -> Hits:
-        """The hits of a chunk of shots, by time within each shot.
+        """The hits of a chunk of shots, ordered by time within each shot.
 
         Args:
             edges: in any order within a shot.

@@ -1,4 +1,4 @@
-"""Calibration of the time sums: where they are, how wide, how they depend on the position."""
+"""Calibration of the time sums: value, width, and dependence on the position."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from molexa_core.base.settings.anode import LAYERS
 from molexa_core.base.tables import FloatArray, IntArray
 
 BIN_NS: Final = 0.5
-"""Bins of the search for the time sums."""
+"""Width of the bins in the search for the time sums."""
 LOW_NS, HIGH_NS = -100.0, 700.0
-"""Range of the search."""
+"""Range of the search for the time sums."""
 KNOTS: Final = 49
 """Points of a correction table across a layer, as many as other programs use."""
 FEWEST: Final = 25
-"""Hits that a point of a table needs."""
+"""Least number of hits for a point of a table."""
 _CONTRAST: Final = 8.0
 _TRIM_SIGMAS: Final = 4.0
 ROBUST: Final = 1.4826
-"""Standard deviation of a Gaussian over its median absolute deviation."""
+"""Ratio of the standard deviation of a Gaussian to its median absolute deviation."""
 
 
 def peak_of(counts: IntArray, layer: int) -> float:
-    """Where the time sum of a layer is, from the histogram of all combinations of edges, in ns.
+    """The time sum of a layer in ns: the peak in the histogram of all combinations of edges.
 
     Args:
         counts: (bins) from `LOW_NS` in steps of `BIN_NS`.
@@ -58,10 +58,10 @@ def _centre(k: int) -> float:
 
 @dataclass(frozen=True)
 class SumTable:
-    """Time sum of a layer over the position.
+    """Time sum of a layer as a function of position.
 
     Attributes:
-        place: (points) plain position in mm, scale * (t1 - t2).
+        place: (points) uncorrected position in mm, scale * (t1 - t2).
         value: (points) time sum in ns.
         error: (points) its standard error.
         centre, centre_error: the time sum in the middle of the layer.
@@ -77,13 +77,13 @@ class SumTable:
     sigma_error: float
 
     def at(self, place: FloatArray) -> FloatArray:
-        """The time sum at positions, straight between the points."""
+        """The time sum at these positions, interpolated linearly."""
         found: FloatArray = np.interp(place, self.place, self.value)
         return found
 
     @property
     def correction(self) -> tuple[tuple[float, float], ...]:
-        """The table as settings: what is added to the time sum in the middle."""
+        """The table as settings: the correction added to the time sum in the middle."""
         pairs = zip(self.place, self.value - self.centre, strict=True)
         return tuple((round(float(p), 4), round(float(v), 5)) for p, v in pairs)
 
@@ -93,7 +93,7 @@ def sum_table(total: FloatArray, place: FloatArray, reach: float) -> SumTable:
 
     Args:
         total: (hits) time sums in ns.
-        place: (hits) plain positions in mm.
+        place: (hits) uncorrected positions in mm.
         reach: half of the length that the table covers, mm.
 
     Raises:
@@ -134,7 +134,7 @@ def sum_table(total: FloatArray, place: FloatArray, reach: float) -> SumTable:
 def _middle(
     place: FloatArray, value: FloatArray, error: FloatArray, reach: float
 ) -> tuple[float, float]:
-    """Value of a parabola through the inner half of the points at position 0, and its error."""
+    """Value at position 0, with its error, of a parabola fitted to the inner half of the points."""
     inner = np.abs(place) <= 0.5 * reach
     if inner.sum() < 4:
         k = int(np.argmin(np.abs(place)))
