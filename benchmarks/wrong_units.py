@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -220,10 +220,12 @@ def wrong_momenta(name: str) -> Iterator[Outcome]:
         yield Outcome(kind, how, change, "; ".join(record.warnings))
 
 
-def healthy_runs(number: int, events: int) -> Iterator[tuple[str, list[str]]]:
+def healthy_runs(
+    number: int, events: int, *, seed: int = 0, among: Sequence[str] = MOLECULES
+) -> Iterator[tuple[str, list[str]]]:
     """Warnings of runs with nothing wrong: name of the run, and what was said."""
-    for place in range(number):
-        name = MOLECULES[place % len(MOLECULES)]
+    for place in range(seed, seed + number):
+        name = among[place % len(among)]
         regions = SPECTROMETERS[(place // 3 + place) % len(SPECTROMETERS)]
         radius = (60.0, 40.0, 80.0)[place % 3]
         jet = {"velocity_m_per_s": (1000.0, 400.0, 1800.0, 0.0)[place % 4]}
@@ -246,12 +248,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--healthy", type=int, default=50, help="healthy runs")
     parser.add_argument("--events", type=int, default=20_000, help="shots of each run")
     parser.add_argument("--molecules", default="water,cf4", help="for the mistakes, with commas")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="other runs than the limits were set on"
+    )
+    parser.add_argument("--among", help="molecules of the healthy runs, with commas")
     parser.add_argument("--words", action="store_true", help="show what was said")
     chosen = parser.parse_args(arguments)
     write = sys.stdout.write
     faults = 0
     makers: list[Callable[[str], Iterator[Outcome]]] = [
-        lambda name: wrong_runs(name, chosen.events), wrong_structures, wrong_momenta
+        lambda name: wrong_runs(name, chosen.events, seed=3 + chosen.seed), wrong_structures, wrong_momenta
     ]  # fmt: skip
     for name in chosen.molecules.split(","):
         for make in makers:
@@ -263,7 +269,8 @@ def main(arguments: list[str] | None = None) -> int:
                 if chosen.words:
                     write(f"         {found.said}\n")
     alarms = 0
-    for label, warned in healthy_runs(chosen.healthy, chosen.events):
+    among = chosen.among.split(",") if chosen.among else MOLECULES
+    for label, warned in healthy_runs(chosen.healthy, chosen.events, seed=chosen.seed, among=among):
         alarms += bool(warned)
         if warned or label.endswith("(no result)"):
             write(f"healthy: {label}: {warned}\n")
