@@ -257,8 +257,10 @@ def main(arguments: list[str] | None = None) -> int:
     write = sys.stdout.write
     faults = 0
     makers: list[Callable[[str], Iterator[Outcome]]] = [
-        lambda name: wrong_runs(name, chosen.events, seed=3 + chosen.seed), wrong_structures, wrong_momenta
-    ]  # fmt: skip
+        lambda name: wrong_runs(name, chosen.events, seed=3 + chosen.seed),
+        wrong_structures,
+        wrong_momenta,
+    ]
     for name in chosen.molecules.split(","):
         for make in makers:
             for found in make(name):
