@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from molexa_cli import wording
 from molexa_cli.console import SWITCHES
 from molexa_core.base.device import DEVICE
 from molexa_core.base.parameter import SEED
@@ -29,7 +30,8 @@ def new_app(help_text: str) -> typer.Typer:
     )
 
 
-def _set_quiet(value: bool) -> bool:
+def _set_quiet(context: typer.Context, value: bool) -> bool:
+    wording.running(context.command)
     SWITCHES.quiet = value
     SWITCHES.warned.clear()
     return value
@@ -51,6 +53,7 @@ Quiet = Annotated[
         "--quiet",
         "-q",
         callback=_set_quiet,
+        is_eager=True,
         help="No progress, no remarks on stderr; warnings stay.",
     ),
 ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from io import TextIOWrapper
 from typing import Any
 
+from molexa_cli.wording import as_typed
 from molexa_core.base import interruption
 from molexa_core.base.errors import OutputError
 from molexa_core.base.progress import Progress, SilentProgress, Task
@@ -62,7 +63,7 @@ class ConsoleProgress:
 
     def say(self, text: str) -> None:
         """See `molexa_core.base.progress.Progress.say`."""
-        _tell(text)
+        _tell(as_typed(text))
 
     def warn(self, text: str) -> None:
         """See `molexa_core.base.progress.Progress.warn`."""
@@ -154,7 +155,7 @@ def _stdout() -> Iterator[None]:
 def write_json(values: Any) -> None:
     """Write a result to stdout as JSON; an object tells what the command warned of."""
     if isinstance(values, dict):
-        known = [str(text) for text in values.get("warnings") or ()]
+        known = [as_typed(str(text)) for text in values.get("warnings") or ()]
         values = {**values, "warnings": list(dict.fromkeys([*known, *SWITCHES.warned]))}
     write(json.dumps(values, indent=2, default=str))
 
@@ -162,11 +163,12 @@ def write_json(values: Any) -> None:
 def remark(text: str) -> None:
     """Write a remark to stderr, unless `--quiet`."""
     if not SWITCHES.quiet:
-        _tell(text)
+        _tell(as_typed(text))
 
 
 def warn(text: str) -> None:
     """Write a warning to stderr, once, `--quiet` or not: a result may be wrong, and why."""
+    text = as_typed(text)
     if text in SWITCHES.warned:
         return
     SWITCHES.warned.append(text)

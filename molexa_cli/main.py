@@ -17,6 +17,7 @@ import typer
 
 from molexa_cli.app import new_app
 from molexa_cli.console import SWITCHES, abandon_stdout, flush_stdout, open_streams, write
+from molexa_cli.wording import sentence
 from molexa_core import __version__
 from molexa_core.base import interruption
 from molexa_core.base.errors import MolexaError
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
         abandon_stdout()
         return 0
     except (MolexaError, interruption.Interruption) as error:
-        return _report_error(str(error), error.exit_code)
+        return _report_error(sentence(error), error.exit_code)
     except MemoryError:
         return _report_error("the memory of this machine is not enough for this", 1)
     except OSError as error:

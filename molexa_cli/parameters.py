@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from molexa_cli.wording import name_in_library
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.parameter import Parameter, Stated, parameters
 
@@ -34,6 +35,10 @@ def with_parameters(
         >>> @with_parameters(behind="out", pulse=Pulse)  # doctest: +SKIP
         ... def explode(out: Path, pulse: Given) -> None: ...
     """
+    for of in classes.values():
+        for stated in parameters(of).values():
+            if stated.parameter.option is not None:
+                name_in_library(stated.parameter.option, stated.name)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)

@@ -24,7 +24,7 @@ def align(
         Path | None,
         typer.Argument(help="Events file. Default: the only *.events.h5 in this folder."),
     ] = None,
-    ref: Annotated[
+    reference: Annotated[
         str | None, typer.Option("--ref", help="Ion whose momentum is the x axis, such as O+.")
     ] = None,
     second: Annotated[
@@ -75,7 +75,7 @@ def align(
     target, aligned = align_file(
         events,
         out=out,
-        reference=ref,
+        reference=reference,
         second=second,
         plane=plane,
         like=like,

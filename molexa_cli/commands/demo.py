@@ -14,6 +14,7 @@ import typer
 
 from molexa_cli.app import Debug, Quiet, Seed
 from molexa_cli.console import SWITCHES, command_line, write
+from molexa_cli.wording import line_of
 from molexa_core.base.errors import MolexaError
 
 if TYPE_CHECKING:
@@ -86,18 +87,19 @@ def _run_steps(prepared: Demo) -> None:
 def _run(number: int, total: int, step: DemoStep) -> None:
     from molexa_cli.main import build_app
 
-    line = shlex.join(("molexa", *step.words))
+    words = line_of(step.name, step.inputs, step.settings)
+    line = shlex.join(("molexa", *words))
     _say(f"\n[{number}/{total}] {step.title}\n$ {line}")
     quiet, debug = SWITCHES.quiet, SWITCHES.debug
     switches = ["--quiet"] * quiet + ["--debug"] * debug
-    sys.argv = ["molexa", *step.words]
+    sys.argv = ["molexa", *words]
     where = f"step {number} of {total}, `{line}`"
     try:
         with contextlib.ExitStack() as stack:
             if quiet:
                 nothing = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
                 stack.enter_context(contextlib.redirect_stdout(nothing))
-            build_app()([*step.words, *switches], prog_name="molexa")
+            build_app()([*words, *switches], prog_name="molexa")
     except MolexaError as error:
         error.where = where if error.where is None else f"{where}: {error.where}"
         raise

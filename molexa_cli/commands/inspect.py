@@ -10,6 +10,7 @@ import typer
 
 from molexa_cli.app import Debug, Json, Quiet
 from molexa_cli.console import progress, table, write, write_json
+from molexa_cli.wording import as_typed
 
 if TYPE_CHECKING:
     from molexa_core.pipeline.runs.inspection import Inspection
@@ -51,6 +52,7 @@ def inspect(
     reporter = progress()
     found = inspect_files(files, setup=setup, verify=verify, progress=reporter)
     for item in found:
+        item.remarks[:] = map(as_typed, item.remarks)
         for warning in item.warnings:
             reporter.warn(f"{item.path}: {warning}" if len(found) > 1 else warning)
     if json:

@@ -95,7 +95,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Number of steps.")] = None,
     seconds: Seconds = None,
-    preset: Annotated[
+    preset_name: Annotated[
         str, typer.Option("--preset", help="Network and recipe: molexa or paper.")
     ] = "molexa",
     name: Annotated[str | None, typer.Option("--name", help="Name of the weights.")] = None,
@@ -136,7 +136,7 @@ def train(
     from molexa_core.pipeline.training.train import train_in_folder, training_plan
 
     plan = training_plan(
-        preset,
+        preset_name,
         stage,
         steps,
         batch=batch,
@@ -164,7 +164,7 @@ def train(
     card, metrics = train_in_folder(
         plan,
         out,
-        name=name or f"{preset}-stage{2 if stage == '2' else 1}",
+        name=name or f"{preset_name}-stage{2 if stage == '2' else 1}",
         resume=resume,
         progress=progress() if leads_here() else SILENT,
     )

@@ -63,7 +63,7 @@ class Device:
         index = current if self.index is None else self.index
         if index >= cards:
             what = "no CUDA device found" if cards == 0 else f"no CUDA device {index} found"
-            raise UsageError(what, where="device", do=f"There are {cards}; choose cpu or auto.")
+            raise UsageError(what, setting="device", do=f"There are {cards}; choose cpu or auto.")
         return Device("cuda", index)
 
     def __str__(self) -> str:

@@ -3,6 +3,9 @@
 Every error molexa raises on purpose derives from `MolexaError`. Subclasses also inherit the
 builtin that a caller of the Python interface would catch. The command line prints the one
 sentence and leaves with `exit_code`; a traceback appears only with `--debug`.
+
+Messages name settings as arguments of Python functions, in backticks with an equals sign, such as
+`gate_sum=` or `device='cpu'`. The command line writes its options there (`molexa_cli.wording`).
 """
 
 from __future__ import annotations
@@ -17,16 +20,25 @@ class MolexaError(Exception):
 
     Args:
         what: what is wrong, with the offending value.
-        where: the file, key, column or option concerned.
+        where: the file, key or column concerned.
         do: what the user can do about it.
+        setting: the argument concerned, by its name, where there is no other place to name.
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, where: object = None, do: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        do: str | None = None,
+        setting: str | None = None,
+    ) -> None:
         self.what = what
-        self.where = None if where is None else str(where)
+        self.where = setting if where is None else str(where)
         self.do = do
+        self.setting = setting
         super().__init__(what)
 
     def __str__(self) -> str:
@@ -78,6 +90,10 @@ class OutputError(MolexaError, OSError):
     """A result cannot be written where it was asked for."""
 
     __str__ = MolexaError.__str__
+
+
+class StreamError(OutputError):
+    """A stream or an open file is named where a result is written to a file."""
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def check(values: object) -> None:
         elif stated.kind in (int, float):
             require_range(name, value, stated.parameter, whole=stated.kind is int)
         elif stated.kind is bool and not isinstance(value, bool):
-            raise UsageError(f"{name} is {value!r}", where=name, do="Write true or false.")
+            raise UsageError(f"{name} is {value!r}", setting=name, do="Write true or false.")
 
 
 class Parameters:
@@ -229,7 +229,7 @@ def require_name(name: str, value: object, known: tuple[str, ...]) -> None:
         near = near_matches(str(value), known)
         hint = f"Did you mean {listing(near)}? " if near else ""
         raise UsageError(
-            f"unknown {name} {value!r}", where=name, do=f"{hint}There are: {listing(known)}."
+            f"unknown {name} {value!r}", setting=name, do=f"{hint}There are: {listing(known)}."
         )
 
 
@@ -243,15 +243,17 @@ def require_range(name: str, value: object, parameter: Parameter, *, whole: bool
     good = isinstance(value, int) if whole else isinstance(value, int | float)
     if not good or isinstance(value, bool):
         what = "a whole number" if whole else "a number"
-        raise UsageError(f"the {parameter.meaning} is {value!r}", where=name, do=f"Give {what}.")
+        raise UsageError(f"the {parameter.meaning} is {value!r}", setting=name, do=f"Give {what}.")
     number: Any = value
     low = -math.inf if parameter.low is None else parameter.low
     high = math.inf if parameter.high is None else parameter.high
     if not low <= number <= high:  # false for nan too
         raise UsageError(
             f"the {parameter.meaning} is {number:g}{unit}, which is out of range",
-            where=name,
+            setting=name,
             do=f"Choose {parameter.range_text}.",
         )
     if not math.isfinite(number):
-        raise UsageError(f"the {parameter.meaning} is {number:g}", where=name, do="Give a number.")
+        raise UsageError(
+            f"the {parameter.meaning} is {number:g}", setting=name, do="Give a number."
+        )

@@ -211,7 +211,7 @@ class Aligner:
         if not n_rows:
             raise NoEventsError(
                 f"none of {len(self.flag)} events has a molecular frame ({_reasons(self.flag)})",
-                do="Choose other ions with --ref and --second.",
+                do="Choose other ions with `reference=` and `second=`.",
             )
         axis_only = len(self._names) == 2
         self.summary = {
@@ -308,13 +308,13 @@ def _checked(ions: tuple[Ion, ...], frame: Frame) -> list[str]:
     if frame.second == frame.reference and names.count(frame.reference) == 1:
         raise UsageError(
             f"the only {frame.second} is the reference and cannot be the second ion too",
-            do="Choose another ion with --second.",
+            do="Choose another ion with `second=`.",
         )
     if frame.like == "distinct" and names.count(frame.reference) > 1:
         raise UsageError(
             f"{names.count(frame.reference)} {frame.reference} that differ: none of them can be "
             "singled out as x",
-            do="Choose a reference that is there once, or --like equivalent.",
+            do="Choose a reference that is there once, or `like='equivalent'`.",
         )
     return names
 

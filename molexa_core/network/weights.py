@@ -302,5 +302,5 @@ def default_weights() -> str:
     if known:
         return min(known)
     raise InputFileError(
-        "no network weights are installed", do="Name some with --weights, or train a network."
+        "no network weights are installed", do="Name some with `weights=`, or train a network."
     )

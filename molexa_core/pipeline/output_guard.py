@@ -148,7 +148,7 @@ def _require_replaceable(path: Path, place: Path, kind: FileKind) -> None:
         raise UsageError(
             "this file was not written by molexa",
             where=path,
-            do="Name another output; --force replaces it.",
+            do="Name another output; `replacing_foreign()` replaces it.",
         )
     else:
         _require_not_shipped(path, place)

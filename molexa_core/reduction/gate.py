@@ -33,7 +33,7 @@ _STARTS: Final = (1 / 64, 1 / 200, 1 / 16)
 _WIDEST: Final = 0.5
 """Largest standard deviation of a peak, in units of that of false combinations."""
 _ADVICE: Final = (
-    "Check channel, calibration and jet velocity, or give the half widths with --gate-sum."
+    "Check channel, calibration and jet velocity, or give the half widths with `gate_sum=`."
 )
 
 
@@ -57,7 +57,7 @@ def find_peak(sums: FloatArray, half_range: float) -> tuple[Peak, Peak, Peak]:
     if len(sums) < FEWEST_SUMS:
         raise ComputationError(
             f"only {len(sums)} combinations of ions, too few to find the momentum-sum gate",
-            do=f"At least {FEWEST_SUMS} are needed; give the half widths with --gate-sum.",
+            do=f"At least {FEWEST_SUMS} are needed; give the half widths with `gate_sum=`.",
         )
     uncancelled = np.sqrt(sums[:, 3:].mean(axis=0))
     middle = _densest(sums[:, :3], half_range)

@@ -65,7 +65,7 @@ def test_a_killed_process_leaves_a_message_and_the_last_checkpoint(tmp_path: Pat
     assert killed == team_training.KILLED
     assert code == 1
     assert "another process of this training has ended" in text
-    assert "--resume" in text
+    assert "`resume=True`" in text
     network = Network(small_settings("atoms"))
     optimizer = torch.optim.AdamW(
         [

@@ -316,7 +316,7 @@ def test_a_signal_saves_the_state_and_stops(
             monkeypatch.setattr(interruption._REQUEST, "count", 1)
         return source(step)
 
-    with pytest.raises(Interruption, match="after step 5; --resume goes on from .*state"):
+    with pytest.raises(Interruption, match="after step 5; `resume=True` goes on from .*state"):
         train(_network(), asked_in_step_five, plan)
     assert list(tmp_path.iterdir()) == [checkpoint]
     monkeypatch.undo()

@@ -321,5 +321,5 @@ def test_compiled_code_is_kept_and_checked(tmp_path: Path, monkeypatch: pytest.M
 def test_a_missing_compiler_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda_compiler.nvrtc.cache_clear()
     monkeypatch.setattr(cuda_compiler, "_candidates", lambda: iter(["/nowhere/libnvrtc.so.13"]))
-    with pytest.raises(ComputationError, match=r"no NVRTC library was found.*--device cpu"):
+    with pytest.raises(ComputationError, match=r"no NVRTC library was found.*`device='cpu'`"):
         cuda_compiler.nvrtc()

@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from molexa_core.base.errors import OutputError, UsageError
+from molexa_core.base.errors import OutputError, StreamError, UsageError
 
 NULL: Final = Path(os.devnull)
 """The place to discard a result."""
@@ -153,10 +153,10 @@ def _followed(shown: Path) -> Path:
 def _require_no_stream(place: Path, shown: Path) -> None:
     text = str(place)
     if text in _STREAMS or any(Path(folder) in place.parents for folder in _OPEN_FILES):
-        raise OutputError(
+        raise StreamError(
             "results are written to files, not to a stream or an open file",
             where=shown,
-            do="Name a file; --json prints the numbers.",
+            do="Name a file.",
         )
 
 
@@ -291,13 +291,13 @@ def replaces_foreign() -> bool:
 
 
 def set_replacing(foreign: bool) -> None:
-    """Say whether results may replace files that molexa did not write (`--force`)."""
+    """Say whether results may replace files that molexa did not write."""
     _REPLACE_FOREIGN.set(foreign)
 
 
 @contextmanager
 def replacing_foreign() -> Iterator[None]:
-    """In this block, results may replace files that molexa did not write, as with `--force`."""
+    """In this block, results may replace files that molexa did not write."""
     token = _REPLACE_FOREIGN.set(True)
     try:
         yield

@@ -166,7 +166,7 @@ class LmfFile:
             raise InputFileError(
                 f"most of the file cannot be read: {self.told()}",
                 where=self.path,
-                do="Copy it again; molexa inspect --verify lists every fault.",
+                do="Copy it again; `molexa inspect verify=True` lists every fault.",
             )
 
     def told(self) -> str | None:

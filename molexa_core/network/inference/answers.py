@@ -61,7 +61,7 @@ def check_ions(network: Network, ions: Sequence[Ion]) -> None:
         if ion.element.symbol not in settings.elements:
             raise UnknownIonError(
                 f"the network does not know {ion.element.symbol} (ion {ion})",
-                do=f"It knows {known}; choose other weights with --weights.",
+                do=f"It knows {known}; choose other weights with `weights=`.",
             )
     if len(ions) < 2:
         raise UsageError(
@@ -70,7 +70,7 @@ def check_ions(network: Network, ions: Sequence[Ion]) -> None:
     if len(ions) > settings.max_atoms:
         raise UsageError(
             f"{len(ions)} ions, but the network was made for up to {settings.max_atoms}",
-            do="Choose other weights with --weights.",
+            do="Choose other weights with `weights=`.",
         )
 
 

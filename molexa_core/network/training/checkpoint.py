@@ -68,7 +68,7 @@ def save_checkpoint(
             raise OutputError(
                 f"the checkpoint of step {step} cannot be saved: {error}",
                 where=path,
-                do="Free some space and go on with --resume; the checkpoint before it is kept.",
+                do="Free some space, go on with `resume=True`; the checkpoint before it is kept.",
             ) from error
 
 

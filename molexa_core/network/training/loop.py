@@ -147,7 +147,7 @@ def train(
             if last:
                 break
     if interruption.requested() and step < run.steps:
-        how = f"; --resume goes on from {run.checkpoint}" if run.checkpoint is not None else ""
+        how = f"; `resume=True` goes on from {run.checkpoint}" if run.checkpoint is not None else ""
         raise Interruption(f"the training was interrupted after step {step}{how}")
     average.copy_to(network)
     network.eval()

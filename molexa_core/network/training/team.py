@@ -57,7 +57,7 @@ class Team:
         if batch % self.size:
             raise UsageError(
                 f"a batch of {batch} cannot be shared evenly by {self.size} processes",
-                do=f"Choose a --batch that is a multiple of {self.size}.",
+                do=f"Choose a `batch=` that is a multiple of {self.size}.",
             )
         return batch // self.size
 
@@ -97,7 +97,7 @@ class Team:
             raise ComputationError(
                 "another process of this training has ended, or cannot be reached",
                 where=f"process {self.rank + 1} of {self.size}",
-                do="Its own message says why; --resume goes on from the last checkpoint.",
+                do="Its own message says why; `resume=True` goes on from the last checkpoint.",
             ) from error
 
 
@@ -128,7 +128,7 @@ def team_of(device: str) -> Iterator[tuple[Team, str]]:
         if local >= torch.cuda.device_count():
             raise UsageError(
                 f"process {local + 1} of this host finds {torch.cuda.device_count()} GPUs",
-                do="Start torchrun with --nproc-per-node no larger than the number of GPUs.",
+                do="Start torchrun with no more processes per host than there are GPUs.",
             )
         device = f"cuda:{local}"
         torch.cuda.set_device(local)

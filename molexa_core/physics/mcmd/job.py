@@ -226,5 +226,7 @@ def _require_geometries(x: FloatArray, v: FloatArray, symbols: Sequence[str]) ->
 def _require_whole(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int | np.integer) or not low <= value <= high:
         raise UsageError(
-            f"{value!r} is not usable", where=name, do=f"Give a whole number from {low} to {high}."
+            f"{value!r} is not usable",
+            setting=name,
+            do=f"Give a whole number from {low} to {high}.",
         )

@@ -1,12 +1,13 @@
 """Demo: the whole analysis chain on a virtual experiment with a known molecule.
 
-A demo is a folder and a list of commands. They are the commands that a user would type in that
-folder, and `molexa demo` runs exactly these; this module computes nothing itself.
+A demo is a folder and a list of commands with their settings. They are the commands that a user
+would type in that folder, and `molexa demo` runs exactly these and computes nothing itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ class Example:
     Attributes:
         channel: name of the channel.
         shots: number of shots of the virtual run.
-        quick_shots: number of shots with `--quick`.
+        quick_shots: number of shots of a quick demo.
         changes: keys of the template `setup.yaml` with other values.
         remark: a note on this example for the reader.
     """
@@ -72,16 +73,15 @@ class DemoStep:
 
     Attributes:
         title: what the step does, in a few words.
-        words: the command line after `molexa`.
+        name: the command, such as `reduce`.
+        inputs: what it works on: files, or the channel of the virtual experiment.
+        settings: by the name of the argument, as text.
     """
 
     title: str
-    words: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The command, such as `reduce`."""
-        return self.words[0]
+    name: str
+    inputs: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -163,22 +163,29 @@ def demo_verdict(folder: Path | str) -> Verdict:
 
 
 def _steps(example: Example, channel: Channel, shots: int, seed: int) -> tuple[DemoStep, ...]:
-    align = ["align", EVENTS]
+    frame = {}
     if channel.frame is not None:
-        align += ["--ref", channel.frame.reference]
-        align += ["--second", channel.frame.second] if channel.frame.second else []
-        align += ["--plane", channel.frame.plane]
-    mock = ["mock", example.channel, "--setup", SETUP, "--events", str(shots), "--seed", str(seed)]
+        frame["reference"] = channel.frame.reference
+        if channel.frame.second:
+            frame["second"] = channel.frame.second
+        frame["plane"] = channel.frame.plane
     return (
-        DemoStep("a virtual experiment makes a raw run", (*mock, "--out", RUN)),
-        DemoStep("raw hits become momenta of coincidences", ("reduce", RUN)),
-        DemoStep("every event is turned into the molecular frame", tuple(align)),
-        DemoStep("momenta are averaged, one row per ion", ("centroid", ALIGNED, "--out", CHANNEL)),
+        DemoStep(
+            "a virtual experiment makes a raw run",
+            "mock",
+            (example.channel,),
+            {"setup": SETUP, "events": str(shots), "seed": str(seed), "out": RUN},
+        ),
+        DemoStep("raw hits become momenta of coincidences", "reduce", (RUN,)),
+        DemoStep("every event is turned into the molecular frame", "align", (EVENTS,), frame),
+        DemoStep("momenta are averaged, one row per ion", "centroid", (ALIGNED,), {"out": CHANNEL}),
         DemoStep(
             "the network turns momenta into a structure",
-            ("reconstruct", CHANNEL, "--out", GEOMETRY, "--truth", KNOWN, "--seed", str(seed)),
+            "reconstruct",
+            (CHANNEL,),
+            {"out": GEOMETRY, "truth": KNOWN, "seed": str(seed)},
         ),
-        DemoStep("one page with every figure and number", ("report", "--out", REPORT)),
+        DemoStep("one page with every figure and number", "report", (), {"out": REPORT}),
     )
 
 
@@ -219,7 +226,7 @@ def _new_folder(name: str) -> Path:
             raise OutputError(
                 f"cannot make the folder: {error.strerror or error}",
                 where=folder,
-                do="Name another place with --out.",
+                do="Name another place with `out=`.",
             ) from error
         else:
             return folder
@@ -233,7 +240,7 @@ def _empty_folder(folder: Path) -> Path:
         raise OutputError(
             f"cannot make the folder: {error.strerror or error}",
             where=folder,
-            do="Name another place with --out.",
+            do="Name another place with `out=`.",
         ) from error
     if occupied:
         raise OutputError(

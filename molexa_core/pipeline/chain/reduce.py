@@ -142,7 +142,9 @@ def reduce_files(
         OutputError: the file cannot be written there.
     """
     if gate_sum is not None and not all(0 < width < float("inf") for width in gate_sum):
-        raise UsageError(f"--gate-sum {gate_sum}: half widths must be above 0")
+        raise UsageError(
+            f"half widths must be above 0, not {listing(gate_sum)}", setting="gate_sum"
+        )
     known_setup = _given_setup(setup)
     run = open_run(paths, known_setup, progress=progress)
     chosen_setup = run.setup
@@ -214,7 +216,7 @@ def _choose_channel(name: str | None, run: OpenRun) -> Channel:
         raise InputFileError(
             "no channel: the run does not name one",
             where=run.paths[0],
-            do=f"Give --channel, or name it in molexa.yaml; there are "
+            do=f"Give `channel=`, or name it in molexa.yaml; there are "
             f"{listing(sorted(available('channels', '.yaml')))}.",
         )
     return parse_settings(Channel, stored, where=f"channel in the metadata of {run.paths[0]}")

@@ -95,7 +95,7 @@ class Workers:
         if not 0 <= rank < world:
             raise UsageError(f"RANK is {rank}, WORLD_SIZE is {world}", do="Start with torchrun.")
         if dask is not None:
-            raise UsageError("--dask inside torchrun", do="Use one or the other.")
+            raise UsageError("`dask=` inside torchrun", do="Use one or the other.")
         if "LOCAL_RANK" in numbers:
             device = _own_device(device, numbers["LOCAL_RANK"])
         return cls(device, rank, world)

@@ -116,7 +116,11 @@ def _connect(where: str) -> tuple[Any, Any]:
     name, _, count = where.partition(":")
     if name == LOCAL:
         if count and not (count.isdigit() and int(count) > 0):
-            raise UsageError(f"--dask {where}", do="Write local, or local:4 for four workers.")
+            raise UsageError(
+                f"no number of workers in {where!r}",
+                setting="dask",
+                do="Write local, or local:4 for four workers.",
+            )
         cluster = dask.LocalCluster(
             n_workers=int(count) if count else os.cpu_count() or 1,
             threads_per_worker=1,

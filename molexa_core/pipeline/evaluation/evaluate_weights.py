@@ -227,11 +227,11 @@ def _require_fitting(
     if (smallest is not None or largest is not None) and data not in (RANDOM, MOLECULES):
         raise UsageError(
             f"numbers of atoms cannot be chosen for {data}, only for {MOLECULES} and {RANDOM}",
-            do="Leave --smallest and --largest out.",
+            do="Leave `smallest=` and `largest=` out.",
         )
     if names and data != MOLECULES:
         raise UsageError(
-            f"names are of shipped molecules, not of {data}", do=f"Choose --data {MOLECULES}."
+            f"names are of shipped molecules, not of {data}", do=f"Choose `data={MOLECULES!r}`."
         )
     least = 2 if smallest is None else smallest
     if least < 2 or (largest is not None and largest < least):

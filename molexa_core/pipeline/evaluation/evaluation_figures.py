@@ -96,7 +96,7 @@ def read_content(path: Path | str) -> AccuracyContent:
         InputFileError: no such file, or not of this format.
     """
     what = "the values of figures of an evaluation"
-    do = f"Name the file {DATA} that `molexa evaluate --figures` writes."
+    do = f"Name the file {DATA} that `molexa evaluate` writes beside its figures."
     values, _ = unsealed(read_json(path, largest=_LARGEST, what=what, do=do), where=path)
     try:
         if values["format"] != FORMAT:

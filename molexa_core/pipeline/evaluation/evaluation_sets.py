@@ -160,7 +160,7 @@ def _named_molecules(names: Sequence[str], elements: tuple[str, ...]) -> list[Mo
         if unknown := sorted(set(symbols) - set(elements)):
             raise UsageError(
                 f"{one.name} has {listing(unknown)}, which the network does not know",
-                do="Leave the molecule out, or choose other weights with --weights.",
+                do="Leave the molecule out, or choose other weights with `weights=`.",
             )
         if len(symbols) < 2:
             raise UsageError(f"{one.name} has one atom", do="Name molecules of two and more.")

@@ -265,7 +265,7 @@ def ions_of_atoms(
         if geometry.charges is None:
             raise UsageError(
                 "the charges are not given",
-                do="Name an ion for every atom, such as --charges O+,H+,H+.",
+                do="Name an ion for every atom, such as `charges='O+,H+,H+'`.",
             )
         if min(geometry.charges) < 1:
             raise UsageError(

@@ -262,11 +262,11 @@ def require_names(out: Path | str | None, charges: str | None, figure: Path | st
         raise UsageError(
             "a CSV file holds one combination of charges",
             where=out,
-            do="Name it with --charges, or write all combinations to a .h5 file.",
+            do="Name it with `charges=`, or write all combinations to a .h5 file.",
         )
     if suffix not in (".csv", ".h5"):
         raise UsageError(
             f"no known form of results ends in {suffix!r}",
             where=out,
-            do="Use .h5 for all combinations, or .csv and --charges for one.",
+            do="Use .h5 for all combinations, or .csv and `charges=` for one.",
         )

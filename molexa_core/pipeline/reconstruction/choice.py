@@ -81,7 +81,7 @@ def other_model(forward: str, *, refined: bool) -> list[str]:
         return []
     sentence = (
         "structures were refined on the classical model, but the weights learned X-ray explosions "
-        "(MC/MD), which pulls the answer off; leave out --refine"
+        "(MC/MD), which pulls the answer off; leave out `refine=True`"
     )
     return [sentence]
 

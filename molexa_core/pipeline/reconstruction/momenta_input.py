@@ -61,7 +61,7 @@ def require_atoms(table: pd.DataFrame, known: Geometry, path: Path | str) -> Non
             f"the known structure is {sum_formula(known.symbols)}, the ions are those of "
             f"{sum_formula(atoms)}",
             where=path,
-            do="Name the structure of the molecule that exploded with --truth.",
+            do="Name the structure of the molecule that exploded with `truth=`.",
         )
 
 

@@ -290,7 +290,7 @@ def reconstruct_file(
     """
     target = Path(out)
     if target.suffix != ".xyz" and not discards(target):
-        raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with --out.")
+        raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with `out=`.")
     beside = beside_output(target, ".json")
     require_outputs(
         (target, FileKind.GEOMETRY),

@@ -191,7 +191,7 @@ def reconstruct_events_file(
         OutputError: the result cannot be written.
     """
     if Path(out).suffix != ".h5" and not discards(out):
-        raise UsageError(f"{out} does not end in .h5", do="Name an HDF5 file with --out.")
+        raise UsageError(f"{out} does not end in .h5", do="Name an HDF5 file with `out=`.")
     named = weights or default_weights()
     require_outputs((out, FileKind.STRUCTURES), inputs=[path, *settings_inputs(weights=named)])
     events, before = read_events(path)

@@ -85,7 +85,7 @@ def calibrate_detector_files(
         raise InputFileError(
             "the setup has no anode",
             where=name or run.paths[0],
-            do="Give --setup with an `anode`: kind, channels and rough scales (docs/detectors.md).",
+            do="Give `setup=` with `anode`: kind, channels and rough scales (docs/detectors.md).",
         )
     found = calibrate(
         lambda: run,

@@ -126,7 +126,7 @@ def _format_of_suffix(out: Path) -> str:
         raise UsageError(
             f"the suffix {suffix!r} tells no format",
             where=out,
-            do=f"Did you mean {listing(near)}?" if near else f"Give --format: {listing(FORMATS)}.",
+            do=f"Did you mean {listing(near)}?" if near else f"Give `layout=`: {listing(FORMATS)}.",
         )
     return SUFFIXES[suffix]
 

@@ -242,7 +242,7 @@ def add_sorted(found: Inspection, run: StoredRun, setup: Setup | None) -> None:
     """Time of flight and image of the hits in the first edges, where the anode is known."""
     if setup is None or setup.anode is None:
         found.remarks.append(
-            "no detector image: the run holds edges, and no anode is known (give --setup)"
+            "no detector image: the run holds edges, and no anode is known (give `setup=`)"
         )
         return
     census = HitCensus(setup.detector)

@@ -153,6 +153,6 @@ def stored_setup(run: StoredRun) -> Setup:
         raise InputFileError(
             "no setup: the run does not carry one",
             where=run.paths[0],
-            do="Give --setup setup.yaml, or name it in molexa.yaml.",
+            do="Give `setup='setup.yaml'`, or name it in molexa.yaml.",
         )
     return parse_settings(Setup, stored, where=f"setup in the metadata of {run.paths[0]}")

@@ -101,7 +101,7 @@ def train_in_folder(
             raise UsageError(
                 "this folder holds a training already",
                 where=folder,
-                do="Go on with --resume, or name another folder.",
+                do="Go on with `resume=True`, or name another folder.",
             )
         if not team.leads:
             progress = SILENT
@@ -126,7 +126,7 @@ def train_in_folder(
         began = time.monotonic()
         done = train(network, source, run, team=team, progress=progress)
         if done < plan.steps:
-            progress.say(f"stopped at step {done} of {plan.steps}; go on with --resume")
+            progress.say(f"stopped at step {done} of {plan.steps}; go on with `resume=True`")
             return None, {}
         if not team.leads:
             return None, {}
@@ -403,6 +403,6 @@ def _network(plan: TrainingPlan) -> Network:
         raise WeightsError(
             f"the weights are of another network ({listing(different)} differ)",
             where=start,
-            do=f"Choose weights of the preset {plan.preset.name}, or another --preset.",
+            do=f"Choose weights of the preset {plan.preset.name}, or another `preset_name=`.",
         )
     return network

@@ -120,7 +120,7 @@ def training_plan(
     if (steps is None) == (seconds is None):
         raise UsageError(
             "a training needs its number of steps or its time",
-            do="Give one of --steps and --seconds.",
+            do="Give one of `steps=` and `seconds=`.",
         )
     chosen = preset(preset_name)
     parts = chosen.training
@@ -144,12 +144,14 @@ def training_plan(
     if stage not in ("1", "2", "uncertainty"):
         raise UsageError(f"no training stage {stage!r}", do="Choose 1, 2 or uncertainty.")
     if stage == "2" and not data:
-        raise UsageError("stage 2 needs a data set", do="Name its folder with --data.")
+        raise UsageError("stage 2 needs a data set", do="Name its folder with `data=`.")
     if stage == "1" and data:
-        raise UsageError("stage 1 simulates its molecules", do="Leave out --data, or --stage 2.")
+        raise UsageError(
+            "stage 1 simulates its molecules", do="Leave out `data=`, or choose `stage='2'`."
+        )
     if stage == "uncertainty" and not weights:
         raise UsageError(
-            "the uncertainty stage needs finished weights", do="Name them with --weights."
+            "the uncertainty stage needs finished weights", do="Name them with `weights=`."
         )
     return TrainingPlan(
         preset=chosen,
@@ -192,7 +194,7 @@ def changed_recipe(recipe: TrainingSettings, changes: Sequence[str]) -> Training
         if name not in known:
             near = near_matches(name, known)
             hint = f"Did you mean {listing(near)}?" if near else f"There are: {listing(known)}."
-            raise UsageError(f"a recipe has no part {name!r}", where="--recipe", do=hint)
+            raise UsageError(f"a recipe has no part {name!r}", setting="recipe", do=hint)
         changed: dict[str, Any] = {name: _value(name, text, known[name])}
         recipe = replace(recipe, **changed)
     return recipe
@@ -212,7 +214,7 @@ def _value(name: str, text: str, kind: type) -> float | str | bool:
         wanted = {int: "a whole number from 0", float: "a number from 0"}.get(kind)
         raise UsageError(
             f"{name} cannot be {text!r}",
-            where="--recipe",
+            setting="recipe",
             do=f"Give {wanted or listing(choices)}.",
         ) from error
     return text if kind is str else text == "true"
@@ -222,6 +224,6 @@ def _without_memory(chosen: Preset) -> Preset:
     if not chosen.network.memory:
         raise UsageError(
             f"the {chosen.name} preset has no memory blocks",
-            do="Leave out --no-memory, or choose --preset paper.",
+            do="Leave out `memory=False`, or choose `preset_name='paper'`.",
         )
     return replace(chosen, network=replace(chosen.network, memory=False))

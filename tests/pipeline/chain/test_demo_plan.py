@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from molexa_cli.wording import line_of
 from molexa_core.base.errors import OutputError, UsageError
 from molexa_core.base.settings import load_channel, load_setup
 from molexa_core.io.xyz import read_xyz
 from molexa_core.physics.molecules.library import molecule
-from molexa_core.pipeline.chain.demo import EXAMPLES, KNOWN, SETUP, prepare_demo
+from molexa_core.pipeline.chain.demo import EXAMPLES, KNOWN, SETUP, DemoStep, prepare_demo
 
 STAGES = ["mock", "reduce", "align", "centroid", "reconstruct", "report"]
 
@@ -33,15 +34,20 @@ def test_folder_setup_and_known_structure(name: str, working_folder: Path) -> No
 def test_the_steps_are_the_whole_chain_in_order(name: str, working_folder: Path) -> None:
     demo = prepare_demo(name, seed=7)
     assert [step.name for step in demo.steps] == STAGES
-    mock, reconstruct = demo.steps[0].words, demo.steps[4].words
-    assert mock[mock.index("--seed") + 1] == reconstruct[reconstruct.index("--seed") + 1] == "7"
+    mock, reconstruct = demo.steps[0].settings, demo.steps[4].settings
+    assert mock["seed"] == reconstruct["seed"] == "7"
     # every file that a step reads is there or was written by a step before it
     written = {SETUP, KNOWN}
     for step in demo.steps:
-        inputs = [word for word in step.words if word in {"run.root", "channel.csv", KNOWN, SETUP}]
-        outputs = [b for a, b in pairwise(step.words) if a == "--out"]
+        words = _words(step)
+        inputs = [word for word in words if word in {"run.root", "channel.csv", KNOWN, SETUP}]
+        outputs = [b for a, b in pairwise(words) if a == "--out"]
         assert set(inputs) - set(outputs) <= written
         written |= set(outputs)
+
+
+def _words(step: DemoStep) -> list[str]:
+    return line_of(step.name, step.inputs, step.settings)
 
 
 def test_quick_means_fewer_shots_and_nothing_else(working_folder: Path) -> None:
@@ -49,7 +55,7 @@ def test_quick_means_fewer_shots_and_nothing_else(working_folder: Path) -> None:
     different = [
         (a, b)
         for one, two in zip(full.steps, quick.steps, strict=True)
-        for a, b in zip(one.words, two.words, strict=True)
+        for a, b in zip(_words(one), _words(two), strict=True)
         if a != b
     ]
     assert len(different) == 1

@@ -414,7 +414,7 @@ def test_a_torchrun_process_knows_its_place(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
     found = Workers.of_environment("cpu")
     assert (found.device, found.rank, found.world) == ("cpu", 1, 2)
-    with pytest.raises(UsageError, match="--dask inside torchrun"):
+    with pytest.raises(UsageError, match="`dask=` inside torchrun"):
         Workers.of_environment("cpu", dask="local")
 
 

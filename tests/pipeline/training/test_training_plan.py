@@ -22,8 +22,8 @@ from tests.fakes.networks import small_settings
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "Give one of --steps and --seconds"),
-        ({"steps": 4, "seconds": 5.0}, "Give one of --steps and --seconds"),
+        ({}, "Give one of `steps=` and `seconds=`"),
+        ({"steps": 4, "seconds": 5.0}, "Give one of `steps=` and `seconds=`"),
         ({"steps": 4, "recipe": ["bach=4"]}, r"no part 'bach'.*Did you mean batch"),
         ({"steps": 4, "recipe": ["schedule=linear"]}, "constant, cosine"),
         ({"steps": 4, "recipe": ["batch=4.5"]}, "a whole number from 0"),

@@ -142,7 +142,7 @@ def nvrtc() -> Nvrtc:
             tried.append(f"{name} ({error})")
     raise ComputationError(
         "the GPU kernel cannot be compiled: no NVRTC library was found",
-        do="It comes with the CUDA builds of torch; without it use --device cpu.",
+        do="It comes with the CUDA builds of torch; without it use `device='cpu'`.",
     )
 
 

@@ -112,7 +112,7 @@ def _driver() -> Any:
         driver: Any = ctypes.CDLL(name)
     except OSError as error:
         raise ComputationError(
-            f"the CUDA driver cannot be loaded: {error}", do="Use --device cpu."
+            f"the CUDA driver cannot be loaded: {error}", do="Use `device='cpu'`."
         ) from None
     code = driver.cuInit(0)
     if code != 0:

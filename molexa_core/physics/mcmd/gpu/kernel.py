@@ -108,7 +108,7 @@ def shape_for(atoms: int) -> Shape:
     if atoms > MOST_ATOMS:
         raise UsageError(
             f"{atoms} atoms are more than the GPU kernel can follow, {MOST_ATOMS}",
-            do="Use --device cpu.",
+            do="Use `device='cpu'`.",
         )
     return Shape(atoms, *next(cut for most, *cut in _SHAPES if atoms <= most))
 

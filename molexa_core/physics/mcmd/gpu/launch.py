@@ -208,7 +208,7 @@ def _halved(size: int, index: int, progress: Progress) -> int:
     if size <= SMALLEST_BATCH:
         raise ComputationError(
             f"GPU {index} has too little free memory for {size} trajectories",
-            do="Stop what else runs there, or use --device cpu.",
+            do="Stop what else runs there, or use `device='cpu'`.",
         )
     torch.cuda.empty_cache()
     progress.say(f"GPU {index} ran out of memory; going on with batches of {size // 2}")
