@@ -17,6 +17,7 @@ import typer
 
 from molexa_cli.app import new_app
 from molexa_cli.console import SWITCHES, abandon_stdout, flush_stdout, open_streams, write
+from molexa_cli.usage import plain_words
 from molexa_cli.wording import sentence
 from molexa_core import __version__
 from molexa_core.base import interruption
@@ -78,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     _collect_seldom()
     interruption.listen()
     try:
+        interruption.check()  # asked while the program was loaded
         code = _command()
         flush_stdout()
         interruption.stop_listening(leaving=arguments is None)
@@ -100,10 +102,17 @@ def main(arguments: list[str] | None = None) -> int:
 def _command() -> int:
     """Run the command and return what it asked for."""
     try:
-        build_app()(prog_name="molexa")
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else 0
-    return 0
+        code = build_app()(prog_name="molexa", standalone_mode=False)
+    except typer.Abort:
+        return 1
+    except Exception as error:
+        show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+        if not callable(show) or not isinstance(code, int) or isinstance(error, MolexaError):
+            raise
+        if isinstance(error, typer.BadParameter):
+            error.message = plain_words(error)
+        show()
+    return code if isinstance(code, int) else 0
 
 
 def _report_error(text: str, code: int) -> int:

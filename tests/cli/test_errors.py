@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from molexa_cli.main import main
 from tests.cli.conftest import Run
 
 
@@ -139,3 +140,37 @@ def test_ctrl_c_stops_a_build_of_many_blocks(tmp_path: Path) -> None:
     assert "recipe.json" in files
     assert 1 < len(files) < 8
     assert not [name for name in files if name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--events", "abc"], "'--events': it must be a whole number, not 'abc'"),
+        (["--events", "0"], "'--events': it must be at least 1, not 0"),
+        (["--events", "1.5"], "'--events': it must be a whole number, not 1.5"),
+        (["--events", "1", "--seed", "9" * 20], "it must be at most 9223372036854775807, not 99"),
+        (["--events", "1", "--format", "tiff"], "'--format': 'tiff' is not one of 'root', "),
+    ],
+)
+def test_values_that_do_not_fit_are_told_in_plain_words(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["mock", "nitrogen", *words]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert not any(jargon in said for jargon in ("Input should", "Value error", "valid integer"))
+
+
+def test_a_signal_while_the_program_is_loaded_is_one_sentence(tmp_path: Path) -> None:
+    """As soon as the program listens, which is before its imports."""
+    beginning = (
+        "import os, signal, sys; sys.argv = ['molexa', 'channels']; import molexa_cli; "
+        "os.kill(os.getpid(), signal.SIGINT); from molexa_cli.main import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", beginning], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("molexa: interrupted")
+    assert len(done.stderr.splitlines()) == 1
