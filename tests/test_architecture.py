@@ -221,3 +221,13 @@ def test_the_architecture_page_names_every_room_and_only_what_is_there() -> None
         r"`((?:base|pipeline|io|report|reduction|frame|network)/[\w/]+\.py)`", page
     ):
         assert (ROOT / "molexa_core" / named).is_file(), named
+    for wanted, file in (
+        ("time-of-flight inversion", "reduction/momentum.py"),
+        ("charge build-up", "physics/coulomb/build_up.py"),
+        ("sum gate", "reduction/gate.py"),
+        ("sampler", "network/diffusion.py"),
+        ("report figures", "report/figures.py"),
+        ("LMF header", "io/lmf/header.py"),
+    ):
+        rows = [line for line in page.splitlines() if wanted in line and f"`{file}`" in line]
+        assert rows, f"nothing says that {wanted} is in {file}"

@@ -42,7 +42,7 @@ class Parameter:
 
     Attributes:
         meaning: in words that fit into "the ... is 3 mm".
-        unit: as it is printed; empty where there is none.
+        unit: unit as printed; empty if there is none.
         low, high: smallest and largest value; None for no limit.
         note: further explanation, a clause without a full stop.
         option: how the command line calls it, such as `--pulse-fs`; None for no option.
@@ -223,7 +223,7 @@ def require_name(name: str, value: object, known: tuple[str, ...]) -> None:
     """Refuse an unknown name.
 
     Raises:
-        UsageError: with near matches and what there is.
+        UsageError: the name is unknown; names near matches and all known names.
     """
     if value not in known:
         near = near_matches(str(value), known)

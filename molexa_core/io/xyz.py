@@ -56,8 +56,8 @@ def read_xyz(path: Path | str, progress: Progress = SILENT) -> list[Geometry]:
 
     Args:
         path: the file.
-        progress: told of a unit other than angstrom, of text behind the last structure, and
-            warned of distances that no molecule has.
+        progress: receives remarks about a unit other than angstrom and text behind the last
+            structure, and a warning about distances that no molecule has.
 
     Raises:
         InputFileError: no such file, not text, no structure, a wrong number of atoms, an unknown

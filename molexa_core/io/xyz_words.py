@@ -117,7 +117,7 @@ def unit_of_length(text: str, pairs: Mapping[str, str], count_line: str, where: 
 
 
 def _asked(text: str, pairs: Mapping[str, str], count_line: str) -> list[str]:
-    """Words that stand where a unit of length is stated for certain."""
+    """Words at places where a unit of length is certainly stated."""
     found = [value for key, value in pairs.items() if _KEY.fullmatch(key)]
     found += [match[1] for match in _SPELLED.finditer(text.lower())]
     if count_line:

@@ -1,7 +1,7 @@
 """Settings files: `setup.yaml`, `channels/*.yaml`, `molexa.yaml`, as closed schemas.
 
 An unknown key, a wrong unit or an impossible value is an error that names file, key, what was
-found and what is allowed. Units stand in the key (`length_mm`).
+found and what is allowed. The unit is part of the key (`length_mm`).
 """
 
 from molexa_core.base.settings.anode import Anode, DetectorFile

@@ -230,8 +230,8 @@ class Facility(Schema):
         pulses: `fel` leaves out pulses in which the laser did not fire; `all` keeps them.
         trains: `good` leaves out trains of European XFEL whose number is not that of the time
             server (`INDEX/flag`); `all` keeps them.
-        keys: where the hits stand in a source of European XFEL that has no `rec/hits`, such as a
-            detector with a time-to-digital converter of its own; not needed otherwise.
+        keys: keys of the hits in a source of European XFEL that has no `rec/hits`, such as a
+            detector with its own time-to-digital converter; not needed otherwise.
         pulse_energy: source and key of the energy per pulse, as `SOURCE/KEY`; the one X-ray gas
             monitor of the run where not given, `none` for none.
         delay: source and key of the pump-probe delay per train or per pulse, as `SOURCE/KEY`.

@@ -71,7 +71,7 @@ def _followed(schema: type, location: Sequence[Any], kind: str) -> tuple[list[An
     """How far a location leads: the path of keys, what is allowed there, and the field's notes.
 
     Parts of a location that are no key (pydantic's names of alternatives) end the path, so that
-    a fault is told at the key that allows several things.
+    an error is reported at the key that allows several alternatives.
     """
     if location and location[-1] == "[key]":
         before, around, noted = _followed(schema, location[:-2], kind)

@@ -93,7 +93,7 @@ def cannot_write(target: Path | str, error: OSError) -> OutputError:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until the content of a file is on the disk; what failed before then is told now."""
+    """Wait until the content of a file is on the disk; delayed write errors are raised here."""
     with path.open("r+b") as stream:
         try:
             os.fsync(stream.fileno())
@@ -138,7 +138,7 @@ def require_folder(path: Path | str, *, do: str = "Check the name.") -> Path:
 
     Args:
         path: what should be a folder.
-        do: what to do where it is none.
+        do: advice if it is not a folder.
 
     Raises:
         InputFileError: it does not exist, or is a file.

@@ -63,7 +63,7 @@ def find(
         but: names of files in the same folders that are something else.
 
     Raises:
-        InputFileError: no such file; lists what there is.
+        InputFileError: no such file; lists the existing ones.
     """
     what = kind.rstrip("s") if what is None else what
     path = Path(name)

@@ -87,7 +87,7 @@ def _is_leftover(entry: os.DirEntry[str]) -> bool:
 
 
 def _runs(number: int) -> bool:
-    """Whether there is a process of this number here; yes where that cannot be told."""
+    """Whether a process with this number runs here; true if that cannot be determined."""
     if os.name != "posix":
         return True
     try:

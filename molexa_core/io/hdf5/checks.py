@@ -95,7 +95,7 @@ def require_readable(dataset: h5py.Dataset, where: str) -> None:
     """Refuse a dataset whose values stand elsewhere, cannot be unpacked, or claim too much.
 
     Raises:
-        InputFileError: its values stand in other files, it needs a filter that is not installed,
+        InputFileError: its values are in other files, it needs a filter that is not installed,
             its chunks are too large, or it claims a size that the bytes in the file cannot hold.
     """
     info = h5o.get_info(dataset.id)

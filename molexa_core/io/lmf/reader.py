@@ -38,7 +38,7 @@ class Fault:
         position: first byte concerned.
         what: a sentence without its end.
         skipped: bytes in which no event was found.
-        lost: events lost, None where that cannot be told.
+        lost: events lost, None if unknown.
     """
 
     position: int
@@ -57,8 +57,8 @@ class LmfLosses:
     Attributes:
         faults: each with its place, the first `KEPT_FAULTS`.
         n_faults: number of all faults.
-        lost_events: events lost, as far as it can be told.
-        unknown: whether more may be lost than that, which no number tells.
+        lost_events: events lost, as far as known.
+        unknown: whether more may be lost, an unknown number.
         skipped_bytes: bytes in which no event was found.
         events: events read.
         whole: whether the reading came to the end of the file.
@@ -138,7 +138,7 @@ class LmfFile:
 
     @property
     def lost(self) -> int | None:
-        """Events lost in the last reading, None where that cannot be told.
+        """Events lost in the last reading, None if unknown.
 
         The number in the header counts where it is the larger one; it may be absent, and it is 0
         or old in files that were not closed.

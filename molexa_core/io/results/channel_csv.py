@@ -76,7 +76,7 @@ def read_channel_csv(
 
     Args:
         path: the file.
-        progress: told of a unit other than a.u. that the file states.
+        progress: receives a remark if the file states a unit other than a.u.
 
     Returns:
         The table with the columns of the file in the order of the file contract, ions in molexa's

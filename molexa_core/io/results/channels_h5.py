@@ -6,7 +6,7 @@
     charge_states (atoms, charges from 0)      spectra/NAME
     meta: attributes `format`, `kind`, `provenance`, `trajectories`, `photons`, `lost`, `warnings`
 
-Combinations stand in the order of their counts, the most frequent first.
+Combinations are sorted by their counts, the most frequent first.
 """
 
 from __future__ import annotations

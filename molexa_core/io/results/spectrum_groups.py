@@ -14,7 +14,7 @@ from molexa_core.io.hdf5.file import attribute, member, read_array, read_json
 
 
 def write_spectrum(group: h5py.Group, spectrum: Spectrum) -> None:
-    """Write a histogram into a group of its own."""
+    """Write a histogram into a separate group."""
     group.create_dataset(
         "counts", data=spectrum.counts, compression="gzip", compression_opts=1, shuffle=True
     )
