@@ -6,11 +6,12 @@ predicts for its other signals are added, and all are fitted together.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from molexa_core.base.compiled import compiled
+from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.detector.anode_arrays import (
     N_LAYERS,
     RADIUS,
@@ -30,7 +31,7 @@ MOST_CANDIDATES: Final = 4096
 STRONG: Final = 6
 """Signals of a hit that claims its edges: seeds of its edges alone are left out."""
 COUNT, SEEDS, LIMITED = range(3)
-"""Places in the state of a shot."""
+"""Places in the tally of a shot: candidates, seeds, and whether a limit was reached (0 or 1)."""
 NEXT, CODE, COLUMNS = 7, 14, 15
 """Columns of a candidate: its seven edges, the next candidate of each of these, a hash."""
 WEIGHT: Final = 3
@@ -39,8 +40,39 @@ HEAD, CLAIMS = range(2)
 """Columns of an edge: its last candidate, the number of well-checked ones."""
 
 
+class Lists(NamedTuple):
+    """The candidates of a shot and, for each edge, those that have it.
+
+    Attributes:
+        candidates: (`MOST_CANDIDATES`, `COLUMNS`) edges of each candidate, -1 for a missing
+            signal; see `NEXT` and `CODE`.
+        values: (`MOST_CANDIDATES`, 4) x and y in mm, T in ns, weight.
+        marks: (edges, 2) of each edge of the shot; see `HEAD` and `CLAIMS`.
+    """
+
+    candidates: IntArray
+    values: FloatArray
+    marks: IntArray
+
+
+class Trial(NamedTuple):
+    """The candidate that is being made, and room for its fit.
+
+    Attributes:
+        chosen: (7) its edges, -1 for a missing signal.
+        hit: (3) x and y in mm, T in ns.
+        a: (3, 3) of the system of equations of a fit; overwritten.
+        b: (3) its right side; overwritten.
+    """
+
+    chosen: IntArray
+    hit: FloatArray
+    a: FloatArray
+    b: FloatArray
+
+
 @compiled
-def key_of(chosen: Any) -> Any:
+def key_of(chosen: IntArray) -> np.int64:
     """A number that differs for different sets of edges, nearly always."""
     key = np.int64(1469598103934665603)
     for s in range(7):
@@ -49,7 +81,7 @@ def key_of(chosen: Any) -> Any:
 
 
 @compiled
-def known(candidates: Any, n: int, chosen: Any, key: int) -> Any:
+def known(candidates: IntArray, n: int, chosen: IntArray, key: np.int64) -> bool:
     """Whether exactly these edges are a candidate already."""
     for c in range(n):
         if candidates[c, CODE] == key:
@@ -62,10 +94,10 @@ def known(candidates: Any, n: int, chosen: Any, key: int) -> Any:
 
 
 @compiled
-def inside(lists: Any, one: int, other: int, third: int) -> Any:
+def inside(lists: Lists, one: int, other: int, third: int) -> bool:
     """Whether a candidate has all three edges."""
-    candidates = lists[0]
-    at = lists[2][one, HEAD]
+    candidates = lists.candidates
+    at = lists.marks[one, HEAD]
     while at >= 0:
         c = at // 7
         second = False
@@ -80,23 +112,23 @@ def inside(lists: Any, one: int, other: int, third: int) -> Any:
 
 
 @compiled
-def claimed(lists: Any, edge: int) -> Any:
+def claimed(lists: Lists, edge: int) -> int:
     """1 for an edge of exactly one well-checked hit."""
-    return 1 if lists[2][edge, CLAIMS] == 1 else 0
+    return 1 if lists.marks[edge, CLAIMS] == 1 else 0
 
 
 @compiled
-def keep(lists: Any, state: Any, chosen: Any, hit: Any, value: float) -> None:
+def keep(lists: Lists, tally: IntArray, chosen: IntArray, hit: FloatArray, value: float) -> None:
     """Store a candidate that is new and enter it into the lists of its edges."""
     candidates, values, marks = lists
     key = key_of(chosen)
-    c = state[COUNT]
+    c = tally[COUNT]
     if known(candidates, c, chosen, key):
         return
     if c >= len(values):
-        state[LIMITED] = 1
+        tally[LIMITED] = 1
         return
-    state[COUNT] = c + 1
+    tally[COUNT] = c + 1
     n = 0
     for s in range(7):
         edge = chosen[s]
@@ -116,43 +148,50 @@ def keep(lists: Any, state: Any, chosen: Any, hit: Any, value: float) -> None:
 
 
 @compiled
-def complete(m: Any, chosen: Any) -> Any:
+def complete(anode: FloatArray, chosen: IntArray) -> bool:
     """Whether no signal is missing."""
-    for s in range(2 * int(m[N_LAYERS])):
+    for s in range(2 * int(anode[N_LAYERS])):
         if chosen[s] < 0:
             return False
-    return chosen[MCP] >= 0
+    present: bool = chosen[MCP] >= 0
+    return present
 
 
 @compiled
 def grow(
-    m: Any, t: Any, first: Any, chosen: Any, hit: Any, a: Any, b: Any,
-) -> Any:  # fmt: skip
+    anode: FloatArray,
+    time: FloatArray,
+    first_edge: IntArray,
+    chosen: IntArray,
+    hit: FloatArray,
+    a: FloatArray,
+    b: FloatArray,
+) -> float:
     """Complete a seed with a first guess of its hit; the weight, 0 where it gives no hit."""
-    if refine(m, t, chosen, hit, a, b) < 0:
+    if refine(anode, time, chosen, hit, a, b) < 0:
         return 0.0
-    reach = 1.5 * m[RADIUS]
+    reach = 1.5 * anode[RADIUS]
     chi2 = -1.0
     for _ in range(2):
         if hit[0] * hit[0] + hit[1] * hit[1] > reach * reach:
             return 0.0
-        added = fill(m, t, first, chosen, hit)
-        chi2 = refine(m, t, chosen, hit, a, b)
+        added = fill(anode, time, first_edge, chosen, hit)
+        chi2 = refine(anode, time, chosen, hit, a, b)
         if chi2 < 0:
             return 0.0
-        if added == 0 or complete(m, chosen):
+        if added == 0 or complete(anode, chosen):
             break
     for _ in range(2):
-        if fits(m, t, chosen, hit):
+        if fits(anode, time, chosen, hit):
             break
         n = 0
         for s in range(7):
             n += chosen[s] >= 0
         if n <= 4:
             return 0.0
-        chosen[worst_signal(m, t, chosen, hit)] = -1
-        if method_of(m, chosen) < 0:
+        chosen[worst_signal(anode, time, chosen, hit)] = -1
+        if method_of(anode, chosen) < 0:
             return 0.0
-        chi2 = refine(m, t, chosen, hit, a, b)
-        chi2 = refine(m, t, chosen, hit, a, b)
-    return judge(m, t, first, chosen, hit, chi2)
+        chi2 = refine(anode, time, chosen, hit, a, b)
+        chi2 = refine(anode, time, chosen, hit, a, b)
+    return judge(anode, time, first_edge, chosen, hit, chi2)

@@ -4,16 +4,30 @@ Each edge belongs to one hit at most. Candidates that compete for edges form clu
 branch and bound finds the selection of greatest total weight. The selection includes trimmed
 versions of the candidates, which leave a disputed edge to a competitor: two pulses that arrive at a
 wire end together give only one edge.
+
+Arguments have the shapes and meanings that `fit` and `candidates` say. Beside them:
+
+* `candidates` (candidates, 7 or more): edges of each candidate, -1 for a missing signal; `values`
+  (candidates, 4): their weights stand in the last column; `c`: a candidate.
+* `members` (n): the candidates of a cluster, the weightiest first.
+* `used` (edges): 1 for an edge that is taken; `share` (edges): the most that an edge can
+  contribute, the greatest weight per edge of the candidates that have it.
+* `edges` (`n_edges`): the edges of a cluster, one for each level of the search; `taken` (levels):
+  the candidate that the level chose, -1 for none; `dropped` (levels): whether the level leaves its
+  edge unused.
+* `parent` (edges): an edge of the same cluster, its own number at the root.
+* `masks` (`MOST_TRIMMED`): sets of signals, bit s for signal s.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from molexa_core.base.compiled import compiled
-from molexa_core.detector.candidates import COUNT, HEAD, NEXT, WEIGHT, keep
+from molexa_core.base.tables import BoolArray, FloatArray, IntArray
+from molexa_core.detector.candidates import COUNT, HEAD, NEXT, WEIGHT, Lists, Trial, keep
 from molexa_core.detector.fit import judge, method_of, refine
 
 MOST_NODES: Final = 20_000
@@ -24,35 +38,42 @@ MOST_TRIMMED: Final = 24
 
 
 @compiled
-def trim(m: Any, t: Any, first: Any, state: Any, lists: Any, work: Any) -> None:
+def trim(
+    anode: FloatArray,
+    time: FloatArray,
+    first_edge: IntArray,
+    tally: IntArray,
+    lists: Lists,
+    trial: Trial,
+) -> None:
     """Add the versions of competing candidates that leave disputed edges to others."""
-    candidates, values = lists[0], lists[1]
-    chosen, hit = work[0], work[1]
+    candidates, values = lists.candidates, lists.values
+    chosen, hit = trial.chosen, trial.hit
     masks = np.zeros(MOST_TRIMMED, np.int64)
-    whole = state[COUNT]
+    whole = tally[COUNT]
     for c in range(whole):
         for i in range(disputed(lists, c, whole, masks)):
             n = 0
             for k in range(7):
                 chosen[k] = -1 if masks[i] >> k & 1 else candidates[c, k]
                 n += chosen[k] >= 0
-            if n < 3 or method_of(m, chosen) < 0:
+            if n < 3 or method_of(anode, chosen) < 0:
                 continue
             for k in range(3):
                 hit[k] = values[c, k]
-            chi2 = refine(m, t, chosen, hit, work[2], work[3])
+            chi2 = refine(anode, time, chosen, hit, trial.a, trial.b)
             if chi2 >= 0:
-                chi2 = refine(m, t, chosen, hit, work[2], work[3])
+                chi2 = refine(anode, time, chosen, hit, trial.a, trial.b)
             if chi2 >= 0:
-                value = judge(m, t, first, chosen, hit, chi2)
+                value = judge(anode, time, first_edge, chosen, hit, chi2)
                 if value > 0:
-                    keep(lists, state, chosen, hit, value)
+                    keep(lists, tally, chosen, hit, value)
 
 
 @compiled
-def disputed(lists: Any, c: int, whole: int, masks: Any) -> Any:
+def disputed(lists: Lists, c: int, whole: int, masks: IntArray) -> int:
     """Sets of signals that a candidate shares with one or two others, as bits; how many."""
-    candidates, marks = lists[0], lists[2]
+    candidates, marks = lists.candidates, lists.marks
     n = 0
     for s in range(7):
         at = marks[candidates[c, s], HEAD] if candidates[c, s] >= 0 else -1
@@ -73,7 +94,7 @@ def disputed(lists: Any, c: int, whole: int, masks: Any) -> Any:
 
 
 @compiled
-def add_mask(masks: Any, n: int, mask: int) -> Any:
+def add_mask(masks: IntArray, n: int, mask: int) -> int:
     """Enter a mask that is not there yet; the new number of masks."""
     for i in range(n):
         if masks[i] == mask:
@@ -85,7 +106,7 @@ def add_mask(masks: Any, n: int, mask: int) -> Any:
 
 
 @compiled
-def root(parent: Any, e: int) -> Any:
+def root(parent: IntArray, e: int) -> int:
     """The representative of an edge's cluster."""
     while parent[e] != e:
         parent[e] = parent[parent[e]]
@@ -94,7 +115,7 @@ def root(parent: Any, e: int) -> Any:
 
 
 @compiled
-def clusters(n_edges: int, n: int, candidates: Any, parent: Any) -> None:
+def clusters(n_edges: int, n: int, candidates: IntArray, parent: IntArray) -> None:
     """Join the edges that candidates have in common into clusters."""
     for e in range(n_edges):
         parent[e] = e
@@ -110,7 +131,7 @@ def clusters(n_edges: int, n: int, candidates: Any, parent: Any) -> None:
 
 
 @compiled
-def is_free(candidates: Any, c: int, used: Any) -> Any:
+def is_free(candidates: IntArray, c: int, used: IntArray) -> bool:
     """Whether no edge of a candidate is used."""
     free = True
     for s in range(7):
@@ -119,7 +140,7 @@ def is_free(candidates: Any, c: int, used: Any) -> Any:
 
 
 @compiled
-def mark(candidates: Any, c: int, used: Any, value: int) -> None:
+def mark(candidates: IntArray, c: int, used: IntArray, value: int) -> None:
     """Mark the edges of a candidate."""
     for s in range(7):
         if candidates[c, s] >= 0:
@@ -127,7 +148,7 @@ def mark(candidates: Any, c: int, used: Any, value: int) -> None:
 
 
 @compiled
-def share_of(candidates: Any, c: int, share: Any) -> Any:
+def share_of(candidates: IntArray, c: int, share: FloatArray) -> float:
     """Sum over the edges of a candidate of the most that each can contribute."""
     total = 0.0
     for s in range(7):
@@ -137,7 +158,9 @@ def share_of(candidates: Any, c: int, share: Any) -> Any:
 
 
 @compiled
-def greedy(members: Any, candidates: Any, values: Any, used: Any, chosen: Any) -> Any:
+def greedy(
+    members: IntArray, candidates: IntArray, values: FloatArray, used: IntArray, chosen: IntArray
+) -> tuple[int, float]:
     """The first solution: the weightiest candidate, then the next that is free, and so on."""
     n, total = 0, 0.0
     for c in members:
@@ -152,7 +175,14 @@ def greedy(members: Any, candidates: Any, values: Any, used: Any, chosen: Any) -
 
 
 @compiled
-def step_back(level: int, edges: Any, taken: Any, dropped: Any, candidates: Any, used: Any) -> None:
+def step_back(
+    level: int,
+    edges: IntArray,
+    taken: IntArray,
+    dropped: BoolArray,
+    candidates: IntArray,
+    used: IntArray,
+) -> None:
     """Free what a level of the search has used."""
     if taken[level] >= 0:
         mark(candidates, taken[level], used, 0)
@@ -163,7 +193,7 @@ def step_back(level: int, edges: Any, taken: Any, dropped: Any, candidates: Any,
 
 
 @compiled
-def next_option(members: Any, candidates: Any, used: Any, edge: int, i: int) -> Any:
+def next_option(members: IntArray, candidates: IntArray, used: IntArray, edge: int, i: int) -> int:
     """The next member from `i` on that has an edge and is free; their number if there is none."""
     while i < len(members) and not (
         holds(candidates, members[i], edge) and is_free(candidates, members[i], used)
@@ -173,7 +203,9 @@ def next_option(members: Any, candidates: Any, used: Any, edge: int, i: int) -> 
 
 
 @compiled
-def free_shares(edges: Any, n_edges: int, level: int, used: Any, share: Any) -> Any:
+def free_shares(
+    edges: IntArray, n_edges: int, level: int, used: IntArray, share: FloatArray
+) -> float:
     """The most that the edges from a level on can contribute."""
     total = 0.0
     for k in range(level, n_edges):
@@ -184,8 +216,13 @@ def free_shares(edges: Any, n_edges: int, level: int, used: Any, share: Any) -> 
 
 @compiled
 def best_packing(
-    members: Any, candidates: Any, values: Any, used: Any, share: Any, chosen: Any
-) -> Any:
+    members: IntArray,
+    candidates: IntArray,
+    values: FloatArray,
+    used: IntArray,
+    share: FloatArray,
+    chosen: IntArray,
+) -> tuple[int, bool]:
     """The selection of greatest weight among the members of a cluster.
 
     Branches over edges: an edge goes to one of the candidates that have it, or stays unused. The
@@ -243,7 +280,7 @@ def best_packing(
 
 
 @compiled
-def holds(candidates: Any, c: int, edge: int) -> Any:
+def holds(candidates: IntArray, c: int, edge: int) -> bool:
     """Whether a candidate has an edge."""
     found = False
     for s in range(7):
@@ -252,7 +289,9 @@ def holds(candidates: Any, c: int, edge: int) -> Any:
 
 
 @compiled
-def cluster_edges(members: Any, candidates: Any, values: Any, share: Any) -> Any:
+def cluster_edges(
+    members: IntArray, candidates: IntArray, values: FloatArray, share: FloatArray
+) -> tuple[IntArray, int]:
     """The edges of a cluster, those of the weightiest members first, and their shares."""
     edges = np.empty(7 * len(members), np.int64)
     n_edges = 0
