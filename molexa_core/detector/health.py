@@ -34,9 +34,9 @@ _GAP: Final = 100.0
 """A step of the clock this many times the usual one is a gap."""
 _TRAIN_S: Final = 0.1
 _MOST_FULL: Final = 1e-3
-"""Share of shots with full slots from which on these are warned about."""
+"""Share of shots with full slots above which there is a warning."""
 _MOST_LOST: Final = 5e-3
-"""Share of hits lost with them that is warned about in any case."""
+"""Share of lost hits above which there is a warning in any case."""
 
 
 @compiled
@@ -108,11 +108,11 @@ class FullSlots:
 
     @property
     def lost(self) -> int:
-        """Hits lost at most: shots become fewer by one factor, or ever faster.
+        """Largest likely number of lost hits.
 
-        With n shots of one hit less and the factor q from each number of hits to the next, the full
-        shots are n (q + q^2 + ...), and the hits that had no room n (q^2 + 2 q^3 + ...): the square
-        of the former over n.
+        If the number of shots falls by a factor q or less from each number of hits to the next, and
+        n shots have one hit less than the slots, the full shots are n (q + q^2 + ...) and the lost
+        hits n (q^2 + 2 q^3 + ...), which is the square of the former over n.
         """
         return round(self.full**2 / max(self.before, 1))
 
@@ -297,11 +297,12 @@ class HitHealth:
         return self._alike, len(self._marks[0])
 
     def _full(self) -> tuple[int, int]:
-        """Shots with the most hits that there is room for, and this number; 0 where none shows.
+        """Number of shots with all slots filled (0 if there is no sign of it), and of slots.
 
-        From one number of hits to the next the shots become fewer, ever faster, or grow in number
-        ever more slowly (but for odd and even numbers, where ions come in pairs). Where the largest
-        is more frequent than that, there was no room for more.
+        Without a limit the number of shots decreases ever faster, or increases ever more slowly,
+        from each number of hits to the next (except for an alternation of odd and even numbers,
+        where ions come in pairs). If the largest number of hits is more frequent than that, further
+        hits were lost.
         """
         most = int(np.flatnonzero(self._sizes)[-1]) if self._sizes.any() else 0
         if most < 3 or most == _MOST_SIZES - 1:

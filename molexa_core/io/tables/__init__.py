@@ -1,1 +1,1 @@
-"""Runs as tables of any maker: text, HDF5, Parquet, numpy, raw records."""
+"""Runs in tables of other programs: text, HDF5, Parquet, Arrow, numpy, raw records."""

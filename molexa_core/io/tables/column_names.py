@@ -1,4 +1,4 @@
-"""Names of columns taken apart: what stands before the quantity, the quantity, its unit, a slot."""
+"""Parsing of column names into prefix, quantity, unit and slot number."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WORDS: Final = sorted(
     key=lambda item: -len(item[0]),
 )
 IONS: Final = ("", "ion", "ions", "r", "recoil", "hit", "hits", "i", "fiionhits", "rec")
-"""What stands before the quantity where the ion detector is meant."""
+"""Prefixes of the quantities of the ion detector."""
 _RAW: Final = ("raw", "uncal", "uncorr", "uncalibrated", "uncorrected", "orig", "original")
 _MADE: Final = ("cal", "calib", "calibrated", "corr", "corrected", "cor", "new", "final")
 _BEHIND: Final = tuple(
@@ -51,16 +51,16 @@ _WORDS_TOO: Final = ("in", "ch", "count", "counts", "sample", "samples", "step",
 
 @dataclass(frozen=True)
 class Name:
-    """A name of a column, taken apart.
+    """A parsed column name.
 
     Attributes:
         written: the whole name.
-        prefix: folder and what stands before the quantity, which tells sets of columns apart.
+        prefix: folder and prefix of the quantity, which distinguish sets of columns.
         suffix: the slot behind the quantity, if there is one.
         quantity: `x`, `y`, `time` or `method`.
-        rank: 0 for the words preferred.
-        level: -1 where it says that the values are not calibrated, 1 where it says that they are.
-        unit: the unit in it.
+        rank: rank of the word, 0 for the preferred ones.
+        level: -1 if the name states uncalibrated values, 1 if calibrated ones, else 0.
+        unit: the unit in the name.
     """
 
     written: str
@@ -73,12 +73,12 @@ class Name:
 
     @property
     def detector(self) -> str:
-        """What stands before the quantity, without folder and slot."""
+        """The prefix of the quantity, without folder and slot."""
         return self.prefix.rpartition("/")[2].replace(SLOT, "").strip("._ ")
 
 
 def dimension_of(quantity: str) -> Dimension:
-    """What a quantity of a hit is measured in."""
+    """The dimension of a quantity of a hit."""
     return "time" if quantity == "time" else "length"
 
 
@@ -93,7 +93,7 @@ def also_called(name: str) -> tuple[str, ...]:
 
 
 def apart(name: str) -> Name | None:
-    """What a name says, or None where it names no quantity of a hit."""
+    """The parsed name, or None if it names no quantity of a hit."""
     for base, unit, _ in _readings(name):
         folder, _, leaf = base.rpartition("/")
         found = _quantity(name, folder, leaf, unit)
@@ -103,9 +103,9 @@ def apart(name: str) -> Name | None:
 
 
 def unit_in(name: str, dimension: Dimension) -> Unit | None:
-    """The unit that a name states for a column of this kind, whatever the column is called.
+    """The unit that a column name states for this dimension.
 
-    Units that are not known count only in brackets, which is where nothing else stands.
+    Unknown units are accepted only in brackets, which cannot contain anything else.
     """
     for _, unit, sure in _readings(name):
         if unit is not None and (sure or unit.dimension in {None, dimension}):
@@ -114,9 +114,9 @@ def unit_in(name: str, dimension: Dimension) -> Unit | None:
 
 
 def _readings(name: str) -> Iterable[tuple[str, Unit | None, bool]]:
-    """The name without its unit, in the ways in which it can have one, and the whole name.
+    """All ways to split a name into base and unit, and the whole name without a unit.
 
-    With each stands whether what was taken for a unit can be nothing else.
+    Each comes with a flag: whether the unit is certain (in brackets).
     """
     for pattern in _BEHIND:
         match = pattern.fullmatch(name.strip())
@@ -171,7 +171,7 @@ def _quantity(name: str, folder: str, leaf: str, unit: Unit | None) -> Name | No
 
 
 def _qualified(lower: str) -> tuple[str, int]:
-    """The name without `_raw`, `_cal` ... behind it, and its level."""
+    """The name without an ending such as `_raw` or `_cal`, and its level."""
     base, _, word = lower.rpartition("_")
     level = _level(word)
     return (base, level) if base and level else (lower, 0)
@@ -188,7 +188,7 @@ _SHOTS: Final = (
     ("pulse", "tag", "bunch", "macrobunch", "frame"),
     ("train",),
 )
-"""What the number of the shot is called, in the order in which the names are preferred."""
+"""Names of the shot number, in order of preference."""
 _ENDINGS: Final = (
     *("", "s", "id", "ids", "nr", "no", "num", "number", "index", "idx", "ix", "counter"),
     *("count", "tag", "nummer"),
@@ -203,21 +203,21 @@ def _stem(name: str, stems: Sequence[str]) -> bool:
 
 
 def shot_options(names: Sequence[str]) -> list[list[tuple[str, ...]]]:
-    """The columns that can tell the shot, each one name or a pair of train and pulse.
+    """The columns that can be the shot number, each one name or a pair of train and pulse.
 
     Returns:
         Options of one rank in a list, the preferred ranks first.
     """
     pairs = [
-        (one, other)
-        for one in names
-        if _stem(one, _OUTER)
-        for other in names
-        if _stem(other, _INNER) and other != one
+        (train, pulse)
+        for train in names
+        if _stem(train, _OUTER)
+        for pulse in names
+        if _stem(pulse, _INNER) and pulse != train
     ]
-    found: list[list[tuple[str, ...]]] = []
+    ranks: list[list[tuple[str, ...]]] = []
     for stems in _SHOTS:
         if "pulse" in stems:
-            found.append(list(pairs))
-        found.append([(name,) for name in names if _stem(name, stems)])
-    return [options for options in found if options]
+            ranks.append(list(pairs))
+        ranks.append([(name,) for name in names if _stem(name, stems)])
+    return [options for options in ranks if options]

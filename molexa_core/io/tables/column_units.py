@@ -1,4 +1,4 @@
-"""Units as files state them: in the name of a column, in attributes, in a line below the names."""
+"""Units of columns as stated in column names, attributes, or a line below the names."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _STEP_WORDS: Final = (
     "sample samples clock clocks"
 )
 _STEPS: Final = frozenset(_STEP_WORDS.split())
-"""Units whose size only the setup can tell."""
+"""Units whose size must be given in the setup."""
 _NOTHING: Final = frozenset({"", "-", "--", "1", "none", "n/a", "na", "null", "#", "[]", "()"})
-"""What stands where no unit is stated."""
+"""Texts that mean that no unit is stated."""
 _ATTRIBUTES: Final = ("units", "unit", "uom", "physical_unit", "einheit")
 _NUMBER: Final = re.compile(
     r"(?P<number>10\^[+-]?\d+|\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*[*x·×]?\s*(?P<unit>\D.*)"
@@ -58,9 +58,9 @@ class Unit:
     """A unit that a file states.
 
     Attributes:
-        text: as it is written.
-        dimension: what it measures; None where it is not known, or a step of a detector.
-        factor: its size in mm or ns; None where that is not known.
+        text: the unit as written.
+        dimension: length or time; None if unknown, or for steps of a detector.
+        factor: its size in mm or ns; None if unknown.
     """
 
     text: str
@@ -69,13 +69,13 @@ class Unit:
 
     @property
     def is_step(self) -> bool:
-        """Whether it counts steps of an instrument, whose size another must tell."""
+        """Whether it is a step of an instrument, whose size must be given elsewhere."""
         words = set(re.split(r"[\W_]+", _plain(self.text)))
         return bool(words & _STEPS) and words <= _STEPS | {"tdc", "adc"}
 
 
 def unit_of(text: str | None) -> Unit | None:
-    """What a unit in words means; None where it states none.
+    """The unit that a text states; None if it states none.
 
     Example:
         >>> unit_of("[µm]")
@@ -103,7 +103,7 @@ def unit_of(text: str | None) -> Unit | None:
 def unit_in_title(title: str) -> str | None:
     """The unit in a title such as `position [mm]`.
 
-    A bracket without a blank before it is the length of an array (`x[n]`) and states none.
+    A bracket without a blank before it is the length of an array (`x[n]`), not a unit.
     """
     match = _TITLE.search(title)
     unit = None if match is None else unit_of(match[1])
@@ -137,8 +137,8 @@ def stated(
     Args:
         column: the name of the column, without its folder.
         own: attributes of the column.
-        table: attributes of what it stands in, such as `x_unit` or `units` with a map of names.
-        also: other words for it there, such as `length`.
+        table: attributes of the table or group, such as `x_unit` or `units` with a map of names.
+        also: other words for the column in these attributes, such as `length`.
     """
     mine = {str(key).strip().lower(): value for key, value in own.items()}
     for key in _ATTRIBUTES:
@@ -196,21 +196,21 @@ def settle(
     setting: str,
     where: object,
 ) -> tuple[float, str | None]:
-    """The size of a unit in mm or ns, after all who state one were heard.
+    """The size of a unit in mm or ns, from all statements of column name, file and setup.
 
     Args:
         what: the column, for messages.
-        sources: what the name of the column and the file state, by where it stands.
+        sources: units stated by column name and file, by the place of the statement.
         dimension: length or time.
-        given: the size that the setup states.
-        setting: the key of the setup that states it.
+        given: the size given in the setup.
+        setting: the key of the setup that gives it.
         where: the file.
 
     Returns:
-        The size, and the unit as the file writes it (None where it states none).
+        The size, and the unit as written in the file (None if it states none).
 
     Raises:
-        InputFileError: a unit that is not known or of another kind, or two that differ.
+        InputFileError: an unknown unit, one of another dimension, or two that differ.
     """
     base = _BASE[dimension]
     factor, text, source = given, None, f"`{setting}` of the setup"

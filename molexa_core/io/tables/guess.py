@@ -1,8 +1,8 @@
-"""Which columns of a table hold x, y and the time of the hits, told by their names and types.
+"""Recognition of the columns with x, y and time of the hits by their names and types.
 
 Columns that differ only in the quantity belong together (`column_names`). Among several names of
-one quantity a fixed order decides, and the sentence of the choice says which were left aside; where
-it does not decide, the question goes back to the user. The order of the columns never counts.
+one quantity a fixed order of preference decides, and the user is told which were not used; if names
+have equal rank, the user must choose. The order of the columns does not matter.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["Choice", "NoHitsError", "choose", "preset", "shot_column", "tags_of"
 _COUNTS: Final = ("n", "num", "nhits", "n_hits", "numhits", "count", "counts", "hit", "hits")
 _HITS: Final = ("x", "y", "time")
 _DETECTORS: Final = ("det", "detector", "dld", "mcp", "anode", "hex", "quad")
-"""What stands before a number that tells detectors, and not slots, apart."""
+"""Prefixes of a number that distinguishes detectors, not slots."""
 
 
 class NoHitsError(ColumnError):
-    """The names of the columns tell no hits."""
+    """No columns of the table have names of hits."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class _Guess:
 
     Attributes:
         columns: the layout.
-        detector: what stands before the quantities.
-        doubts: columns between which nothing decides.
-        aside: columns that another of the same quantity is preferred to.
+        detector: prefix of the quantities, which names the detector.
+        doubts: groups of columns of equal rank for one quantity.
+        aside: columns not used because another of the same quantity is preferred.
     """
 
     columns: Columns
@@ -52,11 +52,11 @@ class _Guess:
 
 
 def choose(table: Table, given: Columns | None) -> Choice:
-    """The layout of a table: the one given, a preset, or one told by the names of the columns.
+    """The layout of a table: the given one, a preset, or one found from the column names.
 
     Raises:
-        NoHitsError: the names tell none.
-        InputFileError: they tell several, or units contradict each other.
+        NoHitsError: no columns have names of hits.
+        InputFileError: several layouts are possible, or units contradict each other.
         ColumnError: columns are missing.
     """
     if given is not None:
@@ -117,7 +117,7 @@ def _why(table: Table, chosen: _Guess, others: Sequence[_Guess]) -> str:
 
 
 def preset(table: Table, name: str) -> Choice:
-    """The preset of this name, with its slots counted as the file does.
+    """The preset of this name, with slots numbered from 0 or 1 as in the file.
 
     Raises:
         InputFileError: the file states units that are not known.
@@ -137,15 +137,15 @@ _MAKERS: Final = {
 def shot_column(
     kinds: Mapping[str, Kind], beside: str = ""
 ) -> tuple[tuple[str, ...] | None, tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """The column whose name says that it holds the number of the shot, where rows are hits.
+    """The column with the shot number, found by its name, for tables with one row per hit.
 
     Args:
         kinds: the columns.
         beside: a column of the hits; names in its folder come first.
 
     Returns:
-        The column, or a pair of them, if there is one; names between which nothing decides; and
-        those left aside.
+        The column, or a pair of train and pulse, if there is one; names of equal rank; and names
+        that are not used.
     """
     names = _held(kinds, "number")
     folder = beside.rpartition("/")[0]
@@ -165,7 +165,7 @@ def shot_column(
 
 
 def tags_of(table: Table, columns: Columns) -> tuple[str, ...]:
-    """The columns with a value per shot that travels with the coincidences.
+    """The columns with a value per shot that is kept with the coincidences.
 
     Raises:
         ColumnError: one named in `columns` is missing.
@@ -177,7 +177,7 @@ def tags_of(table: Table, columns: Columns) -> tuple[str, ...]:
 
 
 def _none(table: Table) -> NoHitsError:
-    """Why no hits were found: as near to what the user meant as the names allow."""
+    """The error that explains why no columns of hits were found, from the most likely cause."""
     looked = (
         f"Looked for those of LMF2Root ({LMF2ROOT.x} ...) and sp8-analysis ({SP8.x} ...), for "
         "lists or numbers named x, y, t and a `shot`. Name them in `columns` of the setup."
@@ -223,7 +223,7 @@ def _none(table: Table) -> NoHitsError:
 
 @dataclass(frozen=True)
 class _Set:
-    """Names that belong together, with x, y and time among them."""
+    """Column names that belong together and include x, y and time."""
 
     chosen: Mapping[str, Name]
     doubts: tuple[tuple[str, ...], ...]
@@ -239,7 +239,7 @@ class _Set:
 
 
 def _sets(names: Iterable[str]) -> list[_Set]:
-    """Columns that belong together, where x, y and time are all there."""
+    """Groups of columns that belong together and include x, y and time."""
     groups: dict[tuple[str, str], dict[str, list[Name]]] = {}
     for name in names:
         part = apart(name)
@@ -250,7 +250,7 @@ def _sets(names: Iterable[str]) -> list[_Set]:
 
 
 def _decided(group: Mapping[str, Sequence[Name]]) -> _Set:
-    """The preferred name of each quantity; two of one rank are a doubt."""
+    """The preferred name of each quantity; several names of equal rank are noted as doubts."""
     chosen: dict[str, Name] = {}
     doubts: list[tuple[str, ...]] = []
     aside: list[str] = []
@@ -281,7 +281,7 @@ def _guess(of: _Set, **values: Any) -> _Guess:
 
 
 def _lists(kinds: Mapping[str, Kind]) -> list[_Guess]:
-    """Sets of lists; where rows are filled up, with the number of hits if a name tells it."""
+    """Sets of lists; for padded rows with the column of the number of hits, if there is one."""
     numbers = _held(kinds, "number")
     return [
         _guess(of, layout="jagged", count=_count(numbers, of.chosen["x"]))
@@ -326,7 +326,7 @@ def _slots(kinds: Mapping[str, Kind]) -> list[_Guess]:
 
 
 def _count(names: Iterable[str], x: Name) -> str | None:
-    """The column with the number of hits that belongs to columns named like this."""
+    """The column with the number of hits that belongs to the columns of a detector."""
     folder, prefix = x.prefix.rpartition("/")[0], x.detector
     words = {*_COUNTS, *(f"{prefix}{word}" for word in _COUNTS)}
     words |= {f"{prefix}_{word}" for word in _COUNTS}

@@ -1,4 +1,4 @@
-"""Hits from the rows of a table: one row per hit, collected by shots, or one row per shot."""
+"""Reading of hits from table rows: one row per hit, grouped into shots, or one row per shot."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MOST_MISSING: Final = 10_000_000
 
 
 def whole_numbers(part: Part, name: str, stored: NDArray[Any], row: IntArray) -> IntArray:
-    """A column that identifies something, as whole numbers.
+    """A column of identifying numbers as integers.
 
     Raises:
-        InputFileError: a value is none, or its type cannot tell it from its neighbours.
+        InputFileError: a value is not a whole number, or too large to be exact in its type.
     """
     exact = 2 ** (np.finfo(stored.dtype).nmant + 1) if stored.dtype.kind == "f" else 0
     kind = stored.dtype.name
@@ -69,7 +69,7 @@ def read_hits(part: Part, rows: int | None, *, with_method: bool) -> Iterator[Hi
     """The hits of a file, chunk by chunk.
 
     Raises:
-        InputFileError: a number of hits or of a shot that cannot be.
+        InputFileError: an impossible number of hits or shot number.
     """
     columns = part.columns
     views = part.table.views(columns, needed(part, with_method=with_method), rows)
@@ -85,7 +85,7 @@ def read_hits(part: Part, rows: int | None, *, with_method: bool) -> Iterator[Hi
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows that begin a shot whose end is not read yet; values are x, y, t and method."""
+    """Rows of a shot whose end has not been read yet; values are x, y, t and method."""
 
     shot: IntArray
     values: list[FloatArray]
@@ -107,7 +107,7 @@ class _Rows:
 
 
 class _RowReader:
-    """Collects the rows of each shot; shots that no row names have no hits."""
+    """Groups the rows by shot; shots without a row have no hits."""
 
     def __init__(self, part: Part, *, with_method: bool) -> None:
         self._part = part
@@ -190,7 +190,7 @@ class _RowReader:
         return seen
 
     def _counted_on(self, shot: IntArray) -> IntArray:
-        """Numbers of a counter of 32 bits that began again, as if it had gone on."""
+        """Shot numbers after correction for overflows of a 32-bit counter."""
         if not len(shot):
             return shot
         before = shot[0] if self._last is None else self._last

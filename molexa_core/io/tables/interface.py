@@ -1,4 +1,4 @@
-"""What a table in a file is to those who make hits of it, whatever the format."""
+"""Interface of a table in a file, independent of its format."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Held = Literal["number", "list", "other"]
 
 @dataclass(frozen=True)
 class Kind:
-    """What a column holds in each row: a number, a list of numbers, or something else.
+    """The kind of values in a column: a number, a list of numbers, or something else.
 
     Attributes:
-        held: which of them.
-        type: the type in words of the format, for messages.
-        unit: the unit that the file states beside the column, as written.
-        filled: whether lists have one length for all rows, so that places in them can be empty.
-        empty: the number that the file states for a place without a value.
-        digits: how many digits the numbers have, where text writes them with an exponent.
-        times: how many columns have this name.
-        example: what stands in the first row of a column that holds no numbers.
+        held: the kind.
+        type: name of the type in the format, for messages.
+        unit: the unit that the file states for the column, as written.
+        filled: whether lists are padded to one length for all rows, so that slots can be empty.
+        empty: the number that the file states for a missing value.
+        digits: number of digits, if a text file writes the numbers with an exponent.
+        times: number of columns with this name.
+        example: value in the first row of a column without numbers.
     """
 
     held: Held
@@ -76,8 +76,8 @@ class Table(Protocol):
     Attributes:
         path: the file.
         label: the table in words, such as `tree 'Data'`.
-        kinds: what each column holds, by name.
-        n_rows: number of rows; None where only reading the file would tell.
+        kinds: kind of values of each column, by name.
+        n_rows: number of rows; None if only known after reading.
     """
 
     path: Path
@@ -90,13 +90,13 @@ class Table(Protocol):
 
         Args:
             columns: the layout.
-            names: the columns that will be asked for.
+            names: the columns that will be read.
             rows: rows per view; chosen by the size of a row where not given.
         """
         ...
 
     def metadata(self) -> dict[str, Any]:
-        """What molexa stored with the table; empty for files of other makers."""
+        """Metadata stored by molexa; empty for files of other programs."""
         ...
 
 
@@ -109,7 +109,7 @@ def require_columns(table: Table, names: Sequence[str], *, setting: str = "colum
         setting: key of the setup that names columns.
 
     Raises:
-        ColumnError: some are missing, or there several times; names near matches of the first.
+        ColumnError: some are missing or occur several times; names near matches of the first.
     """
     twice = next(
         (name for name in names if name in table.kinds and table.kinds[name].times > 1), ""
@@ -153,7 +153,7 @@ def require_kind(table: Table, names: Sequence[str], held: Held) -> None:
 
 
 def no_number(text: str | None) -> str | None:
-    """What to do about text where a number is expected; None where it says nothing."""
+    """Advice about a text found instead of a number; None without an example."""
     if text is None or not any(letter.isdigit() for letter in text):
         return None
     digits = text.strip()

@@ -57,7 +57,7 @@ class NpyTable:
             yield _NpyView(self, start, stop)
 
     def metadata(self) -> dict[str, Any]:
-        """Nothing: the format has no place for it."""
+        """Empty: the format cannot store metadata."""
         return {}
 
     def read(self, name: str, start: int, stop: int) -> NDArray[Any]:

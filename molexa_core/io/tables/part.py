@@ -1,4 +1,4 @@
-"""One file of a run as a table, and hits made of its values with empty places left out."""
+"""One file of a run as a table, and conversion of its values to hits without empty slots."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SUSPECT: Final = 0.01
 
 @dataclass
 class Tally:
-    """What was met while reading.
+    """Counts of a reading.
 
     Attributes:
         hits: hits read.
-        empty: places that were left out because x, y and time are 0 or not numbers, where the
-            layout has no room for empty places.
-        restarts: how often a counter of 32 bits began again.
-        beyond: places with values behind the number of hits that a column states.
-        alike: hits whose x, y and time are the same number, by this number.
+        empty: hits that were left out because x, y and time are 0 or not numbers, in layouts
+            without empty slots.
+        restarts: number of overflows of a 32-bit counter.
+        beyond: slots with values beyond the stated number of hits.
+        alike: number of hits whose x, y and time are the same number, by this number.
     """
 
     hits: int = 0
@@ -39,7 +39,7 @@ class Tally:
     alike: dict[float, int] = field(default_factory=dict)
 
     def remarks(self) -> list[str]:
-        """What the user should know."""
+        """Remarks for the user."""
         found = []
         if self.empty:
             found.append(f"left out {self.empty} rows or entries whose x, y and time are all 0 or "
@@ -50,7 +50,7 @@ class Tally:
         return found
 
     def warnings(self) -> list[str]:
-        """What may be wrong."""
+        """Warnings about the hits."""
         found = []
         if self.beyond:
             found.append(
@@ -72,8 +72,8 @@ class Part:
     Attributes:
         slots: slots of a flat layout.
         tags: columns with a value per shot.
-        edges: whether the rows are edges, among which zeros are no empty places.
-        tally: what was met while reading.
+        edges: whether the rows are edges, for which zeros do not mean empty slots.
+        tally: counts of the reading.
     """
 
     table: Table
@@ -91,20 +91,20 @@ class Part:
 
     @property
     def n_shots(self) -> int | None:
-        """Number of shots, where it is known without reading."""
+        """Number of shots, if known without reading."""
         return None if self.columns.layout == "rows" else self.table.n_rows
 
     @property
     def filled(self) -> bool:
-        """Whether the layout has a fixed number of places per shot, so that some are empty."""
+        """Whether the layout has a fixed number of slots per shot, so that some are empty."""
         kind = self.table.kinds.get(self.columns.time)
         return self.columns.layout == "flat" or (kind is not None and kind.filled)
 
 
 def empty_places(part: Part, x: FloatArray, y: FloatArray, t: FloatArray) -> NDArray[np.bool_]:
-    """Where there is no hit: by the rule of `hits.filler`, or because the time is `empty`.
+    """Mask of slots without a hit, by the rule of `hits.filler` or because the time is `empty`.
 
-    Edges, whose x and y are their channel, have empty places only where rows are filled up.
+    Edges, whose x and y are their TDC channel, have empty slots only in padded rows.
     """
     found = np.zeros(len(t), np.bool_)
     if part.edges and not part.filled:
@@ -125,7 +125,7 @@ def hits_of(
     values: Sequence[FloatArray],
     tags: dict[str, NDArray[Any]],
 ) -> Hits:
-    """Hits in mm and ns from the values of a layout; empty places are left out."""
+    """Hits in mm and ns from the values of a layout; empty slots are left out."""
     x, y, t, method = values
     empty = empty_places(part, x, y, t)
     if empty.any():
@@ -159,6 +159,6 @@ def _note_alike(tally: Tally, x: FloatArray, y: FloatArray, t: FloatArray) -> No
 
 
 def as_method(values: FloatArray) -> NDArray[np.int16]:
-    """Methods are small whole numbers; what is not (-1 pads, NaN) becomes -1."""
+    """Method numbers as small integers; other values (padding with -1, NaN) become -1."""
     known = (values >= 0) & (values < 2**15)
     return np.where(known, values, -1.0).astype(np.int16)

@@ -21,7 +21,7 @@ _DO: Final = "Correct `record` in `columns` of the setup, or copy the file again
 
 
 def record_dtype(fields: Mapping[str, str], byte_order: Literal["little", "big"]) -> np.dtype[Any]:
-    """The bytes of a record; fields `skipN` are left out of its names."""
+    """The numpy type of a record; fields `skipN` are skipped."""
     names, kinds, offsets, at = [], [], [], 0
     for name, text in fields.items():
         skipped = re.fullmatch(r"skip(\d+)", text)
@@ -37,11 +37,11 @@ def record_dtype(fields: Mapping[str, str], byte_order: Literal["little", "big"]
 
 
 class RecordTable:
-    """Records of one size, or shots that begin with a head that tells their number of hits.
+    """Records of one size, or shots that begin with a head that states their number of hits.
 
     Args:
         path: the file.
-        record: how it is laid out.
+        record: layout of the records.
 
     Raises:
         InputFileError: missing, or its length does not fit the records.
@@ -89,7 +89,7 @@ class RecordTable:
         self.kinds: Mapping[str, Kind] = kinds
 
     def _walk(self) -> tuple[IntArray, IntArray]:
-        """Where every shot begins and its number of hits, none trusted before it is checked."""
+        """The start and the checked number of hits of every shot."""
         dtype = self._head["count"]
         place = int(self._head.fields["count"][1]) if self._head.fields else 0
         width, order = dtype.itemsize, "little" if dtype.str[0] in "<|" else "big"
@@ -126,7 +126,7 @@ class RecordTable:
             yield _RecordView(self, start, stop)
 
     def metadata(self) -> dict[str, Any]:
-        """Nothing: the format has no place for it."""
+        """Empty: the format cannot store metadata."""
         return {}
 
     def heads(self, start: int, stop: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Whether the column that is taken for the number of the shot can be it."""
+"""Check that the column used as shot number can be one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MOST_COLUMNS: Final = 40
 
 
 def questions(table: Table, choice: Choice) -> list[str]:
-    """Warnings about a shot in which no number occurs twice, so that each has one hit.
+    """Warnings about a shot column without repeated numbers, which would mean one hit per shot.
 
     Raises:
-        InputFileError: another column that is called like the shot does repeat.
+        InputFileError: another column with a name of a shot has repeated numbers.
     """
     columns = choice.columns
     if columns.layout != "rows" or choice.edges:
@@ -54,7 +54,7 @@ def questions(table: Table, choice: Choice) -> list[str]:
 
 
 def _repeating(table: Table, columns: Columns, others: list[str]) -> tuple[int, list[str]] | None:
-    """The rows looked at and the columns of whole numbers that repeat; None if the shot does."""
+    """The number of rows read and the integer columns with repeats; None if the shot repeats."""
     for view in table.views(columns, [*columns.shots, *others], _ROWS):
         stored = view.numbers([*columns.shots, *others])
         shot = np.stack([np.asarray(stored[name]) for name in columns.shots])

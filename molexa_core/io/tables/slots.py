@@ -1,4 +1,4 @@
-"""Hits from tables with one row per shot: one column per slot, or lists."""
+"""Reading of hits from tables with one row per shot: one column per slot, or lists."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def checked_slots(table: Table, columns: Columns) -> int:
 
 
 def in_lists(table: Table, columns: Columns) -> bool:
-    """Whether a row holds the hits of a shot as lists; otherwise they follow each other."""
+    """Whether a row holds the hits of a shot as lists; otherwise hits are stored end to end."""
     if columns.layout != "jagged":
         return False
     kind = table.kinds.get(columns.x)
@@ -81,10 +81,10 @@ def _methods(columns: Columns, slots: int) -> list[str]:
 
 
 def flat_hits(part: Part, view: View, *, with_method: bool) -> tuple[IntArray, list[FloatArray]]:
-    """Hits from one column per slot: where they begin in each shot, and x, y, t and method.
+    """Hits from one column per slot: offsets of the shots, and x, y, t and method.
 
     Raises:
-        InputFileError: a number of hits that cannot be.
+        InputFileError: an impossible number of hits.
     """
     columns = part.columns
     if columns.count is None:
@@ -107,7 +107,7 @@ def flat_hits(part: Part, view: View, *, with_method: bool) -> tuple[IntArray, l
 def _flat_by_time(
     part: Part, view: View, *, with_method: bool
 ) -> tuple[IntArray, list[FloatArray]]:
-    """Without a number of hits: all slots; the empty ones are left out afterwards."""
+    """All slots, for tables without a number of hits; empty slots are left out later."""
     columns = part.columns
     patterns = _patterns(part, part.slots, with_method=with_method)
     dense = view.numbers([columns.slot(p, i) for i in range(part.slots) for p in patterns])
@@ -134,7 +134,7 @@ def _patterns(part: Part, slots: int, *, with_method: bool) -> list[str]:
 
 
 def _checked_counts(part: Part, stored: NDArray[Any], start: int, room: int | IntArray) -> IntArray:
-    """Numbers of hits, none above the places that there are for them."""
+    """Numbers of hits, after a check that none exceeds the number of slots."""
     bad = ~((stored >= 0) & (stored <= room))  # also true where it is not a number
     whole = np.zeros(len(stored), np.int64)
     np.copyto(whole, stored, where=~bad, casting="unsafe")
@@ -158,7 +158,7 @@ def list_hits(part: Part, view: View, *, with_method: bool) -> tuple[IntArray, l
     """Hits from one list per shot and quantity; as `flat_hits`.
 
     Raises:
-        InputFileError: lists of different lengths, or a number of hits that cannot be.
+        InputFileError: lists of different lengths, or an impossible number of hits.
     """
     columns = part.columns
     names = [columns.x, columns.y, columns.time]

@@ -1,4 +1,4 @@
-"""How a text table is written: code, separator, decimal sign, names, units, where data begin."""
+"""Recognition of the form of a text table: encoding, separator, decimal sign, names, units."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ _FORMS: Final = (
 
 
 class NoNumbersError(ColumnError):
-    """A text without a line of numbers, which is no table."""
+    """A text without a line of numbers, hence not a table."""
 
 
 @dataclass
 class TextForm:
-    """How a text table is written.
+    """The form of a text table.
 
     Attributes:
-        encoding: code of the text.
-        separator: what stands between values; None for blanks.
+        encoding: encoding of the text.
+        separator: separator of values; None for blanks.
         decimal: the decimal sign.
         skip: lines before the data.
         width: values in each line.
-        names: names of the columns, empty for those that are none.
-        units: units by place, where a line below the names or a comment states them.
+        names: names of the columns, empty for unnamed ones.
+        units: units by column number, if a line below the names or a comment states them.
         named: whether the file names its columns.
         written_here: whether molexa wrote the table.
-        metadata: what molexa stored.
+        metadata: metadata stored by molexa.
         comments: comments before the data.
         sample: the first lines of data.
-        doubts: what may be wrong, in sentences.
+        doubts: warnings about uncertain choices.
     """
 
     encoding: str
@@ -70,11 +70,11 @@ class TextForm:
 
 
 def read_form(path: Path, known: Collection[str] = ()) -> TextForm:
-    """Find out how a text table is written.
+    """Determine the form of a text table.
 
     Args:
         path: the file.
-        known: names of columns that the setup gives.
+        known: column names given in the setup.
 
     Raises:
         InputFileError: there is no table in it, or names and values differ in number.
@@ -160,16 +160,16 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
 
 
 def _scores(text: str, separator: str | None, decimal: str) -> tuple[int, int]:
-    """How many values of a line are numbers, and how many are not."""
+    """Numbers of values of a line that are numbers, and that are not."""
     fields = [value for value in split(text, separator) if value.lower() not in MISSING]
     good = sum(is_number(value, decimal) for value in fields)
     return good, len(fields) - good
 
 
 def _is_data(text: str, *, below_names: bool) -> bool:
-    """Whether most values of a line are numbers, however it is written.
+    """Whether most values of a line are numbers, for any separator and decimal sign.
 
-    Below the names a line may have no number, if nothing else stands in it either (`,,,`).
+    Below the names, a line of empty cells (`,,,`) also counts as data.
     """
     for separator, decimal in _FORMS:
         good, bad = _scores(text, separator, decimal)

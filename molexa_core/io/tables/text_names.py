@@ -1,4 +1,4 @@
-"""Names of the columns of a text table: in a line or a comment above the data, with units."""
+"""Column names of a text table, from a line or comment above the data, with units."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Meaning = Literal["names", "units", "short", "other"]
 
 @dataclass(frozen=True)
 class Written:
-    """What stands above the data of a text table, and their first lines.
+    """The lines above the data of a text table, and the first lines of data.
 
     Attributes:
         path: the file.
@@ -33,7 +33,7 @@ class Written:
         comments: comments.
         sample: the first lines of data.
         fields: their values.
-        separator: what stands between values; None for blanks.
+        separator: separator of values; None for blanks.
         decimal: the decimal sign.
     """
 
@@ -49,12 +49,12 @@ class Written:
 def find_names(
     above: Written, width: int, known: Collection[str]
 ) -> tuple[list[str] | None, dict[int, str]]:
-    """The names of the columns, where there are any, and units by place.
+    """The names of the columns, if there are any, and units by column number.
 
     Args:
-        above: what stands above the data.
+        above: the lines above the data.
         width: values in each line.
-        known: names that the setup gives.
+        known: column names given in the setup.
 
     Raises:
         ColumnError: there are more or fewer names than values.
@@ -90,7 +90,7 @@ def find_names(
 def _meaning(
     text: str, separator: str | None, width: int, *, last: bool
 ) -> tuple[Meaning, list[str]]:
-    """What a line above the data is, by the number of its words."""
+    """The meaning of a line above the data, by the number of its words."""
     ways = _splits(text, separator)
     ways = [words[:-1] if len(words) == width + 1 and not words[-1] else words for words in ways]
     whole = [names for names in ways if len(names) == width]
@@ -102,7 +102,7 @@ def _meaning(
 
 
 def _splits(text: str, separator: str | None) -> list[list[str]]:
-    """The ways in which a line of names can be meant, the likeliest first."""
+    """The possible ways to split a line of names, the likeliest first."""
     found = [split(text, separator)]
     if ":" in text or "=" in text:
         behind = re.split(r"[:=]", text, maxsplit=1)[1]
@@ -119,12 +119,12 @@ def _splits(text: str, separator: str | None) -> list[list[str]]:
 
 
 def tells(names: Sequence[str], known: Collection[str]) -> bool:
-    """Whether names tell hits or edges, or are those that the setup gives."""
+    """Whether names are names of hits or edges, or those given in the setup."""
     return _told(names, known) >= _TOLD
 
 
 def _told(names: Sequence[str], known: Collection[str]) -> int:
-    """How many names mean something."""
+    """The number of names that are recognised."""
     return sum(
         name in known
         or apart(name) is not None
@@ -147,7 +147,7 @@ def _by_place(fields: Sequence[str]) -> dict[int, str]:
 
 
 def _with_row_names(above: Written, width: int, short: tuple[int, list[str]]) -> list[str]:
-    """Names that are one fewer than the values: for row names of R, or a separator at the end."""
+    """Names if there is one fewer than values: row names of R, or a separator at the line end."""
     number, names = short
     last = column_of(above.fields, width - 1)
     if not any(last):

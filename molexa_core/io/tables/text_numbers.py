@@ -1,4 +1,4 @@
-"""Numbers as programs write them in text."""
+"""Recognition of numbers in text, with decimal point or comma and Fortran exponents."""
 
 from __future__ import annotations
 

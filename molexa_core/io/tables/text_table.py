@@ -1,4 +1,4 @@
-"""Text files as tables, however they are written; see `text_head` for what is told by itself."""
+"""Text files as tables; `text_head` recognises their form."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TextTable:
 
     Args:
         path: the file.
-        known: names of columns that the setup gives; a comment with them is a line of names.
+        known: column names given in the setup; a comment with them is a line of names.
 
     Raises:
         InputFileError: missing, empty, not text, or without columns.
@@ -74,12 +74,12 @@ class TextTable:
             start += len(frame)
 
     def metadata(self) -> dict[str, Any]:
-        """What molexa stored in the file."""
+        """Metadata stored by molexa in the file."""
         return dict(self._form.metadata)
 
     @property
     def doubts(self) -> list[str]:
-        """What may be wrong with what was told by itself."""
+        """Warnings about uncertain choices of the form."""
         return list(self._form.doubts)
 
     @property

@@ -1,4 +1,4 @@
-"""Units that comments of a text table state in words."""
+"""Units stated in comments of a text table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _UNITS: Final = re.compile(r"\bunits?\b", re.IGNORECASE)
 
 
 def units_in_comments(comments: Sequence[str], names: Sequence[str]) -> dict[int, str]:
-    """Units by place of the column, from `x, y in mm`, `units: mm, ns`, or a table of columns."""
+    """Units by column number, from `x, y in mm`, `units: mm, ns`, or a table of columns."""
     found: dict[int, str] = {}
     parts = [apart(name) for name in names]
     for comment in comments:
@@ -65,7 +65,7 @@ def speaks_of_units(comments: Sequence[str]) -> str | None:
 
 
 def _bare(comment: str, parts: Sequence[object], found: dict[int, str]) -> None:
-    """`units: mm, ns`: the only unit of a kind is that of all columns of this kind."""
+    """`units: mm, ns`: a single unit of a dimension applies to all columns of this dimension."""
     told: dict[str, set[str]] = {}
     for word in re.findall(r"[A-Za-zµμ]+", _UNITS.sub(" ", comment)):
         unit = unit_of(word)

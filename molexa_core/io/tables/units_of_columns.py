@@ -1,4 +1,4 @@
-"""The units of the columns of a layout: what the file states, the setup says, or mm and ns."""
+"""Units of the columns of a layout, from the file or the setup; default mm and ns."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _DIMENSIONS: Final[dict[str, Dimension]] = {"x": "length", "y": "length", "time"
 
 @dataclass(frozen=True)
 class Choice:
-    """A layout and why it was chosen.
+    """A layout and the reason for its choice.
 
     Attributes:
         name: name of the layout: that of a preset, `columns`, or `jagged`, `flat`, `rows`.
         columns: the layout.
         why: a sentence for the user.
-        edges: whether rows are edges, with the channel for a position.
+        edges: whether rows are edges, with the TDC channel in place of a position.
     """
 
     name: str
@@ -38,10 +38,10 @@ def in_units(table: Table, choice: Choice, *, fixed: bool = False) -> Choice:
     Args:
         table: the table.
         choice: the layout.
-        fixed: whether the format fixes mm and ns, so that nothing need be stated.
+        fixed: whether the format always has mm and ns, so that no unit need be stated.
 
     Raises:
-        InputFileError: a unit that is not known, or two that contradict each other.
+        InputFileError: an unknown unit, or contradicting units.
     """
     columns, edges = choice.columns, choice.edges
     given = {
@@ -88,7 +88,7 @@ def _sentence(told: dict[str, str], *, edges: bool) -> str:
 def _unit(
     table: Table, columns: Columns, quantity: str, given: float | None, setting: str
 ) -> tuple[float, str | None]:
-    """The size of the unit of a quantity, and how the file writes it; slots must agree."""
+    """The size of the unit of a quantity, and the unit as written; all slots must agree."""
     pattern = str(getattr(columns, quantity))
     dimension = _DIMENSIONS[quantity]
     found: dict[tuple[float, str | None], str] = {}
@@ -112,7 +112,7 @@ def _unit(
 
 
 def _names(table: Table, columns: Columns, pattern: str) -> Sequence[str]:
-    """The columns behind a name of a layout: one, or one per slot."""
+    """The columns of a name in a layout: one, or one per slot."""
     if columns.layout != "flat":
         return [pattern]
     names: list[str] = []
