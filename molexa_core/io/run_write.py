@@ -86,7 +86,7 @@ def write_hdf5_run(
                 RUN_COLUMNS.y: (chunk.y_mm, "mm"),
                 RUN_COLUMNS.time: (chunk.t_ns, "ns"),
                 str(RUN_COLUMNS.method): (chunk.method, ""),
-                str(RUN_COLUMNS.count): (np.diff(chunk.offsets).astype(np.int32), ""),
+                str(RUN_COLUMNS.count): (chunk.counts.astype(np.int32), ""),
             }
             for name, column in chunk.tags.items():
                 columns[f"shots/{name}"] = np.asarray(column), TAG_UNITS.get(name, "")
@@ -158,7 +158,7 @@ def write_csv_run(
             METADATA_LINE + harmless_json(json.dumps(dict(meta or {}), default=str)) + "\n"
         )
         for number, chunk in enumerate(rebatch(chunks, _BLOCK_SHOTS)):
-            counts = np.diff(chunk.offsets)
+            counts = chunk.counts
             columns: dict[str, Any] = {
                 TAG_SHOT: chunk.shot,
                 "x_mm": chunk.x_mm,

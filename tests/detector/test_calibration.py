@@ -31,11 +31,7 @@ def uncalibrated(base: dict[str, Any] = HEXANODE) -> Anode:
 def chunks(edges: Edges) -> Callable[[], list[Edges]]:
     """The edges in two chunks, as often as asked."""
     half = edges.n_shots // 2
-    at = edges.offsets[half]
-    parts = [
-        Edges(0, edges.offsets[: half + 1], edges.channel[:at], edges.t_ns[:at]),
-        Edges(half, edges.offsets[half:] - at, edges.channel[at:], edges.t_ns[at:]),
-    ]
+    parts = [edges.shots(0, half), edges.shots(half, edges.n_shots)]
     return lambda: parts
 
 

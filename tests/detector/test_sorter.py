@@ -9,7 +9,7 @@ import pytest
 
 from molexa_core.base.settings.anode import Anode
 from molexa_core.base.settings.virtual import WireSignals
-from molexa_core.base.tables import Edges, Hits
+from molexa_core.base.tables import Edges, Hits, offsets_of
 from molexa_core.detector.sorter import Sorter
 from tests.fakes.anodes import (
     HEXANODE,
@@ -104,20 +104,9 @@ def test_hits_do_not_depend_on_the_order_of_edges_or_on_chunks() -> None:
     whole = sort(anode(), run.edges)
     assert same(whole, sort(anode(), shuffled(run.edges, 5)))
     sorter = Sorter(anode())
-    parts = []
-    for low in range(0, 400, 37):
-        high = min(low + 37, 400)
-        begin, end = run.edges.offsets[low], run.edges.offsets[high]
-        chunk = Edges(
-            low,
-            run.edges.offsets[low : high + 1] - begin,
-            run.edges.channel[begin:end],
-            run.edges.t_ns[begin:end],
-        )
-        parts.append(sorter.sort(chunk))
+    joined = Hits.concatenate([sorter.sort(chunk) for chunk in run.edges.in_chunks(37)])
     for name in ("x_mm", "y_mm", "t_ns", "method"):
-        joined = np.concatenate([getattr(part, name) for part in parts])
-        assert np.array_equal(joined, getattr(whole, name))
+        assert np.array_equal(getattr(joined, name), getattr(whole, name))
     counted = Sorter(anode())
     counted.sort(run.edges)
     assert sorter.counts.as_dict() == counted.counts.as_dict()
@@ -184,12 +173,12 @@ def test_times_count_from_the_trigger_where_there_is_one() -> None:
     known = anode(channels=HEXANODE["channels"] | {"trigger": 7})
     run = random_run(anode(), PERFECT, shots=50, per_shot=1)
     n = run.edges.n_shots
-    counts = np.diff(run.edges.offsets)
+    counts = run.edges.counts
     shot = np.concatenate([np.repeat(np.arange(n), counts), np.arange(n - 1)])
     channel = np.concatenate([run.edges.channel, np.full(n - 1, 7)])
     times = np.concatenate([run.edges.t_ns, 5.0 + np.arange(n - 1)])
     order = np.argsort(shot, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(shot, minlength=n))])
+    offsets = offsets_of(np.bincount(shot, minlength=n))
     edges = Edges(0, offsets, channel[order].astype(np.int16), times[order])
     sorter = Sorter(known)
     found = sorter.sort(edges)

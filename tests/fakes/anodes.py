@@ -14,7 +14,7 @@ import numpy as np
 from molexa_core.base.settings import parse_settings
 from molexa_core.base.settings.anode import Anode
 from molexa_core.base.settings.virtual import WireSignals
-from molexa_core.base.tables import Edges, FloatArray, Hits, IntArray
+from molexa_core.base.tables import Edges, FloatArray, Hits, IntArray, offsets_of
 from molexa_core.physics.virtual.wires import Recorded, record
 
 HEXANODE: dict[str, Any] = {
@@ -79,9 +79,9 @@ def run_of(
     shot, x, y, t = shot[order], x[order], y[order], t[order]
     random = np.random.default_rng(seed)
     found = record(known, signals, shot, (x, y, t), shots, window_ns, random)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(found.shot, minlength=shots))])
+    offsets = offsets_of(np.bincount(found.shot, minlength=shots))
     edges = Edges(0, offsets.astype(np.int64), found.channel, found.bins * signals.bin_ns)
-    counts = np.concatenate([[0], np.cumsum(np.bincount(shot, minlength=shots))])
+    counts = offsets_of(np.bincount(shot, minlength=shots))
     hits = Hits(0, counts.astype(np.int64), x, y, t, np.zeros(len(t), np.int16))
     return Run(edges, hits, found)
 
@@ -155,6 +155,6 @@ def with_signals(**changes: Any) -> WireSignals:
 def shuffled(edges: Edges, seed: int) -> Edges:
     """The same edges in another order within each shot."""
     random = np.random.default_rng(seed)
-    shot = np.repeat(np.arange(edges.n_shots), np.diff(edges.offsets))
+    shot = np.repeat(np.arange(edges.n_shots), edges.counts)
     order = np.lexsort((random.uniform(size=edges.n_edges), shot))
     return replace(edges, channel=edges.channel[order], t_ns=edges.t_ns[order])

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from molexa_core.base.tables import offsets_of
 from molexa_core.io.lmf import LmfEvents, LmfHeader, LmfWriter
 
 KINDS = [
@@ -63,7 +64,7 @@ def make_events(
     """Random events with everything that a header has a place for."""
     rng = np.random.default_rng(seed)
     counts = rng.poisson(hits, n)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    offsets = offsets_of(counts)
     total = int(offsets[-1])
     raw = header.raw
     span = 2**20 if raw else 2**31 - 1
@@ -82,9 +83,9 @@ def make_events(
         scan_mask=mask,
         scan_value=rng.normal(size=changes),
         words=0x18000000 | rng.integers(0, 2**27, int(words.sum())),
-        word_offsets=np.concatenate([[0], np.cumsum(words)]),
+        word_offsets=offsets_of(words),
         post=rng.integers(0, 256, int(posts.sum())),
-        post_offsets=np.concatenate([[0], np.cumsum(posts)]),
+        post_offsets=offsets_of(posts),
         first_event=first,
     )
 

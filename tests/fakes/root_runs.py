@@ -15,7 +15,7 @@ import numpy as np
 from molexa_core.base.matter.flight import flight_time
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.settings import Channel, Setup, parse_settings
-from molexa_core.base.tables import Hits
+from molexa_core.base.tables import Hits, offsets_of
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S, ATOMIC_VELOCITY_MM_NS
 
 REGIONS = {
@@ -144,7 +144,7 @@ def make_run(
     counts = np.bincount(hit_shot, minlength=shots)
     hits = Hits(
         first_shot=0,
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        offsets=offsets_of(counts),
         x_mm=joined[0],
         y_mm=joined[1],
         t_ns=joined[2],

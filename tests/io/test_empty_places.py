@@ -67,7 +67,7 @@ WRITERS = {"hdf5": to_hdf5, "npy": to_npy, "parquet": to_parquet, "slots": to_sl
 
 def counts(path: Path, columns: Columns | None = None) -> list[int]:
     run = open_stored_run(path, columns=columns)
-    return [int(n) for chunk in run for n in np.diff(chunk.offsets)]
+    return [int(n) for chunk in run for n in chunk.counts]
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -110,7 +110,7 @@ def test_rows_behind_the_last_hit(tmp_path: Path) -> None:
     with (tmp_path / "run").open("wb") as stream:
         np.save(stream, rows)
     run = open_stored_run(tmp_path / "run")
-    assert [int(n) for chunk in run for n in np.diff(chunk.offsets)] == [2, 1, 0, 1]
+    assert [int(n) for chunk in run for n in chunk.counts] == [2, 1, 0, 1]
     assert "left out 5 rows" in run.remarks[0]
 
 
@@ -123,7 +123,7 @@ def test_axes_of_trains_and_pulses(tmp_path: Path) -> None:
     run: Any = open_stored_run(tmp_path / "counted")
     assert "number of hits in 'nhits'" in run.choice
     for chunk in (None, 1, 3):
-        found = [int(n) for part in run.iterate(chunk) for n in np.diff(part.offsets)]
+        found = [int(n) for part in run.iterate(chunk) for n in part.counts]
         assert found == COUNTS
 
 

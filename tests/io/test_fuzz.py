@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from molexa_core.base.errors import MolexaError
-from molexa_core.base.tables import Edges, Hits
+from molexa_core.base.tables import Edges, Hits, offsets_of
 from molexa_core.io.lmf import LmfEvents, LmfFile
 from molexa_core.io.lmf.run import write_lmf_run
 from molexa_core.io.root.writer import write_root_edges
@@ -51,7 +51,7 @@ def to_lmf(path: Path, raw: bool) -> None:
     rng = np.random.default_rng(3)
     counts = rng.integers(0, 6, 15)
     channel = np.concatenate([np.sort(rng.integers(0, 7, n)) for n in counts]).astype(np.int16)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    offsets = offsets_of(counts)
     edges = Edges(0, offsets, channel, np.round(rng.random(len(channel)) * 4e4) * 0.025)
     write_lmf_run(path, [edges], raw=raw, meta={"a": 1})
 

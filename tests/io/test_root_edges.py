@@ -12,7 +12,7 @@ import uproot
 
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import EdgeColumns
-from molexa_core.base.tables import Edges
+from molexa_core.base.tables import Edges, offsets_of
 from molexa_core.io import recognise as formats
 from molexa_core.io.root.edge_trees import RootEdgesRun
 from molexa_core.io.root.writer import write_root_edges
@@ -29,16 +29,15 @@ def edges(rng: np.random.Generator) -> Edges:
     channel = rng.integers(0, 9, len(shot)).astype(np.int16)
     times = np.round(rng.random(len(shot)) * 4e5) * 0.025
     order = np.lexsort((times, channel, shot))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    offsets = offsets_of(counts)
     tags = {"timestamp": np.arange(SHOTS) * 1e-3, "scanval0": rng.random(SHOTS)}
     return Edges(0, offsets, channel[order], times[order], tags)
 
 
 def joined(chunks: list[Edges]) -> dict[str, np.ndarray]:
-    names = ("shot", "channel", "t_ns")
-    values = {name: np.concatenate([getattr(part, name) for part in chunks]) for name in names}
-    tags = {n: np.concatenate([part.tags[n] for part in chunks]) for n in chunks[0].tags}
-    return values | tags | {"shots": np.array([sum(part.n_shots for part in chunks)])}
+    whole = Edges.concatenate(chunks)
+    values = {name: getattr(whole, name) for name in ("shot", "channel", "t_ns")}
+    return values | dict(whole.tags) | {"shots": np.array([whole.n_shots])}
 
 
 def assert_same(ours: list[Edges], theirs: list[Edges]) -> None:
@@ -50,7 +49,7 @@ def assert_same(ours: list[Edges], theirs: list[Edges]) -> None:
 
 def lists(edges: Edges, order: np.ndarray | None = None) -> dict[str, Any]:
     order = np.arange(edges.n_edges) if order is None else order
-    counts = np.diff(edges.offsets)
+    counts = edges.counts
     columns = {"channel": edges.channel[order], "t_ns": edges.t_ns[order]}
     return {name: ak.unflatten(column, counts) for name, column in columns.items()}
 
@@ -169,7 +168,7 @@ def test_a_tree_of_hits_with_channels_stays_a_tree_of_hits(tmp_path: Path, edges
 def test_channels_that_cannot_be(tmp_path: Path, edges: Edges, value: float) -> None:
     channel = edges.channel.astype(np.float64)
     channel[7] = value
-    held = lists(edges) | {"channel": ak.unflatten(channel, np.diff(edges.offsets))}
+    held = lists(edges) | {"channel": ak.unflatten(channel, edges.counts)}
     run = open_stored_run(save(tmp_path / "run.root", held))
     shot = edges.shot[7]
     with pytest.raises(InputFileError, match=f"says channel .* in shot {shot}, .* are 0 to 255"):
@@ -179,7 +178,7 @@ def test_channels_that_cannot_be(tmp_path: Path, edges: Edges, value: float) -> 
 def test_times_that_are_not_numbers_are_left_out_and_counted(tmp_path: Path, edges: Edges) -> None:
     times = edges.t_ns.copy()
     times[[3, 9]] = np.nan, np.inf
-    held = lists(edges) | {"t_ns": ak.unflatten(times, np.diff(edges.offsets))}
+    held = lists(edges) | {"t_ns": ak.unflatten(times, edges.counts)}
     run = open_stored_run(save(tmp_path / "run.root", held))
     found = joined(list(run))
     good = np.isfinite(times)
@@ -190,7 +189,7 @@ def test_times_that_are_not_numbers_are_left_out_and_counted(tmp_path: Path, edg
 
 def test_lists_of_different_length(tmp_path: Path, edges: Edges) -> None:
     held = lists(edges)
-    held["t_ns"] = ak.unflatten(edges.t_ns, np.diff(edges.offsets)[::-1])
+    held["t_ns"] = ak.unflatten(edges.t_ns, edges.counts[::-1])
     run = open_stored_run(save(tmp_path / "run.root", held))
     with pytest.raises(InputFileError, match=r"values in 'channel', but \d+ in 't_ns'"):
         list(run)

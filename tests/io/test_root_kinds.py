@@ -14,7 +14,7 @@ import uproot
 
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import Columns
-from molexa_core.base.tables import Hits
+from molexa_core.base.tables import Hits, offsets_of
 from molexa_core.io.recognise import ROOT_EDGES, recognise
 from molexa_core.io.root import ntuples as root_ntuple
 from molexa_core.io.root.contents import friends_of
@@ -28,7 +28,7 @@ def fake(seed: int = 1) -> Hits:
     rng = np.random.default_rng(seed)
     counts = rng.poisson(2.0, SHOTS)
     n = int(counts.sum())
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    offsets = offsets_of(counts)
     return Hits(
         0, offsets, rng.normal(size=n), rng.normal(size=n), rng.uniform(900, 4000, n),
         np.zeros(n, np.int16), {"delay_fs": rng.normal(size=SHOTS)},
@@ -36,13 +36,13 @@ def fake(seed: int = 1) -> Hits:
 
 
 def lists(hits: Hits) -> dict[str, Any]:
-    counts = np.diff(hits.offsets)
+    counts = hits.counts
     named = {"x": hits.x_mm, "y": hits.y_mm, "t": hits.t_ns}
     return {name: ak.unflatten(column, counts) for name, column in named.items()}
 
 
 def filled(hits: Hits, slots: int) -> dict[str, np.ndarray]:
-    counts = np.diff(hits.offsets)
+    counts = hits.counts
     shot = np.repeat(np.arange(SHOTS), counts)
     slot = np.arange(hits.n_hits) - np.repeat(hits.offsets[:-1], counts)
     arrays = {}
@@ -53,12 +53,10 @@ def filled(hits: Hits, slots: int) -> dict[str, np.ndarray]:
 
 
 def same(run: Any, hits: Hits, places: float = 0.0) -> None:
-    chunks = list(run)
-    counts = np.concatenate([np.diff(chunk.offsets) for chunk in chunks])
-    assert counts.tolist() == np.diff(hits.offsets).tolist()
+    read = Hits.concatenate(list(run))
+    assert read.counts.tolist() == hits.counts.tolist()
     for name in ("x_mm", "y_mm", "t_ns"):
-        read = np.concatenate([getattr(chunk, name) for chunk in chunks])
-        np.testing.assert_allclose(read, getattr(hits, name), rtol=places)
+        np.testing.assert_allclose(getattr(read, name), getattr(hits, name), rtol=places)
 
 
 @pytest.mark.parametrize("name", ["hits", "ions"])
@@ -85,7 +83,7 @@ def test_lists_of_an_rntuple(tmp_path: Path, name: str, pieces: int) -> None:
 
 def test_rows_and_records_of_an_rntuple(tmp_path: Path) -> None:
     hits = fake()
-    counts = np.diff(hits.offsets)
+    counts = hits.counts
     rows = {"shot": np.repeat(np.arange(SHOTS), counts), "x": hits.x_mm, "y": hits.y_mm,
             "t": hits.t_ns}  # fmt: skip
     with uproot.recreate(tmp_path / "rows.root") as file:
@@ -140,7 +138,7 @@ def test_edges_in_an_rntuple(tmp_path: Path) -> None:
 @pytest.mark.parametrize("counted", [False, True])
 def test_arrays_of_c_with_and_without_a_counter(tmp_path: Path, counted: bool, given: bool) -> None:
     hits = fake(3)
-    counts = np.diff(hits.offsets).astype(np.int32)
+    counts = hits.counts.astype(np.int32)
     arrays = filled(hits, int(counts.max()))
     if counted:  # what is behind the last hit means nothing then
         for values in arrays.values():

@@ -40,13 +40,7 @@ def whole(run: Any, chunk: int | None = None, **options: Any) -> Hits:
     chunks = list(run.iterate(chunk, **options))
     for before, after in pairwise(chunks):
         assert after.first_shot == before.first_shot + before.n_shots
-    return Hits(
-        chunks[0].first_shot,
-        np.concatenate([[0], np.cumsum(np.concatenate([np.diff(c.offsets) for c in chunks]))]),
-        *(np.concatenate([getattr(c, name) for c in chunks]) for name in ("x_mm", "y_mm", "t_ns")),
-        np.concatenate([c.method for c in chunks]),
-        {name: np.concatenate([c.tags[name] for c in chunks]) for name in chunks[0].tags},
-    )
+    return Hits.concatenate(chunks)
 
 
 def to_csv(path: Path, separator: str = ",", **options: Any) -> Path:
@@ -107,7 +101,7 @@ def test_one_row_per_hit(tmp_path: Path, kind: str, chunk: int | None) -> None:
     assert (run.layout, run.n_shots) == ("rows", None)
     hits = whole(run, chunk, with_method=True)
     assert hits.first_shot == 2
-    assert np.diff(hits.offsets).tolist() == [2, 0, 0, 1, 3]
+    assert hits.counts.tolist() == [2, 0, 0, 1, 3]
     assert hits.x_mm.tolist() == ROWS["x"].tolist()
     assert hits.t_ns.tolist() == ROWS["t"].tolist()
     assert hits.method.tolist() == ROWS["method"].tolist()
@@ -116,7 +110,7 @@ def test_one_row_per_hit(tmp_path: Path, kind: str, chunk: int | None) -> None:
 
 def test_files_of_rows_go_on_where_the_last_one_ended(tmp_path: Path) -> None:
     paths = [to_csv(tmp_path / "a.csv"), to_csv(tmp_path / "b.csv")]
-    counts = np.diff(whole(open_stored_run(paths)).offsets)
+    counts = whole(open_stored_run(paths)).counts
     assert counts.tolist() == [2, 0, 0, 1, 3, 0, 0, 2, 0, 0, 1, 3]
 
 
@@ -148,7 +142,7 @@ def test_flat_columns_without_a_number_of_hits(tmp_path: Path) -> None:
     assert run.layout == "flat"
     assert "1 other set(s) of columns left aside" in run.choice
     hits = whole(run)
-    assert np.diff(hits.offsets).tolist() == [2, 1, 1]
+    assert hits.counts.tolist() == [2, 1, 1]
     assert hits.t_ns.tolist() == [100, 200, 300, 400]
 
 
@@ -161,7 +155,7 @@ def test_columns_of_lmf2root_in_any_format(tmp_path: Path) -> None:
     run = open_stored_run(tmp_path / "a.csv")
     assert (run.layout, run.n_shots) == ("lmf2root", None)
     hits = whole(run)
-    assert np.diff(hits.offsets).tolist() == [1, 0, 2]
+    assert hits.counts.tolist() == [1, 0, 2]
     assert hits.tags["timestamp"].tolist() == [0.1, 0.2, 0.3]
 
 
@@ -194,7 +188,7 @@ def test_lists_by_name(tmp_path: Path, tree: str, layout: str, names: dict[str, 
     assert (run.layout, run.n_shots) == (layout, 3)
     assert names["x"] in run.choice or layout == "jagged"
     hits = whole(run)
-    assert np.diff(hits.offsets).tolist() == [1, 0, 2]
+    assert hits.counts.tolist() == [1, 0, 2]
     assert hits.y_mm.tolist() == [2, 3, 4]
     assert formats.recognise(path) == formats.ROOT_RUN
 
@@ -222,7 +216,7 @@ def test_hits_end_to_end_with_their_numbers(tmp_path: Path) -> None:
     )
     for chunk in (None, 1, 2):
         hits = whole(open_stored_run(path, columns=columns), chunk)
-        assert np.diff(hits.offsets).tolist() == [2, 0, 3]
+        assert hits.counts.tolist() == [2, 0, 3]
         assert hits.y_mm.tolist() == [1, 2, 3, 4, 5]
     with h5py.File(path, "r+") as file:
         file["numHitsPerPls_uv"][1] = 9
@@ -240,7 +234,7 @@ def test_hits_of_each_shot_in_a_row(tmp_path: Path) -> None:
         file["x"], file["y"] = np.array([[1, nan], [2, 3]]), np.array([[4, nan], [5, 6]])
         file["t"] = np.array([[7, nan], [8, 9]])
     hits = whole(open_stored_run(tmp_path / "a.h5"))
-    assert np.diff(hits.offsets).tolist() == [1, 2]
+    assert hits.counts.tolist() == [1, 2]
     assert hits.t_ns.tolist() == [7, 8, 9]
 
 
@@ -316,7 +310,7 @@ def test_only_the_columns_that_are_needed_are_read(
         return plain(self, name, library)
 
     monkeypatch.setattr(root_table._RootView, "_array", noted)
-    most = int(np.diff(run.hits.offsets).max())
+    most = int(run.hits.counts.max())
     list(open_root_run(tmp_path / "a.root"))
     used = {f"r{i + 1}{q}" for i in range(most) for q in ("x", "y", "tof")}
     assert read == used | {"rhit", "timestamp", "bunchmarker"}

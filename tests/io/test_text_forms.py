@@ -69,7 +69,7 @@ def test_forms_of_text(tmp_path: Path, name: str) -> None:
     path = tmp_path / "run.txt"
     path.write_bytes(FORMS[name].encode())
     chunks = list(open_stored_run(path))
-    counts = [int(n) for chunk in chunks for n in np.diff(chunk.offsets)]
+    counts = [int(n) for chunk in chunks for n in chunk.counts]
     assert counts == [2, 0, 0, 1]
     values = np.concatenate([np.stack([c.x_mm, c.y_mm, c.t_ns], axis=1) for c in chunks])
     np.testing.assert_allclose(values, [row[1:] for row in ROWS], rtol=1e-4)
@@ -182,10 +182,10 @@ def test_lines_in_which_nothing_stands(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     path.write_text("x1,y1,t1,x2,y2,t2\n,,,,,\n,,,,,\n1,2,3,,,\n,,,,,\n1,2,3,4,5,6\n")
     chunks = list(open_stored_run(path))
-    assert [int(n) for chunk in chunks for n in np.diff(chunk.offsets)] == [0, 0, 1, 0, 2]
+    assert [int(n) for chunk in chunks for n in chunk.counts] == [0, 0, 1, 0, 2]
     path.write_text("n,x1,y1,t1\n0,,,\n1,2,3,4\n")
     chunks = list(open_stored_run(path))
-    assert [int(n) for chunk in chunks for n in np.diff(chunk.offsets)] == [0, 1]
+    assert [int(n) for chunk in chunks for n in chunk.counts] == [0, 1]
 
 
 def test_a_comment_about_units_that_is_not_understood(tmp_path: Path) -> None:

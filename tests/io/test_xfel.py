@@ -11,7 +11,7 @@ import pytest
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.settings.columns import Facility
-from molexa_core.base.tables import Edges, Hits
+from molexa_core.base.tables import Edges, Hits, offsets_of
 from molexa_core.io.facilities.flash import FlashRun
 from molexa_core.io.facilities.xfel import XfelRun
 from molexa_core.io.facilities.xfel_write import write_xfel_run
@@ -24,13 +24,7 @@ FLASH = DATA / "opencompes_FLASH_HEXTOF_DLD_20trains.h5"
 
 def whole(run: Any) -> Hits:
     chunks = list(run)
-    return Hits(
-        0,
-        np.concatenate([[0], np.cumsum(np.concatenate([np.diff(c.offsets) for c in chunks]))]),
-        *(np.concatenate([getattr(c, name) for c in chunks]) for name in ("x_mm", "y_mm", "t_ns")),
-        np.concatenate([c.method for c in chunks]),
-        {name: np.concatenate([c.tags[name] for c in chunks]) for name in chunks[0].tags},
-    )
+    return Hits.concatenate(chunks)
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 3, 1000])
@@ -40,7 +34,7 @@ def test_hits_of_every_pulse(tmp_path: Path, chunk: int | None) -> None:
     assert (run.n_shots, run.n_trains, run.layout) == (13, 7, "xfel")
     hits = whole(run.iterate(chunk))
     expected = [hit for pulse in range(13) for hit in hits_of(pulse)]
-    assert np.diff(hits.offsets).tolist() == [len(hits_of(pulse)) for pulse in range(13)]
+    assert hits.counts.tolist() == [len(hits_of(pulse)) for pulse in range(13)]
     for name, column in zip(("x_mm", "y_mm", "t_ns", "method"), range(4), strict=True):
         assert getattr(hits, name).tolist() == [hit[column] for hit in expected]
     assert hits.tags["train_id"].tolist() == np.repeat(FIRST + np.arange(7), pulses).tolist()
@@ -60,7 +54,7 @@ def test_pulses_without_light_are_left_out_and_counted(tmp_path: Path) -> None:
     assert run.n_shots == 4
     assert run.remarks == ["2 of 6 pulses without light are left out"]
     kept = np.flatnonzero(lit)
-    assert np.diff(hits.offsets).tolist() == [len(hits_of(int(pulse))) for pulse in kept]
+    assert hits.counts.tolist() == [len(hits_of(int(pulse))) for pulse in kept]
     # the n-th value of the monitor is the n-th pulse with light
     assert hits.tags["pulse_energy_uj"].tolist() == [0, 1, 2, 10]
     everything = whole(XfelRun([path], Facility(pulses="all")))
@@ -107,7 +101,7 @@ def test_edges_are_rows_by_channel(tmp_path: Path) -> None:
     run = XfelRun([write_xfel(tmp_path / "a.h5", [2, 2])], Facility(data="edges"))
     (edges,) = list(run)
     assert isinstance(edges, Edges)
-    assert np.diff(edges.offsets).tolist() == [0, 7, 14, 21]
+    assert edges.counts.tolist() == [0, 7, 14, 21]
     last = slice(edges.offsets[3], None)
     assert edges.channel[last].tolist() == np.repeat(np.arange(7), 3).tolist()
     assert edges.t_ns[last].tolist() == [503.0 + c + 100 * k for c in range(7) for k in range(3)]
@@ -188,7 +182,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     n = int(counts.sum())
     energy = rng.integers(0, 100, 250).astype(float)
     hits = Hits(
-        0, np.concatenate([[0], np.cumsum(counts)]), rng.normal(size=n), rng.normal(size=n),
+        0, offsets_of(counts), rng.normal(size=n), rng.normal(size=n),
         rng.random(n) * 1e4, rng.integers(0, 18, n).astype(np.int16), {"pulse_energy_uj": energy},
     )  # fmt: skip
     write_xfel_run(tmp_path / "a.h5", [hits], slots=4, meta={"channel": "water"})
@@ -209,7 +203,7 @@ def test_flash(tmp_path: Path) -> None:
     assert isinstance(run, FlashRun)
     hits = whole(run)
     assert (run.n_pulses, run.first_pulse, run.n_shots) == (9, 5, 54)
-    counts = np.diff(hits.offsets).reshape(6, 9)
+    counts = hits.counts.reshape(6, 9)
     assert counts.sum(axis=1).tolist() == [0, 1, 2, 3, 4, 5]
     assert counts[3].tolist() == [1, 0, 1, 0, 1, 0, 0, 0, 0]
     third = slice(hits.offsets[27], hits.offsets[36])  # falling in the file, rising by pulse here
@@ -249,5 +243,5 @@ def test_a_real_file_of_flash() -> None:
     np.testing.assert_array_equal(hits.t_ns, value[:, 3][real][expected])
     np.testing.assert_array_equal(hits.y_mm, value[:, 0][real][expected])
     np.testing.assert_array_equal(hits.x_mm, value[:, 1][real][expected])
-    of_hit = np.repeat(hits.tags["pulse_id"], np.diff(hits.offsets))
+    of_hit = np.repeat(hits.tags["pulse_id"], hits.counts)
     np.testing.assert_array_equal(of_hit, pulse[expected])

@@ -161,7 +161,7 @@ def test_hits_in_arrays_of_a_source(tmp_path: Path) -> None:
     assert isinstance(run, KeyedRun)
     assert (run.first_pulse, run.n_pulses, run.n_trains, run.n_shots) == (2, 5, 3, 15)
     (hits,) = list(run)
-    counts = np.diff(hits.offsets).reshape(3, 5)
+    counts = hits.counts.reshape(3, 5)
     assert counts.tolist() == [[1, 0, 2, 0, 0], [0] * 5, [0, 0, 0, 0, 1]]
     assert hits.x_mm.tolist() == [5.5, 5.0, 6.0, 0.0]
     np.testing.assert_allclose(hits.t_ns, [310, 300, 320, 90])
@@ -177,7 +177,7 @@ def test_without_pulses_a_row_is_a_shot_and_dots_do(tmp_path: Path) -> None:
     keys = SourceKeys(x="data.dldPosX", y="data.dldPosY", time="data.dldTime")
     run = KeyedRun([path], Facility(keys=keys, source="SXP_DLD"))
     (hits,) = list(run)
-    assert np.diff(hits.offsets).tolist() == [3, 0, 1]
+    assert hits.counts.tolist() == [3, 0, 1]
 
 
 def test_keys_that_do_not_fit(tmp_path: Path) -> None:

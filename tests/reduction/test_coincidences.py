@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings import Channel, Setup
-from molexa_core.base.tables import Hits
+from molexa_core.base.tables import Hits, offsets_of
 from molexa_core.reduction import coincidences
 from molexa_core.reduction.coincidences import Search, SumGate, Tally
 from molexa_core.reduction.laboratory import calibrate
@@ -31,7 +31,7 @@ def shots(*per_shot: list[tuple[float, float, float]]) -> Hits:
     counts = [len(shot) for shot in per_shot]
     return Hits(
         first_shot=0,
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        offsets=offsets_of(counts),
         x_mm=hits[:, 0],
         y_mm=hits[:, 1],
         t_ns=hits[:, 2],

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.fields import TAG_DELAY, TAG_PULSE, TAG_PULSE_ENERGY, TAG_TRAIN
 from molexa_core.base.settings.columns import Facility
-from molexa_core.base.tables import Hits, IntArray
+from molexa_core.base.tables import Hits, IntArray, offsets_of
 from molexa_core.io.facilities.xfel_keys import unit_warnings
 from molexa_core.io.hdf5.file import dataset_at, open_handle, read_array, reading_hdf5
 from molexa_core.io.tables.hdf5_table import stored_metadata
@@ -123,7 +123,7 @@ class FlashRun:
         y, x, _, t = (stored[:, row][real][order] for row in range(4))
         return Hits(
             first_shot=shot,
-            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            offsets=offsets_of(counts),
             x_mm=x * self._facility.x_unit_mm,
             y_mm=y * self._facility.x_unit_mm,
             t_ns=t * self._facility.time_unit_ns,

@@ -26,7 +26,7 @@ from molexa_core.base.fields import (
     TAG_TRAIN,
 )
 from molexa_core.base.settings.columns import Facility
-from molexa_core.base.tables import BoolArray, Edges, Hits
+from molexa_core.base.tables import BoolArray, Edges, Hits, offsets_of
 from molexa_core.io.facilities.xfel_file import TrainIndex, XfelFile
 from molexa_core.io.facilities.xfel_keys import arrays_hint
 from molexa_core.io.facilities.xfel_trains import (
@@ -316,7 +316,7 @@ def _hits(data: NDArray[Any], tags: dict[str, NDArray[Any]], shot: int) -> Hits:
     real = (data["m"] >= 0) & np.isfinite(data["t"])
     found = data[real]
     x, y, t = (np.ascontiguousarray(found[name], np.float64) for name in "xyt")
-    offsets = np.concatenate([[0], np.cumsum(real.sum(axis=1))]).astype(np.int64)
+    offsets = offsets_of(real.sum(axis=1))
     return Hits(shot, offsets, x, y, t, as_method(found["m"].astype(np.float64)), tags)
 
 
@@ -325,5 +325,5 @@ def _edges(data: NDArray[Any], tags: dict[str, NDArray[Any]], shot: int) -> Edge
     times = np.sort(np.asarray(data, np.float64), axis=2)
     real = np.isfinite(times)
     channel = np.broadcast_to(np.arange(data.shape[1], dtype=np.int16)[:, None], times.shape)[real]
-    offsets = np.concatenate([[0], np.cumsum(real.sum(axis=(1, 2)))]).astype(np.int64)
+    offsets = offsets_of(real.sum(axis=(1, 2)))
     return Edges(shot, offsets, channel, times[real], tags)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import InputFileError, UsageError, listing, near_matches
 from molexa_core.base.fields import TAG_DELAY, TAG_PULSE, TAG_PULSE_ENERGY, TAG_TRAIN
 from molexa_core.base.settings.columns import Facility, SourceKeys
-from molexa_core.base.tables import BoolArray, Hits
+from molexa_core.base.tables import BoolArray, Hits, offsets_of
 from molexa_core.io.facilities.xfel_file import MOST_PULSES, TrainIndex, XfelFile
 from molexa_core.io.facilities.xfel_trains import (
     in_order,
@@ -174,7 +174,7 @@ class KeyedRun:
         counts = np.bincount(place, minlength=n_shots)
         return Hits(
             first_shot=shot,
-            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            offsets=offsets_of(counts),
             x_mm=x * self._facility.x_unit_mm,
             y_mm=y * self._facility.x_unit_mm,
             t_ns=t * self._facility.time_unit_ns,

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from molexa_core.base.errors import InputFileError, listing
-from molexa_core.base.tables import BoolArray, FloatArray, IntArray
+from molexa_core.base.tables import BoolArray, FloatArray, IntArray, offsets_of
 from molexa_core.io.facilities.xfel_file import MONITOR, TrainIndex, XfelFile
 from molexa_core.io.hdf5.file import dataset_at, reading_hdf5
 
@@ -120,7 +120,7 @@ class PulseEnergy(_Values):
         """
         lit = np.ones(int(count.sum()), np.bool_) if fired is None else fired
         begins = np.cumsum(count) - count
-        before = np.concatenate([[0], np.cumsum(lit)])
+        before = offsets_of(lit)
         place = before[:-1] - np.repeat(before[begins], count)
         values = np.full(len(lit), np.nan)
         for part in self._parts:

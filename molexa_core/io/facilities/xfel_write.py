@@ -99,7 +99,7 @@ def _growing(
 
 
 def _padded_hits(chunk: Hits, slots: int) -> NDArray[Any]:
-    counts = np.diff(chunk.offsets)
+    counts = chunk.counts
     _require_room(counts, slots, chunk.first_shot, "hits")
     rows = np.zeros((chunk.n_shots, slots), HIT)
     rows[:] = (np.nan, np.nan, np.nan, -1)
@@ -112,7 +112,7 @@ def _padded_hits(chunk: Hits, slots: int) -> NDArray[Any]:
 
 
 def _padded_edges(chunk: Edges, slots: int, n_channels: int) -> NDArray[Any]:
-    shot = np.repeat(np.arange(chunk.n_shots), np.diff(chunk.offsets))
+    shot = np.repeat(np.arange(chunk.n_shots), chunk.counts)
     if chunk.channel.max(initial=0) >= n_channels:
         raise UsageError(f"channel {chunk.channel.max()}: there are {n_channels}")
     key = shot * n_channels + chunk.channel

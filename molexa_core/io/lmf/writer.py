@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.tables import offsets_of
 from molexa_core.io.lmf import kernels
 from molexa_core.io.lmf.decode import MOST_RAW_CHANNELS, encode_events
 from molexa_core.io.lmf.event_table import LmfEvents
@@ -92,8 +93,8 @@ class LmfWriter:
         self._require_fitting(events)
         sizes = self._sizes(events)
         order = self._order(events)
-        ends = np.concatenate([[0], np.cumsum(sizes)])
-        value_ends = np.concatenate([[0], np.cumsum(_ones(events.scan_mask))])
+        ends = offsets_of(sizes)
+        value_ends = offsets_of(_ones(events.scan_mask))
         for low in range(0, events.n_events, _BLOCK_EVENTS):
             high = min(low + _BLOCK_EVENTS, events.n_events)
             block = np.empty(ends[high] - ends[low], np.uint8)

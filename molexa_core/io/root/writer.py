@@ -108,7 +108,7 @@ def _write_tree(
 
 
 def _flat(hits: Hits, slots: int) -> dict[str, FloatArray]:
-    counts = np.diff(hits.offsets)
+    counts = hits.counts
     if len(counts) and counts.max() > slots:
         crowded = hits.first_shot + int(np.argmax(counts))
         raise UsageError(
@@ -139,14 +139,14 @@ def _flat(hits: Hits, slots: int) -> dict[str, FloatArray]:
 
 
 def _jagged(hits: Hits) -> dict[str, Any]:
-    counts = np.diff(hits.offsets)
+    counts = hits.counts
     columns: dict[str, Any] = {name: np.asarray(column) for name, column in hits.tags.items()}
     values = {"x": hits.x_mm, "y": hits.y_mm, "t": hits.t_ns, "method": hits.method}
     return columns | {name: ak.unflatten(value, counts) for name, value in values.items()}
 
 
 def _edge_lists(edges: Edges) -> dict[str, Any]:
-    counts = np.diff(edges.offsets)
+    counts = edges.counts
     columns: dict[str, Any] = {name: np.asarray(column) for name, column in edges.tags.items()}
     columns[EDGES.channel] = ak.unflatten(edges.channel, counts)
     return columns | {EDGES.time: ak.unflatten(edges.t_ns, counts)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,20 +89,17 @@ class EdgesRun:
                 where=listing(self.paths, limit=3),
                 do="The run is damaged, or `edge_columns` of the setup names the wrong column.",
             )
-        shot = np.repeat(np.arange(chunk.n_shots), np.diff(chunk.offsets))
+        edges = Edges(chunk.first_shot, chunk.offsets, channel.astype(np.int16), times, chunk.tags)
         good = np.isfinite(times)
-        offsets = chunk.offsets
         if not good.all():
             self._not_numbers += int((~good).sum())
-            shot, channel, times = shot[good], channel[good], times[good]
-            counts = np.bincount(shot, minlength=chunk.n_shots)
-            offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        key = shot * MOST_CHANNELS + channel.astype(np.int64)
+            edges = edges.select(good)
+        key = edges.shot * MOST_CHANNELS + edges.channel
         step = np.diff(key)
-        if ((step < 0) | ((step == 0) & (np.diff(times) < 0))).any():
-            order = np.lexsort((times, key))
-            channel, times = channel[order], times[order]
-        return Edges(chunk.first_shot, offsets, channel.astype(np.int16), times, chunk.tags)
+        if ((step < 0) | ((step == 0) & (np.diff(edges.t_ns) < 0))).any():
+            order = np.lexsort((edges.t_ns, key))
+            edges = replace(edges, channel=edges.channel[order], t_ns=edges.t_ns[order])
+        return edges
 
 
 def edge_layout(table: Table, given: EdgeColumns | None, name: str) -> Choice | None:

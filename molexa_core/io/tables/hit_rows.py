@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.tables import FloatArray, Hits, IntArray
+from molexa_core.base.tables import FloatArray, Hits, IntArray, offsets_of
 from molexa_core.io.tables.interface import View, numbers_of
 from molexa_core.io.tables.part import Part, empty_places, hits_of
 from molexa_core.io.tables.slots import flat_hits, list_hits, needed
@@ -246,7 +246,7 @@ class _RowReader:
         for name, column in rows.tags.items():
             tags[name] = np.full(n_shots, np.nan)
             tags[name][shots - self._next] = column[first]
-        offsets = np.concatenate([[0], np.cumsum(dense)]).astype(np.int64)
+        offsets = offsets_of(dense)
         begin, self._next = self._next, self._next + n_shots
         yield hits_of(self._part, begin, offsets, rows.values, tags)
 

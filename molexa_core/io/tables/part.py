@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.settings.columns import Columns
-from molexa_core.base.tables import FloatArray, Hits, IntArray
+from molexa_core.base.tables import FloatArray, Hits, IntArray, offsets_of
 from molexa_core.io.hits import filler
 from molexa_core.io.tables.interface import Table
 
@@ -131,8 +131,7 @@ def hits_of(
     if empty.any():
         if not part.filled:
             part.tally.empty += int(empty.sum())
-        before = np.concatenate([[0], np.cumsum(empty)])
-        offsets = (offsets - before[offsets]).astype(np.int64)
+        offsets = offsets_of(~empty)[offsets]
         x, y, t, method = x[~empty], y[~empty], t[~empty], method[~empty]
     part.tally.hits += len(t)
     if not part.edges:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.settings.columns import Columns
-from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.tables import FloatArray, IntArray, offsets_of
 from molexa_core.io.tables.interface import (
     Held,
     Table,
@@ -91,7 +91,7 @@ def flat_hits(part: Part, view: View, *, with_method: bool) -> tuple[IntArray, l
         return _flat_by_time(part, view, with_method=with_method)
     stored = view.numbers([columns.count])[columns.count]
     counts = _checked_counts(part, stored, view.start, part.slots)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    offsets = offsets_of(counts)
     used = int(counts.max(initial=0))
     patterns = _patterns(part, used, with_method=with_method)
     dense = view.numbers([columns.slot(p, i) for i in range(used) for p in patterns])
@@ -118,7 +118,7 @@ def _flat_by_time(
     used = ~empty_places(part, *(column.ravel() for column in stacked[:3])).reshape(
         stacked[2].shape
     )
-    offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int64)
+    offsets = offsets_of(used.sum(axis=1))
     values = [column[used] for column in stacked]
     values += [np.zeros(int(offsets[-1]))] * (4 - len(values))
     return offsets, values
@@ -186,6 +186,6 @@ def list_hits(part: Part, view: View, *, with_method: bool) -> tuple[IntArray, l
         held = ~empty_places(part, x, y, t) & ~((x == t) & (y == t))
         part.tally.beyond += int(held.sum())
         values, first = [column[used] for column in values], counts
-    offsets = np.concatenate([[0], np.cumsum(first)]).astype(np.int64)
+    offsets = offsets_of(first)
     values += [np.zeros(int(offsets[-1]))] * (4 - len(values))
     return offsets, values

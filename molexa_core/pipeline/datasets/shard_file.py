@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from molexa_core.base import fields
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import offsets_of
 from molexa_core.io.hdf5.file import (
     attribute,
     member,
@@ -165,7 +166,7 @@ def read_blocks(path: Path | str) -> tuple[list[EntryBlock], str]:
     atom_numbers = _pieces(c[f"{_M}/{fields.ATOMIC_NUMBER}"], c[f"{_M}/{fields.ATOMS}"])
     place = _pieces(c[f"{_G}/{fields.POSITION}"], content.geometry_atoms)
     entry_of, per_entry = c[f"{_E}/{fields.GEOMETRY}"], content.entry_atoms
-    starts = np.concatenate([[0], np.cumsum(per_entry)])
+    starts = offsets_of(per_entry)
     block_of, molecule_of = c[f"{_G}/{fields.BLOCK}"], c[f"{_G}/{fields.MOLECULE}"]
     found = []
     for number, name in enumerate(content.strings[STRINGS[0]]):
@@ -305,7 +306,7 @@ def _check(content: Content) -> None:
         raise InputFileError("the columns do not fit each other", where=content.path, do=_AGAIN)
     numbers = c[f"{_M}/{fields.ATOMIC_NUMBER}"]
     molecule = c[f"{_G}/{fields.MOLECULE}"]
-    starts = np.concatenate([[0], np.cumsum(atoms)])[molecule]
+    starts = offsets_of(atoms)[molecule]
     row = c[f"{_E}/{fields.GEOMETRY}"]
     most = numbers[_consecutive(starts[row], content.entry_atoms)]
     if (c[f"{_E}/{fields.CHARGE}"] > most).any():

@@ -156,7 +156,7 @@ class _Converted:
         if layout in {"root", "xfel"}:
             with self._progress.task("most hits in a shot", self.run.n_shots, "shots") as task:
                 for chunk in hits:
-                    slots = max(slots, int(np.diff(chunk.offsets).max(initial=0)))
+                    slots = max(slots, int(chunk.counts.max(initial=0)))
                     task.advance(chunk.n_shots)
         with self._task() as task:
             write_hits(out, self._counted(hits, "hits", task, layout), layout, slots=slots,
@@ -236,7 +236,7 @@ def _sorted(run: StoredRun, setup: Setup | None) -> OpenRun:
 
 
 def _most_in_a_channel(chunk: Edges) -> int:
-    shot = np.repeat(np.arange(chunk.n_shots), np.diff(chunk.offsets))
+    shot = np.repeat(np.arange(chunk.n_shots), chunk.counts)
     keys = shot * 2**15 + chunk.channel
     return int(np.unique(keys, return_counts=True)[1].max(initial=1))
 

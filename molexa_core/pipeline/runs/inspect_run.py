@@ -57,7 +57,7 @@ class HitCensus:
         self.shots += chunk.n_shots
         self.last = chunk.first_shot + chunk.n_shots
         self.hits += len(chunk.t_ns)
-        self.most = max(self.most, int(np.diff(chunk.offsets).max(initial=0)))
+        self.most = max(self.most, int(chunk.counts.max(initial=0)))
         self._add_tags(chunk)
         if isinstance(chunk, Edges):
             for channel, count in zip(*np.unique(chunk.channel, return_counts=True), strict=True):
