@@ -1,1 +1,1 @@
-"""Molecules, Coulomb explosion, virtual experiment."""
+"""Physics: atoms, molecules in an X-ray pulse, Coulomb explosion, virtual experiment."""

@@ -1,7 +1,7 @@
-"""Atomic tables on disk: computed once per element and photon energy, checked when read.
+"""Cache of atomic tables on disk, one npz file per element and photon energy.
 
-One npz file per element and photon energy in the user's cache folder. It holds plain arrays, a
-record of what they are, and a SHA-256 over all of it; a file that does not fit is computed again.
+The files lie in the cache folder of the user. Each holds plain arrays, a record that describes
+them, and a SHA-256 of both; a file that disagrees with its checksum is computed again.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from molexa_core.physics.atomic.element_tables import (
 from molexa_core.physics.atomic.shells import covered_element
 
 VERSION: Final = 2
-"""Raised whenever the physics, the numerics or the form of the tables changes."""
+"""Version; increased when the physics, the numerics or the format of the tables changes."""
 DAMAGE: Final = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a file raises whose content is not what was written."""
+"""Exceptions from reading a file whose contents have changed since it was written."""
 _LARGEST: Final = 256 * 2**20
-"""No table is larger than this, in bytes."""
+"""Largest size of a table, bytes."""
 
 
 def atomic_tables(
@@ -45,9 +45,9 @@ def atomic_tables(
 
     Args:
         symbol: element, H to Ar.
-        photon_ev: photon energy in eV; taken to 1 meV.
-        use_cache: read and write the user's cache folder.
-        progress: where to report; is told when a cached file was damaged.
+        photon_ev: photon energy in eV; rounded to 1 meV.
+        use_cache: read and write the cache folder of the user.
+        progress: display of the progress, and notices on damaged files.
 
     Raises:
         UnknownIonError: the element is not covered.
@@ -85,7 +85,7 @@ def atomic_tables(
 def _read_cached(
     path: Path, symbol: str, photon_ev: float, progress: Progress
 ) -> AtomicTables | None:
-    """The tables in a file; None, and a remark if there is one, where it does not hold them."""
+    """The tables in a file; None if they are not there, with a notice if the file is damaged."""
     try:
         return read_tables(path, symbol, photon_ev)
     except FileNotFoundError:
@@ -98,7 +98,7 @@ def _read_cached(
 
 
 def cache_file(symbol: str, photon_ev: float) -> Path | None:
-    """Where the tables of an element lie; None where no cache folder can be written."""
+    """Path of the tables of an element; None if no cache folder can be written."""
     folder = cache_folder(f"atomic-v{VERSION}")
     return None if folder is None else folder / f"{symbol}-{photon_ev:.3f}eV.npz"
 
@@ -123,12 +123,12 @@ def read_tables(path: Path, symbol: str, photon_ev: float) -> AtomicTables:
 
 
 def about(symbol: str, photon_ev: float) -> dict[str, Any]:
-    """What a file says of itself."""
+    """The record that describes the contents of a file."""
     return {"version": VERSION, "symbol": symbol, "photon_ev": photon_ev}
 
 
 def write_arrays(path: Path, said: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays and a record of what they are, with a checksum over all of it, atomically.
+    """Write arrays and the record that describes them, with a checksum of both, atomically.
 
     Raises:
         OutputError: the file cannot be written.
@@ -163,7 +163,7 @@ def read_arrays(
 
 
 def checksum(said: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256 over what a file says of itself and the content of its arrays."""
+    """SHA-256 of the record of a file and the contents of its arrays."""
     state = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

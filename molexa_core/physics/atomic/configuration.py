@@ -1,4 +1,4 @@
-"""Everything about one configuration at one photon energy: the unit that tables are made of."""
+"""Energies, cross sections and decay rates of one configuration, one row of the tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Configuration:
         occupation: electrons in the subshells.
         energy: (s) orbital energies, hartree; minus the binding energies.
         cross_section: (s) photoionization cross sections, bohr^2.
-        decays: all ways in which it decays.
+        decays: all decay channels.
         average_energy: total energy of the average over its terms, hartree.
     """
 
@@ -40,7 +40,7 @@ class Configuration:
 
 
 def mesh_for(number: int, photon: float, *, innermost: int = 1) -> WaveMesh:
-    """The mesh for every electron that leaves atoms of this number.
+    """The mesh for every electron emitted by atoms of this atomic number.
 
     Auger electrons can be faster than photoelectrons: the highest ion binds the electrons of its
     shell n with Z^2 / (2 n^2).
@@ -62,7 +62,7 @@ def compute_configuration(
         number: atomic number.
         occupation: electrons in the subshells.
         photon: photon energy, hartree.
-        mesh: mesh for the electrons that leave; a sufficient one if not given.
+        mesh: mesh for the emitted electrons; a sufficient one if not given.
 
     Raises:
         ComputationError: the field did not become self-consistent.
@@ -77,7 +77,7 @@ def describe(orbitals: Orbitals, photon: float, mesh: WaveMesh) -> Configuration
     Args:
         orbitals: the configuration.
         photon: photon energy, hartree.
-        mesh: mesh for the electrons that leave.
+        mesh: mesh for the emitted electrons.
     """
     atom = on_mesh(orbitals, mesh)
     return Configuration(

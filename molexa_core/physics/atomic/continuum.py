@@ -1,7 +1,7 @@
-"""Orbitals of the electron that leaves: Numerov's method outwards, normalized per unit energy.
+"""Continuum orbitals of the emitted electron: Numerov's method outwards, energy-normalized.
 
-The mesh is even in x(r) = a ln r + b r: logarithmic near the nucleus, linear outside, where it has
-a fixed number of points per wavelength of the fastest electron.
+The mesh is equidistant in x(r) = a ln r + b r: logarithmic near the nucleus, linear outside, with a
+fixed number of points per wavelength of the fastest electron.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ POINTS_PER_FOLD: Final = 40
 FIRST_RADIUS: Final = 1e-4
 """Radius of the first point times the atomic number, bohr."""
 LAST_RADIUS: Final = 28.0
-"""Outer end of the mesh, bohr: bound orbitals have vanished, the potential is Coulombic."""
+"""Outer end of the mesh, bohr: bound orbitals vanish there, the potential is Coulombic."""
 NEGLIGIBLE: Final = 1e-8
-"""Orbitals end where they stay below this."""
+"""Value below which an orbital counts as zero."""
 SECOND_ORDER: Final = 2e-3
-"""How small the terms of second order must be where the amplitude is taken."""
+"""Upper limit of the second-order terms where the amplitude is determined."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class WaveMesh:
     Attributes:
         r: (m) radii, bohr.
         step: (m) dr/dx; the integral of f dr is sum(step * f).
-        bend: (m) what the change of variable adds to Numerov's equation (half a Schwarzian).
+        bend: (m) term of the change of variable in Numerov's equation (half the Schwarzian
+            derivative).
         square: (m) step^2.
         centrifugal: (m) step^2 / r^2.
         interpolate: (m, n) from the grid of the bound orbitals to this mesh.
@@ -63,7 +64,7 @@ class AtomOnMesh:
     Attributes:
         mesh: the mesh.
         number: atomic number.
-        tail: charge that an electron far away sees.
+        tail: charge seen by an electron far away.
         r: (k) radii, bohr.
         step: (k) weights of integrals over r.
         curvature: (m) bend + 2 step^2 V of Numerov's equation.
@@ -144,7 +145,7 @@ def on_mesh(orbitals: Orbitals, mesh: WaveMesh) -> AtomOnMesh:
 
 
 def _reach(orbitals: Orbitals) -> float:
-    """Radius beyond which the occupied orbitals vanish and the potential is that of a charge."""
+    """Radius beyond which the occupied orbitals vanish and the potential is Coulombic."""
     held = orbitals.u[: outermost(orbitals.occupation) + 1]
     density = np.array(orbitals.occupation, dtype=float) @ orbitals.u**2
     field = field_of(
@@ -157,7 +158,8 @@ def _reach(orbitals: Orbitals) -> float:
     )
     ends = [0, *np.flatnonzero(field < -orbitals.tail)[-1:]]
     for u in np.abs(held):
-        # Outwards from the last lobe until it has vanished, or is lost in the noise of the grid.
+        # Outwards from the last lobe until the orbital has vanished or is below the noise of the
+        # grid.
         end = int(np.flatnonzero(u > 1e-3)[-1])
         while end + 1 < len(u) and NEGLIGIBLE < u[end + 1] < u[end]:
             end += 1
@@ -180,7 +182,7 @@ def outgoing(
 ) -> FloatArray:
     """Regular solution by Numerov's method for u = sqrt(dr/dx) v, normalized per hartree.
 
-    The amplitude far out comes from Milne's equation (Phys. Rev. 35, 863 (1930)) with its
+    The asymptotic amplitude comes from Milne's equation (Phys. Rev. 35, 863 (1930)) with its
     second-order term, matched to value and slope outside the atom: where that term has become
     small, or else near the end of the mesh.
 

@@ -1,7 +1,7 @@
-"""How inner-shell holes decay: Auger and Coster-Kronig electrons, fluorescence.
+"""Decay of inner-shell holes: Auger and Coster-Kronig decay, fluorescence.
 
-Rates per channel, averaged over the terms of the configuration, with the orbitals of the very
-configuration that decays (those of the neutral atom would give K widths 40 % too small).
+Rates are per channel and averaged over the terms of the configuration. They use the orbitals of the
+decaying configuration; those of the neutral atom would give K widths that are 40 % too small.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Kind = Literal["auger", "fluorescence"]
 
 @dataclass(frozen=True, slots=True)
 class Decay:
-    """One way in which a configuration decays.
+    """One decay channel of a configuration.
 
     Attributes:
         kind: `auger` (Coster-Kronig included) or `fluorescence`.
         hole: index of the subshell that is filled.
         first: index of the subshell whose electron fills it.
-        second: index of the subshell whose electron leaves; -1 for fluorescence.
+        second: index of the subshell whose electron is emitted; -1 for fluorescence.
         rate: per atomic unit of time.
-        energy: of the electron that leaves or of the photon, hartree.
+        energy: of the emitted electron or photon, hartree.
     """
 
     kind: Kind
@@ -44,7 +44,7 @@ class Decay:
 
 
 def decays(orbitals: Orbitals, atom: AtomOnMesh) -> list[Decay]:
-    """All decays that energy allows, Auger first, by subshell.
+    """All energetically allowed decays, Auger first, by subshell.
 
     Args:
         orbitals: the configuration.
@@ -58,7 +58,7 @@ def auger_decays(orbitals: Orbitals, atom: AtomOnMesh) -> list[Decay]:
 
     Gamma = pi / (2 l_i + 1) N_i^H W_jj' sum over L, S, l' of (2L+1)(2S+1) |M_LS|^2, with the
     energy e_j + e_j' - e_i of orbital energies (Son, Young and Santra, Phys. Rev. A 83, 033402
-    (2011)); W is the probability that the two electrons are there.
+    (2011)); W is the probability that both electrons are present.
     """
     found = []
     pairs = _PairPotentials(atom)

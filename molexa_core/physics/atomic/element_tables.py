@@ -2,8 +2,7 @@
 
 The configurations are those that the neutral atom can reach by photoionization, Auger decay,
 fluorescence and capture of electrons into its valence shell, with no subshell fuller than in the
-neutral atom. Transitions lie in compressed rows: those of configuration c are `first[c]` to
-`first[c + 1]`.
+neutral atom. The transitions of configuration c have the numbers `first[c]` to `first[c + 1] - 1`.
 """
 
 from __future__ import annotations
@@ -52,26 +51,26 @@ from molexa_core.physics.atomic.shells import (
 
 __all__ = ["AUGER", "FLUORESCENCE", "MISSING", "NONE", "PHOTO"]
 HIGHEST_PHOTON_EV: Final = 20_000.0
-"""Beyond this the nonrelativistic dipole approximation is not worth computing."""
+"""Highest photon energy, eV, at which the nonrelativistic dipole approximation makes sense."""
 
 
 @dataclass(frozen=True)
 class AtomicTables(Rows):
-    """Rows of one element and how they hang together. n rows, s subshells, t transitions.
+    """Configurations of one element and their connections. n rows, s subshells, t transitions.
 
-    Row 0 is the neutral atom. To the arrays of `Rows` come:
+    Row 0 is the neutral atom. In addition to the arrays of `Rows` there are:
 
     Attributes:
         symbol: element.
         photon_ev: photon energy, eV.
         charge: (n) charge.
-        removed: (n, s) row with one electron less in the subshell; `NONE` where no such
-            configuration is reached, `MISSING` where it has not been computed yet.
-        added: (n, s) row with one electron more in the subshell; the same.
-        target: (t) row of the configuration that it becomes; the same.
+        removed: (n, s) row with one electron less in the subshell; `NONE` if no such
+            configuration is reached, `MISSING` if it has not been computed yet.
+        added: (n, s) row with one electron more in the subshell; likewise.
+        target: (t) row of the final configuration; likewise.
 
-    Charge transfer goes by `outer_binding` and `capture_binding`: for the neutral atom the measured
-    value, for ions of H to Ar differences of average energies, for heavier ones orbital energies.
+    Charge transfer uses `outer_binding` and `capture_binding`: the measured value for the neutral
+    atom, differences of average energies for ions of H to Ar, orbital energies for heavier ions.
     """
 
     symbol: str
@@ -87,7 +86,7 @@ class AtomicTables(Rows):
         return int(rows[0]) if len(rows) else None
 
     def configuration(self, row: int) -> Configuration:
-        """One row as the record it was made from."""
+        """One row as a `Configuration`."""
         cross_section = np.zeros(self.occupation.shape[1])
         decays = []
         for t in range(self.first[row], self.first[row + 1]):
@@ -167,14 +166,14 @@ def build_tables(symbol: str, photon_ev: float, *, progress: Progress = SILENT) 
 def link(
     symbol: str, photon_ev: float, rows: Rows, *, growing: tuple[bool, ...] | None = None
 ) -> AtomicTables:
-    """Find where transitions lead and which rows are neighbours.
+    """Find the final rows of all transitions and the neighbours of all rows.
 
     Args:
         symbol: element.
         photon_ev: photon energy, eV.
         rows: configurations, each once.
-        growing: if more rows may come: (s) which subshells can get holes. Configurations that can
-            be reached and are not among the rows are `MISSING` then, else `NONE`.
+        growing: for tables that grow: (s) subshells in which holes can be created. Configurations
+            that can be reached and are not among the rows are then `MISSING`, otherwise `NONE`.
     """
     ground = np.array(ground_occupation(covered_element(symbol).number))
     numbering = Numbering(tuple(ground))
@@ -229,7 +228,9 @@ def require_photon(symbol: str, photon_ev: float) -> dict[str, float]:
 
 
 def open_subshells(symbol: str, photon_ev: float) -> tuple[bool, ...]:
-    """Which subshells can get holes: every later hole is bound more tightly than in the neutral.
+    """The subshells that the photons can ionize in the neutral atom.
+
+    In ions every subshell is bound more strongly.
 
     Raises:
         UnknownIonError, UsageError: as `require_photon`.
@@ -240,7 +241,7 @@ def open_subshells(symbol: str, photon_ev: float) -> tuple[bool, ...]:
 
 
 def _candidates(ground: Occupation, can_open: tuple[bool, ...]) -> list[Occupation]:
-    """All occupations with holes in open subshells only, the neutral atom first."""
+    """All occupations with holes only in subshells that can be ionized, the neutral atom first."""
     ranges = [
         range(count, -1 if is_open else count - 1, -1)
         for count, is_open in zip(ground, can_open, strict=True)
@@ -249,7 +250,7 @@ def _candidates(ground: Occupation, can_open: tuple[bool, ...]) -> list[Occupati
 
 
 def _bindings(symbol: str, tables: AtomicTables) -> tuple[FloatArray, FloatArray]:
-    """Differences of average energies; where the neutral atom, row 0, comes in, the measured one.
+    """Binding energies from average energies; for the neutral atom (row 0) the measured value.
 
     Orbital energies bind the outermost electrons of ions of low charge too weakly, see `energies`.
     """
@@ -259,7 +260,7 @@ def _bindings(symbol: str, tables: AtomicTables) -> tuple[FloatArray, FloatArray
     ion = tables.removed[every, outer]
     leaving = np.where(ion >= 0, total[ion], 0.0) - total
     for row in np.flatnonzero((ion < 0) & tables.occupation.any(axis=1)):
-        # The outermost subshell is closed to these photons, but not to transfer.
+        # These photons cannot ionize the outermost subshell, but it takes part in transfer.
         ionized = changed(tuple(map(int, tables.occupation[row])), {int(outer[row]): -1})
         leaving[row] += average_energy(solve_orbitals(number, ionized))
     leaving[~tables.occupation.any(axis=1)] = 0.0
@@ -277,7 +278,7 @@ def changed(occupation: Occupation, changes: Mapping[int, int]) -> Occupation:
 
 
 def _reachable(tables: AtomicTables, valence: tuple[int, ...]) -> NDArray[np.int64]:
-    """Those rows that row 0 reaches, by transitions and capture of electrons, in their order."""
+    """The rows that are reached from row 0 by transitions and electron capture, in their order."""
     seen = np.zeros(len(tables), dtype=bool)
     seen[0] = True
     start = np.repeat(np.arange(len(tables)), np.diff(tables.first))

@@ -26,7 +26,7 @@ def average_energy(orbitals: Orbitals) -> float:
     Sum over subshells of N I + N (N - 1) / 2 [F^0 - (2l+1)/(4l+1) sum over k > 0 of (l k l; 000)^2
     F^k], and over pairs of N N' [F^0 - (1/2) sum over k of (l k l'; 000)^2 G^k] (Cowan, The Theory
     of Atomic Structure and Spectra (1981), (6.38) and (6.39)). The radial integrals are those of
-    the orbitals given; the Hartree-Fock energy is stationary, so theirs need not be the best.
+    the given orbitals; the Hartree-Fock energy is stationary, so these need not be optimal.
     """
     grid = orbitals.grid
     counts = np.array(orbitals.occupation, dtype=float)
@@ -41,7 +41,7 @@ def average_energy(orbitals: Orbitals) -> float:
         orbitals.screening,
         sum(orbitals.occupation),
     )
-    # <T> of a subshell is its orbital energy less its potential energy in the field.
+    # <T> of a subshell is its orbital energy minus its potential energy in the field.
     alone = orbitals.energy + density @ ((-orbitals.number - field) / grid.r)
     total = float(counts @ (alone + 0.5 * density @ (orbitals.screening / grid.r)))
     pairs: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
@@ -55,7 +55,7 @@ def average_energy(orbitals: Orbitals) -> float:
 
 
 def _exchange_terms(occupation: Occupation) -> Iterator[tuple[int, int, int, float]]:
-    """K, i, j and factor of every integral R^K(i j; j i) that lowers the energy."""
+    """K, i, j and factor of every exchange integral R^K(i j; j i)."""
     for i, n in enumerate(occupation):
         l = SUBSHELLS[i].l  # noqa: E741
         if n:

@@ -66,9 +66,9 @@ class RadialGrid:
         return values
 
     def interpolation(self, radius: FloatArray) -> FloatArray:
-        """The matrix (m, n) from values at the inner points to values at m other radii.
+        """The matrix (m, n) that interpolates values at the inner points to m other radii.
 
-        Exact for what the grid can represent; for functions that vanish at both ends.
+        It is exact for functions in the basis of the grid, which vanish at both ends.
         """
         a = 2.0 * SCALE / RADIUS
         x = (radius * (1.0 + a) - SCALE) / (radius + SCALE)

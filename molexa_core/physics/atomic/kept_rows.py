@@ -1,7 +1,8 @@
-"""Rows on disk that grow: every process adds files of its own, none changes those of another.
+"""Growing tables on disk: every process adds its own files and never changes others.
 
-The rows of an element at one photon energy lie in one folder, in files that are complete when they
-appear and carry a checksum. Two processes may compute the same configuration; it is taken once.
+The rows of an element at one photon energy lie in one folder, in files that appear only when they
+are complete and contain a checksum. If two processes compute the same configuration, it is read
+only once.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from molexa_core.physics.atomic.rows import ROW_ARRAYS, Numbering, Rows, join_ro
 from molexa_core.physics.atomic.shells import covered_element, ground_occupation
 
 MOST_FILES: Final = 16
-"""More files than this are joined to one when they are read."""
+"""Number of files above which they are joined to one when they are read."""
 _LOOKS: Final = 5
-"""So often a folder is looked through while other processes change it."""
+"""Number of attempts to read a folder that other processes are changing."""
 
 
 def rows_folder(symbol: str, photon_ev: float) -> Path | None:
-    """Where the rows of an element lie; None where no cache folder can be written."""
+    """Folder of the rows of an element; None if no cache folder can be written."""
     return cache_folder(f"atomic-v{VERSION}/{symbol}-{photon_ev:.3f}eV")
 
 
 def write_rows(folder: Path, symbol: str, photon_ev: float, rows: Rows) -> Path:
-    """Write rows to a file of their own, named after their content.
+    """Write rows to a new file, named after its contents.
 
     Raises:
         OutputError: the file cannot be written.
@@ -53,7 +54,7 @@ def read_rows(
 ) -> Rows | None:
     """All rows in a folder, each configuration once; None if there are none.
 
-    Files that are damaged are removed with a notice: what they held is computed again when needed.
+    Damaged files are removed with a notice; their contents are computed again when needed.
     """
     parts: list[Rows] = []
     paths: list[Path] = []
@@ -62,7 +63,7 @@ def read_rows(
             parts, paths = _read_files(folder, symbol, photon_ev, progress)
             break
         except FileNotFoundError:
-            continue  # another process has just joined the files; they have other names now
+            continue  # another process has just joined the files under another name
     if not parts:
         return None
     rows = join_rows(parts)
@@ -77,10 +78,10 @@ def read_rows(
 def _read_files(
     folder: Path, symbol: str, photon_ev: float, progress: Progress
 ) -> tuple[list[Rows], list[Path]]:
-    """Rows of each file that is whole, and its path.
+    """Rows and path of each file that is not damaged.
 
     Raises:
-        FileNotFoundError: a file went away while they were read.
+        FileNotFoundError: a file was removed during reading.
     """
     parts: list[Rows] = []
     paths: list[Path] = []
@@ -105,4 +106,4 @@ def _join_files(folder: Path, symbol: str, photon_ev: float, rows: Rows, paths: 
             if path != joined:
                 path.unlink(missing_ok=True)
     except (OSError, OutputError):
-        return  # the files as they are serve as well
+        return  # the separate files can still be used

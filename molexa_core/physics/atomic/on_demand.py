@@ -1,8 +1,8 @@
-"""Tables of atoms with too many configurations to compute all: they grow where they are reached.
+"""Growing tables for heavy atoms, whose configurations are computed only when they are reached.
 
-Bromine has 87 318 configurations that photons of 2 keV can make, iodine 960 498. A pulse reaches a
-small part of them. `GrowingTables` computes those that random walks of one atom reach, and those
-that trajectories of molecules ask for, and keeps them on disk.
+Photons of 2 keV can create 87 318 configurations of bromine and 960 498 of iodine, of which a pulse
+reaches a small part. `GrowingTables` computes those that random walks of one atom reach and those
+that occur in trajectories of molecules, and stores them on disk.
 """
 
 from __future__ import annotations
@@ -41,31 +41,31 @@ from molexa_core.physics.atomic.shells import (
 from molexa_core.physics.atomic.walks import Chances, Exposure, next_events
 
 SAVE_EVERY: Final = 2000
-"""So many new rows are written together."""
+"""Number of new rows that are written together."""
 
 
 class GrowingTables:
-    """The tables of one element at one photon energy, as far as they have been computed.
+    """The part of the tables of one element at one photon energy that has been computed.
 
-    Rows are only ever added: a row keeps its number for the life of the object. What a row holds
-    depends on its configuration alone, not on when or why it was computed.
+    Rows are only added and keep their numbers. The contents of a row depend only on its
+    configuration, not on the order of computation.
 
     Attributes:
         symbol: element.
         photon_ev: photon energy, eV.
-        can_open: (s) which subshells can get holes.
+        can_open: (s) subshells in which holes can be created.
     """
 
     def __init__(
         self, symbol: str, photon_ev: float, *, use_cache: bool = True, progress: Progress = SILENT
     ) -> None:
-        """Read what has been computed before; the neutral atom is always there.
+        """Read the rows that were computed earlier; the neutral atom is always included.
 
         Args:
             symbol: element, one of `ON_DEMAND`.
-            photon_ev: photon energy, eV; taken to 1 meV.
-            use_cache: read and write the user's cache folder.
-            progress: where to report, now and later.
+            photon_ev: photon energy, eV; rounded to 1 meV.
+            use_cache: read and write the cache folder of the user.
+            progress: display of the progress, now and later.
 
         Raises:
             UnknownIonError: the element is not covered.
@@ -95,35 +95,35 @@ class GrowingTables:
         self._rows = self._first_rows()
 
     def __len__(self) -> int:
-        """How many configurations have been computed."""
+        """Number of configurations that have been computed."""
         return len(self._rows)
 
     @property
     def tables(self) -> AtomicTables:
-        """What there is now; what is not computed yet is `MISSING` in it."""
+        """The current tables; configurations that are not computed yet are `MISSING`."""
         if self._tables is None:
             self._tables = link(self.symbol, self.photon_ev, self._rows, growing=self.can_open)
         return self._tables
 
     def report_to(self, progress: Progress) -> None:
-        """Report to another progress from now on."""
+        """Use another display of the progress from now on."""
         self._progress = progress
 
     def covers(self, occupation: Occupation) -> bool:
-        """Whether these tables may come to hold a configuration."""
+        """Whether a configuration can occur in these tables."""
         return all(
             count <= most and (is_open or count == most)
             for count, most, is_open in zip(occupation, self._ground, self.can_open, strict=True)
         )
 
     def add(self, occupations: NDArray[np.integer] | Iterable[Occupation]) -> int:
-        """Compute those configurations that are not there yet.
+        """Compute the configurations that are missing.
 
         Args:
-            occupations: (n, s); repetitions are taken once.
+            occupations: (n, s) electrons in the subshells; may contain repetitions.
 
         Returns:
-            How many rows are new.
+            The number of new rows.
 
         Raises:
             UsageError: a configuration that these tables cannot hold.
@@ -144,7 +144,7 @@ class GrowingTables:
                     solved.append(configuration)
                     captured.append(bound)
                     task.advance()
-        finally:  # an interruption loses nothing that is finished
+        finally:  # after an interruption the finished rows are kept
             if solved:
                 self._append(rows_of(solved, self._photon, captured))
             if interruption.requested():
@@ -152,24 +152,24 @@ class GrowingTables:
         return len(solved)
 
     def prefetch(self, exposure: Exposure, *, walks: int, seed: int) -> int:
-        """Compute what random walks of the atom reach in a pulse, from the neutral atom on.
+        """Compute the configurations that random walks from the neutral atom reach in a pulse.
 
         Args:
             exposure: the pulse.
-            walks: how many; each is one atom from before the pulse to its last decay.
+            walks: their number; each follows one atom from before the pulse to its last decay.
             seed: of the walks.
 
         Returns:
-            How many rows are new.
+            The number of new rows.
         """
         rng = np.random.default_rng(seed)
         start = np.zeros(walks, dtype=np.int64)
         return self._walk(start, np.full(walks, -10.0 * exposure.sigma), exposure, rng)
 
     def grow(self, occupations: NDArray[np.integer], exposure: Exposure, *, seed: int) -> int:
-        """Compute configurations that are missing, and what a walk from each of them reaches.
+        """Compute missing configurations and those that a walk from each of them reaches.
 
-        Walking on means that few rounds are needed until trajectories find all that they need.
+        With these walks few rounds are needed until trajectories find all configurations.
 
         Args:
             occupations: (n, s) the configurations, repeated as often as they were missed.
@@ -177,7 +177,7 @@ class GrowingTables:
             seed: of the walks, which begin at random times in the pulse.
 
         Returns:
-            How many rows are new.
+            The number of new rows.
         """
         new = self.add(occupations)
         numbers = self._numbering.numbers(occupations)
@@ -186,7 +186,7 @@ class GrowingTables:
         return new + self._walk(rows, rng.normal(0.0, exposure.sigma, len(rows)), exposure, rng)
 
     def save(self) -> None:
-        """Write rows that are not on disk yet; where that is not possible, say so."""
+        """Write rows that are not on disk yet; a notice is given if that is not possible."""
         if self._folder is None or not self._new:
             return
         try:
@@ -204,7 +204,7 @@ class GrowingTables:
         exposure: Exposure,
         rng: np.random.Generator,
     ) -> int:
-        """Walk from these rows to the ends, computing on the way; the number of new rows."""
+        """Walk from these rows to the last decay, computing missing rows; returns their number."""
         before = len(self)
         while len(rows):
             tables = self.tables
@@ -240,7 +240,7 @@ class GrowingTables:
         return first if kept is None else join_rows([first, kept])
 
     def _compute(self, occupation: Occupation) -> tuple[Configuration, float]:
-        """A configuration, and the binding energy of an electron that it captures."""
+        """A configuration, and the binding energy of a captured electron."""
         if not self.covers(occupation):
             raise UsageError(f"the tables of {self.symbol} cannot hold {occupation}")
         start = self._reference(sum(occupation))
@@ -258,10 +258,10 @@ class GrowingTables:
         return configuration, -float(other.energy[level])
 
     def _reference(self, electrons: int) -> Orbitals:
-        """The ion with so many electrons and no inner holes, to begin other ones with.
+        """The ion with this number of electrons and no inner holes, as start of the iteration.
 
-        Every configuration of an ion begins with the same one, so that what is computed does not
-        depend on what was computed before.
+        All configurations of an ion start from the same orbitals, so that results do not depend on
+        the order of computation.
         """
         if electrons not in self._references:
             occupation, left = [], electrons
@@ -282,7 +282,7 @@ class GrowingTables:
 def growing_tables(
     symbol: str, photon_ev: float, *, use_cache: bool = True, progress: Progress = SILENT
 ) -> GrowingTables:
-    """The tables of an element of `ON_DEMAND`, with all that was computed before.
+    """The tables of an element of `ON_DEMAND`, with all rows that were computed earlier.
 
     Args, Raises: see `GrowingTables`.
     """

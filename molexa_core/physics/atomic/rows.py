@@ -1,7 +1,7 @@
-"""Configurations as arrays: what is computed once, is kept on disk and becomes tables.
+"""Configurations as arrays, one row each; they are computed once, stored, and joined to tables.
 
-Rows know nothing of each other. `Numbering` gives every configuration of an element a number, so
-that the configurations to which the transitions lead are found without a loop.
+Rows are independent of each other. `Numbering` assigns a number to every configuration of an
+element, so that the final configurations of transitions are found without a loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from molexa_core.physics.atomic.shells import Occupation
 PHOTO: Final = 0
 AUGER: Final = 1
 FLUORESCENCE: Final = 2
-"""Kinds of transitions. Photo: `value` is a cross section; else a rate."""
+"""Kinds of transitions. `value` is a cross section for `PHOTO`, otherwise a rate."""
 NONE: Final = -1
 """In place of a row: there is no such configuration."""
 MISSING: Final = -2
@@ -35,16 +35,16 @@ class Rows:
         occupation: (n, s) electrons.
         energy: (n, s) orbital energies, hartree.
         average_energy: (n) total energy of the average of the configuration, hartree.
-        outer_binding: (n) energy that the outermost electron needs to leave, hartree; 0 for the
-            nucleus alone.
-        capture_binding: (n) energy that is gained when an electron comes into the valence shell,
-            hartree; 0 where there is no room for one.
-        first: (n + 1) where the transitions of a row begin.
+        outer_binding: (n) binding energy of the outermost electron, hartree; 0 for the bare
+            nucleus.
+        capture_binding: (n) energy gained when an electron is captured into the valence shell,
+            hartree; 0 if the shell is full.
+        first: (n + 1) number of the first transition of a row.
         kind: (t) `PHOTO`, `AUGER` or `FLUORESCENCE`.
         value: (t) cross section in bohr^2 (photo) or rate per atomic unit of time.
-        released: (t) energy of the electron that leaves or of the photon, hartree.
-        shells: (t, 3) subshell that is ionized or filled, then those that give the electrons;
-            -1 where there is none.
+        released: (t) energy of the emitted electron or photon, hartree.
+        shells: (t, 3) subshell that is ionized or filled, then those of the electrons involved;
+            -1 if there is none.
     """
 
     occupation: NDArray[np.int8]
@@ -59,7 +59,7 @@ class Rows:
     shells: NDArray[np.int8]
 
     def __len__(self) -> int:
-        """How many configurations there are."""
+        """Number of configurations."""
         return len(self.occupation)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -70,7 +70,7 @@ class Rows:
         """Some of the rows, in the order asked for."""
         count = np.diff(self.first)[rows]
         first = np.concatenate([[0], np.cumsum(count)])
-        # The transitions of the chosen rows, one row behind the other.
+        # The transitions of the chosen rows, concatenated.
         t = np.arange(first[-1]) + np.repeat(self.first[:-1][rows] - first[:-1], count)
         return Rows(
             occupation=self.occupation[rows],
@@ -134,7 +134,7 @@ def rows_of(
 
 
 def outermost_level(occupation: NDArray[np.int8], energy: FloatArray) -> NDArray[np.int64]:
-    """(n) index of the occupied subshell that is bound most weakly; 0 for the nucleus alone."""
+    """(n) index of the most weakly bound occupied subshell; 0 for the bare nucleus."""
     level: NDArray[np.int64] = np.where(occupation > 0, energy, -np.inf).argmax(axis=1)
     return level
 
@@ -142,9 +142,9 @@ def outermost_level(occupation: NDArray[np.int8], energy: FloatArray) -> NDArray
 def capture_level(
     occupation: NDArray[np.int8], ground: Occupation, valence: Sequence[int]
 ) -> NDArray[np.int64]:
-    """(n) index of the subshell that takes a captured electron; -1 where there is no room.
+    """(n) index of the subshell that captures an electron; -1 if there is none.
 
-    The last valence subshell that is not as full as in the neutral atom.
+    This is the last valence subshell with fewer electrons than in the neutral atom.
     """
     level = np.full(len(occupation), -1)
     for shell in valence:
@@ -153,7 +153,7 @@ def capture_level(
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
-    """Several sets of rows, one behind the other."""
+    """Concatenate several sets of rows."""
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ROW_ARRAYS
@@ -179,14 +179,14 @@ class Numbering:
         return result
 
     def changes(self, kind: NDArray[np.int8], shells: NDArray[np.int8]) -> NDArray[np.int64]:
-        """(t) what transitions add to the number: photons take, decays fill and take."""
+        """(t) change of the configuration number in each transition."""
         weight = np.append(self._weight, 0)[shells.astype(np.int64)]
         sign = np.where(kind == PHOTO, -1, 1)
         result: NDArray[np.int64] = sign * weight[:, 0] - weight[:, 1] - weight[:, 2]
         return result
 
     def neighbours(self, occupation: NDArray[np.int8], electrons: int) -> NDArray[np.int64]:
-        """(n, s) numbers with `electrons` more in one subshell, full or empty as it may be."""
+        """(n, s) numbers after adding `electrons` to one subshell, whether possible or not."""
         return self.numbers(occupation)[:, None] + electrons * self._weight
 
     def occupations(self, numbers: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -202,7 +202,7 @@ class Finder:
     """Rows by the number of their configuration."""
 
     def __init__(self, numbers: NDArray[np.int64]) -> None:
-        """Prepare to find among the numbers (n) of all rows."""
+        """Prepare the search among the numbers (n) of all rows."""
         self._order = np.argsort(numbers, kind="stable")
         self._sorted = numbers[self._order]
 

@@ -2,8 +2,8 @@
 
 Spherical average, Slater exchange (Phys. Rev. 81, 385 (1951)) and Latter's tail (Phys. Rev. 99, 510
 (1955)): V = -Z/r + V_H - (3/2) (3 rho / pi)^(1/3), and never above -(q + 1) / r, where q is the
-charge of the ion. One electron alone moves in -Z/r: what exchange leaves of its own repulsion is
-left out. Atomic units.
+charge of the ion. A single electron moves in -Z/r: the self-repulsion that Slater exchange does not
+cancel is omitted. Atomic units.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TOLERANCE: Final = 1e-6
 ITERATIONS: Final = 200
 MIXING: Final = 0.5
 DEPTH: Final = 5
-"""Share of the new potential in a step, and how many steps Anderson's mixing remembers."""
+"""Share of the new potential in a step, and number of steps in Anderson's mixing."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Orbitals:
     Attributes:
         number: atomic number.
         occupation: electrons in the subshells.
-        energy: (s) orbital energies, hartree; those of empty subshells too.
+        energy: (s) orbital energies, hartree, including empty subshells.
         u: (s, n) radial functions u = r R at the points of the grid.
         screening: (n) r V_H, the electrons' Coulomb potential times r.
         iterations: steps of the self-consistent field.
@@ -78,7 +78,7 @@ def solve_orbitals(
         number: atomic number.
         occupation: electrons in the subshells.
         grid: radial grid; the standard one if not given.
-        start: orbitals of a similar configuration on the same grid, to begin with; the result is
+        start: orbitals of a similar configuration on the same grid as initial guess; the result is
             the same within the tolerance, after fewer iterations.
 
     Raises:
@@ -125,7 +125,7 @@ def field_of(
         r: radii.
         density: sum of N u^2 over the subshells at these radii.
         screening: r V_H at these radii.
-        electrons: how many there are.
+        electrons: number of electrons.
     """
     if electrons <= 1:
         return np.full_like(r, -float(number))

@@ -46,11 +46,11 @@ SUBSHELLS: Final = tuple(
 """The subshells of this model, in the order of every array; an element has the first few."""
 NAMES: Final = tuple(shell.name for shell in SUBSHELLS)
 _FILLED: Final = (0, 1, 2, 3, 4, 6, 5, 7, 9, 8, 10)
-"""The order in which neutral atoms fill them (Madelung's, which the elements below follow)."""
+"""The order in which neutral atoms fill subshells (Madelung's rule)."""
 _COUNTS: Final = ((18, 5), (36, 8), (54, 11))
-"""Heaviest atom whose ground state needs no more than so many subshells."""
+"""Atomic number of the heaviest atom whose ground state fits into a number of subshells."""
 ON_DEMAND: Final = ("Br", "Kr", "I", "Xe")
-"""Elements with d electrons: too many configurations to compute all of them beforehand."""
+"""Elements with d electrons, which have too many configurations to compute them in advance."""
 COVERED: Final = (*(BY_NUMBER[number].symbol for number in range(1, 19)), *ON_DEMAND)
 """The elements that this model covers."""
 _PART: Final = re.compile(r"(\d[a-z])(\d+)")
@@ -60,7 +60,8 @@ def covered_element(symbol: str) -> Element:
     """The element with this symbol, if its atom is covered.
 
     Raises:
-        UnknownIonError: no such element, or one that is not covered; lists those that are.
+        UnknownIonError: no such element, or one that is not covered; the message lists those that
+            are.
     """
     if symbol in COVERED:
         return ELEMENTS[symbol]
@@ -73,7 +74,7 @@ def covered_element(symbol: str) -> Element:
 
 
 def subshells_of(number: int) -> tuple[Subshell, ...]:
-    """The subshells that the arrays of the element with this atomic number have.
+    """The subshells in the arrays of the element with this atomic number.
 
     Example:
         >>> [shell.name for shell in subshells_of(35)][-3:]
@@ -129,16 +130,16 @@ def occupation_text(occupation: Occupation) -> str:
 
 
 def parse_occupation(text: str, element: Element) -> Occupation:
-    """The configuration of an atom or ion of this element that the text means.
+    """Read the configuration of an atom or ion of this element.
 
     Args:
         text: subshells with their electrons, joined by dots or spaces, as `1s2.2s2.2p6.3s1`;
-            what is not named is empty; `bare` is the nucleus alone.
-        element: whose electrons these are.
+            subshells that are not named are empty; `bare` is the bare nucleus.
+        element: the element.
 
     Raises:
-        UsageError: not readable, a subshell twice or unknown, more electrons than fit or than the
-            neutral atom has.
+        UsageError: the text cannot be read, a subshell is unknown or occurs twice, or there are
+            more electrons than fit into a subshell or than the neutral atom has.
 
     Example:
         >>> parse_occupation("1s1.2s2.2p2", ELEMENTS["C"])

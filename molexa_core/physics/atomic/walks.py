@@ -15,7 +15,7 @@ from molexa_core.physics.atomic.rows import PHOTO
 
 @dataclass(frozen=True)
 class Exposure:
-    """The pulse that an atom is in.
+    """The exposure of an atom to a pulse.
 
     Attributes:
         fluence: photons per bohr^2 in the whole pulse.
@@ -27,10 +27,10 @@ class Exposure:
 
 
 class Chances:
-    """Sums over the transitions of the rows, for choosing among them."""
+    """Cumulative sums over the transitions of the rows, for random choices."""
 
     def __init__(self, tables: AtomicTables) -> None:
-        """Add up photons and decays separately."""
+        """Sum cross sections and decay rates separately."""
         photo = tables.kind == PHOTO
         self._sums = [
             np.concatenate([[0.0], np.cumsum(np.where(some, tables.value, 0.0))])
@@ -47,7 +47,7 @@ class Chances:
     def choose(
         self, rows: NDArray[np.int64], photon: NDArray[np.bool_], share: FloatArray
     ) -> NDArray[np.int64]:
-        """(n) transitions: of photons where `photon`, else decays; share in [0, 1) picks one."""
+        """(n) transitions: ionization where `photon`, else decay; `share` in [0, 1) selects one."""
         chosen = np.empty(len(rows), dtype=np.int64)
         for which, total in zip((photon, ~photon), self._sums, strict=True):
             begin, end = self._first[rows[which]], self._first[rows[which] + 1]
@@ -64,20 +64,20 @@ def next_events(
     exposure: Exposure,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], FloatArray]:
-    """The next transition of every atom, and when.
+    """The next transition of every atom and its time.
 
-    Photons and decays compete: a photon comes when the share of the pulse that has passed has grown
-    by -ln U / (sigma F), a decay after -ln U / rate.
+    Photoabsorption and decay compete: a photon is absorbed when the elapsed share of the pulse has
+    grown by -ln U / (sigma F), a decay happens after the time -ln U / rate.
 
     Args:
-        chances: of the tables.
-        rows: (n) where the atoms are.
-        times: (n) since when, atomic units.
+        chances: cumulative sums of the tables.
+        rows: (n) current configurations of the atoms.
+        times: (n) times of their last transitions, atomic units.
         exposure: the pulse.
-        rng: random numbers.
+        rng: random number generator.
 
     Returns:
-        (n) transitions, -1 where nothing happens any more, and (n) their times.
+        (n) transitions, -1 if there is none any more, and (n) their times.
     """
     cross_section, decay = chances.rates(rows)
     waits = rng.exponential(size=(2, len(rows)))

@@ -19,9 +19,9 @@ from molexa_core.physics.coulomb.explosion import Accuracy, explode
 from molexa_core.physics.coulomb.trajectory import trajectory
 
 CLOSEST_BOHR: Final = 0.5
-"""Atoms nearer than this are taken for a mistake; the bond of H2 is 1.4 bohr."""
+"""Distance, bohr, below which two atoms are considered a mistake; the bond of H2 is 1.4 bohr."""
 _PAIRS_PER_BATCH: Final = 20_000
-"""Pairs of atoms in one batch on the CPU: their arrays then stay in the second-level cache."""
+"""Number of pairs of atoms in one batch on the CPU, so that arrays fit into the L2 cache."""
 
 
 def explode_many(
@@ -36,7 +36,7 @@ def explode_many(
 ) -> FloatArray:
     """Asymptotic momenta of many molecules, on the CPU in double precision.
 
-    Each molecule is integrated by itself; the size of a batch changes the last digits at most.
+    Each molecule is integrated independently; the size of a batch affects at most the last digits.
 
     Args:
         positions: (n, atoms, 3) bohr.
@@ -45,14 +45,14 @@ def explode_many(
         build_up: charge build-up, instant by default.
         accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
         batch: molecules per batch; chosen from the number of atoms by default.
-        strict: whether a momentum that is not a number is an error; a search that tries any
-            geometry leaves such molecules out by itself.
+        strict: whether a momentum that is not a number is an error; a search over arbitrary
+            geometries ignores such molecules itself.
 
     Returns:
         (n, atoms, 3) momenta in a.u.
 
     Raises:
-        ComputationError: a momentum is not a number (atoms in one place), if strict.
+        ComputationError: if strict: a momentum is not a number, since two atoms coincide.
     """
     n, atoms = positions.shape[:2]
     charges = np.broadcast_to(charges, (n, atoms))
@@ -87,7 +87,7 @@ def linearise_many(
     build_up: BuildUp,
     accuracy: str | Accuracy,
 ) -> tuple[FloatArray, FloatArray]:
-    """Asymptotic momenta with their derivatives by the positions; see `derivatives`.
+    """Asymptotic momenta and their derivatives with respect to the positions; see `derivatives`.
 
     Args:
         positions: (n, atoms, 3) bohr.
@@ -97,8 +97,8 @@ def linearise_many(
         accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
 
     Returns:
-        (n, atoms, 3) momenta in a.u. and (n, 3 atoms, 3 atoms) derivatives (rows: momenta), not
-        numbers where atoms lie in one place.
+        (n, atoms, 3) momenta in a.u. and (n, 3 atoms, 3 atoms) derivatives (rows: momenta); NaN if
+        two atoms coincide.
     """
     n, atoms = positions.shape[:2]
     charges = np.broadcast_to(charges, (n, atoms))
@@ -145,13 +145,13 @@ def path_of(
 def require_explosive(
     symbols: Sequence[str], positions: FloatArray, charges: Sequence[float], *, where: object
 ) -> None:
-    """Nothing, if a geometry with these charges can explode.
+    """Check that a geometry with these charges can explode.
 
     Args:
         symbols: element of each atom, for the message.
         positions: (atoms, 3) bohr.
         charges: (atoms) elementary charges.
-        where: what to name in the message.
+        where: source of the geometry, for the message.
 
     Raises:
         UsageError: fewer than two charged atoms, coordinates that are not numbers, or two atoms
@@ -167,12 +167,12 @@ def require_explosive(
 
 
 def require_apart(symbols: Sequence[str], positions: FloatArray, *, where: object) -> None:
-    """Nothing, if no two atoms of a geometry overlap.
+    """Check that no two atoms of a geometry overlap.
 
     Args:
         symbols: element of each atom, for the message.
         positions: (atoms, 3) bohr.
-        where: what to name in the message.
+        where: source of the geometry, for the message.
 
     Raises:
         UsageError: coordinates that are not numbers, or two atoms within `CLOSEST_BOHR`.
@@ -197,9 +197,9 @@ def _both_units(bohr: float) -> str:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Batches are small: threads would spend their time waiting for each other.
+    """Compute with one thread: for small batches threads mostly wait for each other.
 
-    On two cores shared with other jobs two threads took several times as long as one.
+    On two busy cores two threads took several times as long as one.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
-"""How the charge of the atoms builds up during an explosion.
+"""Charge build-up: the rise of the charges during an explosion.
 
-A build-up is a factor f(t) from 0 to 1 that all charges share: q_i(t) = q_i f(t), so that a pair
-repels with q_i q_j f(t)^2 / r^2.
+All charges rise with the same factor f(t) from 0 to 1: q_i(t) = q_i f(t), so that the force between
+two ions is q_i q_j f(t)^2 / r^2.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ STEEPNESS: Final = 6.3
 
 
 class BuildUp(Protocol):
-    """What the integrator needs to know of a charge build-up. Times in atomic units."""
+    """A charge build-up as used by the integrator. Times in atomic units."""
 
     def factor(self, time: Tensor) -> Tensor:
         """f(t), same shape as `time`."""
 
     def rate(self, time: Tensor) -> Tensor:
-        """How fast f changes, 1 / characteristic time, where that limits the step; else 0."""
+        """Inverse characteristic time of f, which limits the time step; 0 if f is constant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """All charges are there at once, at time 0."""
+    """Instantaneous ionization: all atoms have their final charges from time 0."""
 
     def factor(self, time: Tensor) -> Tensor:
-        """All of the charge."""
+        """f(t) = 1."""
         return torch.ones_like(time)
 
     def rate(self, time: Tensor) -> Tensor:
-        """Nothing changes."""
+        """Zero, since f is constant."""
         return torch.zeros_like(time)
 
 
@@ -74,17 +74,17 @@ class ErrorFunctionRise:
         return torch.erfc(STEEPNESS * (0.5 - time / self.tau)) * 0.5
 
     def rate(self, time: Tensor) -> Tensor:
-        """Inverse width of the rise while it lasts, fading out behind it."""
+        """Inverse width of the rise; it decreases to zero after the rise."""
         behind = STEEPNESS * (time / self.tau - 0.5) - 2.5
         return torch.erfc(2.0 * behind) * (0.5 * STEEPNESS / self.tau)
 
 
 def build_up(model: str, tau_fs: float) -> BuildUp:
-    """The build-up that `--model` and `--tau-fs` name.
+    """The charge build-up of a classical model.
 
     Args:
         model: `instant`, or `classical` for the error-function rise.
-        tau_fs: window of the rise; not looked at for `instant`.
+        tau_fs: window of the rise in femtosecond; ignored for `instant`.
 
     Raises:
         UsageError: no such model, or tau not above 0.

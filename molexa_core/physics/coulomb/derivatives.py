@@ -1,10 +1,10 @@
-"""Momenta of an explosion with their derivatives by the initial positions, in one pass.
+"""Momenta of an explosion and their derivatives with respect to the initial positions.
 
-Along the path x(t) a small change of the start grows as J'' = G(t, x) J, where G is the gradient of
-the accelerations (the variational equation: Hairer, Norsett, Wanner, Solving Ordinary Differential
-Equations I, section I.14). Both are integrated by the method of `explosion` in the same steps,
-whose lengths are not differentiated. A step of J is a product of small matrices, several times
-cheaper than exploding once per coordinate for finite differences.
+Along the path x(t) a small change of the initial positions evolves as J'' = G(t, x) J, where G is
+the gradient of the accelerations (the variational equation: Hairer, Norsett, Wanner, Solving
+Ordinary Differential Equations I, section I.14). Both are integrated by the method of `explosion`
+in the same steps, whose lengths are not differentiated. A step of J is a product of small matrices,
+several times cheaper than exploding once per coordinate for finite differences.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from molexa_core.physics.coulomb.explosion import (
 )
 
 PRECISION: Final = torch.float32
-"""Of the derivatives: its error, 1e-6, is below that of the steps they are needed for."""
+"""Type of the derivatives: their rounding error, 1e-6, is negligible in a refinement."""
 
 
 def explode_with_derivatives(
@@ -43,7 +43,7 @@ def explode_with_derivatives(
     build_up: BuildUp,
     accuracy: str | Accuracy,
 ) -> tuple[Tensor, Tensor]:
-    """Asymptotic momenta and how they change with the positions. Every atom must be charged.
+    """Asymptotic momenta and their derivatives. Every atom must be charged.
 
     Args:
         positions: [B, N, 3] bohr.
@@ -82,10 +82,10 @@ def explode_with_derivatives(
 
 
 class _Change:
-    """The derivatives of positions and velocities on their way.
+    """The derivatives of positions and velocities during the integration.
 
-    Batch first, for products of matrices; rows are all x, then all y, then all z, so that what
-    is computed for pairs runs over contiguous memory.
+    The batch is the first axis, for matrix products; rows are all x, then all y, then all z, so
+    that quantities of pairs are contiguous in memory.
     """
 
     def __init__(self, charges: Tensor, masses: Tensor) -> None:
@@ -96,7 +96,7 @@ class _Change:
         self.same = torch.eye(atoms, dtype=PRECISION)
         self.products = charge[:, :, None] * charge[:, None, :] * (1.0 - self.same)
         self.inertia = self.products / self.mass[:, :, None]
-        # Momenta do not change if all atoms move alike: the last atom's derivatives follow.
+        # A translation does not change the momenta, which gives the derivatives of the last atom.
         start = torch.eye(3 * atoms, dtype=PRECISION).view(3 * atoms, 3, atoms)[:, :, :-1]
         self.position = start.reshape(1, 3 * atoms, -1).repeat(batch, 1, 1)
         # Of the velocities, times the length of the step; the kicks, times its square.
@@ -105,7 +105,7 @@ class _Change:
         self.kicks: list[Tensor] = []
 
     def begin(self, length: Tensor) -> None:
-        """A step of this length [B]."""
+        """Begin a step of this length [B]."""
         length = length.to(PRECISION)
         self.drift = self.drift * (length / self.length)[:, None, None]
         self.length, self.kicks = length, []
@@ -119,7 +119,7 @@ class _Change:
         self.kicks.append(torch.bmm(self._gradient(x, strength), self._plus(moved, row)))
 
     def end(self) -> None:
-        """The end of the step."""
+        """End the step."""
         self.position = self._plus(self.position + self.drift, POSITION_WEIGHTS)
         self.drift = self._plus(self.drift, VELOCITY_WEIGHTS)
 
@@ -139,14 +139,14 @@ class _Change:
         return start
 
     def _gradient(self, x: Tensor, strength: Tensor) -> Tensor:
-        """[B, 3 N, 3 N] of the forces strength_ij d / |d|^3 by the positions."""
+        """[B, 3 N, 3 N] derivatives of the forces strength_ij d / |d|^3."""
         d = _differences(x)
         inverse2 = (d.square().sum(1) + SELF_DISTANCE2 * self.same).reciprocal()
         level = strength * inverse2 * inverse2.sqrt()
         return self._assembled(_times(d, d, 3.0 * level * inverse2), level)
 
     def _behind(self, state: State) -> tuple[Tensor, Tensor]:
-        """Twice [B, 3 N, 3 N]: `remaining_velocity` times mass by positions and by velocities.
+        """Derivatives of mass * `remaining_velocity` by position and velocity, [B, 3 N, 3 N] each.
 
         With r, v of a pair, c = |v| |r| + r . v and u = r/|r| + v/|v| the impulse is u / c; it
         changes with r by (1 - r r/|r|^2) / (|r| c) - |v| u u / c^2, and with v likewise.

@@ -8,9 +8,9 @@ Nystrom, Acta Soc. Sci. Fenn. 50 (1925); Hairer, Norsett, Wanner, Solving Ordina
 Equations I, table II.14.2). The number of steps is fixed; the length of each step is set, per
 molecule, by the state at its beginning, so that there is no data-dependent control flow and the
 whole loop can be compiled or captured. Steps are short while the forces are strong or the charges
-rise, and grow in proportion to the time passed once the ions fly apart.
+rise, and grow in proportion to the elapsed time once the ions fly apart.
 
-Behind the last step the remaining impulse is added in closed form, for pairs on straight lines:
+After the last step the remaining impulse is added in closed form, for pairs on straight lines:
 with relative position r and relative velocity v,
 
     int_0^inf (r + v t) / |r + v t|^3 dt = (r/|r| + v/|v|) / (|v| |r| + r . v).
@@ -18,8 +18,8 @@ with relative position r and relative velocity v,
 It is antisymmetric in the pair, so the sum of momenta stays zero; its error is of second order in
 the potential energy that is left relative to the kinetic energy, which is below 1e-4.
 
-State tensors have the batch last, [3, N, B], and pair tensors [3, N, N, B]: every pass runs over
-contiguous memory on the CPU and is coalesced on a GPU.
+The batch is the last axis of state tensors, [3, N, B], and of pair tensors, [3, N, N, B]: memory
+access is then contiguous on a CPU and coalesced on a GPU.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from molexa_core.physics.coulomb.build_up import BuildUp, Instant
 ORDER: Final = 5
 """Order of the integrator."""
 SELF_DISTANCE2: Final = 1e24
-"""Added to the squared distance of an atom from itself: its force on itself is 0 all the same."""
-# Nystrom's method: where in the step the accelerations are taken, and their weights.
+"""Added to the squared distance of an atom from itself; the force on itself is still 0."""
+# Nystrom's method: times within the step at which accelerations are evaluated, and weights.
 NODES: Final = (0.0, 1.0 / 5.0, 2.0 / 3.0, 1.0)
 STAGES: Final = (
     (),
@@ -52,7 +52,7 @@ VELOCITY_WEIGHTS: Final = (14.0 / 336.0, 125.0 / 336.0, 162.0 / 336.0, 35.0 / 33
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """How finely time is cut.
+    """Resolution of the time steps.
 
     Attributes:
         steps: number of steps.
@@ -76,7 +76,7 @@ ACCURACIES: Final[dict[str, Accuracy]] = {
 `draft` 4e-6 (below what any detector resolves), `fast` 5e-7 (what fp32 can hold), `fine` 6e-10 in
 fp64. One step costs four force evaluations."""
 Step = Callable[["State", Tensor, Tensor, BuildUp, float], "State"]
-"""The signature of `step`, for a compiled twin of it."""
+"""The signature of `step`, for a compiled version of it."""
 
 
 def accuracy_of(accuracy: str | Accuracy) -> Accuracy:
@@ -94,7 +94,7 @@ def accuracy_of(accuracy: str | Accuracy) -> Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where the atoms are. Batch last.
+    """Positions and velocities of the atoms; the batch is the last axis.
 
     Attributes:
         position, velocity: [3, N, B].
@@ -118,8 +118,8 @@ def explode(
     """Asymptotic momenta of exploding molecules.
 
     Differentiable with respect to positions, charges and masses. Atoms of charge 0 (padding with
-    mass 1, or neutral atoms) feel and exert no force and keep momentum 0. Nothing is checked
-    here, so that nothing waits for the device; see `batches.require_explosive`.
+    mass 1, or neutral atoms) feel and exert no force and keep momentum 0. The input is not checked
+    here, which would wait for the device; see `batches.require_explosive`.
 
     Args:
         positions: [B, N, 3] bohr.
@@ -127,7 +127,7 @@ def explode(
         masses: [B, N] electron masses, above 0.
         build_up: charge build-up, `Instant()` by default.
         accuracy: a name in `ACCURACIES` or an `Accuracy`.
-        advance: a compiled twin of `step`, such as `torch.compile(step)`; `step` by default.
+        advance: a compiled version of `step`, such as `torch.compile(step)`; `step` by default.
 
     Returns:
         [B, N, 3] momenta in a.u., of the dtype of the positions.
@@ -146,8 +146,8 @@ def explode(
 def initial_state(positions: Tensor, charge: Tensor) -> State:
     """The molecules at rest at time 0.
 
-    Uncharged atoms are set aside, each at a place of its own: padding often lies at the origin,
-    and two atoms in one place would give 0 times infinity.
+    Uncharged atoms are moved to separate positions far away: padding often lies at the origin, and
+    two atoms at the same position would give 0 times infinity.
 
     Args:
         positions: [B, N, 3] bohr.
@@ -204,18 +204,18 @@ def nystrom_step(
 
 
 def remaining_velocity(state: State, charge: Tensor, mass: Tensor) -> Tensor:
-    """[3, N, B] what the velocities still gain if from now on all ions fly on straight lines."""
+    """[3, N, B] remaining change of the velocities if all ions fly on straight lines."""
     d = state.position.unsqueeze(2) - state.position.unsqueeze(1)
     w = state.velocity.unsqueeze(2) - state.velocity.unsqueeze(1)
     r = (d.square().sum(0) + _self_distance2(d)).sqrt()
     tiny = torch.finfo(r.dtype).tiny
-    # A pair without relative motion (an atom with itself, two uncharged atoms) has no impulse
-    # that is finite; its charge product or its direction is 0, so a speed of 1 does no harm.
+    # For a pair without relative motion (an atom with itself, two uncharged atoms) the impulse
+    # is undefined; since its charge product or direction is 0, the speed can be set to 1.
     speed2 = w.square().sum(0)
     still = speed2 <= tiny
     speed = torch.where(still, torch.ones_like(speed2), speed2).sqrt()
-    # Ions that repel never close in exactly head-on, but an ion may by chance fly straight at
-    # where an uncharged atom was set aside, and 0 / 0 would spoil it.
+    # Repelling ions never meet head-on, but an ion may by chance fly exactly towards the
+    # position of an uncharged atom, which would give 0 / 0.
     closing = speed * r + (d * w).sum(0)
     uncharged = (charge.unsqueeze(0) * charge.unsqueeze(1)) == 0
     closing = torch.where(uncharged, torch.ones_like(closing), closing)
@@ -230,8 +230,8 @@ def first_stage(
     """([B], [3, N, B]): length of the next step, and the accelerations at its beginning.
 
     The time scales are those of the harmonic force constant of each atom, of the change of its
-    potential as it flies, and of the build-up. The length is not differentiated: the solution
-    does not depend on how time is cut.
+    potential along its path, and of the build-up. The length is not differentiated: the solution
+    does not depend on the time steps.
     """
     factor = rise.factor(state.time)
     d = state.position.unsqueeze(2) - state.position.unsqueeze(1)
@@ -242,7 +242,7 @@ def first_stage(
     acceleration = (d * cubed).sum(2) * strength
     with torch.no_grad():
         stiffness = (cubed.sum(1) * strength).amax(0)
-        # Field over potential, about 1 / distance, before squaring: far out, in fp32, the square
+        # Field over potential, about 1 / distance, is formed before squaring: far out the square
         # of the field alone would underflow, and the step would become infinite.
         tiny = torch.finfo(cubed.dtype).tiny
         nearness = (d * cubed).sum(2) / potential.sum(1).clamp_min(tiny)

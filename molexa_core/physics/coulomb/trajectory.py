@@ -1,4 +1,4 @@
-"""Where the atoms are at chosen times of an explosion, for a movie or a plot."""
+"""Positions of the atoms at chosen times of an explosion, for a movie or a plot."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def trajectory(
 ) -> Tensor:
     """Positions of one exploding molecule at chosen times.
 
-    Between the steps of the integrator the positions are the quintic polynomial through
-    positions, velocities and accelerations at both ends (error of sixth order in the step);
-    behind the last step, straight lines.
+    Between the steps of the integrator the positions follow the quintic polynomial through
+    positions, velocities and accelerations at both ends (error of sixth order in the step), after
+    the last step straight lines.
 
     Args:
         positions: [N, 3] bohr.
         charges: [N] elementary charges.
         masses: [N] electron masses.
-        times: [T] atomic units, in any order; before 0 the atoms rest.
+        times: [T] atomic units, in any order; before time 0 the atoms are at rest.
         build_up: charge build-up, `Instant()` by default.
         accuracy: a name in `ACCURACIES` or an `Accuracy`.
 

@@ -1,4 +1,4 @@
-"""What happens inside one atom, compiled: photons, Auger decay, fluorescence, second electrons."""
+"""Events in one atom, compiled: photoabsorption, Auger decay, fluorescence, second electrons."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from molexa_core.physics.mcmd.state import (
 
 @compiled
 def lowest_place(s: Any, m: Any, a: int, below: float) -> int:
-    """The ion other than a where an electron would lie deepest, if deeper than `below`; else -1."""
+    """The ion other than a with the lowest level for an electron, if below `below`; else -1."""
     best = -1
     for k in range(len(s.charge)):
         if k != a and s.charge[k] > 0.0 and m.config_int[s.row[k], ADDED] >= 0:
@@ -64,10 +64,11 @@ def lowest_place(s: Any, m: Any, a: int, below: float) -> int:
 
 @compiled
 def release(s: Any, m: Any, a: int, row: np.integer[Any] | int, energy: float) -> None:
-    """An electron leaves atom a with this energy beside the field of the others; a gets `row`.
+    """Atom a emits an electron of this energy (without the field of the others) and gets `row`.
 
-    It climbs out of the potential of the other ions, by as much as the Coulomb energy between the
-    ions grows. One that is too slow is captured by another ion, if that is switched on.
+    The electron loses energy in the potential of the other ions, equal to the increase of the
+    Coulomb energy between the ions. An electron that is too slow is captured by another ion, if
+    recapture is switched on.
     """
     set_row(s, m, a, row)
     watch(s, a)
@@ -93,7 +94,7 @@ def release(s: Any, m: Any, a: int, row: np.integer[Any] | int, energy: float) -
 
 @compiled
 def choose(m: Any, row: int, photo: float, decay: float, u: float) -> int:
-    """The transition of a configuration that the number u selects by weight.
+    """The transition of a configuration that the uniform number u selects by weight.
 
     The weight of a transition is its value times `photo` or `decay`.
     """
@@ -114,7 +115,7 @@ def choose(m: Any, row: int, photo: float, decay: float, u: float) -> int:
 
 @compiled
 def fire(s: Any, m: Any, a: int, photo: float, decay: float) -> None:
-    """One event of atom a: which, what becomes of the atom, where the energy goes.
+    """One event of atom a: choose the transition, change the configuration, book the energy.
 
     Draws: word 0 chooses the transition, word 1 the time of the next event, word 2 a second
     electron.
@@ -147,7 +148,7 @@ def fire(s: Any, m: Any, a: int, photo: float, decay: float) -> None:
             s.counts[SECONDS] += 1
             s.energy[ATOMS] += bound
             release(s, m, a, target, 0.5 * (energy - bound))
-            # A recaptured first electron does not change the row of a.
+            # If the first electron is recaptured, the row of a is unchanged.
             release(s, m, a, further, 0.5 * (energy - bound))
             return
     release(s, m, a, target, energy)
@@ -155,7 +156,7 @@ def fire(s: Any, m: Any, a: int, photo: float, decay: float) -> None:
 
 @compiled
 def cascade(s: Any, m: Any, a: int, photo: float, length: float) -> None:
-    """Events of atom a within a step: `photo` photons per area arrive during `length`."""
+    """All events of atom a within a step of this length, with `photo` photons per area."""
     left = 1.0
     while True:
         row = s.row[a]

@@ -1,9 +1,9 @@
-"""Charge combinations: how often each occurred, and the momenta that belong to it.
+"""Charge combinations: number of trajectories and sums of the momenta of each combination.
 
-Momenta are summed in fixed point, in units of 1/1024 a.u. (a thousandth of what a detector
-resolves), with whole numbers: sums are then exact, and the same however the trajectories are cut
-into chunks and whatever the order in which chunks are merged. Trajectories that mean nothing
-(`Trajectories.lost`) are counted and belong to no combination, distribution or sum.
+Momenta are summed as integers, in units of 1/1024 a.u. (a thousandth of the resolution of a
+detector). Sums are then exact and independent of how trajectories are divided into chunks and of
+the order in which chunks are merged. Invalid trajectories (`Trajectories.lost`) are counted, but
+belong to no combination, distribution or sum.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ PRODUCTS: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 """Axes of the products in `squares`."""
 _LARGEST_SUM: Final = 2.0**62
 NEAREST: Final = 5
-"""Combinations named in a message."""
+"""Number of combinations named in a message."""
 
 
 @dataclass(frozen=True)
 class Combinations:
-    """What a set of trajectories ended in. c combinations, n atoms.
+    """The final charges and momenta of a set of trajectories. c combinations, n atoms.
 
     Attributes:
         symbols: element of each atom.
         mass: (n) masses of the neutral atoms, electron masses.
         charges: (c, n) int8, each combination once: the most frequent first, equally frequent
             ones by their charges.
-        count: (c) trajectories that ended in it.
+        count: (c) number of trajectories that ended in it.
         sums: (c, n, 3) sums of the momenta, in `UNIT`.
         squares: (c, n, 6) sums of the products xx, xy, xz, yy, yz, zz, in `UNIT`^2.
         largest: largest component of a momentum, in `UNIT`.
-        charge_states: (n, Z + 1) trajectories in which an atom got each charge; Z is that of the
+        charge_states: (n, Z + 1) number of trajectories by charge of each atom; Z is that of the
             heaviest atom.
-        ker: (b) trajectories by kinetic energy release, bins of `KER_BIN` from 0.
-        photons: (m) trajectories by number of absorbed photons, from 0.
-        lost: trajectories that were left out of all of these.
+        ker: (b) number of trajectories by kinetic energy release, bins of `KER_BIN` from 0.
+        photons: (m) number of trajectories by number of absorbed photons, from 0.
+        lost: number of trajectories that are excluded from all of these.
     """
 
     symbols: tuple[str, ...]
@@ -65,12 +65,12 @@ class Combinations:
     lost: int = 0
 
     def __len__(self) -> int:
-        """How many combinations occurred."""
+        """Number of combinations that occurred."""
         return len(self.count)
 
     @property
     def total(self) -> int:
-        """How many trajectories there were, without those lost."""
+        """Number of trajectories without the lost ones."""
         return int(self.count.sum())
 
     @property
@@ -110,7 +110,7 @@ class Combinations:
 
         Raises:
             UsageError: the charges do not fit the atoms.
-            NoEventsError: it did not occur; names those that did, nearest first.
+            NoEventsError: it did not occur; the message names those that did, most similar first.
         """
         wanted = _require_possible(self.symbols, charges)
         rows = np.flatnonzero((self.charges == wanted).all(axis=1))
@@ -125,12 +125,12 @@ class Combinations:
         )
 
     def at_least(self, count: int) -> Combinations:
-        """Only the combinations that occurred at least so often; the distributions stay whole."""
+        """Only combinations that occurred at least `count` times; distributions are not changed."""
         keep = self.count >= count
         return self.rows(keep)
 
     def rows(self, which: NDArray[Any]) -> Combinations:
-        """Only these rows, by number or mask, in this order."""
+        """These rows, by number or mask, in this order."""
         names = ("charges", "count", "sums", "squares")
         return replace(self, **{name: getattr(self, name)[which] for name in names})
 
@@ -150,11 +150,11 @@ def combination_text(symbols: Sequence[str], charges: Iterable[int]) -> str:
 
 
 def combine(trajectories: Trajectories, geometry: int | None = None) -> Combinations:
-    """Sort trajectories by what the atoms became.
+    """Sort trajectories by combination of the final charges.
 
     Args:
         trajectories: the trajectories.
-        geometry: only those of this geometry; all of them if not given.
+        geometry: use only trajectories of this geometry; all if not given.
 
     Raises:
         ComputationError: momenta too large to be summed.
@@ -166,7 +166,7 @@ def combine(trajectories: Trajectories, geometry: int | None = None) -> Combinat
     momenta = trajectories.momenta[some].reshape(-1, n, 3)[~lost].astype(np.float64)
     kinetic = (momenta**2).sum(-1) / (2.0 * (trajectories.mass - charges))
     momenta = np.rint(momenta / UNIT).astype(np.int64)
-    # Sort by charges, then sum runs of like rows: one pass, whole numbers.
+    # Sort by charges, then sum consecutive equal rows: one pass, integers.
     order = np.lexsort(charges.T[::-1])
     charges, momenta = charges[order], momenta[order]
     new = np.ones(len(charges), dtype=bool)
@@ -180,7 +180,7 @@ def combine(trajectories: Trajectories, geometry: int | None = None) -> Combinat
         states[atom] = np.bincount(charges[:, atom], minlength=numbers + 1)
     squares = np.empty((len(begin), n, len(PRODUCTS)), dtype=np.int64)
     sums = np.empty((len(begin), n, 3), dtype=np.int64)
-    if len(begin):  # nothing to add up where all were lost
+    if len(begin):  # nothing to sum if all were lost
         require_room(np.add.reduceat(momenta.astype(np.float64) ** 2, begin), len(charges))
         sums, squares = np.add.reduceat(momenta, begin), np.add.reduceat(products, begin)
     parts = Combinations(
@@ -200,10 +200,10 @@ def combine(trajectories: Trajectories, geometry: int | None = None) -> Combinat
 
 
 def merge(parts: Sequence[Combinations]) -> Combinations:
-    """Join what chunks of trajectories of one molecule ended in; exact, in any order.
+    """Merge the combinations of chunks of trajectories of one molecule; exact, in any order.
 
     Raises:
-        UsageError: nothing to join, or chunks of different molecules.
+        UsageError: no chunks, or chunks of different molecules.
         ComputationError: too many trajectories for exact sums.
     """
     if not parts:
@@ -245,7 +245,7 @@ def merge(parts: Sequence[Combinations]) -> Combinations:
 
 
 def by_count(parts: Combinations) -> Combinations:
-    """The same, the most frequent combination first."""
+    """The combinations sorted by count, the most frequent first."""
     order = np.lexsort((*parts.charges.T[::-1], -parts.count))
     return parts.rows(order)
 
@@ -263,10 +263,10 @@ def require_room(squares: FloatArray, trajectories: int) -> None:
     Args:
         squares: sums of the squares of components, in `UNIT`^2, rounded: no sum of products of
             different components is larger, and no sum of components.
-        trajectories: how many there are, for the message.
+        trajectories: their number, for the message.
 
     Raises:
-        ComputationError: they may not.
+        ComputationError: the sums may overflow.
     """
     largest = float(squares.max(initial=0.0))
     if largest >= _LARGEST_SUM:

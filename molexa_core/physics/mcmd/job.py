@@ -1,4 +1,4 @@
-"""What trajectories need, checked and in the form of the kernels, and what they give."""
+"""Input of the trajectories, checked and in the form of the kernels, and their results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from molexa_core.physics.mcmd.state import CLOSE, PHOTONS, RULES, Model
 from molexa_core.physics.mcmd.time_grid import StepGrid, step_grid
 
 MOST_WALKS: Final = 500
-"""Walks of single atoms that fill tables that grow before the first trajectory."""
+"""Number of walks of single atoms that fill growing tables before the first trajectory."""
 HIGHEST_DONOR: Final[dict[Transfer, int]] = {
     "none": -1,
     "neutral": 0,
@@ -28,25 +28,25 @@ HIGHEST_DONOR: Final[dict[Transfer, int]] = {
     "full": 99,
     "pair": 99,
 }
-"""Highest charge that an atom that gives an electron may have, by rule."""
+"""Highest charge of an atom that can give an electron, by rule of transfer."""
 LARGEST_MOMENTUM: Final = 16384.0
-"""Momenta above this, in a.u., are no result (a proton would have 2 MeV)."""
+"""Momenta above this, in a.u., are invalid (a proton would have 2 MeV)."""
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """The outcome of trajectories. g geometries, t trajectories of each, n atoms.
+    """The results of trajectories. g geometries, t trajectories of each, n atoms.
 
     Attributes:
         symbols: element of each atom.
-        mass: (n) masses of the neutral atoms, electron masses; an ion has its charge less.
+        mass: (n) masses of the neutral atoms, electron masses; subtract the charge for ions.
         charges: (g, t, n) int8, final charges.
         momenta: (g, t, n, 3) float32, asymptotic momenta, a.u.
         fluence_factor: (g, t) float32, fluence relative to that on the axis.
         counts: (g, t, COUNTS) int16, see `state.PHOTONS` and its neighbours.
         energies: (g, t, ENERGIES) float32, hartree, see `state.ABSORBED` and its neighbours.
-        rows: (g, t, n) int32, configurations at the end, rows of the tables of the molecule; None
-            if not asked for.
+        rows: (g, t, n) int32, final configurations, rows of the tables of the molecule; None if
+            not requested.
     """
 
     symbols: tuple[str, ...]
@@ -60,12 +60,12 @@ class Trajectories:
 
     @property
     def photons(self) -> NDArray[np.int16]:
-        """(g, t) photons that the molecule absorbed."""
+        """(g, t) number of photons absorbed by the molecule."""
         return self.counts[..., PHOTONS]
 
     @property
     def lost(self) -> NDArray[np.bool_]:
-        """(g, t) trajectories that mean nothing and belong into no sum.
+        """(g, t) whether a trajectory is invalid and must be excluded from all sums.
 
         An ion changed its charge within the core of another (`state.CORE_BOHR`), or a momentum is
         not a number or above `LARGEST_MOMENTUM`.
@@ -84,7 +84,7 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that trajectories need, checked and in the form of the kernels.
+    """The complete input of trajectories, checked and in the form of the kernels.
 
     Attributes:
         tables: atomic tables of the molecule.
@@ -94,10 +94,10 @@ class Job:
         grid: steps.
         fluence: photons per bohr^2 on the axis.
         lowest: lowest fluence factor; 1 on the axis.
-        trajectories: how many per geometry.
+        trajectories: number per geometry.
         seed: 64-bit key.
         first: number of the first trajectory.
-        sigma: standard deviation of the pulse in time, atomic units; for tables that grow.
+        sigma: standard deviation of the pulse in time, atomic units; for growing tables.
     """
 
     tables: MoleculeTables
@@ -127,7 +127,7 @@ def prepare(
     tables: MoleculeTables | None = None,
     progress: Progress = SILENT,
 ) -> Job:
-    """Check everything and put it in the form of the kernels; see `run_trajectories`."""
+    """Check the input and convert it to the form of the kernels; see `run_trajectories`."""
     x = np.ascontiguousarray(positions, dtype=np.float64)
     x = x[None] if x.ndim == 2 else x
     v = np.zeros_like(x) if velocities is None else np.asarray(velocities, dtype=np.float64)
@@ -164,7 +164,7 @@ def prepare(
 def model_of(
     tables: MoleculeTables, pulse: Pulse, options: ModelOptions, masses: FloatArray | None = None
 ) -> Model:
-    """Tables and switches as the kernels read them, and masses other than those of `options`."""
+    """Tables and switches in the form of the kernels, optionally with other masses."""
     rules = np.array(
         [
             pulse.photon,

@@ -1,8 +1,8 @@
-"""The atomic tables of a molecule in the form that the trajectories read.
+"""The atomic tables of a molecule in the form used by the trajectories.
 
-One copy per element, elements one behind the other; rows are configurations. Numbers that are used
-together lie together, four integers and four 32-bit floats per configuration and two and two per
-transition, so that a graphics processor reads each with one instruction.
+The tables of the elements are concatenated; rows are configurations. Numbers that are used together
+are adjacent in memory, four integers and four 32-bit floats per configuration and two and two per
+transition, so that a GPU reads each group with one instruction.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class MoleculeTables:
         start: (n) int32, row of the neutral atom, for each atom of the molecule.
         occupation: (c, s) electrons in the subshells of `shells.SUBSHELLS`.
         unknown: (u) rows that are not computed yet. They have the right charge and no transitions:
-            an atom that comes there stays there, and its trajectory is repeated when the tables
-            have grown.
-        growing: tables that grow, by element.
+            an atom that reaches such a row stays there, and its trajectory is repeated when the
+            tables have grown.
+        growing: growing tables, by element.
     """
 
     symbols: tuple[str, ...]
@@ -71,13 +71,13 @@ class MoleculeTables:
     growing: Mapping[str, GrowingTables] = field(default_factory=dict)
 
     def is_unknown(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of these rows are not computed yet."""
+        """Whether these rows are not computed yet."""
         lost = np.zeros(len(self.config_int), dtype=bool)
         lost[self.unknown] = True
         return lost[rows]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays that trajectories read, by name."""
+        """The arrays used by the trajectories, by name."""
         names = ("config_int", "config_real", "move_int", "move_real", "start")
         return {name: getattr(self, name) for name in names}
 
@@ -93,16 +93,16 @@ def pack_molecule(
 ) -> MoleculeTables:
     """The tables of a molecule, each element from the cache or computed.
 
-    Elements that a photon cannot ionize take part as partners of transfer, as long as one element
+    Elements that the photons cannot ionize take part in electron transfer, if at least one element
     of the molecule can be ionized.
 
     Args:
         symbols: element of each atom.
         photon_ev: photon energy, eV.
-        progress: where the computation of the tables reports.
+        progress: display of the progress of the tables.
 
     Raises:
-        UnknownIonError: an element that is not covered; lists those that are.
+        UnknownIonError: an element that is not covered; the message lists those that are.
         UsageError: no atom, or a photon energy that is not usable.
     """
     if not symbols:
@@ -132,7 +132,7 @@ def pack_tables(
     Args:
         symbols: element of each atom.
         tables: one per element that occurs, at the same photon energy.
-        growing: where those come from that grow.
+        growing: the growing tables, by element.
     """
     parts: list[_Part] = []
     unknown: list[NDArray[np.int32]] = []
@@ -163,7 +163,7 @@ def pack_tables(
 def prepare_tables(
     tables: MoleculeTables, exposure: Exposure, *, walks: int, seed: int, progress: Progress
 ) -> MoleculeTables:
-    """Tables that hold what walks of single atoms reach, where they grow at all."""
+    """Tables with the configurations that walks of single atoms reach, if they are growing ones."""
     if not tables.growing:
         return tables
     for growing in tables.growing.values():
@@ -180,14 +180,14 @@ def grow_tables(
     seed: int,
     progress: Progress,
 ) -> MoleculeTables:
-    """Tables that hold the rows at which trajectories were lost, and what may come after them.
+    """Tables with the missing rows at which trajectories stopped, and those that may follow.
 
     Args:
         tables: the tables as they are.
         lost: (l) rows that are not computed yet.
         exposure: the pulse.
-        seed: of the walks from there.
-        progress: where to report.
+        seed: of the walks that start from these rows.
+        progress: display of the progress.
     """
     element = np.array([sum(map(int, row)) for row in tables.occupation[lost]])
     number = element + tables.config_int[lost, CHARGE]
@@ -265,9 +265,9 @@ def _with_unknown(
     level: NDArray[np.int64],
     numbering: Numbering,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
-    """Rows after transitions (t), loss (n) and capture (n) of an electron, and what they lack.
+    """Rows after transitions (t), loss (n) and capture (n) of an electron, and missing ones.
 
-    Configurations that are not computed yet get rows behind those that are: (m, s) occupations.
+    Missing configurations get rows after the computed ones: (m, s) occupations.
     """
     every, number = np.arange(len(table)), numbering.numbers(table.occupation)
     rows = [

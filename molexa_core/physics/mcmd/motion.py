@@ -1,4 +1,4 @@
-"""Point charges in motion, compiled: forces, velocity Verlet, and what is left at the end."""
+"""Motion of point charges, compiled: forces, velocity Verlet, remaining impulse at the end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from molexa_core.base.tables import FloatArray
 from molexa_core.physics.mcmd.state import NEAREST2, potential
 
 LATE: Final = 0.01
-"""Coulomb energy over kinetic energy up to which the rest of the motion is a straight line."""
+"""Ratio of Coulomb to kinetic energy below which ions are assumed to fly on straight lines."""
 LATE_STEPS: Final = 5000
 LATE_GROWTH: Final = 1.05
 
 
 @compiled
 def measure_distances(x: FloatArray, inverse: FloatArray) -> None:
-    """Inverse distances (n, n) of all pairs; the diagonal is left as it is."""
+    """Compute inverse distances (n, n) of all pairs; the diagonal is not changed."""
     for i in range(len(x)):
         for j in range(i):
             dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
@@ -65,7 +65,7 @@ def push(
 
 @compiled
 def kick(p: FloatArray, force: FloatArray, time: float) -> None:
-    """Forces act for a time."""
+    """Change the momenta by constant forces during a time."""
     for i in range(len(p)):
         p[i, 0] += force[i, 0] * time
         p[i, 1] += force[i, 1] * time
@@ -74,7 +74,7 @@ def kick(p: FloatArray, force: FloatArray, time: float) -> None:
 
 @compiled
 def drift(x: FloatArray, p: FloatArray, inverse_mass: FloatArray, time: float) -> None:
-    """Atoms fly for a time."""
+    """Move the atoms with constant velocities during a time."""
     for i in range(len(x)):
         scale = inverse_mass[i] * time
         x[i, 0] += p[i, 0] * scale
@@ -84,7 +84,7 @@ def drift(x: FloatArray, p: FloatArray, inverse_mass: FloatArray, time: float) -
 
 @compiled
 def coulomb_energy(s: Any) -> float:
-    """Energy of the charges in each other's field."""
+    """Coulomb energy of all charges."""
     total = 0.0
     for i in range(len(s.charge)):
         total += 0.5 * s.charge[i] * potential(s, i)
@@ -103,9 +103,10 @@ def kinetic_energy(s: Any) -> float:
 
 @compiled
 def fly_out(s: Any, accuracy: float) -> None:
-    """Go on without events until little Coulomb energy is left.
+    """Continue the motion without events until little Coulomb energy is left.
 
-    Needed only where ions were charged so late that they have hardly moved at the end of the grid.
+    This is needed only if ions were charged so late that they have hardly moved at the end of the
+    time grid.
     """
     h = 1e300
     for _ in range(LATE_STEPS):
@@ -123,7 +124,7 @@ def fly_out(s: Any, accuracy: float) -> None:
 
 @compiled
 def remaining_impulse(s: Any) -> None:
-    """Add the momentum that pairs on straight lines still gain, in closed form.
+    """Add the remaining impulse of pairs on straight lines, in closed form.
 
     int_0^inf (r + v t) / |r + v t|^3 dt = (r/|r| + v/|v|) / (|v| |r| + r . v).
     """
@@ -141,7 +142,7 @@ def remaining_impulse(s: Any) -> None:
                 r2 += d * d
                 v2 += v * v
             r, speed = math.sqrt(r2), math.sqrt(v2)
-            if speed * r + product <= 1e-3 * speed * r:  # at rest, or flying at each other
+            if speed * r + product <= 1e-3 * speed * r:  # at rest, or approaching head-on
                 continue
             strength = s.charge[i] * s.charge[j] / (speed * r + product)
             for axis in range(3):

@@ -2,8 +2,8 @@
 
 J. K. Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC11 (2011). Four 32-bit words are
 a function of a key (the seed, 64 bits) and a counter: number of the trajectory (lower and upper
-word), number of the draw, number of the atom. A trajectory therefore has the same random
-numbers wherever and in whatever company it is computed.
+word), number of the draw, number of the atom. A trajectory therefore has the same random numbers on
+any device and in any batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROUNDS: Final = 10
 WORD: Final = 0xFFFFFFFF
 WORD_BITS: Final = 32
 MOLECULE: Final = 0xFFFFFFFF
-"""Stands for the atom where a draw belongs to the molecule as a whole."""
+"""Number of the atom in draws for the molecule as a whole."""
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _MASK, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)

@@ -1,7 +1,7 @@
-"""The trajectories of `compiled.py` once more, in plain numpy: slow, and written to be read.
+"""Reference implementation of `trajectory_loop.py` in plain numpy: slow, but easy to read.
 
-All trajectories of a geometry go through the steps side by side. What happens in every step is
-done for all of them at once; events, which are rare, one by one. The random numbers are the same,
+All trajectories of a geometry are advanced together. Operations of every step are vectorized over
+the trajectories; events, which are rare, are handled one by one. The random numbers are the same,
 so that the trajectories are the same up to rounding.
 """
 
@@ -26,7 +26,7 @@ def run_plain(job: Job) -> Trajectories:
     """Follow the trajectories of a job in plain numpy.
 
     Args:
-        job: what `trajectories.prepare` gives.
+        job: result of `job.prepare`.
     """
     runs = [PlainRun(job, geometry) for geometry in range(len(job.positions))]
     for run in runs:
@@ -65,7 +65,7 @@ class PlainRun(PlainTransfer):
         self.fluence = job.fluence * self.factor
 
     def advance(self) -> None:
-        """All steps of the grid, each trajectory with parts as short as its motion asks for."""
+        """All steps of the grid; each trajectory divides them into parts as its motion requires."""
         count = len(self.number)
         self.measure_distances()
         force, squared = self.push()
@@ -84,7 +84,7 @@ class PlainRun(PlainTransfer):
             h[new] = length / parts[new]
             photo[new] = self.fluence[new] * self.grid.fraction[step[new]] / parts[new]
             parts[running] -= 1
-            h[~running] = photo[~running] = 0.0  # those that are done stand still
+            h[~running] = photo[~running] = 0.0  # finished trajectories do not move
             self.p += force * (0.5 * h)[:, None, None]
             self.x += self.p * (h[:, None] / self.ion_mass())[..., None]
             self.measure_distances()
@@ -96,7 +96,7 @@ class PlainRun(PlainTransfer):
             self.p += force * (0.5 * last)[:, None, None]
 
     def cascades(self, photo: FloatArray, h: FloatArray) -> NDArray[np.bool_]:
-        """Events of all atoms in a part of a step; whether there were any, (t)."""
+        """Events of all atoms in a part of a step; returns whether there were any, (t)."""
         changed = np.zeros(len(photo), dtype=bool)
         for a in range(self.charge.shape[1]):
             sums = self.config_real[self.row[:, a]]
@@ -156,7 +156,7 @@ class PlainRun(PlainTransfer):
         return int(some.start) + min(place, int(np.flatnonzero(weight)[-1]))
 
     def release(self, t: int, a: int, row: int, energy: float) -> None:
-        """An electron leaves atom a of trajectory t, or is captured by another ion."""
+        """Atom a of trajectory t emits an electron, which another ion may capture."""
         self.set_row(t, a, row)
         self.watch(t, a)
         climb = self.potential_at(t, a)
@@ -178,7 +178,7 @@ class PlainRun(PlainTransfer):
         self.energy[t, at.ELECTRONS] += left
 
     def lowest_place(self, t: int, a: int, below: float) -> int:
-        """The ion other than a where an electron would lie deepest, if below this level; or -1."""
+        """The ion other than a with the lowest level for an electron, if below this one; or -1."""
         best = -1
         for k in range(self.charge.shape[1]):
             row = self.row[t, k]
@@ -190,7 +190,7 @@ class PlainRun(PlainTransfer):
         return best
 
     def decay_all(self) -> None:
-        """All decays that are left."""
+        """All remaining decays."""
         self.measure_distances()
         for a in range(self.charge.shape[1]):
             for t in range(len(self.number)):
@@ -199,7 +199,7 @@ class PlainRun(PlainTransfer):
                     self.counts[t, at.FORCED] += 1
 
     def fly_out(self) -> None:
-        """Go on where much Coulomb energy is left at the end of the grid."""
+        """Continue the motion if much Coulomb energy is left at the end of the grid."""
         h = np.full(len(self.number), np.inf)
         for _ in range(LATE_STEPS):
             self.measure_distances()
@@ -218,7 +218,7 @@ class PlainRun(PlainTransfer):
             h[~running] = np.inf
 
     def add_remaining_impulse(self) -> None:
-        """What pairs on straight lines still gain."""
+        """Add the remaining impulse of pairs on straight lines."""
         r = self.x[:, :, None] - self.x[:, None]
         velocity = self.p / self.ion_mass()[..., None]
         v = velocity[:, :, None] - velocity[:, None]

@@ -55,7 +55,7 @@ class PlainTransfer:
         self.inverse = 1.0 / np.hypot(d, np.sqrt(at.NEAREST2))
 
     def watch(self, t: int, a: int) -> None:
-        """Atom a has changed its charge: take note if it is an ion within the core of another."""
+        """Atom a has changed its charge: count it if it is an ion within the core of another."""
         near = (self.charge[t] > 0.0) & (self.inverse[t, a] * at.CORE_BOHR > 1.0)
         self.counts[t, at.CLOSE] += int(self.charge[t, a] > 0.0 and near.any())
 
@@ -65,7 +65,7 @@ class PlainTransfer:
         return values
 
     def potential_at(self, t: int, a: int) -> float:
-        """The same at one atom."""
+        """Potential of the other ions at one atom."""
         return float(self.inverse[t, a] @ self.charge[t])
 
     def push(self) -> tuple[FloatArray, FloatArray]:
@@ -75,7 +75,7 @@ class PlainTransfer:
         return (strength[..., None] * d).sum(axis=2), (strength.sum(2) / self.ion_mass()).max(1)
 
     def transfers(self, step: NDArray[np.int64], h: FloatArray) -> NDArray[np.bool_]:
-        """Electron transfer in a part of a step; whether electrons moved, (t)."""
+        """Electron transfer in a part of a step; returns whether electrons moved, (t)."""
         n, time = self.charge.shape[1], self.rules[at.TRANSFER_TIME]
         moved = np.zeros(len(h), dtype=bool)
         again = h > 0.0

@@ -1,4 +1,4 @@
-"""The charge states of one atom without chance: the master equation over all configurations."""
+"""Charge states of one atom from rate equations over all configurations (no Monte Carlo)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _LONGEST_CHAIN: Final = 40
 def rate_equations(
     table: AtomicTables, pulse: Pulse, *, intervals: int = INTERVALS
 ) -> tuple[FloatArray, FloatArray]:
-    """Probabilities of the charges of an atom alone after the pulse and all decays.
+    """Probabilities of the charges of an isolated atom after the pulse and all decays.
 
     The flux is constant within short intervals, in each of which dP/dt = (F s + A) P is solved
-    exactly by a matrix exponential; afterwards everything decays by branching ratios. Dense
-    matrices: for atoms with up to some hundred configurations.
+    exactly by a matrix exponential; remaining decays follow from branching ratios. The matrices are
+    dense: for atoms with up to a few hundred configurations.
 
     Args:
-        table: its configurations and transitions.
+        table: configurations and transitions of the atom.
         pulse: the pulse.
-        intervals: how many.
+        intervals: number of intervals.
 
     Returns:
         (Z + 1) probabilities of the charges, and (intervals + 1) mean charge at their ends.

@@ -1,4 +1,4 @@
-"""What a trajectory reads and what it changes: the tables, the switches, the state of the atoms."""
+"""Tables, switches and state of the atoms that the compiled trajectory works on."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ COUNTS: Final = 9
 shake-off and double Auger; electrons too slow to leave the field of the other ions; those of them
 that were recaptured; decays forced at the end; changes of charge within `CORE_BOHR` of an ion."""
 CORE_BOHR: Final = 0.3
-"""Nearer than this ions are no point charges: the 1s shells of C to F and the L shells of Si to Cl
-would overlap. A trajectory in which an ion changes its charge so near to another has gained an
-energy that means nothing, and is left out."""
+"""Distance, bohr, below which ions are not point charges: the 1s shells of C to F and the L shells
+of Si to Cl would overlap. If an ion changes its charge so close to another, the gained energy is
+wrong, and the trajectory is excluded."""
 NEAREST2: Final = 1e-20
 """Added to squared distances, bohr^2: keeps the inverse of a distance finite. Without effect on
 the digits of distances above 0.01 bohr."""
@@ -47,13 +47,13 @@ ABSORBED, ELECTRONS, RADIATED, ATOMS, COULOMB, EXCESS = 0, 1, 2, 3, 4, 5
 ENERGIES: Final = 6
 """Places in `energy`, hartree: photon energy absorbed; carried away by electrons (far out) and by
 fluorescence; spent in the atoms (binding); gained as Coulomb energy between the ions when charges
-changed; left over when electrons changed their atom. The first is the sum of the others."""
+changed; released when electrons moved between atoms. The first is the sum of the others."""
 MOST_PARTS: Final = 1000
-"""At most so many parts of a step of the grid."""
+"""Largest number of parts of a step of the grid."""
 
 
 class Model(NamedTuple):
-    """The tables of a molecule and the switches, see `tables.MoleculeTables`."""
+    """The tables of a molecule and the switches, see `molecule_tables.MoleculeTables`."""
 
     config_int: NDArray[np.int32]
     config_real: NDArray[np.float32]
@@ -65,17 +65,17 @@ class Model(NamedTuple):
 
 
 class State(NamedTuple):
-    """One trajectory while it runs: n atoms.
+    """The state of one trajectory. n atoms.
 
     Attributes:
         row: (n) configuration.
         draw: (n) number of the next random draw.
         charge: (n) charge, as a float.
-        hazard: (n) what is left of -ln U until the next event.
-        patience: (n) the same until the next electron is given.
+        hazard: (n) remainder of -ln U until the next event.
+        patience: (n) remainder of -ln U until the next transfer of an electron.
         inverse_mass: (n) 1 / (mass of the neutral atom - charge).
         x, p, force: (n, 3) position, momentum, force.
-        stiffness: (n) force constants, for the length of steps.
+        stiffness: (n) force constants, which determine the length of steps.
         inverse: (n, n) inverse distances; 0 on the diagonal.
         counts: (COUNTS); energy: (ENERGIES).
         key: (2) key of the random numbers; counter: (2) number of the trajectory; word: (4).
@@ -101,7 +101,7 @@ class State(NamedTuple):
 
 @compiled
 def draw(s: Any, a: int) -> None:
-    """The next four words of atom a."""
+    """Draw the next four random words of atom a."""
     philox(s.key, s.counter[0], s.counter[1], s.draw[a], a, s.word)
     s.draw[a] += 1
 
@@ -126,7 +126,7 @@ def potential(s: Any, a: int) -> float:
 
 @compiled
 def watch(s: Any, a: int) -> None:
-    """Atom a has changed its charge: take note if it is an ion within the core of another."""
+    """Atom a has changed its charge: count it if it is an ion within the core of another."""
     if s.charge[a] > 0.0:
         for k in range(len(s.charge)):
             if s.charge[k] > 0.0 and s.inverse[a, k] * CORE_BOHR > 1.0:

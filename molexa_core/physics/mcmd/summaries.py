@@ -1,4 +1,4 @@
-"""Charge combinations in the form that stages hand to each other: means, spreads, spectra."""
+"""Summaries of charge combinations for the stages: means, standard deviations, spectra."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from molexa_core.physics.mcmd.combinations import Combinations
 from molexa_core.physics.mcmd.job import Trajectories
 
 BINS: Final = 200
-"""Bins of the spectra where the energy of every trajectory is known."""
+"""Number of bins of the spectra, if the energy of every trajectory is known."""
 SPECTRA: Final = 5
-"""Combinations that then have a spectrum of their own."""
+"""Number of combinations that then have their own spectrum."""
 _LABELS: Final = (("kinetic energy release",), ("eV",))
 
 
@@ -39,7 +39,7 @@ class Energies:
 
 
 def energies_of(found: Trajectories, row: int) -> Energies:
-    """The energies of one geometry of some trajectories."""
+    """The energies of the trajectories of one geometry."""
     kept = ~found.lost[row]
     release = found.kinetic[row][kept].sum(axis=1).astype(np.float32)
     return Energies(found.charges[row][kept], release)
@@ -60,17 +60,17 @@ def outcomes_of(
     *,
     at_least: int = 1,
 ) -> Outcomes:
-    """Means, spreads and spectra of the trajectories of one geometry.
+    """Means, standard deviations and spectra of the trajectories of one geometry.
 
     Args:
-        found: their combinations.
-        geometry: what exploded.
-        energies: the energy of every one of them, in any order; without them the spread of the
-            energies of a combination and its spectrum stay unknown.
-        at_least: keep combinations that occurred so often; not with energies.
+        found: combinations of the trajectories.
+        geometry: the geometry before the explosion.
+        energies: the energy of every trajectory, in any order; without them the standard deviation
+            and the spectrum of the energies of a combination are not known.
+        at_least: keep only combinations with at least this count; not together with energies.
 
     Raises:
-        ComputationError: all of them were lost.
+        ComputationError: all trajectories were lost.
     """
     total, occurred, lost = found.total, len(found), found.lost
     if total == 0:
@@ -112,7 +112,7 @@ def _whole(found: Combinations) -> Spectrum:
 
 
 def _resolved(found: Combinations, energies: Energies) -> tuple[FloatArray, dict[str, Spectrum]]:
-    """The spread of the energy of each combination, and spectra of all and of the frequent ones."""
+    """Standard deviation of the energy of each combination; spectra of all and of frequent ones."""
     n = energies.charges.shape[1]
     both = np.concatenate([found.charges, energies.charges])
     place = np.unique(

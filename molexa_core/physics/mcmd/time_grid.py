@@ -1,4 +1,4 @@
-"""How time is cut in a trajectory: equal steps through the pulse, growing ones behind it."""
+"""Time steps of a trajectory: equal steps during the pulse, growing ones after it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import ATOMIC_TIME_FS
 
 EARLIEST: Final = 4.0
-"""Where time begins, in standard deviations before the peak; what comes earlier (3e-5 of the
-photons) is put into the first step."""
+"""Start of the grid, in standard deviations before the peak; earlier photons (3e-5 of all) are
+added to the first step."""
 GROWTH_FROM: Final = 3.0
-"""Where the steps begin to grow, in standard deviations behind the peak."""
+"""Time from which on the steps grow, in standard deviations after the peak."""
 STEPS_PER_SIGMA: Final = 10.0
-"""At least so many steps in a standard deviation: the flux is constant within a step."""
+"""Smallest number of steps per standard deviation: the flux is constant within a step."""
 _MOST_STEPS: Final = 1_000_000
 
 
 @dataclass(frozen=True)
 class StepGrid:
-    """How time is cut, the same for all trajectories.
+    """The time steps, the same for all trajectories.
 
     Attributes:
         length: (s) lengths of the steps, atomic units.
-        fraction: (s) share of the photons in each; the sum is 1.
-        start: time of the beginning, atomic units; the peak of the pulse is at 0.
+        fraction: (s) share of the photons in each step; the sum is 1.
+        start: time of the first step, atomic units; the peak of the pulse is at 0.
     """
 
     length: FloatArray
@@ -39,24 +39,24 @@ class StepGrid:
     start: float
 
     def __len__(self) -> int:
-        """How many steps there are."""
+        """Number of steps."""
         return len(self.length)
 
     @property
     def times(self) -> FloatArray:
-        """(s + 1) beginnings of the steps, and the end of the last."""
+        """(s + 1) start times of the steps, and the end of the last one."""
         return self.start + np.concatenate([[0.0], np.cumsum(self.length)])
 
 
 def step_grid(pulse: Pulse, *, step_fs: float, growth: float, until_fs: float) -> StepGrid:
-    """Cut time: equal steps through the pulse, growing ones behind it.
+    """The time grid: equal steps during the pulse, growing ones after it.
 
     Args:
-        pulse: its duration sets where the pulse begins and ends.
-        step_fs: length of the steps in the pulse; shorter ones are taken for pulses so short that
-            their flux would change within a step.
-        growth: by how much of the time passed a step behind the pulse is longer.
-        until_fs: time of the end, counted from the peak, but not before the pulse is over.
+        pulse: its duration determines start and end of the equal steps.
+        step_fs: length of the steps during the pulse; it is reduced for pulses so short that the
+            flux would change within a step.
+        growth: increase of a step after the pulse, as a share of the elapsed time.
+        until_fs: end time relative to the peak, but not before the end of the pulse.
 
     Raises:
         UsageError: a value that is not a positive number, or more than a million steps.

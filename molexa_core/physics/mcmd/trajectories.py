@@ -1,4 +1,4 @@
-"""Many trajectories of one molecule in many geometries, on processor cores or a graphics card."""
+"""Many trajectories of one molecule in many geometries, on CPU cores or a GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from molexa_core.physics.mcmd.state import COUNTS, ENERGIES
 
 __all__ = ["Job", "Trajectories", "available_cores", "prepare", "run_on_cpu", "run_trajectories"]
 CHUNK: Final = 500
-"""Trajectories that a core follows before it reports."""
+"""Number of trajectories that a core computes before it reports."""
 
 
 def run_trajectories(
@@ -42,7 +42,7 @@ def run_trajectories(
     tables: MoleculeTables | None = None,
     progress: Progress = SILENT,
 ) -> Trajectories:
-    """Follow molecules through an X-ray pulse until their ions are far apart.
+    """Simulate molecules in an X-ray pulse until their ions are far apart.
 
     Trajectory t of geometry g has the number `first_trajectory + g * trajectories + t`; its random
     numbers depend on that number and the seed alone.
@@ -52,19 +52,19 @@ def run_trajectories(
         symbols: (n) elements.
         pulse: the pulse.
         options: switches of the model.
-        trajectories: how many per geometry.
+        trajectories: number per geometry.
         seed: 0 to 2^64 - 1.
-        velocities: (g, n, 3) a.u. at the beginning; at rest if not given.
+        velocities: (g, n, 3) initial velocities, a.u.; at rest if not given.
         masses: (n) of the neutral atoms, electron masses; those of `options` if not given.
         first_trajectory: number of the first one.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`.
-        workers: threads on the CPU; the cores that this process may use if not given.
-        tables: the tables of these atoms at this photon energy; looked up if not given.
-        progress: where to report.
+        workers: number of threads on the CPU; that of the available cores if not given.
+        tables: atomic tables of the molecule at this photon energy; from the cache if not given.
+        progress: display of the progress.
 
     Raises:
         UnknownIonError: an element that is not covered.
-        UsageError: overlapping atoms, shapes that do not fit, numbers out of range.
+        UsageError: overlapping atoms, inconsistent shapes, numbers out of range.
     """
     job = prepare(
         positions,
@@ -93,10 +93,10 @@ def run_trajectories(
 def run_on_cpu(
     job: Job, *, workers: int | None = None, progress: Progress = SILENT
 ) -> Trajectories:
-    """Follow the trajectories of a job with the compiled kernel, in threads.
+    """Compute the trajectories of a job with the compiled kernel, in threads.
 
-    Where trajectories reach configurations that the tables do not hold yet, these are computed and
-    those trajectories repeated, until none is left.
+    If trajectories reach configurations that are not in the tables yet, these are computed and the
+    trajectories repeated, until none is left.
     """
     geometries, n = job.positions.shape[:2]
     count = job.trajectories
@@ -129,7 +129,7 @@ def _follow_some(
     workers: int,
     progress: Progress,
 ) -> None:
-    """Follow the trajectories (g, t) that are to do, and put them into the result."""
+    """Compute the trajectories (g, t) that are still to do, and store them in the result."""
     key, n = key_of(job.seed), job.positions.shape[1]
 
     def work(part: tuple[int, int, int]) -> int:
@@ -163,7 +163,7 @@ def _follow_some(
 
 
 def _parts(todo: NDArray[np.bool_], size: int) -> list[tuple[int, int, int]]:
-    """Geometry, begin and end of runs of at most `size` trajectories that are to do."""
+    """Geometry, begin and end of pieces of at most `size` trajectories that are still to do."""
     parts = []
     for g, some in enumerate(todo):
         edge = np.diff(some.astype(np.int8), prepend=0, append=0)
@@ -174,7 +174,7 @@ def _parts(todo: NDArray[np.bool_], size: int) -> list[tuple[int, int, int]]:
 
 
 def _grown(job: Job, rows: NDArray[np.int32], progress: Progress) -> Job:
-    """The same job with tables that hold the configurations at which trajectories (t, n) ended."""
+    """The same job with tables extended by the configurations at which trajectories ended."""
     lost = rows[job.tables.is_unknown(rows)]
     exposure = Exposure(job.fluence, job.sigma)
     tables = grow_tables(job.tables, lost, exposure, seed=job.seed, progress=progress)
@@ -182,21 +182,21 @@ def _grown(job: Job, rows: NDArray[np.int32], progress: Progress) -> Job:
 
 
 def available_cores() -> int:
-    """Processor cores that this process may use."""
+    """Number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _chunk(atoms: int) -> int:
-    """Trajectories in one piece of work, some tenths of a second."""
+    """Number of trajectories in one piece of work, which takes some tenths of a second."""
     return max(1, CHUNK * 25 // (25 + atoms**2))
 
 
 def _in_threads(
     work: Callable[[tuple[int, int, int]], int], parts: Sequence[tuple[int, int, int]], workers: int
 ) -> Iterator[int]:
-    """Results of `work` as they come; pieces not begun are dropped when the caller stops."""
+    """Results of `work` in order of completion; if the caller stops, the rest is cancelled."""
     if workers <= 1:
         yield from map(work, parts)
         return

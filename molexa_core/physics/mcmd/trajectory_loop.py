@@ -1,11 +1,11 @@
 """The trajectory of one molecule in the pulse, compiled: the loop over time.
 
-Scalar code on small arrays, so that it can be translated line by line for a graphics processor.
-`plain.py` is the same in plain numpy; both draw the same random numbers and give the same
-trajectories up to rounding.
+This is scalar code on small arrays, which can be translated line by line for a GPU. `plain.py` is
+the same in plain numpy; both use the same random numbers and give the same trajectories up to
+rounding.
 
-The compiler's cache looks for changes only in the file of the function that is called: whoever
-changes `state.py`, `philox.py`, `cascade.py`, `transfer.py` or `motion.py` must touch this file.
+The cache of the compiler notices changes only in the file of the called function: after a change of
+`state.py`, `philox.py`, `cascade.py`, `transfer.py` or `motion.py` this file must be touched.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def spend(
     length: float,
     first: int,
 ) -> int:
-    """The next atom, from `first` on, that has an event in this step; those before it pass it."""
+    """The next atom, from `first` on, with an event in this step; reduces the hazard of others."""
     for a in range(first, len(row)):
         rate = config[row[a], PHOTO_SUM] * photo + config[row[a], DECAY_SUM] * length
         if hazard[a] < rate:
@@ -76,7 +76,7 @@ def spend(
 
 @compiled
 def any_below(charge: FloatArray, highest: float) -> bool:
-    """Whether the charge of an atom is at most this."""
+    """Whether any atom has a charge of at most `highest`."""
     lowest = charge[0]
     for value in charge:
         lowest = min(lowest, value)
@@ -85,12 +85,12 @@ def any_below(charge: FloatArray, highest: float) -> bool:
 
 @compiled
 def advance(s: Any, m: Any, length: FloatArray, fraction: FloatArray, fluence: float) -> None:
-    """Follow the trajectory through all steps of the grid (velocity Verlet).
+    """Integrate the trajectory over all steps of the grid (velocity Verlet).
 
-    A step is divided into equal parts where the motion asks for shorter ones. Charges change
-    between drift and second kick: those of before act in the first half of a step, those of after
-    in the second. What comes in every step works on single arrays: to hand on the whole state
-    costs as much as the forces of a small molecule.
+    A step is divided into equal parts if the motion requires shorter ones. Charges change between
+    drift and second kick: the old charges act in the first half of a step, the new ones in the
+    second half. Functions called in every step take single arrays: passing the whole state costs as
+    much as the forces of a small molecule.
     """
     n, steps = len(s.charge), len(length)
     row, hazard, charge, accuracy = s.row, s.hazard, s.charge, m.rules[ACCURACY]
@@ -129,14 +129,14 @@ def advance(s: Any, m: Any, length: FloatArray, fraction: FloatArray, fluence: f
         squared = push(x, inverse, charge, inverse_mass, force, s.stiffness)
         if squared > 0.0:
             last = h
-            if changed:  # the new charges came at the end of a step that is too long for them
+            if changed:  # the new charges may require a shorter step than this one
                 last = min(h, accuracy / math.sqrt(squared))
             kick(p, force, 0.5 * last)
 
 
 @compiled
 def decay_all(s: Any, m: Any) -> None:
-    """All decays that are left take place: the flight to the detector takes microseconds."""
+    """Perform all remaining decays: the flight to the detector takes microseconds."""
     measure_distances(s.x, s.inverse)
     for a in range(len(s.charge)):
         while m.config_real[s.row[a], DECAY_SUM] > 0.0:
@@ -146,7 +146,7 @@ def decay_all(s: Any, m: Any) -> None:
 
 @compiled
 def begin(s: Any, m: Any, positions: FloatArray, velocities: FloatArray) -> None:
-    """Neutral atoms at their places; each draws when its first event (word 0) and gift (1) are."""
+    """Start with neutral atoms; draw the times of first event (word 0) and transfer (word 1)."""
     s.counts[:] = 0
     s.energy[:] = 0.0
     s.force[:] = 0.0
@@ -179,24 +179,24 @@ def follow(
     energies: NDArray[np.float32],
     rows: NDArray[np.int32],
 ) -> None:
-    """Follow trajectories of one geometry, one after the other.
+    """Compute trajectories of one geometry, one after the other.
 
     Args:
-        first: number of the first trajectory, for the random numbers; the others follow.
+        first: number of the first trajectory, which determines its random numbers.
         positions: (n, 3) bohr.
         velocities: (n, 3) atomic units.
         model: tables and switches.
         length: (s) steps of the grid.
-        fraction: (s) their share of the photons.
+        fraction: (s) share of the photons in each step.
         fluence: photons per bohr^2 on the axis.
-        lowest: lowest fluence relative to it; 1 for all molecules on the axis.
+        lowest: lowest fluence relative to that on the axis; 1 if all molecules are on the axis.
         key: (2) key of the random numbers.
-        charges: (t, n), filled.
-        momenta: (t, n, 3), filled.
-        factors: (t), filled: fluence relative to that on the axis.
-        counts: (t, COUNTS), filled.
-        energies: (t, ENERGIES), filled.
-        rows: (t, n), filled: configurations at the end.
+        charges: output, (t, n) final charges.
+        momenta: output, (t, n, 3) asymptotic momenta, a.u.
+        factors: output, (t) fluence relative to that on the axis.
+        counts: output, (t, COUNTS), see `state`.
+        energies: output, (t, ENERGIES) hartree, see `state`.
+        rows: output, (t, n) final configurations.
     """
     n = len(positions)
     s = State(

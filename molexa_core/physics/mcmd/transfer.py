@@ -1,10 +1,10 @@
-"""Electrons that go over the barrier from one atom to another, compiled.
+"""Electron transfer over the barrier between two atoms, compiled.
 
 Donor d (charge q_d, outermost binding energy I_d) and acceptor a (q_a > 0) at distance R: the
 electron sees the charges s1^2 = q_d + 1 and s2^2 = q_a, the saddle between them lies at
 R s1 / (s1 + s2) from d and is -(s1 + s2)^2 / R high, plus the field of all others there (Ryufuku,
 Sasaki and Watanabe, Phys. Rev. A 21, 745 (1980); Niehaus, J. Phys. B 19, 2925 (1986)). The electron
-goes into the valence shell of the acceptor: core holes are left to Auger decay.
+is captured into the valence shell of the acceptor; core holes are filled by Auger decay.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from molexa_core.physics.mcmd.state import (
 
 @compiled
 def over_barrier(s: Any, d: int, a: int, level: float, pair: bool) -> bool:
-    """Whether an electron of d with this energy passes the saddle between d and a."""
+    """Whether an electron of d with this energy can pass the saddle between d and a."""
     s1, s2 = math.sqrt(s.charge[d] + 1.0), math.sqrt(s.charge[a])
     barrier = -((s1 + s2) ** 2) * s.inverse[d, a]
     if not pair:
@@ -57,7 +57,7 @@ def over_barrier(s: Any, d: int, a: int, level: float, pair: bool) -> bool:
 
 @compiled
 def acceptor(s: Any, m: Any, d: int) -> int:
-    """The ion that would take an electron of d, that with the lowest resulting level; or -1."""
+    """The ion that captures an electron of d, that with the lowest final level; or -1."""
     row = s.row[d]
     if s.charge[d] > m.rules[HIGHEST_DONOR] or m.config_int[row, REMOVED] < 0:
         return -1
@@ -82,7 +82,7 @@ def acceptor(s: Any, m: Any, d: int) -> int:
 
 @compiled
 def move_electron(s: Any, m: Any, d: int, a: int) -> None:
-    """An electron goes from d to a; draws how long d waits for the next (word 0)."""
+    """Move an electron from d to a; draws the waiting time of d for the next one (word 0)."""
     given = m.config_real[s.row[d], BINDING] + potential(s, d)
     s.energy[ATOMS] += m.config_real[s.row[d], BINDING] - m.config_real[s.row[a], CAPTURE]
     s.energy[COULOMB] += potential(s, d)
@@ -100,7 +100,7 @@ def move_electron(s: Any, m: Any, d: int, a: int) -> None:
 
 @compiled
 def transfer(s: Any, m: Any, step: int, length: float) -> bool:
-    """Electron transfers within a step, donors in turn, the first of them changing with `step`."""
+    """Electron transfers within a step; the donor that comes first changes with `step`."""
     n = len(s.charge)
     time = m.rules[TRANSFER_TIME]
     moved = False

@@ -1,1 +1,1 @@
-"""How good a network is, and how honest its error bars."""
+"""Accuracy of a network and coverage of its error bars."""

@@ -1,8 +1,8 @@
-"""Answers without a network: what an easy set would give away.
+"""Baselines: structures predicted without a network, for comparison with its errors.
 
-Each takes explosions and gives positions, so that its errors stand beside the network's. Only
-`zeros` and the two that look at momenta alone are fair in the sense of using what the network
-uses; the two that look things up are told the formula, or the training set.
+Each baseline takes explosions and returns positions. `zeros` and the estimates from the momenta use
+only what the network uses. The two look-ups also know the formula or the training set: if they do
+well, the evaluation set is easy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEAREST: Final = "nearest in training"
 
 
 def along_the_momenta(charges: FloatArray, masses: FloatArray, momenta: FloatArray) -> FloatArray:
-    """(B, N, 3) positions along the velocities, as large as the kinetic energy release demands.
+    """(B, N, 3) positions along the velocities, scaled to the kinetic energy release.
 
     Instant explosion of point charges from x_i = s v_i: s is set so that the Coulomb energy is
     the kinetic energy. For two ions this is the distance q1 q2 / KER with c = 1.
@@ -37,7 +37,7 @@ def along_the_momenta(charges: FloatArray, masses: FloatArray, momenta: FloatArr
     energy = (momenta**2 / (2.0 * masses[..., None])).sum(axis=(1, 2))
     one, two = np.triu_indices(momenta.shape[1], k=1)
     apart = np.linalg.norm(velocity[:, one] - velocity[:, two], axis=2)
-    # Two ions of one velocity would lie in one place; they are kept a tenth of the mean apart.
+    # Two ions of equal velocity would coincide; they are kept a tenth of the mean apart.
     apart = np.maximum(apart, 0.1 * apart.mean(axis=1, keepdims=True))
     coulomb = (charges[:, one] * charges[:, two] / np.maximum(apart, 1e-300)).sum(axis=1)
     scale = coulomb / np.maximum(energy, 1e-300)
@@ -48,11 +48,11 @@ def along_the_momenta(charges: FloatArray, masses: FloatArray, momenta: FloatArr
 def equilibrium_positions(
     numbers: FloatArray, truth: FloatArray, symbols: Mapping[int, str]
 ) -> FloatArray:
-    """(B, N, 3) the shipped equilibrium of each formula, laid onto the truth as well as it goes.
+    """(B, N, 3) the shipped equilibrium geometry of each formula, superposed on the truth.
 
-    This is told the formula, the orientation and the assignment of like atoms: only the shape is
-    the equilibrium's. Not numbers where no molecule of the formula ships; of several isomers the
-    first by name.
+    This baseline knows the formula, the orientation and the assignment of like atoms; only the
+    shape is that of the equilibrium. NaN if no shipped molecule has the formula; of several isomers
+    the first by name is used.
     """
     shapes: dict[tuple[str, ...], tuple[tuple[str, ...], FloatArray]] = {}
     for name in reversed(molecule_names()):
@@ -75,16 +75,16 @@ def nearest_in_training(
 ) -> FloatArray:
     """(B, N, 3) the geometry of the training entry with the most similar momenta, in one frame.
 
-    Entries of the same elements are compared, whatever their charges: the distance is that of
-    p / sqrt(q), scaled to unit size, since a geometry that explodes with other charges moves in
-    much the same directions. Where a data set is split by entry, this often finds the very
-    geometry. Not numbers where no entry has the elements.
+    Entries with the same elements and any charges are compared: the distance is that of p /
+    sqrt(q), scaled to unit size, since a geometry that explodes with other charges moves in similar
+    directions. If a data set is split by entry, this often finds the same geometry. NaN if no entry
+    has the elements.
 
     Args:
         numbers: (B, N) atomic numbers of the explosions.
         charges: (B, N) their charges.
         momenta: (B, N, 3) in the model frame.
-        training: numbers, charges, momenta and positions of the training, in the model frame.
+        training: numbers, charges, momenta and positions of training entries, in the model frame.
     """
     known_numbers, known_charges, known_momenta, known_positions = training
     places: dict[bytes, list[int]] = {}
@@ -110,10 +110,10 @@ def _pattern(charges: FloatArray, momenta: FloatArray) -> FloatArray:
 def fitted_bond_factor(
     charges: FloatArray, masses: FloatArray, momenta: FloatArray, lengths: FloatArray
 ) -> float:
-    """The c of R = c q1 q2 / KER with the least mean absolute error on these diatomics."""
+    """The c of R = c q1 q2 / KER with the smallest mean absolute error for these diatomics."""
     energy = (momenta**2 / (2.0 * masses[..., None])).sum(axis=(1, 2))
     classical = charges[:, 0] * charges[:, 1] / energy
-    # The mean absolute error is piecewise linear in c: its least lies at one of the ratios.
+    # The mean absolute error is piecewise linear in c: its minimum lies at one of the ratios.
     ratios = np.unique(lengths / classical)
     if len(ratios) > 2000:
         ratios = np.quantile(ratios, np.linspace(0, 1, 2000))

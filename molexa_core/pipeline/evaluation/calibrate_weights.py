@@ -1,4 +1,4 @@
-"""Calibrate weights: intervals of their predictions that hold what they promise."""
+"""Calibrate weights: fit intervals of their predictions with the stated probability."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ from molexa_core.pipeline.output_guard import data_set_inputs, require_outputs
 from molexa_core.pipeline.training.stage1 import StageOneData
 
 SEED: Final = 30_260_000
-"""Seed of random molecules for a calibration; those of training and validation are far away."""
+"""Seed of random molecules for a calibration, far from those of training and validation."""
 MOLECULES: Final = 4096
-"""Molecules of each number of atoms unless asked for otherwise."""
+"""Default number of molecules for each number of atoms."""
 PIECE: Final = 512
-"""Molecules that are answered at once; their noise depends on it."""
+"""Number of molecules in one pass; the noise depends on it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Part:
 
     Attributes:
         sets: by number of atoms; entries of one cluster are not independent.
-        data: what they are, for people.
+        data: description of the molecules for the reader.
     """
 
     sets: Mapping[int, Explosions]
@@ -67,7 +67,7 @@ class Part:
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """Calibrations and how well they hold where they were not fitted.
+    """Calibrations and their coverage on molecules that were not used in the fit.
 
     Attributes:
         calibrations: fitted on all molecules.
@@ -104,14 +104,14 @@ def calibrate(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> CalibrationResult:
-    """Fit the intervals, and measure their coverage on molecules that they were not fitted on.
+    """Fit the intervals, and measure their coverage by cross-validation.
 
     Args:
-        network: in evaluation mode; it answers with its own sampler.
-        parts: molecules it was not trained on: `all`, or `known` and `new`.
-        formulas: sum formulas of the training, which tell known molecules from new ones.
+        network: in evaluation mode; its own sampler is used.
+        parts: molecules that it was not trained on: `all`, or `known` and `new`.
+        formulas: sum formulas of the training, which distinguish known molecules from new ones.
         seed: of the samples.
-        progress: where to show it.
+        progress: display of the progress.
     """
     engine = Engine(network)
     width = network.settings.uncertainty_bin_width
@@ -141,18 +141,18 @@ def calibrate_weights(
 ) -> tuple[CalibrationResult, Path]:
     """Calibrate installed weights and store the result in their card.
 
-    Without a data set: on fresh random molecules of stage 1. With the one that the weights
-    learned from: for known molecules on entries that the training did not use (new geometries
-    only where it was split by geometry), for new ones on the molecules that were held out of the
-    training and those set aside for their size.
+    Without a data set, new random molecules of stage 1 are used. With the data set of the training,
+    entries that the training did not use give the calibration for known molecules (new geometries
+    only if the data set was split by geometry); the molecules that were held out of the training
+    and those set aside for their size give the calibration for new molecules.
 
     Args:
         name: name or card of the weights.
         data: folder of a data set.
-        molecules: at most how many of each number of atoms, for each calibration.
+        molecules: largest number of molecules of each number of atoms, for each calibration.
         device: `auto`, `cpu` or `cuda`.
         seed: of the molecules and samples.
-        progress: where to show it.
+        progress: display of the progress.
 
     Returns:
         The result, and the card that was rewritten.
@@ -160,7 +160,8 @@ def calibrate_weights(
     Raises:
         InputFileError: no such weights or data set.
         WeightsError: damaged weights.
-        UsageError: nothing in the data set is new to these weights, or fewer than two molecules.
+        UsageError: the data set has nothing that was not in the training of these weights, or fewer
+            than two molecules.
         OutputError: the card cannot be written.
     """
     if molecules < 2:
@@ -186,7 +187,7 @@ def calibrate_weights(
 def _of_data_set(
     card: ModelCard, data: Path | str, molecules: int, seed: int, device: str
 ) -> tuple[dict[Kind, Part], frozenset[str]]:
-    """What of a data set is known and what is new to weights, and the formulas they know."""
+    """The known and the new molecules of a data set, and the formulas of the training."""
     name = data_set_name(data)["data_set"]
     learned = learned_from(card)
     by = str(learned.get("split_by", "entry"))
@@ -194,14 +195,14 @@ def _of_data_set(
     def entries(split: str, by: str) -> dict[int, Explosions]:
         try:
             found = entry_set(data, split, by=by, per_size=molecules, seed=seed, device=device)
-        except UsageError:  # a small data set has no molecules of this kind
+        except UsageError:  # a small data set may lack molecules of this kind
             return {}
         most = card.network.max_atoms
         return {atoms: one for atoms, one in found.items() if 2 <= atoms <= most}
 
     aside = _by_molecule(entries("set_aside", by))
     if forward_of(card) == "classical":
-        # No molecule of the set was in the training.
+        # No molecule of the data set was in the training.
         every = {**_by_molecule(entries("validation", "entry")), **aside}
         if not every:
             raise UsageError(f"nothing to calibrate on in {name}", do="Name another data set.")
@@ -209,11 +210,11 @@ def _of_data_set(
             frozenset()
         )
     parts: dict[Kind, Part] = {}
-    # The error estimate is trained on the validation split, so the test split is better, where
-    # it is of known molecules; split by molecule it is of new ones.
+    # The error estimate is trained on the validation split, so the test split is better. If the
+    # data set is split by molecule, however, its test split has new molecules only.
     split = "validation" if by == "molecule" else "test"
     known = entries(split, by)
-    # Split by entry, molecules that another split holds out are in training.
+    # If the data set is split by entry, held-out molecules of other splits are in the training.
     held_out = {} if by == "entry" else _by_molecule(entries("test", "molecule"))
     new = {**held_out, **aside}
     if known:
@@ -234,7 +235,7 @@ def _formulas(data: Path | str, by: str) -> frozenset[str]:
 
 
 def _by_molecule(sets: Mapping[int, Explosions]) -> dict[int, Explosions]:
-    """Explosions whose clusters are molecules instead of geometries."""
+    """The explosions with molecules as clusters, instead of geometries."""
     return {
         atoms: replace(one, cluster=np.unique(one.label, return_inverse=True)[1])
         for atoms, one in sets.items()

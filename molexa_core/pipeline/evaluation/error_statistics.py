@@ -1,7 +1,7 @@
 """Statistics of the errors of structures: by size, by predicted error, spread of samples.
 
-Errors are the paper's (`geometry.measures`), per molecule and then averaged. Intervals of
-confidence are bootstrapped over geometries, since entries that differ in the charges alone are not
+Errors are those of the paper (`geometry.measures`), per molecule and then averaged. Confidence
+intervals are bootstrapped over geometries, since entries that differ only in the charges are not
 independent.
 """
 
@@ -26,12 +26,12 @@ MEASURES: Final = (
 )
 """Errors of a structure; lengths in bohr, angles in degrees."""
 SHARES: Final = (0.1, 0.25, 0.5, 0.75, 1.0)
-"""Parts of a set that are looked at alone: those with the least predicted error."""
+"""Shares of the entries with the smallest predicted error that are evaluated separately."""
 
 
 def errors_of(positions: FloatArray, truth: FloatArray) -> FloatArray:
-    """(measures, B) the errors of each structure in the order of `MEASURES`; diatomics have no
-    angles: their angle errors are not numbers.
+    """(measures, B) errors of each structure in the order of `MEASURES`; the angle errors of
+    diatomics are NaN.
     """
     distance, angle = distance_errors(positions, truth), angle_errors(positions, truth)
     if angle.shape[1] == 0:
@@ -50,11 +50,11 @@ def errors_of(positions: FloatArray, truth: FloatArray) -> FloatArray:
 def by_group(
     errors: Mapping[int, FloatArray], clusters: Mapping[int, IntArray]
 ) -> dict[str, dict[str, Any]]:
-    """Statistics by number of atoms, for up to 7 and for 8 and more, as the paper, and all.
+    """Statistics by number of atoms, for up to 7, for 8 and more (as in the paper), and for all.
 
     Args:
         errors: by number of atoms, (measures, B) of `errors_of`.
-        clusters: the same, (B) entries with one number are not independent.
+        clusters: by number of atoms, (B); entries with the same number are not independent.
     """
     few = [atoms for atoms in errors if atoms < 8]
     many = [atoms for atoms in errors if atoms >= 8]
@@ -65,7 +65,7 @@ def by_group(
         if not members:
             continue
         table = np.concatenate([errors[atoms] for atoms in members], axis=1)
-        # Geometries are numbered within a set of one size: tell sizes apart.
+        # Geometries are numbered within one size: make the numbers unique across sizes.
         cluster = np.concatenate([clusters[atoms] * 64 + atoms for atoms in members])
         if np.isfinite(table[0]).any():
             found[name] = _row(table, cluster)
@@ -89,7 +89,7 @@ def _row(table: FloatArray, cluster: IntArray) -> dict[str, Any]:
 
 
 def by_predicted_error(errors: FloatArray, predicted: FloatArray) -> list[dict[str, float]]:
-    """Fifths of the entries, the most certain first: predicted error, and true ones.
+    """Predicted and true errors in fifths of the entries, the most certain fifth first.
 
     Args:
         errors: (measures, B) of `errors_of`.
@@ -102,7 +102,7 @@ def by_predicted_error(errors: FloatArray, predicted: FloatArray) -> list[dict[s
 
 
 def most_certain(errors: FloatArray, predicted: FloatArray) -> list[dict[str, float]]:
-    """The same for the most certain 10, 25, 50, 75 % of the entries and for all of them."""
+    """Predicted and true errors of the most certain 10, 25, 50, 75 % and of all entries."""
     order = np.argsort(predicted, kind="stable")
     return [
         {"share": share}
@@ -126,14 +126,14 @@ def _uncertainty_row(errors: FloatArray, predicted: FloatArray, part: IntArray) 
 
 
 def ranking(errors: Sequence[FloatArray], predicted: Sequence[FloatArray]) -> dict[str, float]:
-    """Correlation of predicted and true error, between entries and between samples of one.
+    """Correlation of predicted and true error, between entries and between samples of one entry.
 
-    The published network's estimate tells good entries from bad ones, but not the best of several
-    answers to one entry.
+    The estimate of the published network distinguishes good from bad entries, but does not find the
+    best of several samples of one entry.
 
     Args:
         errors: by number of atoms, (K, B) MAE of each sample.
-        predicted: the same of the predicted error.
+        predicted: by number of atoms, (K, B) predicted error of each sample.
     """
     first = np.concatenate([one[0] for one in errors])
     other = np.concatenate([one[0] for one in predicted])
@@ -152,14 +152,14 @@ def ranking(errors: Sequence[FloatArray], predicted: Sequence[FloatArray]) -> di
 
 
 def spread(samples: Mapping[int, FloatArray]) -> dict[str, dict[str, float]]:
-    """How far repeated predictions of one entry lie apart, by number of atoms and `all`.
+    """Spread of repeated predictions of one entry, by number of atoms and `all`.
 
     Args:
         samples: by number of atoms, (K, B, N, 3) bohr, K at least 2.
 
     Returns:
         `deviation`: mean standard deviation of a coordinate; `difference`: mean absolute
-        difference of a coordinate between two predictions, which the paper gives; bohr.
+        difference of a coordinate between two predictions, as in the paper; bohr.
     """
     deviation = {n: one.std(axis=0, ddof=1).ravel() for n, one in samples.items()}
     difference = {n: np.abs(one[1:] - one[:-1]).ravel() for n, one in samples.items()}

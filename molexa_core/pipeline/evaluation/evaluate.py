@@ -1,8 +1,8 @@
-"""Evaluate: how good a network is on explosions with known geometries, beside trivial answers.
+"""Evaluate: errors of a network on explosions of known geometries, compared with baselines.
 
-Errors are the paper's (`geometry.measures`), per molecule and then averaged, in the model frame.
-Intervals of confidence are bootstrapped over geometries, since entries that differ in the charges
-alone are not independent.
+Errors are those of the paper (`geometry.measures`), per molecule and then averaged, in the model
+frame. Confidence intervals are bootstrapped over geometries, since entries that differ only in the
+charges are not independent.
 """
 
 from __future__ import annotations
@@ -65,21 +65,21 @@ FIRST: Final = "one sample"
 MEAN: Final = "mean of the samples"
 BEST: Final = "best closure"
 ORACLE: Final = "nearest sample (told the truth)"
-"""Of several samples the one with the least MAE: what choosing them better could gain at most."""
+"""Of several samples the one with the smallest MAE: the best that any choice could achieve."""
 MOST_NAMED: Final = 64
-"""Sets with at most so many named molecules are also told one by one."""
+"""In sets of at most this number of named molecules each is listed separately."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The network's answers for explosions of one size. B entries, K samples.
+    """Predictions of the network for explosions of one size. B entries, K samples.
 
     Attributes:
         truth: (B, N, 3) in the model frame, centred, bohr.
         samples: (K, B, N, 3).
         expected: (K, B, N, 3) predicted absolute errors.
         framed: numbers, charges, masses (B, N), momenta (B, N, 3) in the model frame.
-        closure: (K, B) closure residuals of the samples by the classical model.
+        closure: (K, B) closure residuals of the samples in the classical model.
     """
 
     truth: FloatArray
@@ -97,14 +97,14 @@ class Evaluation:
         rows: by method (`one sample`, `best closure`, `zeros`, ...) and group (`all`, `2`, `3`,
             ...): number of entries, and for each of `MEASURES` mean, median and the 95 % interval
             of the mean.
-        by_uncertainty: fifths of the entries by predicted error: predicted and true mean errors.
-        most_certain: the same of the most certain entries alone (`error_statistics.SHARES`).
+        by_uncertainty: predicted and true mean errors in fifths of the entries by predicted error.
+        most_certain: the same for the most certain entries (`error_statistics.SHARES`).
         ranking: correlations of predicted and true error (`error_statistics.ranking`).
         diatomics: mean error of bond lengths: network, R = c q1 q2 / KER with c = 1 and c fitted.
-        spread: by number of atoms, how far repeated predictions lie apart, bohr; empty for one.
+        spread: by number of atoms, spread of repeated predictions, bohr; empty for one sample.
         coverage: by number of atoms, share of coordinates inside the 68 and 95 % intervals.
-        named: of small sets of named molecules, the MAE of each.
-        answers: the arrays behind it, by number of atoms.
+        named: for small sets of named molecules, the MAE of each.
+        answers: the arrays from which all this is computed, by number of atoms.
     """
 
     rows: dict[str, dict[str, dict[str, Any]]]
@@ -145,18 +145,18 @@ def evaluate(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """Measure a network on explosions with known geometries.
+    """Measure the errors of a network on explosions of known geometries.
 
     Args:
         network: in evaluation mode.
         sets: by number of atoms (`evaluation_sets`), on the device of the network.
-        samples: structures drawn for each entry.
+        samples: number of structures drawn for each entry.
         tau_fs: window of the charge build-up, for the closure.
-        sampler: settings other than the network's own.
-        calibration: of the intervals, if the network has one.
-        training: entries among which to look for the nearest one, for the baseline.
+        sampler: settings that replace those of the network.
+        calibration: calibration of the intervals, if the network has one.
+        training: training entries for the nearest-neighbour baseline.
         seed: of the samples.
-        progress: where to show it.
+        progress: display of the progress.
     """
     total = sum(len(one.batch) for one in sets.values()) * samples
     answers = {}
@@ -238,7 +238,7 @@ def answer(
 def coverage(answers: Mapping[int, Answers], calibration: Calibrations) -> dict[str, list[float]]:
     """Share of the coordinates inside the intervals of each level, by number of atoms and `all`.
 
-    Of those that the momenta leave open (`calibration_fit.open_coordinates`).
+    Coordinates that are fixed by symmetry are not counted (`interval_fit.open_coordinates`).
     """
     inside: dict[str, list[list[np.ndarray]]] = {}
     for atoms, one in sorted(answers.items()):
@@ -254,30 +254,32 @@ def coverage(answers: Mapping[int, Answers], calibration: Calibrations) -> dict[
     }
 
 
-def _methods(one: Answers, training: Batch | None) -> dict[str, FloatArray]:
+def _methods(answers: Answers, training: Batch | None) -> dict[str, FloatArray]:
     """Positions (B, N, 3) by name of the method."""
-    numbers, charges, masses, momenta = one.framed
-    found = {FIRST: one.samples[0]}
-    if len(one.samples) > 1:
-        best = np.argmin(one.closure, axis=0)
-        found[MEAN] = one.samples.mean(axis=0)
-        found[BEST] = one.samples[best, np.arange(len(best))]
-        nearest = np.argmin(_sample_errors(one), axis=0)
-        found[ORACLE] = one.samples[nearest, np.arange(len(nearest))]
-    found[ZEROS] = np.zeros_like(one.truth)
-    found[SCALED] = along_the_momenta(charges, masses, momenta)
+    numbers, charges, masses, momenta = answers.framed
+    methods = {FIRST: answers.samples[0]}
+    if len(answers.samples) > 1:
+        best = np.argmin(answers.closure, axis=0)
+        methods[MEAN] = answers.samples.mean(axis=0)
+        methods[BEST] = answers.samples[best, np.arange(len(best))]
+        nearest = np.argmin(_sample_errors(answers), axis=0)
+        methods[ORACLE] = answers.samples[nearest, np.arange(len(nearest))]
+    methods[ZEROS] = np.zeros_like(answers.truth)
+    methods[SCALED] = along_the_momenta(charges, masses, momenta)
     symbols = {number: element.symbol for number, element in BY_NUMBER.items()}
-    found[EQUILIBRIUM] = equilibrium_positions(numbers, one.truth, symbols)
+    methods[EQUILIBRIUM] = equilibrium_positions(numbers, answers.truth, symbols)
     if training is not None and training.positions is not None:
         columns = (training.numbers, training.charges, training.momenta, training.positions)
-        known = tuple(column.double().cpu().numpy() for column in columns)
-        found[NEAREST] = nearest_in_training(numbers, charges, momenta, known)  # type: ignore[arg-type]
-    return found
+        neighbours = tuple(column.double().cpu().numpy() for column in columns)
+        methods[NEAREST] = nearest_in_training(numbers, charges, momenta, neighbours)  # type: ignore[arg-type]
+    return methods
 
 
-def _sample_errors(one: Answers) -> FloatArray:
+def _sample_errors(answers: Answers) -> FloatArray:
     """(K, B) MAE of every sample."""
-    return mean_absolute_error(one.samples, np.broadcast_to(one.truth, one.samples.shape))
+    return mean_absolute_error(
+        answers.samples, np.broadcast_to(answers.truth, answers.samples.shape)
+    )
 
 
 def _closure(
@@ -308,7 +310,7 @@ def _named(
     answers: Mapping[int, Answers],
     sets: Mapping[int, Explosions],
 ) -> list[dict[str, Any]]:
-    """MAE of each molecule by method, where there are few and all have names."""
+    """MAE of each molecule by method, if there are few molecules and all have names."""
     labels = [label for atoms in answers for label in sets[atoms].label]
     if len(labels) > MOST_NAMED or not all(labels):
         return []

@@ -1,4 +1,4 @@
-"""Evaluate installed weights on a kind of data, and keep the result."""
+"""Evaluate installed weights on simulated data, and store the result."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ MOLECULES: Final = "molecules"
 SEED: Final = 40_260_000
 """Seed of random molecules for an evaluation, far from those of training and calibration."""
 TRAINING_LIMIT: Final = 100_000
-"""Training entries among which the nearest is looked for."""
+"""Number of training entries for the nearest-neighbour baseline."""
 
 UNSEEN: Final = {
     "entry": (("entry", "validation"), ("entry", "test"), ("molecule", "validation")),
     "geometry": (("geometry", "validation"), ("geometry", "test"), ("molecule", "test")),
     "molecule": (("molecule", "validation"), ("molecule", "test"), ("entry", "validation")),
 }
-"""For each way to split a training's data set: splits (by, split) of which it saw nothing."""
+"""For each way to split the data set of a training: splits (by, split) without training entries."""
 
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """An evaluation and what it was made with, for the record.
+    """An evaluation and its conditions.
 
     Attributes:
         evaluation: the errors.
@@ -94,30 +94,30 @@ def evaluate_weights(
     command: str = "molexa_core.pipeline.evaluation.evaluate_weights.evaluate_weights",
     progress: Progress = SILENT,
 ) -> EvaluationRun:
-    """Measure weights on explosions with known geometries.
+    """Measure the errors of weights on explosions of known geometries.
 
     Args:
-        weights: name or card; the default ones where not given.
-        data: `stage1`: fresh random molecules of the training; `molecules`: the shipped ones at
-            equilibrium, singly charged; else the folder of a data set.
-        split: of a data set.
+        weights: name or card; the default weights if not given.
+        data: `stage1`: new random molecules as in the training; `molecules`: the shipped molecules
+            at equilibrium, singly charged; otherwise the folder of a data set.
+        split: split of a data set.
         by: `entry`, `geometry` or `molecule`, see `pipeline.datasets.read.read_dataset`.
-        samples: structures drawn for each entry.
-        steps: of the sampler, if not the network's own number.
-        limit: at most so many entries; None for all.
-        smallest: fewest atoms of `stage1` and `molecules`; 2 where not given.
-        largest: most atoms of them; those of the training where not given.
-        names: of shipped molecules, for `molecules`.
+        samples: number of structures drawn for each entry.
+        steps: number of steps of the sampler; that of the network if not given.
+        limit: largest number of entries; None for all.
+        smallest: smallest number of atoms in `stage1` and `molecules`; 2 if not given.
+        largest: largest number of atoms; that of the training if not given.
+        names: names of shipped molecules, for `molecules`.
         device: `auto`, `cpu` or `cuda`.
-        seed: of molecules, choice and samples.
+        seed: of molecules, choice of entries and samples.
         out: JSON file to write.
         figures: folder for figures.
-        command: for the provenance.
-        progress: where to show it.
+        command: command line, for the provenance.
+        progress: display of the progress.
 
     Raises:
         InputFileError, WeightsError: no such weights or data, or damaged ones.
-        UsageError: a split without entries, or settings that make no sense with these data.
+        UsageError: a split without entries, or settings that do not apply to these data.
         OutputError: a result cannot be written.
     """
     _require_positive(samples, limit, steps)
@@ -172,7 +172,7 @@ def _require_positive(*numbers: int | None) -> None:
 def _require_results(
     out: Path | str | None, figures: Path | str | None, data: str, weights: str | None
 ) -> None:
-    """Refuse results that could not be written before minutes are spent on them."""
+    """Check that the results can be written, before minutes are spent on them."""
     drawn: list[Output] = []
     if figures is not None:
         drawn = [(Path(figures, DATA), FileKind.FIGURE_VALUES)]
@@ -183,9 +183,9 @@ def _require_results(
 
 
 def _training(data: str, by: str) -> dict[int, Explosions]:
-    """Training entries, for the baseline of the nearest one.
+    """Training entries for the nearest-neighbour baseline.
 
-    There are none in a data set of molecules that are all held out, such as a movie.
+    A data set in which all molecules are held out, such as a movie, has none.
     """
     try:
         nearby = entry_set(data, "train", by=by, limit=TRAINING_LIMIT)
@@ -204,7 +204,7 @@ def _drawn_sets(
     seed: int,
     device: str,
 ) -> dict[int, Explosions]:
-    """Random molecules, or the shipped ones, as far as the network knows their elements."""
+    """Random molecules, or the shipped ones, of elements that the network knows."""
     known, tau_fs = card.network, tau_of(card)
     least, most = span
     if data == RANDOM:
@@ -223,7 +223,7 @@ def _drawn_sets(
 def _require_fitting(
     data: str, smallest: int | None, largest: int | None, names: Sequence[str]
 ) -> None:
-    """Refuse settings that the data do not take."""
+    """Refuse settings that do not apply to the data."""
     if (smallest is not None or largest is not None) and data not in (RANDOM, MOLECULES):
         raise UsageError(
             f"numbers of atoms cannot be chosen for {data}, only for {MOLECULES} and {RANDOM}",
@@ -242,7 +242,7 @@ def _require_fitting(
 
 
 def _warnings(sets: Mapping[int, Explosions], card: ModelCard) -> list[str]:
-    """What is to be said about the weights, and what is beyond their training."""
+    """Warnings on the weights and on entries outside their training."""
     warnings, known = card_remarks(card), card.network
     if beyond := [n for n in sets if n > known.max_atoms]:
         count = sum(len(sets[n].batch) for n in beyond)
@@ -256,7 +256,7 @@ def _warnings(sets: Mapping[int, Explosions], card: ModelCard) -> list[str]:
 
 
 def _seen_in_training(card: ModelCard, split: str, by: str) -> list[str]:
-    """A warning where entries of this split may have been in the training of the weights."""
+    """A warning if entries of this split may have been in the training of the weights."""
     way = card.data.get("split_by")
     if way is None or split == "set_aside" or (by, split) in UNSEEN.get(str(way), ()):
         return []
@@ -268,7 +268,7 @@ def _seen_in_training(card: ModelCard, split: str, by: str) -> list[str]:
 
 
 def _data_record(data: str, split: str, by: str) -> dict[str, str]:
-    """The data as a record names them."""
+    """Name, split and way of splitting of the data, for the record."""
     if data in (RANDOM, MOLECULES):
         return {"data": data}
     return {"data": Path(data).name, "split": split, "by": by}
@@ -283,13 +283,13 @@ def _write(run: EvaluationRun, out: Path, made: Provenance) -> None:
 
 
 def _in_frame(one: Explosions) -> Explosions:
-    """Training entries in the model frame, where momenta can be compared."""
+    """Training entries in the model frame, in which momenta can be compared."""
     batch: Batch = one.batch
     return replace(one, batch=batch.with_frame(batch_frames(batch.numbers, batch.momenta)))
 
 
 def _draw(content: AccuracyContent, folder: Path, made: Provenance, progress: Progress) -> None:
-    """The figures and the values they show; the values alone where matplotlib is missing."""
+    """Write the figures and their values; only the values if matplotlib is missing."""
     make_folder(folder)
     write_content(content, folder / DATA, made)
     try:

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, drawn from the values that they show."""
+"""Draw the figures of an evaluation from stored values."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def draw(
     prefix: str = "",
     record: Provenance | None = None,
 ) -> list[Path]:
-    """Write the figures as SVG files and give their paths.
+    """Write the figures as SVG files and return their paths.
 
     Args:
-        content: what they show.
-        folder: made if it is not there.
-        prefix: of the names of the files.
-        record: how it was made; written into the files.
+        content: the values to show.
+        folder: created if it does not exist.
+        prefix: prefix of the file names.
+        record: provenance, written into the files.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         OutputError: a file cannot be written.
     """
-    # matplotlib is loaded only where figures are asked for.
+    # matplotlib is imported only if figures are requested.
     from molexa_core.report import accuracy, overlays  # noqa: PLC0415
     from molexa_core.report.style import save_svg  # noqa: PLC0415
 

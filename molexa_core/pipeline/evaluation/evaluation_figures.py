@@ -1,7 +1,7 @@
-"""Figures of an evaluation: what they show as plain values, stored as JSON.
+"""The values shown in the figures of an evaluation, stored as JSON.
 
-The values are light (histograms, a few structures), so that a machine without matplotlib can
-store them and another one draw.
+The values are small (histograms, a few structures), so that a machine without matplotlib can store
+them and another one can draw the figures.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ DATA: Final = "figures.json"
 """Name of the file with the values, beside the figures."""
 FORMAT: Final = 1
 _LARGEST: Final = 256 * 2**20
-"""A longer file, in bytes, is refused."""
+"""Largest size of the file, bytes."""
 _BINS: Final = 48
 _MOST: Final = 200_000
-"""Distances or angles that are counted for one histogram."""
+"""Largest number of distances or angles in one histogram."""
 _CERTAIN: Final = (0.02, 0.12)
 _UNCERTAIN: Final = (0.88, 0.98)
-"""Ranges of the rank by predicted error from which typical molecules are shown."""
+"""Ranges of the rank by predicted error; a typical molecule of each is shown."""
 _LEAST: Final = 8
-"""Molecules in a point of the reliability curve; there are ten points at most."""
+"""Smallest number of molecules per point of the reliability curve, which has at most ten points."""
 _SHOWN: Final = 8
-"""Geometries of one molecule that are shown."""
+"""Number of geometries of one molecule that are shown."""
 
 
 def content_of(result: Evaluation, sets: Mapping[int, Explosions]) -> AccuracyContent:
-    """What the figures show.
+    """The values shown in the figures.
 
     Args:
-        result: with its answers.
-        sets: that were evaluated.
+        result: the evaluation with its predictions.
+        sets: the explosions that were evaluated.
     """
     answers = result.answers
     expected = {n: one.expected[0].mean(axis=(1, 2)) for n, one in answers.items()}
@@ -76,7 +76,7 @@ def content_of(result: Evaluation, sets: Mapping[int, Explosions]) -> AccuracyCo
 def write_content(
     content: AccuracyContent, path: Path | str, record: Provenance | None = None
 ) -> None:
-    """Store what the figures show, and how it was made.
+    """Store the values of the figures with their provenance.
 
     Raises:
         OutputError: the file cannot be written.
@@ -90,10 +90,10 @@ def write_content(
 
 
 def read_content(path: Path | str) -> AccuracyContent:
-    """What `write_content` stored.
+    """Read the values stored by `write_content`.
 
     Raises:
-        InputFileError: no such file, or not of this format.
+        InputFileError: the file does not exist or has another format.
     """
     what = "the values of figures of an evaluation"
     do = f"Name the file {DATA} that `molexa evaluate` writes beside its figures."
@@ -113,7 +113,7 @@ def read_content(path: Path | str) -> AccuracyContent:
 
 
 class _Limits:
-    """Ends of the axes, the same for all sizes."""
+    """Limits of the axes, the same for all sizes."""
 
     def __init__(self, distance: float, expected: float, error: float, angle: float) -> None:
         self.distance, self.expected, self.error, self.angle = distance, expected, error, angle
@@ -136,7 +136,7 @@ class _Limits:
 
 
 def _end(values: FloatArray) -> float:
-    """End of an axis that shows nearly all of them; what lies beyond is counted at the edge."""
+    """Limit of an axis that shows nearly all values; values beyond it count in the last bin."""
     return max(1.05 * float(np.quantile(values, 0.985)), 1e-3)
 
 
@@ -205,7 +205,7 @@ def _histogram(
 
 
 def _typical(order: IntArray, error: FloatArray, span: tuple[float, float]) -> int:
-    """The entry of median error among those whose predicted error has a rank in this range."""
+    """The entry with the median error among those with a rank of predicted error in this range."""
     first = int(span[0] * len(order))
     part = order[first : max(int(span[1] * len(order)), first + 1)]
     return int(part[np.argsort(error[part], kind="stable")[len(part) // 2]])
@@ -216,7 +216,7 @@ def _geometries(
     expected: Mapping[int, FloatArray],
     sets: Mapping[int, Explosions],
 ) -> tuple[Example, ...]:
-    """Geometries of the molecule of which the set has most, evenly by rank of their error."""
+    """Geometries of the most frequent molecule, evenly spaced in rank of their error."""
     best: tuple[int, int, str] = (0, 0, "")
     for atoms, explosions in sets.items():
         if atoms < 4:
@@ -305,7 +305,7 @@ def _size_from(values: dict[str, Any]) -> OneSize:
 
 
 def _map_to_dict(spectrum: Spectrum | None) -> dict[str, Any] | None:
-    """A histogram with equal bins from zero: filled bins alone."""
+    """A histogram with equal bins from zero as plain values; only filled bins are stored."""
     if spectrum is None:
         return None
     filled = np.flatnonzero(spectrum.counts)
@@ -314,7 +314,7 @@ def _map_to_dict(spectrum: Spectrum | None) -> dict[str, Any] | None:
         "ends": [float(edges[-1]) for edges in spectrum.edges],
         "labels": list(spectrum.labels),
         "units": list(spectrum.units),
-        # Steps between filled bins are short numbers.
+        # The differences of bin numbers are small and take little space.
         "steps": np.diff(filled, prepend=0).tolist(),
         "counts": spectrum.counts.ravel()[filled].tolist(),
     }

@@ -1,4 +1,4 @@
-"""What a network is evaluated on: explosions with known geometries, grouped by number of atoms."""
+"""Evaluation sets: explosions with known geometries, grouped by number of atoms."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ class Explosions:
 
     Attributes:
         batch: with positions, no mask.
-        cluster: (B) entries with one number are not independent (charges of one geometry).
-        label: (B) name of the molecule; empty where it has none.
+        cluster: (B) entries with the same number are not independent (other charges of the same
+            geometry).
+        label: (B) name of the molecule; empty if it has none.
     """
 
     batch: Batch
@@ -38,13 +39,13 @@ class Explosions:
 def random_set(
     data: StageOneData, per_size: int, *, seed: int, device: str = "cpu"
 ) -> dict[int, Explosions]:
-    """Fresh random molecules of the stage-1 distribution.
+    """New random molecules from the distribution of stage 1.
 
     Args:
         data: the distribution.
-        per_size: molecules of each number of atoms.
-        seed: another one than that of the training.
-        device: where to simulate.
+        per_size: number of molecules for each number of atoms.
+        seed: a seed different from that of the training.
+        device: device of the simulation.
     """
     found = {}
     for atoms in range(data.smallest, data.largest + 1):
@@ -74,16 +75,16 @@ def molecule_set(
     """The shipped molecules at equilibrium, all ions singly charged, exact classical momenta.
 
     Args:
-        elements: that the network knows.
-        largest: most atoms.
+        elements: elements that the network knows.
+        largest: largest number of atoms.
         tau_fs: window of the charge build-up.
-        smallest: fewest atoms.
-        names: of the molecules, whatever their size; all that fit where none is named.
-        device: where the batches go.
+        smallest: smallest number of atoms.
+        names: names of the molecules, of any size; all that fit if none is given.
+        device: device of the batches.
 
     Raises:
-        InputFileError: no such molecule (lists near matches).
-        UsageError: a molecule that is named has an unknown element or one atom alone.
+        InputFileError: no such molecule (the message lists similar names).
+        UsageError: a named molecule has an unknown element or only one atom.
     """
     rows: dict[int, list[Molecule]] = {}
     for one in _named_molecules(names, elements) if names else map(molecule, molecule_names()):
@@ -121,13 +122,13 @@ def entry_set(
     """Entries of a data set.
 
     Args:
-        folder: of the data set.
+        folder: folder of the data set.
         split: `train`, `validation`, `test` or `set_aside`.
-        by: how it is split, see `pipeline.datasets.read.read_dataset`.
-        limit: at most so many entries, drawn at random.
-        per_size: at most so many of each number of atoms, drawn at random.
+        by: way of splitting, see `pipeline.datasets.read.read_dataset`.
+        limit: largest number of entries, drawn at random.
+        per_size: largest number of entries for each number of atoms, drawn at random.
         seed: of the draw.
-        device: where the batches go.
+        device: device of the batches.
 
     Raises:
         InputFileError: no such data set, or a damaged one.

@@ -1,4 +1,4 @@
-"""Weights: which there are, what is known about them, and whether they are intact."""
+"""Installed weights: list them, show their cards, verify and shrink their files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class InstalledWeights:
     """One line of `molexa weights list`.
 
     Attributes:
-        name: as `--weights` takes it.
+        name: name for `--weights`.
         tokens: layout of the network.
         parameters: number of trained values.
-        size: bytes of the files.
-        elements: elements it knows.
-        max_atoms: most atoms of its training.
-        file: the card.
+        size: total size of the files, bytes.
+        elements: elements of its training.
+        max_atoms: largest number of atoms in its training.
+        file: path of the card.
     """
 
     name: str
@@ -43,7 +43,7 @@ class InstalledWeights:
 
 
 def list_weights() -> list[InstalledWeights]:
-    """The weights of the working folder and those that ship, by name.
+    """The weights in the working folder and the shipped ones, by name.
 
     Raises:
         WeightsError: a card is damaged.
@@ -67,7 +67,7 @@ def list_weights() -> list[InstalledWeights]:
 
 
 def show_weights(name: str) -> dict[str, Any]:
-    """Everything the card of these weights says, as plain values.
+    """The contents of the card of these weights as plain values.
 
     Raises:
         InputFileError: no such weights.
@@ -79,13 +79,13 @@ def show_weights(name: str) -> dict[str, Any]:
 
 
 def verify_weights(name: str) -> tuple[list[Path], list[Path]]:
-    """The files of these weights, checked against their checksums, the card among them.
+    """Check the files of these weights, the card included, against their checksums.
 
     Returns:
-        Files that are intact, and those without a checksum to tell (cards of older versions).
+        Files that are intact, and files without a checksum (cards of older versions).
 
     Raises:
-        InputFileError: no such weights, or the card does not fit its checksum.
+        InputFileError: no such weights, or the card disagrees with its checksum.
         WeightsError: a file is missing or has changed.
     """
     card, path = read_card(name)
@@ -94,11 +94,11 @@ def verify_weights(name: str) -> tuple[list[Path], list[Path]]:
 
 
 def shrink_weights(name: str, folder: Path) -> Path:
-    """Write weights in eight bits, with the rest of their card as it is; returns the new card.
+    """Write weights in eight bits, with an otherwise unchanged card; returns the path of the card.
 
     Raises:
         InputFileError: no such weights.
-        WeightsError: they are damaged.
+        WeightsError: the weights are damaged.
         OutputError: the folder cannot be written.
     """
     card, _ = read_card(name)

@@ -1,1 +1,1 @@
-"""Explosions of known molecules, and the atoms in them."""
+"""Simulated explosions of known molecules; properties of atoms and molecules."""

@@ -27,19 +27,19 @@ from molexa_core.physics.atomic.shells import (
 class SubshellData:
     """One occupied subshell of the configuration.
 
-    The widths are those of the configuration with one more hole in this subshell, and count
-    only the decays that fill this subshell.
+    The widths are those of the configuration with an additional hole in this subshell and include
+    only the decays that fill it.
 
     Attributes:
         subshell: such as `2p`.
-        electrons: how many it holds.
+        electrons: number of electrons in it.
         binding_energy_ev: minus the orbital energy.
         cross_section_barn: photoionization cross section.
         hole_auger_width_ev: Auger and Coster-Kronig width of a hole.
         hole_fluorescence_width_ev: radiative width of a hole.
         hole_width_ev: sum of both.
-        hole_lifetime_fs: lifetime of a hole; None where it does not decay.
-        fluorescence_yield: radiative share of the width; None where it does not decay.
+        hole_lifetime_fs: lifetime of a hole; None if it does not decay.
+        fluorescence_yield: radiative share of the width; None if the hole does not decay.
     """
 
     subshell: str
@@ -55,12 +55,12 @@ class SubshellData:
 
 @dataclass(frozen=True)
 class DecayData:
-    """One decay of the configuration as it is.
+    """One decay channel of the configuration.
 
     Attributes:
         kind: `auger` (Coster-Kronig included) or `fluorescence`.
         hole: subshell that is filled.
-        electrons_from: the subshell, or for Auger two, that give the electrons.
+        electrons_from: the subshell (two for an Auger decay) of the electrons involved.
         width_ev: rate times hbar.
         rate_per_fs: rate.
         energy_ev: energy of the electron or photon that leaves.
@@ -76,7 +76,7 @@ class DecayData:
 
 @dataclass(frozen=True)
 class AtomicData:
-    """What `molexa atom` prints.
+    """Properties of an atom or ion, as printed by `molexa atom`.
 
     Attributes:
         element: symbol.
@@ -85,10 +85,10 @@ class AtomicData:
         charge: its charge.
         total_cross_section_barn: of the neutral atom, all subshells.
         configuration_cross_section_barn: of this configuration, all subshells.
-        lifetime_fs: of this configuration; None where it does not decay.
+        lifetime_fs: of this configuration; None if it does not decay.
         subshells: its occupied subshells.
         decays: its decays.
-        in_tables: whether the pulse can make this configuration, so that the tables hold it.
+        in_tables: whether the pulse can create this configuration, so that the tables contain it.
         configurations: configurations in the tables; of Br, Kr, I and Xe, those computed so far.
         transitions: transitions in the tables.
     """
@@ -121,20 +121,21 @@ def atom(
 ) -> AtomicData:
     """Structure and decay of an atom or ion, in the Hartree-Fock-Slater model.
 
-    The tables of the element for this photon energy are built on first use (seconds) and kept in
-    the user's cache folder; configurations outside the tables are computed directly. The tables of
-    Br, Kr, I and Xe grow: only what is asked for is computed.
+    The tables of the element for this photon energy are computed on first use (seconds) and stored
+    in the cache folder of the user; configurations outside the tables are computed directly. The
+    tables of Br, Kr, I and Xe grow: only configurations that are needed are computed.
 
     Args:
         element: symbol, H to Ar, Br, Kr, I, Xe.
-        photon_ev: photon energy, eV; taken to 1 meV.
+        photon_ev: photon energy, eV; rounded to 1 meV.
         occupation: configuration such as `1s1.2s2.2p6.3s2.3p5`; the neutral ground state if None.
         use_cache: read and write the cache folder.
-        progress: where to report.
+        progress: display of the progress.
 
     Raises:
         UnknownIonError: the element is not covered.
-        UsageError: a photon energy below every edge or out of range, an impossible occupation.
+        UsageError: the photon energy is below every edge or out of range, or the occupation is
+            impossible.
         ComputationError: a configuration did not converge.
 
     Example:
@@ -165,7 +166,7 @@ def atom(
 
 
 def cached_file(element: str, photon_ev: float) -> str | None:
-    """The file or folder that keeps the tables of an element, None if there is none."""
+    """The cache file or folder of the tables of an element; None if it does not exist."""
     photon_ev = round(photon_ev, 3)
     find = rows_folder if element in ON_DEMAND else cache_file
     path = find(element, photon_ev)
@@ -175,7 +176,7 @@ def cached_file(element: str, photon_ev: float) -> str | None:
 def _tables(
     element: str, photon_ev: float, chosen: Occupation, *, use_cache: bool, progress: Progress
 ) -> AtomicTables:
-    """The tables; those that grow with the chosen configuration and all that have a hole more."""
+    """The tables; growing ones include the configuration and all with one more hole."""
     if element not in ON_DEMAND:
         return atomic_tables(element, photon_ev, use_cache=use_cache, progress=progress)
     growing = growing_tables(element, photon_ev, use_cache=use_cache, progress=progress)
@@ -186,7 +187,7 @@ def _tables(
 
 
 def _configuration(tables: AtomicTables, occupation: Occupation) -> Configuration:
-    """From the tables if they hold it, else computed."""
+    """A configuration, from the tables if they contain it, otherwise computed."""
     row = tables.find(occupation)
     if row is not None:
         return tables.configuration(row)

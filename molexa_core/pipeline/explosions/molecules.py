@@ -1,4 +1,4 @@
-"""Molecules: what the shipped library holds, and one molecule of it in full."""
+"""Molecules: contents of the shipped library, and the data of one molecule."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class MoleculeData:
     """One molecule of the library.
 
     Attributes:
-        name, formula, aliases, smiles: what it is called.
-        split: what it is for: `train`, `held-out`, `large`, `other`.
+        name, formula, aliases, smiles: its names.
+        split: its use: `train`, `held-out`, `large`, `other`.
         g2: whether it belongs to the G2/97 test set.
         geometry: the equilibrium, bohr.
-        bonds: which atoms are joined, and how long.
-        wavenumber_cm: (modes) harmonic vibrations, softest first.
-        zero_point_ev: vibrational energy at rest.
+        bonds: pairs of bonded atoms and bond lengths.
+        wavenumber_cm: (modes) harmonic wavenumbers in 1/cm, ascending.
+        zero_point_ev: zero-point energy of the vibrations.
     """
 
     name: str
@@ -89,18 +89,19 @@ def molecules(
     atoms: tuple[int, int] | str | None = None,
     splits: Sequence[Split] | None = None,
 ) -> pd.DataFrame:
-    """The molecules of the library that meet all conditions.
+    """List the molecules of the library that meet all conditions.
 
     Args:
-        elements: the only elements that may occur, as a sequence or with commas, such as `C,H,O`.
-        atoms: fewest and most atoms, as a pair or such as `2-9` or `5`.
-        splits: what they are for; any if None.
+        elements: the only elements that may occur, as a sequence or such as `C,H,O`.
+        atoms: smallest and largest number of atoms, as a pair or such as `2-9` or `5`.
+        splits: their use; any if None.
 
     Returns:
-        One row per molecule: name, formula, atoms, split, g2, smiles; by atoms, formula, name.
+        One row per molecule: name, formula, atoms, split, g2, smiles; sorted by number of atoms,
+        formula and name.
 
     Raises:
-        UnknownIonError: an element that there is not.
+        UnknownIonError: no such element.
         UsageError: a split or a range that cannot be understood.
 
     Example:
@@ -124,10 +125,11 @@ def molecules(
 
 
 def molecule(name: str) -> MoleculeData:
-    """One molecule by name, alias or, where only one has it, formula.
+    """One molecule by name, alias or, if it is unique, formula.
 
     Raises:
-        InputFileError: no such molecule (lists near matches), or a formula of several.
+        InputFileError: no such molecule (the message lists similar names), or several with this
+            formula.
 
     Example:
         >>> molecule("H2O").name
@@ -156,7 +158,7 @@ def molecule_file(
     *,
     command: str = "molexa_core.pipeline.explosions.molecules.molecule_file",
 ) -> MoleculeData:
-    """One molecule, its equilibrium geometry written as XYZ.
+    """Write the equilibrium geometry of a molecule as XYZ and return its data.
 
     Raises:
         InputFileError: see `molecule`.

@@ -41,18 +41,19 @@ ACCURACY: Final = "fine"
 
 @dataclass(frozen=True)
 class Explosion:
-    """The outcome of one explosion.
+    """The result of one simulated explosion.
 
     Attributes:
-        table: one row per ion as in channel.csv: ion, momenta in a.u., label; warnings of the
-            geometry in its `attrs["warnings"]`.
+        table: one row per ion as in channel.csv: ion, momenta in a.u., label; its
+            `attrs["warnings"]` holds warnings on the geometry.
         ions: the ion of each atom.
         momentum: (atoms, 3) a.u.
         energy_ev: (atoms) kinetic energy of each ion.
         ker_ev: kinetic energy release.
-        coulomb_ev: Coulomb energy of the charges at the start: the release if instant.
-        trajectory: geometries at the times asked for.
-        times_fs: those times.
+        coulomb_ev: Coulomb energy of the final charges in the initial geometry: the kinetic energy
+            release in the model `instant`.
+        trajectory: geometries at `times_fs`.
+        times_fs: the requested times.
     """
 
     table: pd.DataFrame
@@ -86,18 +87,18 @@ def simulate(
     accuracy: str = ACCURACY,
     times_fs: Sequence[float] = (),
 ) -> Explosion:
-    """Explode a geometry at rest into ions and follow them to infinity.
+    """Simulate the explosion of a geometry at rest; returns asymptotic momenta.
 
     Args:
         geometry: positions in bohr.
         ions: the ion that each atom becomes, in the order of the atoms; from the charges of the
-            geometry where not given.
+            geometry if not given.
         model: `instant`, or `classical`: the charges rise as (1 + erf(6.3 (t/tau - 1/2))) / 2.
         tau_fs: window of the rise.
-        masses: `isotope` (most abundant, as a spectrometer sees) or `average` (as in published
-            data sets).
+        masses: `isotope` (the most abundant, which a spectrometer detects) or `average` (as in
+            published data sets).
         accuracy: `draft`, `fast` or `fine`.
-        times_fs: times at which the geometry is kept.
+        times_fs: times at which the geometry is stored.
 
     Returns:
         Momenta in the frame of the geometry, energies, and the geometries at `times_fs`.
@@ -166,26 +167,26 @@ def simulate_file(
     command: str = "molexa_core.pipeline.explosions.simulate.simulate_file",
     progress: Progress = SILENT,
 ) -> Explosion:
-    """Explode the geometry of an XYZ file, or a shipped molecule, and write what was asked for.
+    """Simulate the explosion of an XYZ file or a shipped molecule, and write the results.
 
     Args:
         source: an XYZ file (its first structure) or the name of a shipped molecule.
-        charges: ions with commas in the order of the atoms, such as `O+,H+,H+`; from the file's
-            charge column where not given.
-        out: file for the momenta, as channel.csv.
-        trajectory: file for the movie, as XYZ.
-        frames: pictures of the movie.
-        until_fs: its length, from the start of the charge build-up.
+        charges: ions in the order of the atoms, such as `O+,H+,H+`; from the charge column of the
+            file if not given.
+        out: file for the momenta, in the format of channel.csv.
+        trajectory: file for the movie, in XYZ format.
+        frames: number of frames of the movie.
+        until_fs: its duration, from the start of the charge build-up.
         model: see `simulate`.
         tau_fs: see `simulate`.
         masses: see `simulate`.
         accuracy: see `simulate`.
-        command: for the provenance.
-        progress: told about choices made.
+        command: command line, for the provenance.
+        progress: receives notices on the choices made.
 
     Raises:
         InputFileError: no such file or molecule.
-        UsageError: see `simulate`.
+        UsageError: as in `simulate`.
         OutputError: a result cannot be written.
     """
     geometry, inputs = find_geometry(source, progress)
@@ -224,10 +225,10 @@ def simulate_file(
 def find_geometry(
     source: Path | str, progress: Progress = SILENT
 ) -> tuple[Geometry, tuple[Path, ...]]:
-    """The geometry in an XYZ file or of a shipped molecule, and the files that were read.
+    """The geometry of an XYZ file or of a shipped molecule, and the files that were read.
 
     Raises:
-        InputFileError: neither a file nor a molecule.
+        InputFileError: the name is neither a file nor a molecule.
     """
     path = Path(source)
     if not path.exists() and path.suffix.lower() != ".xyz" and len(path.parts) == 1:
@@ -249,17 +250,17 @@ def find_geometry(
 def ions_of_atoms(
     geometry: Geometry, ions: Sequence[Ion | str] | None = None, *, exploded: bool = False
 ) -> tuple[Ion, ...]:
-    """The ion of each atom, from the charges of the geometry where not given.
+    """The ion of each atom, from the charges of the geometry if not given.
 
-    An ion may name an isotope that the geometry leaves open.
+    An ion may name an isotope that the geometry does not specify.
 
     Args:
-        geometry: what explodes.
-        ions: in the order of its atoms.
-        exploded: whether it did, so that no isotope is open any more.
+        geometry: the geometry before the explosion.
+        ions: the ions in the order of its atoms.
+        exploded: whether the explosion has been computed, so that all isotopes are fixed.
 
     Raises:
-        UsageError: ions that do not fit the atoms, or charges that are not known.
+        UsageError: the ions do not fit the atoms, or the charges are unknown.
     """
     if ions is None:
         if geometry.charges is None:
@@ -293,7 +294,7 @@ def ions_of_atoms(
 
 
 def _in_order(geometry: Geometry, ions: Sequence[Ion]) -> str:
-    """Ions that fit the atoms but for their order, in the order of the atoms; else nothing."""
+    """The ions in the order of the atoms if they fit except for the order; otherwise empty."""
     left = [(ion.element.symbol if ion.is_atomic else "", ion) for ion in ions]
     if sorted(symbol for symbol, _ in left) != sorted(geometry.symbols):
         return ""

@@ -1,7 +1,7 @@
-"""Simulate, Monte-Carlo model: many explosions of a geometry in an X-ray pulse.
+"""Simulate with the Monte-Carlo model: many explosions of a geometry in an X-ray pulse.
 
-Every explosion is one trajectory: atoms absorb photons and decay at random, so the final charges
-differ from one to the next. They are counted by combination of charges.
+Each explosion is one trajectory: atoms absorb photons and decay at random, so the final charges
+differ between trajectories. Trajectories are counted by combination of charges.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ def simulate_mcmd(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> Outcomes:
-    """Explode a geometry at rest many times in an X-ray pulse.
+    """Simulate many explosions of a geometry at rest in an X-ray pulse.
 
     Args:
         geometry: positions in bohr.
         pulse: the X-ray pulse.
-        options: switches of the model; the defaults where not given.
-        trajectories: explosions.
-        seed: of every draw. The same seed gives the same explosions on any device, up to rounding.
+        options: switches of the model; the defaults if not given.
+        trajectories: number of explosions.
+        seed: of all random draws; it gives the same explosions on any device, up to rounding.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
-        progress: shows how far it is.
+        progress: display of the progress.
 
     Returns:
         Every combination of charges that occurred, with its count and momenta.
 
     Raises:
         UsageError: overlapping atoms, no trajectories, or a seed out of range.
-        UnknownIonError: an element that the atomic model does not cover.
+        UnknownIonError: the atomic model does not cover an element.
     """
     require_draws(trajectories, seed)
     require_apart(geometry.symbols, geometry.positions, where=geometry.comment or None)
@@ -87,11 +87,12 @@ def channel_table(outcomes: Outcomes, ions: Sequence[Ion | str]) -> pd.DataFrame
 
     Args:
         outcomes: all combinations.
-        ions: what each atom became, in the order of the atoms.
+        ions: the final ion of each atom, in the order of the atoms.
 
     Raises:
-        UsageError: ions that do not fit the atoms.
-        NoEventsError: the combination did not occur; lists those that did, nearest first.
+        UsageError: the ions do not fit the atoms.
+        NoEventsError: the combination did not occur; the message lists those that did, most
+            similar first.
     """
     chosen = ions_of_atoms(outcomes.geometry, ions, exploded=True)
     row = outcomes.find([ion.charge for ion in chosen])
@@ -118,27 +119,27 @@ def simulate_mcmd_file(
     command: str = "molexa_core.pipeline.explosions.simulate_mcmd.simulate_mcmd_file",
     progress: Progress = SILENT,
 ) -> tuple[Outcomes, pd.DataFrame | None]:
-    """Explode the geometry of an XYZ file, or a shipped molecule, and write what was asked for.
+    """Simulate explosions of an XYZ file or a shipped molecule, and write the results.
 
     Args:
         source: an XYZ file (its first structure) or the name of a shipped molecule.
-        charges: ions with commas in the order of the atoms: this combination alone.
+        charges: ions in the order of the atoms, such as `O+,H+,H+`, to select one combination.
         pulse: the X-ray pulse.
         options: switches of the model.
-        trajectories: explosions.
-        seed: of every draw.
+        trajectories: number of explosions.
+        seed: of all random draws.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         out: `.h5` for all combinations, `.csv` for the one of `charges`.
         figure: SVG file for charges and kinetic energy release.
-        command: for the provenance.
-        progress: shows how far it is.
+        command: command line, for the provenance.
+        progress: display of the progress.
 
     Returns:
-        All combinations, and the table of the one that was asked for.
+        All combinations, and the table of the selected one.
 
     Raises:
         InputFileError: no such file or molecule.
-        UsageError: see `simulate_mcmd`, or a name of a result that does not fit.
+        UsageError: as in `simulate_mcmd`, or an output file name with the wrong suffix.
         NoEventsError: the combination did not occur.
         OutputError: a result cannot be written.
     """
@@ -173,7 +174,7 @@ def simulate_mcmd_file(
 
 
 def results_of(out: Path | str | None, figure: Path | str | None) -> list[Output]:
-    """What `write_results` writes, and of which kind."""
+    """The files that `write_results` writes, and their kinds."""
     table = out is not None and Path(out).suffix == ".csv"
     return [(out, FileKind.MOMENTA if table else FileKind.CHANNELS), (figure, FileKind.FIGURE)]
 
@@ -186,7 +187,7 @@ def write_results(
     out: Path | str | None,
     figure: Path | str | None,
 ) -> None:
-    """Write what was asked for: `.h5` all combinations, `.csv` the table of one, and the figure.
+    """Write the results: all combinations (`.h5`) or the table of one (`.csv`), and the figure.
 
     Raises:
         OutputError: a result cannot be written.
@@ -202,7 +203,7 @@ def write_results(
 
 
 def summary(outcomes: Outcomes) -> dict[str, Any]:
-    """Plain values of everything that is printed or given as JSON. Energies in eV, else a.u."""
+    """The printed results as plain values, for JSON. Energies in eV, otherwise atomic units."""
     charges = np.arange(outcomes.charge_states.shape[1])
     shares = outcomes.charge_states / max(outcomes.trajectories, 1)
     atoms = [
@@ -240,7 +241,7 @@ def summary(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def require_draws(trajectories: int, seed: int) -> None:
-    """Refuse a number of explosions, or a seed, that cannot be meant.
+    """Check the number of explosions and the seed.
 
     Raises:
         UsageError: no explosions, or a seed out of range.
@@ -252,7 +253,7 @@ def require_draws(trajectories: int, seed: int) -> None:
 
 
 def require_names(out: Path | str | None, charges: str | None, figure: Path | str | None) -> None:
-    """Refuse names that cannot be meant before an hour is spent."""
+    """Check the names of the output files before a long computation."""
     if figure is not None and Path(figure).suffix != ".svg" and not discards(figure):
         raise UsageError("the figure is an SVG file", where=figure, do="Name it .svg.")
     if out is None or discards(out):

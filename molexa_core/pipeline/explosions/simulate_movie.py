@@ -1,7 +1,7 @@
-"""Simulate, Monte-Carlo model: every structure of a movie, such as a molecule whose ring opens.
+"""Simulate every structure of a movie with the Monte-Carlo model, such as a ring opening.
 
-A structure explodes in femtoseconds, a reaction takes a hundred times as long: each structure is
-one time of the reaction, probed by a pulse of its own.
+A structure explodes within femtoseconds, while a reaction takes a hundred times as long. Each
+structure is a snapshot of the reaction, probed by its own pulse.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from molexa_core.pipeline.explosions.simulate_mcmd import (
 from molexa_core.pipeline.output_guard import discards, require_outputs
 
 MOST_STRUCTURES: Final = 10_000
-"""A longer movie is taken for a mistake: every structure has results of its own."""
+"""Largest number of structures; a longer movie is probably a mistake."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What one structure of a movie gave.
+    """The results for one structure of a movie.
 
     Attributes:
-        number: its place in the movie, from 1.
+        number: its number in the movie, from 1.
         outcomes: all combinations of charges.
-        channel: the combination that was asked for; None if none was, or it did not occur.
+        channel: the selected combination; None if none is selected or it did not occur.
     """
 
     number: int
@@ -57,7 +57,7 @@ class Scene:
 
     @property
     def count(self) -> int | None:
-        """Explosions that ended in the combination asked for."""
+        """Number of explosions that ended in the selected combination."""
         return None if self.channel is None else int(self.channel["count"].iloc[0])
 
     @property
@@ -83,26 +83,27 @@ def simulate_movie(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> list[Outcomes]:
-    """Explode every structure of a movie at rest many times in an X-ray pulse.
+    """Simulate many explosions of every structure of a movie in an X-ray pulse.
 
-    The first structure gives what `simulate_mcmd` gives; every other has random numbers of its own.
+    The first structure gives the same results as `simulate_mcmd`; the others have their own random
+    numbers.
 
     Args:
         structures: positions in bohr; all of the same atoms in the same order.
         pulse: the X-ray pulse, the same for all.
         options: switches of the model.
-        trajectories: explosions of each structure.
-        seed: of every draw.
+        trajectories: number of explosions of each structure.
+        seed: of all random draws.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
-        progress: shows how far it is.
+        progress: display of the progress.
 
     Returns:
         For each structure every combination of charges that occurred.
 
     Raises:
-        InputFileError: other atoms, overlapping atoms, or too many structures.
+        InputFileError: structures with different atoms, overlapping atoms, or too many structures.
         UsageError: no trajectories, or a seed out of range.
-        UnknownIonError: an element that the atomic model does not cover.
+        UnknownIonError: the atomic model does not cover an element.
     """
     require_draws(trajectories, seed)
     if len(structures) > MOST_STRUCTURES:
@@ -128,7 +129,7 @@ def simulate_movie(
 
 
 def _with_isotopes(structures: list[Geometry], ions: Sequence[Ion] | None) -> list[Geometry]:
-    """The structures with the isotopes of the ions, where these are given."""
+    """The structures with the isotopes of the ions, if these are given."""
     if ions is None:
         return structures
     return [replace(one, isotopes=isotopes_of(ions)) for one in structures]
@@ -148,17 +149,17 @@ def simulate_movie_file(
     command: str = "molexa_core.pipeline.explosions.simulate_movie.simulate_movie_file",
     progress: Progress = SILENT,
 ) -> tuple[list[Scene], list[Path]]:
-    """Explode every structure of an XYZ file; see `simulate_mcmd_file` for the arguments.
+    """Simulate every structure of an XYZ file; see `simulate_mcmd_file` for the arguments.
 
-    Results are written for each structure, numbered: `out="momenta.csv"` gives `momenta.0001.csv`
-    and so on. A structure in which the combination asked for did not occur gives no CSV file.
+    The result files are numbered by structure: `out="momenta.csv"` gives `momenta.0001.csv` and so
+    on. There is no CSV file for a structure in which the selected combination did not occur.
 
     Returns:
-        What each structure gave, and the files that were written.
+        The results for each structure, and the files that were written.
 
     Raises:
-        InputFileError: no such file, or structures that do not fit each other.
-        UsageError: a shipped molecule, or see `simulate_mcmd_file`.
+        InputFileError: no such file, or structures with different atoms.
+        UsageError: a shipped molecule is named, or as in `simulate_mcmd_file`.
         NoEventsError: the combination occurred in no structure.
         OutputError: a result cannot be written.
     """
@@ -197,7 +198,7 @@ def simulate_movie_file(
                 progress.say(f"structure {number}: {error.what}")
         scenes.append(Scene(number, outcomes, table))
     if ions is not None and all(scene.channel is None for scene in scenes):
-        channel_table(found[0], ions)  # raises, with the nearest that occurred
+        channel_table(found[0], ions)  # raises; the message names the most similar ones
     for scene in scenes:
         settings = {
             "geometry": str(source),

@@ -1,4 +1,4 @@
-"""Reconstruct: which of the structures found is the answer, and what is to be said of it."""
+"""Reconstruct: choice of the answer among the structures found, and remarks on the choice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER_MODEL: Final = (
     "the closure is that of the classical model; the weights learned X-ray explosions (MC/MD), "
     "which differ from it by some per cent"
 )
-"""Remark on the closure of weights that learned another forward model."""
+"""Remark on the closure of weights that were trained on another forward model."""
 
 
 def chosen(
@@ -32,8 +32,8 @@ def chosen(
 ) -> tuple[Solution, list[Solution]]:
     """The answer, and the other structures that explain the momenta.
 
-    Where the training knew another forward model, the closure of the classical one is off by more
-    than the momenta are, and neither chooses nor explains.
+    If the training used another forward model, the closure residual in the classical model exceeds
+    the errors of the momenta; it is then neither used for the choice nor as an explanation.
     """
     if forward != "classical":
         unjudged = [replace(one, explains=False) for one in found]
@@ -43,7 +43,7 @@ def chosen(
 
 
 def _closest(found: list[Solution], samples: FloatArray, residuals: FloatArray) -> Solution:
-    """Where nothing explains the momenta: the solution of least residual, at worst a sample."""
+    """If nothing explains the momenta: the solution or sample with the smallest residual."""
     best = min(found, key=lambda one: one.residual)
     index = int(np.argmin(residuals))
     if best.residual <= residuals[index]:
@@ -53,7 +53,7 @@ def _closest(found: list[Solution], samples: FloatArray, residuals: FloatArray) 
 
 
 def choice(answer: Solution, alternatives: list[Solution], *, chemistry: bool) -> list[str]:
-    """What a user must know about the choice, as sentences."""
+    """Sentences for the user on the choice of the answer."""
     if not answer.explains:
         size = f"{100 * answer.residual:.2g} %"
         return [f"no structure explains the momenta; the nearest one misses them by {size} (rms)"]
@@ -76,7 +76,7 @@ def choice(answer: Solution, alternatives: list[Solution], *, chemistry: bool) -
 
 
 def other_model(forward: str, *, refined: bool) -> list[str]:
-    """A warning if structures are refined on a model that the network did not learn."""
+    """A warning if structures are refined on a model that differs from that of the training."""
     if forward == "classical" or not refined:
         return []
     sentence = (
@@ -89,7 +89,7 @@ def other_model(forward: str, *, refined: bool) -> list[str]:
 def closure_record(
     residuals: FloatArray, answer: Solution, tau_fs: float, *, forward: str, refined: bool
 ) -> dict[str, Any]:
-    """How well the structure explains the momenta, for the record."""
+    """The agreement of the structure with the momenta, for the record."""
     other = {} if forward == "classical" else {"remark": OTHER_MODEL}
     return {
         **other,
@@ -108,7 +108,7 @@ def closure_record(
 def closure_residuals(
     samples: FloatArray, ions: Sequence[Ion], momenta: FloatArray, tau_fs: float
 ) -> FloatArray:
-    """How far the explosion of each structure is from the momenta.
+    """The misfit of the momenta from the explosion of each structure (closure).
 
     Args:
         samples: (samples, N, 3) bohr.

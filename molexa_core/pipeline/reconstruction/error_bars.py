@@ -1,8 +1,8 @@
-"""When a reconstructed structure has no error bars, and why.
+"""Cases in which a reconstructed structure has no error bars, and the reasons.
 
-The error bars of the network hold for inputs like those that they were calibrated on, and only
-where a structure explains the momenta. Elsewhere a number would be believed; a sentence takes its
-place.
+The error bars of the network are valid for inputs like those of the calibration, and only if the
+structure explains the momenta. In all other cases a number would be misleading; the result states
+the reason instead.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from molexa_core.network.weights import ModelCard, calibration_of
 UNEXPLAINED: Final = 0.05
 """Closure above which a structure that does not explain the momenta has no error bars."""
 UNEXPLAINED_SAMPLE: Final = 0.5
-"""The same for structures that were not refined, or whose network learned another model."""
+"""The same for structures that were not refined, or with a network trained on another model."""
 MISSING_SUM: Final = 0.3
-"""A sum of the mean momenta above this share of the largest one: ions are missing."""
+"""Sum of the mean momenta, as a share of the largest momentum, above which ions are missing."""
 _SHORT, _LONG = 0.75, 1.4
-"""No bond is shorter or longer, in sums of covalent radii."""
+"""Limits of possible bond lengths, in sums of covalent radii."""
 _SAME_MASS: Final = 1e-3
 
 
 def require_possible(ions: Sequence[Ion], momenta: FloatArray) -> None:
-    """Check that momenta (ions, 3) in a.u. can be those of an explosion at all.
+    """Check that momenta (ions, 3) in a.u. can be those of a Coulomb explosion.
 
     Raises:
-        InputFileError: their kinetic energy release is that of none.
+        InputFileError: their kinetic energy release is impossible.
     """
     release = release_of(ions, momenta)
     if LEAST_EV <= release <= MOST_EV or not momenta.any():
@@ -50,13 +50,13 @@ def require_possible(ions: Sequence[Ion], momenta: FloatArray) -> None:
 
 
 def doubts_of_momenta(ions: Sequence[Ion], momenta: FloatArray) -> list[str]:
-    """A warning where the momenta are hardly those of an explosion in atomic units."""
+    """A warning if the momenta are implausible for an explosion in atomic units."""
     doubt = doubtful_release(ions, release_of(ions, momenta)) if momenta.any() else None
     return [] if doubt is None else [f"{doubt}: are the momenta in atomic units?"]
 
 
 def doubts_of_lengths(geometry: Geometry) -> list[str]:
-    """A warning where every distance of a structure is off by a factor, as wrong units make it."""
+    """A warning if all distances of a structure are off by a factor, as with wrong units."""
     ratio = distances_over_bonds(geometry)
     if not len(ratio) or not (ratio.max() < _SHORT or ratio.min() > _LONG):
         return []
@@ -66,7 +66,7 @@ def doubts_of_lengths(geometry: Geometry) -> list[str]:
 
 
 def uncalibrated(card: ModelCard, ions: Sequence[Ion]) -> str | None:
-    """Why the error bars of these weights are not for these ions; None where they are."""
+    """The reason why these weights have no error bars for these ions; None if they have."""
     found = calibration_of(card)
     if found is None:
         return f"the error bars of {card.name} are not calibrated"
@@ -105,17 +105,17 @@ def without_error_bars(
     explains: bool,
     judged: bool,
 ) -> str | None:
-    """Why a structure has no error bars, as a sentence; None where it has some.
+    """The reason why a structure has no error bars, as a sentence; None if it has error bars.
 
     Args:
-        ions: of the input.
-        card: of the weights.
-        measured: (N, 3) momenta as they came in.
-        momenta: (N, 3) without their sum.
-        unlike: what sets the input apart from the training, as warnings.
-        residual: closure of the structure.
+        ions: ions of the input.
+        card: card of the weights.
+        measured: (N, 3) momenta as given, a.u.
+        momenta: (N, 3) momenta with the centre-of-mass motion removed, a.u.
+        unlike: warnings on differences between the input and the training.
+        residual: closure residual of the structure.
         explains: whether the structure explains the momenta.
-        judged: whether the structure was refined on the model that the network learned.
+        judged: whether the structure was refined on the forward model of the training.
     """
     largest = float(np.linalg.norm(measured, axis=1).max())
     total = float(np.linalg.norm(measured.sum(axis=0)))

@@ -1,4 +1,4 @@
-"""Reconstruct: reading the momenta, and what is to be said of them."""
+"""Reconstruct: read and check the measured momenta, with warnings about them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from molexa_core.network.inference.familiarity import objections, read_ranges
 from molexa_core.network.weights import ModelCard
 
 SUM_TOLERANCE: Final = 0.01
-"""Largest momentum sum without errors given, as a share of the largest momentum."""
+"""Largest sum of the momenta without a warning, as a share of the largest momentum."""
 SUM_SIGMAS: Final = 3.0
-"""Largest momentum sum in standard errors, where errors are given."""
+"""The same in standard errors, if errors are given."""
 
 
 def read_columns(table: pd.DataFrame) -> tuple[list[Ion], FloatArray, FloatArray | None]:
-    """Ions, momenta (N, 3) and, if they are known, their standard errors (N, 3).
+    """Ions, momenta (N, 3) and, if given, their standard errors (N, 3), a.u.
 
     Raises:
         ColumnError: a column is missing.
@@ -47,14 +47,14 @@ def read_columns(table: pd.DataFrame) -> tuple[list[Ion], FloatArray, FloatArray
 
 
 def require_atoms(table: pd.DataFrame, known: Geometry, path: Path | str) -> None:
-    """Check, before anything is computed, that a known structure has the atoms of the ions.
+    """Check that a known structure has the same atoms as the ions.
 
     Raises:
-        UsageError: it has others.
+        UsageError: it has other atoms.
     """
     ions = [parse_ion(str(text)) for text in table[ION]]
     if not all(ion.is_atomic for ion in ions):
-        return  # said where the network is asked
+        return  # reported when the ions are passed to the network
     atoms = [ion.element.symbol for ion in ions]
     if sorted(atoms) != sorted(known.symbols):
         raise UsageError(
@@ -68,7 +68,7 @@ def require_atoms(table: pd.DataFrame, known: Geometry, path: Path | str) -> Non
 def without_sum(
     ions: Sequence[Ion], momenta: FloatArray, errors: FloatArray | None
 ) -> tuple[FloatArray, list[str]]:
-    """Momenta in the centre-of-mass frame, and a warning if their sum was not zero."""
+    """Momenta in the centre-of-mass frame, and a warning if their sum is not zero."""
     total = momenta.sum(axis=0)
     size = float(np.linalg.norm(total))
     largest = float(np.linalg.norm(momenta, axis=1).max())
@@ -78,7 +78,8 @@ def without_sum(
     if errors is not None:
         allowed = SUM_SIGMAS * float(np.sqrt((errors**2).sum()))
         compared = f"{SUM_SIGMAS:g} standard errors"
-    # Below a ten-thousandth of the largest momentum a sum changes nothing, however small its error.
+    # A sum below a ten-thousandth of the largest momentum is negligible, even if its error is
+    # smaller.
     if size > max(allowed, 1e-4 * largest):
         x, y, z = total
         warnings.append(
@@ -90,7 +91,7 @@ def without_sum(
 
 
 def unfamiliar(card: ModelCard, ions: Sequence[Ion], momenta: FloatArray) -> list[str]:
-    """A warning if the momenta are unlike those of the training, as far as the card tells."""
+    """A warning if the momenta differ from those of the training, according to the card."""
     ranges = read_ranges(card.data)
     if ranges is None:
         return high_charges(card, ions)
@@ -109,7 +110,7 @@ def unfamiliar(card: ModelCard, ions: Sequence[Ion], momenta: FloatArray) -> lis
 
 
 def high_charges(card: ModelCard, ions: Sequence[Ion]) -> list[str]:
-    """A warning about charges beyond the training, for cards that hold no ranges."""
+    """A warning about charges above those of the training, for cards without ranges."""
     most = card.network.max_charge
     high = sorted({str(ion) for ion in ions if ion.charge > most})
     return [f"{listing(high)}: no charge above {most} was in the training"] if high else []

@@ -1,8 +1,8 @@
-"""Reconstruct events: one structure for every coincidence, and how they are distributed.
+"""Reconstruct events: one structure for every coincidence, and distributions of distances.
 
-A mean of momenta hides what varies from shot to shot: vibration, isomers, a reaction that is under
-way. The network is fast enough to take every event by itself. The momenta of one event are blurred
-by the resolution of the spectrometer, and the width of a distribution contains that blur.
+Mean momenta average over everything that varies from shot to shot: vibration, isomers, progress of
+a reaction. The network is fast enough to reconstruct every event individually. The momenta of one
+event are blurred by the resolution of the spectrometer, and so are the distributions.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ from molexa_core.pipeline.reconstruction.error_bars import (
 from molexa_core.pipeline.reconstruction.momenta_input import high_charges
 
 BLOCK: Final = 4096
-"""Events that are read into the network at once."""
+"""Number of events in one pass of the network."""
 UNLIKE: Final = 0.02
-"""Share of events unlike the training from which on there is a warning."""
+"""Share of events outside the training above which there is a warning."""
 QUANTILES: Final = (0.16, 0.5, 0.84)
 
 
@@ -73,11 +73,12 @@ class EventDistribution:
         structures: one per event.
         distances: for each pair of ions: label, mean, standard deviation and quantiles, bohr.
         angles: for each triplet (vertex in the middle): the same in degrees.
-        warnings: sentences for people.
-        left_out: events without a structure: momenta that are all zero or not numbers.
-        calibration: whom the error bars were calibrated for; None if they were not.
-        uncertainty_reason: why some or all structures have no error bars, which are then not
-            numbers; None where all have some.
+        warnings: sentences for the user.
+        left_out: number of events without a structure, since all momenta are zero or one is not a
+            number.
+        calibration: molecules for which the error bars were calibrated; None if they were not.
+        uncertainty_reason: why some or all structures have no error bars (NaN); None if all have
+            error bars.
     """
 
     structures: EventStructures
@@ -114,15 +115,15 @@ def reconstruct_events(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> EventDistribution:
-    """One structure for every event.
+    """Reconstruct one structure for every event.
 
     Args:
-        events: momenta in any frame; of `align` for distributions in the molecular frame and
-            with like ions told apart.
+        events: momenta in any frame; aligned events give distributions in the molecular frame, with
+            like ions distinguished.
         weights: name or path of weights, or a loaded network with its card.
-        seed: of the diffusion; the noise of an event depends on the seed and its row alone.
+        seed: of the diffusion; the noise of an event depends only on the seed and its row.
         device: `auto`, `cpu` or `cuda`.
-        progress: where to show it.
+        progress: display of the progress.
 
     Returns:
         Structures in the frame of the momenta, with closure, and their distribution.
@@ -209,8 +210,10 @@ def reconstruct_events_file(
 
 
 def _centred(events: Coincidences) -> FloatArray:
-    """(n, N, 3) momenta without their sum, which is shared out by mass: what is left of the
-    velocity of the molecule and of the resolution tells nothing of its shape.
+    """(n, N, 3) momenta in the centre-of-mass frame of each event.
+
+    The sum of the momenta is subtracted in proportion to the masses: it comes from the velocity of
+    the molecule and from the resolution, and has no information on the structure.
     """
     masses = np.array([ion.mass for ion in events.ions])
     total = events.momentum.sum(axis=1, keepdims=True)
@@ -218,7 +221,7 @@ def _centred(events: Coincidences) -> FloatArray:
 
 
 def _noise(network: Network, events: int, atoms: int, seed: int) -> list[NDArray[np.float32]]:
-    """Standard normal numbers (events, atoms, 3): to start from, then of each churned step."""
+    """Standard normal numbers (events, atoms, 3) of the start and of each churned step."""
     random = np.random.default_rng([seed, 5])
     churned = len(churn_noise(network.settings.sampler, torch.zeros(0), None))
     shape = (events, atoms, 3)
@@ -226,7 +229,7 @@ def _noise(network: Network, events: int, atoms: int, seed: int) -> list[NDArray
 
 
 def _outside(card: ModelCard, events: Coincidences, momenta: FloatArray) -> BoolArray:
-    """(n) whether events are unlike the molecules of the training, as far as the card tells."""
+    """(n) whether events lie outside the training, according to the card."""
     ranges = read_ranges(card.data)
     if ranges is None:
         return np.full(len(momenta), bool(high_charges(card, events.ions)))
@@ -237,10 +240,10 @@ def _outside(card: ModelCard, events: Coincidences, momenta: FloatArray) -> Bool
 
 
 def _unfamiliar(card: ModelCard, events: Coincidences, outside: BoolArray) -> list[str]:
-    """A warning if many events are unlike the molecules of the training."""
+    """A warning if many events lie outside the training."""
     if read_ranges(card.data) is None:
         return high_charges(card, events.ions)
-    # Of the training itself up to one in a hundred lies outside.
+    # Up to one in a hundred molecules of the training itself lies outside the ranges.
     if outside.mean() <= UNLIKE:
         return []
     sentence = (
@@ -251,7 +254,7 @@ def _unfamiliar(card: ModelCard, events: Coincidences, outside: BoolArray) -> li
 
 
 def _reason(card: ModelCard, ions: Sequence[Ion], unlikely: BoolArray) -> str | None:
-    """Why structures have no error bars; marks all where the weights are not calibrated."""
+    """Why structures have no error bars; marks all if the weights are not calibrated."""
     if (why := uncalibrated(card, ions)) is not None:
         unlikely[:] = True
         return f"no error bars: {why}"
@@ -290,8 +293,8 @@ def _drawn(
             turn = batch_frames(batch.numbers, batch.momenta)
             own, *fresh = (torch.from_numpy(one[rows]).to(device) for one in noise)
             drawn = engine(batch.with_frame(turn), own, fresh=fresh)
-            # Rows of the rotation are the axes of the model frame: positions go back by its
-            # transpose, and independent errors add in quadrature.
+            # The rows of the rotation are the axes of the model frame: its transpose rotates
+            # positions back, and independent errors add in quadrature.
             back = torch.einsum("bxk,bnx->bnk", turn, drawn.positions)
             error = torch.einsum("bxk,bnx->bnk", turn**2, drawn.expected**2).sqrt()
             positions[rows] = back.double().cpu().numpy()

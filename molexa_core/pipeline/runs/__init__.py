@@ -1,1 +1,1 @@
-"""Raw runs: opened, inspected, converted, made by the virtual experiment."""
+"""Raw runs: open, inspect, convert, calibrate, and simulate with the virtual experiment."""

@@ -1,4 +1,4 @@
-"""Calibrate a delay-line anode: from a run of edges to the `detector.yaml` of the next one."""
+"""Calibrate a delay-line anode with a run of edges; writes a `detector.yaml` for later runs."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ def calibrate_detector_files(
 ) -> tuple[list[Path], DetectorCalibration]:
     """Calibrate the anode of a run of edges and write its settings and a picture.
 
-    The settings are taken up by `anode: detector.yaml` in the setup.
+    To use the settings, write `anode: detector.yaml` in the setup.
 
     Args:
         paths: the files of the run.
-        setup: setup with the anode as known so far; that of `molexa.yaml` or of the run's own
-            metadata where not given.
+        setup: setup with the anode as known so far; that of `molexa.yaml` or of the metadata of
+            the run if not given.
         out: the YAML file.
-        picture: SVG file, before and after; beside `out` where not given.
-        most_hits: clean hits to use.
-        command: for the provenance.
-        progress: told how far it is.
+        picture: SVG file with the detector before and after; beside `out` if not given.
+        most_hits: largest number of clean hits to use.
+        command: command line, for the provenance.
+        progress: display of the progress.
 
     Returns:
-        the files written and the calibration.
+        The files written and the calibration.
 
     Raises:
         InputFileError: the run cannot be read, holds hits instead of edges, or there is no anode.
         SettingsError: the setup is not valid.
-        ComputationError: there is no peak in the time sums, or too few clean hits.
+        ComputationError: the time sums have no peak, or there are too few clean hits.
         OutputError: a result cannot be written.
     """
     out = Path(out)
@@ -109,7 +109,7 @@ def calibrate_detector_files(
 
 
 def _anode(metadata: dict[str, Any], where: Path) -> Anode | None:
-    """The anode that a virtual run carries."""
+    """The anode in the metadata of a virtual run."""
     stored = metadata.get(SETUP)
     if stored is None:
         return None

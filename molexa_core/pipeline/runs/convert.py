@@ -1,4 +1,4 @@
-"""Convert: a run from one format to another, and what the other cannot hold."""
+"""Convert a run from one format to another, and report what the other format cannot hold."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SUFFIXES: Final = {
     ".txt": "csv",
     ".lmf": "lmf",
 }
-"""Formats by the suffix of the file to write."""
+"""Formats by suffix of the output file."""
 _MOST_BEFORE: Final = 10_000
 """A table with one row per hit leaves out the shots before its first: up to so many are written."""
 _XFEL_TAGS: Final = frozenset({TAG_FEL, TAG_PUMP, TAG_PULSE_ENERGY})
@@ -65,25 +65,26 @@ def convert_file(
     command: str = "molexa_core.pipeline.runs.convert.convert_file",
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Write a run in another format, shot by shot, losing nothing that both can hold.
+    """Write a run in another format, shot by shot, with everything that both formats can hold.
 
-    Hits go to formats of hits, edges to formats of edges. Edges go to formats of hits where the
-    setup (or the metadata of a virtual run) has an anode: they are sorted on the way.
+    Hits are written in formats for hits, edges in formats for edges. Edges can also be written in a
+    format for hits if the setup (or the metadata of a virtual run) has an anode: they are then
+    sorted into hits.
 
     Args:
         paths: the files of the run; patterns, or a folder.
         out: the file to write.
-        layout: its format; told by its suffix where not given.
-        setup: setup file, for column maps, facilities and anodes; that of `molexa.yaml`, or of the
-            run, where not given.
-        command: for the provenance.
-        progress: told what is lost, and how far it is.
+        layout: its format; from the suffix of `out` if not given.
+        setup: setup file with column map, facility or anode; that of `molexa.yaml` or of the run if
+            not given.
+        command: command line, for the provenance.
+        progress: display of the progress, and notices on lost information.
 
     Returns:
         `shots`, `hits` or `edges`, `format`, and `lost`: sentences about what was lost.
 
     Raises:
-        UsageError: no format is told, or hits shall become edges.
+        UsageError: the format is unknown, or hits cannot be converted to edges.
         InputFileError: the run cannot be read.
         OutputError: the file cannot be written there.
     """
@@ -132,7 +133,7 @@ def _format_of_suffix(out: Path) -> str:
 
 
 class _Converted:
-    """One conversion: what was written and what was lost."""
+    """A conversion in progress: counts of what was written, and what was lost."""
 
     def __init__(self, run: StoredRun, progress: Progress) -> None:
         self.run, self._progress = run, progress
@@ -142,7 +143,7 @@ class _Converted:
     def hits_to(
         self, out: Path, layout: HitFormat, meta: dict[str, Any], setup: Setup | None
     ) -> None:
-        """Hits, or edges sorted on the way."""
+        """Write hits, or edges sorted into hits."""
         hits: Any = self.run
         if self.run.edges:
             hits = _sorted(self.run, setup)
@@ -163,7 +164,7 @@ class _Converted:
                        meta=meta)  # fmt: skip
 
     def edges_to(self, out: Path, layout: str, meta: dict[str, Any]) -> None:
-        """Edges as a list-mode file, in the layout of European XFEL, or as a ROOT tree."""
+        """Write edges as a list-mode file, in the layout of European XFEL, or as a ROOT tree."""
         channels, slots = 0, 1
         for chunk in self.run if layout != "root-edges" else ():
             channels = max(channels, int(chunk.channel.max(initial=0)) + 1)
@@ -197,7 +198,7 @@ class _Converted:
             task.advance(chunk.n_shots)
 
     def lmf_to_lmf(self, out: Path, *, raw: bool) -> None:
-        """Events with all that belongs to them, headers included."""
+        """Copy the events of a list-mode file with all their data and the headers."""
         run = cast("LmfRun", self.run)
         header = run.files[0].header
         if len(run.files) > 1:
@@ -242,7 +243,7 @@ def _most_in_a_channel(chunk: Edges) -> int:
 
 
 def _unheld(chunk: Hits | Edges, layout: str) -> list[str]:
-    """What a format has no place for, told by the first chunk."""
+    """Sentences on data in the first chunk that the format cannot hold."""
     tags = set(chunk.tags)
     if layout in {"xfel", "edges"}:
         renumbered = tags & {TAG_TRAIN, TAG_PULSE}
@@ -259,7 +260,7 @@ def _unheld(chunk: Hits | Edges, layout: str) -> list[str]:
 
 
 def _header(header: LmfHeader, *, raw: bool) -> LmfHeader:
-    """The header of the same run with the other kind of events."""
+    """The header for the other kind of events (raw or decoded) of the same run."""
     if raw:
         return replace(header, daq_id=TDC8HPRAW, grouping=True)
     return replace(header, daq_id=TDC8HP, grouping=False, stamp_format=2)
@@ -268,7 +269,7 @@ def _header(header: LmfHeader, *, raw: bool) -> LmfHeader:
 def _fitting(
     events: LmfEvents, number: int, *, changed: bool, raw: bool, new: LmfHeader
 ) -> LmfEvents:
-    """Events without what the other kind cannot hold."""
+    """Events without data that the other kind of events cannot hold."""
     n = events.n_events
     if not changed:
         return events

@@ -1,4 +1,4 @@
-"""Inspect: what a file is and what is in it, without a setup and without conversion."""
+"""Inspect: format and contents of a file, without a setup and without conversion."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def inspect_files(
     verify: bool = False,
     progress: Progress = SILENT,
 ) -> list[Inspection]:
-    """Look into files of any known format, told by their content.
+    """Inspect files of any known format, which is recognised by content.
 
     Args:
         paths: the files; patterns, or a folder.
-        setup: setup file with column map, facility or anode, where the files need them.
-        verify: read them whole and list every fault; otherwise spectra and rates come from the
-            beginning of each.
-        progress: told about long reading.
+        setup: setup file with column map, facility or anode, if the files need them.
+        verify: read the whole files and list every fault; otherwise spectra and rates are taken
+            from the beginning of each file.
+        progress: display of the progress.
 
     Raises:
-        InputFileError: a file is missing, of no known format, or its header cannot be read.
+        InputFileError: a file is missing or has an unknown format, or its header cannot be read.
     """
     known = None if setup is None else load_setup(setup)
     return [
@@ -54,7 +54,7 @@ def inspect_file(
     verify: bool = False,
     progress: Progress = SILENT,
 ) -> Inspection:
-    """Look into one file; see `inspect_files`."""
+    """Inspect one file; see `inspect_files`."""
     path = Path(path)
     maps = (None, None) if setup is None else (setup.columns, setup.edge_columns)
     kind = formats.recognise(path, *maps)
@@ -65,7 +65,7 @@ def inspect_file(
         run = LmfRun([path])
         try:
             add_sorted(found, run, setup or setup_of(run.metadata()))
-        except InputFileError as error:  # most of it cannot be read, which the faults say
+        except InputFileError as error:  # unreadable: reported as a fault
             found.remarks.append(f"no detector image: {error.what}")
     elif kind in formats.RUNS:
         inspect_run(found, setup, verify=verify, progress=progress)

@@ -1,4 +1,4 @@
-"""Inspect, list-mode files: headers, rates, hits of each channel, time spectrum, every fault."""
+"""Inspect list-mode files: headers, rates, hits of each channel, time spectrum, faults."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from molexa_core.io.lmf.run import MARK
 from molexa_core.pipeline.runs.inspection import Inspection, Row
 
 SAMPLE_BYTES: Final = 128 * 2**20
-"""Bytes of a file that are read where it is not verified."""
+"""Number of bytes that are read if a file is not verified."""
 _BINS: Final = 200
 _OUTSIDE: Final = 0.002
-"""Share of the hits that the time spectrum may leave out at each side."""
+"""Share of the hits that the time spectrum may cut off at each end."""
 
 
 class _Census:
-    """Counts over the events of a file, chunk by chunk."""
+    """Counts of the events of a file, accumulated chunk by chunk."""
 
     def __init__(self, file: LmfFile) -> None:
         self._file = file
@@ -42,7 +42,7 @@ class _Census:
         self._stamp = 0
 
     def add(self, events: LmfEvents) -> None:
-        """Count events in."""
+        """Add a chunk of events."""
         times = self._file.nanoseconds(events)
         self.events += events.n_events
         self.hits += events.n_hits
@@ -86,7 +86,7 @@ class _Census:
 
 
 def _edges(times: FloatArray, resolution: float) -> FloatArray:
-    """Bin edges that hold nearly all of these times, whole multiples of the resolution wide."""
+    """Bin edges that contain nearly all times; the width is a multiple of the resolution."""
     low, high = np.quantile(times, [_OUTSIDE, 1 - _OUTSIDE])
     width = max(1.0, np.ceil((high - low) / _BINS / resolution + 1e-9)) * resolution
     begin = np.floor(low / resolution - 0.5) * resolution
@@ -95,10 +95,10 @@ def _edges(times: FloatArray, resolution: float) -> FloatArray:
 
 
 def inspect_lmf(found: Inspection, *, verify: bool, progress: Progress) -> None:
-    """Fill in what a list-mode file holds.
+    """Add the contents of a list-mode file to an inspection.
 
     Raises:
-        InputFileError: its headers cannot be read or are of a kind that is not supported.
+        InputFileError: the headers cannot be read or are not supported.
     """
     file = LmfFile(found.path)
     census = _Census(file)
@@ -152,7 +152,7 @@ def inspect_lmf(found: Inspection, *, verify: bool, progress: Progress) -> None:
 
 
 def _faults(file: LmfFile, census: _Census, verify: bool) -> list[str]:
-    """Damage always; what is odd in the order of events only where the whole file was read."""
+    """Damage, and, if the whole file was read, irregularities in the order of events."""
     placed = [(fault.position, str(fault)) for fault in file.losses.faults]
     told = {fault.position + fault.skipped for fault in file.losses.faults}
     if verify:
@@ -232,7 +232,7 @@ def _event_rows(file: LmfFile, census: _Census, whole: bool, at: int) -> list[Ro
 
 
 def _time(seconds: int) -> str:
-    """Unix time as text; what is none as the number."""
+    """Unix time as text; an impossible time as a number."""
     if not 0 < seconds < 2**34:
         return "not stated" if seconds == 0 else str(seconds)
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,4 +1,4 @@
-"""Inspect, ROOT files that hold only histograms."""
+"""Inspect ROOT files that contain only histograms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from molexa_core.pipeline.runs.inspection import Inspection
 
 
 def inspect_result(found: Inspection, *, verify: bool) -> None:
-    """Fill in what a ROOT file of histograms holds.
+    """Add the contents of a ROOT file of histograms to an inspection.
 
     Raises:
         InputFileError: the file is damaged.

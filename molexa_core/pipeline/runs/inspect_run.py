@@ -1,4 +1,4 @@
-"""Inspect, runs of any format: layout and why, hits per shot, values per shot, spectra, faults."""
+"""Inspect runs of any format: layout, hits per shot, values per shot, spectra, faults."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from molexa_core.pipeline.runs.inspection import Inspection
 from molexa_core.pipeline.runs.open_run import open_stored, sorted_hits
 
 SAMPLE_SHOTS: Final = 200_000
-"""Shots of a run that are read where it is not verified."""
+"""Number of shots that are read if a run is not verified."""
 _TIME_BINS: Final = 200
 _IMAGE_BINS: Final = 64
 _OUTSIDE: Final = 0.002
 _FEWEST_HITS: Final = 100
 _IMAGE_MM: Final = (1.0, 2000.0)
 _TIME_NS: Final = (20.0, 1e7)
-"""Widths of the image and longest times of flight that are not questioned."""
+"""Plausible widths of the image and longest times of flight."""
 _MOST_NOTES: Final = 1000
 
 
 class HitCensus:
-    """Hits of a run, chunk by chunk; the first chunk with hits sets the ranges of the spectra.
+    """Counts of the hits of a run; the first chunk with hits sets the ranges of the spectra.
 
     Args:
-        detector: that of the setup, if one is known.
+        detector: the detector of the setup, if known.
     """
 
     def __init__(self, detector: Detector | None = None) -> None:
@@ -53,7 +53,7 @@ class HitCensus:
         self._stamp = -np.inf
 
     def add(self, chunk: Hits | Edges) -> None:
-        """Count hits or edges in."""
+        """Add a chunk of hits or edges."""
         self.shots += chunk.n_shots
         self.last = chunk.first_shot + chunk.n_shots
         self.hits += len(chunk.t_ns)
@@ -127,7 +127,7 @@ class HitCensus:
 
 
 def _sides(values: FloatArray) -> tuple[float, float]:
-    """Limits that hold nearly all values: about 0 if it lies between them."""
+    """Limits that contain nearly all values; symmetric about 0 if that lies between them."""
     low, high = (float(side) for side in np.quantile(values, [_OUTSIDE, 1 - _OUTSIDE]))
     if low < 0 < high:
         largest = max(-low, high)
@@ -138,10 +138,10 @@ def _sides(values: FloatArray) -> tuple[float, float]:
 def inspect_run(
     found: Inspection, setup: Setup | None, *, verify: bool, progress: Progress
 ) -> None:
-    """Fill in what a run holds.
+    """Add the contents of a run to an inspection.
 
     Raises:
-        InputFileError: it cannot be opened as a run.
+        InputFileError: the file cannot be opened as a run.
     """
     run = open_stored(found.path, setup)
     known = setup or setup_of(run.metadata())
@@ -179,7 +179,7 @@ def inspect_run(
 
 
 def _unit_doubts(census: HitCensus) -> list[str]:
-    """Images and times that no detector gives, whatever the setup."""
+    """Warnings on images and times that are impossible for any detector, such as wrong units."""
     found = []
     if census.image is not None and census.hits >= _FEWEST_HITS:
         wide = float(census.image.edges[0][-1] - census.image.edges[0][0])
@@ -192,7 +192,7 @@ def _unit_doubts(census: HitCensus) -> list[str]:
 
 
 def _add_health(found: Inspection, census: HitCensus) -> None:
-    """What is odd in the hits."""
+    """Add warnings on irregularities of the hits."""
     found.rows += census.health.rows()
     found.warnings += census.health.warnings()
     found.remarks += census.health.remarks()
@@ -203,7 +203,7 @@ def _add_health(found: Inspection, census: HitCensus) -> None:
 def _read(
     found: Inspection, run: StoredRun, census: HitCensus, *, verify: bool, progress: Progress
 ) -> None:
-    """Count the hits in; what is wrong on the way is a fault where the run is verified."""
+    """Read and count the hits; if the run is verified, errors are recorded as faults."""
     with progress.task(f"reading {found.path.name}", run.n_shots, "shots") as task:
         try:
             for chunk in _with_methods(run):
@@ -212,7 +212,7 @@ def _read(
                 if not verify and census.shots >= SAMPLE_SHOTS:
                     break
         except InputFileError as error:
-            if run.n_shots == 0:  # everything is left out, which is no fault of the file
+            if run.n_shots == 0:  # all shots are excluded, which is not a fault of the file
                 found.warnings.append(" ".join(filter(None, (f"{error.what}.", error.do))))
             elif not verify:
                 raise
@@ -228,7 +228,7 @@ def _with_methods(run: StoredRun) -> Iterable[Any]:
 
 
 def setup_of(stored: dict[str, Any]) -> Setup | None:
-    """The setup in the metadata of a virtual run, if it is one that this molexa knows."""
+    """The setup in the metadata of a virtual run, if it is valid in this version."""
     values = stored.get("setup")
     if not isinstance(values, dict):
         return None
@@ -239,7 +239,7 @@ def setup_of(stored: dict[str, Any]) -> Setup | None:
 
 
 def add_sorted(found: Inspection, run: StoredRun, setup: Setup | None) -> None:
-    """Time of flight and image of the hits in the first edges, where the anode is known."""
+    """Add time of flight and image of the hits sorted from the first edges, with a known anode."""
     if setup is None or setup.anode is None:
         found.remarks.append(
             "no detector image: the run holds edges, and no anode is known (give `setup=`)"
@@ -309,7 +309,7 @@ def _add_tables(found: Inspection, census: HitCensus) -> None:
 
 
 def _short(value: float) -> float | int:
-    """Whole numbers (trains, pulses) with all their digits."""
+    """A value rounded for printing; integers (trains, pulses) keep all digits."""
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
@@ -322,7 +322,7 @@ def _method_table(census: HitCensus) -> dict[str, tuple[list[str], list[list[Any
 
 
 def _add_stored(found: Inspection, stored: dict[str, Any]) -> None:
-    """The setup and channel that a virtual run carries."""
+    """Add the setup and the channel in the metadata of a virtual run."""
     found.details = {"stored": stored}
     found.rows.append(("virtual run of molexa", "yes" if "setup" in stored else "no", ""))
     channel = stored.get("channel")

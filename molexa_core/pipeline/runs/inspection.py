@@ -1,4 +1,4 @@
-"""What an inspection says about a file, as plain tables."""
+"""The result of an inspection of a file, as plain tables."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Row = tuple[str, str | int | float, str]
 
 @dataclass
 class Inspection:
-    """What was found in a file.
+    """The result of an inspection.
 
     Attributes:
         path: the file.
         format: one of the keys of `io.recognise.NAMES`.
-        rows: quantity, value and unit, for people.
+        rows: quantity, value and unit, for printing.
         tables: further tables by title: header and rows.
-        texts: embedded texts by name, whole.
+        texts: embedded texts by name, in full.
         spectra: histograms by name.
-        details: everything else that is known, as plain values.
+        details: all other information, as plain values.
         verified: whether the whole file was read.
-        faults: what is wrong, each with its place.
-        remarks: what the user should know.
-        warnings: why what is made of the file may be wrong.
+        faults: faults with their position in the file.
+        remarks: notes for the user.
+        warnings: reasons why results from this file may be wrong.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Inspection:
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values."""
+        """The whole inspection as plain values."""
         tables = {
             title: [dict(zip(header, row, strict=True)) for row in rows]
             for title, (header, rows) in self.tables.items()

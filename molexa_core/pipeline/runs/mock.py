@@ -1,4 +1,4 @@
-"""Mock: a virtual experiment, from a channel and a structure to a raw run."""
+"""Mock: simulate a raw run of a channel with the virtual experiment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.runs.mock_edges import EDGE_FORMATS, EdgeFormat, write_edges
 
 DEFAULT_SETUP: Final = "setup"
-"""Name of the template that is used where no setup is given."""
+"""Name of the template that is used if no setup is given."""
 LARGEST_SEED: Final = 2**63 - 1
 MockFormat = HitFormat | EdgeFormat
 
@@ -51,9 +51,9 @@ class MockRun:
     """A virtual run in memory.
 
     Attributes:
-        hits: all shots, as a run stores them.
-        truth: what really happened.
-        counts: shots, molecules, ions made by kind, hits stored, hits lost by reason.
+        hits: all shots, as stored in a run.
+        truth: the true molecules and the origin of each hit.
+        counts: numbers of shots, molecules, ions by kind, stored hits, and lost hits by reason.
     """
 
     hits: Hits
@@ -70,23 +70,24 @@ def mock(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> MockRun:
-    """Make a virtual run in memory.
+    """Simulate a virtual run in memory.
 
     Args:
-        channel: which ions the molecule breaks into.
+        channel: the ions that the molecule breaks into.
         shots: number of shots.
-        setup: apparatus, and imperfections in its block `virtual`.
-        structure: the molecule; the channel's own where not given. A bare geometry has no
-            normal modes: its zero-point spread is the Gaussian of the setup.
-        seed: seed of every random draw.
-        progress: told about fallbacks.
+        setup: apparatus, and its imperfections in the block `virtual`.
+        structure: the molecule; that of the channel if not given. A bare geometry has no normal
+            modes: its zero-point spread is the Gaussian of the setup.
+        seed: of all random draws.
+        progress: receives notices on fallbacks.
 
     Returns:
         Hits, truth and counts. The first shots of a longer run are those of a shorter one.
 
     Raises:
-        UsageError: shots below 1, a bad seed, or ions that are not the molecule's atoms.
-        InputFileError: the channel names no shipped molecule and no structure is given.
+        UsageError: fewer than one shot, an invalid seed, or ions that do not fit the atoms of the
+            molecule.
+        InputFileError: the channel names no shipped molecule, and no structure is given.
 
     Example:
         >>> from molexa_core.base.settings import load_channel
@@ -120,31 +121,30 @@ def mock_file(
     command: str = "molexa_core.pipeline.runs.mock.mock_file",
     progress: Progress = SILENT,
 ) -> dict[str, int]:
-    """Make a virtual run and write it, block by block.
+    """Simulate a virtual run and write it block by block.
 
-    The run stores its setup, channel and seed, so that `molexa reduce` needs no options.
+    The run contains its setup, channel and seed, so that `molexa reduce` needs no options.
 
     Args:
         channel: name or file of the channel.
         shots: number of shots.
         out: file to write.
-        setup: setup file; that of `molexa.yaml`, or the shipped template, where not given.
+        setup: setup file; that of `molexa.yaml`, or the shipped template, if not given.
         geometry: XYZ file of the molecule, or name of a shipped one.
-        seed: seed of every random draw.
+        seed: of all random draws.
         layout: format of the file: `root` (the flat tree of LMF2Root), `root-jagged`, `hdf5`,
             `parquet`, `csv`, `xfel` hold hits; `lmf`, `lmf-raw`, `edges` (HDF5 as European XFEL
             writes it) and `root-edges` (lists in a ROOT tree) hold the signals of the anode.
         truth: HDF5 file for the truth.
-        virtual: keys of the setup's block `virtual` with values that replace the setup's.
-        command: for the provenance.
-        progress: shows how far it is.
+        virtual: values that replace those in the block `virtual` of the setup.
+        command: command line, for the provenance.
+        progress: display of the progress.
 
     Returns:
         The counts, as in `MockRun`.
 
     Raises:
-        UsageError, InputFileError, SettingsError: see `mock`; or a file that is not what it
-            should be.
+        UsageError, InputFileError, SettingsError: as in `mock`; or an input file is not valid.
         OutputError: a result cannot be written.
     """
     channel_path, setup_path = find("channels", channel, ".yaml"), find_setup(setup)
@@ -193,11 +193,11 @@ def default_setup() -> Setup:
 
 
 def with_virtual(setup: Setup, changes: Mapping[str, Any]) -> Setup:
-    """A setup with other values in its block `virtual`; blocks within it are merged.
+    """A setup with other values in its block `virtual`; nested blocks are merged.
 
     Raises:
-        SettingsError: an unknown key or impossible value.
-        UsageError: a pulse for an explosion that has none.
+        SettingsError: an unknown key or an impossible value.
+        UsageError: a pulse is given for a model without pulse.
     """
     explosion = changes.get("explosion", setup.virtual.explosion)
     if explosion != "mcmd" and ("pulse" in changes or "model" in changes):
@@ -253,7 +253,7 @@ def _target(
     target = target_of(channel, structure)
     virtual = setup.virtual
     if virtual.explosion == "mcmd":
-        # Kept in memory for all blocks; computing them for the first time takes a while.
+        # The atomic tables stay in memory for all blocks; their first computation takes a while.
         symbols = tuple(ion.element.symbol for ion in target.ions)
         molecule_tables(symbols, virtual.pulse.photon_ev, progress)
     if virtual.zero_point == "modes" and target.modes is None:
@@ -282,7 +282,7 @@ def _reported(blocks: Iterator[Block], shots: int, progress: Progress) -> Iterat
 
 
 def _metadata(target: Target, record: Provenance) -> dict[str, Any]:
-    """What the run tells about itself, so that it can be reduced without options."""
+    """The metadata of the run, with which it can be reduced without options."""
     equilibrium = equilibrium_of(target)
     return {
         "setup": record.settings["setup"],

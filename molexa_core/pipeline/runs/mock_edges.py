@@ -1,4 +1,4 @@
-"""Mock, runs of edges: the hits of a virtual experiment as signals of a delay-line anode."""
+"""Mock runs of edges: the hits of a virtual experiment as signals of a delay-line anode."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from molexa_core.physics.virtual.wires import record
 EdgeFormat = Literal["lmf", "lmf-raw", "edges", "root-edges"]
 EDGE_FORMATS: Final = ("lmf", "lmf-raw", "edges", "root-edges")
 _PURPOSE: Final = 16
-"""Tells the generator of the signals from those of the experiment."""
+"""Distinguishes the random generator of the signals from those of the experiment."""
 _FEWEST_CHANNELS: Final = 8
 
 
 def edges_of(chunks: Iterable[Hits], setup: Setup, *, seed: int) -> Iterator[Edges]:
-    """The edges that hits leave at the wire ends, in bins of the converter.
+    """The edges of hits at the wire ends, in bins of the time-to-digital converter.
 
     Args:
-        chunks: blocks of the virtual experiment; each draws from a generator of its own.
-        setup: with an anode, and the imperfections of its signals in `virtual -> signals`.
-        seed: seed of the run.
+        chunks: blocks of the virtual experiment; each has its own random generator.
+        setup: setup with an anode; imperfections of its signals in `virtual -> signals`.
+        seed: of the run.
 
     Raises:
         UsageError: the setup has no anode.
@@ -69,7 +69,7 @@ def write_edges(
     """Write a virtual run as edges; see `edges_of`.
 
     Raises:
-        UsageError: the setup has no anode, or a time does not fit into the format.
+        UsageError: the setup has no anode, or a time is too large for the format.
         OutputError: the file cannot be written there.
     """
     edges = edges_of(chunks, setup, seed=seed)

@@ -1,4 +1,4 @@
-"""Opening a run: any format, hits or edges; edges are sorted into hits on the way."""
+"""Open a run of any format as hits; edges are sorted into hits while reading."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["OpenRun", "open_run", "open_stored"]
 
 SETUP = "setup"
 KEPT_BYTES: Final = 96 * 2**20
-"""Hits sorted from the beginning of a run of edges are kept for the next reading, up to this."""
+"""Memory, in bytes, for hits sorted from the beginning of a run, kept for the next reading."""
 
 
 class OpenRun:
-    """A run that gives `Hits`, whatever its files hold; read as often as wanted.
+    """A run that yields `Hits`, from files with hits or edges; it can be read repeatedly.
 
     Attributes:
         stored: the run as stored.
-        setup: of the apparatus.
+        setup: setup of the apparatus.
         paths, layout, choice, n_shots: of the stored run.
-        counts: what the sorter did in the last reading; None where the files hold hits.
+        counts: counts of the sorter in the last reading; None if the files hold hits.
     """
 
     def __init__(self, stored: StoredRun, setup: Setup) -> None:
@@ -48,16 +48,16 @@ class OpenRun:
 
     @property
     def remarks(self) -> list[str]:
-        """What the user should know; complete after reading."""
+        """Notes for the user; complete after reading."""
         return list(self.stored.remarks)
 
     @property
     def warnings(self) -> list[str]:
-        """Why what is made of the run may be wrong; complete after reading."""
+        """Reasons why results from this run may be wrong; complete after reading."""
         return list(self.stored.warnings)
 
     def metadata(self) -> dict[str, Any]:
-        """What molexa stored with the run (virtual runs); may be empty."""
+        """Metadata that molexa stored in a virtual run; may be empty."""
         return self.stored.metadata()
 
     def __iter__(self) -> Iterator[Hits]:
@@ -72,7 +72,7 @@ class OpenRun:
             yield hits
 
     def _sorted(self, sorter: Sorter, number: int, edges: Edges) -> tuple[Hits, SortCounts]:
-        """The hits of a chunk; those of the beginning of a run are sorted only once."""
+        """The hits of a chunk; those at the beginning of a run are sorted only once."""
         if number < len(self._kept):
             hits, counts = self._kept[number]
             if (hits.first_shot, hits.n_shots) == (edges.first_shot, edges.n_shots):
@@ -88,7 +88,7 @@ class OpenRun:
 
 
 def _size(hits: Hits) -> int:
-    """Bytes of a chunk."""
+    """Size of a chunk, bytes."""
     columns = (hits.offsets, hits.x_mm, hits.y_mm, hits.t_ns, hits.method)
     return sum(column.nbytes for column in columns) + sum(tag.nbytes for tag in hits.tags.values())
 
@@ -123,8 +123,8 @@ def open_run(
 
     Args:
         paths: files, patterns, or a folder.
-        setup: the apparatus; that in the metadata of a virtual run where not given.
-        progress: told which format and layout it is, and why.
+        setup: the apparatus; that in the metadata of a virtual run if not given.
+        progress: receives a notice on format and layout.
 
     Raises:
         InputFileError: the run cannot be read, there is no setup, or the run holds edges and the
@@ -145,8 +145,8 @@ def stored_setup(run: StoredRun) -> Setup:
     """The setup in the metadata of a virtual run.
 
     Raises:
-        InputFileError: the run carries none.
-        SettingsError: it is not valid.
+        InputFileError: the run has no setup.
+        SettingsError: the setup is not valid.
     """
     stored = run.metadata().get(SETUP)
     if stored is None:

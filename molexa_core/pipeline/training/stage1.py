@@ -1,4 +1,4 @@
-"""Stage-1 training data: molecules drawn and exploded on the training device, none stored."""
+"""Training data of stage 1: random molecules, drawn and exploded on the training device."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _BLOCK_SEEDS: Final = 7_919
 
 @dataclass(frozen=True)
 class StageOneData:
-    """What stage 1 trains on.
+    """The training data of stage 1.
 
     Attributes:
         mixture: kinds of molecules.
-        smallest, largest: numbers of atoms, uniform in between.
+        smallest, largest: limits of the number of atoms, which is drawn uniformly.
         tau_fs: window of the charge build-up.
         uniform_atoms: every batch has molecules of one size, drawn per batch; otherwise sizes are
             mixed and padded to `largest`.
-        block: steps whose molecules are simulated together.
-        accuracy: of the explosion.
+        block: number of steps whose molecules are simulated together.
+        accuracy: accuracy of the explosions.
     """
 
     mixture: Mixture = field(default_factory=Mixture)
@@ -52,16 +52,16 @@ class StageOneData:
 
 
 class StageOneSource:
-    """The batch of a step, from (seed, step) alone.
+    """Source of the batch of a step, which is a function of (seed, step).
 
     Args:
-        data: what to draw.
+        data: the distribution of molecules.
         batch: molecules per step.
-        device: where.
-        seed: of everything drawn.
+        device: device of the simulation.
+        seed: of all random draws.
         compiled: whether to compile the integrator.
-        sizes_seed: of the numbers of atoms where batches are not mixed; `seed` where not given.
-            Processes that train together draw other molecules of the same size.
+        sizes_seed: seed of the numbers of atoms if each batch has one size; `seed` if not given.
+            Processes that train together draw different molecules of the same size.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class StageOneSource:
         return _rows(self._block, start, start + self.batch, width, self.data.uniform_atoms)
 
     def _width(self, number: int, place: int) -> int:
-        """The number of atoms of a step's molecules when sizes are not mixed."""
+        """The number of atoms of the molecules of a step, if a batch has one size."""
         generator = torch.Generator().manual_seed(
             (self.sizes_seed * _BLOCK_SEEDS + number) * 1009 + place
         )
@@ -126,8 +126,8 @@ class StageOneSource:
             accuracy=data.accuracy,
             advance=self._step,
         ).contiguous()
-        # One molecule in a hundred million whose explosion overflows must not end a training:
-        # another one takes its place.
+        # The explosion of one molecule in a hundred million overflows; another molecule takes its
+        # place, so that the training continues.
         good = torch.isfinite(momenta).all(2).all(1)
         rows = torch.arange(total, device=self.device)
         rows = torch.where(good, rows, good.int().argmax())
@@ -142,17 +142,17 @@ class StageOneSource:
 
 
 class PredictionPool:
-    """Molecules with the answers of a finished network, to train its error estimate on.
+    """Molecules with predictions of a finished network, to train its error estimate.
 
-    The rest of the network is frozen in that training, so each molecule passes the costly
-    sampler once and serves many steps.
+    The rest of the network is frozen in that training. The expensive sampler therefore runs only
+    once for each molecule, which is used in many steps.
 
     Args:
-        network: finished, in evaluation mode.
+        network: finished network in evaluation mode.
         source: molecules with positions.
         batches: number of batches to draw.
         seed: of the samples and of the order of the batches.
-        progress: where to show it.
+        progress: display of the progress.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class PredictionPool:
                 task.advance()
 
     def __call__(self, step_number: int) -> Batch:
-        """The batch of a step: the pool in a new order every round."""
+        """The batch of a step; the pool is shuffled anew in every pass."""
         around, place = divmod(step_number, len(self._pool))
         generator = torch.Generator().manual_seed(self.seed * _BLOCK_SEEDS + around)
         return self._pool[int(torch.randperm(len(self._pool), generator=generator)[place])]

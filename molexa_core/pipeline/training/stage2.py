@@ -1,8 +1,8 @@
-"""Stage-2 training data: the entries of a data set of simulated explosions, in random order.
+"""Training data of stage 2: the entries of a data set of simulated explosions, in random order.
 
-What is varied from one pass to the next: orientation, mirror image and the order of the atoms.
-The network is told momenta in a frame of its own and sees atoms as a set, so a rotation matters
-only where that frame is a tie, and the order not at all; the mirror image doubles the data.
+Orientation, mirror image and order of the atoms are varied between passes. The network uses momenta
+in the molecular frame and treats atoms as a set. A rotation therefore matters only if several
+frames are equivalent, and the order not at all; the mirror image doubles the data.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _EPOCH_SEEDS: Final = 15_485_863
 
 @dataclass(frozen=True)
 class StageTwoData:
-    """How stage 2 goes through a data set.
+    """The training data of stage 2.
 
     Attributes:
-        folder: of the data set.
+        folder: folder of the data set.
         by: split by `entry`, as published, by `geometry` or by `molecule`.
-        entries: entries of the training split.
-        simulated: share of each batch that are stage-1 molecules instead.
+        entries: number of entries in the training split.
+        simulated: share of stage-1 molecules in each batch.
         mirror: whether every second molecule, on average, is replaced by its mirror image.
         uniform_atoms: every batch has molecules of one size; otherwise padded to the largest.
     """
@@ -52,14 +52,14 @@ def batch_of(
     """All entries of a table as one batch.
 
     Args:
-        table: with entries.
-        network: that they are meant for.
-        device: where to.
+        table: the entries.
+        network: settings of the network that will use them.
+        device: device of the batch.
         where: the data set, for messages.
 
     Raises:
-        InputFileError: no entries, elements or molecules that the network was not made for, or
-            values that are not numbers.
+        InputFileError: there are no entries, the network does not cover the elements or the size of
+            molecules, or values are not numbers.
     """
     if len(table.counts) == 0:
         raise InputFileError("no entries in this part of the data set", where=where)
@@ -103,18 +103,18 @@ def _masses() -> Tensor:
 
 
 class StageTwoSource:
-    """The batch of a step, from (seed, step) alone.
+    """Source of the batch of a step, which is a function of (seed, step).
 
     Args:
-        entries: of the training split, on the device of the training.
-        data: how to go through them.
+        entries: entries of the training split, on the device of the training.
+        data: description of the training data.
         batch: molecules per step of all processes together.
         seed: of order and variation.
         team: the processes; each takes its share of every batch.
         simulated: source of stage-1 molecules for the share `data.simulated`.
 
     Raises:
-        UsageError: a share of simulated molecules that is not between 0 and 1, or no source.
+        UsageError: the share of simulated molecules is not between 0 and 1, or has no source.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class StageTwoSource:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in which every entry comes once (and a few twice, to fill the last batches)."""
+        """Number of steps that use every entry once (a few twice, to fill the last batches)."""
         size = self.drawn * self.team.size
         return sum(-(-len(group) // size) for group in self._groups)
 
@@ -170,7 +170,7 @@ class StageTwoSource:
         return joined(batch, self._simulated(step))
 
     def _plan(self, epoch: int) -> list[Tensor]:
-        """Rows of every batch of an epoch, the same in every process."""
+        """The rows of every batch of an epoch, the same in all processes."""
         generator = torch.Generator().manual_seed(self.seed * _EPOCH_SEEDS + 2 * epoch)
         size = self.drawn * self.team.size
         batches: list[Tensor] = []
@@ -184,22 +184,22 @@ class StageTwoSource:
 
 
 def simulated_rows(share: int, data: StageTwoData) -> int:
-    """Stage-1 molecules among the molecules of a step; at least one entry stays."""
+    """Number of stage-1 molecules in a step; at least one entry of the data set remains."""
     return min(share - 1, round(share * data.simulated))
 
 
 def varied(batch: Batch, generator: torch.Generator, *, mirror: bool) -> Batch:
-    """Every molecule turned at random, half of them mirrored, atoms in random order."""
+    """Rotate every molecule at random, mirror half of them, and shuffle the atoms."""
     count, device = len(batch), batch.momenta.device
     turns, _ = torch.linalg.qr(torch.randn(count, 3, 3, generator=generator))
-    # qr gives rotations and reflections; both signs become what is wanted.
+    # qr returns rotations and reflections; the sign is then set as required.
     sign = torch.linalg.det(turns)
     if mirror:
         sign = sign * (torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1.0)
     turns = _sent(turns * sign[:, None, None], device)
     order = torch.rand(batch.numbers.shape, generator=generator)
     if batch.mask is not None:
-        # Padding stays behind the atoms.
+        # Padding stays after the atoms.
         place = (_sent(order, device) + 2.0 * ~batch.mask).argsort(1)
     else:
         place = _sent(order, device).argsort(1)
@@ -252,14 +252,14 @@ def _widened(batch: Batch, width: int) -> Batch:
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """On the device, without waiting for what that has yet to do."""
+    """Copy a tensor to the device without waiting for its pending work."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _chosen(entries: Batch, rows: Tensor, width: int | None) -> Batch:
-    """Rows of the entries; with a width all of them have so many atoms."""
+    """Rows of the entries; if a width is given, all of them have this number of atoms."""
     there = _sent(rows, entries.numbers.device)
     uniform = width is not None
     width = entries.atoms if width is None else width

@@ -1,6 +1,6 @@
-"""Training a network: `molexa train`.
+"""Train a network: `molexa train`.
 
-A training lives in a folder: `settings.json`, `log.jsonl` (one line per report),
+The folder of a training holds `settings.json`, `log.jsonl` (one line per report),
 `checkpoint.safetensors` and, at the end, the weights with their card.
 """
 
@@ -59,36 +59,35 @@ from molexa_core.pipeline.training.validation import validate
 __all__ = ["TrainingPlan", "stage_one_data", "train_in_folder", "training_plan"]
 
 LARGEST_SETTINGS: Final = 2**20
-"""A longer `settings.json`, in bytes, is refused."""
+"""Largest size of `settings.json`, bytes."""
 RANGE_MOLECULES: Final = 20_000
-"""Simulated molecules from which the ranges in a model card are measured."""
+"""Number of simulated molecules from which the ranges in a model card are measured."""
 RANGE_SEED: Final = 50_260_000
 """Their seed."""
 VALIDATION_SEED: Final = 20_260_000
-"""Seed of the validation molecules; training seeds are far below."""
+"""Seed of the validation molecules, far above the seeds of trainings."""
 
 
 def train_in_folder(
     plan: TrainingPlan, folder: Path, *, name: str, resume: bool, progress: Progress = SILENT
 ) -> tuple[ModelCard | None, dict[str, Any]]:
-    """Train in a folder; returns the card, None if time ran out first, and the validation.
+    """Train in a folder; returns the card (None if the time was over first) and the validation.
 
-    Started by torchrun, every process calls this; the leading one writes the files and returns
+    With torchrun every process calls this function; the leading one writes the files and returns
     the card, the others return None.
 
     Args:
-        plan: what to do.
+        plan: plan of the training.
         folder: created if it does not exist.
-        name: of the weights that come out.
-        resume: go on from the checkpoint in the folder.
-        progress: where to show it.
+        name: name of the resulting weights.
+        resume: continue from the checkpoint in the folder.
+        progress: display of the progress.
 
     Raises:
-        UsageError: the folder holds a training and `resume` was not asked for, or one of another
-            length in seconds, the device is not there, or the batch does not divide by the number
-            of processes.
-        InputFileError: the data set cannot be read or is not for this network.
-        WeightsError: the weights to start from are damaged or of another network.
+        UsageError: the folder holds a training without `resume`, or one of another duration; the
+            device does not exist; or the batch cannot be divided among the processes.
+        InputFileError: the data set cannot be read or does not suit this network.
+        WeightsError: the initial weights are damaged or of another network.
         ComputationError: the loss is no longer a number, or another process has ended.
         OutputError: the folder cannot be written.
     """
@@ -96,7 +95,7 @@ def train_in_folder(
     _require_files(plan, folder, name, resume=resume)
     with team_of(take_device(plan.device)) as (team, device):
         plan = replace(plan, device=device)
-        # All processes look before the leading one writes there.
+        # All processes check the folder before the leading one writes to it.
         if team.agree(checkpoint.exists() and not resume, torch.device(device)):
             raise UsageError(
                 "this folder holds a training already",
@@ -136,7 +135,7 @@ def train_in_folder(
 
 
 def _require_files(plan: TrainingPlan, folder: Path, name: str, *, resume: bool) -> None:
-    """Refuse a folder in which the files of the training would replace others."""
+    """Check that the files of the training do not replace others in the folder."""
     files: list[Output] = [
         (folder / "log.jsonl", FileKind.TRAINING_LOG),
         (folder / f"{name}.json", FileKind.CARD),
@@ -144,7 +143,7 @@ def _require_files(plan: TrainingPlan, folder: Path, name: str, *, resume: bool)
     ]
     read = [*settings_inputs(weights=plan.weights), *settings_inputs(weights=plan.init)]
     read += data_set_inputs(plan.data)
-    if not resume:  # damage of what is gone on from is told by who reads it
+    if not resume:  # otherwise damage is reported when the files are read
         files.append((folder / "settings.json", FileKind.TRAINING))
         files.append((folder / "checkpoint.safetensors", FileKind.CHECKPOINT))
     require_outputs(*files, inputs=read, folder=folder)
@@ -160,10 +159,10 @@ def _timed(
     resume: bool,
     progress: Progress,
 ) -> tuple[TrainingPlan, TrainingRun]:
-    """Plan and run with the number of steps of a training that was given a time.
+    """Plan and run with the number of steps of a training of given duration.
 
-    It is measured once; a training that goes on takes it from its settings. The leading process
-    decides.
+    The number is measured once, by the leading process; a resumed training takes it from its
+    settings.
     """
     seconds = plan.seconds or 0.0
     known = _planned_before(folder / "settings.json", seconds) if resume else 0
@@ -175,13 +174,13 @@ def _timed(
         steps = steps_within(
             network, source, run, seconds, team=team, progress=progress, first_steps=first
         )
-        run = replace(run, compile=False)  # it is by now
+        run = replace(run, compile=False)  # already compiled
         progress.say(f"{steps} steps take {seconds:g} s")
     return replace(plan, steps=steps), replace(run, steps=steps)
 
 
 def _planned_before(settings: Path, seconds: float) -> int:
-    """Steps of the training that these settings are of, 0 where there are none."""
+    """Number of steps in the settings of an earlier start of this training; 0 if there are none."""
     if not settings.exists():
         return 0
     what, do = "the settings of a training", "Start in another folder."
@@ -223,7 +222,7 @@ def _finish(
 ) -> tuple[ModelCard, dict[str, Any]]:
     """Validate the finished network and write its weights.
 
-    `seconds` are those of the last slice and the device seconds of all.
+    `seconds`: duration of the last part of the training, and device seconds of all parts.
     """
     batches = validation_batches(plan)
     metrics = validate(network, batches, seed=VALIDATION_SEED, progress=progress)
@@ -270,7 +269,7 @@ def _finish(
 
 
 def _limits(network: Network, ranges: dict[str, dict[str, list[float]]], taught: str) -> str:
-    """What the weights are for, in a sentence."""
+    """The limits of the weights, in a sentence."""
     sizes = sorted(int(atoms) for atoms in ranges)
     charge = max(row["charge"][1] for row in ranges.values())
     return (
@@ -282,19 +281,19 @@ def _limits(network: Network, ranges: dict[str, dict[str, list[float]]], taught:
 def training_ranges(
     plan: TrainingPlan, molecules: int = RANGE_MOLECULES
 ) -> dict[str, dict[str, list[float]]]:
-    """What the molecules of a training are like, for its card (`familiarity.ranges_of`).
+    """Ranges of quantities of the training molecules for the card (`familiarity.ranges_of`).
 
     Args:
-        plan: of the training; of a data set the training split counts, and simulated molecules
-            beside it if there are any.
-        molecules: simulated ones to draw.
+        plan: plan of the training; of a data set the training split is used, and in addition
+            simulated molecules if the plan has any.
+        molecules: number of simulated molecules to draw.
     """
     batches = []
     if plan.data is not None and plan.stage == "2":
         table = read_dataset(plan.data, "train", by=plan.split_by)
         batches.append(batch_of(table, plan.preset.network, "cpu", f"{plan.data} (train)"))
     if plan.stage != "2" or plan.simulated > 0:
-        # In pieces that stay in the cache of a processor.
+        # In pieces that fit into the cache of a processor.
         size = min(molecules, 500)
         data = replace(stage_one_data(plan), block=1, uniform_atoms=False)
         source = StageOneSource(data, size, plan.device, RANGE_SEED)
@@ -311,7 +310,7 @@ def training_ranges(
 
 
 def _earlier(plan: TrainingPlan) -> dict[str, Any] | None:
-    """Data, training and metrics of the weights that this training started from."""
+    """Data, training and metrics of the initial weights of this training."""
     start = plan.weights or plan.init
     if start is None:
         return None
@@ -325,12 +324,12 @@ def _earlier(plan: TrainingPlan) -> dict[str, Any] | None:
 
 
 def validation_batches(plan: TrainingPlan) -> list[Batch]:
-    """Molecules that no training has seen: the validation split of a data set, or new ones."""
+    """Molecules outside the training: the validation split of a data set, or random ones."""
     if plan.stage == "2" and plan.data is not None:
         table = read_dataset(plan.data, "validation", by=plan.split_by)
         where = f"{plan.data} (validation)"
         entries = batch_of(table, plan.preset.network, plan.device, where)
-        # The files go by molecule, so the first entries would be a biased choice.
+        # The files are ordered by molecule, so the first entries would be a biased choice.
         order = torch.randperm(len(entries), generator=torch.Generator().manual_seed(0))
         chosen = order[: plan.validation].to(entries.numbers.device)
         return [entries.picked(part) for part in torch.split(chosen, 2048)]
@@ -341,7 +340,7 @@ def validation_batches(plan: TrainingPlan) -> list[Batch]:
 
 
 def _source(plan: TrainingPlan, network: Network, team: Team, progress: Progress) -> BatchSource:
-    """Where this process gets its share of every batch."""
+    """The source of this process's share of every batch."""
     batch = plan.preset.training.batch
     if plan.stage == "2":
         return _stage_two(plan, team, plan.data or "", "train")
@@ -376,7 +375,7 @@ def _stage_two(plan: TrainingPlan, team: Team, folder: str, split: str) -> Stage
         by=plan.split_by,
         entries=len(entries),
         simulated=plan.simulated,
-        # A mixed batch is padded to the larger molecules of the two kinds.
+        # A batch of both kinds is padded to the larger molecules.
         uniform_atoms=recipe.uniform_atoms and plan.simulated == 0.0,
     )
     simulated = None

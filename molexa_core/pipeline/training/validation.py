@@ -1,4 +1,4 @@
-"""How good a network is on molecules it was not trained on: errors as the paper defines them."""
+"""Errors of a network, as defined in the paper, on molecules outside its training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def predict(
         network: in evaluation mode, on the device of the batch.
         batch: with positions.
         seed: of the samples.
-        sampler: settings other than the network's own.
+        sampler: settings that replace those of the network.
 
     Returns:
         Predicted and true positions (B, N, 3) in bohr, centred; expected errors (B, N, 3); and
@@ -54,13 +54,13 @@ def validate(
         network: in evaluation mode.
         batches: molecules with positions.
         seed: of the samples.
-        sampler: settings other than the network's own.
-        progress: where to show it.
+        sampler: settings that replace those of the network.
+        progress: display of the progress.
 
     Returns:
         By number of atoms and for `all`: `molecules`, mean and median MAE, mean of the mean and
-        of the largest distance error (bohr) and angle error (degrees), MAE of the answer zero,
-        and the mean of the predicted error.
+        of the largest distance error (bohr) and angle error (degrees), MAE of the prediction
+        zero, and the mean predicted error.
     """
     columns: dict[int, list[np.ndarray]] = {}
     engine = Engine(network)
@@ -84,7 +84,7 @@ def validate(
 
 
 def _error_columns(predicted: np.ndarray, true: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(columns, B) errors of molecules of one size; angles of diatomics are not numbers."""
+    """(columns, B) errors of molecules of one size; the angle errors of diatomics are NaN."""
     distance = distance_errors(predicted, true)
     angle = angle_errors(predicted, true)
     if angle.shape[1] == 0:
@@ -117,7 +117,7 @@ def _row(table: np.ndarray) -> dict[str, float | None]:
         "mae_median": round(float(np.median(table[0])), 5),
     }
     for name, values in zip(names, table, strict=True):
-        # A diatomic has no angles; its angle errors are not numbers and stay out of the means.
+        # The angle errors of diatomics are NaN and are left out of the means.
         known = np.isfinite(values)
         row[name] = round(float(values[known].mean()), 5) if known.any() else None
     return row

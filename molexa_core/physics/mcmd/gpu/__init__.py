@@ -1,1 +1,1 @@
-"""The Monte-Carlo model on graphics cards."""
+"""The Monte-Carlo model on GPUs."""

@@ -1,9 +1,9 @@
-"""CUDA C to machine code at run time: NVRTC through ctypes, compiled code kept in the cache.
+"""Compile CUDA C at run time: NVRTC called through ctypes, with a cache of compiled code.
 
-Why NVRTC and not Triton, nvcc or torch's own compiler. A trajectory is scalar code with rare
-branches, one thread each, which CUDA C states as it stands and Triton's block programs do not.
-nvcc and torch's extension builder need a toolkit and a C++ compiler on the user's machine; NVRTC
-is a library that every CUDA build of torch brings along. `torch.cuda._compile_kernel` wraps the
+Reasons for NVRTC instead of Triton, nvcc or torch's own compiler: a trajectory is scalar code with
+rare branches, one per thread, which suits CUDA C but not the block programs of Triton. nvcc and
+torch's extension builder need a toolkit and a C++ compiler on the machine of the user; NVRTC is a
+library that comes with every CUDA build of torch. `torch.cuda._compile_kernel` wraps the
 same library, but it is private and may change in any release; the dozen functions of NVRTC and
 the driver used here have kept their signatures since CUDA 11. `cuda.bindings` would be a further
 dependency for the same dozen functions.
@@ -45,7 +45,7 @@ class Nvrtc:
         return f"{major.value}.{minor.value}"
 
     def cubin(self, source: str, name: str, options: Sequence[str]) -> bytes:
-        """Compile a source; the compiler's words are the error message if it refuses.
+        """Compile a source; if that fails, the error contains the message of the compiler.
 
         Raises:
             ComputationError: the source does not compile.
@@ -83,11 +83,11 @@ class Nvrtc:
 
 
 def compile_cubin(source: str, name: str, options: Sequence[str], architecture: str) -> bytes:
-    """Machine code of a CUDA C source, from the user's cache or compiled now.
+    """Machine code of a CUDA C source, from the cache or compiled now.
 
     Args:
         source: CUDA C.
-        name: what to call it in messages.
+        name: name of the source in messages.
         options: options of the compiler, such as `-DATOMS=5`.
         architecture: such as `sm_90`.
 
@@ -110,7 +110,7 @@ def compile_cubin(source: str, name: str, options: Sequence[str], architecture: 
 
 
 def _read(path: Path) -> bytes | None:
-    """The code in the file, None where there is none or it has changed since it was written."""
+    """The code in a file; None if there is none or it has changed since it was written."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -124,7 +124,7 @@ def _write(path: Path, code: bytes) -> None:
         with atomic_path(path) as temporary:
             temporary.write_bytes(hashlib.sha256(code).digest() + code)
     except (OSError, OutputError):
-        return  # a cache that cannot be written costs a compilation next time, nothing else
+        return  # without a cache the code is compiled again next time
 
 
 @cache
@@ -147,7 +147,7 @@ def nvrtc() -> Nvrtc:
 
 
 def _candidates() -> Iterator[str]:
-    """Where NVRTC may lie: with torch and NVIDIA's wheels first, then where the system looks."""
+    """Possible paths of NVRTC: those of torch and NVIDIA's wheels, then those of the system."""
     import torch  # noqa: PLC0415  (only a GPU run gets here)
 
     major = (torch.version.cuda or "").partition(".")[0]

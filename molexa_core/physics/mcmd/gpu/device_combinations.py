@@ -1,7 +1,7 @@
-"""Charge combinations summed on the graphics processor: only the sums leave it.
+"""Charge combinations summed on the GPU: only the sums are copied to the host.
 
-The same sums as in `combinations.py`, in the same fixed point, so that those of both are equal and
-can be merged.
+The sums are the same integers as in `combinations.py`, so that results of both are equal and can be
+merged.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Groups:
         of: [b] group of each trajectory.
         geometry: [c] geometry of each group, counted from the first of the batch; ascending.
         charges: [c, n] int8.
-        count: [c] how many trajectories.
+        count: [c] number of trajectories.
     """
 
     of: Tensor
@@ -54,20 +54,20 @@ class _Groups:
 def combinations_on_gpu(
     job: Job, index: int, *, at_least: int = 1, progress: Progress = SILENT
 ) -> list[Combinations]:
-    """Follow the trajectories of a job and sort them by what the atoms became.
+    """Compute the trajectories of a job and sort them by combination of the final charges.
 
     Args:
-        job: what to compute.
+        job: the trajectories to compute.
         index: number of the device.
-        at_least: keep only combinations that occurred so often; the distributions stay whole.
-        progress: where to report.
+        at_least: keep only combinations with at least this count; distributions are not changed.
+        progress: display of the progress.
 
     Returns:
-        One for each geometry.
+        The combinations of each geometry.
 
     Raises:
-        UsageError: more atoms than the kernel can follow.
-        ComputationError: no kernel can be made, the device has too little memory, or momenta
+        UsageError: more atoms than the kernel supports.
+        ComputationError: no kernel can be compiled, the device has too little memory, or momenta
             are too large to be summed.
     """
     found: list[list[Combinations]] = [[] for _ in range(len(job.positions))]
@@ -81,12 +81,12 @@ def combinations_on_gpu(
 
 
 def combine_batch(job: Job, batch: Batch, at_least: int = 1) -> list[Combinations]:
-    """The combinations of each geometry that a batch has trajectories of.
+    """The combinations of each geometry with trajectories in a batch.
 
     Args:
-        job: of which the batch is.
-        batch: trajectories on a device, of any kind.
-        at_least: keep only combinations that occurred so often in the batch.
+        job: the job of the batch.
+        batch: trajectories on any device.
+        at_least: keep only combinations with at least this count in the batch.
 
     Raises:
         ComputationError: momenta too large to be summed.
@@ -139,8 +139,8 @@ def combine_batch(job: Job, batch: Batch, at_least: int = 1) -> list[Combination
 def _group(charges: Tensor, geometry: Tensor, geometries: int, numbers: Sequence[int]) -> _Groups:
     """Sort trajectories by geometry, then by charges.
 
-    Charges become digits of one whole number; where it would get too large, the numbers found so
-    far are replaced by their rank.
+    The charges are digits of one integer; if it would get too large, the integers so far are
+    replaced by their rank.
     """
     code, most = geometry, geometries
     for atom, number in enumerate(numbers):
@@ -150,7 +150,7 @@ def _group(charges: Tensor, geometry: Tensor, geometries: int, numbers: Sequence
         code = code * (number + 1) + charges[:, atom].long()
         most *= number + 1
     found, of, count = torch.unique(code, return_inverse=True, return_counts=True)
-    one = torch.empty_like(found)  # any trajectory of each group: they are alike
+    one = torch.empty_like(found)  # any trajectory of each group: all have the same charges
     one[of] = torch.arange(len(of), device=of.device)
     return _Groups(of, geometry[one], charges[one], count)
 
@@ -184,7 +184,7 @@ def _release(job: Job, batch: Batch) -> Tensor:
 
 
 def _states(charges: Tensor, geometry: Tensor, geometries: int, states: int) -> NDArray[np.int64]:
-    """(g, n, states) trajectories in which an atom got each charge."""
+    """(g, n, states) number of trajectories by charge of each atom."""
     atoms = charges.shape[1]
     atom = torch.arange(atoms, device=charges.device)
     place = (geometry[:, None] * atoms + atom) * states + charges
@@ -193,7 +193,7 @@ def _states(charges: Tensor, geometry: Tensor, geometries: int, states: int) -> 
 
 
 def _table(values: Tensor, geometry: Tensor, geometries: int) -> NDArray[np.int64]:
-    """(g, m) how often each value 0 .. m - 1 occurs."""
+    """(g, m) number of occurrences of each value 0 .. m - 1."""
     width = int(values.max()) + 1 if len(values) else 1
     found = torch.bincount(geometry * width + values, minlength=geometries * width)
     return _fetched(found.view(geometries, width))

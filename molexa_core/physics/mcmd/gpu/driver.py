@@ -1,7 +1,7 @@
-"""Loading compiled code on a GPU and launching it on torch's stream: the driver through ctypes.
+"""Load compiled code on a GPU and launch it on torch's stream: the CUDA driver through ctypes.
 
-The code runs in the primary context of the device, which is the one torch uses, so that kernels
-take torch tensors by their address and stand in order with torch's own work on the stream.
+The code runs in the primary context of the device, which torch uses, too. Kernels can therefore
+take torch tensors by address and run in order with the work of torch on the stream.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _driver() -> Any:
     """The CUDA driver.
 
     Raises:
-        ComputationError: there is none, or it does not start.
+        ComputationError: there is no driver, or it does not start.
     """
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:

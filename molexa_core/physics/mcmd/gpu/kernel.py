@@ -1,4 +1,4 @@
-"""The kernel of the graphics processor: its source in `cuda/`, its argument, its shape."""
+"""The GPU kernel: its source in `cuda/`, its argument, its block shape."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from molexa_core.physics.mcmd.state import (
 )
 
 SOURCES: Final = ("state.cu", "cascade.cu", "transfer.cu", "motion.cu", "trajectory.cu")
-"""Files of the source, in the order in which they are read as one."""
+"""Files of the source, in the order in which they are concatenated."""
 MOST_ATOMS: Final = 30
 """Sets of atoms are bits of a word."""
 _SHAPES: Final = ((5, 128, 5), (9, 128, 3), (14, 128, 2), (MOST_ATOMS, 64, 1))
@@ -62,12 +62,13 @@ class Launch(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Shape:
-    """How the kernel is cut for a number of atoms.
+    """Threads and blocks of the kernel for a number of atoms.
 
     Attributes:
         atoms: atoms of the molecule.
         threads: threads of a block.
-        blocks: blocks that a multiprocessor shall hold; fewer blocks have more registers each.
+        blocks: number of resident blocks per multiprocessor; fewer blocks have more registers
+            each.
     """
 
     atoms: int
@@ -93,17 +94,17 @@ class Shape:
 
 
 def source() -> str:
-    """The whole source, with the names of its files for the compiler's messages."""
+    """The complete source, with file names for the messages of the compiler."""
     folder = Path(__file__).with_name("cuda")
     parts = [(name, (folder / name).read_text(encoding="utf-8")) for name in SOURCES]
     return "".join(f'#line 1 "{name}"\n{text}' for name, text in parts)
 
 
 def shape_for(atoms: int) -> Shape:
-    """The shape that was fastest where it was measured: see `docs/forward-model-gpu.md`.
+    """The fastest measured shape: see `docs/forward-model-gpu.md`.
 
     Raises:
-        UsageError: more atoms than the kernel can follow.
+        UsageError: more atoms than the kernel supports.
     """
     if atoms > MOST_ATOMS:
         raise UsageError(
@@ -114,7 +115,7 @@ def shape_for(atoms: int) -> Shape:
 
 
 def inputs_of(job: Job) -> dict[str, NDArray[Any]]:
-    """The arrays that the kernel reads, in its number formats, by field of `Launch`."""
+    """The input arrays of the kernel in its number formats, by field of `Launch`."""
     single = np.float32
     return {
         "config_int": job.model.config_int,
@@ -133,12 +134,12 @@ def launch_of(job: Job, addresses: Mapping[str, int], begin: int, total: int) ->
     """The argument for trajectories `begin` to `begin + total` of a job.
 
     Args:
-        job: what to compute.
-        addresses: where inputs and outputs lie, by field; the outputs hold `total` trajectories.
-            `rows` (last configurations) and `places` (which trajectories, instead of consecutive
-            ones) may be left out.
-        begin: first trajectory, counted through all geometries.
-        total: how many.
+        job: the trajectories to compute.
+        addresses: addresses of inputs and outputs, by field; outputs have space for `total`
+            trajectories. `rows` (final configurations) and `places` (numbers of trajectories that
+            are not consecutive) are optional.
+        begin: number of the first trajectory, counted over all geometries.
+        total: number of trajectories.
     """
     rules, key = job.model.rules, key_of(job.seed)
     return Launch(

@@ -1,8 +1,9 @@
-"""Trajectories on graphics processors: one launch for many geometries.
+"""Trajectories on GPUs: one launch for many geometries.
 
-A batch is a run of consecutive trajectories through all geometries of a job. Batches are as large
-as the free memory of the device allows; one that does not fit after all is halved, with a notice.
-Results do not depend on the batches: the random numbers belong to the number of the trajectory.
+A batch consists of consecutive trajectories, counted over all geometries of a job. Batches are as
+large as the free memory of the device allows; one that does not fit nevertheless is halved, with a
+notice. Results do not depend on the batches, since the random numbers are a function of the number
+of the trajectory.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from molexa_core.physics.mcmd.state import CLOSE, COUNTS, ENERGIES
 
 _OPTIONS: Final = ("--ftz=true", "--prec-div=false", "--prec-sqrt=false")
 _MEMORY_SHARE: Final = 0.25
-"""Share of the free memory that the results of a batch may take; the rest is for who uses them."""
+"""Share of the free memory for the results of a batch; the rest is for their further processing."""
 _LARGEST_BATCH: Final = 2**22
 SMALLEST_BATCH: Final = 1024
-"""A batch this small that does not fit is not halved any more."""
+"""Smallest batch; it is not halved further."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Batch:
     """Consecutive trajectories on the device. b trajectories, n atoms.
 
     Attributes:
-        begin: how many trajectories of the job come before, counted through all geometries.
+        begin: number of the first trajectory, counted over all geometries.
         charges: [b, n] int8.
         momenta: [b, n, 3] float32, a.u.
         factors: [b] float32, fluence relative to that on the axis.
@@ -54,11 +55,11 @@ class Batch:
     energies: Tensor
 
     def __len__(self) -> int:
-        """How many trajectories there are."""
+        """Number of trajectories."""
         return len(self.factors)
 
     def only(self, which: Tensor) -> Batch:
-        """Some of the trajectories, by a mask; they are not consecutive any more."""
+        """The trajectories selected by a mask; they are no longer consecutive."""
         names = ("charges", "momenta", "factors", "counts", "energies")
         return replace(self, **{name: getattr(self, name)[which] for name in names})
 
@@ -70,7 +71,7 @@ class Batch:
 
 
 def device_index(device: str) -> int | None:
-    """The number of the device that `cpu`, `cuda`, `cuda:1` or `auto` names; None for the CPU.
+    """The number of the device `cpu`, `cuda`, `cuda:1` or `auto`; None for the CPU.
 
     Raises:
         UsageError: another name, or no such device.
@@ -81,16 +82,16 @@ def device_index(device: str) -> int | None:
 
 
 def run_on_gpu(job: Job, index: int, *, progress: Progress = SILENT) -> Trajectories:
-    """Follow the trajectories of a job and fetch all of them.
+    """Compute the trajectories of a job and copy all of them to the host.
 
     Args:
-        job: what to compute.
+        job: the trajectories to compute.
         index: number of the device.
-        progress: where to report.
+        progress: display of the progress.
 
     Raises:
-        UsageError: more atoms than the kernel can follow.
-        ComputationError: no kernel can be made, or the device has too little memory.
+        UsageError: more atoms than the kernel supports.
+        ComputationError: no kernel can be compiled, or the device has too little memory.
     """
     geometries, n = job.positions.shape[:2]
     count = job.trajectories
@@ -126,20 +127,20 @@ def batches(
     whole_geometries: bool = False,
     progress: Progress = SILENT,
 ) -> Iterator[Batch]:
-    """Follow the trajectories of a job in batches that stay on the device.
+    """Compute the trajectories of a job in batches that stay on the device.
 
-    Everything runs on the current stream of the device.
+    All work runs on the current stream of the device.
 
     Args:
-        job: what to compute.
+        job: the trajectories to compute.
         index: number of the device.
-        size: trajectories of a batch; what the memory allows if not given.
-        whole_geometries: no batch ends within a geometry, if all of it fits into a batch.
-        progress: where to report.
+        size: trajectories per batch; as many as fit into memory if not given.
+        whole_geometries: do not split a geometry between batches if it fits into one.
+        progress: display of the progress.
 
     Raises:
-        UsageError: more atoms than the kernel can follow.
-        ComputationError: no kernel can be made, or the device has too little memory.
+        UsageError: more atoms than the kernel supports.
+        ComputationError: no kernel can be compiled, or the device has too little memory.
     """
     geometries, n = job.positions.shape[:2]
     total, begin = geometries * job.trajectories, 0
@@ -163,7 +164,7 @@ def batches(
 
 
 def _launch(job: Job, kernel: Kernel, inputs: dict[str, Tensor], begin: int, count: int) -> Batch:
-    """Put a batch on the current stream."""
+    """Launch a batch on the current stream."""
     n, device = job.positions.shape[1], inputs["mass"].device
     outputs = {
         "charges": torch.empty(count, n, dtype=torch.int8, device=device),
@@ -191,7 +192,7 @@ def _kernel(atoms: int, index: int) -> Kernel:
 
 
 def _size_that_fits(atoms: int, index: int) -> int:
-    """Trajectories whose results take a share of the memory that is free."""
+    """Number of trajectories whose results fit into a share of the free memory."""
     free, _ = torch.cuda.mem_get_info(index)
     held = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
     each = 13 * atoms + 4 + 2 * COUNTS + 4 * ENERGIES
@@ -203,7 +204,7 @@ def _halved(size: int, index: int, progress: Progress) -> int:
     """Half the batch, with a notice.
 
     Raises:
-        ComputationError: it is small already.
+        ComputationError: the batch is too small to be halved.
     """
     if size <= SMALLEST_BATCH:
         raise ComputationError(
