@@ -12,6 +12,7 @@ import pytest
 
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
+from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import HARTREE_EV
@@ -92,6 +93,18 @@ def test_ions_from_the_charge_column(tmp_path: Path) -> None:
     assert [str(ion) for ion in result.ions] == ["N2+", "N+"]
     assert result.ker_ev == pytest.approx(HARTREE_EV, rel=1e-8)
     assert progress.said == [f"{path} has 2 structures; the first is used"]
+
+
+def test_average_masses_stand_in_the_names_of_the_ions(tmp_path: Path) -> None:
+    """So that a later stage does not take those of isotopes."""
+    out = tmp_path / "channel.csv"
+    hcl = Geometry(("H", "Cl"), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.4]]))
+    write_xyz(tmp_path / "hcl.xyz", [hcl])
+    simulate_file(tmp_path / "hcl.xyz", "H+,Cl+", out=out, masses="average")
+    table, _ = read_channel_csv(out)
+    assert list(table["ion"]) == ["H+@1.008", "Cl+@35.45"]
+    ions = [parse_ion(name) for name in table["ion"]]
+    assert ions[1].mass == pytest.approx(parse_ion("Cl+").mass_as("average"), rel=1e-8)
 
 
 def test_average_masses_change_momenta_not_the_release() -> None:

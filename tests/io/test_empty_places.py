@@ -33,6 +33,25 @@ def to_hdf5(path: Path, columns: dict[str, Any]) -> None:
             file[name] = values
 
 
+def test_the_number_of_hits_has_a_fixed_rank_that_is_said(tmp_path: Path) -> None:
+    """Not the first in the file: `hit` may be anything, `nhits` is what it says."""
+    wrong = np.array([4, 4, 4, 4])
+    for order in (("hit", "count", "nhits"), ("nhits", "count", "hit")):
+        path = tmp_path / f"{order[0]}.h5"
+        to_hdf5(path, arrays(7.0) | dict.fromkeys(order, wrong) | {"nhits": np.array(COUNTS)})
+        run = open_stored_run(path)
+        assert "number of hits in 'nhits'" in run.choice
+        assert "'count', 'hit' left aside" in run.choice or "'count' and 'hit' left" in run.choice
+        assert np.concatenate([np.diff(chunk.offsets) for chunk in run]).tolist() == COUNTS
+
+
+def test_two_numbers_of_hits_of_one_rank_are_a_question(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    to_hdf5(path, arrays(0.0) | {"n_hits": np.array(COUNTS), "numhits": np.full(4, 4)})
+    with pytest.raises(InputFileError, match="can be the same: 'n_hits' or 'numhits'"):
+        open_stored_run(path)
+
+
 def to_npy(path: Path, columns: dict[str, Any]) -> None:
     kinds = [(name, "f8", np.shape(values)[1:]) for name, values in columns.items()]
     rows = np.zeros(4, kinds)

@@ -62,6 +62,7 @@ class FileKind(StrEnum):
     FIGURE = "figure"
     REPORT = "report page"
     DETECTOR = "calibration of a detector (YAML)"
+    SETUP = "setup (YAML)"
 
 
 def run_kind(layout: str) -> FileKind:

@@ -19,6 +19,8 @@ from molexa_core.base.storage.files import digest
 
 FIGURE_MARK: Final = '<metadata id="molexa">'
 """Begins the element of an SVG file that holds the record."""
+SETUP_MARK: Final = "# molexa setup: "
+"""Begins the first line of a setup that molexa wrote; the record follows."""
 GENERATOR: Final = '<meta name="generator" content="molexa">'
 """Element of an HTML page by which it is known as a report."""
 

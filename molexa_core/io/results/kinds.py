@@ -23,7 +23,7 @@ from molexa_core.base.fields import (
     TRUTH_MOLECULES,
 )
 from molexa_core.base.storage.outputs import FileKind, run_kind
-from molexa_core.base.storage.provenance import FIGURE_MARK, GENERATOR
+from molexa_core.base.storage.provenance import FIGURE_MARK, GENERATOR, SETUP_MARK
 
 _HEAD: Final = 64 * 1024
 """Bytes at the beginning of a text that are looked at."""
@@ -206,6 +206,10 @@ def _is_run(text: str) -> bool:
     return text.startswith(METADATA_LINE + "{")
 
 
+def _is_setup(text: str) -> bool:
+    return text.startswith(SETUP_MARK + "{")
+
+
 def _is_momenta(text: str) -> bool:
     comments = [line for line in text.split("\n")[:20] if line.startswith("#")]
     return any(line.startswith(f"# {PROVENANCE}: {{") for line in comments)
@@ -226,6 +230,7 @@ def _is_report(text: str) -> bool:
 
 _TEXT_KINDS: Final[tuple[tuple[Callable[[str], bool], FileKind], ...]] = (
     (_is_run, FileKind.RUN_CSV),
+    (_is_setup, FileKind.SETUP),
     (_is_momenta, FileKind.MOMENTA),
     (_is_geometry, FileKind.GEOMETRY),
     (_is_figure, FileKind.FIGURE),

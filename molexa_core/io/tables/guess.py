@@ -21,7 +21,14 @@ from molexa_core.io.tables.units_of_columns import Choice, in_units
 
 __all__ = ["Choice", "NoHitsError", "choose", "preset", "shot_column", "tags_of"]
 
-_COUNTS: Final = ("n", "num", "nhits", "n_hits", "numhits", "count", "counts", "hit", "hits")
+_COUNTS: Final = (
+    ("nhits", "n_hits", "numhits"),
+    ("n", "num"),
+    ("count", "counts"),
+    ("hits",),
+    ("hit",),
+)
+"""What the number of hits is called, in the order in which names are preferred."""
 _HITS: Final = ("x", "y", "time")
 _DETECTORS: Final = ("det", "detector", "dld", "mcp", "anode", "hex", "quad")
 """Prefixes of a number that distinguishes detectors, not slots."""
@@ -284,7 +291,7 @@ def _lists(kinds: Mapping[str, Kind]) -> list[_Guess]:
     """Sets of lists; for padded rows with the column of the number of hits, if there is one."""
     numbers = _held(kinds, "number")
     return [
-        _guess(of, layout="jagged", count=_count(numbers, of.chosen["x"]))
+        _counted(of, numbers, layout="jagged")
         if kinds[of.chosen["x"].written].filled
         else _guess(of, layout="jagged")
         for of in _sets(_held(kinds, "list"))
@@ -316,7 +323,7 @@ def _slots(kinds: Mapping[str, Kind]) -> list[_Guess]:
         x = of.chosen["x"]
         if len(x.written) > 1:
             first = min(numbers[x.written])
-            guess = _guess(of, layout="flat", first=first, count=_count(names, x))
+            guess = _counted(of, names, layout="flat", first=first)
             if x.detector in _DETECTORS and len(numbers[x.written]) > 1:
                 several = sorted(numbers[x.written])
                 named = tuple(x.written.replace(SLOT, str(number)) for number in several)
@@ -325,13 +332,36 @@ def _slots(kinds: Mapping[str, Kind]) -> list[_Guess]:
     return found
 
 
-def _count(names: Iterable[str], x: Name) -> str | None:
-    """The column with the number of hits that belongs to the columns of a detector."""
+def _counted(of: _Set, names: Iterable[str], **values: Any) -> _Guess:
+    """A guess with the number of hits, where a column among these says it."""
+    ranks = _counts(names, of.chosen["x"])
+    if not ranks:
+        return _guess(of, **values)
+    best, *others = ranks
+    doubts = (*of.doubts, tuple(best)) if len(best) > 1 else of.doubts
+    aside = (*of.aside, *(name for rank in others for name in rank))
+    return _guess(_Set(of.chosen, doubts, aside), count=best[0], **values)
+
+
+def _counts(names: Iterable[str], x: Name) -> list[list[str]]:
+    """The columns that can be the number of hits of columns named like this.
+
+    Returns:
+        Those of one rank in a list, the preferred ranks first: names in the folder of the hits,
+        with the name of their detector, in the order of `_COUNTS`.
+    """
     folder, prefix = x.prefix.rpartition("/")[0], x.detector
-    words = {*_COUNTS, *(f"{prefix}{word}" for word in _COUNTS)}
-    words |= {f"{prefix}_{word}" for word in _COUNTS}
+    ranks: dict[str, tuple[bool, int]] = {}
+    for rank, words in enumerate(_COUNTS):
+        ranks |= dict.fromkeys(words, (True, rank))
+        if prefix:
+            joined = {f"{prefix}{word}" for word in words} | {f"{prefix}_{word}" for word in words}
+            ranks |= dict.fromkeys(joined, (False, rank))
     if prefix:
-        words |= {f"n_{prefix}", f"n{prefix}"}
-    able = [name for name in names if name.rpartition("/")[2].lower() in words]
-    near = [name for name in able if name.rpartition("/")[0] == folder]
-    return next(iter(near or able), None)
+        ranks |= dict.fromkeys((f"n_{prefix}", f"n{prefix}"), (False, 0))
+    found: dict[tuple[bool, bool, int], list[str]] = {}
+    for name in names:
+        place, _, leaf = name.rpartition("/")
+        if leaf.lower() in ranks:
+            found.setdefault((place != folder, *ranks[leaf.lower()]), []).append(name)
+    return [found[rank] for rank in sorted(found)]

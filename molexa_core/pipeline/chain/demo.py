@@ -15,7 +15,7 @@ import yaml
 
 from molexa_core.base.errors import OutputError, UsageError, listing, near_matches
 from molexa_core.base.settings import Channel, Setup, load_channel, load_setup, parse_settings
-from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.provenance import SETUP_MARK, Provenance
 from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.io.results.geometry_json import read_geometry_json
 from molexa_core.io.xyz import write_xyz
@@ -131,9 +131,9 @@ def prepare_demo(
     example = EXAMPLES[name]
     folder = _new_folder(name) if out is None else _empty_folder(Path(out))
     channel = load_channel(shipped_folder("channels") / f"{example.channel}.yaml")
-    _write_setup(folder / SETUP, example)
     known = molecule(channel.molecule or channel.name)
     record = Provenance.of(command, settings={"molecule": known.name}, seed=seed)
+    _write_setup(folder / SETUP, example, record)
     write_xyz(folder / KNOWN, [known.geometry], record)
     shots = example.quick_shots if quick else example.shots
     return Demo(name, folder, _steps(example, channel, shots, seed), example.remark)
@@ -189,16 +189,17 @@ def _steps(example: Example, channel: Channel, shots: int, seed: int) -> tuple[D
     )
 
 
-def _write_setup(path: Path, example: Example) -> None:
+def _write_setup(path: Path, example: Example, record: Provenance) -> None:
+    head = f"{SETUP_MARK}{record.to_json()}\n"
     template = shipped_folder("templates") / SETUP
     if not example.changes:
-        path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        path.write_text(head + template.read_text(encoding="utf-8"), encoding="utf-8")
         return
     values = load_setup(template).model_dump(mode="json", exclude_unset=True)
     changed = ", ".join(_change(values, example.changes))
     parse_settings(Setup, values, where=path)
     text = yaml.safe_dump(values, sort_keys=False)
-    path.write_text(f"# The setup template with {changed}.\n{text}", encoding="utf-8")
+    path.write_text(f"{head}# The setup template with {changed}.\n{text}", encoding="utf-8")
 
 
 def _change(values: dict[str, Any], changes: dict[str, Any]) -> list[str]:

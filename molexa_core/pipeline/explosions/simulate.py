@@ -96,7 +96,7 @@ def simulate(
         model: `instant`, or `classical`: the charges rise as (1 + erf(6.3 (t/tau - 1/2))) / 2.
         tau_fs: window of the rise.
         masses: `isotope` (the most abundant, which a spectrometer detects) or `average` (as in
-            published data sets).
+            published data sets); the average mass appears in the names of the ions, as `Cl+@35.45`.
         accuracy: `draft`, `fast` or `fine`.
         times_fs: times at which the geometry is stored.
 
@@ -113,10 +113,10 @@ def simulate(
         >>> abs(boom.ker_ev / boom.coulomb_ev - 1) < 1e-6
         True
     """
-    chosen = ions_of_atoms(geometry, ions)
+    chosen = tuple(ion.with_masses(masses) for ion in ions_of_atoms(geometry, ions))
     cut, rise = accuracy_of(accuracy), build_up(model, tau_fs)
     charge = np.array([float(ion.charge) for ion in chosen])
-    mass = np.array([ion.mass_as(masses) for ion in chosen])
+    mass = np.array([ion.mass for ion in chosen])
     x = geometry.positions
     require_explosive(geometry.symbols, x, charge.tolist(), where=geometry.comment or None)
     p = explode_many(x[None], charge, mass, build_up=rise, accuracy=cut)[0]

@@ -11,6 +11,9 @@ import pytest
 from molexa_cli.wording import line_of
 from molexa_core.base.errors import OutputError, UsageError
 from molexa_core.base.settings import load_channel, load_setup
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.resources import shipped_folder
+from molexa_core.io.results.kinds import kind_of_result
 from molexa_core.io.xyz import read_xyz
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.chain.demo import EXAMPLES, KNOWN, SETUP, DemoStep, prepare_demo
@@ -83,3 +86,11 @@ def test_unknown_example() -> None:
 def test_ethanol_says_that_its_detector_is_better_than_usual(working_folder: Path) -> None:
     assert "95 %" in prepare_demo("ethanol").remark
     assert prepare_demo("water").remark == ""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_setup_is_known_as_a_file_of_molexa(name: str, working_folder: Path) -> None:
+    path = prepare_demo(name).folder / SETUP
+    assert kind_of_result(path) is FileKind.SETUP
+    assert load_setup(path).detector.radius_mm > 0
+    assert kind_of_result(shipped_folder("templates") / SETUP) is None
