@@ -15,6 +15,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
+LONGEST_NAME = 120
+"""Letters of a name that a message shows."""
+
+
 class MolexaError(Exception):
     """Base of all errors with a message for users.
 
@@ -127,6 +131,15 @@ def near_matches(name: str, known: Iterable[str], *, limit: int = 3) -> list[str
     return difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)
 
 
+def _printable(name: str) -> str:
+    """A name on one line and of a length that can be read, whatever a file says it is."""
+    shown = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in name[: LONGEST_NAME + 1]
+    )
+    return shown if len(shown) <= LONGEST_NAME else f"{shown[:LONGEST_NAME]}..."
+
+
 def listing(names: Iterable[object], *, limit: int = 12) -> str:
     """Names joined for a message, cut after `limit`.
 
@@ -134,7 +147,7 @@ def listing(names: Iterable[object], *, limit: int = 12) -> str:
         >>> listing(["a", "b"])
         'a, b'
     """
-    items = [str(name) for name in names]
+    items = [_printable(str(name)) for name in names]
     text = ", ".join(items[:limit])
     if len(items) > limit:
         text += f", ... ({len(items) - limit} more)"

@@ -43,6 +43,12 @@ _SHARPEST_MM: Final = 0.003
 _SCALE: Final = 1.04
 _SIGMAS: Final = 5.0
 """Momenta along one axis are reported beyond this factor and this many standard errors."""
+_EDGE: Final = 0.85
+"""Share of the detector's radius within which ions of an energy land, whatever their direction."""
+_SLOW: Final = 0.2
+"""Ions below this share of the mean energy do not test the scales."""
+_USUAL: Final = 4.0
+"""Coincidences this many median deviations off the median release do not test the scales."""
 _GROUPS: Final = 20
 _SOFT: Final = 0.05
 """Energies far below this share of the median are noise and weigh little."""
@@ -230,28 +236,29 @@ class UnitCheck:
 
     def _about_directions(self) -> list[str]:
         momenta = np.concatenate(self._rows)
-        kinds = [str(ion) for ion in self._ions]
-        energies = {
-            kind: (momenta[:, self._columns(kind)] ** 2).sum() / self._ions[kinds.index(kind)].mass
-            for kind in set(kinds)
-        }
-        kind = max(sorted(energies), key=lambda name: float(energies[name]))
-        measured = axis_scales(momenta[:, self._columns(kind)].reshape(-1, 3))
-        if measured is None:
-            return []
-        scales, errors = measured
+        momenta = momenta[self._of_the_usual_release(momenta)]
+        measured: dict[str, tuple[FloatArray, FloatArray]] = {}
+        for ion in self._ions:
+            sample = momenta[:, self._columns(str(ion))].reshape(-1, 3)
+            found = axis_scales(sample[self._seen_in_all_directions(ion, sample)])
+            if found is not None:
+                measured[str(ion)] = axis_factors(*found)
         worst = None
-        for axis in range(3):
-            others = [(axis + 1) % 3, (axis + 2) % 3]
-            factor = float(scales[axis] / np.sqrt(scales[others].prod()))
-            spread = float(np.sqrt(errors[axis] ** 2 + (errors[others] ** 2).sum() / 4.0))
-            size = abs(np.log(factor))
-            clear = size > np.log(_SCALE) and size > _SIGMAS * spread
-            if clear and (worst is None or size > worst[0]):
-                worst = (size, axis, factor)
+        for kind, (factors, errors) in measured.items():
+            for axis in range(3):
+                size = float(abs(factors[axis]))
+                clear = size > np.log(_SCALE) and size > _SIGMAS * errors[axis]
+                # A wrong scale shows in all ions alike, ions taken for each other in opposite ways.
+                shared = all(
+                    of[axis] * factors[axis] > 0 and abs(of[axis]) > size / 3.0
+                    for of, spread in measured.values()
+                    if _SIGMAS * spread[axis] < size
+                )
+                if clear and shared and (worst is None or size > worst[0]):
+                    worst = (size, axis, float(np.exp(factors[axis])), kind)
         if worst is None:
             return []
-        _, axis, factor = worst
+        _, axis, factor, kind = worst
         along = f"momenta of {kind} along {'xyz'[axis]} are"
         size_text = (
             f"{factor:.3g} times too large" if factor > 1 else (f"{1 / factor:.3g} times too small")
@@ -263,8 +270,50 @@ class UnitCheck:
         told = f"{along} {size_text} for those along the other axes"
         return [f"{told} (an energy does not depend on the direction of flight): {advice}"]
 
+    def _of_the_usual_release(self, momenta: FloatArray) -> BoolArray:
+        """(n) which coincidences release about as much energy as most.
+
+        Ions of similar mass that are taken for each other stand out; their momenta along z are
+        wrong.
+        """
+        mass = np.array([ion.mass for ion in self._ions])
+        release = ((momenta**2).sum(axis=2) / mass).sum(axis=1)
+        middle = np.median(release)
+        usual: BoolArray = abs(release - middle) <= _USUAL * np.median(abs(release - middle))
+        return usual
+
+    def _seen_in_all_directions(self, ion: Ion, momenta: FloatArray) -> BoolArray:
+        """(n) which ions test the scales: those whose energy decides nothing else.
+
+        Faster ions reach the detector only if they fly along its axis, and the direction of ions
+        at rest is noise. Both are chosen by the energy alone, which keeps the test unbiased.
+        """
+        size = np.linalg.norm(momenta, axis=1)
+        time = 0.5 * sum(self._windows[str(ion)])
+        reach = self._setup.jet.velocity_m_per_s * 1e-6 + size / ion.mass * ATOMIC_VELOCITY_MM_NS
+        inside = reach * time < _EDGE * self._setup.detector.radius_mm
+        seen: BoolArray = inside & (size**2 > _SLOW * (size**2).mean())
+        return seen
+
     def _columns(self, kind: str) -> BoolArray:
         return np.array([str(ion) == kind for ion in self._ions])
+
+
+def axis_factors(scales: FloatArray, errors: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Scale of each axis relative to the other two.
+
+    Args:
+        scales: (3) from `axis_scales`.
+        errors: (3) standard errors of their logarithms.
+
+    Returns:
+        (3) logarithms of the factors, and (3) their standard errors.
+    """
+    logs = np.log(scales)
+    others = np.array([[1, 2], [2, 0], [0, 1]])
+    factors: FloatArray = logs - logs[others].mean(axis=1)
+    spread: FloatArray = np.sqrt(errors**2 + (errors[others] ** 2).sum(axis=1) / 4.0)
+    return factors, spread
 
 
 def axis_scales(momenta: FloatArray) -> tuple[FloatArray, FloatArray] | None:

@@ -47,3 +47,8 @@ def test_near_matches() -> None:
 def test_listing() -> None:
     assert listing([]) == "none"
     assert listing(range(14)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ... (2 more)"
+
+
+def test_names_from_files_stay_on_one_line() -> None:
+    assert errors.listing(["a\nb", "c\x00", "\udcec", "µ (mm)"]) == "a\\nb, c\\x00, \\udcec, µ (mm)"
+    assert len(errors.listing(["x" * 5000])) < 200
