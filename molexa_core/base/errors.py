@@ -14,7 +14,6 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-
 LONGEST_NAME = 120
 """Letters of a name that a message shows."""
 
