@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -57,12 +57,10 @@ def explode_many(
     n, atoms = positions.shape[:2]
     charges = np.broadcast_to(charges, (n, atoms))
     masses = np.broadcast_to(masses, (n, atoms))
-    size = batch or max(64, _PAIRS_PER_BATCH // atoms**2)
+    size = batch or _molecules_per_batch(atoms)
     momenta = np.empty((n, atoms, 3))
     with torch.no_grad(), _one_thread():
-        for start in range(0, n, size):
-            interruption.check()
-            part = slice(start, start + size)
+        for part in _parts(n, size):
             momenta[part] = explode(
                 _tensor(positions[part]),
                 _tensor(charges[part]),
@@ -103,12 +101,10 @@ def linearise_many(
     n, atoms = positions.shape[:2]
     charges = np.broadcast_to(charges, (n, atoms))
     masses = np.broadcast_to(masses, (n, atoms))
-    size = max(64, _PAIRS_PER_BATCH // atoms**2)
+    size = _molecules_per_batch(atoms)
     momenta, changes = np.empty((n, atoms, 3)), np.empty((n, 3 * atoms, 3 * atoms))
     with torch.no_grad(), _one_thread():
-        for start in range(0, n, size):
-            interruption.check()
-            part = slice(start, start + size)
+        for part in _parts(n, size):
             found = explode_with_derivatives(
                 _tensor(positions[part]),
                 _tensor(charges[part]),
@@ -118,6 +114,52 @@ def linearise_many(
             )
             momenta[part], changes[part] = found[0].numpy(), found[1].numpy()
     return momenta, changes
+
+
+def momentum_map(
+    charges: FloatArray, masses: FloatArray, *, build_up: BuildUp, accuracy: str | Accuracy
+) -> Callable[[FloatArray], FloatArray]:
+    """The classical model of one molecule as a function of the positions alone.
+
+    Args:
+        charges: (atoms) elementary charges.
+        masses: (atoms) electron masses.
+        build_up: charge build-up.
+        accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
+
+    Returns:
+        Function from (n, atoms, 3) positions in bohr to (n, atoms, 3) momenta in a.u., which are
+        not numbers where atoms lie in one place.
+    """
+
+    def momenta_of(positions: FloatArray) -> FloatArray:
+        return explode_many(
+            positions, charges, masses, build_up=build_up, accuracy=accuracy, strict=False
+        )
+
+    return momenta_of
+
+
+def linearised_map(
+    charges: FloatArray, masses: FloatArray, *, build_up: BuildUp, accuracy: str | Accuracy
+) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
+    """The same with the derivatives of the momenta by the positions; see `linearise_many`."""
+
+    def linearised(positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return linearise_many(positions, charges, masses, build_up=build_up, accuracy=accuracy)
+
+    return linearised
+
+
+def far_shape(momenta: FloatArray, masses: FloatArray) -> FloatArray:
+    """The shape that the ions form far away: their velocities, scaled to an rms radius of 1.
+
+    Args:
+        momenta: (atoms, 3) a.u.
+        masses: (atoms) electron masses.
+    """
+    velocities = momenta / masses[:, None]
+    return velocities / max(float(np.sqrt((velocities**2).sum(axis=1).mean())), 1e-300)
 
 
 def path_of(
@@ -166,29 +208,44 @@ def require_explosive(
     require_apart(symbols, positions, where=where)
 
 
-def require_apart(symbols: Sequence[str], positions: FloatArray, *, where: object) -> None:
-    """Check that no two atoms of a geometry overlap.
+def require_apart(symbols: Sequence[str], positions: FloatArray, *, where: object = None) -> None:
+    """Check that no two atoms of a geometry, or of several, overlap.
 
     Args:
         symbols: element of each atom, for the message.
-        positions: (atoms, 3) bohr.
-        where: source of the geometry, for the message.
+        positions: (atoms, 3) or (geometries, atoms, 3) bohr.
+        where: source of the geometry, for the message; with several, it is their number instead.
 
     Raises:
         UsageError: coordinates that are not numbers, or two atoms within `CLOSEST_BOHR`.
     """
     if not np.isfinite(positions).all():
         raise UsageError("a coordinate is not a number", where=where, do="Correct the geometry.")
-    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    distance[np.diag_indices(len(symbols))] = np.inf
-    first, second = sorted(divmod(int(distance.argmin()), len(symbols)))
-    if distance[first, second] < CLOSEST_BOHR:
+    if len(symbols) < 2:
+        return
+    several = positions if positions.ndim == 3 else positions[None]
+    one, other = np.triu_indices(len(symbols), 1)
+    distance = np.linalg.norm(several[:, one] - several[:, other], axis=-1)
+    row, pair = np.unravel_index(int(distance.argmin()), distance.shape)
+    if distance[row, pair] < CLOSEST_BOHR:
+        i, j = int(one[pair]), int(other[pair])
         raise UsageError(
-            f"atoms {first + 1} ({symbols[first]}) and {second + 1} ({symbols[second]}) overlap: "
-            f"their distance is {_both_units(float(distance[first, second]))}",
-            where=where,
+            f"atoms {i + 1} ({symbols[i]}) and {j + 1} ({symbols[j]}) overlap: "
+            f"their distance is {_both_units(float(distance[row, pair]))}",
+            where=where if positions.ndim == 2 else f"geometry {row + 1}",
             do=f"Atoms must be at least {_both_units(CLOSEST_BOHR)} apart; are the units angstrom?",
         )
+
+
+def _molecules_per_batch(atoms: int) -> int:
+    return max(64, _PAIRS_PER_BATCH // atoms**2)
+
+
+def _parts(n: int, size: int) -> Iterator[slice]:
+    """The batches one after the other; an interruption is noticed between them."""
+    for start in range(0, n, size):
+        interruption.check()
+        yield slice(start, start + size)
 
 
 def _both_units(bohr: float) -> str:

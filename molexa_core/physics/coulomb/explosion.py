@@ -75,6 +75,9 @@ ACCURACIES: Final[dict[str, Accuracy]] = {
 """Errors of the largest momentum of a molecule, median over random molecules of 2 to 9 atoms:
 `draft` 4e-6 (below what any detector resolves), `fast` 5e-7 (what fp32 can hold), `fine` 6e-10 in
 fp64. One step costs four force evaluations."""
+ROUGH: Final = Accuracy(16, 1.2)
+"""Accuracy of the explosions on which the search for structures begins, and of all derivatives: the
+momenta are right to 1e-3, the derivatives to about a per cent."""
 Step = Callable[["State", Tensor, Tensor, BuildUp, float], "State"]
 """The signature of `step`, for a compiled version of it."""
 

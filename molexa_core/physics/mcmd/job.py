@@ -14,7 +14,7 @@ from molexa_core.base.forward_model import ModelOptions, Pulse, Transfer
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.atomic.walks import Exposure
-from molexa_core.physics.coulomb.batches import CLOSEST_BOHR
+from molexa_core.physics.coulomb.batches import require_apart
 from molexa_core.physics.mcmd.molecule_tables import MoleculeTables, pack_molecule, prepare_tables
 from molexa_core.physics.mcmd.state import CLOSE, PHOTONS, RULES, Model
 from molexa_core.physics.mcmd.time_grid import StepGrid, step_grid
@@ -206,21 +206,9 @@ def _require_geometries(x: FloatArray, v: FloatArray, symbols: Sequence[str]) ->
             f"positions {x.shape} and velocities {v.shape} for {n} atoms",
             do="Both are (geometries, atoms, 3).",
         )
-    if not (np.isfinite(x).all() and np.isfinite(v).all()):
-        raise UsageError("a coordinate is not a number", do="Correct the geometry.")
-    if n < 2:
-        return
-    first, second = np.triu_indices(n, 1)
-    distance = np.linalg.norm(x[:, first] - x[:, second], axis=-1)
-    g, pair = np.unravel_index(int(distance.argmin()), distance.shape)
-    if distance[g, pair] < CLOSEST_BOHR:
-        i, j = int(first[pair]), int(second[pair])
-        raise UsageError(
-            f"atoms {i + 1} ({symbols[i]}) and {j + 1} ({symbols[j]}) overlap: their distance is "
-            f"{distance[g, pair]:.3g} bohr",
-            where=f"geometry {g + 1}",
-            do=f"Atoms must be at least {CLOSEST_BOHR} bohr apart; are the units angstrom?",
-        )
+    if not np.isfinite(v).all():
+        raise UsageError("a velocity is not a number", do="Correct the geometry.")
+    require_apart(symbols, x)
 
 
 def _require_whole(name: str, value: object, low: int, high: int) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.rotations import rotations_of
 from molexa_core.base.settings.setup import Jet, Setup
 from molexa_core.base.settings.virtual import VirtualExperiment
 from molexa_core.base.tables import FloatArray, IntArray
@@ -301,19 +302,8 @@ def ion_efficiency(ion: Ion, setup: Setup) -> float:
 
 
 def random_rotations(n: int, random: np.random.Generator) -> FloatArray:
-    """(n, 3, 3) rotations, uniform over all orientations.
-
-    From quaternions of four normal deviates each, whose direction is uniform on the sphere in
-    four dimensions (K. Shoemake, Graphics Gems III, 124 (1992)).
-    """
-    q = random.normal(size=(4, n))
-    w, x, y, z = q / np.linalg.norm(q, axis=0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.ascontiguousarray(np.array(rows).transpose(2, 0, 1))
+    """(n, 3, 3) rotations, uniform over all orientations."""
+    return rotations_of(random.normal(size=(4, n)))
 
 
 def _structures(

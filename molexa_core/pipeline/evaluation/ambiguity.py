@@ -13,11 +13,12 @@ from typing import Final
 
 import numpy as np
 
+from molexa_core.base.rotations import rotations_of
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
-from molexa_core.network.inference.refinement import Forward, refine
-from molexa_core.physics.coulomb.batches import explode_many
+from molexa_core.network.inference.refinement import refine
+from molexa_core.physics.coulomb.batches import explode_many, far_shape, momentum_map
 from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
-from molexa_core.physics.coulomb.explosion import Accuracy
+from molexa_core.physics.coulomb.explosion import ROUGH
 
 EXACT: Final = 1e-6
 """Relative misfit of the momenta below which a geometry counts as a mode."""
@@ -27,7 +28,6 @@ BETWEEN: Final = 0.35
 """A sample further from its nearest mode than this share of the way to the mode's neighbour lies
 between modes."""
 _NEAR_EXACT: Final = 3e-3
-_ROUGH: Final = Accuracy(16, 1.2)
 _ITERATIONS: Final = 18
 _NEWTON: Final = 6
 _DIFFERENCE: Final = 1e-3
@@ -82,9 +82,10 @@ def modes_of(
     """
     centred = truth - truth.mean(axis=1, keepdims=True)
     near, owner = [], []
+    rise = ErrorFunctionRise(tau_fs)
     for row, one in enumerate(centred):
-        draft = _forward(charges[row], masses[row], tau_fs, "draft")
-        rough = _forward(charges[row], masses[row], tau_fs, _ROUGH)
+        draft = momentum_map(charges[row], masses[row], build_up=rise, accuracy="draft")
+        rough = momentum_map(charges[row], masses[row], build_up=rise, accuracy=ROUGH)
         drawn = _starts(one, masses[row], momenta[row], starts, [seed, row])
         found = refine(draft, drawn, momenta[row], rough=rough, iterations=_ITERATIONS)
         others = _different([one, *found.positions[found.residual < _NEAR_EXACT]])[1:]
@@ -144,7 +145,7 @@ def box_probabilities(
         contact: smallest distance of two atoms, bohr.
         seed: of the orientations.
     """
-    turns = _rotations(np.random.default_rng(seed), _ROTATIONS)
+    turns = rotations_of(np.random.default_rng(seed).standard_normal((_ROTATIONS, 4)).T)
     one, two = np.triu_indices(modes.shape[1], k=1)
     weights = np.zeros(len(modes))
     for number, mode in enumerate(modes):
@@ -222,27 +223,13 @@ def _newton(
     return best, least
 
 
-def _forward(
-    charges: FloatArray, masses: FloatArray, tau_fs: float, accuracy: str | Accuracy
-) -> Forward:
-    rise = ErrorFunctionRise(tau_fs)
-
-    def forward(positions: FloatArray) -> FloatArray:
-        return explode_many(
-            positions, charges, masses, build_up=rise, accuracy=accuracy, strict=False
-        )
-
-    return forward
-
-
 def _starts(
     truth: FloatArray, masses: FloatArray, momenta: FloatArray, count: int, seed: list[int]
 ) -> FloatArray:
     """(count, N, 3) in turns: near and far from the truth, along the momenta, in a box."""
     generator = np.random.default_rng(seed)
     size = float(np.sqrt((truth**2).sum(axis=1).mean()))
-    away = momenta / masses[:, None]
-    away = away / float(np.sqrt((away**2).sum(axis=1).mean()))
+    away = far_shape(momenta, masses)
     found = []
     for number in range(count):
         noise = generator.standard_normal(truth.shape)
@@ -272,15 +259,3 @@ def _without_translations(atoms: int) -> FloatArray:
     """(N - 1, N) orthonormal rows that sum to zero."""
     matrix = np.eye(atoms) - 1.0 / atoms
     return np.asarray(np.linalg.svd(matrix)[2][: atoms - 1])
-
-
-def _rotations(generator: np.random.Generator, count: int) -> FloatArray:
-    """(count, 3, 3) uniform rotations, from normal quaternions."""
-    w, x, y, z = np.moveaxis(generator.standard_normal((count, 4)), 1, 0)
-    n = w * w + x * x + y * y + z * z
-    rows = [
-        [1 - 2 * (y * y + z * z) / n, 2 * (x * y - z * w) / n, 2 * (x * z + y * w) / n],
-        [2 * (x * y + z * w) / n, 1 - 2 * (x * x + z * z) / n, 2 * (y * z - x * w) / n],
-        [2 * (x * z - y * w) / n, 2 * (y * z + x * w) / n, 1 - 2 * (x * x + y * y) / n],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)

@@ -17,10 +17,10 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.tables import BoolArray, FloatArray, Geometry
 from molexa_core.geometry.plausibility import plausibility
-from molexa_core.network.inference.refinement import Forward, Linearised, refine
-from molexa_core.physics.coulomb.batches import explode_many, linearise_many
+from molexa_core.network.inference.refinement import refine
+from molexa_core.physics.coulomb.batches import far_shape, linearised_map, momentum_map
 from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
-from molexa_core.physics.coulomb.explosion import Accuracy
+from molexa_core.physics.coulomb.explosion import ROUGH
 
 SAME_START: Final = 0.15
 """Samples that differ by less in every coordinate, bohr, are refined as one."""
@@ -32,9 +32,6 @@ beyond this share of the rms momentum: some are zero by the choice of frame, wit
 and would hold back every other on the way to a solution."""
 SIGMAS: Final = 3.0
 """Largest misfit in standard errors (rms) up to which momenta with errors count as explained."""
-ROUGH: Final = Accuracy(16, 1.2)
-"""Accuracy of the explosions on which refinement begins, and of all derivatives: the momenta are
-then right to 1e-3, the derivatives to about a per cent."""
 LEAST_WIDTH: Final = 0.05
 """With noisy momenta a structure may move by at least so much from its sample, bohr."""
 
@@ -117,20 +114,22 @@ def solutions(
     if not len(samples):
         raise UsageError("no samples to gather", do="Ask for at least one.")
     errors = None if errors is None else _at_least(errors, momenta)
+    charges = np.array([float(ion.charge) for ion in ions])
+    masses = np.array([ion.mass for ion in ions])
     centred = samples - samples.mean(axis=1, keepdims=True)
     groups = _groups(centred, SAME_START)
     starts = centred[[group[0] for group in groups]]
     if refined and search:
-        masses = np.array([ion.mass for ion in ions])
         starts = np.concatenate([starts, _further_starts(starts, momenta, masses, search, seed)])
         groups += [[] for _ in range(search)]
-    forward = _explosion(ions, tau_fs, "draft")
+    rise = ErrorFunctionRise(tau_fs)
+    forward = momentum_map(charges, masses, build_up=rise, accuracy="draft")
     positions, scatter = starts, np.zeros_like(starts)
     if not refined:
         exploded = forward(positions)
     else:
         spread = None if errors is None or width is None else _widths(width, groups)
-        rough = _linearised(ions, tau_fs)
+        rough = linearised_map(charges, masses, build_up=rise, accuracy=ROUGH)
         result = refine(forward, starts, momenta, sigma=errors, width=spread, linearised=rough)
         positions, exploded = result.positions, result.momenta
         if result.covariance is not None:
@@ -171,32 +170,6 @@ def ranked(found: Sequence[Solution], *, chemistry: bool) -> list[Solution]:
     )
 
 
-def _explosion(ions: Sequence[Ion], tau_fs: float, accuracy: str | Accuracy) -> Forward:
-    """The classical model as a function of the positions alone."""
-    charges = np.array([float(ion.charge) for ion in ions])
-    masses = np.array([ion.mass for ion in ions])
-    rise = ErrorFunctionRise(tau_fs)
-
-    def forward(positions: FloatArray) -> FloatArray:
-        return explode_many(
-            positions, charges, masses, build_up=rise, accuracy=accuracy, strict=False
-        )
-
-    return forward
-
-
-def _linearised(ions: Sequence[Ion], tau_fs: float) -> Linearised:
-    """The classical model in few steps, with its derivatives."""
-    charges = np.array([float(ion.charge) for ion in ions])
-    masses = np.array([ion.mass for ion in ions])
-    rise = ErrorFunctionRise(tau_fs)
-
-    def linearised(positions: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return linearise_many(positions, charges, masses, build_up=rise, accuracy=ROUGH)
-
-    return linearised
-
-
 def _widths(width: FloatArray, groups: list[list[int]]) -> FloatArray:
     """(groups, N, 3) how far each start may move: by the network's error estimate."""
     spread = np.maximum(width[[group[0] if group else 0 for group in groups]], LEAST_WIDTH)
@@ -211,8 +184,7 @@ def _further_starts(
     """(count, N, 3) starts in turns: near a sample, far from one, and along the momenta."""
     generator = np.random.default_rng([seed, 2])
     size = float(np.sqrt((centres**2).sum(axis=2).mean()))
-    away = momenta / masses[:, None]
-    away = away / max(float(np.sqrt((away**2).sum(axis=1).mean())), 1e-300)
+    away = far_shape(momenta, masses)
     starts = []
     for number in range(count):
         noise = generator.standard_normal(momenta.shape)
