@@ -1,6 +1,6 @@
-"""How a command is declared: `-h`, and the switches that every command has.
+"""Declaration of commands: `-h` and the switches that every command has.
 
-Only the public interface of typer is used; its insides change between versions.
+Only the public interface of typer is used; its internals change between versions.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ Force = Annotated[
         help="Let results replace files that molexa did not write; never what the command reads.",
     ),
 ]
-"""For every command that writes files of names that are given."""
+"""For every command that writes to named files."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 """For every command that prints a table."""
 Seed = Annotated[
@@ -84,4 +84,4 @@ Seed = Annotated[
 """For every command that draws."""
 DEVICE_HELP = f"{DEVICE.meaning.capitalize()}: {DEVICE.note}."
 DeviceName = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]
-"""For every command that computes for long; the default is `auto`."""
+"""For every command with a long computation; the default is `auto`."""

@@ -1,4 +1,4 @@
-"""The `molexa` command: registers the commands, turns errors into one sentence and an exit code.
+"""The `molexa` command: registers all commands, reports errors as one sentence and exit code.
 
 Exit codes: 0 done; 1 the input or the computation failed, or a signal ended it; 2 wrong usage.
 """
@@ -60,7 +60,7 @@ def build_app() -> typer.Typer:
         version: Annotated[
             bool,
             typer.Option(
-                "--version", help="Print versions and leave.", is_eager=True, callback=_version
+                "--version", help="Print versions and exit.", is_eager=True, callback=_version
             ),
         ] = False,
     ) -> None:

@@ -1,4 +1,4 @@
-"""`molexa align`: coincidences to the molecular frame."""
+"""`molexa align`: rotate coincidences into the molecular frame."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def align(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Turn every coincidence into the molecular frame.
+    """Rotate every coincidence into the molecular frame.
 
-    Ion, plane and rule come from the channel unless given. Events without a frame (zero or
+    Ions, plane and rule are those of the channel unless given. Events without a frame (zero or
     collinear momenta) are counted and left out.
 
     Example: molexa align run.events.h5 --ref O+ --second H+ --plane xz
@@ -94,7 +94,7 @@ def align(
 
 
 def _listing(aligned: AlignedFile, target: Path) -> str:
-    """What was done, line by line."""
+    """The summary that is printed."""
     summary = aligned.summary
     frame = aligned.frame
     second_text = frame["second"] or "the most orthogonal ion"

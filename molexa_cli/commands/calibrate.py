@@ -1,4 +1,4 @@
-"""`molexa calibrate`: settings from data."""
+"""`molexa calibrate`: determine settings of the detector from data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from molexa_cli.console import command_line, progress, remark, table, write, wri
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
-    group = new_app("Calibrate from data alone.\n\nExample: molexa calibrate detector run.lmf")
+    group = new_app("Calibrate a detector from data.\n\nExample: molexa calibrate detector run.lmf")
 
     @group.callback()
     def calibrate() -> None:
@@ -34,7 +34,7 @@ def detector(
         Path | None, typer.Option("--picture", help="SVG, before and after. Default: beside --out.")
     ] = None,
     hits: Annotated[
-        int, typer.Option("--hits", help="Clean hits to use at most.", min=1000)
+        int, typer.Option("--hits", help="Largest number of clean hits to use.", min=1000)
     ] = 1_000_000,
     force: Force = False,
     json: Json = False,

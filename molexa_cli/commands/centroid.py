@@ -31,7 +31,7 @@ def centroid(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Average the momentum of every ion, with errors on the mean.
+    """Average the momentum of every ion, with the standard error of the mean.
 
     Example: molexa centroid run.aligned.h5 --out channel.csv
     """
@@ -60,6 +60,6 @@ def centroid(
 def _cell(value: object) -> object:
     if not isinstance(value, float):
         return value
-    # + 0.0 takes the minus from a rounded zero.
+    # + 0.0 removes the minus sign of a rounded zero.
     text = f"{value:.0f}" if value.is_integer() and value != 0 else f"{round(value, 3) + 0.0:.3f}"
     return text.rjust(9)

@@ -1,4 +1,4 @@
-"""`molexa channels`: the coincidence channels there are."""
+"""`molexa channels`: list the coincidence channels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def channels(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """List the coincidence channels: those of the working folder and those that ship.
+    """List the coincidence channels: those in the working folder and the shipped ones.
 
     Example: molexa channels
     """

@@ -1,4 +1,4 @@
-"""`molexa convert`: a run in another format."""
+"""`molexa convert`: write a run in another format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def convert(
     runs: Annotated[
         list[Path], typer.Argument(help="Files of one run, in order; or a pattern or its folder.")
     ],
-    out: Annotated[Path, typer.Argument(help="File to write; its suffix tells the format.")],
+    out: Annotated[Path, typer.Argument(help="File to write; its suffix determines the format.")],
     layout: Annotated[
         RunFormat | None,
         typer.Option("--format", help="Format to write. Default: by the suffix."),
@@ -35,10 +35,10 @@ def convert(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a run in another format and say what that cannot hold.
+    """Write a run in another format, and report what that format cannot hold.
 
-    Hits go to ROOT (as LMF2Root writes them), HDF5, Parquet or text; edges to list-mode files,
-    European XFEL's layout and ROOT; edges to hits where the setup has an anode.
+    Hits are written as ROOT (as by LMF2Root), HDF5, Parquet or text; edges as list-mode files, in
+    the layout of European XFEL, or as ROOT. Edges are sorted into hits if the setup has an anode.
 
     Example: molexa convert run.lmf run.root --setup setup.yaml
     """

@@ -1,4 +1,4 @@
-"""`molexa dataset`: make, describe, verify and pack data sets of simulated explosions."""
+"""`molexa dataset`: build, describe, verify and pack data sets of simulated explosions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RecipeFile = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
     group = new_app(
-        "Make, describe, verify and pack data sets of simulated explosions.\n\n"
+        "Build, describe, verify and pack data sets of simulated explosions.\n\n"
         "Example: molexa dataset info stage2"
     )
     for command in (build, resolve, info, check, pack):
@@ -37,14 +37,14 @@ def build(
         typer.Option("--dask", help="local, local:4, or address of a scheduler (extra cluster)."),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Begin no further block after this long.")
+        float | None, typer.Option("--minutes", help="Start no further block after this time.")
     ] = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Make a data set; the same command goes on after an interruption.
+    """Build a data set; after an interruption the same command continues.
 
     Example: molexa dataset build --recipe stage2.yaml --out stage2
     """
@@ -93,13 +93,13 @@ def build(
 def resolve(
     recipe: RecipeFile,
     out: Annotated[
-        Path | None, typer.Option("--out", help="JSON file; printed where not given.")
+        Path | None, typer.Option("--out", help="JSON file; printed if not given.")
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Check a recipe, say what it makes, and write it with all defaults and molecules.
+    """Check a recipe, summarise it, and write it with all defaults and molecules.
 
     Example: molexa dataset resolve --recipe stage2.yaml --out stage2.json
     """
@@ -128,7 +128,7 @@ def resolve(
 
 
 def info(folder: Folder, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Print what is in a data set: entries, combinations, charges, elements, splits.
+    """Print statistics of a data set: entries, combinations, charges, elements, splits.
 
     Example: molexa dataset info stage2
     """
@@ -144,7 +144,7 @@ def info(folder: Folder, json: Json = False, quiet: Quiet = False, debug: Debug 
 
 
 def check(folder: Folder, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Verify a data set: complete, as the recipe says, and physically possible.
+    """Check that a data set is complete, agrees with its recipe and is physically possible.
 
     Example: molexa dataset check stage2
     """
@@ -173,14 +173,14 @@ def pack(
     folder: Folder,
     out: Annotated[Path, typer.Option("--out", help="Folder for the packs.")],
     largest_mib: Annotated[
-        float, typer.Option("--largest-mib", min=0.1, help="Size that no file exceeds.")
+        float, typer.Option("--largest-mib", min=0.1, help="Largest size of a file in MiB.")
     ] = 15.0,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a data set as few, larger files, which are read much faster.
+    """Write a data set into few, larger files, which are read much faster.
 
     Example: molexa dataset pack stage2 --out stage2-packed
     """
@@ -199,7 +199,7 @@ def pack(
 def fit_tau(
     folder: Folder,
     entries: Annotated[
-        int, typer.Option("--entries", min=10, help="Entries that are exploded, at most.")
+        int, typer.Option("--entries", min=10, help="Largest number of entries that are exploded.")
     ] = 2000,
     split: Annotated[
         str, typer.Option("--split", help="Split that they are taken from.")

@@ -1,4 +1,4 @@
-"""`molexa demo`: the whole chain on a virtual experiment."""
+"""`molexa demo`: the whole analysis on a virtual experiment."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer shots: half a minute.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder to make. Default: demo-MOLECULE, numbered if taken."),
+        typer.Option("--out", help="Folder to create. Default: demo-MOLECULE, numbered if taken."),
     ] = None,
     seed: Seed = 1,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Run the whole chain on a virtual experiment whose molecule is known.
+    """Run the whole analysis on a virtual experiment with a known molecule.
 
-    Makes a folder, then runs mock, reduce, align, centroid, reconstruct and report in it, showing
-    each command as you would type it. Ends with the error against the known structure.
+    Creates a folder, then runs mock, reduce, align, centroid, reconstruct and report in it, and
+    shows each command as you would type it. Ends with the error of the structure.
 
     Example: molexa demo water --quick
     """
@@ -59,7 +59,7 @@ def demo(
 
 
 def _verdict(molecule: str, errors: dict[str, Any]) -> str:
-    """How far the structure is from the one that was exploded, in words."""
+    """The error of the structure relative to the known one, as a sentence."""
     from molexa_core.base.units import BOHR_ANGSTROM
 
     mae = errors["mae"]
@@ -74,7 +74,7 @@ def _verdict(molecule: str, errors: dict[str, Any]) -> str:
 
 
 def _run_steps(prepared: Demo) -> None:
-    """Run the commands as this program's own, in the folder of the demo."""
+    """Run the commands in this process, in the folder of the demo."""
     arguments = sys.argv
     try:
         with contextlib.chdir(prepared.folder):

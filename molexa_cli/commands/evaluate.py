@@ -1,4 +1,4 @@
-"""`molexa evaluate`: how good network weights are."""
+"""`molexa evaluate`: errors of network weights on known geometries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def evaluate(
     ] = "test",
     by: Annotated[
         Literal["entry", "geometry", "molecule"],
-        typer.Option("--by", help="Split of a data set: geometry, molecule hold out whole ones."),
+        typer.Option(
+            "--by", help="Unit of the split of a data set: entry, or whole geometries or molecules."
+        ),
     ] = "entry",
     samples: Annotated[
         int, typer.Option("--samples", min=1, max=256, help="Structures drawn for each entry.")
@@ -41,14 +43,17 @@ def evaluate(
         int | None, typer.Option("--steps", min=1, max=512, help="Steps of the sampler.")
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="At most so many entries; 0 for all.")
+        int, typer.Option("--limit", min=0, help="Largest number of entries; 0 for all.")
     ] = 4096,
     smallest: Annotated[
-        int | None, typer.Option("--smallest", help="Fewest atoms of molecules and stage1.")
+        int | None,
+        typer.Option("--smallest", help="Smallest number of atoms in molecules and stage1."),
     ] = None,
     largest: Annotated[
         int | None,
-        typer.Option("--largest", help="Most atoms of molecules and stage1; may exceed training."),
+        typer.Option(
+            "--largest", help="Largest number of atoms in them; may exceed that of the training."
+        ),
     ] = None,
     names: Annotated[
         str | None, typer.Option("--names", help="Shipped molecules, separated by semicolons.")
@@ -62,7 +67,7 @@ def evaluate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Measure network weights on explosions with known geometries, beside trivial answers.
+    """Measure errors of network weights on known geometries, compared with baselines.
 
     Example: molexa evaluate --data stage1 --limit 2048 --out accuracy.json
     """

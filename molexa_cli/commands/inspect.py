@@ -1,4 +1,4 @@
-"""`molexa inspect`: what a file is and what is in it."""
+"""`molexa inspect`: format and contents of a file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def inspect(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show what a file is and what is in it: format by content, rates, spectra, configuration.
+    """Show the format and the contents of a file: rates, spectra, configuration, faults.
 
     Reads Cobold list-mode files, ROOT runs, LMF2Root results, European XFEL and FLASH HDF5, tables
     in HDF5, Parquet, text and numpy, and the files of molexa.
@@ -64,7 +64,7 @@ def inspect(
 
 
 def _printable(text: str) -> str:
-    """Text without what a file could do to a terminal, in the characters that stdout has."""
+    """Text without control characters, in characters that stdout can write."""
     plain = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
     encoding = sys.stdout.encoding or "utf-8"
     return plain.encode(encoding, errors="replace").decode(encoding)

@@ -1,4 +1,4 @@
-"""`molexa mock`: a raw run of a virtual experiment."""
+"""`molexa mock`: simulate a raw run with the virtual experiment."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def mock(
     pulse: Given,
     switches: Given,
     truth: Annotated[
-        Path | None, typer.Option("--truth", help="HDF5 file for what really happened.")
+        Path | None, typer.Option("--truth", help="HDF5 file for the true molecules and hits.")
     ] = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Make a raw run of a molecule of known structure in a virtual experiment.
+    """Simulate a raw run of a molecule of known structure in a virtual experiment.
 
     Example: molexa mock water --events 200000 --seed 1 --out run.root --truth truth.h5
     """

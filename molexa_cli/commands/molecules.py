@@ -1,4 +1,4 @@
-"""`molexa molecules`: the molecules that ship, and one of them in full."""
+"""`molexa molecules`: list the shipped molecules, or show one of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def molecules(
         str | None, typer.Option("--elements", help="List those of these elements: C,H,O.")
     ] = None,
     atoms: Annotated[
-        str | None, typer.Option("--atoms", help="List those with so many atoms: 5 or 2-9.")
+        str | None, typer.Option("--atoms", help="List those with this number of atoms: 5 or 2-9.")
     ] = None,
     split: Annotated[
         Literal["train", "held-out", "large", "other"] | None,
@@ -41,7 +41,7 @@ def molecules(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List the molecules that ship, or show one: geometry, bonds, vibrations.
+    """List the shipped molecules, or show one: geometry, bonds, vibrations.
 
     Example: molexa molecules ethanol --xyz ethanol.xyz
     """

@@ -1,4 +1,4 @@
-"""`molexa reconstruct`: from mean momenta to a structure with error bars."""
+"""`molexa reconstruct`: a structure with error bars from mean momenta."""
 
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ def reconstruct(
     ] = False,
     samples: Annotated[
         int | None,
-        typer.Option("--samples", min=1, max=4096, help="Structures to draw. Default 16."),
+        typer.Option(
+            "--samples", min=1, max=4096, help="Number of structures to draw. Default 16."
+        ),
     ] = None,
     search: Annotated[
         int | None,
         typer.Option(
-            "--search", min=0, max=4096, help="Further starts beside the samples. Default 24."
+            "--search", min=0, max=4096, help="Number of further starts of the search. Default 24."
         ),
     ] = None,
     refine: Annotated[
@@ -78,7 +80,7 @@ def reconstruct(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Reconstruct the molecular structure behind mean momenta.
+    """Reconstruct the molecular structure from mean momenta.
 
     Example: molexa reconstruct channel.csv --out geom.xyz
     """
@@ -114,10 +116,10 @@ def reconstruct(
 
 
 def _refuse(options: Iterable[str]) -> None:
-    """Refuse options that single events have no use for.
+    """Refuse options that do not apply to single events.
 
     Raises:
-        UsageError: there is one.
+        UsageError: such an option is given.
     """
     if names := list(options):
         given = listing(names)
@@ -129,7 +131,7 @@ def _refuse(options: Iterable[str]) -> None:
 
 
 def _project_weights() -> str | None:
-    """The weights that the working folder names, if any."""
+    """The weights named in `molexa.yaml` of the working folder, if any."""
     if not Path(PROJECT_FILE).exists():
         return None
     # Settings take a tenth of a second to import.
@@ -219,7 +221,7 @@ def _coordinates(record: ReconstructionRecord) -> str:
 
 
 def _intervals(calibration: str | None) -> str:
-    """What ± means."""
+    """The meaning of ±, as printed."""
     from molexa_core.base.intervals import calibrated
 
     return f"± is a 68 % interval, {calibrated(calibration)}"

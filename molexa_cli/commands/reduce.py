@@ -1,4 +1,4 @@
-"""`molexa reduce`: from raw hits to the momenta of coincidences."""
+"""`molexa reduce`: momenta of coincidences from raw hits."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def reduce(
     """Find the coincidences of a channel in a raw run and write their ion momenta.
 
     Reads ROOT trees, Cobold list-mode files, European XFEL and FLASH HDF5, tables in HDF5, Parquet,
-    text and numpy. Signals of a delay-line anode are sorted into hits on the way.
+    text and numpy. Signals of a delay-line anode are sorted into hits first.
 
     Example: molexa reduce run.root --channel water
     """

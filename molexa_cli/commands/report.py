@@ -1,4 +1,4 @@
-"""`molexa report`: one page with everything."""
+"""`molexa report`: all results on one page."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ def report(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write one HTML page with every figure and number of the chain.
+    """Write one HTML page with all figures and numbers of the analysis.
 
-    Uses what it finds in the folder: *.events.h5, *.aligned.h5, channel.csv, geom.json or
-    geom.xyz, known.xyz or truth.xyz; what is missing is said on the page. The page needs no
-    network.
+    Uses the results in the folder: *.events.h5, *.aligned.h5, channel.csv, geom.json or geom.xyz,
+    known.xyz or truth.xyz; the page names the missing ones. It needs no network.
 
     Example: molexa report . --out report.html
     """

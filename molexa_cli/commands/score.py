@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    structure: Annotated[Path, typer.Argument(help="XYZ file of the structure to judge.")],
+    structure: Annotated[Path, typer.Argument(help="XYZ file of the structure to compare.")],
     known: Annotated[Path, typer.Argument(help="XYZ file of the known structure.")],
     allow_mirror: Annotated[
         bool,
@@ -27,10 +27,10 @@ def score(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Compare a structure with a known one, like atoms assigned and both superposed at best.
+    """Compare a structure with a known one after the best superposition.
 
-    Prints the mean absolute error after optimal superposition, and the errors of the distances
-    and angles as the paper defines them.
+    Like atoms are assigned first. Prints the mean absolute error, and the errors of distances and
+    angles as defined in the paper.
 
     Example: molexa score geom.xyz truth.xyz
     """

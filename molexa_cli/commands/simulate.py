@@ -23,7 +23,7 @@ from molexa_core.base.forward_model import (
 from molexa_core.base.matter.isotopes import Masses
 
 SHOWN = 20
-"""Combinations that are printed; the file has all."""
+"""Number of combinations that are printed; the file has all."""
 Source = Annotated[
     str, typer.Argument(help="XYZ file (angstrom) or shipped molecule, such as water.")
 ]
@@ -56,7 +56,7 @@ Movie = Annotated[
     typer.Option("--trajectory", help="XYZ file for a movie of the explosion. Not mcmd."),
 ]
 Frames = Annotated[
-    int | None, typer.Option("--frames", help="Pictures of the movie. Default 101.", min=2)
+    int | None, typer.Option("--frames", help="Number of frames of the movie. Default 101.", min=2)
 ]
 Until = Annotated[
     float | None, typer.Option("--until-fs", help="Length of the movie in fs. Default 100.")
@@ -105,7 +105,7 @@ def simulate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Explode a geometry and print the momenta of its ions.
+    """Simulate the Coulomb explosion of a geometry and print the momenta of its ions.
 
     Example: molexa simulate water --charges O+,H+,H+ --out momenta.csv
     """
@@ -159,7 +159,7 @@ def simulate(
 
 
 def _given(options: Mapping[str, object]) -> list[str]:
-    """The options that were typed; those that were not are None."""
+    """The options that were given; others are None."""
     return [option for option, value in options.items() if value is not None]
 
 
@@ -177,7 +177,7 @@ def one(
     until_fs: float | None,
     json: bool,
 ) -> None:
-    """One classical explosion."""
+    """Simulate one classical explosion."""
     from molexa_core.base.fields import LABEL
     from molexa_core.pipeline.explosions.simulate import ACCURACY, FRAMES, UNTIL_FS, simulate_file
 
@@ -225,7 +225,7 @@ def many(
     figure: Path | None,
     json: bool,
 ) -> None:
-    """Many explosions in an X-ray pulse."""
+    """Simulate many explosions in an X-ray pulse."""
     from molexa_core.base.fields import COUNT, LABEL, MOMENTUM, MOMENTUM_ERROR
     from molexa_core.pipeline.explosions.simulate_mcmd import (
         TRAJECTORIES,
@@ -300,7 +300,7 @@ def movie(
     figure: Path | None,
     json: bool,
 ) -> None:
-    """Many explosions of every structure of a file."""
+    """Simulate many explosions of every structure in a file."""
     from molexa_core.pipeline.explosions.simulate_mcmd import TRAJECTORIES, summary
     from molexa_core.pipeline.explosions.simulate_movie import simulate_movie_file
 

@@ -14,11 +14,9 @@ if TYPE_CHECKING:
     from molexa_core.network.weights import ModelCard
 
 Weights = Annotated[
-    str | None, typer.Option("--weights", help="Finished weights to start from (uncertainty).")
+    str | None, typer.Option("--weights", help="Weights to start from (stage uncertainty).")
 ]
-Init = Annotated[
-    str | None, typer.Option("--init", help="Finished weights to start from (stages 1, 2).")
-]
+Init = Annotated[str | None, typer.Option("--init", help="Weights to start from (stages 1, 2).")]
 Data = Annotated[
     Path | None,
     typer.Option("--data", help="Folder of a data set (stage 2; uncertainty: validation)."),
@@ -34,7 +32,8 @@ Molecules = Annotated[
     int, typer.Option("--validation", min=1, help="Molecules of the validation at the end.")
 ]
 Pool = Annotated[
-    int, typer.Option("--pool", min=1, help="Predicted molecules that uncertainty trains on.")
+    int,
+    typer.Option("--pool", min=1, help="Number of predicted molecules for the stage uncertainty."),
 ]
 
 Draws = Annotated[int | None, typer.Option("--draws", min=1, help="Noise draws per molecule.")]
@@ -43,7 +42,7 @@ LearningRate = Annotated[
     typer.Option(
         "--learning-rate",
         min=0.0,
-        help="Largest step of the optimizer, after the warm-up. Default: that of the preset.",
+        help="Learning rate of the optimizer after the warm-up. Default: that of the preset.",
     ),
 ]
 Stage = Annotated[
@@ -53,16 +52,16 @@ Stage = Annotated[
         help="1: simulated classical explosions; 2: a data set; uncertainty: error estimate.",
     ),
 ]
-Largest = Annotated[int, typer.Option("--largest", min=2, max=9, help="Most atoms per molecule.")]
+Largest = Annotated[int, typer.Option("--largest", min=2, max=9, help="Largest number of atoms.")]
 Minutes = Annotated[
-    float | None, typer.Option("--minutes", help="Stop with a checkpoint after this long.")
+    float | None, typer.Option("--minutes", help="Stop with a checkpoint after this time.")
 ]
 CheckpointEvery = Annotated[
     float,
     typer.Option(
         "--checkpoint-every",
         min=0.01,
-        help="Save a checkpoint after so many minutes at the latest.",
+        help="Longest time between two checkpoints in minutes.",
     ),
 ]
 Seconds = Annotated[
@@ -70,13 +69,13 @@ Seconds = Annotated[
     typer.Option(
         "--seconds",
         min=0.1,
-        help="Instead of --steps: as many as take this long, measured before it begins.",
+        help="Duration instead of --steps: the time per step is measured first.",
     ),
 ]
 Recipe = Annotated[
     list[str] | None,
     typer.Option(
-        "--recipe", help="Another part of the recipe, NAME=VALUE (see --dry-run); repeatable."
+        "--recipe", help="Change a value of the recipe, NAME=VALUE (see --dry-run); repeatable."
     ),
 ]
 Memory = Annotated[
@@ -116,10 +115,10 @@ def train(
     pool: Pool = 65536,
     device: DeviceName = "auto",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
+        bool, typer.Option("--resume", help="Continue from the checkpoint in the folder.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print all settings as JSON and leave.")
+        bool, typer.Option("--dry-run", help="Print all settings as JSON and exit.")
     ] = False,
     seed: Seed = 0,
     force: Force = False,
@@ -127,7 +126,7 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network, on explosions simulated while it trains or on a data set.
+    """Train a network on explosions that are simulated during the training, or on a data set.
 
     Example: molexa train --stage 1 --preset molexa --steps 20000 --out training
     """

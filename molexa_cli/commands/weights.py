@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """List the weights of the working folder and those that ship.
+    """List the weights in the working folder and the shipped ones.
 
     Example: molexa weights list
     """
@@ -57,7 +57,7 @@ def list_(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> Non
 
 
 def show(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Show everything that is known about weights, as JSON.
+    """Show the card of weights as JSON.
 
     Example: molexa weights show molexa-stage1
     """
@@ -86,7 +86,7 @@ def verify(name: Name, json: Json = False, quiet: Quiet = False, debug: Debug = 
 def calibrate(
     name: Name,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Data set; random molecules where not given.")
+        Path | None, typer.Option("--data", help="Data set; random molecules if not given.")
     ] = None,
     molecules: Annotated[
         int, typer.Option("--molecules", min=100, help="Molecules of each number of atoms.")
@@ -98,7 +98,7 @@ def calibrate(
 ) -> None:
     """Calibrate the error bars of weights and store the result in their card.
 
-    With the data set that the weights learned from, for known and for new molecules apart.
+    With the data set of the training, known and new molecules are calibrated separately.
 
     Example: molexa weights calibrate weights/molexa-stage2.json --data stage2
     """
