@@ -3,8 +3,8 @@
 The nine elements that molecules are made of, at 2 keV, all configurations that a pulse reaches; and
 configurations of iodine that random walks in a strong pulse reach, each with cross sections, decays
 and the binding of a captured electron. The baseline is ten full diagonalizations of the same
-Hamiltonian per configuration, with numpy: about what the self-consistent fields alone would cost if
-they were written without thought.
+Hamiltonian per configuration, with numpy: about the cost of a straightforward implementation of the
+self-consistent fields alone.
 """
 
 from __future__ import annotations

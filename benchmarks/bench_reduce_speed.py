@@ -1,4 +1,4 @@
-"""How many hits per second does `molexa reduce` work off? Compared with only reading the columns.
+"""How many hits per second does `molexa reduce` process? Compared with only reading the columns.
 
 End to end: from the ROOT file to the finished events file, both passes, spectra and provenance
 included; after the start of the process and the compilation of the inner loops.

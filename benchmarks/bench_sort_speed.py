@@ -1,7 +1,7 @@
 """How many hexanode hits per second are made of edges? Compared with undisturbed single hits.
 
 Three hits per shot anywhere within 5 us, 10 % of the signals missing, 15 ns of dead time, noise,
-pile-up; on one core, edges in memory. The baseline is the easiest run there is.
+pile-up; on one core, edges in memory. The baseline is a run of undisturbed single hits.
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@ set is split by molecule. Error estimates are not trained, so no time goes there
 
     python benchmarks/compare_training.py DATA --seconds 150 --gpus 2 --minutes 9
 
-Runs start when those they go on from are done, one per GPU. After `--minutes` what runs is
-stopped with a checkpoint; the same command goes on. A run that fails is told and does not stop
-the others. Results: `benchmarks/results/accuracy/compare-training.json`, also copied to `--out`.
+A run starts when the run that it continues is finished, one per GPU. After `--minutes` all runs are
+stopped with a checkpoint; the same command continues them. A run that fails is reported and does
+not stop the others. Results: `benchmarks/results/accuracy/compare-training.json`, also copied to
+`--out`.
 """
 
 from __future__ import annotations

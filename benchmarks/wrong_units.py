@@ -1,9 +1,9 @@
-"""Which wrong units pass without a word, and how often does a healthy run raise a false alarm?
+"""Which wrong units pass without a warning, and how often does a correct run give a false alarm?
 
 Virtual runs are written in wrong units, setups hold numbers in wrong units, structures and momenta
 too; each goes through the stage that reads it. A kind of mistake that changes the kinetic energy
-release, a mean momentum or a distance by more than 3 % must be refused or warned about. Healthy
-runs of many molecules, spectrometers and seeds must raise no warning.
+release, a mean momentum or a distance by more than 3 % must be refused or warned about. Correct
+runs of many molecules, spectrometers and seeds must give no warning.
 
     python benchmarks/wrong_units.py [--healthy 50] [--events 4000]
 """

@@ -1,4 +1,4 @@
-"""The tables of docs/accuracy.md as Markdown, from stored results."""
+"""Tables of docs/accuracy.md in Markdown, from stored results."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MEASURES = (
 ONE = "one sample"
 TITLES = {
     "mean of the samples": "mean of {} samples",
-    "best closure": "of {} samples that of best closure",
-    "nearest sample (told the truth)": "of {} samples the nearest to the truth, which is told",
+    "best closure": "of {} samples the one of best closure",
+    "nearest sample (told the truth)": "of {} samples the nearest to the truth (needs the truth)",
 }
 SHARE_BINS = (0.0, 0.02, 0.2, 0.4, 0.6, 0.8, 0.98, 1.01)
 """As in benchmarks/ambiguity.py."""

@@ -1,9 +1,9 @@
-"""Ask whether a package that molexa is installed with has a known security fault.
+"""Check the packages that molexa depends on for known security faults.
 
     python tools/audit_packages.py      needs pip-audit (not a dependency) and a network
 
 Asks about the versions in `requirements-hashes.txt`. Where pip-audit or the network is missing, the
-reason is printed and nothing fails; a known fault fails.
+reason is printed with exit code 0; a known fault gives exit code 1.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Then, from the checkout, on one GPU, on all GPUs of a host, or on the CPU:
     python3 tools/build_dataset.py stage2.json stage2 --minutes 9 --pack packed
     torchrun --nproc-per-node 4 tools/build_dataset.py stage2.json stage2
 
-To go on after `--minutes` or an interruption, run the same command again in the same folder.
+To continue after `--minutes` or an interruption, run the same command again.
 """
 
 from __future__ import annotations

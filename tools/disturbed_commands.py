@@ -1,6 +1,7 @@
-"""The commands that write, small enough to be stopped hundreds of times (`disturbed_writing.py`).
+"""Commands that write files, short enough to be stopped hundreds of times by
+`disturbed_writing.py`.
 
-They stand in an order in which the results of one are the inputs of those behind it.
+The results of a command are inputs of later ones.
 """
 
 from __future__ import annotations

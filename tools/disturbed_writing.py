@@ -1,4 +1,4 @@
-"""Commands that are stopped, or whose disk is full, while they write: is anything lost?
+"""Test that nothing is lost when commands are stopped, or the disk is full, during writing.
 
     python tools/disturbed_writing.py kill --trials 200
     python tools/disturbed_writing.py disk

@@ -1,12 +1,12 @@
-"""Damage small inputs of every kind in every way and see what the program says.
+"""Damage small input files of every kind at random, and check the response of the program.
 
     python tools/fuzz_inputs.py                          20 faults of every kind
     python tools/fuzz_inputs.py --faults 200             the whole search, an hour or two
     python tools/fuzz_inputs.py --kind card --seed 17    one fault again, its folder is kept
 
 Fails where a damaged file ends in a traceback, a signal, a hang of more than 10 s, more than 1 GiB
-of memory, several lines instead of one sentence, or where a file of molexa's own is accepted with
-other values. Linux.
+of memory, several lines instead of one sentence, or if a damaged result of molexa is accepted with
+changed values. Linux.
 """
 
 from __future__ import annotations

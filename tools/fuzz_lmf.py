@@ -1,11 +1,11 @@
-"""Search for bytes that the reader of list-mode files cannot deal with, guided by coverage.
+"""Coverage-guided search for files that the reader of list-mode files cannot handle.
 
 Needs `pip install atheris` (not a dependency; Linux). Coverage is that of the Python code; the
 compiled kernels run, but do not guide the search.
 
 Usage: python tools/fuzz_lmf.py FOLDER [-max_total_time=60] [options of libFuzzer]
 
-FOLDER keeps what was found interesting; it is begun with small good files. A crash, an error that
+FOLDER keeps the interesting inputs; it starts with small valid files. A crash, an error that
 is none of molexa's own, more than 10 s or 1 GiB for a file ends the search; libFuzzer then writes
 the bytes into `crash-...`, which this tool takes as an argument to run them again.
 """

@@ -2,8 +2,8 @@
 
     python tools/write_accuracy_page.py
 
-`NAME.json` is what `molexa evaluate --out` wrote, `NAME.figures.json` the `figures.json` of the
-same run. What is not there is left out.
+`NAME.json` is the result of `molexa evaluate --out`, `NAME.figures.json` the `figures.json` of the
+same run. Missing results are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
 PAGE = ROOT / "docs" / "accuracy.md"
 FIGURES = ROOT / "docs" / "figures"
 LARGEST = 160_000
-"""No figure of the page should have more bytes."""
+"""Largest size of a figure, bytes."""
 START, END = "<!-- tables -->", "<!-- end of tables -->"
 SETS = {
     "stage2-known-molecules": "Known molecules, new entries (the published kind of split), N < 8",
@@ -66,7 +66,7 @@ SHOWN = {
 
 
 def main() -> None:
-    """Replace what stands between the marks, and the figures."""
+    """Replace the text between the marks, and the figures."""
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(START, 1)
     after = rest.split(END, 1)[1]
@@ -104,7 +104,7 @@ def _read(name: str) -> dict[str, Any] | None:
 
 
 def _figures(name: str) -> dict[str, str]:
-    """Markdown of the figures of a set by their names; empty where their values are not there."""
+    """Markdown of the figures of a set by their names; empty if their values are missing."""
     values = RESULTS / f"{name}.figures.json"
     if not values.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""Write the tables of docs/atomic-physics.md: what the atomic model gives beside references.
+"""Write the tables of docs/atomic-physics.md: the atomic model compared with references.
 
 Usage: python tools/write_atomic_tables.py
 """

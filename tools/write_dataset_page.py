@@ -2,8 +2,8 @@
 
 Usage: python tools/write_dataset_page.py FOLDER [--built RECORD.json] [--entries 2000]
 
-The record of a build, if there is one, says how long it took: `device`, `processes`, and `seconds`
-of `tables`, `explosions`, `packing` and the `whole`.
+The record of a build, if given, has its duration: `device`, `processes`, and `seconds` of `tables`,
+`explosions`, `packing` and the `whole`.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 Each interpreter is asked what its pip (25 or later) would install, once as it is set up here and
 once without local folders of wheels, so that both PyTorch's build for processors and its build for
 NVIDIA GPUs are known.
-Nothing is installed; files whose digests the index tells are not fetched.
-What only the GPU build needs goes into `requirements-hashes-cuda.txt`.
+Nothing is installed; files are downloaded only if the index does not list their digests. Packages
+that only the GPU build needs are written to `requirements-hashes-cuda.txt`.
 """
 
 from __future__ import annotations

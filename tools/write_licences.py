@@ -1,4 +1,4 @@
-"""Write `docs/licences.md`: version and licence of everything that molexa is installed with.
+"""Write `docs/licences.md`: versions and licences of all packages that molexa depends on.
 
     python tools/write_licences.py            from the packages of this environment
     python tools/write_licences.py --check    fail where the page is not that of constraints.txt

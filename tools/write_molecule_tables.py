@@ -1,4 +1,4 @@
-"""Write the tables of docs/molecules.md: what the library holds, and how right its geometries are.
+"""Write the tables of docs/molecules.md: contents of the library, accuracy of its geometries.
 
 Usage: python tools/write_molecule_tables.py; needs the extra `molecules`.
 """

@@ -1,4 +1,4 @@
-"""Write the session in README.md from a demo that is really run.
+"""Write the example session in README.md by running a demo.
 
 Usage: python tools/write_readme_session.py
 """

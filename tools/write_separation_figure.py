@@ -1,4 +1,4 @@
-"""Write docs/figures/separation.svg: how often two hits are both found, against their distance.
+"""Write docs/figures/separation.svg: probability to find both of two hits, by distance.
 
 Simulated hexanode of 80 mm with 15 ns of dead time at every wire end and at the MCP. Usage:
 python tools/write_separation_figure.py
