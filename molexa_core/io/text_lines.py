@@ -21,7 +21,7 @@ COMMENTS: Final = ("#", "%", "//", "!")
 LONGEST_LINE: Final = 4 * 2**20
 _BLOCK: Final = 2**20
 _COMMENT: Final = re.compile(rb"#|^[ \t]*(?:%|//|!)", re.MULTILINE)
-_SIGNS: Final = tuple(sign.encode() for sign in COMMENTS[1:])
+_FIRST_LETTERS: Final = tuple(sign[:1].encode() for sign in COMMENTS[1:])
 _BLANKS: Final = re.compile(r'"[^"]*"|\'[^\']*\'|\S+')
 
 
@@ -185,17 +185,16 @@ class CheckedLines(io.RawIOBase):
 
         It is a quick look that the slower one need not follow for most blocks.
         """
+        if self._separator is None or self._width == 1:
+            return 0
         codes = np.frombuffer(data, np.uint8)
-        ends = np.flatnonzero(codes == ord("\n"))
-        between = self._width - 1
-        if self._separator is None or not between:
+        end, between = ord("\n"), ord(self._separator)
+        signs = codes[np.flatnonzero((codes == end) | (codes == between))]
+        if len(signs) % self._width:
             return 0
-        places = np.flatnonzero(codes == ord(self._separator))
-        if len(places) != len(ends) * between:
-            return 0
-        lines = places.reshape(-1, between)
-        even = (lines[:, -1] < ends).all() and (lines[1:, 0] > ends[:-1]).all()
-        return len(ends) if even else 0
+        lines = signs.reshape(-1, self._width)
+        even = (lines[:, -1] == end).all() and (lines[:, :-1] == between).all()
+        return len(lines) if even else 0
 
     def _counts(self, data: bytes) -> tuple[Any, Any]:
         """The number of values in each line, and whether nothing stands in it."""
@@ -230,7 +229,7 @@ class CheckedLines(io.RawIOBase):
 
 def _begins_comment(data: bytes) -> bool:
     """Whether a line begins with a sign of a comment other than the first."""
-    return any(sign in data for sign in _SIGNS) and _COMMENT.search(data) is not None
+    return any(letter in data for letter in _FIRST_LETTERS) and _COMMENT.search(data) is not None
 
 
 def _without_comments(data: bytes) -> bytes:
