@@ -166,18 +166,20 @@ def calibrate(
             "no hit has all its signals and no other near it",
             do="Calibrate with a run of fewer hits per shot.",
         )
-    known = anode
+    calibrated = anode
     tables: list[SumTable] = []
     fit: LayerFit | None = None
     for _ in range(_ROUNDS):
         tables = [
-            sum_table(total[:, k], _plain(known, layer, difference[:, k]), _reach(known, layer))
-            for k, layer in enumerate(known.layers)
+            sum_table(
+                total[:, k], _plain(calibrated, layer, difference[:, k]), _reach(calibrated, layer)
+            )
+            for k, layer in enumerate(calibrated.layers)
         ]
-        if known.kind == "hexanode":
-            fit = _fit(known, tables, total, difference)
-        known = _settings(known, tables, fit, difference)
-    return _result(anode, known, tables, fit, total, difference, clean.shots)
+        if calibrated.kind == "hexanode":
+            fit = _fit(calibrated, tables, total, difference)
+        calibrated = _settings(calibrated, tables, fit, difference)
+    return _result(anode, calibrated, tables, fit, total, difference, clean.shots)
 
 
 def _search(chunks: Iterable[Edges], anode: Anode) -> list[float]:
@@ -236,9 +238,9 @@ def _gather(
 
 def _signals(anode: Anode) -> IntArray:
     signal = np.full(MOST_CHANNELS, -1, np.int64)
-    for place, channel in enumerate(anode.signal_channels):
+    for index, channel in enumerate(anode.signal_channels):
         if channel >= 0:
-            signal[channel] = place
+            signal[channel] = index
     return signal
 
 

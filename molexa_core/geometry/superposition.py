@@ -85,15 +85,15 @@ def superpose(
     Raises:
         UsageError: the structures do not have the same atoms.
     """
-    first, second, other = _checked(a, b, symbols, symbols_b)
+    first, second, names_b = _checked(a, b, symbols, symbols_b)
     centre_a, centre_b = first.mean(axis=0), second.mean(axis=0)
     first, second = first - centre_a, second - centre_b
     count = prod(factorial(number) for number in Counter(symbols).values())
     exact = count <= EXHAUSTIVE
     if exact:
-        assignment = _best(first, second, _assignments(symbols, other), mirror=allow_mirror)
+        assignment = _best(first, second, _assignments(symbols, names_b), mirror=allow_mirror)
     else:
-        assignment = _search(first, second, symbols, other, mirror=allow_mirror)
+        assignment = _search(first, second, symbols, names_b, mirror=allow_mirror)
     rotation = _kabsch(first, second[assignment], mirror=allow_mirror)
     moved = second[assignment] @ rotation.T
     return Superposition(
@@ -110,33 +110,35 @@ def _checked(
     a: ArrayLike, b: ArrayLike, symbols: Sequence[str], symbols_b: Sequence[str] | None
 ) -> tuple[FloatArray, FloatArray, Sequence[str]]:
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    other = symbols if symbols_b is None else symbols_b
-    for positions, names in ((first, symbols), (second, other)):
+    names_b = symbols if symbols_b is None else symbols_b
+    for positions, names in ((first, symbols), (second, names_b)):
         if positions.shape != (len(names), 3) or not len(names):
             raise UsageError(f"{len(names)} atoms but positions of shape {positions.shape}")
         if not np.isfinite(positions).all():
             raise UsageError("a position is not a finite number")
-    if Counter(symbols) != Counter(other):
+    if Counter(symbols) != Counter(names_b):
         raise UsageError(
-            f"the structures have different atoms: {_formula(symbols)} and {_formula(other)}",
+            f"the structures have different atoms: {_formula(symbols)} and {_formula(names_b)}",
             do="Compare structures of the same molecule.",
         )
-    return first, second, other
+    return first, second, names_b
 
 
 def _formula(symbols: Sequence[str]) -> str:
     return listing(f"{count} {name}" for name, count in sorted(Counter(symbols).items()))
 
 
-def _assignments(symbols: Sequence[str], other: Sequence[str]) -> Iterator[IntArray]:
+def _assignments(symbols: Sequence[str], names_b: Sequence[str]) -> Iterator[IntArray]:
     """Every assignment of like atoms, in lexicographic order."""
     kinds = sorted(set(symbols))
-    places = [[i for i, name in enumerate(symbols) if name == kind] for kind in kinds]
-    choices = [permutations([i for i, name in enumerate(other) if name == kind]) for kind in kinds]
+    groups = [[i for i, name in enumerate(symbols) if name == kind] for kind in kinds]
+    choices = [
+        permutations([i for i, name in enumerate(names_b) if name == kind]) for kind in kinds
+    ]
     for chosen in product(*choices):
         assignment = np.empty(len(symbols), dtype=np.int64)
-        for place, atoms in zip(places, chosen, strict=True):
-            assignment[place] = atoms
+        for atoms_a, atoms_b in zip(groups, chosen, strict=True):
+            assignment[atoms_a] = atoms_b
         yield assignment
 
 
@@ -185,26 +187,26 @@ def _search(
     first: FloatArray,
     second: FloatArray,
     symbols: Sequence[str],
-    other: Sequence[str],
+    names_b: Sequence[str],
     *,
     mirror: bool,
 ) -> IntArray:
     groups = [
         (
             np.flatnonzero(np.array(symbols) == kind),
-            np.flatnonzero(np.array(other) == kind),
+            np.flatnonzero(np.array(names_b) == kind),
         )
         for kind in sorted(set(symbols))
     ]
     starts = [*_pair_rotations(first, second, groups), *_rotation_grid()]
     if mirror:
         starts += [-rotation for rotation in starts]
-    found: dict[bytes, IntArray] = {}
+    assignments: dict[bytes, IntArray] = {}
     for rotation in starts:
         assignment = _assign(first, second @ rotation.T, groups)
-        found.setdefault(assignment.tobytes(), assignment)
+        assignments.setdefault(assignment.tobytes(), assignment)
     refined = {}
-    for assignment in found.values():
+    for assignment in assignments.values():
         end = _refine(first, second, assignment, groups, mirror=mirror)
         refined[end.tobytes()] = end
     return _best(first, second, iter(refined.values()), mirror=mirror)
@@ -232,9 +234,9 @@ def _assign(
 ) -> IntArray:
     """The like atoms of `second` nearest to those of `first`, one to one (Hungarian)."""
     assignment = np.empty(len(first), dtype=np.int64)
-    for mine, theirs in groups:
-        rows, columns = linear_sum_assignment(first[mine] @ second[theirs].T, maximize=True)
-        assignment[mine[rows]] = theirs[columns]
+    for atoms_a, atoms_b in groups:
+        rows, columns = linear_sum_assignment(first[atoms_a] @ second[atoms_b].T, maximize=True)
+        assignment[atoms_a[rows]] = atoms_b[columns]
     return assignment
 
 
@@ -244,21 +246,27 @@ def _pair_rotations(
     """Rotations that lay two atoms of `second` on two like atoms of `first`, rarest pairs first."""
     rare = sorted(
         (
-            (len(mine) * (len(mine2) - (mine is mine2)), mine, theirs, mine2, theirs2)
-            for mine, theirs in groups
-            for mine2, theirs2 in groups
+            (
+                len(atoms_a) * (len(atoms_a2) - (atoms_a is atoms_a2)),
+                atoms_a,
+                atoms_b,
+                atoms_a2,
+                atoms_b2,
+            )
+            for atoms_a, atoms_b in groups
+            for atoms_a2, atoms_b2 in groups
         ),
         key=lambda item: item[0],
     )
     made = 0
-    for count, mine, theirs, mine2, theirs2 in rare:
+    for count, atoms_a, atoms_b, atoms_a2, atoms_b2 in rare:
         if not count:
             continue
-        for i, j in product(mine, mine2):
+        for i, j in product(atoms_a, atoms_a2):
             frame = _frame(first[i], first[j])
             if i == j or frame is None:
                 continue
-            for k, m in product(theirs, theirs2):
+            for k, m in product(atoms_b, atoms_b2):
                 target = _frame(second[k], second[m])
                 if k == m or target is None:
                     continue

@@ -72,8 +72,8 @@ class EnergySpectrum:
     def fill(self, energy_hartree: FloatArray) -> None:
         """Count the kinetic energy releases (n) of coincidences, in hartree."""
         energy = energy_hartree * HARTREE_EV
-        place = np.minimum(energy * (_FINE / self._highest), _FINE - 1).astype(np.int64)
-        self._fine += np.bincount(place, minlength=_FINE)
+        bins = np.minimum(energy * (_FINE / self._highest), _FINE - 1).astype(np.int64)
+        self._fine += np.bincount(bins, minlength=_FINE)
         self._sum += int(np.rint(energy * _SUM_STEPS).astype(np.int64).sum())
         self._n += len(energy)
 

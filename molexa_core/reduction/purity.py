@@ -63,21 +63,21 @@ def purity(counts: IntArray, gate: SumGate) -> Purity:
         counts: (boxes) coincidences in the gate, then in each displaced box.
         gate: the gate, with its displaced boxes.
     """
-    found, beside = int(counts[0]), np.asarray(counts[1:], np.float64)
+    accepted, side_bands = int(counts[0]), np.asarray(counts[1:], np.float64)
     shapes = _shapes(gate)
-    shares, covariance = _mixture(beside, shapes[1:])
+    shares, covariance = _mixture(side_bands, shapes[1:])
     false = float(shapes[0] @ shares)
     false_error = float(np.sqrt(shapes[0] @ covariance @ shapes[0]))
-    if found == 0:
+    if accepted == 0:
         return Purity(false, false_error, 0.0, 1.0)
-    most = _most_false(beside, false, shapes)
+    most = _most_false(side_bands, false, shapes)
     spread = float(np.sqrt(false_error**2 + (_MODEL_ERROR * false) ** 2 + false))
     return Purity(
         false,
         false_error,
-        max(0.0, 1.0 - false / found),
-        min(1.0, spread / found),
-        max(0.0, 1.0 - most / found),
+        max(0.0, 1.0 - false / accepted),
+        min(1.0, spread / accepted),
+        max(0.0, 1.0 - most / accepted),
     )
 
 
@@ -100,13 +100,13 @@ def purity_text(values: Mapping[str, Any]) -> str:
     return f"above {math.floor(1e4 * float(limit)) / 100.0:.2f} (95 % confidence)"
 
 
-def _most_false(beside: FloatArray, false: float, shapes: FloatArray) -> float:
+def _most_false(side_bands: FloatArray, false: float, shapes: FloatArray) -> float:
     """Upper limit of the number of false coincidences in the gate, at 95 % confidence.
 
     The upper limit of the side-band counts gives the expected number in the gate, whose Poisson
     fluctuation is added.
     """
-    counted = float(beside.sum())
+    counted = float(side_bands.sum())
     share = false / counted if counted > 0 else float((1.0 / shapes[1:].sum(axis=0)).max())
     expected = chdtri(2.0 * (counted + 1.0), 0.05) / 2.0 * share * (1.0 + _MODEL_ERROR)
     most = 0

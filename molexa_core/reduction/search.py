@@ -48,18 +48,18 @@ def insert(
     t: FloatArray,
 ) -> None:
     """Insert a hit into a list of `n` hits ordered by time of flight, then position."""
-    place = n
-    while place > 0:
-        other = members[place - 1]
-        if (t[other], x[other], y[other]) <= (t[hit], x[hit], y[hit]):
+    slot = n
+    while slot > 0:
+        previous = members[slot - 1]
+        if (t[previous], x[previous], y[previous]) <= (t[hit], x[hit], y[hit]):
             break
-        members[place] = other
+        members[slot] = previous
         for axis in range(3):
-            momenta[place, axis] = momenta[place - 1, axis]
-        place -= 1
-    members[place] = hit
+            momenta[slot, axis] = momenta[slot - 1, axis]
+        slot -= 1
+    members[slot] = hit
     for axis in range(3):
-        momenta[place, axis] = momentum[axis]
+        momenta[slot, axis] = momentum[axis]
 
 
 @compiled
@@ -116,7 +116,7 @@ def sort_shot(
 
 @compiled
 def next_combination(
-    place: int,
+    column: int,
     kind_of: IntArray,
     count: IntArray,
     members: IntArray,
@@ -128,33 +128,33 @@ def next_combination(
     """Go to the next combination that uses each hit at most once.
 
     Like ions are chosen in ascending order: combinations, not permutations. `choice`, `hits`
-    (ions) and `sums` (ions + 1, 3: momentum sum of the ions before each place) hold the state.
+    (ions) and `sums` (ions + 1, 3: momentum sum of the ions before each column) hold the state.
 
-    `place` is 0 with `choice[0]` = -1 to begin, afterwards what the call before returned.
+    `column` is 0 with `choice[0]` = -1 at the start, afterwards the result of the previous call.
 
     Returns:
-        the last place when a combination is complete, -1 when there is none left.
+        the last column when a combination is complete, -1 when there are no more.
     """
     last = len(kind_of) - 1
-    while place >= 0:
-        kind = kind_of[place]
-        choice[place] += 1
-        if choice[place] >= count[kind]:
-            place -= 1
+    while column >= 0:
+        kind = kind_of[column]
+        choice[column] += 1
+        if choice[column] >= count[kind]:
+            column -= 1
             continue
-        hit = members[kind, choice[place]]
+        hit = members[kind, choice[column]]
         taken = False
-        for other in range(place):
-            taken |= hits[other] == hit
+        for earlier in range(column):
+            taken |= hits[earlier] == hit
         if taken:
             continue
-        hits[place] = hit
+        hits[column] = hit
         for axis in range(3):
-            sums[place + 1, axis] = sums[place, axis] + momenta[kind, choice[place], axis]
-        if place == last:
-            return place
-        place += 1
-        choice[place] = choice[place - 1] if kind_of[place] == kind else -1
+            sums[column + 1, axis] = sums[column, axis] + momenta[kind, choice[column], axis]
+        if column == last:
+            return column
+        column += 1
+        choice[column] = choice[column - 1] if kind_of[column] == kind else -1
     return -1
 
 
@@ -165,10 +165,10 @@ def distance(
     """Squared distance from the shifted centre in half widths; -1 outside the box."""
     squared = 0.0
     for axis in range(3):
-        apart = (total[axis] - centre[axis] - shift[axis]) / half_width[axis]
-        if not -1.0 <= apart <= 1.0:
+        deviation = (total[axis] - centre[axis] - shift[axis]) / half_width[axis]
+        if not -1.0 <= deviation <= 1.0:
             return -1.0
-        squared += apart * apart
+        squared += deviation * deviation
     return squared
 
 
@@ -187,9 +187,9 @@ def count_sum(total: FloatArray, histograms: IntArray, half_range: float) -> Non
     """Count a momentum sum in the histogram (3, bins) of each axis from -range to +range."""
     bins = histograms.shape[1]
     for axis in range(3):
-        place = (total[axis] + half_range) * (bins / (2.0 * half_range))
-        if 0.0 <= place < bins:
-            histograms[axis, int(place)] += 1
+        position = (total[axis] + half_range) * (bins / (2.0 * half_range))
+        if 0.0 <= position < bins:
+            histograms[axis, int(position)] += 1
 
 
 @compiled
@@ -200,8 +200,8 @@ def keep_sum(
     for axis in range(3):
         row[axis] = total[axis]
         row[3 + axis] = 0.0
-        for place in range(len(kind_of)):
-            row[3 + axis] += momenta[kind_of[place], choice[place], axis] ** 2
+        for column in range(len(kind_of)):
+            row[3 + axis] += momenta[kind_of[column], choice[column], axis] ** 2
 
 
 @compiled
@@ -260,7 +260,7 @@ def search_shots(
     count = np.zeros(len(kinds), np.int64)
     members = np.zeros((len(kinds), most), np.int64)
     momenta = np.zeros((len(kinds), most, 3))
-    found = np.empty((256, 1 + ions), np.int64)
+    coincidences = np.empty((256, 1 + ions), np.int64)
     distances = np.empty(len(rows))
     accepted = np.empty(len(rows), np.int64)
     for shot in range(len(offsets) - 1):
@@ -287,14 +287,14 @@ def search_shots(
         if len(gate):
             chosen = select(n, rows[:, 0], distances, rows[:, 1:], accepted, elsewhere)
         for rank in range(chosen):
-            if counters[FOUND] >= len(found):
-                found = enlarged(found)
+            if counters[FOUND] >= len(coincidences):
+                coincidences = enlarged(coincidences)
             row = accepted[rank] if len(gate) else rank
-            found[counters[FOUND], 0] = shot
+            coincidences[counters[FOUND], 0] = shot
             for ion in range(1, 1 + ions):
-                found[counters[FOUND], ion] = rows[row, ion]
+                coincidences[counters[FOUND], ion] = rows[row, ion]
             counters[FOUND] += 1
-    return found[: counters[FOUND]]
+    return coincidences[: counters[FOUND]]
 
 
 @compiled
@@ -323,10 +323,10 @@ def candidates_of_shot(
     sums = np.zeros((ions + 1, 3))
     choice[0] = -1
     n = 0
-    place = 0
+    column = 0
     while True:
-        place = next_combination(place, kind_of, count, members, momenta, choice, hits, sums)
-        if place < 0:
+        column = next_combination(column, kind_of, count, members, momenta, choice, hits, sums)
+        if column < 0:
             return n
         counters[COMBINATIONS] += 1
         total = sums[ions]
@@ -338,13 +338,13 @@ def candidates_of_shot(
         if len(gate) and not on_an_axis(total, gate[0], gate[1]):
             continue
         for box in range(len(shifts)):
-            apart = distance(total, gate[0], gate[1], shifts[box]) if len(gate) else 0.0
-            if apart < 0.0:
+            squared = distance(total, gate[0], gate[1], shifts[box]) if len(gate) else 0.0
+            if squared < 0.0:
                 continue
             if n >= len(rows):
                 return n + 1
             rows[n, 0] = box
             for ion in range(ions):
                 rows[n, 1 + ion] = hits[ion]
-            distances[n] = apart
+            distances[n] = squared
             n += 1

@@ -55,16 +55,16 @@ def sentences(schema: type, values: Any, errors: Sequence[Any]) -> str:
     """
     followed = [(item, *_followed(schema, item["loc"], item["type"])) for item in errors]
     inner = {tuple(path[:end]) for _, path, _, _ in followed for end in range(len(path))}
-    found: dict[str, None] = {}
+    clauses: dict[str, None] = {}
     for item, path, annotation, notes in followed:
         if item["type"] == "too_short" and tuple(path) in inner:
             continue  # pydantic counts the faulty entries as not there
         line = _line(values, path)
-        place = "" if line is None else f"line {line}: "
+        prefix = "" if line is None else f"line {line}: "
         key = " -> ".join(_steps(values, path))
         what = _what(item, path, annotation, notes, values)
-        found[f"{place}{key}: {what}" if key else f"{place}{what}"] = None
-    return "; ".join(found)
+        clauses[f"{prefix}{key}: {what}" if key else f"{prefix}{what}"] = None
+    return "; ".join(clauses)
 
 
 def _followed(schema: type, location: Sequence[Any], kind: str) -> tuple[list[Any], Any, Any]:
@@ -100,8 +100,8 @@ def _followed(schema: type, location: Sequence[Any], kind: str) -> tuple[list[An
 
 def _inside(annotation: Any, part: Any) -> Any:
     """The type of an item of a list, or of a value of a block with free keys."""
-    for one in _alternatives(annotation):
-        origin, arguments = get_origin(one), get_args(one)
+    for option in _alternatives(annotation):
+        origin, arguments = get_origin(option), get_args(option)
         if origin is Annotated:
             return _inside(arguments[0], part)
         if origin is tuple and isinstance(part, int):
@@ -116,27 +116,31 @@ def _inside(annotation: Any, part: Any) -> Any:
 def _what(item: Any, path: Sequence[Any], annotation: Any, notes: Any, values: Any) -> str:
     kind = item["type"]
     given = item.get("input")
-    found = _shown(given)
+    found_text = _shown(given)
     if kind in UNKNOWN:
         model = _model(annotation)
-        known = sorted(() if model is None else fields_of(model))
-        near = near_matches(str(path[-1]), known)
-        hint = f"did you mean {listing(near)}?" if near else f"allowed: {listing(known, limit=40)}"
+        known_keys = sorted(() if model is None else fields_of(model))
+        near = near_matches(str(path[-1]), known_keys)
+        hint = (
+            f"did you mean {listing(near)}?"
+            if near
+            else f"allowed: {listing(known_keys, limit=40)}"
+        )
         what = f"unknown key ({hint})"
     elif kind == "missing" and isinstance(path[-1], str) and _at(values, path) is None:
         what = "missing"
     elif kind == "value_error":
         what = str(item["ctx"]["error"])
         named = isinstance(given, dict | list | tuple | BaseModel) or str(given) in what
-        what = what if named else f"{what}{found}"
+        what = what if named else f"{what}{found_text}"
     elif item["loc"] and item["loc"][-1] == "[key]":
         keys = next((get_args(o)[0] for o in _alternatives(annotation) if get_args(o)), str)
-        what = f"each key must be {allowed(keys)}{found}"
+        what = f"each key must be {allowed(keys)}{found_text}"
     elif isinstance(given, float) and not math.isfinite(given):
-        what = f"must be a finite number{_unit(path)}{found}"
+        what = f"must be a finite number{_unit(path)}{found_text}"
     else:
         whole = _at(values, path)
-        shown = found if whole is None else _shown(whole) or found
+        shown = found_text if whole is None else _shown(whole) or found_text
         what = f"must be {allowed(annotation, notes)}{_unit(path)}{shown}{_hint(given, annotation)}"
     return what
 
@@ -145,9 +149,9 @@ def allowed(annotation: Any, notes: Sequence[Any] = ()) -> str:
     """The values that a type allows, in words, such as `a whole number from 1 to 512`."""
     options = _alternatives(annotation)
     if len(options) > 1:
-        return " or ".join(allowed(one) for one in options)
-    one = options[0]
-    origin, arguments = get_origin(one), get_args(one)
+        return " or ".join(allowed(option) for option in options)
+    only = options[0]
+    origin, arguments = get_origin(only), get_args(only)
     if origin is Annotated:
         inner = [note for part in arguments[1:] for note in _notes(part)]
         return allowed(arguments[0], [*inner, *notes])
@@ -157,17 +161,17 @@ def allowed(annotation: Any, notes: Sequence[Any] = ()) -> str:
         meaning = _list(arguments, notes)
     elif meaning is None and origin is Literal:
         meaning = " or ".join(repr(value) for value in arguments)
-    elif meaning is None and (model := _model(one)) is not None:
+    elif meaning is None and (model := _model(only)) is not None:
         meaning = f"a block with the keys {listing(fields_of(model), limit=40)}"
-    elif meaning is None and one in {float, int, bool}:
-        meaning = f"{simple[one]}{_bounds(notes)}"
+    elif meaning is None and only in {float, int, bool}:
+        meaning = f"{simple[only]}{_bounds(notes)}"
     elif meaning is None:
-        meaning = "a block of keys and values" if origin is dict else _text(one, notes)
+        meaning = "a block of keys and values" if origin is dict else _text(only, notes)
     return meaning
 
 
-def _text(one: Any, notes: Sequence[Any]) -> str:
-    if one is Path:
+def _text(annotation: Any, notes: Sequence[Any]) -> str:
+    if annotation is Path:
         return "the name of a file"
     if any(getattr(note, "pattern", None) for note in notes):
         return "text of letters, digits, dot, dash and underscore"
@@ -215,7 +219,7 @@ def _notes(part: Any) -> Iterator[Any]:
 
 def _alternatives(annotation: Any) -> list[Any]:
     if get_origin(annotation) in {Union, UnionType}:
-        return [one for one in get_args(annotation) if one is not NoneType]
+        return [option for option in get_args(annotation) if option is not NoneType]
     return [annotation]
 
 
@@ -238,11 +242,13 @@ def _field(hint: Any, field: dataclasses.Field[Any]) -> FieldInfo:
 
 
 def _model(annotation: Any) -> type | None:
-    for one in _alternatives(annotation):
-        if get_origin(one) is Annotated:
-            return _model(get_args(one)[0])
-        if isinstance(one, type) and (issubclass(one, BaseModel) or dataclasses.is_dataclass(one)):
-            return one
+    for option in _alternatives(annotation):
+        if get_origin(option) is Annotated:
+            return _model(get_args(option)[0])
+        if isinstance(option, type) and (
+            issubclass(option, BaseModel) or dataclasses.is_dataclass(option)
+        ):
+            return option
     return None
 
 
@@ -295,16 +301,16 @@ def _at(values: Any, path: Sequence[Any]) -> Any:
 
 def _line(values: Any, path: Sequence[Any]) -> int | None:
     """The line of the file on which the value stands, or the nearest one above it."""
-    found = None
+    line = None
     for part in path:
         lines = getattr(values, "lines", None)
         try:
             if lines is not None:
-                found = lines[part]
+                line = lines[part]
             values = values[part]
         except (KeyError, IndexError, TypeError):
             break
-    return found
+    return line
 
 
 def _steps(values: Any, path: Sequence[Any]) -> Iterator[str]:

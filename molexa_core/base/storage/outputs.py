@@ -102,21 +102,21 @@ def output_place(path: Path | str) -> Path:
 
 
 def _place(shown: Path) -> Path:
-    place = _followed(shown)
-    folder = place.parent
+    target = _followed(shown)
+    folder = target.parent
     try:
-        found = place.stat(follow_symlinks=False)
+        status = target.stat(follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
-        found = None
-    if found is None:
+        status = None
+    if status is None:
         if shown.is_symlink():
             raise OutputError(
-                f"this is a link to {place}, which does not exist", where=shown, do=_ANOTHER
+                f"this is a link to {target}, which does not exist", where=shown, do=_ANOTHER
             )
-    elif stat.S_ISCHR(found.st_mode) and found.st_rdev == NULL.stat().st_rdev:
+    elif stat.S_ISCHR(status.st_mode) and status.st_rdev == NULL.stat().st_rdev:
         return NULL
     else:
-        _require_file(found, place, shown)
+        _require_file(status, target, shown)
     if not folder.is_dir():
         raise OutputError(
             "cannot write: the folder does not exist",
@@ -126,28 +126,28 @@ def _place(shown: Path) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError("cannot write: no permission in the folder", where=shown, do=_ANOTHER)
     longest = _longest_name(folder)
-    length = len(os.fsencode(place.name))
+    length = len(os.fsencode(target.name))
     if length > longest:
         raise OutputError(
             f"the name is {length} bytes long, and this disk takes {longest}",
             where=_shortened(shown),
             do="Name a shorter output.",
         )
-    return place
+    return target
 
 
 def _followed(shown: Path) -> Path:
     """The place that a name leads to, every link on the way looked at."""
-    place = shown
+    target = shown
     for _ in range(_MOST_LINKS):
         # `..` at the end of a name is no name of a file: what it leads to is.
-        whole = place.name in ("", "..")
-        real = os.path.realpath(place if whole else place.parent)
-        place = Path(real) if whole else Path(real, place.name)
-        _require_no_stream(place, shown)
-        if not place.is_symlink():
-            return place
-        place = place.parent / place.readlink()
+        whole = target.name in ("", "..")
+        real = os.path.realpath(target if whole else target.parent)
+        target = Path(real) if whole else Path(real, target.name)
+        _require_no_stream(target, shown)
+        if not target.is_symlink():
+            return target
+        target = target.parent / target.readlink()
     raise OutputError("cannot write: the link leads back to itself", where=shown, do=_ANOTHER)
 
 
@@ -161,7 +161,7 @@ def _require_no_stream(place: Path, shown: Path) -> None:
         )
 
 
-def _require_file(found: os.stat_result, place: Path, shown: Path) -> None:
+def _require_file(status: os.stat_result, place: Path, shown: Path) -> None:
     for test, what in (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a pipe (FIFO)"),
@@ -169,11 +169,11 @@ def _require_file(found: os.stat_result, place: Path, shown: Path) -> None:
         (stat.S_ISCHR, "a device"),
         (stat.S_ISBLK, "a device"),
     ):
-        if test(found.st_mode):
+        if test(status.st_mode):
             raise OutputError(f"cannot write: this is {what}", where=shown, do="Name a file.")
     # Root may write whatever the mode says, but whoever took the right away meant it.
-    if not found.st_mode & _WRITERS or not os.access(place, os.W_OK):
-        mode = f"{stat.S_IMODE(found.st_mode):03o}"
+    if not status.st_mode & _WRITERS or not os.access(place, os.W_OK):
+        mode = f"{stat.S_IMODE(status.st_mode):03o}"
         raise OutputError(
             f"cannot write: the file is read-only (mode {mode})",
             where=shown,

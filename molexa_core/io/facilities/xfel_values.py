@@ -31,9 +31,9 @@ class _Rows:
         ids = self.index.train_id
         if not len(ids):
             return np.zeros(len(trains), np.int64), np.zeros(len(trains), np.bool_)
-        place = np.minimum(np.searchsorted(ids, trains), len(ids) - 1)
-        found = (ids[place] == trains) & (self.index.count[place] > 0)
-        return self.index.first[place], found
+        position = np.minimum(np.searchsorted(ids, trains), len(ids) - 1)
+        has_row = (ids[position] == trains) & (self.index.count[position] > 0)
+        return self.index.first[position], has_row
 
 
 class _Values:
@@ -45,10 +45,10 @@ class _Values:
 
     def missing(self, trains: IntArray) -> int:
         """How many of these trains have no value."""
-        found = np.zeros(len(trains), np.bool_)
+        has_value = np.zeros(len(trains), np.bool_)
         for part in self._parts:
-            found |= part.at(trains)[1]
-        return int((~found).sum())
+            has_value |= part.at(trains)[1]
+        return int((~has_value).sum())
 
     @classmethod
     def find(cls, files: Sequence[XfelFile], name: str) -> Self:
@@ -76,9 +76,9 @@ class TrainValue(_Values):
         """(trains) the value of each, NaN where there is none."""
         values = np.full(len(trains), np.nan)
         for part in self._parts:
-            rows, found = part.at(trains)
-            for at in np.flatnonzero(found):
-                values[at] = float(np.ravel(part.data[int(rows[at])])[0])
+            rows, has_row = part.at(trains)
+            for train in np.flatnonzero(has_row):
+                values[train] = float(np.ravel(part.data[int(rows[train])])[0])
         return values
 
 
@@ -98,12 +98,12 @@ class PulseEnergy(_Values):
             return None
         if name is not None:
             return super().find(files, name)
-        known: list[str] = []
+        monitors: list[str] = []
         for file in files:
             for source in filter(MONITOR.fullmatch, file.sources()):
                 keys = (f"{source}/data/{key}" for key in _ENERGY_KEYS)
-                known += [key for key in keys if file.holds(f"INSTRUMENT/{key}")][:1]
-        names = list(dict.fromkeys(known))
+                monitors += [key for key in keys if file.holds(f"INSTRUMENT/{key}")][:1]
+        names = list(dict.fromkeys(monitors))
         return super().find(files, names[0]) if len(names) == 1 else None
 
     def of(self, trains: IntArray, count: IntArray, fired: BoolArray | None) -> FloatArray:
@@ -121,15 +121,15 @@ class PulseEnergy(_Values):
         lit = np.ones(int(count.sum()), np.bool_) if fired is None else fired
         begins = np.cumsum(count) - count
         before = offsets_of(lit)
-        place = before[:-1] - np.repeat(before[begins], count)
+        number = before[:-1] - np.repeat(before[begins], count)  # of a pulse with light
         values = np.full(len(lit), np.nan)
         for part in self._parts:
-            rows, found = part.at(trains)
-            for at in np.flatnonzero(found & (count > 0)):
-                pulses = slice(begins[at], begins[at] + count[at])
-                stored = np.ravel(part.data[int(rows[at])]).astype(np.float64)
-                known = lit[pulses] & (place[pulses] < len(stored))
-                values[pulses][known] = stored[place[pulses][known]]
+            rows, has_row = part.at(trains)
+            for train in np.flatnonzero(has_row & (count > 0)):
+                pulses = slice(begins[train], begins[train] + count[train])
+                stored = np.ravel(part.data[int(rows[train])]).astype(np.float64)
+                has_energy = lit[pulses] & (number[pulses] < len(stored))
+                values[pulses][has_energy] = stored[number[pulses][has_energy]]
         return values
 
 

@@ -82,22 +82,26 @@ def find_trailer(
     """
     best = Trailer.of(stated)
     chained, events, faults = _chained(sample, final, stated)
-    for other in _others(stated) if faults else ():
-        more, found, _ = _chained(sample, final, other.put(stated))
-        if more > max(chained, LEAST_CHAINED - 1):
-            best, chained, events = other, more, found
+    for trailer in _others(stated) if faults else ():
+        more_chained, n_events, _ = _chained(sample, final, trailer.put(stated))
+        if more_chained > max(chained, LEAST_CHAINED - 1):
+            best, chained, events = trailer, more_chained, n_events
     return best, chained, events
 
 
 def _others(stated: NDArray[np.int64]) -> list[Trailer]:
     """What else could follow: first that of another version, last what no version has."""
     levels = (False,) if stated[kernels.RAW] else (True, False)
-    known = [Trailer(level, False, True) for level in levels]
-    known += [Trailer(level, True, True) for level in levels]
-    known += [Trailer(level, False, False) for level in levels]
-    known += [Trailer(level, True, False) for level in levels]
-    known += [Trailer(one.level, one.scan, one.post, extra) for extra in _EXTRAS for one in known]
-    return [other for other in known if other != Trailer.of(stated)]
+    trailers = [Trailer(level, False, True) for level in levels]
+    trailers += [Trailer(level, True, True) for level in levels]
+    trailers += [Trailer(level, False, False) for level in levels]
+    trailers += [Trailer(level, True, False) for level in levels]
+    trailers += [
+        Trailer(trailer.level, trailer.scan, trailer.post, extra)
+        for extra in _EXTRAS
+        for trailer in trailers
+    ]
+    return [candidate for candidate in trailers if candidate != Trailer.of(stated)]
 
 
 def _chained(

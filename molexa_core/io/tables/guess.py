@@ -75,10 +75,10 @@ def choose(table: Table, given: Columns | None) -> Choice:
             plain = preset.model_copy(update={"tree": None})
             return in_units(table, Choice(name, plain, why), fixed=True)
     kinds = table.kinds
-    found = [*_lists(kinds), *_rows(kinds), *_slots(kinds)]
-    if not found:
+    candidates = [*_lists(kinds), *_rows(kinds), *_slots(kinds)]
+    if not candidates:
         raise _none(table)
-    best = [item for item in found if item.detector in IONS] or found
+    best = [item for item in candidates if item.detector in IONS] or candidates
     if len(best) > 1:
         raise InputFileError(
             f"{table.label} has several columns that can be the hits: {listing(best)}",
@@ -93,7 +93,7 @@ def choose(table: Table, given: Columns | None) -> Choice:
             where=table.path,
             do="Say which in `columns` of the setup.",
         )
-    others = [item for item in found if item is not chosen]
+    others = [item for item in candidates if item is not chosen]
     return in_units(
         table, Choice(chosen.columns.layout, chosen.columns, _why(table, chosen, others))
     )
@@ -299,15 +299,15 @@ def _lists(kinds: Mapping[str, Kind]) -> list[_Guess]:
 
 
 def _rows(kinds: Mapping[str, Kind]) -> list[_Guess]:
-    found = []
+    guesses = []
     for of in _sets(_held(kinds, "number")):
         shot, doubts, aside = shot_column(kinds, of.chosen["x"].written)
         if shot is None:
             continue
         name = shot[0] if len(shot) == 1 else shot
         more = _Set(of.chosen, (*of.doubts, *doubts), (*of.aside, *aside))
-        found.append(_guess(more, layout="rows", shot=name))
-    return found
+        guesses.append(_guess(more, layout="rows", shot=name))
+    return guesses
 
 
 def _slots(kinds: Mapping[str, Kind]) -> list[_Guess]:
@@ -318,7 +318,7 @@ def _slots(kinds: Mapping[str, Kind]) -> list[_Guess]:
         match = re.fullmatch(r"(\D*)(\d{1,4})(\D*)", name)
         if match is not None:
             numbers.setdefault(f"{match[1]}{SLOT}{match[3]}", set()).add(int(match[2]))
-    found = []
+    guesses = []
     for of in _sets(numbers):
         x = of.chosen["x"]
         if len(x.written) > 1:
@@ -328,8 +328,8 @@ def _slots(kinds: Mapping[str, Kind]) -> list[_Guess]:
                 several = sorted(numbers[x.written])
                 named = tuple(x.written.replace(SLOT, str(number)) for number in several)
                 guess = replace(guess, doubts=(*guess.doubts, named))
-            found.append(guess)
-    return found
+            guesses.append(guess)
+    return guesses
 
 
 def _counted(of: _Set, names: Iterable[str], **values: Any) -> _Guess:
