@@ -52,7 +52,7 @@ class Device:
         """The processor, or one graphics card with its number.
 
         Args:
-            cards: how many graphics cards there are.
+            cards: number of graphics cards.
             current: number of the one in use.
 
         Raises:

@@ -17,7 +17,7 @@ MOMENTUM_ERROR: Final = ("px_err", "py_err", "pz_err")
 COUNT: Final = "count"
 """Effective number of coincidences behind the row."""
 LABEL: Final = "label"
-"""Free text that tells like ions apart, such as `H+ #2`."""
+"""Free text that distinguishes like ions, such as `H+ #2`."""
 
 # --- events.h5 and aligned.h5 ----------------------------------------------------------------
 EVENT_GROUP: Final = "events"
@@ -132,7 +132,7 @@ DISPLACED: Final = "displaced"
 POSITION: Final = "position"
 TRAJECTORIES: Final = "trajectories"
 COMBINATIONS: Final = "combinations"
-"""(geometries) int32, how many combinations of charges occurred at all."""
+"""(geometries) int32, number of charge combinations that occurred."""
 NEUTRAL: Final = "neutral"
 LOST: Final = "lost"
 NOT_COUNTED: Final = -1

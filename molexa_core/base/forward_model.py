@@ -68,7 +68,7 @@ class Pulse(Parameters):
         focus_um: FWHM of the focus, micrometre, the same in both directions.
         transmission: share of the pulse that reaches the focus.
         fluence_um2: photons per square micrometre on the axis; if given, pulse energy, focus and
-            transmission are not looked at.
+            transmission are ignored.
 
     Raises:
         UsageError: a value that is not a number, or out of range.

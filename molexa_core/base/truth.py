@@ -25,7 +25,7 @@ class VirtualTruth:
         detected: (n, ions) whether the ion gave a hit that is in the run.
         hit_molecule: (hits) row of the molecule that each hit of the run came from, -1 for
             residual gas and dark counts.
-        hit_ion: (hits) column of the ion, -1 likewise.
+        hit_ion: (hits) column of the ion of each hit, -1 for residual gas and dark counts.
         charge: (n, ions) final charges where they differ from shot to shot; None where every
             molecule breaks into the ions of the channel.
     """
@@ -55,8 +55,8 @@ class VirtualTruth:
     def in_channel(self) -> BoolArray:
         """(n) whether the molecule broke into the ions of the channel.
 
-        Atoms of one element and isotope may exchange their charges: the channel does not tell them
-        apart.
+        Atoms of one element and isotope may exchange their charges: the channel does not
+        distinguish them.
         """
         wanted = np.array([ion.charge for ion in self.ions], dtype=np.int8)
         symbols = np.array(self.equilibrium.names)

@@ -27,7 +27,7 @@ from molexa_core.detector.fit import (
 )
 
 MOST_CANDIDATES: Final = 4096
-"""Candidates of a shot; more are not looked at, and the shot is counted."""
+"""Most candidates of a shot; if there are more, the rest is ignored and the shot is counted."""
 STRONG: Final = 6
 """Signals of a hit that claims its edges: seeds of its edges alone are left out."""
 COUNT, SEEDS, LIMITED = range(3)

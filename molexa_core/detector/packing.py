@@ -34,7 +34,7 @@ MOST_NODES: Final = 20_000
 """Steps of the search in a cluster; the best selection until then is taken, and counted."""
 TINY: Final = 1e-9
 MOST_TRIMMED: Final = 24
-"""Trimmed versions of a candidate that are looked at."""
+"""Most trimmed versions of a candidate that are considered."""
 
 
 @compiled

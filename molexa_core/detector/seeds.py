@@ -55,7 +55,7 @@ from molexa_core.detector.fit import (
 )
 
 MOST_SEEDS: Final = 400_000
-"""Seeds of a shot; more are not looked at, and the shot is counted."""
+"""Most seeds of a shot; if there are more, the rest is ignored and the shot is counted."""
 
 
 class Near(NamedTuple):

@@ -271,7 +271,7 @@ def _refuse_numbers_first(symbols: list[str], body: list[str], where: str) -> No
 
 
 def _isotope(name: str, text: str, where: str) -> int:
-    """The mass number that a mass tells; 0 for that of an atom whose isotope is not stated."""
+    """The mass number that belongs to a mass; 0 for the usual mass of an unspecified isotope."""
     known = nuclide(name)
     mass = read_number(text)
     try:

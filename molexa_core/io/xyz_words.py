@@ -74,7 +74,7 @@ def unit_of_length(text: str, pairs: Mapping[str, str], count_line: str, where: 
     Args:
         text: the comment without its `key=value` pairs.
         pairs: those pairs.
-        count_line: what stands behind the number of atoms.
+        count_line: the text behind the number of atoms.
         where: for the message.
 
     Raises:

@@ -82,7 +82,8 @@ class Layer(Schema):
         offset_mm: added to the position of the layer; for `w` the w-layer offset.
         time_sum_correction: points (position in mm, ns) added to `time_sum_ns`; the position is
             that from the difference of times alone, without offset and correction.
-        position_correction: points (position in mm, mm) added to the position, likewise.
+        position_correction: points (position in mm, correction in mm) added to the position; the
+            first position is again that without offset and correction.
     """
 
     scale_mm_per_ns: Positive
@@ -153,7 +154,7 @@ class Anode(Schema):
         return tuple(-1 if channel is None else channel for channel in found)
 
     def mm_per_ns(self, layer: Layer) -> float:
-        """Scale of the whole difference t1 - t2, whatever the convention of the settings."""
+        """Scale of the full difference t1 - t2, independent of `scale_of`."""
         return layer.scale_mm_per_ns * (0.5 if self.scale_of == "half_difference" else 1.0)
 
 

@@ -22,8 +22,8 @@ class ChannelIon(Schema):
 
     Attributes:
         ion: ion notation.
-        count: how many of them a complete break-up has.
-        detected: how many are asked for per event; below `count` the coincidence is partial and
+        count: number of these ions in a complete break-up.
+        detected: number required per event; below `count` the coincidence is partial and
             no momentum-sum gate is applied.
         window_ns: time-of-flight window; found from `max_momentum` where it is not given.
         mass_u: mass of the neutral in u; becomes part of the name of the ion: its isotope where it
@@ -66,7 +66,7 @@ class ChannelIon(Schema):
 
     @property
     def wanted(self) -> int:
-        """How many of this ion an event must contain."""
+        """Number of these ions that an event must contain."""
         return self.count if self.detected is None else self.detected
 
 
@@ -169,5 +169,5 @@ class Channel(Schema):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all ions of the break-up are asked for."""
+        """Whether all ions of the break-up are required."""
         return all(entry.wanted == entry.count for entry in self.ions)

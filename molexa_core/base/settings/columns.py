@@ -83,7 +83,7 @@ class Columns(Schema):
             where a file has only one table.
         x, y, time: names of the columns.
         count: name of the column with the number of hits of a shot. Jagged layout: where a shot is
-            a row that is filled up, and in HDF5 where the hits of all shots follow each other.
+            a padded row, and in HDF5 where the hits of all shots are stored end to end.
         shot: name of the column with the number of the shot (`rows`), or two names: that of the
             train and that of the pulse in it.
         method: name of the column with the resort method, if there is one.
@@ -92,7 +92,7 @@ class Columns(Schema):
         tags: names of columns with a value per shot that travels with the coincidences.
         first: number of the first slot.
         record: raw records in a file without a header. Where a layout, x, y, time and shot are not
-            given, its fields tell them.
+            given, they are found from the names of its fields.
         x_unit_mm, time_unit_ns: value of one unit of the columns. Where they are not given, the
             units that the file states count, else mm and ns.
         y_unit_mm: value of one unit of `y`, where it differs from that of `x`.
@@ -117,7 +117,7 @@ class Columns(Schema):
     @model_validator(mode="before")
     @classmethod
     def _of_record(cls, values: Any) -> Any:
-        """What the names of the fields of a record tell."""
+        """Layout, x, y, time and shot from the names of the fields of a record."""
         record = values.get("record") if isinstance(values, dict) else None
         fields = record.get("fields") if isinstance(record, dict) else None
         if not isinstance(record, dict) or not isinstance(fields, dict):
@@ -195,7 +195,7 @@ def shot_names(shot: str | tuple[str, str] | None) -> tuple[str, ...]:
 
 
 class SourceKeys(Schema):
-    """Keys of a source of European XFEL that hold hits, in arrays filled up to one length.
+    """Keys of a source of European XFEL that hold hits, in arrays padded to one length.
 
     All have the shape (rows, slots). Slots in which x, y and time are 0 or not numbers hold no hit.
 

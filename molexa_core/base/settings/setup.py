@@ -53,7 +53,7 @@ class Detector(Schema):
         time_resolution_ns, position_resolution_mm: one standard deviation (virtual experiment).
         slots: most hits stored per shot.
         max_method: hits with a higher resort method (fewer signals) are dropped; without a limit
-            the methods are not looked at.
+            the methods are not read.
     """
 
     radius_mm: Positive = 60.0

@@ -24,7 +24,7 @@ LARGEST: Final = 512 * 2**10
 DEEPEST: Final = 24
 """Most blocks within each other."""
 MOST_VALUES: Final = 50_000
-"""Most values of a file, repetitions by `*name` counted as often as they stand."""
+"""Most values of a file, every repetition by `*name` included."""
 LONGEST_NUMBER: Final = 40
 """Most characters of a number."""
 

@@ -42,7 +42,7 @@ _sound: set[tuple[str, int, int, int]] = set()
 
 
 def digest_of(values: Any) -> str:
-    """A digest of plain values: equal for equal values, whatever the order of their keys."""
+    """A digest of plain values, independent of the order of their keys."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return f"{_PREFIX}{hashlib.sha256(text.encode()).hexdigest()}"
 

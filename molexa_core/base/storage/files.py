@@ -171,7 +171,7 @@ def digest(path: Path | str) -> str:
     """A digest of a file's content, as `sha256:...` or, for large files, `sha256-sampled:...`.
 
     Files above `FULL_DIGEST_LIMIT` are hashed by size and three samples of 4 MiB (start, middle,
-    end): enough to tell runs apart in a record of what was read, without reading a run twice.
+    end): enough to distinguish runs in the provenance without reading a run twice.
     """
     path = Path(path)
     size = path.stat().st_size

@@ -137,7 +137,7 @@ def _place(shown: Path) -> Path:
 
 
 def _followed(shown: Path) -> Path:
-    """The place that a name leads to, every link on the way looked at."""
+    """The path that a name leads to, with every link on the way checked."""
     target = shown
     for _ in range(_MOST_LINKS):
         # `..` at the end of a name is no name of a file: what it leads to is.
@@ -231,9 +231,9 @@ def output_folder(path: Path | str) -> Path:
 
 
 def require_apart(outputs: Sequence[Path | str], inputs: Iterable[Path | str]) -> None:
-    """Refuse results that would replace what the same command reads, or each other.
+    """Refuse results that would replace inputs of the same command, or each other.
 
-    Files are compared as the disk does, through links of both kinds and whatever the spelling.
+    Files are compared by identity on the disk, through symbolic and hard links.
 
     Args:
         outputs: files that will be written; those that are discarded do not count.

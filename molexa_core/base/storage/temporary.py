@@ -4,7 +4,7 @@
 
 `MACHINE` (eight digits) stands for the host since it was started and, in a container, for its own
 numbering of processes; `PROCESS` is the number of the process. So two jobs never use the same name
-on a shared disk, and what a killed job left is known by its name and removed by the next one that
+on a shared disk, and files of a killed job are recognised by name and removed by the next job that
 writes to the folder: if the process is gone, or, from another machine, if the file was not touched
 for a week.
 """

@@ -44,7 +44,7 @@ class _Values:
         self.name = name
 
     def missing(self, trains: IntArray) -> int:
-        """How many of these trains have no value."""
+        """Number of these trains without a value."""
         has_value = np.zeros(len(trains), np.bool_)
         for part in self._parts:
             has_value |= part.at(trains)[1]

@@ -41,7 +41,7 @@ def write_xfel_run(
 ) -> None:
     """Write `rec/hits` (from hits) or `raw/edges` (from edges), `raw/triggers` and the index.
 
-    A train holds 100 pulses, the last one what is left. Tags `fel`, `pump_laser` and
+    A train has 100 pulses, the last one the remaining pulses. Tags `fel`, `pump_laser` and
     `pulse_energy_uj` are stored, others have no place.
 
     Args:

@@ -32,7 +32,7 @@ _BOMB_BYTES: Final = 512 * 2**20
 _BOMB_RATIO: Final = 200
 """What unpacks to more than this many bytes, and this many times what is stored, is no data."""
 _SMALL: Final = 2**20
-"""Datasets up to this size in bytes are read whatever they claim."""
+"""Size in bytes up to which the claimed size of a dataset is not compared with the file."""
 _PIECE: Final = 2**20
 _FILTERS: Final = {
     h5z.FILTER_SZIP: "szip",

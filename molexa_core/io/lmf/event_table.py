@@ -23,7 +23,7 @@ class LmfEvents:
         offsets: (events + 1) int64, starts at 0.
         channel: (hits) uint8, counted from 0; ascending within an event.
         bins: (hits) int32 time in units of the resolution, relative to the trigger.
-        rising: (hits) whether the edge was rising; only grouped words tell.
+        rising: (hits) whether the edge was rising; known only for grouped words.
         stamp: (events) uint64 time stamp in ticks; zero where the file has none.
         counter: (events) uint64 number as stored; zero for grouped words.
         level: (events) uint64 levels of the inputs, where the file has them.

@@ -58,7 +58,7 @@ def read_spectrum(file: h5py.File, name: str) -> Spectrum:
 
 
 def _outside(group: h5py.Group) -> float:
-    """Values beyond the edges; 0 in files that do not tell."""
+    """Number of values beyond the edges; 0 in files that do not state it."""
     value = group.attrs.get("outside", 0.0)
     if not isinstance(value, int | float | np.number) or not 0.0 <= float(value) < np.inf:
         raise UsageError("attribute outside is not a number of values")

@@ -52,7 +52,7 @@ EDGES: Final = EdgeColumns(tree="edges", channel="channel", time="t_ns")
 SACLA_TREE: Final = "SortedEvent"
 """Tree of lma2root (SACLA, FERMI): objects split into branches with a list per event."""
 SACLA_HITS: Final = re.compile(r"(?P<hits>(?:.*fDetektors(?:\[\d+\])?\W)?.*[fF]Hits\.)fX_mm")
-"""The branch with x of the hits of one detector; y, time and method stand beside it."""
+"""The branch with x of the hits of one detector; those of y, time and method have like names."""
 PRESETS: Final = {"lmf2root": LMF2ROOT, "jagged": JAGGED, "sp8": SP8}
 """Layouts with fixed names, in the order in which they are tried."""
 

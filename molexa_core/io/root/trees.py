@@ -146,7 +146,7 @@ def _leaves(key: str, branch: Any) -> dict[str, _Leaf]:
 
 
 def _kind(dtype: np.dtype[Any], typename: str, *, in_list: bool = False) -> Kind:
-    """Numbers, lists of numbers, or C arrays of one length (filled up)."""
+    """Numbers, lists of numbers, or C arrays padded to one length."""
     base, shape = dtype.subdtype or (dtype, ())
     if base.kind not in "iufb" or len(shape) > 1 or (shape and in_list):
         return Kind("other", typename)

@@ -13,9 +13,9 @@ from molexa_core.io.tables.interface import Table
 from molexa_core.io.tables.units_of_columns import Choice
 
 _ROWS: Final = 5000
-"""Rows at the beginning of a table that are looked at."""
+"""Number of rows checked at the beginning of a table."""
 _FEW: Final = 20
-"""Fewer rows tell nothing."""
+"""Least number of rows for the check."""
 _MOST_COLUMNS: Final = 40
 
 

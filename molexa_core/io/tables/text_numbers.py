@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 MISSING: Final = frozenset({"", "nan", "-nan", "na", "n/a", "null", "none", "inf", "-inf", "+inf"})
-"""What stands where there is no number, in small letters."""
+"""Texts that mean a missing number, in lower case."""
 _POINT: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?")
 _COMMA: Final = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eEdD][+-]?\d+)?")
 
