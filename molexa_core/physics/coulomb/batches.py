@@ -12,16 +12,36 @@ import torch
 from molexa_core.base import interruption
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.tables import FloatArray
-from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.physics.coulomb.build_up import BuildUp
+from molexa_core.base.units import ATOMIC_TIME_FS, BOHR_ANGSTROM
+from molexa_core.physics.coulomb import kernel
+from molexa_core.physics.coulomb.build_up import (
+    AtomRises,
+    BuildUp,
+    ErrorFunctionRise,
+    Instant,
+)
 from molexa_core.physics.coulomb.derivatives import explode_with_derivatives
-from molexa_core.physics.coulomb.explosion import Accuracy, explode
+from molexa_core.physics.coulomb.explosion import (
+    Accuracy,
+    accuracy_of,
+    explode,
+    steps_of,
+)
+from molexa_core.physics.coulomb.tangents import tangents
 from molexa_core.physics.coulomb.trajectory import trajectory
 
 CLOSEST_BOHR: Final = 0.5
 """Distance, bohr, below which two atoms are considered a mistake; the bond of H2 is 1.4 bohr."""
 _PAIRS_PER_BATCH: Final = 20_000
 """Number of pairs of atoms in one batch on the CPU, so that arrays fit into the L2 cache."""
+
+_PAIRS_PER_CALL: Final = 200_000
+"""Pairs in one call of compiled code: some hundredth of a second, so that an interruption is soon
+noticed."""
+LEFT: Final = 2e-3
+"""Potential over kinetic energy from which on compiled explosions take straight lines, over the
+square of the fraction of `Accuracy`: what that changes is a hundredth of the error of the steps."""
+_Work = Callable[[FloatArray, FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
 def explode_many(
@@ -33,10 +53,12 @@ def explode_many(
     accuracy: str | Accuracy = "fast",
     batch: int | None = None,
     strict: bool = True,
+    single: bool = False,
 ) -> FloatArray:
-    """Asymptotic momenta of many molecules, on the CPU in double precision.
+    """Asymptotic momenta of many molecules, on one core of the CPU.
 
-    Each molecule is integrated independently; the size of a batch affects at most the last digits.
+    Compiled (`kernel`) for the build-ups of `build_up`; any other goes the way of `explosion`.
+    Each molecule is integrated by itself: the size of a batch changes nothing.
 
     Args:
         positions: (n, atoms, 3) bohr.
@@ -45,29 +67,29 @@ def explode_many(
         build_up: charge build-up, instant by default.
         accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
         batch: molecules per batch; chosen from the number of atoms by default.
-        strict: whether a momentum that is not a number is an error; a search over arbitrary
-            geometries ignores such molecules itself.
+        strict: whether a momentum that is not a number is an error; a search that tries any
+            geometry leaves such molecules out by itself.
+        single: whether to compute in single precision, at twice the rate; relative errors are
+            then 5e-7 at least.
 
     Returns:
-        (n, atoms, 3) momenta in a.u.
+        (n, atoms, 3) momenta in a.u., in double precision.
 
     Raises:
-        ComputationError: if strict: a momentum is not a number, since two atoms coincide.
+        ComputationError: a momentum is not a number (atoms in one place), if strict.
+        UsageError: a build-up for another number of atoms.
     """
     n, atoms = positions.shape[:2]
     charges = np.broadcast_to(charges, (n, atoms))
     masses = np.broadcast_to(masses, (n, atoms))
-    size = batch or _molecules_per_batch(atoms)
+    rise = Instant() if build_up is None else build_up
+    cut = accuracy_of(accuracy)
+    work = _compiled(rise, cut, atoms, np.float32 if single else np.float64)
+    size = batch or _molecules_per_batch(atoms, _PAIRS_PER_CALL if work else _PAIRS_PER_BATCH)
     momenta = np.empty((n, atoms, 3))
-    with torch.no_grad(), _one_thread():
-        for part in _parts(n, size):
-            momenta[part] = explode(
-                _tensor(positions[part]),
-                _tensor(charges[part]),
-                _tensor(masses[part]),
-                build_up=build_up,
-                accuracy=accuracy,
-            ).numpy()
+    for part in _parts(n, size):
+        given = positions[part], charges[part], masses[part]
+        momenta[part] = work(*given)[0] if work else _plain(*given, rise, cut)
     if strict and not np.isfinite(momenta).all():
         bad = int(np.flatnonzero(~np.isfinite(momenta).all(axis=(1, 2)))[0])
         raise ComputationError(
@@ -77,6 +99,56 @@ def explode_many(
     return momenta
 
 
+def _compiled(
+    rise: BuildUp, cut: Accuracy, atoms: int, dtype: type, *, by: str = ""
+) -> _Work | None:
+    """The compiled explosion of positions, charges and masses; None for other build-ups.
+
+    It gives momenta and derivatives by `positions` or `rises`; none by default.
+    """
+    kind, tau, onset = kernel.INSTANT, (1.0,), (0.0,)
+    parameters = 0
+    if isinstance(rise, ErrorFunctionRise):
+        kind, tau, parameters = kernel.COMMON, (rise.tau,), 1
+    elif isinstance(rise, AtomRises):
+        kind, tau, onset, parameters = kernel.PER_ATOM, rise.taus, rise.onsets, 2 * atoms
+        if len(tau) != atoms:
+            raise UsageError(
+                f"the build-up is for {len(tau)} atoms, the molecule has {atoms}",
+                do="Give a window and an onset for each atom.",
+            )
+    elif not isinstance(rise, Instant):
+        return None
+    block = kernel.block(atoms, dtype)
+    aside = None
+    if by:
+        moved = by == "positions"
+        aside = tangents(atoms, dtype, coordinates=moved, rises=0 if moved else parameters)
+    rises = [
+        np.ascontiguousarray(np.broadcast_to(times, atoms), dtype=dtype) for times in (tau, onset)
+    ]
+    cutting = steps_of(cut, rise), cut.fraction, LEFT * cut.fraction**2
+
+    def work(
+        positions: FloatArray, charges: FloatArray, masses: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        given = [np.array(one, dtype=dtype, order="C") for one in (positions, charges, masses)]
+        momenta = np.empty_like(given[0])
+        changes = np.empty((len(positions), 3 * atoms, aside.columns if aside else 0), dtype=dtype)
+        kernel.explode_blocks(*given, *rises, kind, *cutting, block, aside, momenta, changes)
+        return momenta, changes
+
+    return work
+
+
+def _plain(
+    positions: FloatArray, charges: FloatArray, masses: FloatArray, rise: BuildUp, cut: Accuracy
+) -> FloatArray:
+    with torch.no_grad(), _one_thread():
+        given = (_tensor(one) for one in (positions, charges, masses))
+        return np.asarray(explode(*given, build_up=rise, accuracy=cut).numpy())
+
+
 def linearise_many(
     positions: FloatArray,
     charges: FloatArray,
@@ -84,8 +156,9 @@ def linearise_many(
     *,
     build_up: BuildUp,
     accuracy: str | Accuracy,
+    single: bool = True,
 ) -> tuple[FloatArray, FloatArray]:
-    """Asymptotic momenta and their derivatives with respect to the positions; see `derivatives`.
+    """Asymptotic momenta with their derivatives by the positions; see `tangents`.
 
     Args:
         positions: (n, atoms, 3) bohr.
@@ -93,27 +166,80 @@ def linearise_many(
         masses: (atoms) electron masses.
         build_up: charge build-up.
         accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
+        single: whether derivatives are computed in single precision: good to 1e-5 of the largest.
 
     Returns:
-        (n, atoms, 3) momenta in a.u. and (n, 3 atoms, 3 atoms) derivatives (rows: momenta); NaN if
-        two atoms coincide.
+        (n, atoms, 3) momenta in a.u., those of `explode_many`, and (n, 3 atoms, 3 atoms)
+        derivatives (rows: momenta), not numbers where atoms lie in one place.
     """
     n, atoms = positions.shape[:2]
-    charges = np.broadcast_to(charges, (n, atoms))
-    masses = np.broadcast_to(masses, (n, atoms))
+    momenta = explode_many(
+        positions, charges, masses, build_up=build_up, accuracy=accuracy, strict=False
+    )
+    if isinstance(build_up, Instant | ErrorFunctionRise | AtomRises):
+        dtype = np.float32 if single else np.float64
+        cut = accuracy_of(accuracy)
+        found = _followed(positions, charges, masses, build_up, cut, dtype, by="positions")
+        others = found.reshape(n, 3 * atoms, atoms - 1, 3)
+        # Nothing changes if all atoms move alike.
+        return momenta, np.concatenate([found, -others.sum(axis=2)], axis=2)
+    changes = np.empty((n, 3 * atoms, 3 * atoms))
     size = _molecules_per_batch(atoms)
-    momenta, changes = np.empty((n, atoms, 3)), np.empty((n, 3 * atoms, 3 * atoms))
+    charges, masses = np.broadcast_to(charges, (n, atoms)), np.broadcast_to(masses, (n, atoms))
     with torch.no_grad(), _one_thread():
         for part in _parts(n, size):
-            found = explode_with_derivatives(
-                _tensor(positions[part]),
-                _tensor(charges[part]),
-                _tensor(masses[part]),
-                build_up=build_up,
-                accuracy=accuracy,
-            )
-            momenta[part], changes[part] = found[0].numpy(), found[1].numpy()
+            given = (_tensor(one[part]) for one in (positions, charges, masses))
+            found = explode_with_derivatives(*given, build_up=build_up, accuracy=accuracy)
+            changes[part] = found[1].numpy()
     return momenta, changes
+
+
+def build_up_derivatives(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    *,
+    build_up: ErrorFunctionRise | AtomRises,
+    accuracy: str | Accuracy,
+) -> FloatArray:
+    """How asymptotic momenta change with the parameters of the build-up.
+
+    Args:
+        positions: (n, atoms, 3) bohr.
+        charges: (n, atoms) or (atoms) elementary charges.
+        masses: (n, atoms) or (atoms) electron masses.
+        build_up: charge build-up.
+        accuracy: a name in `explosion.ACCURACIES` or an `Accuracy`.
+
+    Returns:
+        (n, atoms, 3, parameters) in a.u. of momentum per femtosecond: by the window of the common
+        rise, or by windows and onsets of the atoms: tau of the first, its onset, tau of the second.
+    """
+    n, atoms = positions.shape[:2]
+    cut = accuracy_of(accuracy)
+    found = _followed(positions, charges, masses, build_up, cut, np.float64, by="rises")
+    return np.asarray(found.reshape(n, atoms, 3, -1) / ATOMIC_TIME_FS)
+
+
+def _followed(
+    positions: FloatArray,
+    charges: FloatArray,
+    masses: FloatArray,
+    rise: BuildUp,
+    cut: Accuracy,
+    dtype: type,
+    *,
+    by: str,
+) -> FloatArray:
+    """(n, 3 atoms, columns) derivatives in the order of `tangents.Tangents`."""
+    n, atoms = positions.shape[:2]
+    work = _compiled(rise, cut, atoms, dtype, by=by)
+    if work is None:
+        raise UsageError(f"no derivatives by the build-up {type(rise).__name__}")
+    charges, masses = np.broadcast_to(charges, (n, atoms)), np.broadcast_to(masses, (n, atoms))
+    size = _molecules_per_batch(atoms, _PAIRS_PER_CALL // (10 * atoms))
+    found = [work(positions[part], charges[part], masses[part])[1] for part in _parts(n, size)]
+    return np.concatenate(found).astype(np.float64)
 
 
 def momentum_map(
@@ -237,8 +363,8 @@ def require_apart(symbols: Sequence[str], positions: FloatArray, *, where: objec
         )
 
 
-def _molecules_per_batch(atoms: int) -> int:
-    return max(64, _PAIRS_PER_BATCH // atoms**2)
+def _molecules_per_batch(atoms: int, pairs: int = _PAIRS_PER_BATCH) -> int:
+    return max(64, pairs // atoms**2)
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:

@@ -1,7 +1,7 @@
 """Charge build-up: the rise of the charges during an explosion.
 
-All charges rise with the same factor f(t) from 0 to 1: q_i(t) = q_i f(t), so that the force between
-two ions is q_i q_j f(t)^2 / r^2.
+Usually all charges rise with the same factor f(t) from 0 to 1: q_i(t) = q_i f(t), so that the force
+between two ions is q_i q_j f(t)^2 / r^2; or each atom has a factor of its own (`AtomRises`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ STEEPNESS: Final = 6.3
 """Dimensionless steepness of `ErrorFunctionRise`; with it tau is the full window of the rise."""
 
 
+LEAST_TAU_FS: Final = 1e-3
+"""Shortest window that is followed: 4 orders of magnitude below the motion of the fastest ions."""
+
+
 class BuildUp(Protocol):
     """A charge build-up as used by the integrator. Times in atomic units."""
 
     def factor(self, time: Tensor) -> Tensor:
-        """f(t), same shape as `time`."""
+        """f(t): same shape [B] as `time`, or [atoms, B] where the atoms differ."""
 
     def rate(self, time: Tensor) -> Tensor:
-        """Inverse characteristic time of f, which limits the time step; 0 if f is constant."""
+        """[B] inverse characteristic time of f, which limits the time step; 0 if f is constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,62 @@ class ErrorFunctionRise:
         """Inverse width of the rise; it decreases to zero after the rise."""
         behind = STEEPNESS * (time / self.tau - 0.5) - 2.5
         return torch.erfc(2.0 * behind) * (0.5 * STEEPNESS / self.tau)
+
+
+@dataclass(frozen=True, slots=True)
+class AtomRises:
+    """Each atom has its own `ErrorFunctionRise`, which begins when it will.
+
+    Attributes:
+        tau_fs: window of the rise of each atom, femtosecond, 0 or more; below `LEAST_TAU_FS` the
+            charge is as good as there at once.
+        onset_fs: when the rise of each atom begins, femtosecond after the first may begin, 0 or
+            more.
+
+    Raises:
+        UsageError: a window or an onset that is no time.
+    """
+
+    tau_fs: tuple[float, ...]
+    onset_fs: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.tau_fs) != len(self.onset_fs):
+            raise UsageError(
+                f"{len(self.tau_fs)} windows and {len(self.onset_fs)} onsets",
+                do="Give one of each for every atom.",
+            )
+        for name, values in (("tau", self.tau_fs), ("onset", self.onset_fs)):
+            bad = [value for value in values if not 0.0 <= value < float("inf")]
+            if bad:
+                raise UsageError(f"{name} is {bad[0]} fs", do="Give a time of 0 or more.")
+
+    @property
+    def taus(self) -> tuple[float, ...]:
+        """Windows in atomic units of time, above 0."""
+        return tuple(max(value, LEAST_TAU_FS) / ATOMIC_TIME_FS for value in self.tau_fs)
+
+    @property
+    def onsets(self) -> tuple[float, ...]:
+        """Beginnings in atomic units of time."""
+        return tuple(value / ATOMIC_TIME_FS for value in self.onset_fs)
+
+    def factor(self, time: Tensor) -> Tensor:
+        """[atoms, B] f of each atom."""
+        tau, since = self._since(time)
+        return torch.erfc(STEEPNESS * (0.5 - since / tau)) * 0.5
+
+    def rate(self, time: Tensor) -> Tensor:
+        """Inverse width of the fastest rise; before a rise, the time until then counts as well."""
+        tau, since = self._since(time)
+        behind = STEEPNESS * (since / tau - 0.5) - 2.5
+        width = tau + STEEPNESS * (-since).clamp_min(0.0)
+        return (torch.erfc(2.0 * behind) * (0.5 * STEEPNESS) / width).amax(0)
+
+    def _since(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        tau = torch.tensor(self.taus, dtype=time.dtype, device=time.device).unsqueeze(1)
+        onset = torch.tensor(self.onsets, dtype=time.dtype, device=time.device).unsqueeze(1)
+        return tau, time.unsqueeze(0) - onset
 
 
 def build_up(model: str, tau_fs: float) -> BuildUp:

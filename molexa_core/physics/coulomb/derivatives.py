@@ -29,6 +29,7 @@ from molexa_core.physics.coulomb.explosion import (
     first_stage,
     initial_state,
     remaining_velocity,
+    steps_of,
 )
 
 PRECISION: Final = torch.float32
@@ -60,7 +61,7 @@ def explode_with_derivatives(
     charge, mass = charges.T.contiguous(), masses.T.contiguous()
     state = initial_state(positions, charge)
     change = _Change(charges, masses)
-    for _ in range(cut.steps):
+    for _ in range(steps_of(cut, build_up)):
         length, first = first_stage(state, charge, mass, build_up, cut.fraction)
         change.begin(length)
         x, v, kicks = state.position, state.velocity, [first]
@@ -113,9 +114,11 @@ class _Change:
     def kick(
         self, x: Tensor, factor: Tensor, node: float = 0.0, row: tuple[float, ...] = ()
     ) -> None:
-        """One stage of the step, at positions x [3, N, B] and build-up [B]."""
+        """One stage of the step, at positions x [3, N, B] and build-up [B] or [N, B]."""
         moved = torch.add(self.position, self.drift, alpha=node) if node else self.position
-        strength = self.inertia * (factor.to(PRECISION) * self.length).square()[:, None, None]
+        scale = factor.to(PRECISION) * self.length
+        each = scale.T.unsqueeze(2) if scale.dim() == 2 else scale[:, None, None]
+        strength = self.inertia * each * each.transpose(1, 2)
         self.kicks.append(torch.bmm(self._gradient(x, strength), self._plus(moved, row)))
 
     def end(self) -> None:

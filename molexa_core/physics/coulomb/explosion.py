@@ -1,7 +1,7 @@
 """Coulomb explosion of point charges: from a geometry at rest to asymptotic momenta.
 
-Equations of motion (atomic units): m_i x_i'' = q_i f(t)^2 sum_j q_j (x_i - x_j) / r_ij^3, started
-at rest, with the build-up f of `build_up`.
+Equations of motion (atomic units): m_i x_i'' = q_i f_i sum_j q_j f_j (x_i - x_j) / r_ij^3, started
+at rest, with the build-up f(t) of `build_up`, which is one for all atoms or one for each.
 
 Method. Nystrom's method of order 5 for x'' = a(t, x) (four force evaluations per step; E. J.
 Nystrom, Acta Soc. Sci. Fenn. 50 (1925); Hairer, Norsett, Wanner, Solving Ordinary Differential
@@ -24,6 +24,7 @@ access is then contiguous on a CPU and coalesced on a GPU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -32,7 +33,7 @@ import torch
 from torch import Tensor
 
 from molexa_core.base.errors import UsageError, listing
-from molexa_core.physics.coulomb.build_up import BuildUp, Instant
+from molexa_core.physics.coulomb.build_up import STEEPNESS, AtomRises, BuildUp, Instant
 
 ORDER: Final = 5
 """Order of the integrator."""
@@ -95,6 +96,14 @@ def accuracy_of(accuracy: str | Accuracy) -> Accuracy:
     return ACCURACIES[accuracy]
 
 
+def steps_of(cut: Accuracy, rise: BuildUp) -> int:
+    """Number of steps of this accuracy: more where atoms have rises of their own."""
+    if not isinstance(rise, AtomRises):
+        return cut.steps
+    further = len(set(zip(rise.tau_fs, rise.onset_fs, strict=True))) - 1
+    return cut.steps + further * math.ceil(3.0 * STEEPNESS / cut.fraction)
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Positions and velocities of the atoms; the batch is the last axis.
@@ -140,7 +149,7 @@ def explode(
     charge, mass = charges.T.contiguous(), masses.T.contiguous()
     state = initial_state(positions, charge)
     one_step = step if advance is None else advance
-    for _ in range(cut.steps):
+    for _ in range(steps_of(cut, rise)):
         state = one_step(state, charge, mass, rise, cut.fraction)
     velocity = state.velocity + remaining_velocity(state, charge, mass)
     return (velocity * mass).permute(2, 1, 0)
@@ -236,12 +245,12 @@ def first_stage(
     potential along its path, and of the build-up. The length is not differentiated: the solution
     does not depend on the time steps.
     """
-    factor = rise.factor(state.time)
+    now = charge * rise.factor(state.time)
     d = state.position.unsqueeze(2) - state.position.unsqueeze(1)
     inverse = (d.square().sum(0) + _self_distance2(d)).rsqrt()
-    potential = charge.unsqueeze(0) * inverse
+    potential = now.unsqueeze(0) * inverse
     cubed = potential * inverse * inverse
-    strength = charge / mass * factor.square()
+    strength = now / mass
     acceleration = (d * cubed).sum(2) * strength
     with torch.no_grad():
         stiffness = (cubed.sum(1) * strength).amax(0)
@@ -257,11 +266,12 @@ def first_stage(
 
 
 def acceleration(x: Tensor, charge: Tensor, mass: Tensor, factor: Tensor) -> Tensor:
-    """[3, N, B] accelerations at positions x [3, N, B], charge and mass [N, B], f [B]."""
+    """[3, N, B] accelerations at positions x [3, N, B], charge and mass [N, B], f [B] or [N, B]."""
+    now = charge * factor
     d = x.unsqueeze(2) - x.unsqueeze(1)
     inverse = (d.square().sum(0) + _self_distance2(d)).rsqrt()
-    cubed = charge.unsqueeze(0) * inverse * inverse * inverse
-    return (d * cubed).sum(2) * (charge / mass * factor.square())
+    cubed = now.unsqueeze(0) * inverse * inverse * inverse
+    return (d * cubed).sum(2) * (now / mass)
 
 
 def _self_distance2(d: Tensor) -> Tensor:

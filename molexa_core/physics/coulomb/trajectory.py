@@ -12,6 +12,7 @@ from molexa_core.physics.coulomb.explosion import (
     accuracy_of,
     initial_state,
     step,
+    steps_of,
 )
 
 
@@ -46,7 +47,7 @@ def trajectory(
     charge, mass = charges.unsqueeze(1), masses.unsqueeze(1)
     state = initial_state(positions.unsqueeze(0), charge)
     states = [state]
-    for _ in range(cut.steps):
+    for _ in range(steps_of(cut, rise)):
         state = step(state, charge, mass, rise, cut.fraction)
         states.append(state)
     knots = torch.stack([entry.time[0] for entry in states])
