@@ -1,7 +1,7 @@
 """Random molecules for training: uniform boxes, chemistry-like clusters, symmetric molecules.
 
-The map from geometry to momenta is not one-to-one, so the geometries that a network is trained
-on decide what it answers where several fit. Three kinds are mixed:
+The map from geometry to momenta is not one-to-one, so the geometries of the training determine
+the answer of a network if several geometries fit the momenta. Three kinds are mixed:
 
 * `box`: the published distribution, positions uniform in a cube of half-width 10 bohr, contacts
   above 1.5 bohr.
@@ -13,7 +13,7 @@ on decide what it answers where several fit. Three kinds are mixed:
   trigonal, tetrahedral, ...), most of them slightly distorted, some exact: molecules in which an
   ion stays at rest.
 
-Everything is drawn in whole batches on the device, without loops over molecules.
+All draws are made for whole batches on the device, without loops over molecules.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONTACT: Final = 1.5
 BOX: Final = 10.0
 """Half-width of the box, bohr."""
 NEAREST: Final = 1.2
-"""No two atoms of any molecule are closer, bohr (H2 has 1.4)."""
+"""Smallest distance of two atoms in any molecule, bohr (H2 has 1.4)."""
 DISPLACEMENT: Final = 3.0
 """Largest displacement of an atom of a chemical cluster, bohr."""
 CLASH: Final = 0.75
@@ -46,13 +46,13 @@ _TRIES: Final = 24
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a batch is made of.
+    """The mixture of molecules in a batch.
 
     Attributes:
         box, chemical, symmetric: shares; they are normalised.
-        displaced: share of the chemical clusters of which some atoms are displaced.
-        charge_caps: largest charge of a molecule's ions (at most the number of electrons) with
-            its share; the charges are uniform from 1 to the cap.
+        displaced: share of the chemical clusters in which some atoms are displaced.
+        charge_caps: upper limits of the charges in a molecule (at most the number of electrons)
+            with their shares; charges are uniform from 1 to the limit.
     """
 
     box: float = 0.25
@@ -91,8 +91,8 @@ class ClusterSource:
     """Draws batches of molecules on one device.
 
     Args:
-        mixture: what to draw.
-        device: where.
+        mixture: the kinds of molecules.
+        device: device of the batches.
         seed: of the random numbers; the same seed gives the same batches on the same device.
     """
 
@@ -110,7 +110,7 @@ class ClusterSource:
         self._frequency = self._tensor(list(_FREQUENCY))
 
     def seed(self, seed: int) -> None:
-        """Start the random numbers anew."""
+        """Restart the random numbers with another seed."""
         self.generator.manual_seed(seed)
 
     def draw(self, batch: int, atoms: Tensor, width: int) -> Clusters:
@@ -118,7 +118,7 @@ class ClusterSource:
 
         Args:
             batch: number of molecules B.
-            atoms: (B) number of atoms of each, 2 to `width`.
+            atoms: (B) number of atoms of each molecule, 2 to `width`.
             width: N of the padded tensors.
         """
         mixture = self.mixture
@@ -133,7 +133,7 @@ class ClusterSource:
         symmetric_species, symmetric = self._symmetric(mask)
         species = torch.where((kind == 2)[:, None], symmetric_species, species)
         positions = torch.where((kind == 2)[:, None, None], symmetric, positions)
-        # A shuffle keeps the order in which atoms were placed from telling anything.
+        # Shuffle, so that the order of placement gives no information.
         order = torch.rand(batch, width, device=self.device, generator=self.generator)
         order = torch.where(mask, order, torch.full_like(order, 2.0)).argsort(1)
         species = species.gather(1, order)
@@ -142,7 +142,7 @@ class ClusterSource:
 
     def _finish(self, species: Tensor, positions: Tensor, mask: Tensor) -> Clusters:
         batch, width = mask.shape
-        # What is still too close (crowded ligands) is scaled up as a whole, which keeps symmetry.
+        # Molecules that are still too crowded are scaled up as a whole, which keeps symmetry.
         closest = self._distances(positions, mask).amin((1, 2))
         positions = positions * (NEAREST / closest).clamp_min(1.0)[:, None, None]
         number = self._number[species]
@@ -179,7 +179,7 @@ class ClusterSource:
         return positions
 
     def _chemical(self, species: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Grow clusters atom by atom, the many-valued atoms first so that they form the core."""
+        """Grow clusters atom by atom; atoms of high valence come first and form the core."""
         batch, width = mask.shape
         valence = torch.where(
             mask, self._valence[species], torch.full_like(species, -1.0, dtype=torch.float32)
@@ -209,7 +209,7 @@ class ClusterSource:
                     other, positions[:, :i], radius[:, i], radius[:, :i], present
                 )
                 better = room > clearance
-                # Beyond 1.3 radii there is room enough: do not always take the most open place.
+                # Beyond 1.3 radii there is enough space: do not always take the most open position.
                 better &= clearance < 1.3
                 best = torch.where(better[:, None], other, best)
                 clearance = torch.where(better, room, clearance)
@@ -219,7 +219,7 @@ class ClusterSource:
         return species, self._displace(positions, radius, mask)
 
     def _displace(self, positions: Tensor, radius: Tensor, mask: Tensor) -> Tensor:
-        """Displace some atoms of some clusters by up to `DISPLACEMENT`, where they do not clash."""
+        """Displace some atoms of some clusters by up to `DISPLACEMENT`, if they do not clash."""
         batch, width = mask.shape
         chosen = (self._uniform(batch) < self.mixture.displaced)[:, None]
         moving = chosen & (self._rand(batch, width) < self._rand(batch, 1))
@@ -239,12 +239,12 @@ class ClusterSource:
         return torch.where(clash[:, None, None], positions, trial)
 
     def _symmetric(self, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """A centre with ligands in ideal directions; ligands equal, or of two kinds."""
+        """A centre with ligands in ideal directions; the ligands are equal or of two kinds."""
         batch, width = mask.shape
         count = mask.sum(1)
         directions = _ideal_directions(width, self.device)[count - 1]
         species = self._uniform_species(batch, width)
-        # A centre of several valences with light ligands is what nature prefers.
+        # Prefer a centre of high valence with light ligands, as in real molecules.
         centre = torch.multinomial(
             self._tensor([0.01, 0.45, 0.1, 0.1, 0.01, 0.15, 0.06, 0.1, 0.02]),
             batch,
@@ -343,7 +343,7 @@ def _ideal_directions(width: int, device: torch.device) -> Tensor:
     table = torch.zeros(width, width, 3)
     for count in range(1, width):
         for k in range(count):
-            # Beyond the named shapes a spiral spreads ligands evenly enough.
+            # For more ligands a spiral distributes them evenly enough.
             vector = shapes[count][k] if count in shapes else _spiral(k, count)
             table[count, k + 1] = torch.tensor(vector)
     moved: Tensor = table.to(device)

@@ -1,4 +1,4 @@
-"""How many geometries of a molecule a data set explodes, and of which kinds."""
+"""Number and kinds of the geometries of a molecule in a data set."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from molexa_core.base.fields import VARIATION_KINDS
 from molexa_core.base.parameter import Parameter, Parameters
 
 MOST_DRAWS: Final = 100_000
-"""Most variations of one kind (and one k)."""
+"""Largest number of variations of one kind (and one k)."""
 HOTTEST_K: Final = 5000.0
-"""Highest temperature; a harmonic molecule means nothing there."""
+"""Highest temperature, K; above it the harmonic approximation is meaningless."""
 MOST_ATOMS: Final = 64
-"""Most atoms of a molecule in a data set."""
+"""Largest number of atoms of a molecule in a data set."""
 Atoms = Annotated[int, Parameter("number of atoms", "", 2, MOST_ATOMS)]
 Geometries = Annotated[int, Parameter("number of geometries", "", 1, MOST_DRAWS)]
 
 
 @dataclass(frozen=True)
 class Variations(Parameters):
-    """How many variations of each kind; the kinds are explained in `physics.molecules.variations`.
+    """Numbers of variations of each kind; `physics.molecules.variations` describes the kinds.
 
     Attributes:
-        equilibrium: whether the equilibrium geometry is one of them.
-        displaced: draws for each number k = 1 .. N - 1 of displaced atoms.
-        zero_point: draws from the vibrational ground state.
-        thermal: draws from the thermal distribution at `temperature_k`.
+        equilibrium: whether the equilibrium geometry is included.
+        displaced: number of draws for each number k = 1 .. N - 1 of displaced atoms.
+        zero_point: number of draws from the vibrational ground state.
+        thermal: number of draws from the thermal distribution at `temperature_k`.
         temperature_k: temperature of the thermal draws.
         velocities: whether vibrating molecules start with the velocities that were drawn with
             their positions. The model has no bonds, and mean momenta are compared with geometries:
             at rest is the better choice for training.
-        least: geometries that a molecule has at least, by its number of atoms, such as
-            `{2: 80, 3: 20}`; further displaced draws where the numbers above give fewer.
+        least: smallest number of geometries of a molecule, by number of atoms, such as
+            `{2: 80, 3: 20}`; further displaced draws are added if the numbers above give fewer.
 
     Raises:
-        UsageError: a number out of range, or no geometry at all.
+        UsageError: a number is out of range, or there is no geometry.
     """
 
     equilibrium: Annotated[bool, Parameter("equilibrium geometry")] = True
@@ -69,15 +69,15 @@ class Variations(Parameters):
             )
 
     def count(self, atoms: int) -> int:
-        """How many geometries a molecule of so many atoms has."""
+        """Number of geometries of a molecule with this number of atoms."""
         return self._without_further(atoms) + self.further(atoms)
 
     def further(self, atoms: int) -> int:
-        """Displaced draws beyond the same number for every k, which `least` asks for."""
+        """Number of additional displaced draws because of `least`."""
         return max(self.least.get(atoms, 0) - self._without_further(atoms), 0)
 
     def labels(self, atoms: int) -> list[str]:
-        """What the geometries of a molecule of so many atoms are called, in their order."""
+        """Labels of the geometries of a molecule with this number of atoms, in their order."""
         equilibrium, displaced, zero_point, thermal, _ = VARIATION_KINDS
         called = [equilibrium] if self.equilibrium else []
         called += [f"{displaced}-{k}-{n}" for k in range(1, atoms) for n in range(self.displaced)]

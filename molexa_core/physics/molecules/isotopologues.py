@@ -1,4 +1,4 @@
-"""Formulas with isotopes, and which atoms of a molecule they mean."""
+"""Formulas with isotopes, and their assignment to the atoms of a molecule."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Formula = tuple[tuple[str, int], ...]
 """Elements or isotopes with their counts, as written."""
 _INNER: Final = re.compile(r"(?<=[A-Za-z])[0-9]{2}[A-Z][a-z]?")
 MOST_ATOMS: Final = 64
-"""A longer formula names no molecule of the library."""
+"""Longest formula, characters; a longer one names no molecule of the library."""
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Like heavy atoms of a formula and the hydrogens written behind them, isotope by isotope."""
+    """Like heavy atoms of a formula and the hydrogens written after them, by isotope."""
 
     heavy: str
     count: int
@@ -33,7 +33,7 @@ class _Group:
 
 
 def formula_of(text: str) -> Formula | None:
-    """The parts of a formula that states an isotope; None for other text.
+    """The parts of a formula with an isotope; None for other text.
 
     Two digits before an element are taken for its isotope if there is one: `C18O2`, `H37Cl`.
 
@@ -55,9 +55,9 @@ def formula_of(text: str) -> Formula | None:
 def isotopes_by_formula(
     parts: Formula, symbols: Sequence[str], bonds: Sequence[tuple[int, int]]
 ) -> tuple[int, ...] | None:
-    """The mass number of each atom of a molecule that a formula means, 0 where it states none.
+    """The mass number of each atom of a molecule, from a formula; 0 where it states none.
 
-    Hydrogens belong to the atoms that they stand behind; those at the beginning to the first.
+    Hydrogens belong to the atom before them in the formula, those at the beginning to the first.
 
     Args:
         parts: the formula, with the atoms of the molecule.
@@ -65,7 +65,7 @@ def isotopes_by_formula(
         bonds: pairs of bonded atoms.
 
     Returns:
-        (atoms) mass numbers; None where the molecule has no such groups of atoms.
+        (atoms) mass numbers; None if the molecule has no such groups of atoms.
 
     Example:
         >>> isotopes_by_formula((("H", 1), ("D", 1), ("O", 1)), ("O", "H", "H"), ((0, 1), (0, 2)))
@@ -111,7 +111,7 @@ def _groups(parts: Formula) -> list[_Group]:
 def _choices(
     groups: Sequence[_Group], symbols: Sequence[str], bound: dict[int, list[int]]
 ) -> Iterator[list[tuple[int, ...]]]:
-    """Heavy atoms for every group, so that each has its hydrogens."""
+    """Assign heavy atoms to every group so that each has its hydrogens."""
     if not groups:
         if not bound:
             yield []

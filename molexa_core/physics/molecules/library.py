@@ -1,6 +1,6 @@
-"""The shipped molecules: equilibrium geometries, Hessians, and how they are named and divided.
+"""The shipped molecules: equilibrium geometries, Hessians, names, and division by use.
 
-`data/molecules.json` is built by `tools/build_molecules.py`, which has the recipe (GFN2-xTB).
+`data/molecules.json` is built by `tools/build_molecules.py`, which describes the method (GFN2-xTB).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from molexa_core.physics.molecules.vibrations import (
 
 Split = Literal["train", "held-out", "large", "other"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "held-out", "large", "other")
-"""What a molecule is for: `train`, up to 7 atoms, a network may learn from it; `held-out`, up to 7
-atoms, kept out of every training with all its isomers; `large`, 8 and more atoms, never trained
-on; `other`, with an element outside the nine of the network (Br, I)."""
+"""Use of a molecule: `train`, up to 7 atoms, may be used in trainings; `held-out`, up to 7 atoms,
+kept out of all trainings together with its isomers; `large`, 8 and more atoms, not in any training;
+`other`, with an element outside the nine of the network (Br, I)."""
 _PART: Final = re.compile(r"([A-Z][a-z]?)(\d*)")
 
 
@@ -42,9 +42,9 @@ class Molecule:
         name: its name, such as `carbon_monoxide`.
         geometry: equilibrium positions, centre of mass at the origin.
         hessian: (3 atoms, 3 atoms) second derivatives of the energy in hartree / bohr^2, free of
-            translations and rotations; None where they are not known.
+            translations and rotations; None if not known.
         smiles: its bonds as SMILES.
-        split: what it is for, see `SPLITS`.
+        split: its use, see `SPLITS`.
         g2: whether it is one of the neutral molecules of the G2/97 test set (L. A. Curtiss et
             al., J. Chem. Phys. 106, 1063 (1997)).
         aliases: other names.
@@ -62,7 +62,7 @@ class Molecule:
 
     @property
     def masses(self) -> FloatArray:
-        """(atoms) masses of the isotopes, the most abundant where not stated, electron masses."""
+        """(atoms) masses of the isotopes, the most abundant ones if not stated, electron masses."""
         return self.geometry.masses()
 
     @property
@@ -71,7 +71,7 @@ class Molecule:
         return sum_formula(self.geometry.names)
 
     def modes(self, masses: FloatArray | None = None) -> NormalModes | None:
-        """The normal modes; None where the Hessian is not known.
+        """The normal modes; None if the Hessian is not known.
 
         Args:
             masses: (atoms) electron masses; those of the isotopes if not given.
@@ -100,9 +100,9 @@ def molecules(
     """The shipped molecules that meet all conditions, by name.
 
     Args:
-        splits: what they are for, see `SPLITS`; any if None.
-        elements: no other element occurs; any if None.
-        atoms: fewest and most atoms; any number if None.
+        splits: their use, see `SPLITS`; any if None.
+        elements: the only elements that may occur; any if None.
+        atoms: smallest and largest number of atoms; any number if None.
         g2: whether they belong to the G2/97 test set; either if None.
 
     Example:
@@ -122,14 +122,15 @@ def molecules(
 
 
 def molecule(name: str) -> Molecule:
-    """The shipped molecule of this name, or of this formula where only one has it.
+    """The shipped molecule of this name, or of this formula if it is unique.
 
-    Case, blanks, hyphens and underscores do not matter, nor does the order within a formula. A
+    Case, blanks, hyphens, underscores and the order of elements in a formula do not matter. A
     formula may state isotopes (`D2O`, `CD3OH`, `13CO2`, `O[13C]S`); hydrogens then belong to the
-    atom that they stand behind, or before at the beginning.
+    atom before them, or to the first atom if they come first.
 
     Raises:
-        InputFileError: no such molecule (lists near matches), or a formula of several (lists them).
+        InputFileError: no such molecule (the message lists similar names), or several molecules
+            with this formula (the message lists them).
 
     Example:
         >>> molecule("water").geometry.symbols
@@ -161,7 +162,7 @@ def molecule(name: str) -> Molecule:
 
 
 def _isotopologue(name: str) -> Molecule | None:
-    """The molecule of a formula with isotopes; None where it is none.
+    """The molecule of a formula with isotopes; None if the text is no such formula.
 
     Raises:
         InputFileError: several molecules fit the formula.
@@ -227,7 +228,7 @@ def _key(name: str) -> str:
 
 @cache
 def _by_key() -> dict[str, str]:
-    """The name behind every name and alias, without case, blanks, hyphens and underscores."""
+    """Names by name or alias, without case, blanks, hyphens and underscores."""
     found: dict[str, str] = {}
     for name, entry in _entries().items():
         for alias in (name, *entry["aliases"]):
@@ -245,7 +246,7 @@ def _by_formula() -> dict[str, tuple[str, ...]]:
 
 
 def _formula_key(text: str) -> str:
-    """The sum formula in the Hill order and lower case; the text itself if it is no formula."""
+    """The sum formula in Hill order and lower case; the text itself if it is not a formula."""
     parts = _PART.findall(text)
     if not parts or "".join(symbol + count for symbol, count in parts) != text:
         return text.lower()

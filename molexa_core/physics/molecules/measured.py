@@ -1,11 +1,10 @@
-"""Experimental bond lengths and angles beside those of the shipped molecules.
+"""Experimental bond lengths and angles compared with those of the shipped molecules.
 
-`data/experimental_structures.csv` has values as they are commonly tabulated, entered by hand and
+`data/experimental_structures.csv` has commonly tabulated values, entered by hand and
 rounded to 0.001 angstrom and 0.1 degree; for the original values see the CRC Handbook of Chemistry
 and Physics, "Structure of free molecules", and NIST CCCBDB. They are of several kinds (r_e, r_0,
-r_s, r_g), which differ by up to 0.01 angstrom, in bonds to hydrogen by 0.02: more than their
-experimental errors, and the reason why a comparison with an equilibrium geometry is not worth more
-digits.
+r_s, r_g), which differ by up to 0.01 angstrom, in bonds to hydrogen by 0.02. This is more than the
+experimental errors and limits the comparison with an equilibrium geometry.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ PICK: Final[dict[str, Callable[[list[float]], float]]] = {
     "shortest": min,
     "longest": max,
 }
-"""What a value stands for, of all bonds or angles of its kind."""
+"""The bonds or angles that a value describes, among all of its kind."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One tabulated value and what the shipped geometry has.
+    """One tabulated value and that of the shipped geometry.
 
     Attributes:
         molecule: its name.
         atoms: elements along the bond (two) or the angle (three), such as `H-O-H`.
-        pick: which one, where the molecule has several: `shortest`, `longest`; or `only`.
+        pick: if the molecule has several: `shortest` or `longest`; otherwise `only`.
         experiment: bond length in angstrom or angle in degrees.
-        shipped: the same of the shipped geometry, the mean where `only` stands for equal ones.
+        shipped: value of the shipped geometry; the mean if `only` describes several equal ones.
     """
 
     molecule: str
@@ -62,7 +61,7 @@ class Comparison:
 
 @cache
 def comparisons() -> tuple[Comparison, ...]:
-    """All tabulated values against the shipped geometries, in the order of the table."""
+    """All tabulated values and those of the shipped geometries, in the order of the table."""
     folder = resources.files("molexa_core.physics.molecules")
     text = folder.joinpath("data/experimental_structures.csv").read_text("utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]

@@ -1,29 +1,29 @@
-"""Structures around an equilibrium: what a data set explodes beside the equilibrium itself.
+"""Variations of a molecule: structures around the equilibrium for a data set.
 
-Kinds of variations, each drawn by itself, so that asking for more of one changes no other:
+Kinds of variations; each is drawn independently, so that more draws of one do not change others:
 
-* `equilibrium`: the geometry as it is, at rest.
+* `equilibrium`: the equilibrium geometry, at rest.
 * `displaced`: the published protocol, k of the N atoms moved, the same number of draws for every
   k = 1..N-1. Its amplitudes are not published. Here the k atoms are a random choice; each moves
   in a direction uniform on the sphere by a length uniform between 0 and `REACH` = 3 bohr; and the
   draw is repeated as a whole, choice of atoms included, until no moved atom is in contact with
   another atom. Contact is a distance below `CLASH` = 0.75 of the sum of the covalent radii, or
-  below `NEAREST` = 1.2 bohr. So bonds break, and protons migrate. The atoms are at rest.
+  below `NEAREST` = 1.2 bohr. Bonds break this way, and protons migrate. The atoms are at rest.
 * `zero-point`: positions and velocities from the Wigner function of the vibrational ground state.
 * `thermal`: the same at a temperature.
-* `trajectory`: structures of the user's own, such as the frames of a reaction.
+* `trajectory`: structures supplied by the user, such as the frames of a reaction.
 
-The published protocol displaces k = 1..N-1 atoms: an eighth of the draws for two atoms of those for
-nine. `Variations.least` makes up for that: where the other numbers give fewer
-geometries, further displaced draws follow, k in turn. They come last, and continue the numbers of
-the draws.
+The published protocol displaces k = 1..N-1 atoms, so a molecule of two atoms has an eighth of the
+draws of one with nine. `Variations.least` compensates for that: if the other numbers give fewer
+geometries, further displaced draws follow, with k in turn. They come last and continue the
+numbers of the draws.
 
-For the two harmonic kinds modes softer than 100 /cm are given that wavenumber (see
+For the two harmonic kinds modes softer than 100 /cm get that wavenumber (see
 `NormalModes.stiffened`), and a draw is repeated where two atoms are closer than `HARD` = 0.6 of
 the sum of their covalent radii.
 
-Every structure that is drawn is shifted to have its centre of mass at the origin. Molecules do
-not rotate: displaced ones rest; harmonic ones have no momentum and obey the Eckart conditions
+The centre of mass of every drawn structure is at the origin. Molecules do not rotate: displaced
+ones are at rest; harmonic ones have no total momentum and obey the Eckart conditions
 (`vibrations.sample_wigner`).
 """
 
@@ -62,10 +62,10 @@ NEAREST: Final = 1.2
 HARD: Final = 0.6
 """Vibrating: smallest distance of two atoms as a share of the sum of covalent radii."""
 OVERLAP: Final = 0.5
-"""Trajectories: atoms nearer than this, in bohr, are taken for a mistake."""
+"""Trajectories: distance, bohr, below which two atoms are considered a mistake."""
 _TRIES: Final = 5000
 _CANDIDATES: Final = 16
-"""Candidates per try; a draw is given up after the product of both."""
+"""Candidates per try and number of tries, after which a draw is given up."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Variation:
         velocities: (atoms, 3) atomic units; None at rest.
         kind: one of `KINDS`.
         k: number of displaced atoms, 0 for the other kinds.
-        index: number of the draw (of the frame) within its kind and k, from 0.
+        index: number of the draw (or frame) within its kind and k, from 0.
     """
 
     geometry: Geometry
@@ -88,7 +88,7 @@ class Variation:
 
     @property
     def label(self) -> str:
-        """Unique among the variations of a molecule, such as `displaced-3-7` or `thermal-2`."""
+        """A label that is unique for a molecule, such as `displaced-3-7` or `thermal-2`."""
         if self.kind == "equilibrium":
             return self.kind
         return f"{self.kind}-{self.k}-{self.index}" if self.k else f"{self.kind}-{self.index}"
@@ -103,18 +103,18 @@ def variations(
 ) -> list[Variation]:
     """The variations of a molecule, by kind, k and index; those that `least` adds come last.
 
-    Each depends on seed, name of the molecule, kind, k and index (and temperature) alone: whatever
-    else is asked for, and in whatever order molecules are worked on, it is the same.
+    Each is a function of seed, name of the molecule, kind, k and index (and temperature) only, not
+    of other variations or of the order of the molecules.
 
     Args:
         molecule: the equilibrium and its Hessian.
-        wanted: how many of each kind.
-        trajectory: further structures of this molecule, used as they are.
+        wanted: the numbers of each kind.
+        trajectory: further structures of this molecule, used without change.
         seed: of the random draws, 0 or above.
 
     Raises:
         UsageError: vibrations of a molecule without a Hessian, or a negative seed.
-        InputFileError: a frame of the trajectory has other atoms, or atoms in one place.
+        InputFileError: a frame of the trajectory has other atoms, or two atoms coincide.
         ComputationError: no draw without contacts was found.
 
     Example:
@@ -145,11 +145,11 @@ def variations(
 def trajectory_variations(
     frames: Sequence[Geometry], *, symbols: Sequence[str] | None = None
 ) -> list[Variation]:
-    """The structures of a trajectory as variations, at rest, positions as they are.
+    """The structures of a trajectory as variations, at rest, with unchanged positions.
 
     Args:
-        frames: the structures; all of the same atoms in the same order.
-        symbols: the atoms they must have; those of the first frame if None.
+        frames: the structures, with the same atoms in the same order.
+        symbols: the required atoms; those of the first frame if None.
 
     Raises:
         InputFileError: no frame, other atoms, a coordinate that is not a number, or two atoms
@@ -182,7 +182,7 @@ def trajectory_variations(
 
 
 def _random(seed: int, name: str, kind: Kind, k: int, index: int) -> np.random.Generator:
-    """A generator of its own for each draw."""
+    """The random generator of one draw."""
     key = hashlib.sha256(f"{seed}\n{name}\n{kind}\n{k}\n{index}".encode()).digest()
     return np.random.default_rng(np.frombuffer(key, dtype=np.uint32).tolist())
 
@@ -203,7 +203,7 @@ def _displaced(molecule: Molecule, k: int, index: int, seed: int) -> Variation:
         return x + length * direction, None
 
     def free(drawn: FloatArray) -> BoolArray:
-        # Two atoms that both rest keep their distance, whatever it is.
+        # The distance of two atoms that are not displaced is not checked.
         moved = (drawn != x).any(axis=2)
         matters = moved[:, :, None] | moved[:, None, :]
         return np.asarray(~((_distances(drawn) < limit) & matters).any(axis=(1, 2)))

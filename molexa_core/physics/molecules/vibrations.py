@@ -21,12 +21,12 @@ from molexa_core.base.units import BOLTZMANN_HARTREE_K, DALTON_ME, WAVENUMBER_HA
 
 _LINEAR: Final = 1e-3
 """Smallest singular value of the rotations, relative to the largest, below which a molecule is
-taken as linear (5 instead of 6 rigid motions)."""
+treated as linear (5 instead of 6 rigid motions)."""
 _IMAGINARY_CM: Final = 10.0
-"""Wavenumber in 1/cm down to which a negative curvature is taken for numerical noise."""
+"""Wavenumber in 1/cm down to which a negative curvature is considered numerical noise."""
 
 SOFT_CM: Final = 100.0
-"""Lowest wavenumber in 1/cm that structures are drawn with, see `NormalModes.stiffened`."""
+"""Lowest wavenumber in 1/cm for draws of structures, see `NormalModes.stiffened`."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class NormalModes:
     def stiffened(self, lowest_cm: float = SOFT_CM) -> NormalModes:
         """The same modes, none softer than `lowest_cm` (1/cm), for drawing structures.
 
-        A soft mode is a hindered rotation. Followed along a straight line as far as its harmonic
-        width goes, it tears bonds; with the frequency raised its width stays that of a rotor
-        between barriers (the same is done for entropies: R. F. Ribeiro et al., J. Phys. Chem. B
+        A soft mode is a hindered rotation. A displacement along a straight line by its harmonic
+        width would break bonds; with the higher frequency the width is that of a rotor between
+        barriers (the same is done for entropies: R. F. Ribeiro et al., J. Phys. Chem. B
         115, 14556 (2011), with 100 /cm).
         """
         frequency = np.maximum(self.frequency, lowest_cm * WAVENUMBER_HARTREE)
@@ -93,7 +93,7 @@ def normal_modes(positions: FloatArray, mass: FloatArray, hessian: FloatArray) -
     root = np.repeat(np.sqrt(mass), 3)
     weighted = hessian / root[:, None] / root[None, :]
     rigid = rigid_motions(positions, mass)
-    # An orthonormal basis of what is neither translation nor rotation.
+    # An orthonormal basis of the space without translations and rotations.
     basis = np.linalg.svd(rigid, full_matrices=True)[0][:, rigid.shape[1] :]
     values, vectors = np.linalg.eigh(basis.T @ weighted @ basis)
     worst = values.min() if len(values) else 1.0
@@ -133,7 +133,7 @@ def rigid_motions(positions: FloatArray, mass: FloatArray) -> FloatArray:
 def without_rigid_motions(hessian: FloatArray, positions: FloatArray) -> FloatArray:
     """The Hessian (3 atoms, 3 atoms) with translations and rotations projected out.
 
-    A Hessian that was computed or stored with finite precision is then free of them exactly.
+    This removes residues in a Hessian that was computed or stored with finite precision.
 
     Args:
         hessian: (3 atoms, 3 atoms) hartree / bohr^2.
@@ -173,9 +173,9 @@ def sample_wigner(
 ) -> tuple[FloatArray, FloatArray]:
     """Positions and velocities drawn from the Wigner function of the harmonic modes.
 
-    The modes carry neither translation nor rotation: the centre of mass rests where it is in
+    The modes contain neither translation nor rotation: the centre of mass stays where it is in
     `positions`, and sum(m r0 x v) about the equilibrium r0 vanishes (Eckart conditions). The
-    vibrational angular momentum sum(m (r - r0) x v) is kept: it belongs to the distribution.
+    vibrational angular momentum sum(m (r - r0) x v) is part of the distribution and is kept.
 
     Args:
         positions: (atoms, 3) bohr, the equilibrium.
@@ -206,8 +206,8 @@ def sample_gaussian(
 ) -> FloatArray:
     """Positions with an independent Gaussian displacement of every atom.
 
-    The stand-in where no Hessian is known: standard deviation sigma sqrt(1 u / mass) per axis, as
-    if every atom hung on springs of one and the same frequency.
+    Substitute if no Hessian is known: standard deviation sigma sqrt(1 u / mass) per axis, as for
+    atoms bound by springs of the same frequency.
 
     Args:
         positions: (atoms, 3) bohr.

@@ -1,1 +1,1 @@
-"""The virtual experiment: molecules in the light, ions in flight, signals of the detector."""
+"""The virtual experiment: molecules in the light beam, ions in flight, detector signals."""

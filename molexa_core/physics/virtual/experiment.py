@@ -1,8 +1,9 @@
 """A virtual experiment: shots of a reaction microscope on molecules of known structure.
 
-Shots are made in blocks of fixed size. Every block draws from generators seeded by (seed, number
-of the block, what is drawn): a block can be made alone, in any order and on any machine, effects
-do not disturb each other's draws, and a longer run begins with the shots of a shorter one.
+Shots are simulated in blocks of fixed size. Every block has random generators seeded by (seed,
+number of the block, purpose). A block can therefore be simulated alone, in any order and on any
+machine, effects do not change the draws of others, and a longer run begins with the shots of a
+shorter one.
 """
 
 from __future__ import annotations
@@ -33,21 +34,21 @@ from molexa_core.physics.virtual.sources import (
 )
 
 BLOCK_SHOTS: Final = 4096
-"""Shots per block; part of what a seed means, so it does not change."""
+"""Shots per block; it must not change, since runs of a given seed depend on it."""
 MOLECULES_PER_BLOCK: Final = 2**24
-"""Random numbers of explosions are numbered by this many molecules per block."""
+"""Number of molecules per block for the numbering of random numbers of explosions."""
 _MOLECULES, _RESIDUAL, _DARK, _DETECTOR = range(4)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of a virtual run.
+    """A block of a virtual run.
 
     Attributes:
-        hits: as the run stores them.
-        truth: what happened; molecules numbered within the block.
-        tally: the shot (within the block) of every molecule and ion made, hit stored, and hit
-            lost, by kind and reason.
+        hits: hits as stored in the run.
+        truth: true molecules and origins of the hits; molecules are numbered within the block.
+        tally: the shot (within the block) of every molecule, ion, stored hit and lost hit, by kind
+            and reason.
     """
 
     hits: Hits
@@ -56,15 +57,15 @@ class Block:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many shots, molecules, ions, hits and losses."""
+        """Numbers of shots, molecules, ions, hits and losses."""
         return {"shots": self.hits.n_shots} | {k: len(shots) for k, shots in self.tally.items()}
 
 
 def target_of(channel: Channel, molecule: Molecule) -> Target:
     """The molecule with its atoms in the order of the channel's ions.
 
-    Like atoms go to like ions in the order in which the molecule has them. An ion may name an
-    isotope that the molecule leaves open, which then is that of the atom.
+    Like atoms are assigned to like ions in the order of the molecule. An ion may name an isotope
+    that the molecule does not specify; it is then that of the atom.
 
     Raises:
         UsageError: the channel has molecular ions, or its ions are not the molecule's atoms.
@@ -96,7 +97,7 @@ def target_of(channel: Channel, molecule: Molecule) -> Target:
 
 
 def make_block(target: Target, setup: Setup, seed: int, number: int) -> Block:
-    """One block of `BLOCK_SHOTS` shots.
+    """Simulate one block of `BLOCK_SHOTS` shots.
 
     Args:
         target: the molecule.
@@ -105,8 +106,8 @@ def make_block(target: Target, setup: Setup, seed: int, number: int) -> Block:
         number: number of the block.
 
     Raises:
-        UsageError: the setup lets ions start behind the first region of the spectrometer.
-        ComputationError: a molecule was drawn with two atoms in one place.
+        UsageError: ions would start outside the first region of the spectrometer.
+        ComputationError: two atoms of a drawn molecule coincide.
     """
     molecules = draw_molecules(target, setup, BLOCK_SHOTS, _random(seed, number, _MOLECULES))
     fragments = explode_molecules(
@@ -133,7 +134,7 @@ def make_block(target: Target, setup: Setup, seed: int, number: int) -> Block:
 
 
 def run_blocks(target: Target, setup: Setup, seed: int, shots: int) -> Iterator[Block]:
-    """The blocks of a run; the truth of each is numbered after those before it."""
+    """The blocks of a run; molecules of the truth are numbered consecutively."""
     molecules = 0
     for number, start in enumerate(range(0, shots, BLOCK_SHOTS)):
         block = make_block(target, setup, seed, number)
@@ -145,7 +146,7 @@ def run_blocks(target: Target, setup: Setup, seed: int, shots: int) -> Iterator[
 
 
 def equilibrium_of(target: Target) -> Geometry:
-    """The geometry at rest, one atom per ion."""
+    """The equilibrium geometry, one atom per ion."""
     symbols = tuple(ion.element.symbol for ion in target.ions)
     charges = tuple(ion.charge for ion in target.ions)
     isotopes = isotopes_of(target.ions)
@@ -178,7 +179,7 @@ def _random(seed: int, number: int, purpose: int) -> np.random.Generator:
 
 
 def _first_shots(block: Block, shots: int) -> Block:
-    """The beginning of a block."""
+    """The first shots of a block."""
     hits = block.hits.shots(0, shots)
     known = block.truth.first(block.hits.first_shot + shots, hits.n_hits)
     tally = {kind: of[of < shots] for kind, of in block.tally.items()}

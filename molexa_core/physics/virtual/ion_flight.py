@@ -1,7 +1,7 @@
-"""From ions in flight to what a position-sensitive detector stores.
+"""Flight of the ions to a position-sensitive detector, and the hits that it stores.
 
-In the order in which things happen: flight through the spectrometer, active area and acquisition
-window, detection efficiency, dark counts, dead time, resolution, slots, calibration.
+The effects in order: flight through the spectrometer, active area and acquisition window, detection
+efficiency, dark counts, dead time, resolution, slots, calibration.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Arrivals:
     Attributes:
         shot: (n) number of the shot within its block.
         x_mm, y_mm, t_ns: (n) position and time of flight.
-        molecule, ion: (n) where the hit comes from, -1 for background.
+        molecule, ion: (n) molecule and ion of the hit, -1 for background.
     """
 
     shot: IntArray
@@ -39,7 +39,7 @@ class Arrivals:
         return len(self.shot)
 
     def select(self, rows: BoolArray | IntArray) -> Arrivals:
-        """The hits of a mask or of row numbers."""
+        """The hits selected by a mask or by row numbers."""
         return Arrivals(
             self.shot[rows],
             self.x_mm[rows],
@@ -50,15 +50,15 @@ class Arrivals:
         )
 
     def in_order(self) -> Arrivals:
-        """Shot by shot, sorted by time of flight."""
+        """The hits sorted by shot and time of flight."""
         return self.select(np.lexsort((self.t_ns, self.shot)))
 
 
 def fly(ions: Emission, setup: Setup) -> Arrivals:
-    """Where and when ions arrive; x and y are not touched by the extraction field.
+    """Arrival positions and times of ions; the extraction field does not change x and y motion.
 
     Raises:
-        UsageError: an ion starts behind the first region.
+        UsageError: an ion starts outside the first region.
     """
     regions = setup.spectrometer.regions
     if len(ions) and ions.start_mm[:, 2].max() >= regions[0].length_mm:
@@ -77,7 +77,7 @@ def fly(ions: Emission, setup: Setup) -> Arrivals:
 
 
 def dark_counts(setup: Setup, shots: int, random: np.random.Generator) -> Arrivals:
-    """Hits that no ion made: uniform over the active area and the acquisition window."""
+    """Hits without an ion: uniform over the active area and the acquisition window."""
     counts = random.poisson(setup.virtual.dark_counts_per_shot, size=shots)
     shot = np.repeat(np.arange(shots, dtype=np.int64), counts)
     n = len(shot)
@@ -91,7 +91,7 @@ def dark_counts(setup: Setup, shots: int, random: np.random.Generator) -> Arriva
 
 
 def arriving(hits: Arrivals, setup: Setup) -> tuple[BoolArray, BoolArray]:
-    """(n), (n): whether a hit is on the active area, and whether it is within the window."""
+    """Whether a hit is on the active area, (n), and within the acquisition window, (n)."""
     on_area = hits.x_mm**2 + hits.y_mm**2 <= setup.detector.radius_mm**2
     return on_area, hits.t_ns <= setup.virtual.window_ns
 
@@ -99,7 +99,7 @@ def arriving(hits: Arrivals, setup: Setup) -> tuple[BoolArray, BoolArray]:
 def survives_dead_time(hits: Arrivals, dead_time_ns: float, dead_radius_mm: float) -> BoolArray:
     """(n) whether no earlier hit of the shot lies within both dead time and dead radius.
 
-    An earlier hit counts whether or not it was itself recorded: its charge cloud is there.
+    An earlier hit counts whether or not it was itself recorded, since its charge cloud is present.
 
     Args:
         hits: in order of shot and time.
@@ -121,7 +121,7 @@ def survives_dead_time(hits: Arrivals, dead_time_ns: float, dead_radius_mm: floa
 
 
 def smeared(hits: Arrivals, detector: Detector, random: np.random.Generator) -> Arrivals:
-    """The hits with the resolution of the detector; a time never becomes negative."""
+    """The hits smeared with the resolution of the detector; times do not become negative."""
     noise = random.normal(size=(3, len(hits)))
     return Arrivals(
         hits.shot,
@@ -134,7 +134,7 @@ def smeared(hits: Arrivals, detector: Detector, random: np.random.Generator) -> 
 
 
 def within_slots(hits: Arrivals, slots: int) -> BoolArray:
-    """(n) whether a hit is among the first `slots` of its shot; hits in order."""
+    """(n) whether a hit is among the first `slots` of its shot; hits must be sorted."""
     first = np.searchsorted(hits.shot, hits.shot, side="left")
     within: BoolArray = np.arange(len(hits)) - first < slots
     return within
@@ -143,7 +143,7 @@ def within_slots(hits: Arrivals, slots: int) -> BoolArray:
 def as_written(
     hits: Arrivals, calibration: Calibration
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """x, y, t as a run stores them, the inverse of what `reduce` does.
+    """x, y, t as stored in a run; the inverse of the calibration in `reduce`.
 
     `reduce` takes x_lab = scale * R(rotation) (x_raw - centre) and t_lab = t_raw - time_zero.
     """
@@ -160,11 +160,11 @@ def as_written(
 def detect(
     ions: Emission, dark: Arrivals, setup: Setup, random: np.random.Generator
 ) -> tuple[Arrivals, dict[str, IntArray]]:
-    """The hits that are stored, and the losses.
+    """The stored hits and the losses.
 
     Returns:
-        the stored hits in order of shot and time, and for each reason the shot of every hit that
-        was lost by it.
+        The stored hits, sorted by shot and time, and for each reason of loss the shots of the lost
+        hits.
     """
     detector = setup.detector
     hits = fly(ions, setup)

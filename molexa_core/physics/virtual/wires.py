@@ -1,9 +1,9 @@
 """Signals at the wire ends of a delay-line anode, as a time-to-digital converter records them.
 
-In the order in which things happen: run times along the wires, jitter, lost signals, pulses on the
-tail of the one before, dead time, noise, bins of the converter. Geometry and sign conventions are
-those of `base.settings.anode`; they are written down here a second time, so that the sorter is
-tested against something that shares no code with it.
+The effects in order: run times along the wires, jitter, lost signals, pulses on the tail of the
+previous one, dead time, noise, bins of the converter. Geometry and sign conventions are those of
+`base.settings.anode`; they are implemented here a second time, so that the test of the sorter uses
+independent code.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _MCP: Final = 6
 
 @dataclass(frozen=True)
 class Recorded:
-    """Edges of a block of shots, in the order of shots, channels and time.
+    """Edges of a block of shots, sorted by shot, channel and time.
 
     Attributes:
         shot: (edges) number of the shot within its block.
         channel: (edges) TDC channel.
         bins: (edges) time in bins of the converter.
-        hit: (edges) row of the hit that it comes from, -1 for noise.
-        lost: (hits, 7) signals not recorded, in the order of `SIGNALS`.
+        hit: (edges) row of the hit that caused the edge, -1 for noise.
+        lost: (hits, 7) whether a signal was not recorded, in the order of `SIGNALS`.
     """
 
     shot: IntArray
@@ -54,7 +54,7 @@ def layer_positions(anode: Anode, x_mm: FloatArray, y_mm: FloatArray) -> list[Fl
 def end_times(
     anode: Anode, signals: WireSignals, x_mm: FloatArray, y_mm: FloatArray, t_ns: FloatArray
 ) -> FloatArray:
-    """(hits, 7) exact times of all signals; NaN where the anode has no such signal."""
+    """(hits, 7) exact times of all signals; NaN if the anode has no such signal."""
     times = np.full((len(t_ns), _N_SIGNALS), np.nan)
     times[:, _MCP] = t_ns
     places = layer_positions(anode, x_mm, y_mm)
@@ -71,7 +71,7 @@ def end_times(
 def plain_position(
     anode: Anode, layer: Layer, signals: WireSignals, place: FloatArray
 ) -> FloatArray:
-    """Scale * (t1 - t2) of pulses at these positions, by iteration: corrections are small."""
+    """Scale * (t1 - t2) of pulses at these positions, by iteration, since corrections are small."""
     plain = place - layer.offset_mm
     for _ in range(_ITERATIONS):
         change = _table(layer.position_correction, plain)
@@ -81,10 +81,10 @@ def plain_position(
 
 
 def bend(part: FloatArray, largest_mm: float) -> FloatArray:
-    """A bent layer: true minus straight position, for positions in units of the radius.
+    """Non-linearity of a layer: true minus linear position, for positions in units of the radius.
 
-    The Chebyshev polynomial U3 / 4: on an evenly lit plate it has no linear part, so that "the
-    scale factor" of a bent layer is well defined.
+    It is the Chebyshev polynomial U3 / 4, which has no linear part on an evenly illuminated plate,
+    so that the scale factor of such a layer is well defined.
     """
     inside = np.clip(part, -1.0, 1.0)
     return largest_mm * (2.0 * inside**3 - inside)
@@ -99,7 +99,7 @@ def record(
     window_ns: float,
     random: np.random.Generator,
 ) -> Recorded:
-    """The edges that hits and noise leave.
+    """The edges of hits and noise.
 
     Args:
         anode: geometry, time sums, dead times, channels.
@@ -107,8 +107,8 @@ def record(
         shot: (hits) number of the shot within the block.
         place: x and y in mm and t in ns of the hits on the detector, each (hits).
         shots: shots of the block.
-        window_ns: noise falls between 0 and this.
-        random: generator of the block.
+        window_ns: noise occurs between 0 and this time.
+        random: random generator of the block.
     """
     n = len(shot)
     times = end_times(anode, signals, *place)
@@ -146,11 +146,11 @@ def record(
 def pass_electronics(
     line: IntArray, time: FloatArray, dead: FloatArray, shift: float, decay: float, kept: BoolArray
 ) -> None:
-    """Pile-up and dead time of pulses in the order of lines and time, in place.
+    """Apply pile-up and dead time to pulses sorted by line and time, in place.
 
-    A pulse within the dead time of the last recorded edge of its line leaves none; one behind it
-    comes late by `shift * exp(-(delay - dead) / decay)`, where the delay counts from the pulse
-    before.
+    A pulse within the dead time of the last recorded edge of its line is not recorded; a later one
+    is delayed by `shift * exp(-(delay - dead) / decay)`, where the delay is measured from the
+    previous pulse.
     """
     last_edge = 0.0
     for k in range(len(line)):
@@ -170,7 +170,7 @@ def pass_electronics(
 def _noise(
     anode: Anode, signals: WireSignals, shots: int, window_ns: float, random: np.random.Generator
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Shot, signal and time of edges that no hit made."""
+    """Shot, signal and time of noise edges."""
     there = np.array(anode.signal_channels) >= 0
     counts = random.poisson(signals.noise_per_shot, size=(shots, _N_SIGNALS))
     counts[:, ~there] = 0
