@@ -124,7 +124,7 @@ def _show(run: EvaluationRun) -> None:
     if result.named:
         methods = [key for key in result.named[0] if key not in ("name", "atoms")]
         rows = [
-            [one["name"], str(one["atoms"]), *(f"{one[key]:.3f}" for key in methods)]
+            [str(one["name"]), str(one["atoms"]), *(f"{one[key]:.3f}" for key in methods)]
             for one in result.named
         ]
         write(table(["molecule", "atoms", *methods], rows, title="MAE by molecule (bohr)"))

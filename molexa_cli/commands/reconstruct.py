@@ -190,8 +190,17 @@ def _events(
     if found.uncertainty_reason is not None:
         write(found.uncertainty_reason)
     for rows, unit in ((found.distances, "bohr"), (found.angles, "degree")):
-        keys = ("mean", "standard_deviation", "quantile_16", "median", "quantile_84")
-        cells = [[row["of"], *(f"{row[key]:.3f}" for key in keys)] for row in rows]
+        cells = [
+            [
+                row["of"],
+                f"{row['mean']:.3f}",
+                f"{row['standard_deviation']:.3f}",
+                f"{row['quantile_16']:.3f}",
+                f"{row['median']:.3f}",
+                f"{row['quantile_84']:.3f}",
+            ]
+            for row in rows
+        ]
         header = [unit, "mean", "standard deviation", "16 %", "median", "84 %"]
         write(table(header, cells))
     remark(f"written to {out}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -171,7 +171,9 @@ def train(
         _show(card, metrics, json=json)
 
 
-def _show(card: ModelCard | None, metrics: dict[str, Any], *, json: bool) -> None:
+def _show(
+    card: ModelCard | None, metrics: dict[str, dict[str, float | None]], *, json: bool
+) -> None:
     if json:
         write_json({"finished": card is not None, "validation": metrics})
     elif card is None:

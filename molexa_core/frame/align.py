@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,21 @@ ONLY: Final = "only one of its kind"
 """Roles of ions besides `lobe 1`, `lobe 2`, ..."""
 
 
+class AlignSummary(TypedDict):
+    """Numbers of an alignment: of events, rows and choices, and how good the frame is."""
+
+    events: int
+    aligned: int
+    flagged: dict[str, int]
+    zero_weight: int
+    assignments_per_event: int
+    rows: int
+    recoil: Literal["remove", "keep"]
+    median_angle_deg: float | None
+    discarded_perpendicular_rms: float | None
+    rule: str
+
+
 @dataclass(frozen=True)
 class Aligned:
     """Momenta in the molecular frame.
@@ -73,7 +88,7 @@ class Aligned:
     table: Coincidences
     flag: NDArray[np.int8]
     roles: tuple[str, ...]
-    summary: dict[str, Any]
+    summary: AlignSummary
     warnings: tuple[str, ...]
 
 
@@ -174,7 +189,7 @@ class Aligner:
         # Lobes are ordered by azimuth around x from the half-plane of the second.
         self._axes = [0, 1, 2] if frame.plane == "xy" else [0, 2, 1]
         self.flag: NDArray[np.int8] = np.empty(0, np.int8)
-        self.summary: dict[str, Any] = {}
+        self.summary: AlignSummary
         self.warnings: tuple[str, ...] = ()
 
     def look(self, blocks: Iterable[Coincidences]) -> None:
@@ -373,7 +388,7 @@ def _rule(frame: Frame, roles: tuple[str, ...], choices: int) -> str:
 
 
 def _warnings(
-    at_reference: float, typical: float, frame: Frame, summary: dict[str, Any]
+    at_reference: float, typical: float, frame: Frame, summary: AlignSummary
 ) -> tuple[str, ...]:
     warnings = []
     if at_reference < NEARLY_AT_REST * typical:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import jinja2
 from markupsafe import Markup
@@ -114,7 +114,14 @@ def _coincidences(content: ReportContent) -> dict[str, Picture | None]:
     return pictures
 
 
-def _ker(content: ReportContent) -> dict[str, Any] | None:
+class Energies(TypedDict):
+    """The kinetic energy release on the page."""
+
+    picture: Picture
+    rows: list[tuple[str, str]]
+
+
+def _ker(content: ReportContent) -> Energies | None:
     """KER of the reduced coincidences, or of the aligned events where those are missing."""
     spectrum, caption = content.spectra.get(SPECTRUM_KER), "selected coincidences"
     if spectrum is None:

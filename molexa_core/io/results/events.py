@@ -314,7 +314,7 @@ def read_spectra(path: Path | str) -> dict[str, Spectrum]:
 def _table(
     file: h5py.File,
     ions: tuple[Ion, ...],
-    columns: dict[str, Any],
+    columns: dict[str, NDArray[Any]],
     rows: slice | None = None,
 ) -> Coincidences:
     where = file.filename

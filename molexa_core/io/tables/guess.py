@@ -240,7 +240,7 @@ class _Set:
     def names(self) -> list[Name]:
         return [self.chosen[quantity] for quantity in _HITS]
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, str]:
         """Names of the columns, as `Columns` calls them."""
         return {quantity: name.written for quantity, name in self.chosen.items()}
 

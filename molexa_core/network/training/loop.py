@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,23 @@ BatchSource = Callable[[int], Batch]
 _LOOK_EVERY: Final = 10
 """Number of steps between two checks of the clock and of the other processes."""
 _STEP_SEEDS: Final = 1_000_003
+
+
+class Report(TypedDict):
+    """One line of the log of a training: mean losses since the last one, speed, time."""
+
+    step: int
+    molecules: int
+    loss: float
+    position_loss: float
+    uncertainty_loss: float
+    learning_rate: float
+    molecules_per_s: float
+    samples_per_s: float
+    elapsed_s: float
+    device_s: float
+    processes: int
+    peak_memory_gib: float | None
 
 
 @dataclass
@@ -68,7 +85,7 @@ class TrainingRun:
     checkpoint_every_s: float | None = None
     stop_after_s: float | None = None
     compile: bool = False
-    reports: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
 
 
 def train(
@@ -349,7 +366,7 @@ class _Meter:
         memory = None
         if self._device.type == "cuda":
             memory = round(torch.cuda.max_memory_allocated() / 2**30, 2)
-        record = {
+        record: Report = {
             "step": step,
             "molecules": step * run.settings.batch,
             "loss": means[0],

@@ -122,7 +122,7 @@ def read_tables(path: Path, symbol: str, photon_ev: float) -> AtomicTables:
     return AtomicTables(symbol=symbol, photon_ev=photon_ev, **arrays)
 
 
-def about(symbol: str, photon_ev: float) -> dict[str, Any]:
+def about(symbol: str, photon_ev: float) -> dict[str, str | int | float]:
     """The record that describes the contents of a file."""
     return {"version": VERSION, "symbol": symbol, "photon_ev": photon_ev}
 

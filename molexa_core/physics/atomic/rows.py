@@ -154,7 +154,7 @@ def capture_level(
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """Concatenate several sets of rows."""
-    joined: dict[str, Any] = {
+    joined: dict[str, NDArray[Any]] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ROW_ARRAYS
         if name != "first"

@@ -20,7 +20,14 @@ from molexa_core.base.settings import Channel, Frame, parse_settings
 from molexa_core.base.storage.outputs import FileKind, output_place
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, FloatArray
-from molexa_core.frame.align import Aligned, Aligner, Store, align_events, heaviest_frame
+from molexa_core.frame.align import (
+    Aligned,
+    Aligner,
+    AlignSummary,
+    Store,
+    align_events,
+    heaviest_frame,
+)
 from molexa_core.io.results.events import EventsFile, EventsWriter
 from molexa_core.pipeline.chain.pick import (
     ALIGNED_SUFFIX,
@@ -51,7 +58,7 @@ class AlignedFile:
     frame: dict[str, Any]
     flag: NDArray[np.int8]
     roles: tuple[str, ...]
-    summary: dict[str, Any]
+    summary: AlignSummary
     warnings: tuple[str, ...]
 
 

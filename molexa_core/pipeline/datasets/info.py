@@ -32,6 +32,9 @@ MIB: Final = 2**20
 _SUM_LIMIT: Final = 6.0
 """Largest deviation of the sum of the mean momenta of an entry from 0, in standard errors."""
 
+Row = dict[str, str | int | float]
+"""One row of a table: the values by the title of their column."""
+
 
 @dataclass(frozen=True)
 class DatasetReport:
@@ -48,9 +51,9 @@ class DatasetReport:
 
     name: str
     totals: dict[str, float]
-    by_atoms: list[dict[str, Any]]
-    by_element: list[dict[str, Any]]
-    by_kind: list[dict[str, Any]]
+    by_atoms: list[Row]
+    by_element: list[Row]
+    by_kind: list[Row]
     splits: dict[str, dict[str, int]]
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def describe(recipe: Recipe, table: EntryTable) -> DatasetReport:
         "median count of an entry": float(np.median(table.counts)) if len(table) else 0.0,
     }
     sizes = table.atoms
-    by_atoms = [
+    by_atoms: list[Row] = [
         {
             "atoms": int(n),
             "molecules": len(np.unique(geometry["molecule"][geometry["atoms"] == n])),
@@ -342,7 +345,7 @@ def _faults(recipe: Recipe, wanted: BlockPlan | None, block: EntryBlock) -> Iter
             yield f"{label}: momenta that do not add up to zero"
 
 
-def _by_element(table: EntryTable) -> Iterator[dict[str, Any]]:
+def _by_element(table: EntryTable) -> Iterator[Row]:
     for number in np.unique(table.numbers[table.mask]):
         atoms = (table.numbers == number) & table.mask
         charges = table.charges[atoms].astype(np.int64)
@@ -356,7 +359,7 @@ def _by_element(table: EntryTable) -> Iterator[dict[str, Any]]:
         }
 
 
-def _by_kind(table: EntryTable) -> Iterator[dict[str, Any]]:
+def _by_kind(table: EntryTable) -> Iterator[Row]:
     kinds = table.statistics["kind"]
     for kind in np.unique(kinds):
         yield {

@@ -114,7 +114,7 @@ class Evaluation:
     diatomics: dict[str, float]
     spread: dict[str, dict[str, float]]
     coverage: dict[str, list[float]]
-    named: list[dict[str, Any]] = field(default_factory=list)
+    named: list[dict[str, str | int | float]] = field(default_factory=list)
     answers: dict[int, Answers] = field(repr=False, default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -309,16 +309,19 @@ def _named(
     methods: Mapping[str, Mapping[int, FloatArray]],
     answers: Mapping[int, Answers],
     sets: Mapping[int, Explosions],
-) -> list[dict[str, Any]]:
+) -> list[dict[str, str | int | float]]:
     """MAE of each molecule by method, if there are few molecules and all have names."""
     labels = [label for atoms in answers for label in sets[atoms].label]
     if len(labels) > MOST_NAMED or not all(labels):
         return []
     wanted = [name for name in (FIRST, MEAN, BEST, ORACLE) if name in methods]
     return [
-        {"name": label, "atoms": atoms}
-        | {"predicted": float(one.expected[0, row].mean())}
-        | {method: float(methods[method][atoms][0, row]) for method in wanted}
+        {
+            "name": label,
+            "atoms": atoms,
+            "predicted": float(one.expected[0, row].mean()),
+            **{method: float(methods[method][atoms][0, row]) for method in wanted},
+        }
         for atoms, one in sorted(answers.items())
         for row, label in enumerate(sets[atoms].label)
     ]

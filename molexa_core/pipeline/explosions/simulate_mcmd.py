@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -202,11 +202,43 @@ def write_results(
         combinations_svg(figure, outcomes, record)
 
 
-def summary(outcomes: Outcomes) -> dict[str, Any]:
+class AtomSummary(TypedDict):
+    """The charges of one atom: mean, and the share of explosions with charge 0, 1, 2, ..."""
+
+    atom: str
+    mean_charge: float
+    shares: list[float]
+
+
+class CombinationSummary(TypedDict):
+    """One combination of charges: how often it occurred, its energy, its mean momenta."""
+
+    ions: list[str]
+    count: int
+    share: float
+    ker_ev: float
+    ker_spread_ev: float | None
+    momentum: list[list[float]]
+    spread: list[list[float]]
+
+
+class Summary(TypedDict):
+    """Outcomes of explosions as plain values. Energies in eV, else a.u."""
+
+    trajectories: int
+    lost: int
+    photons: float
+    mean_total_charge: float
+    atoms: list[AtomSummary]
+    combinations: list[CombinationSummary]
+    warnings: list[str]
+
+
+def summary(outcomes: Outcomes) -> Summary:
     """The printed results as plain values, for JSON. Energies in eV, otherwise atomic units."""
     charges = np.arange(outcomes.charge_states.shape[1])
     shares = outcomes.charge_states / max(outcomes.trajectories, 1)
-    atoms = [
+    atoms: list[AtomSummary] = [
         {
             "atom": f"{symbol} {number}",
             "mean_charge": float(share @ charges),
@@ -217,7 +249,7 @@ def summary(outcomes: Outcomes) -> dict[str, Any]:
         )
     ]
     spread = outcomes.release_spread
-    combinations = [
+    combinations: list[CombinationSummary] = [
         {
             "ions": outcomes.names(row),
             "count": int(outcomes.counts[row]),

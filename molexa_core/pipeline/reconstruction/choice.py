@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final, Literal, NotRequired, TypedDict
 
 import numpy as np
 
@@ -20,6 +20,21 @@ OTHER_MODEL: Final = (
     "which differ from it by some per cent"
 )
 """Remark on the closure of weights that were trained on another forward model."""
+
+
+class Closure(TypedDict):
+    """How well the explosion of a structure gives the measured momenta back, as it is recorded."""
+
+    remark: NotRequired[str]
+    model: Literal["classical"]
+    tau_fs: float
+    residual: float
+    residual_meaning: str
+    refined: bool
+    explains_momenta: bool | None
+    share_of_samples: float
+    residuals_of_samples: list[float]
+    chosen_sample: int | None
 
 
 def chosen(
@@ -88,21 +103,21 @@ def other_model(forward: str, *, refined: bool) -> list[str]:
 
 def closure_record(
     residuals: FloatArray, answer: Solution, tau_fs: float, *, forward: str, refined: bool
-) -> dict[str, Any]:
+) -> Closure:
     """The agreement of the structure with the momenta, for the record."""
-    other = {} if forward == "classical" else {"remark": OTHER_MODEL}
-    return {
-        **other,
+    judged = forward == "classical"
+    record: Closure = {
         "model": "classical",
         "tau_fs": tau_fs,
         "residual": answer.residual,
         "residual_meaning": "rms difference of the momenta over their rms",
         "refined": refined,
-        "explains_momenta": None if other else answer.explains,
+        "explains_momenta": answer.explains if judged else None,
         "share_of_samples": answer.share,
         "residuals_of_samples": residuals.tolist(),
         "chosen_sample": answer.sample,
     }
+    return record if judged else {"remark": OTHER_MODEL, **record}
 
 
 def closure_residuals(

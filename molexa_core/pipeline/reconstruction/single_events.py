@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import numpy as np
 import torch
@@ -65,6 +65,18 @@ UNLIKE: Final = 0.02
 QUANTILES: Final = (0.16, 0.5, 0.84)
 
 
+class Distribution(TypedDict):
+    """The distribution of one distance (bohr) or angle (degrees) over the events."""
+
+    of: str
+    mean: float
+    error_of_mean: float
+    standard_deviation: float
+    quantile_16: float
+    median: float
+    quantile_84: float
+
+
 @dataclass(frozen=True)
 class EventDistribution:
     """Structures of events and the distribution of their distances and angles.
@@ -82,8 +94,8 @@ class EventDistribution:
     """
 
     structures: EventStructures
-    distances: list[dict[str, Any]]
-    angles: list[dict[str, Any]]
+    distances: list[Distribution]
+    angles: list[Distribution]
     warnings: tuple[str, ...]
     left_out: int
     calibration: Kind | None = None
@@ -330,7 +342,7 @@ def _closure(
 
 def _distributions(
     structures: EventStructures,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[Distribution], list[Distribution]]:
     labels = ion_labels(structures.ions)
     count = len(labels)
     distances = pair_distances(structures.positions)
@@ -355,7 +367,7 @@ def _distributions(
     )
 
 
-def _statistics(name: str, values: FloatArray, weight: FloatArray) -> dict[str, Any]:
+def _statistics(name: str, values: FloatArray, weight: FloatArray) -> Distribution:
     mean = float(np.average(values, weights=weight))
     deviation = float(np.sqrt(np.average((values - mean) ** 2, weights=weight)))
     order = np.argsort(values)

@@ -70,7 +70,7 @@ VALIDATION_SEED: Final = 20_260_000
 
 def train_in_folder(
     plan: TrainingPlan, folder: Path, *, name: str, resume: bool, progress: Progress = SILENT
-) -> tuple[ModelCard | None, dict[str, Any]]:
+) -> tuple[ModelCard | None, dict[str, dict[str, float | None]]]:
     """Train in a folder; returns the card (None if the time was over first) and the validation.
 
     With torchrun every process calls this function; the leading one writes the files and returns
@@ -219,7 +219,7 @@ def _finish(
     team: Team,
     seconds: tuple[float, float | None],
     progress: Progress,
-) -> tuple[ModelCard, dict[str, Any]]:
+) -> tuple[ModelCard, dict[str, dict[str, float | None]]]:
     """Validate the finished network and write its weights.
 
     `seconds`: duration of the last part of the training, and device seconds of all parts.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from molexa_core.base.progress import SILENT, Progress
@@ -47,7 +45,7 @@ def validate(
     seed: int = 0,
     sampler: SamplerSettings | None = None,
     progress: Progress = SILENT,
-) -> dict[str, Any]:
+) -> dict[str, dict[str, float | None]]:
     """Errors of one sample per molecule, in total and by number of atoms.
 
     Args:
