@@ -13,12 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.fields import TAG_SHOT, TAG_UNITS, UNITS
+from molexa_core.base.fields import TAG_SHOT, TAG_UNITS
 from molexa_core.base.storage.cells import harmless, harmless_json
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.tables import Hits
 from molexa_core.io.facilities.xfel_write import write_xfel_run
-from molexa_core.io.hdf5.file import append_rows, new_hdf5
+from molexa_core.io.hdf5.file import append_rows, new_column, new_hdf5
 from molexa_core.io.hits import rebatch
 from molexa_core.io.root.writer import write_root_run
 from molexa_core.io.tables.hdf5_table import METADATA_KEY, RUN_COLUMNS
@@ -96,16 +96,7 @@ def write_hdf5_run(
 
 def _extend(file: h5py.File, name: str, values: NDArray[Any], unit: str) -> None:
     if name not in file:
-        file.create_dataset(
-            name,
-            data=values[:0],
-            maxshape=(None,),
-            chunks=(max(1, _CHUNK_BYTES // values.dtype.itemsize),),
-            compression="gzip",
-            compression_opts=1,
-            shuffle=True,
-        )
-        file[name].attrs[UNITS] = unit
+        new_column(file, name, values, unit, chunk_rows=_CHUNK_BYTES // values.dtype.itemsize)
     append_rows(file[name], values)
 
 

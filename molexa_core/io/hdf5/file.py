@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base import interruption
 from molexa_core.base.errors import InputFileError, MolexaError, listing, near_matches
-from molexa_core.base.fields import FORMAT, FORMAT_VERSION, META, PROVENANCE, UNITS
+from molexa_core.base.fields import FORMAT, FORMAT_VERSION, KIND, META, PROVENANCE, UNITS
 from molexa_core.base.storage.checksums import (
     CHECKSUM,
     append_trailer,
@@ -42,6 +42,7 @@ __all__ = [
     "dataset_at",
     "has_checksum",
     "member",
+    "new_column",
     "new_hdf5",
     "open_handle",
     "open_hdf5",
@@ -51,7 +52,10 @@ __all__ = [
     "read_strings",
     "read_text",
     "reading_hdf5",
+    "require_format",
     "require_readable",
+    "write_provenance",
+    "write_strings",
 ]
 
 _CHECKSUM_SAYS: Final = "SHA-256 of the file, behind its end"
@@ -77,6 +81,62 @@ def new_hdf5(path: Path | str) -> Iterator[h5py.File]:
             file.attrs[CHECKSUM] = np.bytes_(_CHECKSUM_SAYS)
             yield file
         append_trailer(temporary)
+
+
+def new_column(
+    file: h5py.File, name: str, like: NDArray[Any], unit: str, *, chunk_rows: int
+) -> h5py.Dataset:
+    """A compressed dataset without rows, that can grow by `append_rows`.
+
+    Args:
+        file: open for writing.
+        name: path of the dataset.
+        like: an array of its kind and of its shape behind the rows; its own rows do not count.
+        unit: unit of the values.
+        chunk_rows: rows that are compressed together.
+    """
+    dataset = file.create_dataset(
+        name,
+        data=like[:0],
+        maxshape=(None, *like.shape[1:]),
+        chunks=(max(1, chunk_rows), *like.shape[1:]),
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )
+    dataset.attrs[UNITS] = unit
+    return dataset
+
+
+def write_strings(
+    group: h5py.Group, name: str, texts: Iterable[object], *, unit: str | None = None
+) -> None:
+    """A one-dimensional dataset of strings, with an attribute for the unit where one is given."""
+    values = np.array([str(text) for text in texts], dtype=object)
+    dataset = group.create_dataset(name, data=values, dtype=h5py.string_dtype())
+    if unit is not None:
+        dataset.attrs[UNITS] = unit
+
+
+def write_provenance(
+    file: h5py.File, provenance: Provenance, *, kind: str | None = None
+) -> h5py.Group:
+    """The group `meta` with format and provenance, as `read_provenance` takes them.
+
+    Args:
+        file: open for writing, without that group.
+        provenance: of the content.
+        kind: what the file holds, where its groups do not tell.
+
+    Returns:
+        The group, for further attributes.
+    """
+    meta = file.create_group(META)
+    meta.attrs[FORMAT] = FORMAT_VERSION
+    if kind is not None:
+        meta.attrs[KIND] = kind
+    meta.attrs[PROVENANCE] = provenance.to_json()
+    return meta
 
 
 def append_rows(dataset: h5py.Dataset, rows: NDArray[Any]) -> None:
@@ -330,13 +390,13 @@ def read_json(file: h5py.File, text: Any, name: str) -> Any:
         ) from error
 
 
-def read_provenance(file: h5py.File) -> Provenance:
-    """The provenance of a file of molexa, after a check of its format.
+def require_format(file: h5py.File) -> h5py.Group:
+    """The group `meta` of a file of molexa, after a check of its format.
 
     Raises:
         InputFileError: it is of another maker, of a newer format, or damaged.
     """
-    meta = member(file, META)
+    meta: h5py.Group = member(file, META)
     for name in (FORMAT, PROVENANCE):
         if name not in meta.attrs:
             raise InputFileError(
@@ -351,6 +411,16 @@ def read_provenance(file: h5py.File) -> Provenance:
             where=file.filename,
             do=f"This molexa reads formats up to {FORMAT_VERSION}; update it.",
         )
+    return meta
+
+
+def read_provenance(file: h5py.File) -> Provenance:
+    """The provenance of a file of molexa, after a check of its format.
+
+    Raises:
+        InputFileError: it is of another maker, of a newer format, or damaged.
+    """
+    meta = require_format(file)
     where = f"attribute {PROVENANCE} of {META}"
     record = read_json(file, attribute(meta, PROVENANCE), where)
     try:

@@ -33,6 +33,8 @@ from molexa_core.io.hdf5.file import (
     read_array,
     read_provenance,
     read_strings,
+    write_provenance,
+    write_strings,
 )
 from molexa_core.io.results.events import read_spectrum, write_spectrum
 
@@ -61,17 +63,13 @@ def write_channels(path: Path | str, outcomes: Outcomes, provenance: Provenance)
     if outcomes.release_spread is not None:
         columns[fields.RELEASE_SPREAD] = (outcomes.release_spread, "hartree")
     with new_hdf5(path) as file:
-        meta = file.create_group(fields.META)
-        meta.attrs[fields.FORMAT] = fields.FORMAT_VERSION
-        meta.attrs[fields.KIND] = fields.CHANNELS_KIND
-        meta.attrs[fields.PROVENANCE] = provenance.to_json()
+        meta = write_provenance(file, provenance, kind=fields.CHANNELS_KIND)
         meta.attrs[fields.TRAJECTORIES] = outcomes.trajectories
         meta.attrs[fields.PHOTONS] = outcomes.photons
         meta.attrs[fields.LOST] = outcomes.lost
         if outcomes.geometry.warnings:
             meta.attrs[fields.WARNINGS] = json.dumps(outcomes.geometry.warnings)
-        symbols = np.array(outcomes.geometry.names, dtype=object)
-        file.create_dataset(_ELEMENTS, data=symbols, dtype=h5py.string_dtype())
+        write_strings(file, _ELEMENTS, outcomes.geometry.names)
         place = file.create_dataset(_PLACE, data=outcomes.geometry.positions)
         place.attrs[fields.UNITS] = "bohr"
         for name, (values, unit) in columns.items():

@@ -31,10 +31,7 @@ from molexa_core.base.fields import (
     EVENT_MOMENTUM,
     EVENT_TAG,
     EVENT_WEIGHT,
-    FORMAT,
-    FORMAT_VERSION,
     META,
-    PROVENANCE,
     SPECTRA,
     TAG_UNITS,
     UNITS,
@@ -46,6 +43,7 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.io.hdf5.file import (
     append_rows,
     member,
+    new_column,
     new_hdf5,
     open_hdf5,
     read_array,
@@ -53,6 +51,8 @@ from molexa_core.io.hdf5.file import (
     read_provenance,
     read_strings,
     read_text,
+    write_provenance,
+    write_strings,
 )
 from molexa_core.io.results.spectrum_groups import read_spectrum, write_spectrum
 
@@ -105,9 +105,7 @@ class EventsWriter:
     def __enter__(self) -> Self:
         self._file = self._new.__enter__()
         group = self._file.create_group(EVENT_GROUP)
-        names = np.array([str(ion) for ion in self._ions], dtype=object)
-        ion = group.create_dataset(EVENT_ION, data=names, dtype=h5py.string_dtype())
-        ion.attrs[UNITS] = ""
+        write_strings(group, EVENT_ION, self._ions, unit="")
         group.create_group(EVENT_TAG)
         self._column(f"{EVENT_GROUP}/{EVENT_ID}", np.empty(0, np.int64), "")
         self._column(
@@ -172,9 +170,7 @@ class EventsWriter:
             spectra: histograms by name.
         """
         file = self._open()
-        group = file.create_group(META)
-        group.attrs[FORMAT] = FORMAT_VERSION
-        group.attrs[PROVENANCE] = provenance.to_json()
+        group = write_provenance(file, provenance)
         for name, value in (meta or {}).items():
             group.create_dataset(name, data=json.dumps(value), dtype=h5py.string_dtype())
             group[name].attrs[UNITS] = ""
@@ -189,16 +185,7 @@ class EventsWriter:
 
     def _column(self, path: str, empty: NDArray[Any], unit: str) -> None:
         row = max(1, int(np.prod(empty.shape[1:]))) * empty.dtype.itemsize
-        dataset = self._open().create_dataset(
-            path,
-            data=empty,
-            maxshape=(None, *empty.shape[1:]),
-            chunks=(max(1, _CHUNK_BYTES // row), *empty.shape[1:]),
-            compression="gzip",
-            compression_opts=1,
-            shuffle=True,
-        )
-        dataset.attrs[UNITS] = unit
+        new_column(self._open(), path, empty, unit, chunk_rows=_CHUNK_BYTES // row)
 
 
 def write_events(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,18 +22,22 @@ from molexa_core.base.fields import (
     EVENT_ID,
     EVENT_ION,
     EVENT_WEIGHT,
-    FORMAT,
-    FORMAT_VERSION,
-    META,
     POSITION,
-    PROVENANCE,
     UNITS,
     WARNINGS,
 )
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.io.hdf5.file import new_hdf5, open_hdf5, read_array, read_provenance, read_strings
+from molexa_core.io.hdf5.file import (
+    new_hdf5,
+    open_hdf5,
+    read_array,
+    read_provenance,
+    read_strings,
+    write_provenance,
+    write_strings,
+)
 
 STRUCTURES: Final = "structures"
 UNCERTAINTY: Final = "uncertainty"
@@ -100,12 +103,8 @@ def write_structures(
                 compression="gzip" if len(stored) else None,
             )  # fmt: skip
             dataset.attrs[UNITS] = unit
-        names = np.array([str(ion) for ion in found.ions], dtype=object)
-        ion = group.create_dataset(EVENT_ION, data=names, dtype=h5py.string_dtype())
-        ion.attrs[UNITS] = ""
-        meta = file.create_group(META)
-        meta.attrs[FORMAT] = FORMAT_VERSION
-        meta.attrs[PROVENANCE] = provenance.to_json()
+        write_strings(group, EVENT_ION, found.ions, unit="")
+        meta = write_provenance(file, provenance)
         meta.attrs[WARNINGS] = json.dumps(list(warnings))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import h5py
 import numpy as np
@@ -20,10 +20,6 @@ from molexa_core.base.errors import InputFileError
 from molexa_core.base.fields import (
     EVENT_ION,
     EVENT_MOMENTUM,
-    FORMAT,
-    FORMAT_VERSION,
-    META,
-    PROVENANCE,
     TAG_SHOT,
     TRUTH_CHARGE,
     TRUTH_DETECTED,
@@ -41,11 +37,14 @@ from molexa_core.base.tables import Geometry
 from molexa_core.base.truth import VirtualTruth
 from molexa_core.io.hdf5.file import (
     append_rows,
+    new_column,
     new_hdf5,
     open_hdf5,
     read_array,
     read_provenance,
     read_strings,
+    write_provenance,
+    write_strings,
 )
 
 _MOST_IONS: Final = 1000
@@ -63,10 +62,9 @@ class TruthWriter:
 
     def __init__(self, file: h5py.File, ions: tuple[Ion, ...], equilibrium: Geometry) -> None:
         self._file, self._ions = file, ions
-        strings = h5py.string_dtype()
-        file.create_dataset(EVENT_ION, data=[str(ion) for ion in ions], dtype=strings)
+        write_strings(file, EVENT_ION, ions)
         group = file.create_group(TRUTH_EQUILIBRIUM)
-        group.create_dataset(TRUTH_ELEMENT, data=list(equilibrium.names), dtype=strings)
+        write_strings(group, TRUTH_ELEMENT, equilibrium.names)
         place = group.create_dataset(TRUTH_POSITION, data=equilibrium.positions)
         place.attrs[UNITS] = "bohr"
         for name, (kind, vectors, unit) in _MOLECULE_COLUMNS.items():
@@ -88,19 +86,9 @@ class TruthWriter:
         self._extend(f"{TRUTH_HITS}/{EVENT_ION}", truth.hit_ion)
 
     def _create(self, name: str, kind: str, shape: tuple[int, ...], unit: str) -> None:
-        dataset = self._file.create_dataset(
-            name,
-            shape=(0, *shape),
-            maxshape=(None, *shape),
-            dtype=kind,
-            chunks=(_ROWS, *shape),
-            compression="gzip",
-            compression_opts=1,
-            shuffle=True,
-        )
-        dataset.attrs[UNITS] = unit
+        new_column(self._file, name, np.empty((0, *shape), kind), unit, chunk_rows=_ROWS)
 
-    def _extend(self, name: str, values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
+    def _extend(self, name: str, values: NDArray[Any]) -> None:
         append_rows(self._file[name], values)
 
 
@@ -120,9 +108,7 @@ def truth_writer(
         OutputError: the file cannot be written there.
     """
     with new_hdf5(path) as file:
-        meta = file.create_group(META)
-        meta.attrs[FORMAT] = FORMAT_VERSION
-        meta.attrs[PROVENANCE] = provenance.to_json()
+        write_provenance(file, provenance)
         yield TruthWriter(file, ions, equilibrium)
 
 

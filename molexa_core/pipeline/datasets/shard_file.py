@@ -32,6 +32,9 @@ from molexa_core.io.hdf5.file import (
     open_hdf5,
     read_array,
     read_strings,
+    require_format,
+    write_provenance,
+    write_strings,
 )
 from molexa_core.pipeline.datasets.entries import EntryBlock, GeometryResult
 
@@ -135,13 +138,10 @@ def write_blocks(
     """
     strings, columns = _flattened(blocks)
     with new_hdf5(path) as file:
-        meta = file.create_group(fields.META)
-        meta.attrs[fields.FORMAT] = fields.FORMAT_VERSION
-        meta.attrs[fields.KIND] = fields.DATASET_KIND
+        meta = write_provenance(file, provenance, kind=fields.DATASET_KIND)
         meta.attrs[fields.RECIPE_DIGEST] = recipe
-        meta.attrs[fields.PROVENANCE] = provenance.to_json()
         for name, texts in strings.items():
-            file.create_dataset(name, data=np.array(texts, object), dtype=h5py.string_dtype())
+            write_strings(file, name, texts)
         for name, (kind, _, unit) in COLUMNS.items():
             values = columns[name].astype(kind)
             # The index of a compressed column alone takes 2 kB. The pieces that h5py would choose
@@ -260,13 +260,7 @@ def _recipe_of(file: h5py.File) -> str:
     meta = member(file, fields.META)
     if attribute(meta, fields.KIND) != fields.DATASET_KIND:
         raise InputFileError("this file is not part of a data set", where=file.filename)
-    version = attribute(meta, fields.FORMAT)
-    if version != fields.FORMAT_VERSION:
-        raise InputFileError(
-            f"format {version} is not known here",
-            where=file.filename,
-            do=f"This molexa reads format {fields.FORMAT_VERSION}.",
-        )
+    require_format(file)
     return str(attribute(meta, fields.RECIPE_DIGEST, ""))
 
 
