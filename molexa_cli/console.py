@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from io import TextIOWrapper
 from typing import Any
 
 from molexa_cli.wording import as_typed
@@ -228,7 +227,7 @@ def open_streams() -> None:
             place = number
         mode = "r" if name == "stdin" else "w"
         setattr(sys, name, os.fdopen(place, mode, encoding="utf-8", closefd=False))
-    if isinstance(sys.stdout, TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=UNWRITABLE)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,3 +234,37 @@ def test_the_architecture_page_names_every_room_and_only_what_is_there() -> None
     ):
         rows = [line for line in page.splitlines() if wanted in line and f"`{file}`" in line]
         assert rows, f"nothing says that {wanted} is in {file}"
+
+
+def defined(path: Path) -> Iterator[str]:
+    """Names that a module defines itself: functions, classes, constants."""
+    for node in tree(path).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def test_every_public_name_is_used_somewhere() -> None:
+    """By its own module or by one that imports it, tests and pages included."""
+    folders = ("molexa_core", "molexa_cli", "tests", "tools", "benchmarks", "docs")
+    imported: set[str] = set()
+    texts = []
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.*")):
+        if path.suffix in (".py", ".md"):
+            texts.append(text := path.read_text(encoding="utf-8"))
+            for module, names in re.findall(r"from ([\w.]+) import (\([^)]*\)|.*)", text):
+                imported |= {f"{module}.{name}" for name in re.findall(r"\w+", names)}
+    unused = []
+    for path in (path for path in SOURCES if "molexa_core" in path.parts):
+        words = Counter(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+        module = name_of(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        unused += [
+            f"{module}.{name}"
+            for name in defined(path)
+            if not name.startswith("_")
+            and f"{module}.{name}" not in imported
+            and words[name] == 1
+            and not (module in imported and any(f".{name}" in other for other in texts))
+        ]
+    assert not unused

@@ -64,8 +64,6 @@ PROVENANCE: Final = "provenance"
 """HDF5 attribute of `meta`, JSON of `base.storage.provenance.Provenance`."""
 FORMAT: Final = "format"
 FORMAT_VERSION: Final = 1
-BACKGROUND: Final = "background"
-"""Group of what is known about false coincidences."""
 SPECTRA: Final = "spectra"
 """Group of histograms: `spectra/NAME/{counts, edges0, edges1}`, attributes `labels`, `units`,
 `marks` (JSON)."""
@@ -76,13 +74,6 @@ SPECTRUM_IMAGE: Final = "detector_image"
 SPECTRUM_PIPICO: Final = "pipico"
 SPECTRUM_SUM: Final = ("momentum_sum_x", "momentum_sum_y", "momentum_sum_z")
 SPECTRUM_KER: Final = "ker"
-SPECTRA_OF_REDUCE: Final = (
-    SPECTRUM_TOF,
-    SPECTRUM_IMAGE,
-    SPECTRUM_PIPICO,
-    *SPECTRUM_SUM,
-    SPECTRUM_KER,
-)
 
 # --- truth.h5 of a virtual run -----------------------------------------------------------------
 TRUTH_MOLECULES: Final = "molecules"

@@ -148,16 +148,6 @@ def mark(candidates: IntArray, c: int, used: IntArray, value: int) -> None:
 
 
 @compiled
-def share_of(candidates: IntArray, c: int, share: FloatArray) -> float:
-    """Sum over the edges of a candidate of the most that each can contribute."""
-    total = 0.0
-    for s in range(7):
-        if candidates[c, s] >= 0:
-            total += share[candidates[c, s]]
-    return total
-
-
-@compiled
 def greedy(
     members: IntArray, candidates: IntArray, values: FloatArray, used: IntArray, chosen: IntArray
 ) -> tuple[int, float]:

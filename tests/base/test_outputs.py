@@ -10,7 +10,13 @@ import pytest
 
 from molexa_core.base.errors import OutputError, UsageError
 from molexa_core.base.storage.files import atomic_path
-from molexa_core.base.storage.outputs import NULL, output_place, require_apart
+from molexa_core.base.storage.outputs import (
+    NULL,
+    output_place,
+    replaces_foreign,
+    replacing_foreign,
+    require_apart,
+)
 
 
 def _written(path: Path | str, text: str = "new") -> None:
@@ -140,3 +146,9 @@ def test_two_outputs_are_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(UsageError, match="the same file"):
         require_apart(["folder/x.csv", "other/x.csv"], [])
     require_apart(["/dev/null", "/dev/null", "x.csv"], [])
+
+
+def test_foreign_files_may_be_replaced_in_a_block() -> None:
+    with replacing_foreign():
+        assert replaces_foreign()
+    assert not replaces_foreign()

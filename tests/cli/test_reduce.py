@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from molexa_core.base.errors import InputFileError, NoEventsError, SettingsError, UsageError
-from molexa_core.base.fields import SPECTRA_OF_REDUCE
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.io.results.events import read_events, read_spectra
 from molexa_core.io.root.run import write_root_run
 from molexa_core.pipeline.chain.reduce import reduce_files
+from tests.fakes.chain import SPECTRA_OF_REDUCE
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

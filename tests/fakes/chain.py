@@ -7,6 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from molexa_core.base.fields import (
+    SPECTRUM_IMAGE,
+    SPECTRUM_KER,
+    SPECTRUM_PIPICO,
+    SPECTRUM_SUM,
+    SPECTRUM_TOF,
+)
 from molexa_core.base.matter.flight import flight_time
 from molexa_core.base.settings import load_channel
 from molexa_core.base.settings.setup import Region
@@ -21,6 +28,8 @@ from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.centroid import centroid_file
 from tests.fakes.momenta import WATER, cf4, shuffled, turned
 
+SPECTRA_OF_REDUCE = (SPECTRUM_TOF, SPECTRUM_IMAGE, SPECTRUM_PIPICO, *SPECTRUM_SUM, SPECTRUM_KER)
+"""Names of the histograms that a reduction stores."""
 REGIONS = (Region(length_mm=110, field_v_per_cm=250),)
 SYMBOLS = {"water": ("O", "H", "H"), "cf4": ("C", "F", "F", "F", "F")}
 KNOWN = {

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, UsageError
-from molexa_core.base.fields import SPECTRA_OF_REDUCE, SPECTRUM_PIPICO, SPECTRUM_TOF, TAG_SHOT
+from molexa_core.base.fields import SPECTRUM_PIPICO, SPECTRUM_TOF, TAG_SHOT
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.settings import Channel
 from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.pipeline.chain.reduce import Reduction, reduce
+from tests.fakes.chain import SPECTRA_OF_REDUCE
 from tests.fakes.root_runs import FakeRun, fly, make_channel, make_run, make_setup
 
 IONS = ("O+", "H+", "H+")

@@ -84,7 +84,6 @@ class _Open:
     anchor: str | None
     size: int = 1
     key: Any = None
-    key_line: int = 0
     has_key: bool = False
 
 

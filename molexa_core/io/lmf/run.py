@@ -22,7 +22,6 @@ MARK: Final = "molexa "
 """Begins the comment of a virtual run, before its metadata as JSON."""
 SHOTS_PER_SECOND: Final = 1000.0
 """Time stamps of runs that have none of their own."""
-MOST_CHANNELS: Final = 25
 
 
 class LmfRun:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypedDict
@@ -281,17 +280,6 @@ def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate * rise
     return settings.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
-
-
-@contextmanager
-def evaluation_mode(network: Network) -> Iterator[None]:
-    """Switch the network to evaluation mode within a `with` block."""
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)
 
 
 def _optimizer(
