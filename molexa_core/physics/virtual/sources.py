@@ -1,6 +1,6 @@
-"""What makes ions in a virtual experiment: exploding molecules and residual gas.
+"""Sources of ions in a virtual experiment: exploding molecules and residual gas.
 
-Positions in mm about the interaction point, momenta in a.u., laboratory axes: z along the
+Positions in mm relative to the interaction point, momenta in a.u., laboratory axes: z along the
 extraction field, x along the light, y along the jet.
 """
 
@@ -40,9 +40,9 @@ class Target:
     """The molecule of a virtual experiment, one atom per ion and in the order of the ions.
 
     Attributes:
-        ions: what each atom becomes.
+        ions: the final ion of each atom.
         positions: (ions, 3) equilibrium in bohr.
-        modes: its normal modes, None where they are not known.
+        modes: its normal modes, None if not known.
     """
 
     ions: tuple[Ion, ...]
@@ -67,17 +67,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Emission:
-    """Ions on their way, flat over all shots.
+    """Ions at their start, flat over all shots.
 
     Attributes:
         shot: (n) number of the shot within its block.
-        molecule: (n) row of the molecule it comes from, -1 for residual gas.
+        molecule: (n) row of the molecule of origin, -1 for residual gas.
         ion: (n) column of the ion in the channel, -1 for residual gas.
         charge: (n) elementary charges.
         mass: (n) electron masses.
-        efficiency: (n) probability that the detector sees it.
-        start_mm: (n, 3) where it starts.
-        momentum: (n, 3) a.u.
+        efficiency: (n) detection efficiency.
+        start_mm: (n, 3) start position.
+        momentum: (n, 3) initial momentum, a.u.
     """
 
     shot: IntArray
@@ -93,7 +93,7 @@ class Emission:
         return len(self.shot)
 
     def followed_by(self, other: Emission) -> Emission:
-        """These ions and then those."""
+        """These ions followed by the others."""
         return Emission(
             *(
                 np.concatenate([getattr(self, entry.name), getattr(other, entry.name)])
@@ -108,9 +108,9 @@ class Molecules:
 
     Attributes:
         shot: (n) number of the shot within its block, ascending.
-        position: (n, ions, 3) bohr, in the orientation that each has in the laboratory.
+        position: (n, ions, 3) bohr, in the orientation of each molecule in the laboratory.
         velocity: (n, 3) motion with the jet, atomic units.
-        start_mm: (n, 3) where each explodes.
+        start_mm: (n, 3) place of the explosion.
     """
 
     shot: IntArray
@@ -122,7 +122,7 @@ class Molecules:
 def draw_molecules(
     target: Target, setup: Setup, shots: int, random: np.random.Generator
 ) -> Molecules:
-    """The molecules that explode in a block of shots.
+    """Draw the molecules that explode in a block of shots.
 
     The number per shot follows a Poisson distribution; structure, orientation, velocity and place
     of every molecule are drawn independently.
@@ -145,11 +145,11 @@ def draw_molecules(
 
 @dataclass(frozen=True)
 class Fragments:
-    """What exploded molecules became.
+    """The fragments of exploded molecules.
 
     Attributes:
         momentum: (n, ions, 3) a.u.
-        charge: (n, ions) int8, 0 for an atom that stayed neutral; None where every molecule breaks
+        charge: (n, ions) int8, 0 for an atom that stayed neutral; None if every molecule breaks
             into the ions of the channel.
     """
 
@@ -163,11 +163,11 @@ def explode_molecules(
     """Explode molecules; momenta are those in the laboratory.
 
     Args:
-        target: what each atom becomes, or which atoms there are.
-        molecules: where they are, and how they fly.
-        setup: the model of the explosion.
+        target: the molecule and its ions.
+        molecules: positions and velocities of the molecules.
+        setup: contains the model of the explosion.
         seed: of the random numbers of explosions in a pulse.
-        first: number of the first of them; the following ones count on.
+        first: number of the first molecule for these random numbers.
 
     Raises:
         UsageError: a pulse or switch of the model that cannot be computed.
@@ -188,7 +188,7 @@ def molecular_ions(
 ) -> Emission:
     """The ions of exploded molecules, molecule by molecule in the order of the channel.
 
-    Atoms that stayed neutral reach no detector in time and are left out.
+    Atoms that stayed neutral do not reach the detector and are left out.
     """
     n, ions = fragments.momentum.shape[:2]
     row = np.repeat(np.arange(n, dtype=np.int64), ions)
@@ -219,7 +219,7 @@ def molecular_ions(
 def _in_pulse(
     target: Target, molecules: Molecules, virtual: VirtualExperiment, seed: int, first: int
 ) -> Fragments:
-    """Each molecule follows a trajectory of its own."""
+    """Simulate a separate trajectory for each molecule."""
     symbols = tuple(ion.element.symbol for ion in target.ions)
     masses = virtual.model.masses
     n = len(molecules.shot)
@@ -255,7 +255,7 @@ def molecule_tables(
 
 
 def _efficiencies(target: Target, charge: NDArray[np.int8], setup: Setup) -> FloatArray:
-    """(n, ions) probability that the detector sees each ion; 0 for neutral atoms."""
+    """(n, ions) detection efficiency of each ion; 0 for neutral atoms."""
     seen = np.zeros(charge.shape)
     for column, ion in enumerate(target.ions):
         for value in np.unique(charge[:, column]):
@@ -266,7 +266,7 @@ def _efficiencies(target: Target, charge: NDArray[np.int8], setup: Setup) -> Flo
 
 
 def residual_ions(setup: Setup, shots: int, random: np.random.Generator) -> Emission:
-    """Ions of the residual gas: at room temperature, from anywhere along the light beam.
+    """Ions of the residual gas at room temperature, uniformly distributed along the light beam.
 
     Along x they start anywhere in front of the detector, along y and z within the beam. Momenta
     follow the Maxwell distribution: a Gaussian of variance m k T along each axis.
@@ -297,7 +297,7 @@ def residual_ions(setup: Setup, shots: int, random: np.random.Generator) -> Emis
 
 
 def ion_efficiency(ion: Ion, setup: Setup) -> float:
-    """Probability that the detector sees this ion."""
+    """Detection efficiency of this ion."""
     return setup.virtual.efficiency.get(str(ion), setup.detection_efficiency)
 
 

@@ -1,10 +1,10 @@
-"""Ambiguity: the geometries that share their momenta, and which of them samples fall on.
+"""Ambiguity: geometries with equal momenta, and the distribution of samples over them.
 
-The map from a geometry to its momenta is not one-to-one. For a molecule drawn from a known
-distribution the geometries that explain its momenta (modes) can be looked for without the
-network, by refinement from many starts, and the share of the network's samples at each compared
-with how probable it is: by how often such a mode is the truth, or by Bayes' rule where the
-density of the distribution is known.
+The map from geometry to momenta is not one-to-one. For a molecule drawn from a known distribution
+all geometries with its momenta (modes) can be searched without the network, by refinement from many
+starts. The share of the network's samples at each mode is then compared with its probability: with
+the frequency at which such a mode is the truth, or with Bayes' rule if the density of the
+distribution is known.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from molexa_core.physics.coulomb.explosion import ROUGH
 EXACT: Final = 1e-6
 """Relative misfit of the momenta below which a geometry counts as a mode."""
 APART: Final = 0.05
-"""Least mean absolute difference of two modes, bohr: closer ones are taken for one."""
+"""Mean absolute difference, bohr, below which two modes are considered the same."""
 BETWEEN: Final = 0.35
-"""A sample further from its nearest mode than this share of the way to the mode's neighbour lies
-between modes."""
+"""A sample lies between modes if its distance from the nearest mode exceeds this share of the
+distance of that mode from its neighbour."""
 _NEAR_EXACT: Final = 3e-3
 _ITERATIONS: Final = 18
 _NEWTON: Final = 6
@@ -38,7 +38,7 @@ _ROTATIONS: Final = 512
 def exact_momenta(
     positions: FloatArray, charges: FloatArray, masses: FloatArray, tau_fs: float
 ) -> FloatArray:
-    """(B, N, 3) momenta of the classical model, as exact as it goes, with sum zero.
+    """(B, N, 3) momenta of the classical model at the highest accuracy, with sum zero.
 
     Args:
         positions: (B, N, 3) bohr.
@@ -64,17 +64,17 @@ def modes_of(
 ) -> list[FloatArray]:
     """For each molecule the (modes, N, 3) geometries with its momenta, the truth first.
 
-    Starts are drawn about the truth, in a box and along the momenta, refined with cheap
-    explosions, and those near a solution brought onto it by Newton's method with exact ones, down
-    to `EXACT`. The network has no part in it. More starts may find more modes.
+    Starts are drawn near the truth, in a box and along the momenta. They are refined with cheap
+    explosions; those near a solution converge with Newton's method and exact explosions to `EXACT`.
+    The network is not used. More starts may find more modes.
 
     Args:
         truth: (B, N, 3) bohr.
         charges: (B, N).
         masses: (B, N) electron masses.
-        momenta: (B, N, 3) of `exact_momenta`.
+        momenta: (B, N, 3) from `exact_momenta`.
         tau_fs: window of the charge build-up.
-        starts: geometries to start from, for each molecule.
+        starts: number of starts for each molecule.
         seed: of the starts.
 
     Returns:
@@ -103,7 +103,7 @@ def modes_of(
 
 
 def nearest_modes(samples: FloatArray, modes: FloatArray) -> tuple[IntArray, FloatArray, BoolArray]:
-    """The mode nearest to each sample, how near, and whether the sample lies between modes.
+    """The nearest mode of each sample, its distance, and whether the sample lies between modes.
 
     Args:
         samples: (K, N, 3) bohr, centred.
@@ -133,11 +133,12 @@ def box_probabilities(
 ) -> FloatArray:
     """(modes) probability of each mode given the momenta, atoms uniform in a cube (Bayes' rule).
 
-    P(x | p) ~ density(x) / |det dp/dx|. The density of a shape is the volume over which it can be
-    moved inside the cube, averaged over its orientations; no atoms nearer than `contact`.
+    P(x | p) ~ density(x) / |det dp/dx|. The density of a shape is proportional to the volume of its
+    possible translations inside the cube, averaged over orientations; it is zero if two atoms are
+    closer than `contact`.
 
     Args:
-        modes: (modes, N, 3) bohr, all of the same momenta.
+        modes: (modes, N, 3) bohr, all with the same momenta.
         charges: (N).
         masses: (N) electron masses.
         tau_fs: window of the charge build-up.
@@ -162,7 +163,7 @@ def box_probabilities(
 def determinant(
     positions: FloatArray, charges: FloatArray, masses: FloatArray, *, tau_fs: float
 ) -> float:
-    """|det dp/dx| of one geometry (N, 3), translations left out, a.u."""
+    """|det dp/dx| of one geometry (N, 3) without translations, a.u."""
     known = (charges[None], masses[None])
     return float(abs(np.linalg.det(_jacobians(positions[None], *known, tau_fs, "fine")[0])))
 
@@ -201,7 +202,7 @@ def _newton(
     momenta: FloatArray,
     tau_fs: float,
 ) -> tuple[FloatArray, FloatArray]:
-    """(B, N, 3) positions brought onto solutions nearby, and (B) their relative misfits."""
+    """Newton's method: (B, N, 3) positions of nearby solutions, and (B) their relative misfits."""
     atoms = positions.shape[1]
     basis = _without_translations(atoms)
     x, scale = positions.copy(), np.sqrt((momenta**2).sum(axis=(1, 2)))
@@ -247,7 +248,7 @@ def _starts(
 
 
 def _different(positions: list[FloatArray]) -> list[FloatArray]:
-    """Those that are not near an earlier one."""
+    """The positions that differ from all earlier ones."""
     kept: list[FloatArray] = []
     for one in positions:
         if all(np.abs(one - other).mean() > APART for other in kept):

@@ -1,4 +1,4 @@
-"""The Monte-Carlo forward model as the stages use it: geometries in, outcomes of explosions out."""
+"""The Monte-Carlo forward model for the stages: from geometries to combinations of charges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from molexa_core.physics.mcmd.trajectories import run_on_cpu
 TRAJECTORIES: Final = "trajectories"
 """Unit in which progress is reported."""
 CHUNK: Final = 1_000_000
-"""Trajectories that are held at a time: 0.2 GB for nine atoms. Sums are exact in any rhythm."""
+"""Number of trajectories in memory: 0.2 GB for nine atoms. Sums do not depend on it."""
 
 
 def explode_geometries(
@@ -41,31 +41,31 @@ def explode_geometries(
     isotopes: tuple[int, ...] | None = None,
     progress: Progress = SILENT,
 ) -> list[Outcomes]:
-    """Explode geometries of one molecule many times and count the combinations of charges.
+    """Simulate many explosions of geometries of one molecule and count combinations of charges.
 
-    Trajectory t of geometry g has the number `first_trajectory + g * trajectories + t`; what it
-    gives depends on that number and the seed alone, not on what else is asked for.
+    Trajectory t of geometry g has the number `first_trajectory + g * trajectories + t`; its result
+    is a function of that number and the seed.
 
     Args:
         symbols: (n) elements.
         positions: (g, n, 3) bohr.
-        velocities: (g, n, 3) a.u. at the beginning; at rest if not given.
+        velocities: (g, n, 3) initial velocities, a.u.; at rest if not given.
         pulse: the X-ray pulse.
         options: switches of the model.
-        trajectories: explosions per geometry.
-        seed: of every draw.
+        trajectories: number of explosions per geometry.
+        seed: of all random draws.
         first_trajectory: number of the first trajectory of the first geometry.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         energies: whether the kinetic energies are resolved by combination.
-        isotopes: (n) mass numbers, 0 where not stated; None where none is.
-        at_least: keep combinations that occurred so often; not with energies.
-        progress: shows how far it is.
+        isotopes: (n) mass numbers, 0 if not stated; None if none is stated.
+        at_least: keep only combinations with at least this count; not together with energies.
+        progress: display of the progress.
 
     Returns:
         One table of combinations per geometry.
 
     Raises:
-        UnknownIonError: an element that is not covered.
+        UnknownIonError: the model does not cover an element.
         UsageError: overlapping atoms, or numbers out of range.
         ComputationError: all trajectories of a geometry were lost.
     """
@@ -110,7 +110,7 @@ def explode_geometries(
 def _followed(
     job: Job, device: str, *, energies: bool, progress: Progress
 ) -> list[tuple[Combinations, list[Energies]]]:
-    """For each geometry of a job its combinations and, if asked for, all energies."""
+    """The combinations of each geometry of a job and, if requested, all energies."""
     index = device_index(device)
     if index is not None and job.tables.growing:
         progress.say(
@@ -131,7 +131,7 @@ def _followed(
 
 
 def _chunks(geometries: int, trajectories: int) -> list[tuple[int, int, int, int]]:
-    """First and last geometry, first trajectory and number of each call."""
+    """First and last geometry, first trajectory and number of trajectories of each call."""
     if trajectories >= CHUNK:
         return [
             (row, row + 1, start, min(CHUNK, trajectories - start))

@@ -1,9 +1,9 @@
-"""Reconstruct: mean momenta of the ions become the structure that exploded.
+"""Reconstruct: the structure before the explosion from mean momenta of the ions.
 
-The network draws several structures. They are refined until their explosion, by the model that
-the network was trained on, gives the measured momenta (closure), and further starts look for
-structures that the network did not draw. Of all that fit, the answer is a chemically plausible one
-if there is any, then the one that most samples led to; the others are listed as alternatives.
+The network draws several structures. They are refined until their explosion, in the forward model
+of the training, gives the measured momenta (closure); a search from further starts finds structures
+that the network did not draw. If several fit, the answer is a chemically plausible one, and of
+these the one that most samples led to; the others are listed as alternatives.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ from molexa_core.pipeline.reconstruction.momenta_input import (
 from molexa_core.pipeline.reconstruction.solutions import Solution, solutions
 
 SAMPLES: Final = 16
-"""Structures drawn unless asked for otherwise."""
+"""Default number of structures drawn."""
 PERTURBED: Final = 12
-"""Draws of the momenta within their errors, for the share of the measurement in the error bar."""
+"""Number of draws of the momenta within their errors, for the error bars."""
 SEARCH: Final = 24
-"""Further starts of the search for structures that fit."""
+"""Default number of further starts of the search for structures that fit."""
 GAUSSIAN: Final = math.sqrt(math.pi / 2.0)
-"""Standard deviation over mean absolute error of a normal distribution."""
+"""Ratio of standard deviation and mean absolute error of a normal distribution."""
 
 
 def reconstruct(
@@ -99,36 +99,36 @@ def reconstruct(
     known: Geometry | None = None,
     progress: Progress = SILENT,
 ) -> ReconstructionRecord:
-    """The structure behind mean momenta.
+    """Reconstruct the structure from mean momenta.
 
     Args:
         table: columns `ion`, `px`, `py`, `pz` in a.u. and, if known, their errors
             (`pipeline.chain.centroid.centroid`), in any frame.
-        weights: name or path of weights, or a loaded network with its card; the shipped ones
-            where not given.
+        weights: name or path of weights, or a loaded network with its card; the shipped ones if
+            not given.
         samples: number of structures to draw.
-        search: further starts that look for structures the network does not draw.
-        refined: whether samples are refined on the classical model; without, the answer is a
-            sample, and nothing is searched for. None: as the weights need, refined where they
-            learned the classical model (`weights.forward_of`).
-        chemistry: whether, of structures that fit the momenta, a chemically plausible one is
-            preferred; leave it out for molecules that were falling apart already.
+        search: number of further starts, to find structures that the network does not draw.
+        refined: whether samples are refined on the classical model; if not, the answer is a
+            sample, and there is no search. None: refined if the weights were trained on the
+            classical model (`weights.forward_of`).
+        chemistry: whether a chemically plausible structure is preferred if several fit the
+            momenta; switch it off for dissociating molecules.
         seed: of the samples and of the search.
         device: `auto`, `cpu` or `cuda`.
-        known: the true structure; its errors are then recorded.
-        progress: where to show it.
+        known: the true structure; the errors relative to it are recorded.
+        progress: display of the progress.
 
     Returns:
         Positions in bohr in the frame of the momenta, centred, atoms in the order of the table;
         uncertainties (one standard deviation per coordinate: the network's expected error and
-        the propagated errors of the momenta, added in quadrature), or why there are none; every
-        sample; closure.
+        the propagated errors of the momenta, added in quadrature), or the reason why there are
+        none; all samples; closure.
 
     Raises:
         ColumnError: a column is missing.
         UnknownIonError: an ion that the network does not know.
-        UsageError: too few or too many ions, momenta that are all zero, or a known structure
-            with other atoms.
+        UsageError: too few or too many ions, all momenta are zero, or the known structure has
+            other atoms.
         WeightsError: damaged weights.
     """
     if samples < 1:
@@ -215,14 +215,14 @@ def reconstruct(
 
 @dataclass(frozen=True)
 class _Measured:
-    """Mean momenta as the network takes them.
+    """Mean momenta in the form of the input of the network.
 
     Attributes:
         ions: (N) atomic ions.
         momenta: (N, 3) a.u. in the centre-of-mass frame.
-        errors: (N, 3) their standard errors; None where they are not known.
-        warnings: sentences for people.
-        unlike: those of them about momenta unlike the training.
+        errors: (N, 3) their standard errors; None if not known.
+        warnings: sentences for the user.
+        unlike: the warnings on differences from the training.
     """
 
     ions: list[Ion]
@@ -233,7 +233,7 @@ class _Measured:
 
 
 def _measured(table: pd.DataFrame, network: Network, card: ModelCard) -> _Measured:
-    """The momenta of a table, checked, with what is odd about them."""
+    """Read and check the momenta of a table, with warnings about them."""
     ions, momenta, errors = read_columns(table)
     check_ions(network, ions)
     require_possible(ions, momenta)
@@ -260,8 +260,8 @@ def _model_error(
     calibration = calibration_of(card)
     if calibration is not None:
         return calibration.half_widths(expected, np.array([ion.element.number for ion in ions]))
-    # Errors far below the width of a bin all fall into the lowest one, so the estimate resolves
-    # nothing finer than a bin: its own standard deviation is the least that is claimed.
+    # All errors far below the width of a bin fall into the lowest one. The estimate cannot
+    # resolve them, so the smallest error is the standard deviation within a bin.
     resolution = network.settings.uncertainty_bin_width / math.sqrt(12.0)
     return np.asarray(np.hypot(GAUSSIAN * expected, resolution))
 
@@ -281,12 +281,12 @@ def reconstruct_file(
     command: str = "molexa_core.pipeline.reconstruction.reconstruct.reconstruct_file",
     progress: Progress = SILENT,
 ) -> ReconstructionRecord:
-    """Reconstruct a `channel.csv`; writes the XYZ file and, beside it, the same name as JSON.
+    """Reconstruct a `channel.csv`; writes an XYZ file and a JSON file of the same name.
 
     Raises:
-        InputFileError: a file is missing or not of its form.
+        InputFileError: a file is missing or has another format.
         OutputError: the result cannot be written.
-        UsageError: see `reconstruct`; also an output name that does not end in `.xyz`.
+        UsageError: as in `reconstruct`, or the name of the output does not end in `.xyz`.
     """
     target = Path(out)
     if target.suffix != ".xyz" and not discards(target):
@@ -336,9 +336,9 @@ def reconstruct_file(
 
 
 def _propagated(engine: Engine, measured: _Measured, seed: int) -> FloatArray:
-    """(N, 3) scatter of the answer when the momenta scatter within their errors, if known.
+    """(N, 3) scatter of the answer when the momenta vary within their errors, if known.
 
-    The diffusion starts from the same noise every time, so that only the momenta differ.
+    The diffusion starts from the same noise every time, so that only the momenta vary.
     """
     ions, momenta, errors = measured.ions, measured.momenta, measured.errors
     if errors is None:
@@ -355,7 +355,7 @@ def _propagated(engine: Engine, measured: _Measured, seed: int) -> FloatArray:
 
 
 def _errors(record: ReconstructionRecord, known: Geometry) -> dict[str, Any]:
-    # Superposition needs scipy's optimizers, a third of a second that most calls need not pay.
+    # Superposition imports scipy's optimizers, which takes a third of a second.
     from molexa_core.pipeline.chain.score import score  # noqa: PLC0415
 
     return score(record.geometry(), known).to_dict()

@@ -1,8 +1,8 @@
-"""Solutions: every structure found whose explosion gives the measured momenta.
+"""Solutions: all structures found whose explosion gives the measured momenta.
 
-The map from geometry to momenta is not one-to-one: half of all random molecules share their
-momenta with another geometry. The network's samples, gathered into groups and refined on the
-classical model, lead to such solutions; the momenta alone cannot choose between them.
+The map from geometry to momenta is not one-to-one: half of all random molecules share their momenta
+with another geometry. The samples of the network are grouped and refined on the classical model;
+they converge to such solutions. The momenta alone cannot distinguish between them.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
 from molexa_core.physics.coulomb.explosion import ROUGH
 
 SAME_START: Final = 0.15
-"""Samples that differ by less in every coordinate, bohr, are refined as one."""
+"""Samples that differ by less than this in every coordinate, bohr, are refined as one."""
 SAME_SOLUTION: Final = 0.05
-"""Refined structures that differ by less in every coordinate, bohr, are one solution."""
+"""Refined structures that differ by less than this in every coordinate, bohr, are one solution."""
 EXACT: Final = 1e-3
-"""Closure residual up to which momenta without errors count as explained. No component is trusted
-beyond this share of the rms momentum: some are zero by the choice of frame, with no error at all,
-and would hold back every other on the way to a solution."""
+"""Closure residual up to which momenta without errors count as explained. This share of the rms
+momentum is also the smallest error of a component: some components are zero by the choice of frame,
+without any error, and would prevent the others from converging."""
 SIGMAS: Final = 3.0
 """Largest misfit in standard errors (rms) up to which momenta with errors count as explained."""
 LEAST_WIDTH: Final = 0.05
-"""With noisy momenta a structure may move by at least so much from its sample, bohr."""
+"""Smallest width, bohr, within which a structure may move from its sample if momenta are noisy."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """One structure that a group of samples led to.
+    """One structure to which a group of samples converged.
 
     Attributes:
         positions: (N, 3) bohr, centred.
         residual: closure: rms misfit of the momenta over their rms.
         explains: whether the momenta are explained within their errors (or to `EXACT`).
-        share: share of the samples that led here.
-        sample: the sample that it was refined from; None if the search found it.
-        objections: what chemistry has against it (`geometry.plausibility`).
+        share: share of the samples that converged to it.
+        sample: the sample from which it was refined; None if the search found it.
+        objections: reasons why it is chemically implausible (`geometry.plausibility`).
         scatter: (N, 3) standard errors from those of the momenta, bohr; zero without errors.
     """
 
@@ -60,11 +60,11 @@ class Solution:
 
     @property
     def plausible(self) -> bool:
-        """Whether chemistry has nothing against it."""
+        """Whether the structure is chemically plausible."""
         return not self.objections
 
     def to_dict(self, answer: FloatArray) -> dict[str, Any]:
-        """Plain values by name, with the distance from the structure that was answered."""
+        """Plain values by name, with the distance from the answer."""
         return {
             "positions_bohr": self.positions.tolist(),
             "residual": self.residual,
@@ -88,25 +88,25 @@ def solutions(
     seed: int = 0,
     chemistry: bool = True,
 ) -> list[Solution]:
-    """Gather samples into solutions, best first.
+    """Group and refine samples to solutions, best first.
 
     Args:
         samples: (samples, N, 3) bohr in the frame of the momenta.
         ions: (N) atomic ions.
         momenta: (N, 3) a.u. with sum zero.
-        errors: (N, 3) standard errors of the momenta, None where not known.
-        width: (samples, N, 3) how far the network's answers may be off, bohr: with noisy momenta
-            this is the weight of the sample against them.
+        errors: (N, 3) standard errors of the momenta, None if not known.
+        width: (samples, N, 3) expected errors of the samples, bohr: with noisy momenta they
+            determine the weight of the sample relative to the momenta.
         tau_fs: window of the charge build-up of the classical model.
-        refined: whether to refine; otherwise samples are only gathered.
-        search: so many further starts beside the samples, for structures that the network does
-            not draw; only those that explain the momenta are kept.
+        refined: whether to refine; otherwise samples are only grouped.
+        search: number of further starts, for structures that the network does not draw; only
+            solutions that explain the momenta are kept.
         seed: of those starts.
-        chemistry: whether the chemically plausible come first.
+        chemistry: whether chemically plausible solutions come first.
 
     Returns:
-        In this order: those that explain the momenta first; of these the chemically plausible
-        first, if asked for; then by share of the samples; then by residual.
+        Sorted: solutions that explain the momenta first; then, if requested, chemically plausible
+        ones first; then by share of the samples; then by residual.
 
     Raises:
         UsageError: no samples.
@@ -158,7 +158,7 @@ def solutions(
 
 
 def ranked(found: Sequence[Solution], *, chemistry: bool) -> list[Solution]:
-    """Solutions, best first; the order of `solutions`."""
+    """Solutions sorted as in `solutions`, best first."""
     return sorted(
         found,
         key=lambda one: (
@@ -171,9 +171,9 @@ def ranked(found: Sequence[Solution], *, chemistry: bool) -> list[Solution]:
 
 
 def _widths(width: FloatArray, groups: list[list[int]]) -> FloatArray:
-    """(groups, N, 3) how far each start may move: by the network's error estimate."""
+    """(groups, N, 3) widths within which starts may move, from the error estimate."""
     spread = np.maximum(width[[group[0] if group else 0 for group in groups]], LEAST_WIDTH)
-    # A start that no sample vouches for must not hold its solution back.
+    # Starts that do not come from a sample must not restrict their solution.
     spread[[not group for group in groups]] = np.inf
     return np.asarray(spread)
 
@@ -202,7 +202,7 @@ def _further_starts(
 
 
 def _at_least(errors: FloatArray, momenta: FloatArray) -> FloatArray:
-    """Errors of the momenta with what no component is trusted beyond."""
+    """Errors of the momenta, at least `EXACT` times the rms momentum."""
     return np.asarray(np.hypot(errors, EXACT * np.sqrt((momenta**2).mean())))
 
 
@@ -219,7 +219,7 @@ def _judged(
 
 
 def _groups(positions: FloatArray, distance: float) -> list[list[int]]:
-    """Indices gathered round the first that is not within `distance` of an earlier centre."""
+    """Groups of indices: each centre is the first that is not within `distance` of earlier ones."""
     groups: list[list[int]] = []
     for index, one in enumerate(positions):
         for group in groups:

@@ -1,4 +1,4 @@
-"""What a training does, decided before it begins: network, recipe, data, length."""
+"""The plan of a training: network, recipe, data, length."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from molexa_core.network.config import Preset, TrainingSettings, preset
 from molexa_core.pipeline.training.stage1 import StageOneData
 
 UNCERTAINTY_BATCH: Final = 256
-"""Molecules per step of the uncertainty stage, unless asked for otherwise."""
+"""Default number of molecules per step of the uncertainty stage."""
 
 Stage = Literal["1", "2", "uncertainty"]
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What `molexa train` was asked for.
+    """The plan of a training, as given to `molexa train`.
 
     Attributes:
         preset: network and recipe.
         stage: `1` trains on simulated classical explosions; `2` on a data set; `uncertainty`
             trains the uncertainty module of finished weights, with the rest frozen.
-        steps: number of steps; 0 until it has been found from `seconds`.
-        seconds: time of the training on its device, from which the number of steps is found by a
-            rehearsal (`network.training.rehearsal`); None if the number was given.
+        steps: number of steps; 0 until it has been determined from `seconds`.
+        seconds: duration of the training on its device, from which the number of steps is
+            determined (`network.training.rehearsal`); None if the number is given.
         seed: of weights, molecules and noise.
-        largest: most atoms per molecule.
-        weights: finished weights that `uncertainty` starts from.
-        init: finished weights that stage 1 or 2 starts from; a new network where not given.
-        data: folder of the data set of stage 2. With `uncertainty`, its validation split is
-            what that module is trained on, as published; stage-1 molecules where not given.
-        split_by: `entry`, `geometry` or `molecule`: how the data set is split.
+        largest: largest number of atoms per molecule.
+        weights: initial weights of the stage `uncertainty`.
+        init: initial weights of stage 1 or 2; a new network if not given.
+        data: folder of the data set of stage 2. The stage `uncertainty` trains on its validation
+            split, as published, or on stage-1 molecules if not given.
+        split_by: `entry`, `geometry` or `molecule`: way of splitting the data set.
         simulated: share of stage-1 molecules in stage 2.
         device: `cpu` or `cuda`.
-        checkpoint_every_s: save a checkpoint after so many seconds at the latest.
-        stop_after_s: stop with a checkpoint after this many seconds; resume later.
-        validation: molecules of the validation at the end.
-        pool: molecules whose prediction `uncertainty` trains on, again and again.
+        checkpoint_every_s: longest time between two checkpoints, seconds.
+        stop_after_s: stop with a checkpoint after this many seconds, to be resumed later.
+        validation: number of molecules in the final validation.
+        pool: number of predicted molecules for the stage `uncertainty`.
     """
 
     preset: Preset
@@ -93,13 +93,13 @@ def training_plan(
     Args:
         preset_name: `molexa` or `paper`.
         stage: `1`, `2` or `uncertainty`.
-        steps: number of steps; None where `seconds` is given.
-        batch: molecules per step, in place of those of the preset.
+        steps: number of steps; None if `seconds` is given.
+        batch: molecules per step, instead of that of the preset.
         draws: noise draws per molecule, likewise.
         learning_rate: likewise.
-        recipe: further parts of the recipe (`TrainingSettings`), each as `name=value`.
-        memory: whether the gated memory of the preset stays; plain skip connections otherwise.
-        seconds: time of the training, in place of the number of steps.
+        recipe: changes of further values of the recipe (`TrainingSettings`), as `name=value`.
+        memory: whether to keep the gated memory of the preset; plain skip connections otherwise.
+        seconds: duration of the training, instead of the number of steps.
         seed: see `TrainingPlan`, as for all that follow.
         largest: most atoms per molecule.
         weights: finished weights that the stage `uncertainty` starts from.
@@ -114,8 +114,9 @@ def training_plan(
         pool: molecules whose prediction `uncertainty` trains on.
 
     Raises:
-        UsageError: unknown preset, stage or part of the recipe, a network without memory blocks,
-            not one of steps and seconds, `uncertainty` without weights, stage 2 without data.
+        UsageError: unknown preset, stage or value of the recipe; the network has no memory blocks;
+            not exactly one of steps and seconds; `uncertainty` without weights; stage 2 without
+            data.
     """
     if (steps is None) == (seconds is None):
         raise UsageError(
@@ -174,7 +175,7 @@ def training_plan(
 
 
 def stage_one_data(plan: TrainingPlan) -> StageOneData:
-    """The molecules that a plan trains on."""
+    """The stage-1 molecules of a plan."""
     return StageOneData(largest=plan.largest, uniform_atoms=plan.preset.training.uniform_atoms)
 
 
@@ -182,11 +183,11 @@ def changed_recipe(recipe: TrainingSettings, changes: Sequence[str]) -> Training
     """A recipe with some of its values replaced.
 
     Args:
-        recipe: to start from.
+        recipe: the recipe to change.
         changes: each as `name=value`.
 
     Raises:
-        UsageError: no such part of a recipe (near matches are named), or not a value of it.
+        UsageError: no such name (the message lists similar ones), or an impossible value.
     """
     known = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
     for change in changes:
