@@ -159,9 +159,9 @@ def _anytime(x: FloatArray, y: FloatArray, t: FloatArray, total: int) -> list[Ho
         for n, values, (low, high) in zip(cells, (x, y, t), sides, strict=True)
     ]
     inside = np.logical_and.reduce(
-        [(at >= 0) & (at < n) for at, n in zip(place, cells, strict=True)]
+        [(index >= 0) & (index < n) for index, n in zip(place, cells, strict=True)]
     )
-    column, row, part = (at[inside] for at in place)
+    column, row, part = (index[inside] for index in place)
     bins = np.bincount((column * _CELLS + row) * _TIMES + part, minlength=int(np.prod(cells)))
     counts = bins.reshape(cells)
     padded = np.pad(counts.sum(axis=2), 1)
@@ -171,8 +171,8 @@ def _anytime(x: FloatArray, y: FloatArray, t: FloatArray, total: int) -> list[Ho
     bright = np.flatnonzero(box >= least)
     spots: list[HotSpot] = []
     checked: list[tuple[int, int]] = []
-    for at in bright[np.argsort(box[bright])[::-1]].tolist():
-        middle, line = divmod(at, _CELLS)
+    for index in bright[np.argsort(box[bright])[::-1]].tolist():
+        middle, line = divmod(index, _CELLS)
         if any(max(abs(middle - k), abs(line - m)) < 3 for k, m in checked):
             continue
         checked.append((middle, line))

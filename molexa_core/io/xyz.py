@@ -272,20 +272,20 @@ def _refuse_numbers_first(symbols: list[str], body: list[str], where: str) -> No
 
 def _isotope(name: str, text: str, where: str) -> int:
     """The mass number that belongs to a mass; 0 for the usual mass of an unspecified isotope."""
-    known = nuclide(name)
+    atom = nuclide(name)
     mass = read_number(text)
     try:
-        number = isotope_of_mass(known.element.symbol, mass) if mass > 0 else -1
+        number = isotope_of_mass(atom.element.symbol, mass) if mass > 0 else -1
     except UnknownIonError as error:
         raise InputFileError(error.what, where=where, do=error.do) from error
     if number < 0:
         raise InputFileError(f"{text[:40]!r} is no mass", where=where, do="Write it in u.")
-    if known.number and number != known.number:
+    if atom.number and number != atom.number:
         raise InputFileError(
             f"the atom is {name}, but its mass is {text[:40]} u", where=where, do="Correct one."
         )
-    usual = abs(mass - known.element.isotope_mass_da) < 0.02
-    return known.number if usual or number == 0 else number
+    usual = abs(mass - atom.element.isotope_mass_da) < 0.02
+    return atom.number if usual or number == 0 else number
 
 
 def _pairs(comment: str) -> dict[str, str]:

@@ -207,8 +207,8 @@ def _header(header: list[str], comments: list[str], *, where: str) -> tuple[list
     Raises:
         ColumnError: an unknown unit, or different ones.
     """
-    found = [split_unit(name.strip(), where) for name in header]
-    momenta = {unit for name, unit in found if name in {*MOMENTUM, *MOMENTUM_ERROR}}
+    parsed = [split_unit(name.strip(), where) for name in header]
+    momenta = {unit for name, unit in parsed if name in {*MOMENTUM, *MOMENTUM_ERROR}}
     stated = {unit for unit in momenta if unit is not None}
     if not stated:
         stated = unit_in_comments(comments)
@@ -224,7 +224,7 @@ def _header(header: list[str], comments: list[str], *, where: str) -> tuple[list
             where=where,
             do="Write the unit into the header, such as px (a.u.).",
         )
-    return [name for name, _ in found], next(iter(stated), ATOMIC)
+    return [name for name, _ in parsed], next(iter(stated), ATOMIC)
 
 
 def _check_header(columns: list[str], *, where: object) -> None:

@@ -87,15 +87,15 @@ def unit_in_comments(comments: Iterable[str]) -> set[str]:
         >>> unit_in_comments(["# momenta in kg m/s"])
         {'kg m/s'}
     """
-    found = set()
+    units = set()
     for line in comments:
         if _SI_WORDS.search(line):
-            found.add("kg m/s")
+            units.add("kg m/s")
         if match := _EV_WORDS.search(line):
-            found.add(f"{match[1]}/c")
+            units.add(f"{match[1]}/c")
         if _ATOMIC_WORDS.search(line):
-            found.add(ATOMIC)
-    return found
+            units.add(ATOMIC)
+    return units
 
 
 def _plain(word: str) -> str:

@@ -71,7 +71,7 @@ class EventStructures:
 
 def write_structures(
     path: Path | str,
-    found: EventStructures,
+    structures: EventStructures,
     provenance: Provenance,
     *,
     warnings: Sequence[str] = (),
@@ -80,7 +80,7 @@ def write_structures(
 
     Args:
         path: the file to write.
-        found: the structures.
+        structures: the structures of all events.
         provenance: how they were made.
         warnings: what may make them wrong, as sentences.
 
@@ -88,11 +88,11 @@ def write_structures(
         OutputError: the file cannot be written.
     """
     columns = {
-        EVENT_ID: (found.event_id, ""),
-        POSITION: (found.positions, "bohr"),
-        UNCERTAINTY: (found.uncertainty, "bohr"),
-        CLOSURE: (found.closure, ""),
-        EVENT_WEIGHT: (found.weight, ""),
+        EVENT_ID: (structures.event_id, ""),
+        POSITION: (structures.positions, "bohr"),
+        UNCERTAINTY: (structures.uncertainty, "bohr"),
+        CLOSURE: (structures.closure, ""),
+        EVENT_WEIGHT: (structures.weight, ""),
     }
     with new_hdf5(path) as file:
         group = file.create_group(STRUCTURES)
@@ -103,7 +103,7 @@ def write_structures(
                 compression="gzip" if len(stored) else None,
             )  # fmt: skip
             dataset.attrs[UNITS] = unit
-        write_strings(group, EVENT_ION, found.ions, unit="")
+        write_strings(group, EVENT_ION, structures.ions, unit="")
         meta = write_provenance(file, provenance)
         meta.attrs[WARNINGS] = json.dumps(list(warnings))
 
@@ -124,7 +124,7 @@ def read_structures(path: Path | str) -> EventStructures:
             return read_array(file, path, kinds=kinds, ndim=ndim, unit=unit, **limits)
 
         names = read_strings(file, f"{STRUCTURES}/{EVENT_ION}", limit=MAX_IONS)
-        found = EventStructures(
+        structures = EventStructures(
             ions=tuple(parse_ion(name) for name in names),
             event_id=column(EVENT_ID, "iu", 1).astype(np.int64),
             positions=column(POSITION, "f", 3, "bohr", finite=True).astype(np.float64),
@@ -132,10 +132,10 @@ def read_structures(path: Path | str) -> EventStructures:
             closure=column(CLOSURE, "f", 1, least=0).astype(np.float64),
             weight=column(EVENT_WEIGHT, "f", 1, finite=True, least=0).astype(np.float64),
         )
-    rows, shape = len(found), (len(found), len(found.ions), 3)
-    fits = found.positions.shape == found.uncertainty.shape == shape
-    if not fits or len(found.closure) != rows or len(found.weight) != rows:
+    rows, shape = len(structures), (len(structures), len(structures.ions), 3)
+    fits = structures.positions.shape == structures.uncertainty.shape == shape
+    if not fits or len(structures.closure) != rows or len(structures.weight) != rows:
         raise InputFileError(
             "the columns do not fit together", where=path, do="Make the file again."
         )
-    return found
+    return structures

@@ -174,7 +174,7 @@ def _charges(file: h5py.File, ions: tuple[Ion, ...]) -> NDArray[np.int8] | None:
     name = f"{TRUTH_MOLECULES}/{TRUTH_CHARGE}"
     if name not in file:
         return None
-    found = read_array(file, name, kinds="i", ndim=2, least=0, most=118).astype(np.int8)
-    if found.shape[1] == len(ions) and (found == [ion.charge for ion in ions]).all():
+    charges = read_array(file, name, kinds="i", ndim=2, least=0, most=118).astype(np.int8)
+    if charges.shape[1] == len(ions) and (charges == [ion.charge for ion in ions]).all():
         return None
-    return found
+    return charges

@@ -29,9 +29,9 @@ def whole_numbers(part: Part, name: str, stored: NDArray[Any], row: IntArray) ->
     kind = stored.dtype.name
     stored = stored.astype(np.float64) if exact and stored.dtype.itemsize < 8 else stored
     bad = ~((stored >= 0) & (stored < 2**62))
-    found = np.zeros(len(stored), np.int64)
-    np.copyto(found, stored, where=~bad, casting="unsafe")
-    bad |= found != stored
+    numbers = np.zeros(len(stored), np.int64)
+    np.copyto(numbers, stored, where=~bad, casting="unsafe")
+    bad |= numbers != stored
     if bad.any():
         at = int(np.argmax(bad))
         began = -(2**31) <= stored[at] < MOST_MISSING - 2**31
@@ -43,26 +43,26 @@ def whole_numbers(part: Part, name: str, stored: NDArray[Any], row: IntArray) ->
             do="Correct the row, or name the column of the shot as `shot` of `columns`.",
         )
     digits = part.table.kinds[name].digits if name in part.table.kinds else None
-    if digits is not None and (found >= 10**digits).any():
-        at = int(np.argmax(found >= 10**digits))
+    if digits is not None and (numbers >= 10**digits).any():
+        at = int(np.argmax(numbers >= 10**digits))
         raise InputFileError(
             f"column {name!r} writes numbers of shots with {digits} digits, and row {row[at]} says "
-            f"{found[at]}, so that neighbouring shots run together",
+            f"{numbers[at]}, so that neighbouring shots run together",
             where=part.path,
             do="Write the column as whole numbers again, without exponents.",
         )
     if exact:
-        above = found >= exact
+        above = numbers >= exact
         if above.any():
             at = int(np.argmax(above))
             raise InputFileError(
                 f"column {name!r} holds numbers of shots as {kind}, which tells whole "
-                f"numbers apart only up to {exact}; row {row[at]} says {found[at]}, so that "
+                f"numbers apart only up to {exact}; row {row[at]} says {numbers[at]}, so that "
                 "neighbouring shots run together",
                 where=part.path,
                 do="Write the column as whole numbers (64 bits) again.",
             )
-    return found
+    return numbers
 
 
 def read_hits(part: Part, rows: int | None, *, with_method: bool) -> Iterator[Hits]:

@@ -40,24 +40,28 @@ class Tally:
 
     def remarks(self) -> list[str]:
         """Remarks for the user."""
-        found = []
+        remarks = []
         if self.empty:
-            found.append(f"left out {self.empty} rows or entries whose x, y and time are all 0 or "
-                         "not numbers (filled-up places)")  # fmt: skip
+            remarks.append(
+                f"left out {self.empty} rows or entries whose x, y and time are all 0 or not "
+                "numbers (filled-up places)"
+            )
         if self.restarts:
-            found.append(f"the 32-bit counter of the shots began again at 0 {self.restarts} "
-                         "time(s); shots were counted on")  # fmt: skip
-        return found
+            remarks.append(
+                f"the 32-bit counter of the shots began again at 0 {self.restarts} time(s); shots "
+                "were counted on"
+            )
+        return remarks
 
     def warnings(self) -> list[str]:
         """Warnings about the hits."""
-        found = []
+        warnings = []
         if self.beyond:
-            found.append(
+            warnings.append(
                 f"{self.beyond} places hold values behind the number of hits that `count` states; "
                 "they were left out"
             )
-        return found + [
+        return warnings + [
             f"{count} of {self.hits} hits have x = y = time = {value:g}, which looks like an empty "
             f"place; if it is, say so with `empty: {value:g}` in `columns` of the setup"
             for value, count in self.alike.items()
@@ -106,16 +110,16 @@ def empty_places(part: Part, x: FloatArray, y: FloatArray, t: FloatArray) -> NDA
 
     Edges, whose x and y are their TDC channel, have empty slots only in padded rows.
     """
-    found = np.zeros(len(t), np.bool_)
+    empty = np.zeros(len(t), np.bool_)
     if part.edges and not part.filled:
-        return found
+        return empty
     if ((t == 0) | ~np.isfinite(t)).any():
-        found = filler(x, y, t)
+        empty = filler(x, y, t)
     kind = part.table.kinds.get(part.columns.time)
     for value in (part.columns.empty, None if kind is None else kind.empty):
         if value is not None:
-            found |= t == value
-    return found
+            empty |= t == value
+    return empty
 
 
 def hits_of(
@@ -159,5 +163,5 @@ def _note_alike(tally: Tally, x: FloatArray, y: FloatArray, t: FloatArray) -> No
 
 def as_method(values: FloatArray) -> NDArray[np.int16]:
     """Method numbers as small integers; other values (padding with -1, NaN) become -1."""
-    known = (values >= 0) & (values < 2**15)
-    return np.where(known, values, -1.0).astype(np.int16)
+    valid = (values >= 0) & (values < 2**15)
+    return np.where(valid, values, -1.0).astype(np.int16)

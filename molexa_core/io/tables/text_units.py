@@ -35,12 +35,12 @@ _UNITS: Final = re.compile(r"\bunits?\b", re.IGNORECASE)
 
 def units_in_comments(comments: Sequence[str], names: Sequence[str]) -> dict[int, str]:
     """Units by column number, from `x, y in mm`, `units: mm, ns`, or a table of columns."""
-    found: dict[int, str] = {}
+    units: dict[int, str] = {}
     parts = [apart(name) for name in names]
     for comment in comments:
         table = _TABLE.search(comment)
         if table is not None:
-            found |= {i: table[2] for i, name in enumerate(names) if name == table[1].strip()}
+            units |= {i: table[2] for i, name in enumerate(names) if name == table[1].strip()}
             continue
         for match in _PAIR.finditer(comment):
             unit = unit_of(match[2])
@@ -53,10 +53,10 @@ def units_in_comments(comments: Sequence[str], names: Sequence[str]) -> dict[int
                 dimension = dimension_of(part.quantity)
                 meant = {name.lower(), part.quantity, *_KINDS[dimension]}
                 if dimension == unit.dimension and words & meant:
-                    found.setdefault(place, match[2].strip())
+                    units.setdefault(place, match[2].strip())
         if _UNITS.search(comment):
-            _bare(comment, parts, found)
-    return found
+            _bare(comment, parts, units)
+    return units
 
 
 def speaks_of_units(comments: Sequence[str]) -> str | None:
@@ -64,7 +64,7 @@ def speaks_of_units(comments: Sequence[str]) -> str | None:
     return next((comment for comment in comments if _UNITS.search(comment)), None)
 
 
-def _bare(comment: str, parts: Sequence[object], found: dict[int, str]) -> None:
+def _bare(comment: str, parts: Sequence[object], units: dict[int, str]) -> None:
     """`units: mm, ns`: a single unit of a dimension applies to all columns of this dimension."""
     told: dict[str, set[str]] = {}
     for word in re.findall(r"[A-Za-zµμ]+", _UNITS.sub(" ", comment)):
@@ -77,4 +77,4 @@ def _bare(comment: str, parts: Sequence[object], found: dict[int, str]) -> None:
             continue
         words = told.get(dimension_of(quantity), set())
         if len(words) == 1:
-            found.setdefault(place, next(iter(words)))
+            units.setdefault(place, next(iter(words)))

@@ -91,24 +91,24 @@ def _unit(
     """The size of the unit of a quantity, and the unit as written; all slots must agree."""
     pattern = str(getattr(columns, quantity))
     dimension = _DIMENSIONS[quantity]
-    found: dict[tuple[float, str | None], str] = {}
+    units: dict[tuple[float, str | None], str] = {}
     for name in _names(table, columns, pattern):
         sources = {"by its name": unit_in(name, dimension)}
         if name in table.kinds:
             sources["as the file states"] = unit_of(table.kinds[name].unit)
         what = f"column {name!r} of {table.label}"
         settled = settle(what, sources, dimension, given, setting=setting, where=table.path)
-        found.setdefault(settled, name)
-    if len({factor for factor, _ in found}) > 1:
-        (_, one), (_, other) = list(found)[:2]
-        first, second = list(found.values())[:2]
+        units.setdefault(settled, name)
+    if len({factor for factor, _ in units}) > 1:
+        (_, one), (_, other) = list(units)[:2]
+        first, second = list(units.values())[:2]
         raise InputFileError(
             f"column {first!r} is in {one or 'no stated unit'}, but {second!r} in "
             f"{other or 'no stated unit'}",
             where=table.path,
             do="Bring the columns of one quantity to one unit.",
         )
-    return next(iter(found), (given or 1.0, None))
+    return next(iter(units), (given or 1.0, None))
 
 
 def _names(table: Table, columns: Columns, pattern: str) -> Sequence[str]:
