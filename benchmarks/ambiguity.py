@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def find_cases(kind: str, atoms: int, wanted: int, most: int) -> tuple[list[Case], int]:
-    """Molecules of at least two modes, and how many were looked at for them."""
+    """Molecules of at least two modes, and the number of molecules tested for them."""
     mixture = Mixture(box=1.0, chemical=0.0, symmetric=0.0) if kind == "box" else Mixture()
     data = StageOneData(mixture=mixture, smallest=atoms, largest=atoms, tau_fs=TAU_FS)
     batch = random_set(data, most, seed=SEED + (kind == "box"))[atoms].batch

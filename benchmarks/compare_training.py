@@ -84,7 +84,7 @@ TRIALS = {
 USUAL = "P1,M1,P12,M12,P2,P2s,M2"
 RATES = {"paper": 6e-4, "molexa": 8e-4}
 CONTINUED = 0.5
-"""Learning rate of a stage that goes on from another, relative to that of a new network."""
+"""Learning rate of a stage that continues another, relative to that of a new network."""
 RECIPES = {
     # The published recipe is for days on many GPUs. For minutes on one: larger batches, cosine
     # decay after a warm-up, averaged weights, as the other network has them.
@@ -136,11 +136,11 @@ class Comparison:
         return self.work / f"{name}-errors.json"
 
     def done(self, name: str) -> bool:
-        """Whether nothing is left to do for a run."""
+        """Whether a run is complete."""
         return (self.weights if name in self.trials else self.measured)(name).exists()
 
     def next_job(self, busy: set[str]) -> tuple[str, str] | None:
-        """The next run and what is to be done for it; None if nothing can begin now."""
+        """The next run and its next part; None if none can start now."""
         for name, run in self.runs.items():
             if name in busy | set(self.failed) | self.stopped or self.done(name):
                 continue
@@ -202,7 +202,7 @@ class Comparison:
             command += ["--init", str(self.weights(run.after))]
         if not run.memory:
             command.append("--no-memory")
-        # A training that was stopped goes on.
+        # Continue a training that was stopped.
         command += ["--resume", "--minutes", f"{left / 60.0:.3f}", "--seed", str(given.seed)]
         command += ["--device", given.device, "--out", str(self.work / name), "--name", name]
         return [*command, "--json", "--quiet"]
@@ -229,7 +229,7 @@ class Comparison:
         print(f"{job.name} FAILED: {self.failed[job.name]}", flush=True)
 
     def work_off(self) -> None:
-        """Run everything that can be run before time is over."""
+        """Run everything that fits into the time."""
         jobs: dict[int, Job] = {}
         while True:
             for gpu, job in list(jobs.items()):

@@ -66,7 +66,7 @@ class Outcome:
 
     @property
     def passes(self) -> bool:
-        """Whether nothing wrong went by without a word."""
+        """Whether no mistake passed without a warning."""
         return self.how != "silent" or self.change <= ALLOWED
 
 
@@ -223,7 +223,7 @@ def wrong_momenta(name: str) -> Iterator[Outcome]:
 def healthy_runs(
     number: int, events: int, *, seed: int = 0, among: Sequence[str] = MOLECULES
 ) -> Iterator[tuple[str, list[str]]]:
-    """Warnings of runs with nothing wrong: name of the run, and what was said."""
+    """Warnings of correct runs: name of the run, and the text."""
     for place in range(seed, seed + number):
         name = among[place % len(among)]
         regions = SPECTROMETERS[(place // 3 + place) % len(SPECTROMETERS)]

@@ -27,7 +27,7 @@ class _Switches:
 
 
 SWITCHES = _Switches()
-"""What `--quiet` and `--debug` of the running command said, and what it warned of so far."""
+"""The switches `--quiet` and `--debug` of the running command, and its warnings so far."""
 
 
 class ConsoleProgress:
@@ -70,7 +70,7 @@ class ConsoleProgress:
 
 
 class QuietProgress(SilentProgress):
-    """What `--quiet` leaves: warnings."""
+    """The progress with `--quiet`: only warnings."""
 
     def warn(self, text: str) -> None:
         """See `molexa_core.base.progress.Progress.warn`."""
@@ -109,14 +109,14 @@ def write(text: str) -> None:
     """Write a result to stdout.
 
     Raises:
-        OutputError: it is redirected to a file on a full disk, or cannot be written otherwise.
+        OutputError: stdout cannot be written, such as a file on a full disk.
     """
     with _stdout():
         _write_all(text if text.endswith("\n") else f"{text}\n")
 
 
 def flush_stdout() -> None:
-    """Send off what was written to stdout.
+    """Flush stdout.
 
     Raises:
         OutputError: as `write`.
@@ -126,7 +126,7 @@ def flush_stdout() -> None:
 
 
 def _write_all(text: str) -> None:
-    """Write to stdout; without a buffer (`PYTHONUNBUFFERED`) Python drops what did not fit."""
+    """Write all of a text; with `PYTHONUNBUFFERED` Python drops the rest of a partial write."""
     raw = getattr(sys.stdout, "buffer", None)
     if not isinstance(raw, io.RawIOBase):
         sys.stdout.write(text)
@@ -152,7 +152,7 @@ def _stdout() -> Iterator[None]:
 
 
 def write_json(values: Any) -> None:
-    """Write a result to stdout as JSON; an object tells what the command warned of."""
+    """Write a result to stdout as JSON; the warnings of the command are added to an object."""
     if isinstance(values, dict):
         known = [as_typed(str(text)) for text in values.get("warnings") or ()]
         values = {**values, "warnings": list(dict.fromkeys([*known, *SWITCHES.warned]))}
@@ -166,7 +166,7 @@ def remark(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Write a warning to stderr, once, `--quiet` or not: a result may be wrong, and why."""
+    """Write a warning to stderr, once, also with `--quiet`: why a result may be wrong."""
     text = as_typed(text)
     if text in SWITCHES.warned:
         return
@@ -175,7 +175,7 @@ def warn(text: str) -> None:
 
 
 def _tell(text: str) -> None:
-    """A line on stderr. Where it cannot be written, such as on a full disk, the work goes on."""
+    """Write a line to stderr; if that fails, such as on a full disk, the command continues."""
     with suppress(OSError):
         sys.stderr.write(f"{text}\n")
 
@@ -209,11 +209,11 @@ def command_line() -> str:
 
 
 def open_streams() -> None:
-    """Give standard streams that are closed a place, before a file takes it that is opened later.
+    """Replace closed standard streams, whose descriptors later files would get otherwise.
 
-    What is written to a stdout that was closed is told as an error, as on a full disk; messages for
-    a closed stderr are dropped. Characters that stdout cannot write, such as those of a file name
-    that is no text, are written as their number.
+    Output to a closed stdout is an error, as on a full disk; messages to a closed stderr are
+    dropped. Characters that stdout cannot write, such as bytes of a file name that are not text,
+    are written as numbers.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is not None:
@@ -232,7 +232,7 @@ def open_streams() -> None:
 
 
 def abandon_stdout() -> None:
-    """After a broken pipe: point stdout at nothing, so that leaving does not fail again."""
+    """After a broken pipe: redirect stdout to nothing, so that the exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -46,7 +46,7 @@ COMMANDS: Final = (
 )
 """The command modules in the order of the help."""
 COLLECT_AFTER: Final = 100_000
-"""New objects after which garbage is looked for; the interpreter itself has 700."""
+"""Number of new objects between two garbage collections; the default of Python is 700."""
 
 
 def build_app() -> typer.Typer:
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command() -> int:
-    """Run the command and return what it asked for."""
+    """Run the command and return its exit code."""
     try:
         code = build_app()(prog_name="molexa", standalone_mode=False)
     except typer.Abort:
@@ -116,8 +116,8 @@ def _command() -> int:
 
 
 def _report_error(text: str, code: int) -> int:
-    """Say in one sentence why it ended, after what it had to say before; the exit code."""
-    with suppress(OSError):  # a terminal that is gone takes no message
+    """Report an error in one sentence, after earlier messages; returns the exit code."""
+    with suppress(OSError):  # the terminal may have been closed
         if SWITCHES.debug:
             traceback.print_exc()
         sys.stderr.write(f"molexa: {text}\n")
@@ -127,10 +127,10 @@ def _report_error(text: str, code: int) -> int:
 
 
 def _collect_seldom() -> None:
-    """Look for garbage in cycles less often, and not at all when leaving.
+    """Collect garbage less often, and not at all at exit.
 
-    Imports make several hundred thousand objects that stay. Going through them over and over, and
-    once more when the interpreter ends, took 0.3 s and more of a command that needs torch.
+    Imports create several hundred thousand permanent objects. Scanning them repeatedly, and once
+    more at exit, takes 0.3 s or more in a command that needs torch.
     """
     gc.set_threshold(COLLECT_AFTER)
     atexit.unregister(gc.freeze)

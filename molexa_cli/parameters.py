@@ -17,7 +17,7 @@ from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.parameter import Parameter, Stated, parameters
 
 Given = Mapping[str, Any]
-"""The fields of a class that were given, with their values."""
+"""The given fields of a class with their values."""
 
 
 def with_parameters(
@@ -26,10 +26,10 @@ def with_parameters(
     """A decorator that replaces parameters of a command by the options of classes.
 
     Args:
-        behind: name of the parameter behind which the options stand in the help.
-        but: options that the command has of its own.
-        prefix: in front of the explanations, such as `mcmd`.
-        classes: by name of the command's parameter that takes what was given: the class.
+        behind: name of the parameter after which the options appear in the help.
+        but: options that the command defines itself.
+        prefix: prefix of the explanations, such as `mcmd`.
+        classes: the class by name of the parameter of the command that receives its fields.
 
     Example:
         >>> @with_parameters(behind="out", pulse=Pulse)  # doctest: +SKIP
@@ -81,7 +81,7 @@ def with_parameters(
 
 
 def option_of(stated: Stated, prefix: str = "") -> Any:
-    """The annotation that makes typer's option of a parameter; None where it is not given."""
+    """The annotation of typer's option for a parameter; the option is None if not given."""
     option = stated.parameter.option
     if option is None:
         msg = f"{stated.name} has no option"
@@ -93,7 +93,7 @@ def option_of(stated: Stated, prefix: str = "") -> Any:
 
 
 def explanation(parameter: Parameter, default: object, prefix: str = "") -> str:
-    """The help text of a parameter's option: what it means, its unit, what it is if not given."""
+    """The help text of the option of a parameter: meaning, unit and default."""
     text = parameter.meaning + (f" in {parameter.unit}" if parameter.unit else "")
     text = f"{prefix}: {text}" if prefix else text[:1].upper() + text[1:]
     if parameter.note:
@@ -105,19 +105,19 @@ def explanation(parameter: Parameter, default: object, prefix: str = "") -> str:
 
 
 def option_name(parameter: Parameter) -> str:
-    """The name of the command's parameter that an option has."""
+    """The name of the parameter of the command for an option."""
     return (parameter.option or "").removeprefix("--").replace("-", "_")
 
 
 def refuse(model: str, given: Iterable[str]) -> None:
-    """Refuse options that the model does not look at.
+    """Refuse options that do not apply to a model.
 
     Args:
         model: name of the model.
-        given: options that were given and have no meaning for it, as they are typed.
+        given: the given options that do not apply, as they are typed.
 
     Raises:
-        UsageError: there is one.
+        UsageError: there is such an option.
     """
     extra = list(given)
     if extra:
@@ -128,6 +128,6 @@ def refuse(model: str, given: Iterable[str]) -> None:
 
 
 def typed(given: Given, of: type) -> list[str]:
-    """How the fields that were given are typed on the command line."""
+    """The given fields as options of the command line."""
     stated = parameters(of)
     return [option for name in given if (option := stated[name].parameter.option) is not None]

@@ -40,7 +40,7 @@ def _columns(spectrum: Spectrum) -> list[str]:
 
 
 def _image(spectrum: Spectrum) -> list[str]:
-    """Brightness by the root of the counts, two characters per bin, axis 1 upwards."""
+    """Brightness by the square root of the counts, two characters per bin, axis 1 upwards."""
     counts = _merged(_merged(spectrum.counts, IMAGE_ROWS).T, IMAGE_ROWS)
     top = counts.max(initial=0)
     level = np.ceil(np.sqrt(counts / (top or 1)) * (len(_SHADES) - 1)).astype(int)
@@ -58,7 +58,7 @@ def _limits(spectrum: Spectrum, axis: int) -> tuple[str, str]:
 
 
 def _merged(counts: NDArray[Any], most: int) -> NDArray[Any]:
-    """Neighbouring rows added up so that at most this many are left, all of the same width."""
+    """Sum groups of neighbouring rows, of equal size, to at most `most` rows."""
     size = -(-len(counts) // most)
     missing = -len(counts) % size
     padded = np.concatenate([counts, np.zeros((missing, *counts.shape[1:]), counts.dtype)])

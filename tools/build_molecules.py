@@ -14,7 +14,7 @@ How molecules are divided: see `split_of`.
 
 Needs the extra `molecules` (ase, rdkit, tblite). Run from the repository: python
 tools/build_molecules.py [--fresh] [--only NAME ...]. What stands in the file and has not changed
-in the list is kept, so that an interrupted build goes on where it stopped.
+in the list is kept, so that an interrupted build can be continued.
 """
 
 from __future__ import annotations

@@ -354,7 +354,7 @@ def each(commands: list[Command], work: Callable[[Command, Tally], None]) -> dic
 
 
 def main() -> None:
-    """Run the trials and print what came of them."""
+    """Run the trials and print their results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", nargs="+", choices=("kill", "disk"))
     parser.add_argument("--trials", type=int, default=200, help="signals over all commands")

@@ -67,7 +67,7 @@ class Rows:
         return {name: getattr(self, name) for name in ROW_ARRAYS}
 
     def select(self, rows: NDArray[np.integer[Any]]) -> Rows:
-        """Some of the rows, in the order asked for."""
+        """The rows with these numbers, in this order."""
         count = np.diff(self.first)[rows]
         first = np.concatenate([[0], np.cumsum(count)])
         # The transitions of the chosen rows, concatenated.
@@ -207,7 +207,7 @@ class Finder:
         self._sorted = numbers[self._order]
 
     def rows(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows, in the shape of `numbers`; `NONE` where there is none."""
+        """The rows, in the shape of `numbers`; `NONE` if there is none."""
         place = np.searchsorted(self._sorted, numbers)
         place = np.minimum(place, len(self._sorted) - 1)
         found: NDArray[np.int64] = np.where(

@@ -52,7 +52,7 @@ SUFFIXES: Final = {
 }
 """Formats by suffix of the output file."""
 _MOST_BEFORE: Final = 10_000
-"""A table with one row per hit leaves out the shots before its first: up to so many are written."""
+"""Largest number of empty shots before the first hit that are written to a table of hits."""
 _XFEL_TAGS: Final = frozenset({TAG_FEL, TAG_PUMP, TAG_PULSE_ENERGY})
 
 

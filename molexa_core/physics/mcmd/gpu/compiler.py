@@ -132,7 +132,7 @@ def nvrtc() -> Nvrtc:
     """The NVRTC that belongs to the torch of this environment.
 
     Raises:
-        ComputationError: there is none.
+        ComputationError: NVRTC is not found.
     """
     tried: list[str] = []
     for name in _candidates():

@@ -35,7 +35,7 @@ SOURCES: Final = ("state.cu", "cascade.cu", "transfer.cu", "motion.cu", "traject
 MOST_ATOMS: Final = 30
 """Sets of atoms are bits of a word."""
 _SHAPES: Final = ((5, 128, 5), (9, 128, 3), (14, 128, 2), (MOST_ATOMS, 64, 1))
-"""Up to so many atoms: threads of a block, blocks of a multiprocessor."""
+"""By largest number of atoms: threads of a block, blocks of a multiprocessor."""
 _CELLS_PER_ATOM: Final = 14
 _CELLS_BESIDE: Final = COUNTS + ENERGIES + 3
 _CELL_BYTES: Final = 4
