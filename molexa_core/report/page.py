@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 import jinja2
 from markupsafe import Markup
@@ -22,7 +22,7 @@ from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.report import figures
 from molexa_core.report import text_tables as tables
 from molexa_core.report.content import ReportContent, Structure
-from molexa_core.report.structure import projections, scene
+from molexa_core.report.structure import Scene, projections, scene
 
 TEMPLATE: Final = "report.html.j2"
 _VIEWER: Final = Path(__file__).resolve().parent / "vendor" / "3Dmol-min.js"
@@ -140,7 +140,20 @@ def _ker(content: ReportContent) -> Energies | None:
     }
 
 
-def _structure(structure: Structure) -> dict[str, Any]:
+class StructureParts(TypedDict):
+    """The reconstructed structure on the page: picture, viewer and tables."""
+
+    picture: Picture
+    scene: Scene
+    table: tables.Table
+    alternatives: tables.Table | None
+    closure: tuple[tuple[str, str], ...]
+    model: tuple[tuple[str, str], ...]
+    input: tuple[tuple[str, str], ...]
+    errors: list[tuple[str, str, str]]
+
+
+def _structure(structure: Structure) -> StructureParts:
     return {
         "picture": Picture(
             projections(structure),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import numpy as np
 from matplotlib import patheffects
@@ -30,7 +30,25 @@ def projections(structure: Structure) -> str:
         return as_uri(drawing)
 
 
-def scene(structure: Structure) -> dict[str, Any]:
+class SceneAtom(TypedDict):
+    """A ball of the viewer: place, radius and uncertainty in angstrom."""
+
+    name: str
+    colour: str
+    radius: float
+    at: list[float]
+    uncertainty: float | None
+
+
+class Scene(TypedDict):
+    """What the viewer draws: balls, sticks between them, places of the known atoms in angstrom."""
+
+    atoms: list[SceneAtom]
+    sticks: list[list[int]]
+    known: list[list[float]] | None
+
+
+def scene(structure: Structure) -> Scene:
     """Atoms, bonds, uncertainties and the known structure in angstrom, for the viewer."""
     positions = structure.geometry.positions * BOHR_ANGSTROM
     uncertainty = structure.geometry.uncertainty

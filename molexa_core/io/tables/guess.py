@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final, Literal, Required, TypedDict, Unpack
 
 from molexa_core.base.errors import ColumnError, InputFileError, listing
 from molexa_core.base.settings.columns import SLOT, Columns
@@ -278,9 +278,18 @@ def _held(kinds: Mapping[str, Kind], held: Held) -> list[str]:
     return [name for name, kind in kinds.items() if kind.held == held]
 
 
-def _guess(of: _Set, **values: Any) -> _Guess:
+class _Further(TypedDict, total=False):
+    """Fields of `Columns` beside the names of the columns."""
+
+    layout: Required[Literal["flat", "jagged", "rows"]]
+    count: str
+    shot: str | tuple[str, ...]
+    first: int
+
+
+def _guess(of: _Set, **further: Unpack[_Further]) -> _Guess:
     return _Guess(
-        Columns.model_validate(of.fields() | values),
+        Columns.model_validate({**of.fields(), **further}),
         of.chosen["x"].detector,
         of.doubts,
         of.aside,
@@ -332,15 +341,16 @@ def _slots(kinds: Mapping[str, Kind]) -> list[_Guess]:
     return guesses
 
 
-def _counted(of: _Set, names: Iterable[str], **values: Any) -> _Guess:
+def _counted(of: _Set, names: Iterable[str], **further: Unpack[_Further]) -> _Guess:
     """A guess with the number of hits, where a column among these says it."""
     ranks = _counts(names, of.chosen["x"])
     if not ranks:
-        return _guess(of, **values)
+        return _guess(of, **further)
     best, *others = ranks
     doubts = (*of.doubts, tuple(best)) if len(best) > 1 else of.doubts
     aside = (*of.aside, *(name for rank in others for name in rank))
-    return _guess(_Set(of.chosen, doubts, aside), count=best[0], **values)
+    further["count"] = best[0]
+    return _guess(_Set(of.chosen, doubts, aside), **further)
 
 
 def _counts(names: Iterable[str], x: Name) -> list[list[str]]:
