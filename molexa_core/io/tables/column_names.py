@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from molexa_core.base.settings.columns import SLOT
@@ -92,6 +93,7 @@ def also_called(name: str) -> tuple[str, ...]:
     return (part.quantity, "position", "length", "pos", "coordinate")
 
 
+@lru_cache(maxsize=4096)
 def apart(name: str) -> Name | None:
     """The parsed name, or None if it names no quantity of a hit."""
     for base, unit, _ in _readings(name):
@@ -197,9 +199,13 @@ _OUTER: Final = ("train", "macrobunch", "macrobunchpulse", "macropulse", "spill"
 _INNER: Final = ("pulse", "microbunch", "dldmicrobunch", "micropulse", "bunch")
 
 
-def _stem(name: str, stems: Sequence[str]) -> bool:
-    leaf = re.sub(r"[\W_]+", "", name.rpartition("/")[2].lower())
-    return any(leaf == f"{stem}{ending}" for stem in stems for ending in _ENDINGS)
+def _stem(name: str, stems: tuple[str, ...]) -> bool:
+    return re.sub(r"[\W_]+", "", name.rpartition("/")[2].lower()) in _with_endings(stems)
+
+
+@lru_cache
+def _with_endings(stems: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(f"{stem}{ending}" for stem in stems for ending in _ENDINGS)
 
 
 def shot_options(names: Sequence[str]) -> list[list[tuple[str, ...]]]:

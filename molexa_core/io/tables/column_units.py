@@ -146,6 +146,8 @@ def stated(
         if text:
             return text
     around = {str(key).strip().lower(): value for key, value in (table or {}).items()}
+    if not around:
+        return None
     name = column.lower()
     for key in _ATTRIBUTES:
         for word in (name, *also):
