@@ -33,6 +33,7 @@ from _compare import BETTER, measure, ratios, table
 from _record import RESULTS, commit, machine, versions
 
 from molexa_core.pipeline.evaluation.evaluate import FIRST, MEAN
+from molexa_core.pipeline.evaluation.evaluate_weights import read_evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
 SPARE_S = 15.0
@@ -262,7 +263,7 @@ class Comparison:
         for name, run in self.runs.items():
             if not self.measured(name).exists():
                 continue
-            values = json.loads(self.measured(name).read_text(encoding="utf-8"))
+            values = read_evaluation(self.measured(name))
             runs[name] = {"what": run.what, "memory": run.memory and run.preset == "paper"}
             runs[name] |= {"after": run.after, **values}
         compared = []

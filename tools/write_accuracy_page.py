@@ -21,6 +21,8 @@ from accuracy_tables import (
     together,
 )
 
+from molexa_core.base.storage.checksums import CHECKSUM
+from molexa_core.pipeline.evaluation.evaluate_weights import read_evaluation
 from molexa_core.pipeline.evaluation.evaluation_drawing import draw
 from molexa_core.pipeline.evaluation.evaluation_figures import read_content
 from molexa_core.report.accuracy import ambiguity
@@ -100,7 +102,10 @@ def content() -> str:
 
 def _read(name: str) -> dict[str, Any] | None:
     path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    values = json.loads(path.read_text("utf-8"))
+    return read_evaluation(path) if CHECKSUM in values else values
 
 
 def _figures(name: str) -> dict[str, str]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.storage.checksums import sealed
+from molexa_core.base.storage.checksums import sealed, unsealed
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path, make_folder
+from molexa_core.base.storage.json_file import read_json
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.network.batch import Batch
@@ -47,6 +48,8 @@ RANDOM: Final = "stage1"
 MOLECULES: Final = "molecules"
 SEED: Final = 40_260_000
 """Seed of random molecules for an evaluation, far from those of training and calibration."""
+_LARGEST: Final = 64 * 2**20
+"""A longer file is no record of an evaluation, bytes."""
 TRAINING_LIMIT: Final = 100_000
 """Number of training entries for the nearest-neighbour baseline."""
 
@@ -280,6 +283,20 @@ def _write(run: EvaluationRun, out: Path, made: Provenance) -> None:
         temporary.write_text(
             json.dumps(values, indent=1) + "\n", encoding="utf-8", errors=UNWRITABLE
         )
+
+
+def read_evaluation(path: Path | str) -> dict[str, Any]:
+    """The record of an evaluation, compared with its checksum; one of 0.1 has none.
+
+    Raises:
+        InputFileError: no such file, not a record of an evaluation, or it has changed since it was
+            written.
+    """
+    what, do = "a record of an evaluation", "Name a file that `molexa evaluate` wrote."
+    values, _ = unsealed(read_json(path, largest=_LARGEST, what=what, do=do), where=path)
+    if not {"conditions", "errors"} <= set(values):
+        raise InputFileError(f"not {what}", where=path, do=do)
+    return values
 
 
 def _in_frame(one: Explosions) -> Explosions:

@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from molexa_core.base.errors import InputFileError, OutputError, UsageError
+from molexa_core.base.storage.checksums import sealed
 from molexa_core.network.weights import calibration_of, default_weights, load_network, read_card
 from molexa_core.pipeline.evaluation.calibrate_weights import Part, calibrate, calibrate_weights
 from molexa_core.pipeline.evaluation.evaluate import BEST, FIRST, ORACLE, ZEROS, evaluate
-from molexa_core.pipeline.evaluation.evaluate_weights import _seen_in_training, evaluate_weights
+from molexa_core.pipeline.evaluation.evaluate_weights import (
+    _seen_in_training,
+    evaluate_weights,
+    read_evaluation,
+)
 from molexa_core.pipeline.evaluation.evaluation_sets import molecule_set, random_set
 from molexa_core.pipeline.training.stage1 import StageOneData
 
@@ -56,13 +61,29 @@ def test_a_run_writes_its_result(tmp_path: Path) -> None:
         out=tmp_path / "result.json",
         figures=tmp_path / "figures",
     )
-    values = json.loads((tmp_path / "result.json").read_text())
+    values = read_evaluation(tmp_path / "result.json")
     assert values["conditions"]["weights"] == run.conditions["weights"]
     assert values["errors"][FIRST]["all"]["entries"] == 15
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         "figures.json", "overview.svg", "true-and-predicted.svg", "errors-by-size.svg",
         "reliability.svg",
     }  # fmt: skip
+
+
+def test_a_record_that_has_changed_is_refused(tmp_path: Path) -> None:
+    values = sealed({"conditions": {"samples": 1}, "errors": {"water": 0.1}})
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(values))
+    assert read_evaluation(path) == {"conditions": {"samples": 1}, "errors": {"water": 0.1}}
+    path.write_text(json.dumps({**values, "errors": {"water": 0.2}}))
+    with pytest.raises(InputFileError, match="its checksum does not fit"):
+        read_evaluation(path)
+    del values["checksum"]  # as molexa 0.1 wrote it
+    path.write_text(json.dumps(values))
+    assert read_evaluation(path)["errors"] == {"water": 0.1}
+    path.write_text("{}")
+    with pytest.raises(InputFileError, match="not a record of an evaluation"):
+        read_evaluation(path)
 
 
 def test_bad_input() -> None:
