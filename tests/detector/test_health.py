@@ -47,7 +47,7 @@ def hits_of(shot: Any, x: Any, y: Any, t: Any, shots: int = SHOTS) -> Hits:
 
 def alive(hits: Hits) -> Hits:
     """Without hits in the dead time of the one before."""
-    shot = np.repeat(np.arange(hits.n_shots), hits.counts)
+    shot = hits.shot
     near = (np.diff(shot) == 0) & (np.diff(hits.t_ns) < 15)
     near &= np.hypot(np.diff(hits.x_mm), np.diff(hits.y_mm)) < 10
     keep = np.concatenate([[True], ~near])
@@ -55,7 +55,7 @@ def alive(hits: Hits) -> Hits:
 
 
 def with_more(hits: Hits, shot: Any, x: Any, y: Any, t: Any) -> Hits:
-    own = np.repeat(np.arange(hits.n_shots), hits.counts)
+    own = hits.shot
     return hits_of(
         np.concatenate([own, shot]), np.concatenate([hits.x_mm, x]),
         np.concatenate([hits.y_mm, y]), np.concatenate([hits.t_ns, t]), hits.n_shots,
@@ -89,7 +89,7 @@ def test_positions_in_steps_are_not_called_odd() -> None:
 @pytest.mark.parametrize("shift", [0.0, 0.05])
 def test_every_hit_twice(shift: float) -> None:
     hits = run()
-    shot = np.repeat(np.arange(SHOTS), hits.counts)
+    shot = hits.shot
     rng = np.random.default_rng(3)
     noise = shift * rng.normal(size=(3, hits.n_hits))
     twice = with_more(hits, shot, hits.x_mm + noise[0], hits.y_mm + noise[1], hits.t_ns + noise[2])
@@ -105,7 +105,7 @@ def test_every_hit_twice(shift: float) -> None:
 
 def test_hits_within_the_dead_time_that_the_setup_states() -> None:
     hits = run()
-    shot = np.repeat(np.arange(SHOTS), hits.counts)[::8]
+    shot = hits.shot[::8]
     late = with_more(hits, shot, hits.x_mm[::8] + 3, hits.y_mm[::8], hits.t_ns[::8] + 6)
     (told,) = health(late).warnings()
     assert "dead time and radius of the setup (15 ns, 10 mm)" in told
@@ -152,7 +152,7 @@ def test_slots_that_are_full() -> None:
     counts = np.minimum(hits.counts, 4)
     place = np.arange(hits.n_hits) - np.repeat(hits.offsets[:-1], hits.counts)
     keep = place < 4
-    shot = np.repeat(np.arange(SHOTS), hits.counts)[keep]
+    shot = hits.shot[keep]
     cut = hits_of(shot, hits.x_mm[keep], hits.y_mm[keep], hits.t_ns[keep])
     (told,) = health(cut, detector=None).warnings()
     assert told.startswith(f"{(counts == 4).sum()} of {SHOTS} shots have 4 hits, the most that")

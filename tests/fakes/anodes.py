@@ -155,6 +155,6 @@ def with_signals(**changes: Any) -> WireSignals:
 def shuffled(edges: Edges, seed: int) -> Edges:
     """The same edges in another order within each shot."""
     random = np.random.default_rng(seed)
-    shot = np.repeat(np.arange(edges.n_shots), edges.counts)
+    shot = edges.shot - edges.first_shot
     order = np.lexsort((random.uniform(size=edges.n_edges), shot))
     return replace(edges, channel=edges.channel[order], t_ns=edges.t_ns[order])

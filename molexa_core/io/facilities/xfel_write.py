@@ -103,7 +103,7 @@ def _padded_hits(chunk: Hits, slots: int) -> NDArray[Any]:
     _require_room(counts, slots, chunk.first_shot, "hits")
     rows = np.zeros((chunk.n_shots, slots), HIT)
     rows[:] = (np.nan, np.nan, np.nan, -1)
-    shot = np.repeat(np.arange(chunk.n_shots), counts)
+    shot = chunk.shot - chunk.first_shot
     slot = np.arange(chunk.n_hits) - np.repeat(chunk.offsets[:-1], counts)
     for name, values in (("x", chunk.x_mm), ("y", chunk.y_mm), ("t", chunk.t_ns)):
         rows[name][shot, slot] = values
@@ -112,7 +112,7 @@ def _padded_hits(chunk: Hits, slots: int) -> NDArray[Any]:
 
 
 def _padded_edges(chunk: Edges, slots: int, n_channels: int) -> NDArray[Any]:
-    shot = np.repeat(np.arange(chunk.n_shots), chunk.counts)
+    shot = chunk.shot - chunk.first_shot
     if chunk.channel.max(initial=0) >= n_channels:
         raise UsageError(f"channel {chunk.channel.max()}: there are {n_channels}")
     key = shot * n_channels + chunk.channel

@@ -115,7 +115,7 @@ def _flat(hits: Hits, slots: int) -> dict[str, FloatArray]:
             f"shot {crowded} has {counts.max()} hits, but the layout has {slots} slots",
             do="Raise the number of slots.",
         )
-    shot = np.repeat(np.arange(hits.n_shots), counts)
+    shot = hits.shot - hits.first_shot
     slot = np.arange(hits.n_hits) - np.repeat(hits.offsets[:-1], counts)
     columns = {name: np.zeros(hits.n_shots) for name in LMF2ROOT_HEAD}
     columns["rhit"][:] = counts

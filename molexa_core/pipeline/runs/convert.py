@@ -237,7 +237,7 @@ def _sorted(run: StoredRun, setup: Setup | None) -> OpenRun:
 
 
 def _most_in_a_channel(chunk: Edges) -> int:
-    shot = np.repeat(np.arange(chunk.n_shots), chunk.counts)
+    shot = chunk.shot - chunk.first_shot
     keys = shot * 2**15 + chunk.channel
     return int(np.unique(keys, return_counts=True)[1].max(initial=1))
 
