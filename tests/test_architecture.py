@@ -119,6 +119,7 @@ SAME_NAMES = {
     "align": "the frame of molecules, and the stage that turns a file into it",
     "centroid": "means of momenta, and the stage that writes them",
     "file": "one file of a format, opened with every fault told: HDF5, ROOT",
+    "kernel": "the compiled loop of a model: point charges, Monte Carlo on graphics cards",
     "run": "runs of one family of formats, and the door to all of them",
     "writer": "runs written in one family of formats: ROOT, list-mode",
 }
