@@ -17,7 +17,14 @@ from molexa_cli.main import build_app
 from molexa_cli.parameters import Given, explanation, with_parameters
 from molexa_core.base.device import DEVICE
 from molexa_core.base.errors import SettingsError, UsageError
-from molexa_core.base.forward_model import MASSES, TAU, TAU_FS, ModelOptions, Pulse
+from molexa_core.base.forward_model import (
+    MASSES,
+    TAU,
+    TAU_FS,
+    ChargeBuildUp,
+    ModelOptions,
+    Pulse,
+)
 from molexa_core.base.parameter import SEED, Parameter, Parameters, of_plain, parameters
 from molexa_core.base.settings import VirtualExperiment, parse_settings
 from molexa_core.base.settings.schema import Schema
@@ -26,7 +33,7 @@ from molexa_core.pipeline.datasets.recipe import Explosions, Recipe, Splits
 from molexa_core.pipeline.datasets.recipe_file import RecipeFile
 
 ROOT = Path(__file__).resolve().parent.parent
-STATED = (Pulse, ModelOptions, Variations, Splits, Explosions)
+STATED = (Pulse, ChargeBuildUp, ModelOptions, Variations, Splits, Explosions)
 """The classes that state parameters."""
 ALONE = {"tau_fs": (TAU, TAU_FS), "seed": (SEED, 0), "device": (DEVICE, "auto")}
 """Parameters that several classes and commands share: name, and default where there is one."""
@@ -123,12 +130,13 @@ def test_options_are_made_from_the_parameters() -> None:
         if one.parameter.option is not None and one.parameter not in (SEED, MASSES)
     }
     known |= {"--tau-fs": (TAU, TAU_FS)}
+    of_classical = {one.parameter.option for one in parameters(ChargeBuildUp).values()}
     seen: set[str] = set()
     for name, option in every_option():
         for written in option.opts:
             if name in {"simulate", "mock"} and written in known:
                 parameter, default = known[written]
-                prefix = "classical" if parameter is TAU else "mcmd"
+                prefix = "classical" if written in of_classical else "mcmd"
                 assert option.help == explanation(parameter, default, prefix), name
                 seen.add(written)
             if written == "--seed":

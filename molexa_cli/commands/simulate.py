@@ -16,6 +16,7 @@ from molexa_core.base.forward_model import (
     MASSES,
     TAU,
     TAU_FS,
+    ChargeBuildUp,
     ExplosionModel,
     ModelOptions,
     Pulse,
@@ -78,7 +79,10 @@ def register(app: typer.Typer) -> None:
     options = with_parameters(
         behind="until_fs", prefix="mcmd", but=["--masses"], pulse=Pulse, switches=ModelOptions
     )
-    app.command("simulate")(options(simulate))
+    rises = with_parameters(
+        behind="tau_fs", prefix="classical", but=["--tau-fs"], rises=ChargeBuildUp
+    )
+    app.command("simulate")(rises(options(simulate)))
 
 
 def simulate(
@@ -93,6 +97,7 @@ def simulate(
     frames: Frames = None,
     until_fs: Until = None,
     *,
+    rises: Given,
     pulse: Given,
     switches: Given,
     trajectories: Number = None,
@@ -112,7 +117,8 @@ def simulate(
     if model == "mcmd":
         refuse(
             model,
-            _given(
+            typed(rises, ChargeBuildUp)
+            + _given(
                 {
                     "--tau-fs": tau_fs,
                     "--accuracy": accuracy,
@@ -143,11 +149,15 @@ def simulate(
         "--each": each,
     }
     refuse(model, (*typed(pulse, Pulse), *typed(switches, ModelOptions), *_given(of_many)))
+    if model == "instant":
+        refuse(model, typed(rises, ChargeBuildUp))
+    tau = TAU_FS if tau_fs is None else tau_fs
     one(
         geometry,
         charges,
         model=model,
-        tau_fs=tau_fs,
+        tau_fs=tau,
+        rises=ChargeBuildUp(tau_fs=tau, **rises) if rises else None,
         masses=masses,
         accuracy=accuracy,
         out=out,
@@ -168,7 +178,8 @@ def one(
     charges: str | None,
     *,
     model: Literal["instant", "classical"],
-    tau_fs: float | None,
+    tau_fs: float,
+    rises: ChargeBuildUp | None,
     masses: Masses,
     accuracy: str | None,
     out: Path | None,
@@ -189,7 +200,8 @@ def one(
         frames=FRAMES if frames is None else frames,
         until_fs=UNTIL_FS if until_fs is None else until_fs,
         model=model,
-        tau_fs=TAU_FS if tau_fs is None else tau_fs,
+        tau_fs=tau_fs,
+        rises=rises,
         masses=masses,
         accuracy=accuracy or ACCURACY,
         command=command_line(),

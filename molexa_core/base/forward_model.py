@@ -154,6 +154,57 @@ class Pulse(Parameters):
 
 
 @dataclass(frozen=True)
+class ChargeBuildUp(Parameters):
+    """How the charges of the classical model build up, hydrogen apart from the other atoms.
+
+    Each charge rises as (1 + erf(6.3 ((t - onset) / tau - 1/2))) / 2. Only the difference of the
+    onsets matters. By default all charges rise together within `TAU_FS`.
+
+    Attributes:
+        tau_fs: window of the rise, femtosecond.
+        hydrogen_tau_fs: window of the rise of hydrogen; that of the others where not given.
+        onset_fs: when the charges of all atoms but hydrogen begin to rise.
+        hydrogen_onset_fs: when those of hydrogen do.
+
+    Raises:
+        UsageError: a value out of range.
+    """
+
+    tau_fs: Annotated[float, TAU] = TAU_FS
+    hydrogen_tau_fs: Annotated[
+        float | None,
+        Parameter(
+            "window of the charge build-up of hydrogen",
+            "fs",
+            0.0,
+            1e5,
+            note="that of the other atoms where not given",
+            option="--hydrogen-tau-fs",
+        ),
+    ] = None
+    onset_fs: Annotated[
+        float,
+        Parameter(
+            "start of the charge build-up of all atoms but hydrogen",
+            "fs",
+            0.0,
+            1e5,
+            option="--onset-fs",
+        ),
+    ] = 0.0
+    hydrogen_onset_fs: Annotated[
+        float,
+        Parameter(
+            "start of the charge build-up of hydrogen",
+            "fs",
+            0.0,
+            1e5,
+            option="--hydrogen-onset-fs",
+        ),
+    ] = 0.0
+
+
+@dataclass(frozen=True)
 class ModelOptions(Parameters):
     """Processes included in the Monte-Carlo model, and its time grid.
 

@@ -12,6 +12,7 @@ import pytest
 
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
+from molexa_core.base.forward_model import ChargeBuildUp
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.tables import Geometry
@@ -125,3 +126,36 @@ def test_overlapping_atoms_and_wrong_ions() -> None:
         simulate(Geometry(("O", "H"), 3 * near.positions, charges=(1, 0)))
     with pytest.raises(InputFileError, match="Did you mean"):
         simulate_file("watre", "O+,H+,H+")
+
+
+def test_hydrogen_is_charged_apart_from_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    water = ["simulate", "water", "--charges", "O+,H+,H+"]
+
+    def energy(*options: str) -> float:
+        assert main([*water, "--json", *options]) == 0
+        return float(json.loads(capsys.readouterr().out)["ker_ev"])
+
+    together = energy()
+    assert energy("--hydrogen-tau-fs", "45") == pytest.approx(together, rel=1e-12)
+    assert energy("--onset-fs", "60") < energy("--onset-fs", "10") < together
+    for model in ("instant", "mcmd"):
+        assert main([*water, "--model", model, "--onset-fs", "3"]) == 2
+        assert f"--onset-fs has no meaning for the model {model}" in capsys.readouterr().err
+
+
+def test_rises_apart_stand_in_the_record_and_in_the_movie(tmp_path: Path) -> None:
+    (tmp_path / "co.xyz").write_text(CO)
+    rises = ChargeBuildUp(onset_fs=20.0, hydrogen_tau_fs=10.0)
+    out, movie = tmp_path / "p.csv", tmp_path / "movie.xyz"
+    found = simulate_file(
+        tmp_path / "co.xyz", "C+,O+", out=out, trajectory=movie, until_fs=200.0, rises=rises
+    )
+    # Without hydrogen both rise together, and when is no matter.
+    assert found.ker_ev == pytest.approx(simulate_file(tmp_path / "co.xyz", "C+,O+").ker_ev)
+    _, record = read_channel_csv(out)
+    assert record is not None
+    assert record.settings["onset_fs"] == 20.0
+    assert record.settings["hydrogen_tau_fs"] == 10.0
+    assert len(read_xyz(movie)) == 101
+    with pytest.raises(UsageError, match="rises of the charges with the model instant"):
+        simulate_file(tmp_path / "co.xyz", "C+,O+", model="instant", rises=rises)

@@ -247,10 +247,11 @@ def test_derivatives_by_positions_agree_with_differences(
     largest = np.abs(found).max()
     for coordinate in range(12):
         unit = np.eye(12)[coordinate].reshape(4, 3)
-        expected = difference(
-            lambda h, unit=unit: explode_many(x + h * unit, q, m, build_up=rise, accuracy="fine"),
-            2e-3,
-        )
+
+        def moved(h: float, unit: FloatArray = unit) -> FloatArray:
+            return explode_many(x + h * unit, q, m, build_up=rise, accuracy="fine")
+
+        expected = difference(moved, 2e-3)
         off = found[:, :, coordinate] - expected.reshape(3, 12)
         assert np.abs(off).max() < digits * largest
 

@@ -27,7 +27,7 @@ from molexa_core.physics.coulomb.explosion import (
     explode,
     steps_of,
 )
-from molexa_core.physics.coulomb.tangents import tangents
+from molexa_core.physics.coulomb.tangents import COMMON, INSTANT, PER_ATOM, tangents
 from molexa_core.physics.coulomb.trajectory import trajectory
 
 CLOSEST_BOHR: Final = 0.5
@@ -106,12 +106,13 @@ def _compiled(
 
     It gives momenta and derivatives by `positions` or `rises`; none by default.
     """
-    kind, tau, onset = kernel.INSTANT, (1.0,), (0.0,)
-    parameters = 0
+    kind, parameters = INSTANT, 0
+    tau: tuple[float, ...] = (1.0,)
+    onset: tuple[float, ...] = (0.0,)
     if isinstance(rise, ErrorFunctionRise):
-        kind, tau, parameters = kernel.COMMON, (rise.tau,), 1
+        kind, tau, parameters = COMMON, (rise.tau,), 1
     elif isinstance(rise, AtomRises):
-        kind, tau, onset, parameters = kernel.PER_ATOM, rise.taus, rise.onsets, 2 * atoms
+        kind, tau, onset, parameters = PER_ATOM, rise.taus, rise.onsets, 2 * atoms
         if len(tau) != atoms:
             raise UsageError(
                 f"the build-up is for {len(tau)} atoms, the molecule has {atoms}",
@@ -124,18 +125,23 @@ def _compiled(
     if by:
         moved = by == "positions"
         aside = tangents(atoms, dtype, coordinates=moved, rises=0 if moved else parameters)
-    rises = [
-        np.ascontiguousarray(np.broadcast_to(times, atoms), dtype=dtype) for times in (tau, onset)
-    ]
-    cutting = steps_of(cut, rise), cut.fraction, LEFT * cut.fraction**2
+    windows: FloatArray = np.resize(np.array(tau, dtype=dtype), atoms)
+    onsets: FloatArray = np.resize(np.array(onset, dtype=dtype), atoms)
+    steps, left = steps_of(cut, rise), LEFT * cut.fraction**2
 
     def work(
         positions: FloatArray, charges: FloatArray, masses: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        given = [np.array(one, dtype=dtype, order="C") for one in (positions, charges, masses)]
-        momenta = np.empty_like(given[0])
-        changes = np.empty((len(positions), 3 * atoms, aside.columns if aside else 0), dtype=dtype)
-        kernel.explode_blocks(*given, *rises, kind, *cutting, block, aside, momenta, changes)
+        x: FloatArray = np.array(positions, dtype=dtype, order="C")
+        q: FloatArray = np.array(charges, dtype=dtype, order="C")
+        m: FloatArray = np.array(masses, dtype=dtype, order="C")
+        momenta: FloatArray = np.empty_like(x)
+        columns = aside.columns if aside else 0
+        changes: FloatArray = np.empty((len(x), 3 * atoms, columns), dtype=dtype)
+        kernel.explode_blocks(
+            *(x, q, m, windows, onsets, kind, steps, cut.fraction, left),
+            *(block, aside, momenta, changes),
+        )
         return momenta, changes
 
     return work
@@ -179,10 +185,10 @@ def linearise_many(
     if isinstance(build_up, Instant | ErrorFunctionRise | AtomRises):
         dtype = np.float32 if single else np.float64
         cut = accuracy_of(accuracy)
-        found = _followed(positions, charges, masses, build_up, cut, dtype, by="positions")
-        others = found.reshape(n, 3 * atoms, atoms - 1, 3)
+        moved = _followed(positions, charges, masses, build_up, cut, dtype, by="positions")
+        others = moved.reshape(n, 3 * atoms, atoms - 1, 3)
         # Nothing changes if all atoms move alike.
-        return momenta, np.concatenate([found, -others.sum(axis=2)], axis=2)
+        return momenta, np.concatenate([moved, -others.sum(axis=2)], axis=2)
     changes = np.empty((n, 3 * atoms, 3 * atoms))
     size = _molecules_per_batch(atoms)
     charges, masses = np.broadcast_to(charges, (n, atoms)), np.broadcast_to(masses, (n, atoms))

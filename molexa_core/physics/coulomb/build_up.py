@@ -6,6 +6,7 @@ between two ions is q_i q_j f(t)^2 / r^2; or each atom has a factor of its own (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.forward_model import ChargeBuildUp
 from molexa_core.base.units import ATOMIC_TIME_FS
 
 STEEPNESS: Final = 6.3
@@ -154,3 +156,24 @@ def build_up(model: str, tau_fs: float) -> BuildUp:
     if model == "classical":
         return ErrorFunctionRise(tau_fs)
     raise UsageError(f"unknown explosion model {model!r}", do="Choose instant or classical.")
+
+
+def rises_of_atoms(stated: ChargeBuildUp, symbols: Sequence[str]) -> BuildUp:
+    """The build-up of a molecule, from the parameters of hydrogen and of the other atoms.
+
+    Args:
+        stated: the parameters.
+        symbols: element of each atom.
+
+    Returns:
+        A common rise where all atoms have the same, else one for each atom, the first from time 0.
+    """
+    light = stated.tau_fs if stated.hydrogen_tau_fs is None else stated.hydrogen_tau_fs
+    each = [
+        (light, stated.hydrogen_onset_fs) if symbol == "H" else (stated.tau_fs, stated.onset_fs)
+        for symbol in symbols
+    ]
+    first = min(onset for _, onset in each)
+    if len(set(each)) == 1 and each[0][0] > 0.0:
+        return ErrorFunctionRise(each[0][0])
+    return AtomRises(tuple(tau for tau, _ in each), tuple(onset - first for _, onset in each))

@@ -77,9 +77,21 @@ class Block(NamedTuple):
 
 def block(atoms: int, dtype: Any) -> Block:
     """A block for molecules of so many atoms, in single or double precision."""
-    series, tiny = ERFC[np.dtype(dtype).name], float(np.finfo(dtype).tiny)
-    sizes = (3, 3, 12, 12, 1, 4, 1, 1, 1, 1, 2)
-    return Block(*(rows(size * atoms, dtype) for size in sizes), series, tiny)
+    return Block(
+        x=rows(3 * atoms, dtype),
+        v=rows(3 * atoms, dtype),
+        y=rows(12 * atoms, dtype),
+        k=rows(12 * atoms, dtype),
+        q=rows(atoms, dtype),
+        c=rows(4 * atoms, dtype),
+        mass=rows(atoms, dtype),
+        inverse_mass=rows(atoms, dtype),
+        tau=rows(atoms, dtype),
+        onset=rows(atoms, dtype),
+        work=rows(2 * atoms, dtype),
+        series=ERFC[np.dtype(dtype).name],
+        tiny=float(np.finfo(dtype).tiny),
+    )
 
 
 @compiled

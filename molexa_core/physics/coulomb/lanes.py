@@ -12,13 +12,19 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba import extending
+from numba.core import types as numba_types
+from numba.core.typing import templates
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray
 
+# numba's own annotations do not say what its decorators make.
+_numba: Any = extending
+_typing: Any = templates
+types: Any = numba_types
+intrinsic, lower_builtin = _numba.intrinsic, _numba.lower_builtin
+register_model, signature = _numba.register_model, _typing.signature
 BYTES: Final = 64
 """Width of the widest vector registers in use."""
 _FUSE: Final = ("contract",)  # a product and a sum may be rounded once
@@ -88,7 +94,7 @@ def rows(number: int, dtype: np.dtype[Any] | type) -> FloatArray:
     return raw[skip : skip + number * size].reshape(number, size)
 
 
-class Lanes(types.Type):  # type: ignore[misc]  # numba has no types
+class Lanes(types.Type):  # type: ignore[misc]
     """The type of such a vector."""
 
     def __init__(self, scalar: Any) -> None:
@@ -97,9 +103,9 @@ class Lanes(types.Type):  # type: ignore[misc]  # numba has no types
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(extending.models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _vector(kind))
+        super().__init__(manager, kind, _vector(kind))  # type: ignore[no-untyped-call]
 
 
 def _vector(kind: Any) -> Any:
@@ -130,7 +136,7 @@ def _as_lanes(context: Any, builder: Any, value: Any, kind: Any, lanes: Any) -> 
 def _define(operation: Any, name: str) -> None:
     """One operation of arithmetic: on lanes, and on lanes and a number."""
 
-    class Template(AbstractTemplate):  # type: ignore[misc]
+    class Template(templates.AbstractTemplate):
         key = operation
 
         def generic(self, args: Any, kws: Any) -> Any:
@@ -141,7 +147,7 @@ def _define(operation: Any, name: str) -> None:
                 return None
             return signature(lanes[0], *args)
 
-    infer_global(operation)(Template)
+    _typing.infer_global(operation)(Template)
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         both = (

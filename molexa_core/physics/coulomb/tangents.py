@@ -81,12 +81,17 @@ def tangents(atoms: int, dtype: Any, *, coordinates: bool, rises: int) -> Tangen
     """
     moved = 3 * (atoms - 1) if coordinates else 0
     columns = moved + rises
+    size = 3 * atoms
     return Tangents(
-        columns,
-        moved,
-        *(rows(3 * atoms * size, dtype) for size in (columns, columns, columns, 1, 4)),
-        rows(2 * _PAIR * atoms * (atoms - 1), dtype),
-        rows(8 * atoms, dtype),
+        columns=columns,
+        coordinates=moved,
+        x=rows(size * columns, dtype),
+        v=rows(size * columns, dtype),
+        p=rows(size * columns, dtype),
+        y=rows(size, dtype),
+        k=rows(4 * size, dtype),
+        pairs=rows(2 * _PAIR * atoms * (atoms - 1), dtype),
+        rise=rows(8 * atoms, dtype),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from molexa_core.base.errors import InputFileError, UsageError, about_file, listing
 from molexa_core.base.fields import ION, LABEL, MOMENTUM, WARNINGS
-from molexa_core.base.forward_model import TAU_FS
+from molexa_core.base.forward_model import TAU_FS, ChargeBuildUp
 from molexa_core.base.matter.ions import Ion, isotopes_of, parse_ion, parse_ions
 from molexa_core.base.matter.isotopes import Masses, nuclide
 from molexa_core.base.progress import SILENT, Progress
@@ -28,7 +28,7 @@ from molexa_core.physics.coulomb.batches import (
     require_apart,
     require_explosive,
 )
-from molexa_core.physics.coulomb.build_up import build_up
+from molexa_core.physics.coulomb.build_up import build_up, rises_of_atoms
 from molexa_core.physics.coulomb.explosion import accuracy_of
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.output_guard import require_outputs
@@ -86,6 +86,7 @@ def simulate(
     masses: Masses = "isotope",
     accuracy: str = ACCURACY,
     times_fs: Sequence[float] = (),
+    rises: ChargeBuildUp | None = None,
 ) -> Explosion:
     """Simulate the explosion of a geometry at rest; returns asymptotic momenta.
 
@@ -99,6 +100,8 @@ def simulate(
             published data sets); the average mass appears in the names of the ions, as `Cl+@35.45`.
         accuracy: `draft`, `fast` or `fine`.
         times_fs: times at which the geometry is stored.
+        rises: for `classical`: windows and onsets of hydrogen and the other atoms, in place of
+            `tau_fs`.
 
     Returns:
         Momenta in the frame of the geometry, energies, and the geometries at `times_fs`.
@@ -115,6 +118,12 @@ def simulate(
     """
     chosen = tuple(ion.with_masses(masses) for ion in ions_of_atoms(geometry, ions))
     cut, rise = accuracy_of(accuracy), build_up(model, tau_fs)
+    if rises is not None:
+        if model != "classical":
+            raise UsageError(
+                f"rises of the charges with the model {model}", do="Choose the model classical."
+            )
+        rise = rises_of_atoms(rises, geometry.symbols)
     charge = np.array([float(ion.charge) for ion in chosen])
     mass = np.array([ion.mass for ion in chosen])
     x = geometry.positions
@@ -164,6 +173,7 @@ def simulate_file(
     tau_fs: float = TAU_FS,
     masses: Masses = "isotope",
     accuracy: str = ACCURACY,
+    rises: ChargeBuildUp | None = None,
     command: str = "molexa_core.pipeline.explosions.simulate.simulate_file",
     progress: Progress = SILENT,
 ) -> Explosion:
@@ -181,6 +191,7 @@ def simulate_file(
         tau_fs: see `simulate`.
         masses: see `simulate`.
         accuracy: see `simulate`.
+        rises: see `simulate`.
         command: command line, for the provenance.
         progress: receives notices on the choices made.
 
@@ -205,8 +216,9 @@ def simulate_file(
         masses=masses,
         accuracy=accuracy,
         times_fs=times,
+        rises=rises,
     )
-    settings = {
+    settings: dict[str, Any] = {
         "geometry": str(source),
         "ions": [str(ion) for ion in result.ions],
         "model": model,
@@ -214,6 +226,8 @@ def simulate_file(
         "masses": masses,
         "accuracy": accuracy,
     }
+    if rises is not None:
+        settings |= asdict(rises)
     record = Provenance.of(command, inputs=inputs, settings=settings)
     if out is not None:
         write_channel_csv(out, result.table, record)
