@@ -145,12 +145,12 @@ def explode(
         [B, N, 3] momenta in a.u., of the dtype of the positions.
     """
     rise = Instant() if build_up is None else build_up
-    cut = accuracy_of(accuracy)
+    resolution = accuracy_of(accuracy)
     charge, mass = charges.T.contiguous(), masses.T.contiguous()
     state = initial_state(positions, charge)
-    one_step = step if advance is None else advance
-    for _ in range(steps_of(cut, rise)):
-        state = one_step(state, charge, mass, rise, cut.fraction)
+    advance_state = step if advance is None else advance
+    for _ in range(steps_of(resolution, rise)):
+        state = advance_state(state, charge, mass, rise, resolution.fraction)
     velocity = state.velocity + remaining_velocity(state, charge, mass)
     return (velocity * mass).permute(2, 1, 0)
 
@@ -167,8 +167,8 @@ def initial_state(positions: Tensor, charge: Tensor) -> State:
     """
     x = positions.permute(2, 1, 0).contiguous()
     count = x.shape[1]
-    aside = 1e3 * torch.arange(1, count + 1, device=x.device, dtype=x.dtype)
-    x = torch.where(charge == 0, aside.view(1, count, 1), x)
+    far_away = 1e3 * torch.arange(1, count + 1, device=x.device, dtype=x.dtype)
+    x = torch.where(charge == 0, far_away.view(1, count, 1), x)
     return State(x, torch.zeros_like(x), torch.zeros_like(x[0, 0]))
 
 
@@ -224,14 +224,14 @@ def remaining_velocity(state: State, charge: Tensor, mass: Tensor) -> Tensor:
     # For a pair without relative motion (an atom with itself, two uncharged atoms) the impulse
     # is undefined; since its charge product or direction is 0, the speed can be set to 1.
     speed2 = w.square().sum(0)
-    still = speed2 <= tiny
-    speed = torch.where(still, torch.ones_like(speed2), speed2).sqrt()
+    at_rest = speed2 <= tiny
+    speed = torch.where(at_rest, torch.ones_like(speed2), speed2).sqrt()
     # Repelling ions never meet head-on, but an ion may by chance fly exactly towards the
     # position of an uncharged atom, which would give 0 / 0.
-    closing = speed * r + (d * w).sum(0)
+    denominator = speed * r + (d * w).sum(0)
     uncharged = (charge.unsqueeze(0) * charge.unsqueeze(1)) == 0
-    closing = torch.where(uncharged, torch.ones_like(closing), closing)
-    strength = charge.unsqueeze(0) / closing
+    denominator = torch.where(uncharged, torch.ones_like(denominator), denominator)
+    strength = charge.unsqueeze(0) / denominator
     direction = d / r + w / speed
     return (direction * strength).sum(2) * (charge / mass)
 
@@ -245,12 +245,12 @@ def first_stage(
     potential along its path, and of the build-up. The length is not differentiated: the solution
     does not depend on the time steps.
     """
-    now = charge * rise.factor(state.time)
+    current_charge = charge * rise.factor(state.time)
     d = state.position.unsqueeze(2) - state.position.unsqueeze(1)
     inverse = (d.square().sum(0) + _self_distance2(d)).rsqrt()
-    potential = now.unsqueeze(0) * inverse
+    potential = current_charge.unsqueeze(0) * inverse
     cubed = potential * inverse * inverse
-    strength = now / mass
+    strength = current_charge / mass
     acceleration = (d * cubed).sum(2) * strength
     with torch.no_grad():
         stiffness = (cubed.sum(1) * strength).amax(0)
@@ -267,11 +267,11 @@ def first_stage(
 
 def acceleration(x: Tensor, charge: Tensor, mass: Tensor, factor: Tensor) -> Tensor:
     """[3, N, B] accelerations at positions x [3, N, B], charge and mass [N, B], f [B] or [N, B]."""
-    now = charge * factor
+    current_charge = charge * factor
     d = x.unsqueeze(2) - x.unsqueeze(1)
     inverse = (d.square().sum(0) + _self_distance2(d)).rsqrt()
-    cubed = now.unsqueeze(0) * inverse * inverse * inverse
-    return (d * cubed).sum(2) * (now / mass)
+    cubed = current_charge.unsqueeze(0) * inverse * inverse * inverse
+    return (d * cubed).sum(2) * (current_charge / mass)
 
 
 def _self_distance2(d: Tensor) -> Tensor:

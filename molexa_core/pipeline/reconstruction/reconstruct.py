@@ -144,7 +144,7 @@ def reconstruct(
         drawn = reconstruct_structures(engine, ions, momenta, samples=samples, seed=seed)
         residuals = closure_residuals(drawn.samples, ions, momenta, tau_fs)
         task.advance()
-        found = solutions(
+        candidates = solutions(
             drawn.samples,
             ions,
             momenta,
@@ -157,7 +157,7 @@ def reconstruct(
             seed=seed,
         )
         answer, alternatives = chosen(
-            found, drawn.samples, residuals, forward=forward, chemistry=chemistry
+            candidates, drawn.samples, residuals, forward=forward, chemistry=chemistry
         )
         task.advance()
         propagated = _propagated(engine, measured, seed)
@@ -207,10 +207,10 @@ def reconstruct(
             "collinear": drawn.collinear,
             "frames": drawn.frames,
         },
-        alternatives=tuple(one.to_dict(answer.positions) for one in alternatives),
+        alternatives=tuple(solution.to_dict(answer.positions) for solution in alternatives),
         warnings=tuple(warnings),
     )
-    return record if known is None else replace(record, errors=_errors(record, known))
+    return record if known is None else replace(record, errors=_errors_against(record, known))
 
 
 @dataclass(frozen=True)
@@ -354,7 +354,7 @@ def _propagated(engine: Engine, measured: _Measured, seed: int) -> FloatArray:
     return scatter
 
 
-def _errors(record: ReconstructionRecord, known: Geometry) -> dict[str, Any]:
+def _errors_against(record: ReconstructionRecord, known: Geometry) -> dict[str, Any]:
     # Superposition imports scipy's optimizers, which takes a third of a second.
     from molexa_core.pipeline.chain.score import score  # noqa: PLC0415
 

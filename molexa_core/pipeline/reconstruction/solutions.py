@@ -113,7 +113,7 @@ def solutions(
     """
     if not len(samples):
         raise UsageError("no samples to gather", do="Ask for at least one.")
-    errors = None if errors is None else _at_least(errors, momenta)
+    errors = None if errors is None else _with_smallest_error(errors, momenta)
     charges = np.array([float(ion.charge) for ion in ions])
     masses = np.array([ion.mass for ion in ions])
     centred = samples - samples.mean(axis=1, keepdims=True)
@@ -135,15 +135,15 @@ def solutions(
         if result.covariance is not None:
             variance = np.diagonal(result.covariance, axis1=1, axis2=2)
             scatter = np.sqrt(np.maximum(variance, 0.0)).reshape(starts.shape)
-    residual, explains = _judged(exploded - momenta, momenta, errors)
-    found = []
-    for merged in _groups(positions, SAME_SOLUTION):
-        best = min(merged, key=lambda index: (not groups[index], residual[index]))
+    residual, explains = _closure(exploded - momenta, momenta, errors)
+    candidates = []
+    for same in _groups(positions, SAME_SOLUTION):
+        best = min(same, key=lambda index: (not groups[index], residual[index]))
         if not groups[best] and not explains[best]:
             continue
-        members = sum(len(groups[index]) for index in merged)
+        members = sum(len(groups[index]) for index in same)
         geometry = Geometry(tuple(ion.element.symbol for ion in ions), positions[best])
-        found.append(
+        candidates.append(
             Solution(
                 positions=positions[best],
                 residual=float(residual[best]),
@@ -154,18 +154,18 @@ def solutions(
                 scatter=scatter[best],
             )
         )
-    return ranked(found, chemistry=chemistry)
+    return ranked(candidates, chemistry=chemistry)
 
 
 def ranked(found: Sequence[Solution], *, chemistry: bool) -> list[Solution]:
     """Solutions sorted as in `solutions`, best first."""
     return sorted(
         found,
-        key=lambda one: (
-            not one.explains,
-            chemistry and not one.plausible,
-            -one.share,
-            one.residual,
+        key=lambda solution: (
+            not solution.explains,
+            chemistry and not solution.plausible,
+            -solution.share,
+            solution.residual,
         ),
     )
 
@@ -197,16 +197,16 @@ def _further_starts(
             starts.append(centre + 1.5 * noise)
         else:
             starts.append(size * stretch * away + 0.5 * noise)
-    found = np.stack(starts)
-    return np.asarray(found - found.mean(axis=1, keepdims=True))
+    all_starts = np.stack(starts)
+    return np.asarray(all_starts - all_starts.mean(axis=1, keepdims=True))
 
 
-def _at_least(errors: FloatArray, momenta: FloatArray) -> FloatArray:
-    """Errors of the momenta, at least `EXACT` times the rms momentum."""
+def _with_smallest_error(errors: FloatArray, momenta: FloatArray) -> FloatArray:
+    """Errors of the momenta, with `EXACT` times the rms momentum added in quadrature."""
     return np.asarray(np.hypot(errors, EXACT * np.sqrt((momenta**2).mean())))
 
 
-def _judged(
+def _closure(
     misfit: FloatArray, momenta: FloatArray, errors: FloatArray | None
 ) -> tuple[FloatArray, BoolArray]:
     """(n) closure residuals, and (n) whether the momenta are explained."""
@@ -221,9 +221,9 @@ def _judged(
 def _groups(positions: FloatArray, distance: float) -> list[list[int]]:
     """Groups of indices: each centre is the first that is not within `distance` of earlier ones."""
     groups: list[list[int]] = []
-    for index, one in enumerate(positions):
+    for index, position in enumerate(positions):
         for group in groups:
-            if np.abs(positions[group[0]] - one).max() < distance:
+            if np.abs(positions[group[0]] - position).max() < distance:
                 group.append(index)
                 break
         else:
