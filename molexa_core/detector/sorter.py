@@ -108,7 +108,7 @@ class Sorter:
 
     Example:
         >>> sorter = Sorter(setup.anode)  # doctest: +SKIP
-        >>> hits = [sorter.sort(edges) for edges in run]
+        >>> hits = [sorter.sort(edges) for edges in run]  # doctest: +SKIP
     """
 
     def __init__(self, anode: Anode) -> None:
