@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from molexa_cli import run_formats
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
-from molexa_cli.run_formats import RunFormat
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def convert(
     ],
     out: Annotated[Path, typer.Argument(help="File to write; its suffix determines the format.")],
     layout: Annotated[
-        RunFormat | None,
+        run_formats.RunFormat | None,
         typer.Option("--format", help="Format to write. Default: by the suffix."),
     ] = None,
     setup: Annotated[

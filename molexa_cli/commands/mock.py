@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from molexa_cli import run_formats
 from molexa_cli.app import Debug, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, refuse, typed, with_parameters
-from molexa_cli.run_formats import RunFormat
 from molexa_core.base.forward_model import ExplosionModel, ModelOptions, Pulse
 
 
@@ -35,13 +35,8 @@ def mock(
         Path | None, typer.Option("--setup", help="Setup file. Default: molexa.yaml's, or shipped.")
     ] = None,
     layout: Annotated[
-        RunFormat,
-        typer.Option(
-            "--format",
-            help="Hits: root (flat, as LMF2Root writes it), root-jagged, hdf5, parquet, csv, xfel. "
-            "Signals of a delay-line anode: lmf, lmf-raw, edges (as European XFEL writes them), "
-            "root-edges (lists in ROOT).",
-        ),
+        run_formats.RunFormat,
+        typer.Option("--format", help=run_formats.formats_in_words()),
     ] = "root",
     model: Annotated[
         ExplosionModel | None,

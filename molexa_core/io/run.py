@@ -3,62 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.settings.columns import Columns, EdgeColumns, Facility
-from molexa_core.io import recognise as formats
-from molexa_core.io.facilities.flash import FlashRun
-from molexa_core.io.facilities.xfel import XfelRun
-from molexa_core.io.facilities.xfel_keys import KeyedRun
-from molexa_core.io.lmf.run import LmfRun
-from molexa_core.io.root.edge_trees import RootEdgesRun
-from molexa_core.io.root.run import open_root_run
-from molexa_core.io.tables.guess import NoHitsError
-from molexa_core.io.tables.hdf5_table import open_hdf5_table
-from molexa_core.io.tables.openers import layout_of, open_layouts, open_table
-from molexa_core.io.tables.run import TableRun
+from molexa_core.base.tables import Hits
+from molexa_core.io import formats
+from molexa_core.io.candidate import HowToRead
+from molexa_core.io.formats import Found, hit_writers, recognise, suffixes_in_folders
+from molexa_core.io.results.inspected import HDF5, describe_hdf5
+from molexa_core.io.run_format import Places, RunFormat
+from molexa_core.io.stored_run import StoredRun
 
 _GLOB: Final = re.compile(r"[*?\[]")
-_FOLDER_SUFFIXES: Final = (".h5", ".hdf5", ".lmf", ".root", ".parquet")
-
-
-class StoredRun(Protocol):
-    """A run as stored in its files, which can be read repeatedly in chunks.
-
-    Attributes:
-        paths: the files in order.
-        layout: name of the layout.
-        choice: why this layout, as a sentence.
-        n_shots: shots in all files; None where only reading would tell.
-        edges: whether iterating gives `Edges`; otherwise it gives `Hits`.
-        remarks: what the user should know; complete after reading.
-        warnings: why what is made of the run may be wrong; complete after reading.
-    """
-
-    paths: tuple[Path, ...]
-    layout: str
-    choice: str
-    n_shots: int | None
-    edges: bool
-
-    @property
-    def remarks(self) -> list[str]:
-        """What the user should know."""
-        ...
-
-    @property
-    def warnings(self) -> list[str]:
-        """Why what is made of the run may be wrong."""
-        ...
-
-    def metadata(self) -> dict[str, Any]:
-        """What molexa stored with the run (virtual runs); may be empty."""
-        ...
-
-    def __iter__(self) -> Iterator[Any]: ...
 
 
 def find_files(paths: Sequence[Path | str] | Path | str) -> list[Path]:
@@ -98,7 +58,7 @@ def find_files(paths: Sequence[Path | str] | Path | str) -> list[Path]:
 def _of_folder(folder: Path) -> list[Path]:
     kinds: dict[str, list[Path]] = {}
     for path in folder.iterdir():
-        if path.is_file() and path.suffix.lower() in _FOLDER_SUFFIXES:
+        if path.is_file() and path.suffix.lower() in suffixes_in_folders():
             kinds.setdefault(path.suffix.lower(), []).append(path)
     if len(kinds) != 1:
         held = listing(f"{len(files)} {suffix}" for suffix, files in sorted(kinds.items()))
@@ -137,97 +97,114 @@ def open_stored_run(
             are of different formats.
         ColumnError: a column is missing or of the wrong type.
     """
+    how = HowToRead(columns, edge_columns, facility)
     files = find_files(paths)
-    kinds = [formats.recognise(path, columns, edge_columns) for path in files]
-    for path, kind in zip(files, kinds, strict=True):
-        _require_run(path, kind)
-        if kind != kinds[0]:
-            raise InputFileError(
-                f"this is a {formats.NAMES[kind]}, but {files[0]} is a {formats.NAMES[kinds[0]]}",
-                where=path,
-                do="Give files of one format.",
-            )
-    run = _opened(files, kinds[0], columns, edge_columns, facility)
-    if isinstance(run, TableRun):
-        run.with_method = with_method
-    unused = _unused(run, kinds[0], columns, edge_columns, facility)
-    if unused:
-        run.choice = f"{run.choice}; {unused}"
+    with ExitStack() as opened:
+        found = []
+        for path in files:
+            found.append(recognise(path, how))
+            opened.enter_context(found[-1].file)
+        run = open_found(found)
+    run.with_method = with_method
     return run
 
 
-def _opened(
-    files: Sequence[Path],
-    kind: str,
-    columns: Columns | None,
-    edge_columns: EdgeColumns | None,
-    facility: Facility | None,
-) -> StoredRun:
-    """The run in files of one format."""
-    openers: dict[str, Callable[[], StoredRun]] = {
-        formats.LMF: lambda: LmfRun(files),
-        formats.XFEL: lambda: (
-            KeyedRun(files, facility)
-            if facility is not None and facility.keys is not None
-            else XfelRun(files, facility)
-        ),
-        formats.FLASH: lambda: FlashRun(files, facility),
-        formats.ROOT_EDGES: lambda: RootEdgesRun(files, edge_columns),
-        formats.ROOT_RUN: lambda: open_root_run(files, columns),
-    }
-    if kind in openers:
-        return openers[kind]()
-    if kind == formats.HDF5_RUN:
-        opened = [open_hdf5_table(path, columns, edge_columns) for path in files]
-        return open_layouts([table for table, _ in opened], columns, [of for _, of in opened])
-    tables = [open_table(path, kind, columns, edge_columns) for path in files]
-    layouts = [layout_of(table, columns, edge_columns) for table in tables]
-    return open_layouts(tables, columns, layouts)
+def open_found(found: Sequence[Found]) -> StoredRun:
+    """The run in files whose format is known already; it keeps open what was opened.
+
+    Args:
+        found: one for each file, in order; all were asked for with one setup.
+
+    Raises:
+        InputFileError, ColumnError: see `open_stored_run`.
+    """
+    first = found[0]
+    for one in found:
+        require_run(one)
+        if one.format != first.format:
+            raise InputFileError(
+                f"this is a {one.format.words}, but {first.file.path} is a {first.format.words}",
+                where=one.file.path,
+                do="Give files of one format.",
+            )
+    how = first.file.how
+    run_format = require_run(first)
+    run = run_format.open([one.held for one in found], how)
+    unused = _unused(run, run_format, how)
+    if unused:
+        run.choice = f"{run.choice}; {unused}"
+    for one in found:
+        one.file.keep()
+    return run
 
 
-def _unused(
-    run: StoredRun,
-    kind: str,
-    columns: Columns | None,
-    edge_columns: EdgeColumns | None,
-    facility: Facility | None,
-) -> str:
+def write_hits(
+    path: Path | str,
+    chunks: Iterable[Hits],
+    layout: str,
+    *,
+    slots: int = 16,
+    meta: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a run in one of the formats that hold hits; the file appears when it is complete.
+
+    Args:
+        path: the file.
+        chunks: consecutive shots with the same tags.
+        layout: the format, one of `formats.hit_writers()`.
+        slots: most hits per shot of formats with a fixed number (`root`, `xfel`).
+        meta: plain values that travel with the run.
+
+    Raises:
+        OutputError: the file cannot be written there.
+        UsageError: an unknown format, or a shot with more hits than slots.
+    """
+    writers = hit_writers()
+    if layout not in writers:
+        raise UsageError(f"unknown format {layout!r}", do=f"Use {', '.join(writers)}.")
+    writers[layout].write(Path(path), chunks, Places(slots=slots), meta or {})
+
+
+def _unused(run: StoredRun, run_format: RunFormat[Any], how: HowToRead) -> str:
     """What of the setup says how to read a run and is not used by this one."""
-    at_facility = kind in {formats.XFEL, formats.FLASH}
     idle = []
-    if columns is not None and run.layout != "columns":
+    if how.columns is not None and run.layout != "columns":
         idle.append("`columns`")
-    if edge_columns is not None and run.layout != "edge-columns":
+    if how.edge_columns is not None and run.layout != "edge-columns":
         idle.append("`edge_columns`")
-    if facility is not None and facility != Facility() and not at_facility:
+    if how.facility is not None and how.facility != Facility() and not run_format.at_facility:
         idle.append("`facility`")
     if not idle:
         return ""
     held = "edges" if run.edges else "hits"
     verb = "is" if len(idle) == 1 else "are"
     return (
-        f"{' and '.join(idle)} of the setup {verb} not used for these {held} "
-        f"({formats.NAMES[kind]})"
+        f"{' and '.join(idle)} of the setup {verb} not used for these {held} ({run_format.words})"
     )
 
 
-def _require_run(path: Path, kind: str) -> None:
-    if kind in formats.RUNS:
-        return
-    do = {
-        formats.EVENTS: "It is reduced already: go on with molexa align.",
-        formats.TRUTH: "Give the run that it belongs to.",
-        formats.ROOT_RESULT: "Give the ROOT file with the hits that LMF2Root wrote beside it.",
-    }.get(kind, "Name its columns in `columns` of the setup.")
-    more = ""
-    if kind == formats.HDF5:
-        held = formats.describe_hdf5(path)
+def require_run(found: Found) -> RunFormat[Any]:
+    """The format of a file of a run.
+
+    Raises:
+        InputFileError: it is another kind of file; says what to do with that.
+    """
+    run_format = next((run for run in formats.RUNS if run == found.format), None)
+    if run_format is not None:
+        return run_format
+    file, do, more = found.file, found.format.do, ""
+    if found.format == HDF5:
+        held = describe_hdf5(file, HDF5.name)
         more = (
             "; looked for INDEX and INSTRUMENT (European XFEL), DLD*/value (FLASH), and datasets "
             f"x, y, t; it holds: {listing([*held['groups'], *held['datasets']])}"
         )
+        from molexa_core.io.hdf5.file import open_handle  # noqa: PLC0415
+        from molexa_core.io.tables.guess import NoHitsError  # noqa: PLC0415
+        from molexa_core.io.tables.hdf5_table import open_hdf5_table  # noqa: PLC0415
+
         try:
-            open_hdf5_table(path)
+            open_hdf5_table(file.path, file=file.opened(open_handle))
         except NoHitsError as error:
             more, do = f"{more}; {error.what}", error.do or do
-    raise InputFileError(f"a {formats.NAMES[kind]} is not a run{more}", where=path, do=do)
+    raise InputFileError(f"a {found.format.words} is not a run{more}", where=file.path, do=do)

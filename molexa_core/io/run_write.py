@@ -1,73 +1,30 @@
-"""Writers of runs of hits in every format; those of HDF5, Parquet and CSV are defined here."""
+"""Writers of runs as HDF5, Parquet and CSV."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import UsageError
-from molexa_core.base.fields import TAG_SHOT, TAG_UNITS
+from molexa_core.base.fields import TAG_SHOT, TAG_UNITS, UNITS
 from molexa_core.base.storage.cells import harmless, harmless_json
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.tables import Hits
-from molexa_core.io.facilities.xfel_write import write_xfel_run
-from molexa_core.io.hdf5.file import append_rows, new_column, new_hdf5
+from molexa_core.io.hdf5.file import append_rows, new_hdf5
 from molexa_core.io.hits import rebatch
-from molexa_core.io.root.writer import write_root_run
 from molexa_core.io.tables.hdf5_table import METADATA_KEY, RUN_COLUMNS
 from molexa_core.io.tables.parquet_table import METADATA_KEY as PARQUET_KEY
 from molexa_core.io.tables.parquet_table import arrow
 from molexa_core.io.tables.text_table import METADATA_LINE
 
-HitFormat = Literal["root", "root-jagged", "hdf5", "parquet", "csv", "xfel"]
-"""Formats that hold hits."""
-HIT_FORMATS: Final = ("root", "root-jagged", "hdf5", "parquet", "csv", "xfel")
 _BLOCK_SHOTS: Final = 50_000
 _CHUNK_BYTES: Final = 2**18
-
-
-def write_hits(
-    path: Path | str,
-    chunks: Iterable[Hits],
-    layout: HitFormat,
-    *,
-    slots: int = 16,
-    meta: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a run in one of the formats that hold hits; the file appears when it is complete.
-
-    Args:
-        path: the file.
-        chunks: consecutive shots with the same tags.
-        layout: the format.
-        slots: most hits per shot of formats with a fixed number (`root`, `xfel`).
-        meta: plain values that travel with the run.
-
-    Raises:
-        OutputError: the file cannot be written there.
-        UsageError: an unknown format, or a shot with more hits than slots.
-    """
-    if layout == "root":
-        write_root_run(path, chunks, layout="lmf2root", slots=slots, meta=meta)
-    elif layout == "root-jagged":
-        write_root_run(path, chunks, layout="jagged", meta=meta)
-    elif layout == "hdf5":
-        write_hdf5_run(path, chunks, meta=meta)
-    elif layout == "parquet":
-        write_parquet_run(path, chunks, meta=meta)
-    elif layout == "csv":
-        write_csv_run(path, chunks, meta=meta)
-    elif layout == "xfel":
-        write_xfel_run(path, chunks, slots=slots, meta=meta)
-    else:
-        raise UsageError(f"unknown format {layout!r}", do=f"Use {', '.join(HIT_FORMATS)}.")
 
 
 def write_hdf5_run(

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Final, cast
 import numpy as np
 
 from molexa_core.base.errors import InputFileError
+from molexa_core.io.marks import GZIP
 
-GZIP: Final = b"\x1f\x8b"
 COMMENTS: Final = ("#", "%", "//", "!")
 """What begins a comment; behind values only the first does."""
 LONGEST_LINE: Final = 4 * 2**20

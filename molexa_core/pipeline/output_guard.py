@@ -9,7 +9,7 @@ from molexa_core.base.errors import InputFileError, MolexaError, UsageError
 from molexa_core.base.storage.files import PROJECT_FILE
 from molexa_core.base.storage.outputs import (
     NULL,
-    FileKind,
+    Kind,
     output_folder,
     output_place,
     replaces_foreign,
@@ -20,7 +20,7 @@ from molexa_core.io.results.kinds import kind_of_result
 from molexa_core.pipeline.datasets.recipe import RECIPE_FILE
 
 Name = Path | str | None
-Output = tuple[Name, FileKind]
+Output = tuple[Name, Kind]
 """A file that will be written and its kind; None for a result that is not wanted."""
 
 
@@ -125,7 +125,7 @@ def _project_inputs() -> list[Path]:
     return [Path(PROJECT_FILE), *named]
 
 
-def _require_replaceable(path: Path, place: Path, kind: FileKind) -> None:
+def _require_replaceable(path: Path, place: Path, kind: Kind) -> None:
     if place.stat().st_size == 0:
         return
     try:
@@ -136,7 +136,7 @@ def _require_replaceable(path: Path, place: Path, kind: FileKind) -> None:
             where=path,
             do="Name another output.",
         ) from error
-    if found is kind:
+    if found == kind:
         _require_not_shipped(path, place)
     elif found is not None:
         raise UsageError(

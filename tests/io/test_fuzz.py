@@ -20,12 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from molexa_core.base.errors import MolexaError
-from molexa_core.base.tables import Edges, Hits, offsets_of
+from molexa_core.base.tables import Edges, Hits
+from molexa_core.io.formats import hit_writers
 from molexa_core.io.lmf import LmfEvents, LmfFile
 from molexa_core.io.lmf.run import write_lmf_run
 from molexa_core.io.root.writer import write_root_edges
-from molexa_core.io.run import open_stored_run
-from molexa_core.io.run_write import HIT_FORMATS, write_hits
+from molexa_core.io.run import open_stored_run, write_hits
 from molexa_core.pipeline.runs.inspect import inspect_file
 from tests.fakes.facility import write_flash, write_xfel
 from tests.fakes.lmf_files import make_events, make_header, write
@@ -65,7 +65,7 @@ def full_lmf(path: Path) -> None:
 WRITERS: dict[str, Callable[[Path], object]] = {
     **{
         layout: (lambda path, layout=layout: write_hits(path, [hits()], layout))
-        for layout in HIT_FORMATS
+        for layout in hit_writers()
     },
     "lmf": lambda path: to_lmf(path, raw=False),
     "lmf-raw": lambda path: to_lmf(path, raw=True),

@@ -17,9 +17,9 @@ from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.storage.checksums import CHECKSUM
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
+from molexa_core.io.formats import recognise
 from molexa_core.io.hdf5 import checks as hdf5_checks
 from molexa_core.io.hdf5.file import attribute, open_hdf5, read_array, read_strings, read_text
-from molexa_core.io.recognise import recognise
 from molexa_core.io.results.events import read_events, write_events
 from molexa_core.io.tables.hdf5_table import open_hdf5_table
 from tests.fakes.hdf5_edits import edited
@@ -161,7 +161,7 @@ def test_links_that_lead_round_in_a_circle_end(tmp_path: Path) -> None:
         file["g/again"] = file["/"]
         file["a"] = h5py.SoftLink("/b")
         file["b"] = h5py.SoftLink("/a")
-    assert recognise(path) == "hdf5-run"
+    assert recognise(path).format.name == "hdf5-run"
     with pytest.raises(InputFileError, match="too many links"), open_hdf5(path) as file:
         file["a"]
 

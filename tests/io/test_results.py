@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import get_args
 
 import h5py
 import numpy as np
@@ -15,14 +14,15 @@ from molexa_cli.main import main
 from molexa_core.base.storage.outputs import FileKind, run_kind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Hits
+from molexa_core.io.formats import writer_names
 from molexa_core.io.results.kinds import kind_of_result
-from molexa_core.io.run_write import write_csv_run, write_hits
+from molexa_core.io.run import write_hits
+from molexa_core.io.run_write import write_csv_run
 from molexa_core.io.tables.text_table import TextTable
-from molexa_core.pipeline.runs.mock import MockFormat
 from molexa_core.report.style import as_uri, figure, save_svg
 from tests.fakes.chain import make_folder
 
-LAYOUTS = [name for part in get_args(MockFormat) for name in get_args(part) or (part,)]
+LAYOUTS = writer_names()
 
 
 def _hits() -> Hits:
@@ -80,7 +80,7 @@ def test_results_of_the_stages_are_known(tmp_path: Path) -> None:
         "geom.json": FileKind.RECONSTRUCTION,
         "known.xyz": None,  # written without a record, as by another program
         "truth.h5": FileKind.TRUTH,
-        "run.root": FileKind.RUN_ROOT,
+        "run.root": run_kind("root"),
         "report.html": FileKind.REPORT,
         "water.xyz": FileKind.GEOMETRY,
         "recipe.json": FileKind.RECIPE,

@@ -12,11 +12,12 @@ import uproot
 
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import EdgeColumns
-from molexa_core.base.tables import Edges, offsets_of
-from molexa_core.io import recognise as formats
-from molexa_core.io.root.edge_trees import RootEdgesRun
+from molexa_core.base.tables import Edges
+from molexa_core.io import formats
+from molexa_core.io.candidate import HowToRead
 from molexa_core.io.root.writer import write_root_edges
 from molexa_core.io.run import open_stored_run
+from molexa_core.io.tables.edge_rows import EdgesRun
 
 SHOTS = 400
 
@@ -70,7 +71,7 @@ def test_what_is_written_is_read(tmp_path: Path, edges: Edges) -> None:
     path = tmp_path / "run.root"
     write_root_edges(path, [edges], meta={"a": 1})
     run = open_stored_run(path)
-    assert isinstance(run, RootEdgesRun)
+    assert isinstance(run, EdgesRun)
     assert run.edges
     assert (run.layout, run.n_shots, run.metadata()) == ("root-edges", SHOTS, {"a": 1})
     assert_same(list(run), [edges])
@@ -148,7 +149,7 @@ def test_columns_of_the_setup(tmp_path: Path, edges: Edges, rows: bool) -> None:
         "whatever",
     )
     columns = EdgeColumns(channel="a", time="b", shot="c" if rows else None, time_unit_ns=0.5)
-    assert formats.recognise(path, None, columns) == formats.ROOT_EDGES
+    assert formats.recognise(path, HowToRead(None, columns)).format == formats.ROOT_EDGES
     run = open_stored_run(path, edge_columns=columns)
     assert run.layout == "edge-columns"
     np.testing.assert_array_equal(joined(list(run))["t_ns"], 0.5 * edges.t_ns)
@@ -161,7 +162,7 @@ def test_a_tree_of_hits_with_channels_stays_a_tree_of_hits(tmp_path: Path, edges
     held = lists(edges)
     hits = {"x": held["t_ns"], "y": held["t_ns"], "t": held["t_ns"], "channel": held["channel"]}
     path = save(tmp_path / "run.root", hits, "calibrated")
-    assert formats.recognise(path) == formats.ROOT_RUN
+    assert formats.recognise(path).format == formats.ROOT_RUN
 
 
 @pytest.mark.parametrize("value", [-1.0, 256.0, 0.5, np.nan])

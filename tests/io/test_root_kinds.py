@@ -14,8 +14,8 @@ import uproot
 
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import Columns
-from molexa_core.base.tables import Hits, offsets_of
-from molexa_core.io.recognise import ROOT_EDGES, recognise
+from molexa_core.base.tables import Hits
+from molexa_core.io.formats import ROOT_EDGES, recognise
 from molexa_core.io.root import ntuples as root_ntuple
 from molexa_core.io.root.contents import friends_of
 from molexa_core.io.run import open_stored_run
@@ -129,7 +129,7 @@ def test_edges_in_an_rntuple(tmp_path: Path) -> None:
             "channel": ak.Array([[0, 1], [2]]),
             "t_ns": ak.Array([[10.0, 20.0], [30.0]]),
         }
-    assert recognise(tmp_path / "a.root") == ROOT_EDGES
+    assert recognise(tmp_path / "a.root").format == ROOT_EDGES
     (edges,) = list(open_stored_run(tmp_path / "a.root"))
     assert edges.t_ns.tolist() == [10.0, 20.0, 30.0]
 

@@ -17,7 +17,7 @@ import uproot
 from molexa_core.base.errors import ColumnError, InputFileError, UsageError
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
-from molexa_core.io import recognise as formats
+from molexa_core.io import formats
 from molexa_core.io.root.run import open_root_run
 from molexa_core.io.run import open_stored_run
 from molexa_core.io.tables import hit_rows as table_read
@@ -190,7 +190,7 @@ def test_lists_by_name(tmp_path: Path, tree: str, layout: str, names: dict[str, 
     hits = whole(run)
     assert hits.counts.tolist() == [1, 0, 2]
     assert hits.y_mm.tolist() == [2, 3, 4]
-    assert formats.recognise(path) == formats.ROOT_RUN
+    assert formats.recognise(path).format == formats.ROOT_RUN
 
 
 def test_names_that_tell_too_much(tmp_path: Path) -> None:

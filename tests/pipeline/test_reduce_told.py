@@ -14,7 +14,7 @@ from molexa_core.base.tables import Edges, Hits
 from molexa_core.io.lmf import LmfFile
 from molexa_core.io.lmf.run import write_lmf_run
 from molexa_core.io.results.events import read_events
-from molexa_core.io.run_write import write_hits
+from molexa_core.io.run import write_hits
 from molexa_core.pipeline.chain.reduce import reduce, reduce_files
 from molexa_core.pipeline.runs.mock import default_setup
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -37,16 +38,6 @@ class FileKind(StrEnum):
     TRUTH = "truth of a virtual run"
     CHANNELS = "file of combinations of charges"
     STRUCTURES = "file of structures of single events"
-    RUN_ROOT = "run (root)"
-    RUN_ROOT_JAGGED = "run (root-jagged)"
-    RUN_ROOT_EDGES = "run (root-edges)"
-    RUN_HDF5 = "run (hdf5)"
-    RUN_PARQUET = "run (parquet)"
-    RUN_CSV = "run (csv)"
-    RUN_XFEL = "run (xfel)"
-    RUN_EDGES = "run (edges)"
-    RUN_LMF = "run (lmf)"
-    RUN_LMF_RAW = "run (lmf-raw)"
     DATASET = "file of a data set"
     RECIPE = "resolved recipe"
     MOMENTA = "table of mean momenta"
@@ -65,19 +56,24 @@ class FileKind(StrEnum):
     SETUP = "setup (YAML)"
 
 
-def run_kind(layout: str) -> FileKind:
+class RunKind(str):
+    """The kind of a run in one of the formats that molexa writes, in words."""
+
+    __slots__ = ()
+
+
+Kind = FileKind | RunKind
+"""What a file that molexa writes is."""
+
+
+@cache
+def run_kind(layout: str) -> RunKind:
     """The kind of a run in one of the formats that molexa writes.
 
     Args:
         layout: the format as `mock` and `convert` call it, such as `root-jagged`.
-
-    Raises:
-        UsageError: no format is called so.
     """
-    try:
-        return FileKind(f"run ({layout})")
-    except ValueError as error:
-        raise UsageError(f"unknown format {layout!r}") from error
+    return RunKind(f"run ({layout})")
 
 
 def output_place(path: Path | str) -> Path:

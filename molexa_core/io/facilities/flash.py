@@ -23,6 +23,7 @@ from molexa_core.base.settings.columns import Facility
 from molexa_core.base.tables import Hits, IntArray, offsets_of
 from molexa_core.io.facilities.xfel_keys import unit_warnings
 from molexa_core.io.hdf5.file import dataset_at, open_handle, read_array, reading_hdf5
+from molexa_core.io.stored_run import Fact, StoredRun
 from molexa_core.io.tables.hdf5_table import stored_metadata
 
 DETECTOR: Final = re.compile(r"(.*/)?DLD\d*")
@@ -53,15 +54,16 @@ class _Part:
     train: IntArray
 
 
-class FlashRun:
+class FlashRun(StoredRun):
     """A run of FLASH, read as often as wanted; iterating over it gives `Hits`.
 
     Args:
         paths: the files.
         facility: which detector, its units, where pulse energy and delay are.
+        handles: the open files, where they are open already.
 
     Attributes:
-        paths, layout, choice, n_shots: as in `table_run.TableRun`.
+        paths, layout, choice, n_shots: as in `StoredRun`.
         source: the group of the detector.
         first_pulse, n_pulses: lowest number of a pulse with a hit, and pulses per train from there.
         remarks: what the user should know.
@@ -71,15 +73,19 @@ class FlashRun:
         InputFileError: no such detector, or several to choose from; damaged files.
     """
 
-    edges = False
     layout = "flash"
 
-    def __init__(self, paths: Sequence[Path | str], facility: Facility | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path | str],
+        facility: Facility | None = None,
+        handles: Sequence[h5py.File] | None = None,
+    ) -> None:
         self._facility = facility or Facility()
         if not paths:
             raise UsageError("no run given", do="Name at least one file.")
         self.paths = tuple(Path(path) for path in paths)
-        files = [open_handle(path) for path in self.paths]
+        files = [open_handle(path) for path in self.paths] if handles is None else list(handles)
         self.source = _choose(files, self._facility.source)
         self._parts = [
             _part(path, file, self.source) for path, file in zip(self.paths, files, strict=True)
@@ -88,8 +94,27 @@ class FlashRun:
         self.first_pulse, self.n_pulses = self._pulses()
         self.n_trains = sum(len(part.train) for part in self._parts)
         self.n_shots: int | None = self.n_trains * self.n_pulses
-        self.remarks: list[str] = []
-        self.warnings: list[str] = [] if self.metadata() else unit_warnings(self._facility)
+        self._remarks: list[str] = []
+        self._warnings: list[str] = [] if self.metadata() else unit_warnings(self._facility)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know."""
+        return self._remarks
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why what is made of the run may be wrong."""
+        return self._warnings
+
+    def facts(self) -> list[Fact]:
+        """The detector, trains and pulses."""
+        return [
+            ("detector", self.source, ""),
+            ("trains", self.n_trains, ""),
+            ("pulses per train", self.n_pulses, ""),
+            ("first pulse with a hit", self.first_pulse, ""),
+        ]
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the first file (virtual runs)."""

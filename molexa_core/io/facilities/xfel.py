@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import InputFileError, UsageError, listing, near_matches
+from molexa_core.base.errors import InputFileError, listing, near_matches
 from molexa_core.base.fields import (
     TAG_DELAY,
     TAG_FEL,
@@ -38,6 +38,7 @@ from molexa_core.io.facilities.xfel_trains import (
 )
 from molexa_core.io.facilities.xfel_values import PulseEnergy, TrainValue
 from molexa_core.io.hdf5.file import reading_hdf5
+from molexa_core.io.stored_run import Fact, StoredRun
 from molexa_core.io.tables.hdf5_table import stored_metadata
 from molexa_core.io.tables.part import as_method
 
@@ -56,7 +57,7 @@ class _Part:
     triggers: h5py.Dataset | None
 
 
-class XfelRun:
+class XfelRun(StoredRun):
     """A run of European XFEL, which can be read repeatedly.
 
     Iterating over it gives `Hits` or `Edges`, in chunks of whole trains. A shot is a pulse.
@@ -64,9 +65,10 @@ class XfelRun:
     Args:
         paths: the files; those without the detector may hold the pulse energy or the delay.
         facility: selected detector and pulses, sources of pulse energy and delay.
+        handles: the open files, where they are open already.
 
     Attributes:
-        paths, layout, choice, n_shots: as in `table_run.TableRun`.
+        paths, layout, choice, n_shots: as in `StoredRun`.
         source: name of the detector's source.
         edges: whether it gives `Edges`.
         n_trains, n_pulses: trains and pulses in the files, those without light included.
@@ -77,12 +79,14 @@ class XfelRun:
         InputFileError: no such detector, or several to choose from; damaged files.
     """
 
-    def __init__(self, paths: Sequence[Path | str], facility: Facility | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path | str],
+        facility: Facility | None = None,
+        handles: Sequence[h5py.File] | None = None,
+    ) -> None:
         facility = facility or Facility()
-        if not paths:
-            raise UsageError("no run given", do="Name at least one file.")
-        suspect = facility.trains == "all"
-        files = [XfelFile(Path(path), suspect=suspect) for path in paths]
+        files = XfelFile.each(paths, handles, suspect=facility.trains == "all")
         self.paths = tuple(file.path for file in files)
         self.source = _choose(files, facility.source)
         wanted = facility.data
@@ -90,8 +94,8 @@ class XfelRun:
             wanted = "hits" if any(self._has(file, "rec") for file in files) else "edges"
         self.edges = wanted == "edges"
         self.layout = "xfel-edges" if self.edges else "xfel"
-        self.remarks: list[str] = []
-        self.warnings: list[str] = []
+        self._remarks: list[str] = []
+        self._warnings: list[str] = []
         group, name = ("raw", "edges") if self.edges else ("rec", "hits")
         self._parts = in_order(
             [_part(file, self.source, group, name) for file in files if self._has(file, group)]
@@ -119,6 +123,25 @@ class XfelRun:
         name = "edges" if group == "raw" else "hits"
         return file.holds(f"INSTRUMENT/{self.source}/{group}/{name}")
 
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know."""
+        return self._remarks
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why what is made of the run may be wrong."""
+        return self._warnings
+
+    def facts(self) -> list[Fact]:
+        """Where the files come from, the detector, trains and pulses."""
+        return [
+            *((name, value, "") for name, value in self.about().items()),
+            ("detector", self.source, ""),
+            ("trains", self.n_trains, ""),
+            ("pulses, those without light included", self.n_pulses, ""),
+        ]
+
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the first file (virtual runs)."""
         return stored_metadata(self._parts[0].file.handle)
@@ -141,10 +164,10 @@ class XfelRun:
         found = {what: file.text(name) for what, (file, name) in names.items()}
         return {what: text for what, text in found.items() if text is not None}
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Hits | Edges]:
         return self.iterate()
 
-    def iterate(self, chunk_shots: int | None = None) -> Iterator[Any]:
+    def iterate(self, chunk_shots: int | None = None) -> Iterator[Hits | Edges]:
         """Hits or edges of all pulses in the order of trains.
 
         Args:
@@ -231,21 +254,21 @@ class XfelRun:
     def _remark(self, facility: Facility) -> None:
         dark = self.n_pulses - (self.n_shots or 0)
         if dark:
-            self.remarks.append(f"{dark} of {self.n_pulses} pulses without light are left out")
+            self._remarks.append(f"{dark} of {self.n_pulses} pulses without light are left out")
         if self._left_out:
-            self.remarks.append(left_out_remark(self._left_out, self.n_trains))
+            self._remarks.append(left_out_remark(self._left_out, self.n_trains))
         elif facility.pulses == "fel" and not self._only_fel:
-            self.remarks.append(
+            self._remarks.append(
                 "the run does not tell in which pulses the laser fired: all are read"
             )
         trains = np.concatenate([part.index.train_id for part in self._parts])
         empty = sum(int((part.index.count == 0).sum()) for part in self._parts)
         if empty:
-            self.remarks.append(f"{empty} of {len(trains)} trains hold no pulse of {self.source}")
+            self._remarks.append(f"{empty} of {len(trains)} trains hold no pulse of {self.source}")
         for what, values in (("pulse energy", self._energy), ("delay", self._delay)):
             missing = 0 if values is None else values.missing(trains)
             if missing:
-                self.remarks.append(f"{missing} of {len(trains)} trains have no {what}: NaN there")
+                self._remarks.append(f"{missing} of {len(trains)} trains have no {what}: NaN there")
 
 
 def _choose(files: Sequence[XfelFile], wanted: str | None) -> str:

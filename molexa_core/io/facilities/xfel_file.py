@@ -9,6 +9,7 @@ dependency, since several files and missing trains have to be dealt with per pul
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import InputFileError
+from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.tables import BoolArray, IntArray
 from molexa_core.io.hdf5.file import (
     dataset_at,
@@ -57,6 +58,7 @@ class XfelFile:
 
     Args:
         path: the file.
+        handle: the open file, where it is open already.
         suspect: whether to keep trains of which `INDEX/flag` says that their number did not come
             from the time server.
 
@@ -67,9 +69,11 @@ class XfelFile:
         InputFileError: missing, not HDF5, damaged, or without an index of trains.
     """
 
-    def __init__(self, path: Path, *, suspect: bool = False) -> None:
+    def __init__(
+        self, path: Path, handle: h5py.File | None = None, *, suspect: bool = False
+    ) -> None:
         self.path = path
-        self.handle = open_handle(path)
+        self.handle = open_handle(path) if handle is None else handle
         with reading_hdf5(path):
             stored = read_array(self.handle, "INDEX/trainId", kinds="iu", ndim=1)
         self.train_id = self._whole(stored, "INDEX/trainId")
@@ -86,6 +90,26 @@ class XfelFile:
                 where=path,
                 do="The file is damaged; ask for the run to be written again.",
             )
+
+    @classmethod
+    def each(
+        cls,
+        paths: Sequence[Path | str],
+        handles: Sequence[h5py.File] | None,
+        *,
+        suspect: bool,
+    ) -> list[XfelFile]:
+        """Several files; `handles` where they are open already.
+
+        Raises:
+            UsageError: there is none.
+            InputFileError: see the class.
+        """
+        if not paths:
+            raise UsageError("no run given", do="Name at least one file.")
+        opened = [None] * len(paths) if handles is None else handles
+        pairs = zip(paths, opened, strict=True)
+        return [cls(Path(path), handle, suspect=suspect) for path, handle in pairs]
 
     @property
     def trains(self) -> IntArray:

@@ -30,6 +30,7 @@ from molexa_core.io.facilities.xfel_trains import (
 from molexa_core.io.facilities.xfel_values import NO_VALUE, PulseEnergy, TrainValue
 from molexa_core.io.hdf5.file import reading_hdf5
 from molexa_core.io.hits import filler
+from molexa_core.io.stored_run import Fact, StoredRun
 from molexa_core.io.tables.hdf5_table import stored_metadata
 from molexa_core.io.tables.part import as_method
 
@@ -52,15 +53,16 @@ class _Part:
     arrays: Mapping[str, h5py.Dataset]
 
 
-class KeyedRun:
+class KeyedRun(StoredRun):
     """A run of hits in arrays of a source, which can be read repeatedly; iterating gives `Hits`.
 
     Args:
         paths: the files.
         facility: the source, its keys and units, where pulse energy and delay are.
+        handles: the open files, where they are open already.
 
     Attributes:
-        paths, layout, choice, n_shots: as in `table_run.TableRun`.
+        paths, layout, choice, n_shots: as in `StoredRun`.
         source: name of the source.
         first_pulse, n_pulses: lowest number of a pulse with a hit, and pulses per train from there;
             None where a row is a shot.
@@ -72,16 +74,18 @@ class KeyedRun:
         InputFileError: no source has these keys, or several; damaged files.
     """
 
-    edges = False
     layout = "xfel-keys"
 
-    def __init__(self, paths: Sequence[Path | str], facility: Facility) -> None:
-        if not paths:
-            raise UsageError("no run given", do="Name at least one file.")
+    def __init__(
+        self,
+        paths: Sequence[Path | str],
+        facility: Facility,
+        handles: Sequence[h5py.File] | None = None,
+    ) -> None:
         if facility.keys is None:
             raise UsageError("no keys of a source", do="Give `keys` of `facility` in the setup.")
         self._facility, keys = facility, facility.keys.named
-        files = [XfelFile(Path(path), suspect=facility.trains == "all") for path in paths]
+        files = XfelFile.each(paths, handles, suspect=facility.trains == "all")
         self.paths = tuple(file.path for file in files)
         self.source = _choose(files, facility.source, facility.keys)
         found = [_part(file, self.source, keys) for file in files if _has(file, self.source, keys)]
@@ -99,11 +103,31 @@ class KeyedRun:
         self._delay = TrainValue.find(files, facility.delay) if facility.delay else None
         named = facility.pulse_energy not in {None, NO_VALUE}
         self._energy = PulseEnergy.find(files, facility.pulse_energy) if named else None
-        self.remarks: list[str] = []
-        self.warnings: list[str] = unit_warnings(facility)
+        self._remarks: list[str] = []
+        self._warnings: list[str] = unit_warnings(facility)
         self._left_out = sum(part.file.left_out for part in self._parts)
         if self._left_out:
-            self.remarks.append(left_out_remark(self._left_out, self.n_trains))
+            self._remarks.append(left_out_remark(self._left_out, self.n_trains))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know."""
+        return self._remarks
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why what is made of the run may be wrong."""
+        return self._warnings
+
+    def facts(self) -> list[Fact]:
+        """The detector, trains and pulses."""
+        rows: list[Fact] = [("detector", self.source, ""), ("trains", self.n_trains, "")]
+        if self.n_pulses is not None and self.first_pulse is not None:
+            rows += [
+                ("pulses per train", self.n_pulses, ""),
+                ("first pulse with a hit", self.first_pulse, ""),
+            ]
+        return rows
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the first file; empty for files of the facility."""

@@ -23,6 +23,7 @@ from molexa_core.base.storage.checksums import (
 )
 from molexa_core.base.storage.files import atomic_path, require_file
 from molexa_core.base.storage.provenance import Provenance
+from molexa_core.io import marks
 from molexa_core.io.hdf5.checks import (
     ForbiddenDataError,
     as_text,
@@ -46,6 +47,7 @@ __all__ = [
     "new_hdf5",
     "open_handle",
     "open_hdf5",
+    "open_unsealed",
     "read_array",
     "read_json",
     "read_provenance",
@@ -199,7 +201,7 @@ def open_handle(path: Path | str) -> h5py.File:
     path = require_file(path)
     with path.open("rb") as stream:
         head = stream.read(8)
-    if head != b"\x89HDF\r\n\x1a\n":
+    if head != marks.HDF5:
         found = "an empty file" if not head else "not an HDF5 file"
         raise InputFileError(
             f"this is {found}", where=path, do="Give the .h5 file that molexa wrote."
@@ -210,6 +212,22 @@ def open_handle(path: Path | str) -> h5py.File:
         try:
             if not sealed and CHECKSUM in file.attrs:
                 require_trailer(path)
+            refuse_foreign_links(file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+
+def open_unsealed(path: Path | str) -> h5py.File:
+    """The open file without comparing its checksum, for those who do not use its values.
+
+    Raises:
+        InputFileError: the file is damaged or names bytes of other files.
+    """
+    with reading_hdf5(path):
+        file = open_checked(Path(path))
+        try:
             refuse_foreign_links(file)
         except BaseException:
             file.close()

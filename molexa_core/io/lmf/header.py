@@ -9,10 +9,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-ARCHIVE_2002: Final = 476758
-ARCHIVE_2008: Final = 476759
-ARCHIVE_MASK: Final = 0x1FFFFFFF
-"""Bits of the first word that tell the generation of the file; the three above are flags."""
 HAS_DAQ_SOURCE: Final = 0x80000000
 HAS_ANALYSIS_SOURCE: Final = 0x40000000
 HAS_HISTORY: Final = 0x20000000

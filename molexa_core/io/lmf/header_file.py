@@ -12,9 +12,6 @@ from typing import Any, Final
 from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.io.lmf.cursor import Cursor, Packer
 from molexa_core.io.lmf.header import (
-    ARCHIVE_2002,
-    ARCHIVE_2008,
-    ARCHIVE_MASK,
     DAQ_NAMES,
     DNL_BYTES,
     HAS_ANALYSIS_SOURCE,
@@ -28,6 +25,7 @@ from molexa_core.io.lmf.header import (
     LmfHeader,
     TdcCard,
 )
+from molexa_core.io.marks import ARCHIVE_2002, ARCHIVE_2008, ARCHIVE_MASK
 
 _LONG_TIME: Final = 0x8000000A
 """First word of a time in the long form of MFC."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,9 @@ from molexa_core.base.tables import Edges
 from molexa_core.io.lmf.event_table import LmfEvents
 from molexa_core.io.lmf.header import FIRST_PARAMETER, TDC8HP, TDC8HPRAW, LmfHeader
 from molexa_core.io.lmf.reader import LmfFile
+from molexa_core.io.lmf.rewrite import rewrite_lmf
 from molexa_core.io.lmf.writer import LmfWriter
+from molexa_core.io.stored_run import Rewritten, StoredRun
 
 MARK: Final = "molexa "
 """Begins the comment of a virtual run, before its metadata as JSON."""
@@ -24,11 +26,11 @@ SHOTS_PER_SECOND: Final = 1000.0
 """Time stamps of runs that have none of their own."""
 
 
-class LmfRun:
+class LmfRun(StoredRun):
     """A run in one or several list-mode files, read as often as wanted; iterating gives `Edges`.
 
     Attributes:
-        paths, layout, choice, n_shots: as in `table_run.TableRun`; the number of shots is not
+        paths, layout, choice, n_shots: as in `StoredRun`; the number of shots is not
             known, since that in the header may be wrong.
         files: the files.
 
@@ -38,6 +40,7 @@ class LmfRun:
     """
 
     edges = True
+    rewrites = frozenset({"lmf", "lmf-raw"})
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
         if not paths:
@@ -59,11 +62,6 @@ class LmfRun:
                     where=file.path,
                     do="Reduce files of different acquisitions one by one.",
                 )
-
-    @property
-    def remarks(self) -> list[str]:
-        """What the user should know."""
-        return []
 
     @property
     def warnings(self) -> list[str]:
@@ -94,6 +92,10 @@ class LmfRun:
                 yield _edges(file, events, shot, parameters)
                 shot += events.n_events
             file.require_readable()
+
+    def rewrite(self, out: Path, name: str, advance: Callable[[int], None]) -> Rewritten:
+        """Events with all that belongs to them, headers included."""
+        return rewrite_lmf(self.files, out, raw=name == "lmf-raw", advance=advance)
 
     def _parameters(self) -> list[int]:
         """The parameters that are set in the first event; others are no tags of all shots."""

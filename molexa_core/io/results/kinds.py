@@ -14,23 +14,22 @@ from typing import Any, Final
 from molexa_core.base.errors import MolexaError
 from molexa_core.base.fields import (
     COMBINATIONS,
-    EVENT_GROUP,
-    EVENT_MOMENTUM,
     META,
     PROVENANCE,
     RECIPE_DIGEST,
-    TRUTH_HITS,
-    TRUTH_MOLECULES,
 )
-from molexa_core.base.storage.outputs import FileKind, run_kind
-from molexa_core.base.storage.provenance import FIGURE_MARK, GENERATOR, SETUP_MARK
+from molexa_core.base.storage.outputs import FileKind, Kind, run_kind
+from molexa_core.base.storage.provenance import FIGURE_MARK, GENERATOR
+from molexa_core.io import marks
+from molexa_core.io.candidate import Candidate
+from molexa_core.io.formats import RUNS
+from molexa_core.io.results.inspected import holds_events, holds_truth
 
 _HEAD: Final = 64 * 1024
 """Bytes at the beginning of a text that are looked at."""
 _LARGEST: Final = 256 * 2**20
 """A longer file is none of the kinds that are JSON or YAML."""
 _LONGEST_HEADER: Final = 64 * 2**20
-_HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _JSON_KINDS: Final[tuple[tuple[FileKind, frozenset[str]], ...]] = (
     (FileKind.RECONSTRUCTION, frozenset({"symbols", "positions_bohr", PROVENANCE})),
     (FileKind.EVALUATION, frozenset({"conditions", "errors", PROVENANCE})),
@@ -43,7 +42,7 @@ _JSON_KINDS: Final[tuple[tuple[FileKind, frozenset[str]], ...]] = (
 _LOG_KEYS: Final = frozenset({"step", "learning_rate", "molecules_per_s", "processes"})
 
 
-def kind_of_result(path: Path | str) -> FileKind | None:
+def kind_of_result(path: Path | str) -> Kind | None:
     """The kind of result of a file; None if molexa did not write it.
 
     Recognised by the provenance inside: an attribute in HDF5 and Parquet, a string in ROOT, the
@@ -64,10 +63,18 @@ def kind_of_result(path: Path | str) -> FileKind | None:
         return None
 
 
-def _kind(path: Path, head: bytes) -> FileKind | None:
-    for begins, kind in _BINARY_KINDS:
-        if begins(head):
-            return kind(path)
+def _kind(path: Path, head: bytes) -> Kind | None:
+    with Candidate(path, head=head) as candidate:
+        for run in RUNS:
+            name = run.written(candidate)
+            if name is not None:
+                return run_kind(name)
+        if head.startswith(marks.HDF5):
+            return _of_hdf5(candidate)
+    if head.startswith((marks.ROOT, marks.PARQUET)) or marks.is_list_mode(head):
+        return None
+    if _begins_safetensors(head):
+        return _of_safetensors(path)
     try:
         text = head.decode("utf-8", errors="strict" if len(head) < _HEAD else "ignore")
     except UnicodeDecodeError:
@@ -75,23 +82,13 @@ def _kind(path: Path, head: bytes) -> FileKind | None:
     return _of_text(path, text)
 
 
-def _of_hdf5(path: Path) -> FileKind | None:
+def _of_hdf5(candidate: Candidate) -> FileKind | None:
     # HDF5 alone takes a tenth of a second to import, which a command with text need not pay.
-    from molexa_core.io.facilities.xfel_write import SOURCE  # noqa: PLC0415
-    from molexa_core.io.hdf5.checks import refuse_foreign_links  # noqa: PLC0415
-    from molexa_core.io.hdf5.file import reading_hdf5  # noqa: PLC0415
-    from molexa_core.io.hdf5.heap_bytes import open_checked  # noqa: PLC0415
+    from molexa_core.io.hdf5.file import open_unsealed, reading_hdf5  # noqa: PLC0415
     from molexa_core.io.results.structures import STRUCTURES  # noqa: PLC0415
-    from molexa_core.io.tables.hdf5_table import METADATA_KEY  # noqa: PLC0415
 
-    # Whether values are damaged does not matter for what will be replaced: no checksum.
-    with reading_hdf5(path), open_checked(path) as file:
-        refuse_foreign_links(file)
-        if METADATA_KEY in file.attrs:
-            if "INDEX" not in file:
-                return FileKind.RUN_HDF5
-            has_edges = f"INSTRUMENT/{SOURCE}/raw/edges" in file
-            return FileKind.RUN_EDGES if has_edges else FileKind.RUN_XFEL
+    file = candidate.opened(open_unsealed)
+    with reading_hdf5(candidate.path):
         if META not in file or PROVENANCE not in file[META].attrs:
             return None
         meta = file[META]
@@ -99,55 +96,14 @@ def _of_hdf5(path: Path) -> FileKind | None:
         kinds = (
             (
                 FileKind.ALIGNED if is_aligned else FileKind.EVENTS,
-                f"{EVENT_GROUP}/{EVENT_MOMENTUM}" in file,
+                holds_events(file),
             ),
-            (FileKind.TRUTH, TRUTH_MOLECULES in file and TRUTH_HITS in file),
+            (FileKind.TRUTH, holds_truth(file)),
             (FileKind.DATASET, RECIPE_DIGEST in meta.attrs),
             (FileKind.CHANNELS, COMBINATIONS in file),
             (FileKind.STRUCTURES, STRUCTURES in file),
         )
         return next((kind for kind, holds in kinds if holds), None)
-
-
-def _of_root(path: Path) -> FileKind | None:
-    from molexa_core.io.root.file import open_root, reading  # noqa: PLC0415
-    from molexa_core.io.root.layouts import EDGES, JAGGED, METADATA_KEY  # noqa: PLC0415
-
-    with open_root(path) as file, reading(path):
-        names = file.keys(cycle=False, recursive=False)
-    if METADATA_KEY not in names:
-        return None
-    if EDGES.tree in names:
-        return FileKind.RUN_ROOT_EDGES
-    return FileKind.RUN_ROOT_JAGGED if JAGGED.tree in names else FileKind.RUN_ROOT
-
-
-def _of_parquet(path: Path) -> FileKind | None:
-    from molexa_core.io.tables.parquet_table import METADATA_KEY, arrow  # noqa: PLC0415
-
-    pa, parquet = arrow()
-    try:
-        metadata = parquet.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowException):
-        return None
-    return FileKind.RUN_PARQUET if METADATA_KEY in metadata else None
-
-
-def _begins_lmf(head: bytes) -> bool:
-    from molexa_core.io.lmf.header import (  # noqa: PLC0415
-        ARCHIVE_2002,
-        ARCHIVE_2008,
-        ARCHIVE_MASK,
-    )
-
-    return int.from_bytes(head[:4], "little") & ARCHIVE_MASK in {ARCHIVE_2002, ARCHIVE_2008}
-
-
-def _of_lmf(path: Path) -> FileKind | None:
-    from molexa_core.io.lmf.run import LmfRun  # noqa: PLC0415
-
-    run = LmfRun([path])
-    return run_kind(run.layout) if run.metadata() else None
 
 
 def _begins_safetensors(head: bytes) -> bool:
@@ -173,17 +129,6 @@ def _of_safetensors(path: Path) -> FileKind | None:
     return None
 
 
-_BINARY_KINDS: Final[
-    tuple[tuple[Callable[[bytes], bool], Callable[[Path], FileKind | None]], ...]
-] = (
-    (lambda head: head[:8] == _HDF5_MAGIC, _of_hdf5),
-    (lambda head: head[:4] == b"root", _of_root),
-    (lambda head: head[:4] == b"PAR1", _of_parquet),
-    (_begins_lmf, _of_lmf),
-    (_begins_safetensors, _of_safetensors),
-)
-
-
 def _of_text(path: Path, text: str) -> FileKind | None:
     text = text.removeprefix("\ufeff")
     begin = text.lstrip()
@@ -198,16 +143,6 @@ def _of_text(path: Path, text: str) -> FileKind | None:
     if begin.startswith("#") and "\nanode:" in text and path.stat().st_size < _LONGEST_HEADER:
         return FileKind.DETECTOR if f"\n{PROVENANCE}:" in path.read_text(encoding="utf-8") else None
     return None
-
-
-def _is_run(text: str) -> bool:
-    from molexa_core.io.tables.text_table import METADATA_LINE  # noqa: PLC0415
-
-    return text.startswith(METADATA_LINE + "{")
-
-
-def _is_setup(text: str) -> bool:
-    return text.startswith(SETUP_MARK + "{")
 
 
 def _is_momenta(text: str) -> bool:
@@ -229,8 +164,6 @@ def _is_report(text: str) -> bool:
 
 
 _TEXT_KINDS: Final[tuple[tuple[Callable[[str], bool], FileKind], ...]] = (
-    (_is_run, FileKind.RUN_CSV),
-    (_is_setup, FileKind.SETUP),
     (_is_momenta, FileKind.MOMENTA),
     (_is_geometry, FileKind.GEOMETRY),
     (_is_figure, FileKind.FIGURE),

@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.errors import InputFileError, listing
 from molexa_core.base.settings.columns import EdgeColumns
 from molexa_core.io.root.contents import open_table
-from molexa_core.io.root.file import open_root, reading, tree_names
+from molexa_core.io.root.file import tree_names
 from molexa_core.io.root.layouts import EDGES
-from molexa_core.io.tables.edge_rows import MOST_CHANNELS, EdgesRun, edge_layout, known_edges
+from molexa_core.io.tables.edge_rows import MOST_CHANNELS, edge_layout, known_edges
 from molexa_core.io.tables.guess import Choice
 from molexa_core.io.tables.interface import Table
 
-__all__ = ["MOST_CHANNELS", "RootEdgesRun", "edges_in"]
+__all__ = ["MOST_CHANNELS", "EdgeTree", "edge_tree", "edges_in"]
 
 
-class RootEdgesRun(EdgesRun):
-    """A run in trees of edges; see `table_edges.EdgesRun`.
+EdgeTree = tuple[Table, Choice]
+"""The tree with the edges in an open file, and its layout."""
 
-    Args:
-        paths: the files.
-        columns: `edge_columns` of the setup.
+
+def edge_tree(file: Any, path: Path, given: EdgeColumns | None) -> EdgeTree:
+    """The tree with the edges; see `edges_in`.
 
     Raises:
-        InputFileError: a file is missing, not ROOT, truncated, or has no tree of edges.
-        ColumnError: a column is missing or of the wrong type.
+        InputFileError: there is none.
     """
-
-    def __init__(self, paths: Sequence[Path | str], columns: EdgeColumns | None = None) -> None:
-        if not paths:
-            raise UsageError("no run given", do="Name at least one ROOT file.")
-        found = []
-        for path in map(Path, paths):
-            file = open_root(path)
-            with reading(path):
-                chosen = edges_in(file, path, columns)
-            if chosen is None:
-                raise InputFileError(
-                    f"no tree with edges; the file has the trees: {listing(tree_names(file))}",
-                    where=path,
-                    do="Name the columns in `edge_columns` of the setup.",
-                )
-            found.append(chosen)
-        super().__init__(found)
+    found = edges_in(file, path, given)
+    if found is None:
+        raise InputFileError(
+            f"no tree with edges; the file has the trees: {listing(tree_names(file))}",
+            where=path,
+            do="Name the columns in `edge_columns` of the setup.",
+        )
+    return found
 
 
-def edges_in(file: Any, path: Path, given: EdgeColumns | None) -> tuple[Table, Choice] | None:
+def edges_in(file: Any, path: Path, given: EdgeColumns | None) -> EdgeTree | None:
     """The tree with the edges and its layout; None where there is none.
 
     Args:

@@ -8,6 +8,7 @@ other trees are recognised by their names, or named in `columns` of the setup.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +45,44 @@ def open_root_run(
     names = [paths] if isinstance(paths, str | Path) else list(paths)
     if not names:
         raise UsageError("no run given", do="Name at least one ROOT file.")
-    opened = []
-    doubtful: list[str] = []
+    found = []
     for path in map(Path, names):
         file = open_root(path)
         with reading(path):
-            table, choice = _choose(file, path, columns)
-            opened.append((table, named_with_cycle(file, table, choice)))
-            doubtful += doubts(file, table)
-    run = open_tables([table for table, _ in opened], columns, [choice for _, choice in opened])
-    run.doubt(list(dict.fromkeys(doubtful)))
+            found.append(run_tree(file, path, columns))
+    return open_trees(found, columns)
+
+
+@dataclass(frozen=True)
+class RunTree:
+    """The tree with the hits in an open file.
+
+    Attributes:
+        table: the tree.
+        choice: its layout.
+        doubts: what may be missing of the hits.
+    """
+
+    table: RootFileTable
+    choice: Choice
+    doubts: tuple[str, ...]
+
+
+def run_tree(file: Any, path: Path, columns: Columns | None) -> RunTree:
+    """The tree with the hits in an open file.
+
+    Raises:
+        InputFileError: there is none, or there are several.
+        ColumnError: a column is missing or of the wrong type.
+    """
+    table, choice = _choose(file, path, columns)
+    return RunTree(table, named_with_cycle(file, table, choice), tuple(doubts(file, table)))
+
+
+def open_trees(found: Sequence[RunTree], columns: Columns | None) -> TableRun:
+    """One run of trees, in the order given; see `open_root_run`."""
+    run = open_tables([of.table for of in found], columns, [of.choice for of in found])
+    run.doubt(list(dict.fromkeys(doubt for of in found for doubt in of.doubts)))
     return run
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.storage.files import require_file
+from molexa_core.io.marks import ARROW_FILE
 from molexa_core.io.tables.interface import MOST_ROWS, Kind, View
 from molexa_core.io.tables.parquet_table import ArrowView, arrow, arrow_kinds, reading_parquet
-
-ARROW_FILE: Final = b"ARROW1"
-ARROW_STREAM: Final = b"\xff\xff\xff\xff"
-FEATHER_1: Final = b"FEA1"
 
 
 class ArrowTable:

@@ -17,10 +17,11 @@ import numpy as np
 from molexa_core.base.errors import InputFileError, listing
 from molexa_core.base.settings.columns import Columns, EdgeColumns
 from molexa_core.base.tables import Edges, Hits
+from molexa_core.io.stored_run import StoredRun
 from molexa_core.io.tables.column_names import apart
-from molexa_core.io.tables.guess import Choice, shot_column
-from molexa_core.io.tables.interface import Table
-from molexa_core.io.tables.run import open_tables
+from molexa_core.io.tables.guess import Choice, NoHitsError, choose, shot_column
+from molexa_core.io.tables.interface import Table, require_columns
+from molexa_core.io.tables.run import TableRun, open_tables
 from molexa_core.io.tables.units_of_columns import in_units
 
 MOST_CHANNELS: Final = 256
@@ -30,14 +31,14 @@ _CHANNEL: Final = re.compile(
 )
 
 
-class EdgesRun:
+class EdgesRun(StoredRun):
     """A run in tables of edges, read as often as wanted; iterating gives `Edges`.
 
     Args:
         found: the tables and their layouts, in the order of the files.
 
     Attributes:
-        paths, layout, choice, n_shots, remarks, warnings: as in `table_run.TableRun`.
+        paths, layout, choice, n_shots, remarks, warnings: as in `StoredRun`.
 
     Raises:
         InputFileError: the files have different layouts, or no shots in all.
@@ -188,3 +189,43 @@ def _as_hits(columns: EdgeColumns) -> Columns:
         tags=columns.tags,
         time_unit_ns=columns.time_unit_ns,
     )
+
+
+def layout_of(table: Table, columns: Columns | None, edge_columns: EdgeColumns | None) -> Choice:
+    """The layout of the hits or edges in a table: as the setup says, or told by the names.
+
+    Raises:
+        NoHitsError: the names tell neither.
+        InputFileError: they tell several, or units contradict each other.
+    """
+    if edge_columns is not None:
+        wanted = [edge_columns.channel, edge_columns.time, *edge_columns.shots]
+        if columns is None and edge_columns.channel in table.kinds:
+            require_columns(table, wanted, setting="edge_columns")
+        if set(wanted) <= set(table.kinds):
+            found = edge_layout(table, edge_columns, "edge-columns")
+            if found is not None:
+                return found
+    try:
+        return choose(table, columns)
+    except NoHitsError:
+        found = edge_layout(table, None, "edges")
+        if found is not None:
+            return found
+        if edge_columns is not None:
+            require_columns(table, wanted, setting="edge_columns")
+        raise
+
+
+def open_layouts(
+    tables: Sequence[Table], columns: Columns | None, choices: Sequence[Choice]
+) -> TableRun | EdgesRun:
+    """One run of tables whose layouts are known.
+
+    Raises:
+        InputFileError: their layouts differ, or there are no shots in all.
+        ColumnError: a column is missing or of the wrong type.
+    """
+    if choices[0].edges:
+        return EdgesRun(list(zip(tables, choices, strict=True)))
+    return open_tables(tables, columns, choices)

@@ -30,9 +30,9 @@ from molexa_core.io.hdf5.file import (
 )
 from molexa_core.io.tables.column_names import also_called
 from molexa_core.io.tables.column_units import stated
+from molexa_core.io.tables.edge_rows import layout_of
 from molexa_core.io.tables.guess import Choice
 from molexa_core.io.tables.interface import Held, Kind, View, even_ranges, numbers_of
-from molexa_core.io.tables.openers import layout_of
 from molexa_core.io.tables.units_of_columns import in_units
 
 MOST_COLUMNS: Final = 4096
@@ -61,14 +61,15 @@ class Hdf5Table:
     Args:
         path: the file.
         group: path of the group; the whole file where not given.
+        file: the open file, where it is open already.
 
     Raises:
         InputFileError: the file or the group is missing or damaged.
     """
 
-    def __init__(self, path: Path, group: str | None = None) -> None:
+    def __init__(self, path: Path, group: str | None = None, file: h5py.File | None = None) -> None:
         self.path = path
-        self._file = open_handle(path)
+        self._file = open_handle(path) if file is None else file
         if group is not None and not isinstance(self._file.get(group), h5py.Group | h5py.Dataset):
             raise InputFileError(
                 f"there is no group {group!r}; the file has: {listing(self._file)}",
@@ -229,9 +230,18 @@ class _Hdf5View:
 
 
 def open_hdf5_table(
-    path: Path | str, columns: Columns | None = None, edge_columns: EdgeColumns | None = None
+    path: Path | str,
+    columns: Columns | None = None,
+    edge_columns: EdgeColumns | None = None,
+    file: h5py.File | None = None,
 ) -> tuple[Hdf5Table, Choice]:
     """The table with the hits or edges in an HDF5 file and its layout.
+
+    Args:
+        path: the file.
+        columns: columns of the hits as the setup names them.
+        edge_columns: likewise, of edges.
+        file: the open file, where it is open already.
 
     Raises:
         InputFileError: the file is damaged, or the names of its datasets do not tell the hits.
@@ -239,7 +249,7 @@ def open_hdf5_table(
     path = Path(path)
     with reading_hdf5(path):
         given = edge_columns if columns is None else columns
-        table = Hdf5Table(path, None if given is None else given.tree)
+        table = Hdf5Table(path, None if given is None else given.tree, file)
         if columns is None and {
             RUN_COLUMNS.x,
             RUN_COLUMNS.y,

@@ -11,6 +11,7 @@ from typing import Any
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
+from molexa_core.io.stored_run import StoredRun
 from molexa_core.io.tables.guess import Choice, choose, tags_of
 from molexa_core.io.tables.hit_rows import read_hits
 from molexa_core.io.tables.interface import Table, require_kind
@@ -19,7 +20,7 @@ from molexa_core.io.tables.shot_numbers import questions
 from molexa_core.io.tables.slots import checked_slots, needed
 
 
-class TableRun:
+class TableRun(StoredRun):
     """A run in tables of one or several files, read as often as wanted.
 
     Iterating over it gives `Hits`, chunk by chunk, in a size that keeps memory low.
@@ -36,8 +37,6 @@ class TableRun:
         warnings: why what is made of the run may be wrong.
     """
 
-    edges = False
-
     def __init__(self, parts: Sequence[Part], choice: Choice, metadata: dict[str, Any]) -> None:
         self._parts = tuple(parts)
         self._metadata = metadata
@@ -46,7 +45,6 @@ class TableRun:
         self.paths = tuple(part.path for part in self._parts)
         known = [part.n_shots for part in self._parts]
         self.n_shots = None if None in known else sum(n for n in known if n is not None)
-        self.with_method = False
         self._doubts: list[str] = []
         self._tally = Tally()
 

@@ -12,14 +12,13 @@ from typing import Any, Final
 
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.storage.cells import as_written
+from molexa_core.io.marks import METADATA_LINE
 from molexa_core.io.tables.column_names import apart
 from molexa_core.io.tables.text_names import Written, find_names
 from molexa_core.io.tables.text_numbers import MISSING, is_number
 from molexa_core.io.tables.text_units import speaks_of_units, units_in_comments
 from molexa_core.io.text_lines import LONGEST_LINE, comment_in, encoding_of, open_text, split
 
-METADATA_LINE: Final = "# molexa "
-"""Begins the line that holds what molexa knows about the run, as JSON."""
 _SAMPLE: Final = 100
 _FEWEST: Final = 2
 """A line with more values than this can be one of data although most of them are missing."""

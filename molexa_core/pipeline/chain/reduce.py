@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.storage.resources import available
 from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.detector.health import HitHealth
+from molexa_core.io.formats import without_suffix
 from molexa_core.io.results.events import EventsWriter
 from molexa_core.pipeline.chain.channel_limits import beyond_network
 from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
@@ -41,7 +41,6 @@ _CHANNEL: Final = "channel"
 _SETUP: Final = "setup"
 _FIRST_SHOTS: Final = 200_000
 """Number of shots that are examined if the first pass over a run fails."""
-_RUN_SUFFIX: Final = re.compile(r"\.(root|lmf|h5|hdf5|parquet|csv|txt|dat|npy)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def reduce(
             "the run can be read only once", do="Give a list of chunks or an open run."
         )
     reducer = Reducer(channel, setup, progress)
-    n_shots = getattr(run, "n_shots", None)
+    n_shots = run.n_shots if isinstance(run, OpenRun) else None
     health = HitHealth(setup.detector)
     with _reporting_faults(run, reducer, health):
         reducer.find_gate(run, n_shots)
@@ -194,7 +193,8 @@ def _reporting_faults(run: Iterable[Hits], reducer: Reducer, health: HitHealth) 
                     health.add(chunk)
                     if health.shots >= _FIRST_SHOTS:
                         break
-        for warning in (*getattr(run, "warnings", ()), *health.warnings()):
+        warnings = run.warnings if isinstance(run, OpenRun) else ()
+        for warning in (*warnings, *health.warnings()):
             reducer.warn(warning)
         raise
 
@@ -230,7 +230,7 @@ def _gated(channel: Channel, gate_sum: tuple[float, float, float] | None) -> Cha
 
 
 def _default_output(run: OpenRun) -> Path:
-    return Path(f"{_RUN_SUFFIX.sub('', run.paths[0].name)}{EVENTS_SUFFIX}")
+    return Path(f"{without_suffix(run.paths[0].name)}{EVENTS_SUFFIX}")
 
 
 def _about_run(run: OpenRun) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def calibrate_detector_files(
             do="Give `setup=` with `anode`: kind, channels and rough scales (docs/detectors.md).",
         )
     found = calibrate(
-        lambda: run,
+        run.signals,
         anode,
         most_hits=most_hits,
         n_shots=run.n_shots,

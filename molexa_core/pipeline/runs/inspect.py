@@ -8,15 +8,19 @@ from pathlib import Path
 from molexa_core.base.errors import InputFileError, MolexaError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Setup, load_setup
-from molexa_core.io import recognise as formats
-from molexa_core.io.lmf.run import LmfRun
+from molexa_core.io import formats
+from molexa_core.io.candidate import Candidate
+from molexa_core.io.lmf_format import LMF, open_lmf
 from molexa_core.io.results.events import read_events, read_spectra
+from molexa_core.io.results.inspected import EVENTS, HDF5, TRUTH, describe_hdf5
 from molexa_core.io.results.truth_file import read_truth
-from molexa_core.io.run import find_files
+from molexa_core.io.root_format import ROOT_RESULT
+from molexa_core.io.run import find_files, open_found
 from molexa_core.pipeline.runs.inspect_lmf import inspect_lmf
 from molexa_core.pipeline.runs.inspect_root import inspect_result
 from molexa_core.pipeline.runs.inspect_run import add_sorted, inspect_run, setup_of
 from molexa_core.pipeline.runs.inspection import Inspection
+from molexa_core.pipeline.runs.open_run import how_to_read
 
 __all__ = ["Inspection", "inspect_file", "inspect_files"]
 
@@ -56,29 +60,36 @@ def inspect_file(
 ) -> Inspection:
     """Inspect one file; see `inspect_files`."""
     path = Path(path)
-    maps = (None, None) if setup is None else (setup.columns, setup.edge_columns)
-    kind = formats.recognise(path, *maps)
-    found = Inspection(path, kind, verified=verify)
-    found.rows = [("format", formats.NAMES[kind], ""), ("size", path.stat().st_size, "bytes")]
-    if kind == formats.LMF:
-        inspect_lmf(found, verify=verify, progress=progress)
-        run = LmfRun([path])
-        try:
-            add_sorted(found, run, setup or setup_of(run.metadata()))
-        except InputFileError as error:  # unreadable: reported as a fault
-            found.remarks.append(f"no detector image: {error.what}")
-    elif kind in formats.RUNS:
-        inspect_run(found, setup, verify=verify, progress=progress)
-    elif kind == formats.ROOT_RESULT:
-        inspect_result(found, verify=verify)
-    else:
-        found.verified = verify and kind != formats.HDF5
-        _inspect_hdf5(found, verify=found.verified)
+    known = formats.recognise(path, how_to_read(setup))
+    kind = known.format
+    found = Inspection(path, kind.name, verified=verify)
+    found.rows = [("format", kind.words, ""), ("size", path.stat().st_size, "bytes")]
+    with known.file:
+        if kind == LMF:
+            _inspect_lmf(found, setup, verify=verify, progress=progress)
+        elif kind in formats.RUNS:
+            inspect_run(found, open_found([known]), setup, verify=verify, progress=progress)
+        elif kind == ROOT_RESULT:
+            inspect_result(found, known.file, verify=verify)
+        else:
+            found.verified = verify and kind != HDF5
+            _inspect_hdf5(found, known.file, verify=found.verified)
     return found
 
 
-def _inspect_hdf5(found: Inspection, *, verify: bool) -> None:
-    described = formats.describe_hdf5(found.path)
+def _inspect_lmf(
+    found: Inspection, setup: Setup | None, *, verify: bool, progress: Progress
+) -> None:
+    run = open_lmf([found.path], how_to_read(setup))
+    inspect_lmf(found, run.files[0], verify=verify, progress=progress)
+    try:
+        add_sorted(found, run, setup or setup_of(run.metadata()))
+    except InputFileError as error:  # most of it cannot be read, which the faults say
+        found.remarks.append(f"no detector image: {error.what}")
+
+
+def _inspect_hdf5(found: Inspection, file: Candidate, *, verify: bool) -> None:
+    described = describe_hdf5(file, found.format)
     found.details = described
     labels = {
         "rows": "rows",
@@ -103,13 +114,13 @@ def _inspect_hdf5(found: Inspection, *, verify: bool) -> None:
     for key in ("command", "version", "created"):
         if key in record:
             found.rows.append((key, str(record[key]), ""))
-    if found.format == formats.EVENTS:
+    if found.format == EVENTS.name:
         found.spectra = read_spectra(found.path)
     if verify:
         try:
-            if found.format == formats.EVENTS:
+            if found.format == EVENTS.name:
                 read_events(found.path)
-            elif found.format == formats.TRUTH:
+            elif found.format == TRUTH.name:
                 read_truth(found.path)
         except MolexaError as error:
             found.faults.append(str(error))

@@ -94,13 +94,8 @@ def _edges(times: FloatArray, resolution: float) -> FloatArray:
     return edges
 
 
-def inspect_lmf(found: Inspection, *, verify: bool, progress: Progress) -> None:
-    """Add the contents of a list-mode file to an inspection.
-
-    Raises:
-        InputFileError: the headers cannot be read or are not supported.
-    """
-    file = LmfFile(found.path)
+def inspect_lmf(found: Inspection, file: LmfFile, *, verify: bool, progress: Progress) -> None:
+    """Fill in what a list-mode file holds."""
     census = _Census(file)
     whole = True
     with progress.task(f"reading {found.path.name}", file.size, "B") as task:

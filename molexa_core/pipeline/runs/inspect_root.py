@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from molexa_core.io.recognise import describe_result, read_all_histograms
+from molexa_core.io.candidate import Candidate
+from molexa_core.io.root.histograms import describe_result, read_all_histograms
 from molexa_core.pipeline.runs.inspection import Inspection
 
 
-def inspect_result(found: Inspection, *, verify: bool) -> None:
-    """Add the contents of a ROOT file of histograms to an inspection.
+def inspect_result(found: Inspection, file: Candidate, *, verify: bool) -> None:
+    """Fill in what a ROOT file of histograms holds.
 
     Raises:
         InputFileError: the file is damaged.
     """
-    described = describe_result(found.path)
+    described = describe_result(file)
     text = described.pop("configuration")
     found.details = described
     found.rows += [
@@ -25,4 +26,4 @@ def inspect_result(found: Inspection, *, verify: bool) -> None:
     if text is not None:
         found.texts["config_info"] = text
     if verify:
-        found.faults = read_all_histograms(found.path)
+        found.faults = read_all_histograms(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -15,12 +14,9 @@ from molexa_core.base.settings.setup import Detector
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import Edges, FloatArray, Hits
 from molexa_core.detector.health import HitHealth
-from molexa_core.io.facilities.flash import FlashRun
-from molexa_core.io.facilities.xfel import XfelRun
-from molexa_core.io.facilities.xfel_keys import KeyedRun
-from molexa_core.io.run import StoredRun
+from molexa_core.io.stored_run import StoredRun
 from molexa_core.pipeline.runs.inspection import Inspection
-from molexa_core.pipeline.runs.open_run import open_stored, sorted_hits
+from molexa_core.pipeline.runs.open_run import sorted_hits
 
 SAMPLE_SHOTS: Final = 200_000
 """Number of shots that are read if a run is not verified."""
@@ -136,19 +132,19 @@ def _sides(values: FloatArray) -> tuple[float, float]:
 
 
 def inspect_run(
-    found: Inspection, setup: Setup | None, *, verify: bool, progress: Progress
+    found: Inspection, run: StoredRun, setup: Setup | None, *, verify: bool, progress: Progress
 ) -> None:
     """Add the contents of a run to an inspection.
 
     Raises:
-        InputFileError: the file cannot be opened as a run.
+        InputFileError: it cannot be read.
     """
-    run = open_stored(found.path, setup)
+    run.with_method = True
     known = setup or setup_of(run.metadata())
     census = HitCensus(None if known is None else known.detector)
     _read(found, run, census, verify=verify, progress=progress)
     found.rows += [("layout", run.layout, ""), ("read as", run.choice, "")]
-    found.rows += _facility_rows(run)
+    found.rows += run.facts()
     what = "edges" if run.edges else "hits"
     if run.n_shots is not None:
         found.rows.append(("shots", run.n_shots, ""))
@@ -206,7 +202,7 @@ def _read(
     """Read and count the hits; if the run is verified, errors are recorded as faults."""
     with progress.task(f"reading {found.path.name}", run.n_shots, "shots") as task:
         try:
-            for chunk in _with_methods(run):
+            for chunk in run:
                 census.add(chunk)
                 task.advance(chunk.n_shots)
                 if not verify and census.shots >= SAMPLE_SHOTS:
@@ -218,13 +214,6 @@ def _read(
                 raise
             else:
                 found.faults.append(f"shot {census.last} or later: {error.what}")
-
-
-def _with_methods(run: StoredRun) -> Iterable[Any]:
-    iterate = getattr(run, "iterate", None)
-    if iterate is not None and hasattr(run, "with_method"):
-        return iterate(with_method=True)  # type: ignore[no-any-return]
-    return run
 
 
 def setup_of(stored: dict[str, Any]) -> Setup | None:
@@ -259,25 +248,6 @@ def add_sorted(found: Inspection, run: StoredRun, setup: Setup | None) -> None:
     for name, spectrum in ((SPECTRUM_TOF, census.tof), (SPECTRUM_IMAGE, census.image)):
         if spectrum is not None:
             found.spectra[name] = spectrum
-
-
-def _facility_rows(run: StoredRun) -> list[tuple[str, str | int | float, str]]:
-    rows: list[tuple[str, str | int | float, str]] = []
-    if isinstance(run, XfelRun):
-        rows += [(name, value, "") for name, value in run.about().items()]
-        rows += [
-            ("detector", run.source, ""),
-            ("trains", run.n_trains, ""),
-            ("pulses, those without light included", run.n_pulses, ""),
-        ]
-    elif isinstance(run, FlashRun | KeyedRun):
-        rows += [("detector", run.source, ""), ("trains", run.n_trains, "")]
-        if run.n_pulses is not None and run.first_pulse is not None:
-            rows += [
-                ("pulses per train", run.n_pulses, ""),
-                ("first pulse with a hit", run.first_pulse, ""),
-            ]
-    return rows
 
 
 def _rate_rows(census: HitCensus) -> list[tuple[str, str | int | float, str]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.io.recognise import NAMES
+from molexa_core.io.formats import words_of
+from molexa_core.io.stored_run import Fact
 
-Row = tuple[str, str | int | float, str]
-"""Quantity, value, unit."""
+Row = Fact
 
 
 @dataclass
@@ -19,8 +19,8 @@ class Inspection:
 
     Attributes:
         path: the file.
-        format: one of the keys of `io.recognise.NAMES`.
-        rows: quantity, value and unit, for printing.
+        format: its name in `io.formats`.
+        rows: quantity, value and unit, for people.
         tables: further tables by title: header and rows.
         texts: embedded texts by name, in full.
         spectra: histograms by name.
@@ -61,7 +61,7 @@ class Inspection:
         return {
             "file": str(self.path),
             "format": self.format,
-            "name": NAMES[self.format],
+            "name": words_of(self.format),
             "quantities": {name: {"value": value, "unit": unit} for name, value, unit in self.rows},
             "tables": tables,
             "texts": self.texts,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, UsageError, about_file
 from molexa_core.base.progress import SILENT, Progress
@@ -25,8 +25,9 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.storage.resources import find
 from molexa_core.base.tables import Geometry, Hits
 from molexa_core.base.truth import VirtualTruth
+from molexa_core.io.formats import edge_writers, hit_writers, require_writer
 from molexa_core.io.results.truth_file import truth_writer
-from molexa_core.io.run_write import HitFormat, write_hits
+from molexa_core.io.run_format import Places
 from molexa_core.io.xyz import read_xyz
 from molexa_core.physics.coulomb.batches import require_apart
 from molexa_core.physics.molecules.library import Molecule, molecule
@@ -38,12 +39,11 @@ from molexa_core.physics.virtual.experiment import (
 )
 from molexa_core.physics.virtual.sources import Target, molecule_tables
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
-from molexa_core.pipeline.runs.mock_edges import EDGE_FORMATS, EdgeFormat, write_edges
+from molexa_core.pipeline.runs.mock_edges import edge_places, edges_of
 
 DEFAULT_SETUP: Final = "setup"
 """Name of the template that is used if no setup is given."""
 LARGEST_SEED: Final = 2**63 - 1
-MockFormat = HitFormat | EdgeFormat
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def mock_file(
     setup: Path | str | None = None,
     geometry: Path | str | None = None,
     seed: int = 0,
-    layout: MockFormat = "root",
+    layout: str = "root",
     truth: Path | str | None = None,
     virtual: Mapping[str, Any] | None = None,
     command: str = "molexa_core.pipeline.runs.mock.mock_file",
@@ -131,10 +131,9 @@ def mock_file(
         out: file to write.
         setup: setup file; that of `molexa.yaml`, or the shipped template, if not given.
         geometry: XYZ file of the molecule, or name of a shipped one.
-        seed: of all random draws.
-        layout: format of the file: `root` (the flat tree of LMF2Root), `root-jagged`, `hdf5`,
-            `parquet`, `csv`, `xfel` hold hits; `lmf`, `lmf-raw`, `edges` (HDF5 as European XFEL
-            writes it) and `root-edges` (lists in a ROOT tree) hold the signals of the anode.
+        seed: seed of every random draw.
+        layout: format of the file, one of `io.formats.writer_names()`; those of `edge_writers()`
+            hold the signals of the anode.
         truth: HDF5 file for the truth.
         virtual: values that replace those in the block `virtual` of the setup.
         command: command line, for the provenance.
@@ -147,6 +146,7 @@ def mock_file(
         UsageError, InputFileError, SettingsError: as in `mock`; or an input file is not valid.
         OutputError: a result cannot be written.
     """
+    require_writer(layout)
     channel_path, setup_path = find("channels", channel, ".yaml"), find_setup(setup)
     known, apparatus = load_channel(channel_path), load_setup(setup_path)
     apparatus = with_virtual(apparatus, virtual or {})
@@ -179,11 +179,12 @@ def mock_file(
                 yield block.hits
 
         meta = _metadata(target, record)
-        if layout in EDGE_FORMATS:
-            write_edges(out, hits(), layout, apparatus, seed=seed, meta=meta)
+        if layout in (edges := edge_writers()):
+            signals = edges_of(hits(), apparatus, seed=seed)
+            edges[layout].write(Path(out), signals, edge_places(apparatus), meta)
         else:
-            slots = apparatus.detector.slots
-            write_hits(out, hits(), cast("HitFormat", layout), slots=slots, meta=meta)
+            places = Places(slots=apparatus.detector.slots)
+            hit_writers()[layout].write(Path(out), hits(), places, meta)
     return dict(counts)
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import numpy as np
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import Edges, Hits, offsets_of
-from molexa_core.io.facilities.xfel_write import write_xfel_run
-from molexa_core.io.lmf.run import write_lmf_run
-from molexa_core.io.root.writer import write_root_edges
+from molexa_core.io.run_format import Places
 from molexa_core.physics.virtual.wires import record
 
-EdgeFormat = Literal["lmf", "lmf-raw", "edges", "root-edges"]
-EDGE_FORMATS: Final = ("lmf", "lmf-raw", "edges", "root-edges")
 _PURPOSE: Final = 16
 """Distinguishes the random generator of the signals from those of the experiment."""
 _FEWEST_CHANNELS: Final = 8
+_SLOTS_PER_HIT: Final = 4
+"""Places per channel for each hit that a shot can hold."""
 
 
 def edges_of(chunks: Iterable[Hits], setup: Setup, *, seed: int) -> Iterator[Edges]:
@@ -57,32 +54,11 @@ def edges_of(chunks: Iterable[Hits], setup: Setup, *, seed: int) -> Iterator[Edg
         )
 
 
-def write_edges(
-    path: Path | str,
-    chunks: Iterable[Hits],
-    layout: EdgeFormat,
-    setup: Setup,
-    *,
-    seed: int,
-    meta: Mapping[str, Any],
-) -> None:
-    """Write a virtual run as edges; see `edges_of`.
-
-    Raises:
-        UsageError: the setup has no anode, or a time is too large for the format.
-        OutputError: the file cannot be written there.
-    """
-    edges = edges_of(chunks, setup, seed=seed)
+def edge_places(setup: Setup) -> Places:
+    """The room that the edges of a virtual run need in its file."""
     used = () if setup.anode is None else setup.anode.signal_channels
-    n_channels = max(_FEWEST_CHANNELS, *(channel + 1 for channel in used), 0)
-    if layout == "edges":
-        slots = 4 * setup.detector.slots
-        write_xfel_run(path, edges, slots=slots, n_channels=n_channels, meta=meta)
-        return
-    if layout == "root-edges":
-        write_root_edges(path, edges, meta=meta)
-        return
-    bin_ns = setup.virtual.signals.bin_ns
-    write_lmf_run(
-        path, edges, raw=layout == "lmf-raw", meta=meta, n_channels=n_channels, bin_ns=bin_ns
+    return Places(
+        slots=_SLOTS_PER_HIT * setup.detector.slots,
+        channels=max(_FEWEST_CHANNELS, *(channel + 1 for channel in used), 0),
+        bin_ns=setup.virtual.signals.bin_ns,
     )

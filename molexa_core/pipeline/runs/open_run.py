@@ -12,7 +12,9 @@ from molexa_core.base.settings import Setup, parse_settings
 from molexa_core.base.settings.anode import Anode
 from molexa_core.base.tables import Edges, Hits
 from molexa_core.detector.sorter import SortCounts, Sorter
-from molexa_core.io.run import StoredRun, open_stored_run
+from molexa_core.io.candidate import HowToRead
+from molexa_core.io.run import open_stored_run
+from molexa_core.io.stored_run import StoredRun
 
 __all__ = ["OpenRun", "open_run", "open_stored"]
 
@@ -21,8 +23,8 @@ KEPT_BYTES: Final = 96 * 2**20
 """Memory, in bytes, for hits sorted from the beginning of a run, kept for the next reading."""
 
 
-class OpenRun:
-    """A run that yields `Hits`, from files with hits or edges; it can be read repeatedly.
+class OpenRun(StoredRun):
+    """A run that gives `Hits`, whatever its files hold; read as often as wanted.
 
     Attributes:
         stored: the run as stored.
@@ -35,6 +37,7 @@ class OpenRun:
         self.stored, self.setup = stored, setup
         self.paths, self.layout = stored.paths, stored.layout
         self.choice, self.n_shots = stored.choice, stored.n_shots
+        stored.with_method |= setup.detector.max_method is not None
         self.counts: SortCounts | None = None
         self._kept: list[tuple[Hits, SortCounts]] = []
         self._room = KEPT_BYTES
@@ -62,11 +65,11 @@ class OpenRun:
 
     def __iter__(self) -> Iterator[Hits]:
         if not self.stored.edges or self.setup.anode is None:
-            yield from self.stored
+            yield from self.stored.hits()
             return
         sorter = Sorter(self.setup.anode)
         total = self.counts = SortCounts(kind=self.setup.anode.kind)
-        for number, edges in enumerate(self.stored):
+        for number, edges in enumerate(self.stored.signals()):
             hits, counts = self._sorted(sorter, number, edges)
             total.add(counts)
             yield hits
@@ -96,7 +99,7 @@ def _size(hits: Hits) -> int:
 def sorted_hits(run: StoredRun, anode: Anode) -> Iterator[Hits]:
     """The hits in a run of edges."""
     sorter = Sorter(anode)
-    for edges in run:
+    for edges in run.signals():
         yield sorter.sort(edges)
 
 
@@ -111,6 +114,13 @@ def open_stored(paths: Sequence[Path | str] | Path | str, setup: Setup | None = 
         facility=setup.facility,
         with_method=setup.detector.max_method is not None,
     )
+
+
+def how_to_read(setup: Setup | None) -> HowToRead:
+    """What a setup says about reading a run."""
+    if setup is None:
+        return HowToRead()
+    return HowToRead(setup.columns, setup.edge_columns, setup.facility)
 
 
 def open_run(
@@ -135,8 +145,6 @@ def open_run(
     stored = open_stored(paths, setup)
     if setup is None:
         setup = stored_setup(stored)
-        if setup.detector.max_method is not None:
-            stored = open_stored(paths, setup)
     progress.say(stored.choice)
     return OpenRun(stored, setup)
 

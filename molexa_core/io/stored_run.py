@@ -1,0 +1,106 @@
+"""A run as its files store it: what every format gives to those who read it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from molexa_core.base.tables import Edges, Hits
+
+Fact = tuple[str, str | int | float, str]
+"""Quantity, value, unit."""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """What became of a run that was written whole in another format of its own family.
+
+    Attributes:
+        shots, hits: how many were written.
+        lost: what the other format has no place for, as sentences.
+    """
+
+    shots: int
+    hits: int
+    lost: list[str]
+
+
+class StoredRun(ABC):
+    """A run in files of one format, read as often as wanted, in chunks.
+
+    A reader defines `__iter__` and sets the first four attributes; the rest has defaults.
+
+    Attributes:
+        paths: the files in order.
+        layout: name of the layout.
+        choice: why this layout, as a sentence.
+        n_shots: shots in all files; None where only reading would tell.
+        edges: whether it holds `Edges`; otherwise it holds `Hits`.
+        with_method: whether to read the resort method of each hit where that costs time (0
+            otherwise).
+        rewrites: names of formats that `rewrite` writes.
+    """
+
+    paths: tuple[Path, ...]
+    layout: str
+    choice: str
+    n_shots: int | None = None
+    edges: bool = False
+    with_method: bool = False
+    rewrites: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Hits | Edges]:
+        """The chunks of all shots in order."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know; complete after reading."""
+        return []
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why what is made of the run may be wrong; complete after reading."""
+        return []
+
+    def metadata(self) -> dict[str, Any]:
+        """What molexa stored with the run (virtual runs); may be empty."""
+        return {}
+
+    def unread(self) -> list[str]:
+        """Columns that are neither hits nor values per shot."""
+        return []
+
+    def facts(self) -> list[Fact]:
+        """What else the files say about themselves, for people."""
+        return []
+
+    def hits(self) -> Iterator[Hits]:
+        """The chunks of a run of hits."""
+        for chunk in self:
+            if isinstance(chunk, Edges):
+                raise TypeError(f"{self.layout} holds edges")
+            yield chunk
+
+    def signals(self) -> Iterator[Edges]:
+        """The chunks of a run of edges."""
+        for chunk in self:
+            if isinstance(chunk, Hits):
+                raise TypeError(f"{self.layout} holds hits")
+            yield chunk
+
+    def rewrite(self, out: Path, name: str, advance: Callable[[int], None]) -> Rewritten:
+        """Write the run with all that only its own family of formats holds.
+
+        Args:
+            out: the file to write.
+            name: one of `rewrites`.
+            advance: told how many more shots are done.
+
+        Raises:
+            OutputError: the file cannot be written there.
+        """
+        raise NotImplementedError(f"{self.layout} has no way to {name}: {out}, {advance}")
