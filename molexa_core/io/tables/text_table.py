@@ -17,8 +17,9 @@ from molexa_core.base.settings.columns import Columns
 from molexa_core.base.storage.bounded import shown
 from molexa_core.base.storage.files import require_file
 from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.marks import METADATA_LINE
 from molexa_core.io.tables.interface import MOST_ROWS, Kind, View, no_number
-from molexa_core.io.tables.text_head import METADATA_LINE, TextForm, read_form
+from molexa_core.io.tables.text_head import TextForm, read_form
 from molexa_core.io.tables.text_numbers import MISSING, digits_of, is_number
 from molexa_core.io.text_lines import CheckedLines, column_of, split
 
