@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from molexa_core.base.fields import TAG_SHOT, TAG_UNITS, UNITS
+from molexa_core.base.fields import TAG_SHOT, TAG_UNITS
 from molexa_core.base.storage.cells import harmless, harmless_json
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.tables import Hits
-from molexa_core.io.hdf5.file import append_rows, new_hdf5
+from molexa_core.io.hdf5.file import append_rows, new_column, new_hdf5
 from molexa_core.io.hits import rebatch
 from molexa_core.io.tables.hdf5_table import METADATA_KEY, RUN_COLUMNS
 from molexa_core.io.tables.parquet_table import METADATA_KEY as PARQUET_KEY

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from molexa_core.base.errors import MolexaError
-from molexa_core.base.tables import Edges, Hits
+from molexa_core.base.tables import Edges, Hits, offsets_of
 from molexa_core.io.formats import hit_writers
 from molexa_core.io.lmf import LmfEvents, LmfFile
 from molexa_core.io.lmf.run import write_lmf_run

@@ -12,7 +12,7 @@ import uproot
 
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import EdgeColumns
-from molexa_core.base.tables import Edges
+from molexa_core.base.tables import Edges, offsets_of
 from molexa_core.io import formats
 from molexa_core.io.candidate import HowToRead
 from molexa_core.io.root.writer import write_root_edges

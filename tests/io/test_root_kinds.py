@@ -14,7 +14,7 @@ import uproot
 
 from molexa_core.base.errors import ColumnError, InputFileError
 from molexa_core.base.settings.columns import Columns
-from molexa_core.base.tables import Hits
+from molexa_core.base.tables import Hits, offsets_of
 from molexa_core.io.formats import ROOT_EDGES, recognise
 from molexa_core.io.root import ntuples as root_ntuple
 from molexa_core.io.root.contents import friends_of

@@ -19,7 +19,7 @@ from molexa_core.base.fields import (
     RECIPE_DIGEST,
 )
 from molexa_core.base.storage.outputs import FileKind, Kind, run_kind
-from molexa_core.base.storage.provenance import FIGURE_MARK, GENERATOR
+from molexa_core.base.storage.provenance import FIGURE_MARK, GENERATOR, SETUP_MARK
 from molexa_core.io import marks
 from molexa_core.io.candidate import Candidate
 from molexa_core.io.formats import RUNS
@@ -145,6 +145,10 @@ def _of_text(path: Path, text: str) -> FileKind | None:
     return None
 
 
+def _is_setup(text: str) -> bool:
+    return text.startswith(SETUP_MARK + "{")
+
+
 def _is_momenta(text: str) -> bool:
     comments = [line for line in text.split("\n")[:20] if line.startswith("#")]
     return any(line.startswith(f"# {PROVENANCE}: {{") for line in comments)
@@ -164,6 +168,7 @@ def _is_report(text: str) -> bool:
 
 
 _TEXT_KINDS: Final[tuple[tuple[Callable[[str], bool], FileKind], ...]] = (
+    (_is_setup, FileKind.SETUP),
     (_is_momenta, FileKind.MOMENTA),
     (_is_geometry, FileKind.GEOMETRY),
     (_is_figure, FileKind.FIGURE),

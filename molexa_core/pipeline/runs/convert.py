@@ -120,7 +120,7 @@ class _Converted:
         if writer.counted:
             with self._progress.task("most hits in a shot", run.n_shots, "shots") as task:
                 for chunk in run.hits():
-                    slots = max(slots, int(np.diff(chunk.offsets).max(initial=0)))
+                    slots = max(slots, int(chunk.counts.max(initial=0)))
                     task.advance(chunk.n_shots)
         with self._task() as task:
             chunks = self._counted(run.hits(), "hits", task, writer)
