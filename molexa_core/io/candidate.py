@@ -1,4 +1,4 @@
-"""A file whose format is asked for: opened once, for all formats that look into it."""
+"""A file during format recognition, opened once for the tests of all formats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class HowToRead:
-    """What a setup says about reading a run.
+    """The blocks of a setup that describe how to read a run.
 
     Attributes:
         columns: columns of tables of hits that no preset reads.
@@ -40,7 +40,7 @@ O = TypeVar("O", bound=_Closable)  # noqa: E741
 
 @dataclass
 class Candidate:
-    """A file, its first bytes, and what has been opened of it.
+    """A file with its first bytes and the readers opened for it.
 
     As a context it closes what was opened, unless `keep` was called.
 

@@ -1,4 +1,4 @@
-"""Run formats: files of European XFEL and of FLASH."""
+"""Run formats of European XFEL and FLASH."""
 
 from __future__ import annotations
 

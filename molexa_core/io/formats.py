@@ -1,4 +1,4 @@
-"""The table of run formats: which there are, which of them a file has, what writes them.
+"""The table of run formats, with recognition of the format of a file and its writer.
 
 A new format is a file with one `RunFormat` and its line in `RUNS`. Nothing here loads a reader.
 """
@@ -57,7 +57,7 @@ class Found:
 
 
 def recognise(path: Path | str, how: HowToRead | None = None) -> Found:
-    """Which format a file has, by its content and never by its name.
+    """The format of a file, by its content and never by its name.
 
     What was opened on the way stays open in `Found.file`, for `open_found` or to be closed.
 
@@ -105,7 +105,7 @@ def _unknown(file: Candidate) -> InputFileError:
 
 
 def looked_for() -> str:
-    """What is looked for in a file, as a sentence."""
+    """The formats that are tested for a file, as a sentence."""
     held: dict[str, list[str]] = {}
     for one in (*RUNS, *OTHERS):
         if one.sought:

@@ -1,4 +1,4 @@
-"""Run format: Cobold list-mode files."""
+"""Run format of Cobold list-mode files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""First bytes by which files are recognised."""
+"""Magic numbers: the first bytes by which file formats are recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run formats: trees of hits and of edges in ROOT files; and ROOT files of histograms."""
+"""Run formats in ROOT files: trees of hits, trees of edges; and files of histograms."""
 
 from __future__ import annotations
 

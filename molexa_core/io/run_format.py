@@ -1,4 +1,4 @@
-"""What makes a format known: its name, how a file of it is recognised, opened and written.
+"""Description of a run format: its name, and functions to recognise, open and write a file.
 
 Nothing here loads a reader: the list of formats is also that of the command line, which must start
 fast. Readers and writers are imported by the functions that need them.
@@ -24,7 +24,7 @@ C = TypeVar("C", bound="Hits | Edges")
 
 
 class Turn(IntEnum):
-    """When a format is asked whether a file is of it.
+    """The order in which formats are tested for a file.
 
     `MARK`: it has a mark of its own. `COLUMNS`: names of columns in a container tell it.
     `CONTAINER`: a container in which no run was found. `REST`: no other format fits.
@@ -38,7 +38,7 @@ class Turn(IntEnum):
 
 @dataclass(frozen=True)
 class Places:
-    """How much room a format with a fixed number of places needs.
+    """Sizes needed by formats with a fixed number of hits or edges per shot.
 
     Attributes:
         slots: most hits of a shot, or most edges of a channel in a shot.
@@ -92,7 +92,7 @@ class FileFormat(Generic[M]):
         words: the format in words, as in "this is a ...".
         probe: what of a file is needed to open it if it is of this format, None otherwise.
             Asked with a file whose first bytes are known; what it opens stays open for `open`.
-        turn: when it is asked.
+        turn: the order in which it is tested.
         sought: what to look for, for people: the container and what is in it, or the file alone.
         do: what to do with such a file where a run is expected.
     """

@@ -1,4 +1,4 @@
-"""A run as its files store it: what every format gives to those who read it."""
+"""Interface of a run as stored in its files, the same for every format."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Fact = tuple[str, str | int | float, str]
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What became of a run that was written whole in another format of its own family.
+    """Result of a conversion of a whole run to another format of the same family.
 
     Attributes:
-        shots, hits: how many were written.
+        shots, hits: numbers written.
         lost: what the other format has no place for, as sentences.
     """
 
@@ -29,7 +29,7 @@ class Rewritten:
 
 
 class StoredRun(ABC):
-    """A run in files of one format, read as often as wanted, in chunks.
+    """A run in files of one format, which can be read repeatedly in chunks.
 
     A reader defines `__iter__` and sets the first four attributes; the rest has defaults.
 
@@ -58,16 +58,16 @@ class StoredRun(ABC):
 
     @property
     def remarks(self) -> list[str]:
-        """What the user should know; complete after reading."""
+        """Remarks for the user; complete after reading."""
         return []
 
     @property
     def warnings(self) -> list[str]:
-        """Why what is made of the run may be wrong; complete after reading."""
+        """Reasons why results from the run may be wrong; complete after reading."""
         return []
 
     def metadata(self) -> dict[str, Any]:
-        """What molexa stored with the run (virtual runs); may be empty."""
+        """Metadata stored by molexa with the run (virtual runs); may be empty."""
         return {}
 
     def unread(self) -> list[str]:
@@ -75,7 +75,7 @@ class StoredRun(ABC):
         return []
 
     def facts(self) -> list[Fact]:
-        """What else the files say about themselves, for people."""
+        """Further information from the files, for display."""
         return []
 
     def hits(self) -> Iterator[Hits]:

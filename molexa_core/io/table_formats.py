@@ -1,4 +1,4 @@
-"""Run formats: tables in HDF5, Parquet, Arrow, numpy, text, and raw records."""
+"""Run formats of tables in HDF5, Parquet, Arrow, numpy and text, and of raw records."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Reader for runs of FLASH with a delay-line detector, in the facility's HDF5 files.
 
 The dataset `.../DLD1/value` has the axes (train, row, hit): y, x, number of the pulse, time and an
-auxiliary value, filled up with NaN; `.../DLD1/index` numbers the trains (layout as read by the
+auxiliary value, padded with NaN; `.../DLD1/index` numbers the trains (layout as read by the
 package sed of OpenCOMPES). A shot is a pulse of a train.
 """
 
@@ -55,7 +55,7 @@ class _Part:
 
 
 class FlashRun(StoredRun):
-    """A run of FLASH, read as often as wanted; iterating over it gives `Hits`.
+    """A run of FLASH, which can be read repeatedly; iterating over it gives `Hits`.
 
     Args:
         paths: the files.

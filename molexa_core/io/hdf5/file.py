@@ -294,8 +294,8 @@ def read_array(
         unit: unit that a `units` attribute, where there is one, must state.
         rows: the rows to read; all where not given.
         finite: whether every value must be a finite number.
-        least: what no value may lie below; NaN may stand where `finite` is False.
-        most: what no value may lie above.
+        least: smallest allowed value; NaN is allowed if `finite` is False.
+        most: largest allowed value.
 
     Raises:
         InputFileError: missing, not a dataset, of another kind, shape or unit, of a size that

@@ -50,7 +50,7 @@ class TdcCard:
         index, channels, first_channel, high_channels, first_high, low_channels, first_low:
             where its inputs stand among all.
         resolution_ns: width of a bin.
-        serial, version, fifo: as the driver told them.
+        serial, version, fifo: as reported by the driver.
         inl, dnl: tables of non-linearity as stored, 8192 int32 and 8192 uint16.
         flash_valid: whether the tables came from the card.
     """

@@ -1,4 +1,4 @@
-"""List-mode files written again, with all that belongs to their events, headers included."""
+"""Conversion between the two kinds of list-mode files, with headers and all event data."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from molexa_core.io.stored_run import Rewritten
 def rewrite_lmf(
     files: Sequence[LmfFile], out: Path, *, raw: bool, advance: Callable[[int], None]
 ) -> Rewritten:
-    """Write the events of some files into one, as grouped words or decoded.
+    """Write the events of all files of a run into one, as grouped words or decoded.
 
     Args:
         files: the files of a run.
         out: the file to write.
         raw: grouped words instead of decoded events.
-        advance: told how many more events are done.
+        advance: called with the number of further events done.
 
     Raises:
         InputFileError: most of a file cannot be read.

@@ -23,11 +23,11 @@ from molexa_core.io.stored_run import Rewritten, StoredRun
 MARK: Final = "molexa "
 """Begins the comment of a virtual run, before its metadata as JSON."""
 SHOTS_PER_SECOND: Final = 1000.0
-"""Time stamps of runs that have none of their own."""
+"""Rate of the time stamps written for runs without time stamps."""
 
 
 class LmfRun(StoredRun):
-    """A run in one or several list-mode files, read as often as wanted; iterating gives `Edges`.
+    """A run in one or several list-mode files, read any number of times; iterating gives `Edges`.
 
     Attributes:
         paths, layout, choice, n_shots: as in `StoredRun`; the number of shots is not
@@ -107,7 +107,7 @@ class LmfRun(StoredRun):
 
 
 def behind_hits(file: LmfFile) -> str:
-    """What stands behind the hits of an event where it is not what the version says; or nothing."""
+    """The data behind the hits of an event, if they differ from the stated version; or nothing."""
     if file.trailer == file.stated_trailer:
         return ""
     return (

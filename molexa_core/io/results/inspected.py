@@ -1,4 +1,4 @@
-"""Results of molexa that are recognised where a run is expected, and HDF5 files of anyone."""
+"""Description of files given in place of a run: results of molexa and other HDF5 files."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ HDF5: Final = FileFormat(
 
 
 def describe_hdf5(file: Candidate, kind: str) -> dict[str, Any]:
-    """What an HDF5 file holds: rows, ions, tags, spectra and origin of files of molexa.
+    """Contents of an HDF5 file; for files of molexa rows, ions, tags, spectra and provenance.
 
-    `checksum` says whether there is one; it has been compared then.
+    `checksum` is true if the file has a checksum, which is then verified.
 
     Args:
         file: the file.

@@ -49,7 +49,7 @@ def kind_of_result(path: Path | str) -> Kind | None:
     comment of a virtual list-mode file, a line of comment in CSV, the comment line in XYZ, a key in
     JSON and YAML, an element in SVG and HTML; recipes, model cards and what a training writes by
     their keys. A converted list-mode file keeps the headers of the run that it was made from and
-    cannot be told from one of an acquisition.
+    cannot be distinguished from one written by an acquisition.
 
     Raises:
         OSError: the file cannot be read.

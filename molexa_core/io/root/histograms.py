@@ -1,4 +1,4 @@
-"""ROOT files of histograms, such as LMF2Root writes beside a run."""
+"""ROOT files of histograms, as written by LMF2Root with its results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def histograms_in(file: Any) -> dict[str, str]:
 
 
 def describe_result(candidate: Candidate) -> dict[str, Any]:
-    """What a ROOT file of histograms holds: their number, folders, the configuration text.
+    """Contents of a ROOT file of histograms: their number, folders, the configuration text.
 
     Raises:
         InputFileError: the file is damaged.

@@ -1,4 +1,4 @@
-"""What a ROOT file holds: a run of hits, a run of edges, or histograms alone."""
+"""Recognition of the content of a ROOT file: hits, edges, or only histograms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["EdgeTree", "RunTree", "Trees", "trees_in"]
 
 @dataclass(frozen=True)
 class Trees:
-    """What was found in a file; one of the three.
+    """The content found in a file; one of the three.
 
     Attributes:
         run: the tree with the hits.

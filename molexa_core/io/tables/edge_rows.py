@@ -1,7 +1,7 @@
-"""Edges in tables of any format: the channel and the time of every edge, in lists or in rows.
+"""Reader for edges in tables of any format: TDC channel and time, in lists or in rows.
 
-A table of edges is read as one whose hits have a channel for a position; what is wrong in it is
-then told as for tables of hits.
+Edges are read like hits with the TDC channel in place of a position, so that faults are reported
+as for tables of hits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHANNEL: Final = re.compile(
 
 
 class EdgesRun(StoredRun):
-    """A run in tables of edges, read as often as wanted; iterating gives `Edges`.
+    """A run in tables of edges, which can be read repeatedly; iterating gives `Edges`.
 
     Args:
         found: the tables and their layouts, in the order of the files.
@@ -104,7 +104,7 @@ class EdgesRun(StoredRun):
 
 
 def edge_layout(table: Table, given: EdgeColumns | None, name: str) -> Choice | None:
-    """The layout of a table of edges; None where the names tell none.
+    """The layout of a table of edges; None if no columns have names of edges.
 
     Args:
         table: the table.
@@ -138,7 +138,7 @@ def known_edges(table: Table, columns: EdgeColumns, name: str, why: str) -> Choi
 
 
 def _told(table: Table) -> EdgeColumns | None:
-    """The columns with channel and time, told by their names, which begin alike."""
+    """The columns with channel and time, found by their names, which begin alike."""
     kinds = table.kinds
     found: list[EdgeColumns] = []
     for channel, kind in kinds.items():

@@ -1,9 +1,9 @@
-"""HDF5 files of other makers as tables: datasets of equal length, compounds, hits end to end.
+"""HDF5 files of other programs as tables: datasets of equal length, compounds, hits end to end.
 
 The columns are the datasets below the group that `columns.tree` names (the file without one), by
 their path, and the fields of compound datasets as `DATASET/FIELD`. A dataset of two axes holds the
-hits of each shot in a row that is filled up with NaN. With `count` the hits of all shots follow
-each other, and that dataset says how many belong to each shot.
+hits of each shot in a row padded with NaN. With `count` the hits of all shots are stored end to
+end, and that dataset gives the number of hits of each shot.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def open_hdf5_table(
         file: the open file, where it is open already.
 
     Raises:
-        InputFileError: the file is damaged, or the names of its datasets do not tell the hits.
+        InputFileError: the file is damaged, or no datasets have names of hits.
     """
     path = Path(path)
     with reading_hdf5(path):
@@ -265,7 +265,7 @@ def open_hdf5_table(
 
 
 def stored_metadata(file: h5py.File) -> dict[str, Any]:
-    """What molexa stored in an HDF5 run; empty for files of other makers.
+    """Metadata stored by molexa in an HDF5 run; empty for files of other programs.
 
     Raises:
         InputFileError: it is damaged.

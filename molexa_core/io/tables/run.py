@@ -1,4 +1,4 @@
-"""Runs as tables of any format: opened, described, and read in chunks of shots."""
+"""Reader for runs in tables of any format, in chunks of shots."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from molexa_core.io.tables.slots import checked_slots, needed
 
 
 class TableRun(StoredRun):
-    """A run in tables of one or several files, read as often as wanted.
+    """A run in tables of one or several files, which can be read repeatedly.
 
     Iterating over it gives `Hits`, chunk by chunk, in a size that keeps memory low.
 
     Attributes:
         paths: the files in order.
         layout: name of the preset, `columns` for a layout from the setup, or `jagged`, `flat`,
-            `rows` where the names of the columns told it.
+            `rows` if found from the names of the columns.
         choice: why this layout, as a sentence.
         n_shots: shots in all files; None where only reading would tell.
         with_method: whether to read the resort method of each hit (0 otherwise).
@@ -107,7 +107,7 @@ class TableRun(StoredRun):
 
 
 def _guarded(part: Part, rows: int | None, *, with_method: bool) -> Iterator[Hits]:
-    """Whatever a damaged file makes a reader raise becomes one clear error."""
+    """Convert all exceptions of a reader for a damaged file into one clear error."""
     chunks = read_hits(part, rows, with_method=with_method)
     while True:
         try:
@@ -138,7 +138,7 @@ def open_tables(
 
     Args:
         tables: one per file.
-        columns: layout from the setup; told by the names of the columns where not given.
+        columns: layout from the setup; found from the names of the columns if not given.
         choices: the layouts, where they are known already.
 
     Raises:
