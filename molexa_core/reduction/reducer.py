@@ -195,11 +195,22 @@ class Reducer:
                 f"left out {self._tally.crowded} of {self._tally.shots} shots with more than "
                 f"{MOST_COMBINATIONS} combinations of hits"
             )
-        for doubt in self._units.about_hits(self._dropped.off_detector, self._hits):
-            self.warn(doubt)
+        self.warn_of_hits()
         if self._tally.found == 0:
             raise self._nothing(self._tally, self._dropped, self._hits, self._inside)
         for doubt in self._units.about_momenta(self._peaks, self._energy.release().peak):
+            self.warn(doubt)
+
+    def examine(self, chunk: Hits) -> None:
+        """Look at the units of hits without searching for coincidences."""
+        hits, dropped = calibrate(chunk, self._setup)
+        self._dropped.add(dropped)
+        self._hits += chunk.n_hits
+        self._units.add_hits(hits)
+
+    def warn_of_hits(self) -> None:
+        """Warn of positions and times of the hits seen so far that cannot be in their units."""
+        for doubt in self._units.about_hits(self._dropped.off_detector, self._hits):
             self.warn(doubt)
 
     def _none_inside(self) -> dict[str, int]:

@@ -49,6 +49,16 @@ def test_filters_that_left_nothing_are_named(run: FakeRun) -> None:
         reduce(poor, WATER, changed(max_method=10))
 
 
+def test_units_that_cannot_be_are_also_said_where_no_gate_is_found(run: FakeRun) -> None:
+    """Metres, and a channel of which there is no coincidence."""
+    small = [Hits(chunk.first_shot, chunk.offsets, chunk.x_mm / 1000, chunk.y_mm / 1000, chunk.t_ns,
+                  chunk.method, chunk.tags) for chunk in run.chunks(6000)]  # fmt: skip
+    progress = CollectingProgress()
+    with pytest.raises(MolexaError):
+        reduce(small, make_channel(("Xe+", 2)), SETUP, progress=progress)
+    assert any("are the positions in mm?" in text for text in progress.warned)
+
+
 def test_windows_are_named_with_the_hits_in_them() -> None:
     lonely = make_run(("H+", "H+", "H+"), SETUP, shots=500)
     with pytest.raises(NoEventsError) as caught:

@@ -191,8 +191,10 @@ def _reporting_faults(run: Iterable[Hits], reducer: Reducer, health: HitHealth) 
             if health.shots == 0:
                 for chunk in run:
                     health.add(chunk)
+                    reducer.examine(chunk)
                     if health.shots >= _FIRST_SHOTS:
                         break
+        reducer.warn_of_hits()
         warnings = run.warnings if isinstance(run, OpenRun) else ()
         for warning in (*warnings, *health.warnings()):
             reducer.warn(warning)
