@@ -20,9 +20,8 @@ from molexa_core.base.fields import (
 )
 from molexa_core.base.storage.outputs import FileKind, Kind, run_kind
 from molexa_core.base.storage.provenance import FIGURE_MARK, GENERATOR, SETUP_MARK
-from molexa_core.io import marks
+from molexa_core.io import formats, marks
 from molexa_core.io.candidate import Candidate
-from molexa_core.io.formats import RUNS
 from molexa_core.io.results.inspected import holds_events, holds_truth
 
 _HEAD: Final = 64 * 1024
@@ -65,7 +64,7 @@ def kind_of_result(path: Path | str) -> Kind | None:
 
 def _kind(path: Path, head: bytes) -> Kind | None:
     with Candidate(path, head=head) as candidate:
-        for run in RUNS:
+        for run in formats.RUNS:
             name = run.written(candidate)
             if name is not None:
                 return run_kind(name)
