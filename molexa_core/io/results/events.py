@@ -225,6 +225,7 @@ def read_events(path: Path | str) -> tuple[Coincidences, Provenance]:
                 ),
                 EVENT_WEIGHT: read_array(file, base + EVENT_WEIGHT, kinds="f", ndim=1),
             },
+            _read_meta(file),
         )
         return table, provenance
 
@@ -282,7 +283,7 @@ class EventsFile:
             ),
             EVENT_WEIGHT: read_array(file, base + EVENT_WEIGHT, kinds="f", ndim=1, rows=part),
         }
-        return _table(file, self.ions, columns, part)
+        return _table(file, self.ions, columns, self.meta, part)
 
 
 def read_spectra(path: Path | str) -> dict[str, Spectrum]:
@@ -302,6 +303,7 @@ def _table(
     file: h5py.File,
     ions: tuple[Ion, ...],
     columns: dict[str, NDArray[Any]],
+    meta: Mapping[str, Any],
     rows: slice | None = None,
 ) -> Coincidences:
     where = file.filename
@@ -333,7 +335,7 @@ def _table(
         momentum=momentum.astype(np.float64, copy=False),
         weight=weight.astype(np.float64, copy=False),
         tags=tags,
-        meta=_read_meta(file),
+        meta=meta,
     )
 
 
