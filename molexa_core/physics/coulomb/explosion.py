@@ -245,7 +245,8 @@ def first_stage(
     potential along its path, and of the build-up. The length is not differentiated: the solution
     does not depend on the time steps.
     """
-    current_charge = charge * rise.factor(state.time)
+    factor = rise.factor(state.time)
+    current_charge = charge * factor
     d = state.position.unsqueeze(2) - state.position.unsqueeze(1)
     inverse = (d.square().sum(0) + _self_distance2(d)).rsqrt()
     potential = current_charge.unsqueeze(0) * inverse
@@ -257,10 +258,17 @@ def first_stage(
         # Field over potential, about 1 / distance, is formed before squaring: far out the square
         # of the field alone would underflow, and the step would become infinite.
         tiny = torch.finfo(cubed.dtype).tiny
-        nearness = (d * cubed).sum(2) / potential.sum(1).clamp_min(tiny)
         speed2 = state.velocity.square().sum(0)
-        flight = (nearness.square().sum(0) * speed2).amax(0)
-        rate2 = stiffness + flight + rise.rate(state.time).square()
+
+        def flight(potential: Tensor) -> Tensor:
+            field = (d * (potential * inverse * inverse)).sum(2)
+            nearness = field / potential.sum(1).clamp_min(tiny)
+            return (nearness.square().sum(0) * speed2).amax(0)
+
+        rate2 = stiffness + flight(potential)
+        if factor.dim() == 2:  # past atoms that are not charged yet, too
+            rate2 = torch.maximum(rate2, flight(charge.unsqueeze(0) * inverse))
+        rate2 = rate2 + rise.rate(state.time).square()
         length = (fraction * rate2.clamp_min(tiny).rsqrt()).detach()
     return length, acceleration
 

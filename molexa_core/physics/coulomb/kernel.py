@@ -189,6 +189,9 @@ def fly(b: Any, t: Any, kind: int, steps: int, fraction: float, left: float) -> 
             for stage in range(4):
                 build_up(b, time, INSTANT, stage)
         rate2 = first_stage(b)
+        if not whole and kind == PER_ATOM:
+            near2 = approach2(b)
+            rate2 = where_greater(near2, rate2, near2, rate2)
         if not whole:
             rate2 = rate2 + rise_rate2(b, time, kind)
         h = fraction * inverse_root(where_greater(rate2, b.tiny, rate2, b.tiny))
@@ -383,6 +386,34 @@ def first_stage(b: Any) -> Any:
         flies = near2 * speed2
         flight = where_greater(flies, flight, flies, flight)
     return stiff + flight
+
+
+@compiled
+def approach2(b: Any) -> Any:
+    """Square of the rate of flight past atoms that are not charged yet, the fastest.
+
+    The flight of `first_stage`, with the charges at the end.
+    """
+    atoms = len(b.q)
+    found = spread(0.0, b.x)
+    for i in range(atoms):
+        fx, fy, fz, potential = found * 0.0, found * 0.0, found * 0.0, found * 0.0
+        for j in range(atoms):
+            if j != i:
+                dx = load(b.x, 3 * i) - load(b.x, 3 * j)
+                dy = load(b.x, 3 * i + 1) - load(b.x, 3 * j + 1)
+                dz = load(b.x, 3 * i + 2) - load(b.x, 3 * j + 2)
+                inverse = inverse_root(dz * dz + (dy * dy + dx * dx))
+                level = load(b.q, j) * inverse
+                potential = potential + level
+                level = level * (inverse * inverse)
+                fx, fy, fz = fx + level * dx, fy + level * dy, fz + level * dz
+        scale = 1.0 / where_greater(potential, b.tiny, potential, b.tiny)
+        fx, fy, fz = fx * scale, fy * scale, fz * scale
+        vx, vy, vz = load(b.v, 3 * i), load(b.v, 3 * i + 1), load(b.v, 3 * i + 2)
+        rate2 = (fx * fx + fy * fy + fz * fz) * (vx * vx + vy * vy + vz * vz)
+        found = where_greater(rate2, found, rate2, found)
+    return found
 
 
 @compiled
