@@ -41,7 +41,7 @@ OTHERS: tuple[FileFormat[Any], ...] = (TRUTH, EVENTS, ROOT_RESULT, HDF5)
 """Files that are recognised to say what they are and what to do with them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Found:
     """A file whose format is known.
 

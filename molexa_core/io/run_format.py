@@ -36,7 +36,7 @@ class Turn(IntEnum):
     REST = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Places:
     """Sizes needed by formats with a fixed number of hits or edges per shot.
 
@@ -60,7 +60,7 @@ def _by_others(file: Candidate) -> None:
     del file
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Writer(Generic[C]):
     """One way to write a run.
 
@@ -83,7 +83,7 @@ class Writer(Generic[C]):
     rounded: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FileFormat(Generic[M]):
     """A kind of file that is recognised by its content.
 
@@ -105,7 +105,7 @@ class FileFormat(Generic[M]):
     do: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RunFormat(FileFormat[M]):
     """A format that holds the hits or edges of a run.
 
