@@ -10,6 +10,7 @@ import gc
 import importlib
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Annotated, Final
 
@@ -45,12 +46,21 @@ COMMANDS: Final = (
     "channels",
 )
 """The command modules in the order of the help."""
+_WITHOUT_COMMAND: Final = ("-h", "--help", "--version")
 COLLECT_AFTER: Final = 100_000
 """Number of new objects between two garbage collections; the default of Python is 700."""
 
 
-def build_app() -> typer.Typer:
-    """The app with every command registered."""
+def build_app(arguments: Sequence[str] | None = None) -> typer.Typer:
+    """The app with its commands registered.
+
+    Options are made from type hints, which takes longer than importing the commands. So only the
+    command that is run gets its options, and for the list of commands none does.
+
+    Args:
+        arguments: of the command line, behind the name of the program; all commands are complete
+            if None.
+    """
     app = new_app(
         "From a raw reaction-microscope run to the structure of the molecule that exploded."
     )
@@ -66,9 +76,23 @@ def build_app() -> typer.Typer:
     ) -> None:
         del version
 
-    for name in COMMANDS:
-        importlib.import_module(f"molexa_cli.commands.{name}").register(app)
+    first = next(iter(arguments or ()), "--help")
+    for name in [first] if first in COMMANDS else COMMANDS:
+        module = importlib.import_module(f"molexa_cli.commands.{name}")
+        if arguments is not None and first in _WITHOUT_COMMAND and hasattr(module, name):
+            _register_name(app, name, getattr(module, name))
+        else:
+            module.register(app)
     return app
+
+
+def _register_name(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
+    """Register a command for the list of commands: its name and what it does, no options."""
+
+    def without_options() -> None: ...
+
+    without_options.__doc__ = command.__doc__
+    app.command(name)(without_options)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _command() -> int:
     """Run the command and return its exit code."""
     try:
-        code = build_app()(prog_name="molexa", standalone_mode=False)
+        code = build_app(sys.argv[1:])(prog_name="molexa", standalone_mode=False)
     except typer.Abort:
         return 1
     except Exception as error:

@@ -96,7 +96,7 @@ def _to_disk(path: Path) -> None:
     """Wait until the content of a file is on the disk; delayed write errors are raised here."""
     with path.open("r+b") as stream:
         try:
-            os.fsync(stream.fileno())
+            os.fdatasync(stream.fileno())
         except OSError as error:
             if error.errno not in _NO_SYNC:
                 raise
