@@ -1,0 +1,1 @@
+"""Families of forward models: explosions with parameters that are known only in part."""
