@@ -118,6 +118,7 @@ def test_functions_fit_a_screen_or_two(path: Path) -> None:
 SAME_NAMES = {
     "align": "the frame of molecules, and the stage that turns a file into it",
     "centroid": "means of momenta, and the stage that writes them",
+    "entries": "charge combinations and their mean momenta: those of a data set, those of a family",
     "file": "one file of a format, opened with every fault told: HDF5, ROOT",
     "kernel": "the compiled loop of a model: point charges, Monte Carlo on graphics cards",
     "run": "runs of one family of formats, and the door to all of them",

@@ -1,0 +1,1 @@
+"""Learned, fast, differentiable surrogate of the Monte-Carlo model of an X-ray pulse."""
