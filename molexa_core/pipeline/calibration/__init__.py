@@ -1,0 +1,1 @@
+"""Calibration of the explosion on molecules of known geometry."""
