@@ -51,7 +51,8 @@ FLUENCE_RANGE: Final = (1e-6, 1e8)
 """Photons per bohr^2 that can be meant: below, no molecule absorbs; above, one photon energy in a
 thousand cubic bohr is a field in which atoms do not keep their levels. 1 mJ at 2 keV in 1 um gives
 7.7e3."""
-_UM_BOHR: Final = 1e4 / BOHR_ANGSTROM
+BOHR_PER_UM: Final = 1e4 / BOHR_ANGSTROM
+"""Bohr radii in a micrometre."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Pulse(Parameters):
         super().__post_init__()
         low, high = FLUENCE_RANGE
         if not low <= self.fluence <= high:
-            per_um2 = _UM_BOHR**2
+            per_um2 = BOHR_PER_UM**2
             raise UsageError(
                 f"the pulse has {self.fluence * per_um2:.3g} photons/µm² on its axis",
                 do=f"Between {low * per_um2:.3g} and {high * per_um2:.3g} can be computed; "
@@ -138,8 +139,8 @@ class Pulse(Parameters):
     def fluence(self) -> float:
         """Photons per bohr^2 on the axis."""
         if self.fluence_um2 is not None:
-            return self.fluence_um2 / _UM_BOHR**2
-        area = math.pi * (self.focus_um * _UM_BOHR) ** 2 / (4.0 * math.log(2.0))
+            return self.fluence_um2 / BOHR_PER_UM**2
+        area = math.pi * (self.focus_um * BOHR_PER_UM) ** 2 / (4.0 * math.log(2.0))
         return self.photons / area
 
     @property

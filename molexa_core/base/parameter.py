@@ -32,6 +32,7 @@ from typing import (
 )
 
 from molexa_core.base.errors import SettingsError, UsageError, listing, near_matches
+from molexa_core.base.uncertain import Uncertain
 
 T = TypeVar("T")
 
@@ -145,6 +146,8 @@ def check(values: object) -> None:
             require_name(name, value, stated.choices)
         elif stated.kind in (int, float):
             require_range(name, value, stated.parameter, whole=stated.kind is int)
+        elif stated.kind is Uncertain:
+            require_range(name, Uncertain.of(value).value, stated.parameter)
         elif stated.kind is bool and not isinstance(value, bool):
             raise UsageError(f"{name} is {value!r}", setting=name, do="Write true or false.")
 

@@ -49,7 +49,9 @@ JARGON = re.compile(
 
 def complete(schema: type) -> dict[str, Any]:
     """A block of this schema that has every key that is needed, with a value that fits."""
-    simple = {float: 1.0, int: 1, str: "O+", bool: True, Path: "some.xyz"}
+    simple: dict[Any, Any] = {float: 1.0, int: 1, str: "O+", bool: True, Path: "some.xyz"}
+    simple |= {tuple[str, ...]: ["a"], tuple[float, ...]: [1.0]}
+    simple[tuple[tuple[float, ...], ...]] = [[1.0]]
     values: dict[str, Any] = {}
     for name, info in fields_of(schema).items():
         if not info.is_required():
@@ -65,7 +67,7 @@ def complete(schema: type) -> dict[str, Any]:
         elif text.startswith("dict["):
             values[name] = {"x": "float32"}
         else:
-            values[name] = simple[info.annotation]  # type: ignore[index]
+            values[name] = simple[info.annotation]
         if info.annotation is int:
             values[name] = len(values)
     return values

@@ -6,9 +6,11 @@ found and what is allowed. The unit is part of the key (`length_mm`).
 
 from molexa_core.base.settings.anode import Anode, DetectorFile
 from molexa_core.base.settings.channel import Channel, ChannelIon, Frame, Gates
+from molexa_core.base.settings.explosion_block import Calibrated, Explosion
 from molexa_core.base.settings.load import (
     load_channel,
     load_detector,
+    load_explosion,
     load_project,
     load_setup,
     parse_settings,
@@ -19,9 +21,11 @@ from molexa_core.base.settings.virtual import VirtualExperiment
 
 __all__ = [
     "Anode",
+    "Calibrated",
     "Channel",
     "ChannelIon",
     "DetectorFile",
+    "Explosion",
     "Frame",
     "Gates",
     "Project",
@@ -29,6 +33,7 @@ __all__ = [
     "VirtualExperiment",
     "load_channel",
     "load_detector",
+    "load_explosion",
     "load_project",
     "load_setup",
     "parse_settings",

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from molexa_core.base.errors import listing, near_matches
 from molexa_core.base.settings.schema import Means
+from molexa_core.base.uncertain import Uncertain
 
 UNITS: Final = {
     "_v_per_cm": "V/cm",
@@ -159,6 +160,8 @@ def allowed(annotation: Any, notes: Sequence[Any] = ()) -> str:
     simple = {float: "a number", int: "a whole number", bool: "true or false"}
     if meaning is None and origin is tuple:
         meaning = _list(arguments, notes)
+    elif only is Uncertain:
+        meaning = f"a number{_bounds(notes)}, alone or with its uncertainty (15 +- 3)"
     elif meaning is None and origin is Literal:
         meaning = " or ".join(repr(value) for value in arguments)
     elif meaning is None and (model := _model(only)) is not None:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from molexa_core.base.settings.anode import Anode
 from molexa_core.base.settings.columns import Columns, EdgeColumns, Facility
+from molexa_core.base.settings.explosion_block import Explosion
 from molexa_core.base.settings.schema import Fraction, NotNegative, Positive, Schema
 from molexa_core.base.settings.virtual import VirtualExperiment
 
@@ -114,6 +115,8 @@ class Setup(Schema):
         edge_columns: the same for trees of edges.
         facility: what to take from the files of European XFEL and FLASH.
         virtual: imperfections of the virtual experiment; ignored for real runs.
+        explosion: what is known about the explosion, for reconstructions. In a file it may be the
+            name of a file with such a block, beside the setup, or `unknown`.
     """
 
     name: str = "setup"
@@ -126,4 +129,5 @@ class Setup(Schema):
     edge_columns: EdgeColumns | None = None
     facility: Facility = Facility()
     virtual: VirtualExperiment = VirtualExperiment()
+    explosion: Explosion | None = None
     detection_efficiency: Fraction = 0.6

@@ -1,0 +1,231 @@
+"""What is known about the explosion of an experiment: the block `explosion` of `setup.yaml`.
+
+One class for each kind of explosion. Every number may have an uncertainty (`15 +- 3`), and what is
+left out is not known. A class is at once a block of the settings file, a part of the options of a
+reconstruction and the argument of functions (`base.parameter`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, ClassVar, Final, Literal
+
+from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.forward_model import (
+    BOHR_PER_UM,
+    FLUENCE_RANGE,
+    TAU,
+    ChargeBuildUp,
+    ModelOptions,
+    Pulse,
+)
+from molexa_core.base.parameter import Parameter, Parameters, parameters
+from molexa_core.base.uncertain import Uncertain
+
+ExplosionKind = Literal["xray", "laser", "ion", "build_up", "classical"]
+"""How the molecule is charged; `classical` is the model of simulations, without any difference
+between atoms."""
+KnownTransfer = Literal["neutral", "low", "full"]
+"""The rules of electron transfer that an inversion can assume (`forward_model.TRANSFERS`)."""
+_PULSE: Final = {name: one.parameter for name, one in parameters(Pulse).items()}
+_FLUENCE: Final = replace(
+    _PULSE["fluence_um2"],
+    low=FLUENCE_RANGE[0] * BOHR_PER_UM**2,
+    high=FLUENCE_RANGE[1] * BOHR_PER_UM**2,
+)
+_MODEL: Final = {name: one.parameter for name, one in parameters(ModelOptions).items()}
+_BUILD_UP: Final = {name: one.parameter for name, one in parameters(ChargeBuildUp).items()}
+
+
+@dataclass(frozen=True)
+class XrayExplosion(Parameters):
+    """What is known about an X-ray pulse and about the processes of the Monte-Carlo model.
+
+    Attributes:
+        photon_ev, energy_mj, duration_fs, focus_um, transmission, fluence_um2: as in
+            `forward_model.Pulse`; None where it is not known.
+        transfer, transfer_time_fs, recapture, double_auger, shake_off, focus: as in
+            `forward_model.ModelOptions`; None where it is not known.
+
+    Raises:
+        UsageError: out of range, or pulse energy, focus or transmission beside the fluence.
+    """
+
+    kind: ClassVar[ExplosionKind] = "xray"
+
+    photon_ev: Annotated[Uncertain | None, _PULSE["photon_ev"]] = None
+    energy_mj: Annotated[Uncertain | None, _PULSE["energy_mj"]] = None
+    duration_fs: Annotated[Uncertain | None, _PULSE["duration_fs"]] = None
+    focus_um: Annotated[Uncertain | None, _PULSE["focus_um"]] = None
+    transmission: Annotated[Uncertain | None, _PULSE["transmission"]] = None
+    fluence_um2: Annotated[Uncertain | None, _FLUENCE] = None
+    transfer: Annotated[KnownTransfer | None, _MODEL["transfer"]] = None
+    transfer_time_fs: Annotated[Uncertain | None, _MODEL["transfer_time_fs"]] = None
+    recapture: Annotated[bool | None, _MODEL["recapture"]] = None
+    double_auger: Annotated[Uncertain | None, _MODEL["double_auger"]] = None
+    shake_off: Annotated[Uncertain | None, _MODEL["shake_off"]] = None
+    focus: Annotated[Literal["axis", "volume"] | None, _MODEL["focus"]] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_positive(self)
+        both = [
+            n for n in ("energy_mj", "focus_um", "transmission") if getattr(self, n) is not None
+        ]
+        if self.fluence_um2 is not None and both:
+            raise UsageError(
+                f"fluence_um2 is given beside {listing(both)}, which determine it",
+                do="Keep one of them.",
+            )
+
+
+@dataclass(frozen=True)
+class LaserExplosion(Parameters):
+    """What is known about a strong laser pulse.
+
+    Attributes:
+        duration_fs: full width at half maximum of the intensity; None where it is not known.
+        wavelength_nm, intensity_w_cm2: for the record; the family does not depend on them.
+
+    Raises:
+        UsageError: out of range.
+    """
+
+    kind: ClassVar[ExplosionKind] = "laser"
+
+    duration_fs: Annotated[
+        Uncertain | None,
+        Parameter(
+            "duration of the laser pulse",
+            "fs",
+            1.0,
+            2000.0,
+            note="full width at half maximum of the intensity",
+            option="--laser-fs",
+        ),
+    ] = None
+    wavelength_nm: Annotated[
+        Uncertain | None, Parameter("wavelength of the laser", "nm", 10.0, 1e5)
+    ] = None
+    intensity_w_cm2: Annotated[
+        Uncertain | None, Parameter("peak intensity of the laser", "W/cm²", 1e10, 1e22)
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_positive(self)
+
+
+@dataclass(frozen=True)
+class IonExplosion(Parameters):
+    """What is known about the impact of a fast highly charged ion; all for the record.
+
+    Attributes:
+        energy_mev_u: energy of the projectile per mass number.
+        projectile_charge: its charge.
+
+    Raises:
+        UsageError: out of range.
+    """
+
+    kind: ClassVar[ExplosionKind] = "ion"
+
+    energy_mev_u: Annotated[
+        Uncertain | None, Parameter("energy of the projectile", "MeV/u", 1e-4, 1e4)
+    ] = None
+    projectile_charge: Annotated[
+        Uncertain | None, Parameter("charge of the projectile", "", 1.0, 100.0)
+    ] = None
+
+
+@dataclass(frozen=True)
+class BuildUpExplosion(Parameters):
+    """What is known about the build-up of charges, whatever causes it.
+
+    Attributes:
+        tau_fs: window of the rise of all atoms but hydrogen.
+        tau_width: width of the distribution of ln tau, in place of the uncertainty of `tau_fs`.
+        hydrogen_tau_fs: window of the rise of hydrogen.
+        onset_fs, hydrogen_onset_fs: when the charges begin to rise; only the difference matters.
+
+    Raises:
+        UsageError: out of range, or the width of tau twice.
+    """
+
+    kind: ClassVar[ExplosionKind] = "build_up"
+
+    tau_fs: Annotated[Uncertain | None, TAU] = None
+    tau_width: Annotated[
+        float | None,
+        Parameter(
+            "width of ln tau",
+            "",
+            0.0,
+            3.0,
+            note="standard deviation, in place of an uncertainty of tau",
+            option="--tau-width",
+        ),
+    ] = None
+    hydrogen_tau_fs: Annotated[Uncertain | None, _BUILD_UP["hydrogen_tau_fs"]] = None
+    onset_fs: Annotated[Uncertain | None, _BUILD_UP["onset_fs"]] = None
+    hydrogen_onset_fs: Annotated[Uncertain | None, _BUILD_UP["hydrogen_onset_fs"]] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_positive(self)
+        if self.tau_width is None:
+            return
+        if self.tau_fs is None:
+            raise UsageError("tau_width is given without tau_fs", do="Give both.")
+        if not self.tau_fs.is_exact:
+            raise UsageError(
+                f"tau_width is given beside an uncertainty of tau_fs ({self.tau_fs})",
+                do="Keep one of them.",
+            )
+
+    @property
+    def tau_relative(self) -> float:
+        """Standard deviation of ln tau; 0 if it is exact or not known."""
+        if self.tau_width is not None:
+            return self.tau_width
+        return 0.0 if self.tau_fs is None else self.tau_fs.relative
+
+
+@dataclass(frozen=True)
+class ClassicalExplosion(Parameters):
+    """The classical model of simulations: all charges rise together, exactly alike.
+
+    Attributes:
+        tau_fs: window of the rise; None for the published one, `forward_model.TAU_FS`.
+
+    Raises:
+        UsageError: out of range.
+    """
+
+    kind: ClassVar[ExplosionKind] = "classical"
+
+    tau_fs: Annotated[Uncertain | None, TAU] = None
+
+
+Kind = XrayExplosion | LaserExplosion | IonExplosion | BuildUpExplosion | ClassicalExplosion
+KINDS: Final[dict[ExplosionKind, type[Kind]]] = {
+    of.kind: of
+    for of in (XrayExplosion, LaserExplosion, IonExplosion, BuildUpExplosion, ClassicalExplosion)
+}
+"""The class of each kind of explosion."""
+
+
+def _require_positive(block: Parameters) -> None:
+    """Check that each uncertainty can be that of a positive number.
+
+    Raises:
+        UsageError: a number that is zero and yet uncertain.
+    """
+    for field in fields(block):  # type: ignore[arg-type]  # each class here is a dataclass
+        value = getattr(block, field.name)
+        if isinstance(value, Uncertain) and value.value == 0 and not value.is_exact:
+            raise UsageError(
+                f"{field.name} is {value}",
+                setting=field.name,
+                do="Write 0, or a value above 0 with its uncertainty, or leave it out.",
+            )
