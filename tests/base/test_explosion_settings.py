@@ -44,7 +44,7 @@ def calibrated(**changes: Any) -> dict[str, Any]:
             {"conditions": {"duration_fs": 200.0}, "mean": [5.5, 0.2]},
         ],
         "covariance": (0.01 * np.eye(4)).tolist(),
-        "drift": [0.2, 0.1],
+        "common": ["b"],
     } | changes
     return {
         "hypotheses": [hypothesis],
@@ -179,7 +179,7 @@ def test_a_wrong_block_is_told_in_one_sentence(tmp_path: Path, text: str, messag
         ({"covariance": (-np.eye(4)).tolist()}, "negative eigenvalue"),
         ({"covariance": np.triu(np.ones((4, 4))).tolist()}, "not symmetric"),
         ({"parameters": ["a"]}, "point 1 has 2 means for 1 parameters"),
-        ({"drift": [1.0]}, "1 numbers of drift for 2 parameters"),
+        ({"common": ["c"]}, "c is common to all conditions, but no parameter"),
         ({"family": "magic"}, "'xray' or 'laser' or 'ion' or 'build_up'"),
         (
             {"points": [{"mean": [1, 2]}, {"conditions": {"duration_fs": 3}, "mean": [1, 2]}]},

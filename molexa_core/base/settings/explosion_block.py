@@ -58,9 +58,9 @@ class CalibratedHypothesis(Schema):
         parameters: (P) names of the coordinates, as in the family (`Family.coordinates`).
         points: K sets of conditions; one suffices.
         covariance: (K P, K P) of all means, point by point.
-        drift: (P) standard deviation by which a coordinate wanders while a condition changes by
-            a factor of e (as a random walk: between and beyond the points the variance grows in
-            proportion to the logarithm of the ratio); zeros where the conditions do not matter.
+        common: names of parameters that are the same number at all conditions, such as the time of
+            a transfer; the others deviate from the law of the family at other conditions, the more
+            the further these are (`pipeline.calibration.prior`).
     """
 
     family: FamilyName
@@ -69,7 +69,7 @@ class CalibratedHypothesis(Schema):
     parameters: tuple[str, ...]
     points: tuple[CalibratedPoint, ...] = Field(min_length=1)
     covariance: tuple[Numbers, ...] = Field(max_length=MOST_NUMBERS)
-    drift: tuple[NotNegative, ...] = ()
+    common: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> CalibratedHypothesis:
@@ -81,8 +81,8 @@ class CalibratedHypothesis(Schema):
             if set(point.conditions) != set(self.points[0].conditions):
                 msg = f"point {number} has other conditions than point 1"
                 raise ValueError(msg)
-        if len(self.drift) not in (0, count):
-            msg = f"{len(self.drift)} numbers of drift for {count} parameters"
+        if strange := sorted(set(self.common) - set(self.parameters)):
+            msg = f"{listing(strange)} is common to all conditions, but no parameter"
             raise ValueError(msg)
         rows = count * len(self.points)
         if any(len(row) != rows for row in self.covariance) or len(self.covariance) != rows:
@@ -110,13 +110,10 @@ class ModelError(Schema):
     """Misfit of the references that no parameter removes, as it is expected of other molecules.
 
     Attributes:
-        relative: standard deviation of each component of the momentum of an ion over the length
-            of that momentum.
-        hydrogen: the same for hydrogen; that of the others where not given.
+        relative: relative error of the momenta of any molecule (`physics.family.calibrated`).
     """
 
     relative: NotNegative = 0.0
-    hydrogen: NotNegative | None = None
 
 
 class Reference(Schema):
