@@ -10,13 +10,16 @@ import torch
 from scipy.stats import ks_2samp
 
 from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd.combinations import combine
 from molexa_core.physics.mcmd.gpu import launch as gpu
 from molexa_core.physics.mcmd.gpu.device_combinations import combinations_on_gpu
 from molexa_core.physics.mcmd.gpu.kernel import MOST_ATOMS
+from molexa_core.physics.mcmd.mixed_job import prepare_mixed
 from molexa_core.physics.mcmd.molecule_tables import pack_molecule
+from molexa_core.physics.mcmd.photon_tables import pack_photon_tables
 from molexa_core.physics.mcmd.trajectories import Job, prepare, run_on_cpu, run_trajectories
 from molexa_core.physics.molecules.library import molecule
 
@@ -151,3 +154,49 @@ def test_momenta_that_are_not_numbers_are_counted_and_left_out() -> None:
     assert gpu.run_on_gpu(job, 0).lost.all()
     for part in combinations_on_gpu(job, 0):
         assert (part.total, part.lost, len(part)) == (0, 100, 0)
+
+
+def test_geometries_in_their_own_settings_give_what_launches_of_their_own_give() -> None:
+    rows: list[tuple[str, Pulse, dict[str, Any]]] = [
+        ("water", Pulse(2000.0), {}),
+        ("carbon_dioxide", Pulse(2000.0, duration_fs=4.0), {"transfer": "none"}),
+        (
+            "water",
+            Pulse(600.0, duration_fs=2.0, fluence_um2=2e12),
+            {"transfer": "full", "transfer_time_fs": 0.0, "recapture": True},
+        ),
+        (
+            "carbon_dioxide",
+            Pulse(600.0, duration_fs=25.0, fluence_um2=1e13),
+            {"transfer": "low", "transfer_time_fs": 4.0, "focus": "volume", "shake_off": 0.2},
+        ),
+    ]
+    geometries = [molecule(name).geometry for name, _, _ in rows]
+    job = prepare_mixed(
+        np.array([[ELEMENTS[symbol].number for symbol in g.symbols] for g in geometries]),
+        np.array([g.positions for g in geometries]),
+        [pulse for _, pulse, _ in rows],
+        [ModelOptions(**options) for _, _, options in rows],
+        pack_photon_tables([600.0, 2000.0], ["H", "C", "O"], workers=1),
+        trajectories=640,
+        seed=7,
+    )
+    (batch,) = gpu.batches(job, 0)
+    for row, (name, pulse, options) in enumerate(rows):
+        alone = prepare(
+            geometries[row].positions,
+            geometries[row].symbols,
+            pulse,
+            ModelOptions(**options),
+            trajectories=640,
+            seed=7,
+            first_trajectory=row * 640,
+        )
+        expected = gpu.run_on_gpu(alone, 0)
+        part = slice(row * 640, (row + 1) * 640)
+        charges, momenta = batch.charges[part].cpu().numpy(), batch.momenta[part].cpu().numpy()
+        alike = (charges == expected.charges[0]).all(-1)
+        assert alike.mean() > 0.97, name
+        size = np.abs(expected.momenta[0]).max((-2, -1)) + 1e-6
+        error = np.abs(momenta - expected.momenta[0]).max((-2, -1)) / size
+        assert np.median(error[alike]) < 1e-5, name

@@ -17,6 +17,7 @@ import torch
 
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd import trajectories
@@ -32,6 +33,8 @@ from molexa_core.physics.mcmd.gpu.kernel import (
     shape_for,
     source,
 )
+from molexa_core.physics.mcmd.mixed_job import MixedJob, prepare_mixed, run_mixed_on_cpu
+from molexa_core.physics.mcmd.photon_tables import PhotonTables, pack_photon_tables
 from molexa_core.physics.mcmd.trajectories import Job, Trajectories, prepare, run_on_cpu
 from molexa_core.physics.molecules.library import molecule
 from tests.fakes.made_up_atoms import Row, made_up_job, per_fs
@@ -45,7 +48,7 @@ KNOWN = (
     ),
 )
 """Known answers of the authors of Philox (Random123, kat_vectors: philox4x32 10)."""
-Library = Callable[[int], ctypes.CDLL]
+Library = Callable[..., ctypes.CDLL]
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +58,17 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     if compiler is None:
         pytest.skip("no g++ here")
     folder: Path = tmp_path_factory.mktemp("kernel")
-    built: dict[int, ctypes.CDLL] = {}
+    built: dict[tuple[int, bool], ctypes.CDLL] = {}
 
-    def build(atoms: int) -> ctypes.CDLL:
-        if atoms not in built:
-            target = folder / f"kernel{atoms}.so"
+    def build(atoms: int, *, own: bool = False) -> ctypes.CDLL:
+        if (atoms, own) not in built:
+            target = folder / f"kernel{atoms}-{own}.so"
             command = [compiler, "-x", "c++", "-std=c++17", "-DMOLEXA_HOST"]
-            command += [*Shape(atoms, 1, 1).defines, "-O1", "-Wall", "-Wextra", "-Werror"]
+            command += [*Shape(atoms, 1, 1, own).defines, "-O1", "-Wall", "-Wextra", "-Werror"]
             command += ["-Wno-unused-function", "-shared", "-fPIC", "-o", str(target), "-"]
             subprocess.run(command, input=source(), text=True, check=True)
-            built[atoms] = ctypes.CDLL(str(target))
-        return built[atoms]
+            built[atoms, own] = ctypes.CDLL(str(target))
+        return built[atoms, own]
 
     return build
 
@@ -87,8 +90,10 @@ def job_of(name: str, count: int, seed: int = 7, **options: Any) -> Job:
     )
 
 
-def run_on_host(job: Job, library: Library, places: np.ndarray | None = None) -> Trajectories:
-    """What the kernel gives for all trajectories of a job, or for those at some places."""
+def outputs_on_host(
+    job: Job | MixedJob, library: Library, places: np.ndarray | None = None
+) -> dict[str, Any]:
+    """What the kernel writes for all trajectories of a job, or for those at some places."""
     geometries, n = job.positions.shape[:2]
     total = geometries * job.trajectories if places is None else len(places)
     outputs: dict[str, Any] = {
@@ -102,8 +107,16 @@ def run_on_host(job: Job, library: Library, places: np.ndarray | None = None) ->
     arrays = {name: np.ascontiguousarray(array) for name, array in inputs_of(job).items()}
     arrays |= outputs | ({} if places is None else {"places": places})
     addresses = {name: array.ctypes.data for name, array in arrays.items()}
-    library(n).run_on_host(ctypes.byref(launch_of(job, addresses, 0, total)))
-    shape = (geometries, job.trajectories) if places is None else (1, total)
+    built = library(n, own=isinstance(job, MixedJob))
+    built.run_on_host(ctypes.byref(launch_of(job, addresses, 0, total)))
+    return outputs
+
+
+def run_on_host(job: Job, library: Library, places: np.ndarray | None = None) -> Trajectories:
+    """What the kernel gives for all trajectories of a job, or for those at some places."""
+    outputs = outputs_on_host(job, library, places)
+    n, total = len(job.tables.symbols), len(outputs["charges"])
+    shape = (len(job.positions), job.trajectories) if places is None else (1, total)
     return Trajectories(
         symbols=job.tables.symbols,
         mass=job.model.mass,
@@ -217,6 +230,100 @@ def test_chosen_places_give_the_same_as_the_whole(library: Library) -> None:
     some = run_on_host(job, library, places)
     np.testing.assert_array_equal(some.momenta[0], whole.momenta.reshape(-1, 3, 3)[places])
     np.testing.assert_array_equal(some.energies[0], whole.energies.reshape(120, -1)[places])
+
+
+MIXED: list[tuple[str, Pulse, dict[str, Any]]] = [
+    ("water", Pulse(2000.0), {}),
+    ("carbon_dioxide", Pulse(2000.0, duration_fs=4.0), {"transfer": "none"}),
+    (
+        "water",
+        Pulse(600.0, duration_fs=2.0, fluence_um2=2e12),
+        {"transfer": "full", "transfer_time_fs": 0.0, "recapture": True},
+    ),
+    (
+        "hydrogen_cyanide",
+        Pulse(600.0, duration_fs=25.0, fluence_um2=1e13),
+        {"transfer": "low", "transfer_time_fs": 4.0, "focus": "volume", "masses": "average"},
+    ),
+    (
+        "carbon_dioxide",
+        Pulse(2000.0, duration_fs=25.0),
+        {"transfer": "pair", "shake_off": 0.3, "double_auger": 0.3},
+    ),
+]
+"""Molecules of three atoms, with pulses and switches that differ in whatever can differ."""
+EACH = 40
+
+
+@pytest.fixture(scope="module")
+def tables() -> PhotonTables:
+    return pack_photon_tables([600.0, 2000.0], ["H", "C", "N", "O"], workers=1)
+
+
+def mixed_job(tables: PhotonTables, rows: list[tuple[str, Pulse, dict[str, Any]]]) -> MixedJob:
+    geometries = [molecule(name).geometry for name, _, _ in rows]
+    rng = np.random.default_rng(5)
+    return prepare_mixed(
+        np.array([[ELEMENTS[symbol].number for symbol in g.symbols] for g in geometries]),
+        np.array([g.positions for g in geometries]),
+        [pulse for _, pulse, _ in rows],
+        [ModelOptions(**options) for _, _, options in rows],
+        tables,
+        trajectories=EACH,
+        seed=7,
+        first_trajectory=2**32 - 100,
+        velocities=1e-4 * rng.normal(size=(len(rows), 3, 3)),
+    )
+
+
+def test_each_geometry_in_its_own_setting_gives_what_a_launch_of_its_own_gives(
+    library: Library, tables: PhotonTables
+) -> None:
+    """Bit for bit: pulse, step grid, tables, switches and masses of others change nothing."""
+    together = mixed_job(tables, MIXED)
+    found = outputs_on_host(together, library)
+    for row, (name, pulse, options) in enumerate(MIXED):
+        geometry = molecule(name).geometry
+        alone = prepare(
+            geometry.positions,
+            geometry.symbols,
+            pulse,
+            ModelOptions(**options),
+            trajectories=EACH,
+            seed=7,
+            first_trajectory=2**32 - 100 + row * EACH,
+            velocities=together.velocities[row],
+        )
+        expected = outputs_on_host(alone, library)
+        part = slice(row * EACH, (row + 1) * EACH)
+        for field in ("charges", "momenta", "factors", "counts", "energies"):
+            np.testing.assert_array_equal(found[field][part], expected[field], err_msg=name)
+        assert (expected["charges"] > 0).any(), "nothing happened: the comparison says nothing"
+
+
+def test_mixed_settings_on_the_processor_follow_the_same_trajectories(
+    library: Library, tables: PhotonTables
+) -> None:
+    job = mixed_job(tables, MIXED)
+    found, host = run_mixed_on_cpu(job, workers=2), outputs_on_host(job, library)
+    n = job.start.shape[1]
+    alike = (found.counts.reshape(-1, at.COUNTS) == host["counts"]).all(-1)
+    alike &= (found.charges.reshape(-1, n) == host["charges"]).all(-1)
+    assert alike.mean() > 0.95
+    momenta = found.momenta.reshape(-1, n, 3)
+    size = np.abs(momenta).max((-2, -1)) + 1e-6
+    error = np.abs(momenta - host["momenta"]).max((-2, -1)) / size
+    assert np.median(error[alike]) < 1e-5
+
+
+def test_mixed_settings_that_do_not_fit_are_refused(tables: PhotonTables) -> None:
+    name, _, options = MIXED[0]
+    with pytest.raises(UsageError, match=r"no tables for photons of 1999 eV.*600, 2000 eV"):
+        mixed_job(tables, [(name, Pulse(1999.0), options)])
+    with pytest.raises(UsageError, match=r"no tables for S"):
+        mixed_job(tables, [("hydrogen_sulfide", Pulse(2000.0), options)])
+    with pytest.raises(UsageError, match=r"the time steps of geometries differ"):
+        mixed_job(tables, [MIXED[0], (name, Pulse(2000.0), {"step_fs": 0.2})])
 
 
 def as_batch(found: Trajectories, begin: int, end: int) -> gpu.Batch:

@@ -27,17 +27,29 @@ def cross_sections(orbitals: Orbitals, atom: AtomOnMesh, photon: float) -> Float
     Returns:
         (s) bohr^2, by subshell; 0 for empty subshells and for those the photon cannot ionize.
     """
-    result = np.zeros(len(orbitals.occupation))
-    weight = atom.step * atom.r
-    for index, (shell, electrons) in enumerate(zip(SUBSHELLS, orbitals.occupation, strict=False)):
-        energy = photon + float(orbitals.energy[index])
-        if electrons == 0 or energy <= 0.0:
-            continue
-        bound = weight * atom.u[index]
-        strength = 0.0
-        for wave in (shell.l - 1, shell.l + 1):
-            if wave >= 0:
-                dipole = float(bound @ atom.wave(energy, wave))
-                strength += max(wave, shell.l) / (2 * shell.l + 1) * dipole**2
-        result[index] = 4.0 / 3.0 * np.pi**2 * FINE_STRUCTURE * photon * electrons * strength
-    return result
+    shells = range(len(orbitals.occupation))
+    return np.array([subshell_cross_section(orbitals, atom, index, photon) for index in shells])
+
+
+def subshell_cross_section(
+    orbitals: Orbitals, atom: AtomOnMesh, index: int, photon: float
+) -> float:
+    """Cross section of one subshell, bohr^2; 0 if it is empty or the photon cannot ionize it.
+
+    Args:
+        orbitals: the configuration.
+        atom: the same on a mesh for electrons of at least this energy.
+        index: number of the subshell in `SUBSHELLS`.
+        photon: photon energy, hartree.
+    """
+    shell, electrons = SUBSHELLS[index], orbitals.occupation[index]
+    energy = photon + float(orbitals.energy[index])
+    if electrons == 0 or energy <= 0.0:
+        return 0.0
+    bound = atom.step * atom.r * atom.u[index]
+    strength = 0.0
+    for wave in (shell.l - 1, shell.l + 1):
+        if wave >= 0:
+            dipole = float(bound @ atom.wave(energy, wave))
+            strength += max(wave, shell.l) / (2 * shell.l + 1) * dipole**2
+    return float(4.0 / 3.0 * np.pi**2 * FINE_STRUCTURE * photon * electrons * strength)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
 from molexa_core.physics.mcmd.job import Job
+from molexa_core.physics.mcmd.mixed_job import SETTING_FIELDS, MixedJob
 from molexa_core.physics.mcmd.motion import LATE, LATE_GROWTH, LATE_STEPS
 from molexa_core.physics.mcmd.philox import key_of
 from molexa_core.physics.mcmd.state import (
@@ -46,17 +47,24 @@ _INPUTS: Final = (
 )
 
 
+class Setting(ctypes.Structure):
+    """Pulse and switches: `struct Setting` of the source, and a row of `mixed_job.SETTING`."""
+
+    _fields_ = [
+        (name, ctypes.c_int32 if kind == "i4" else ctypes.c_float) for name, kind in SETTING_FIELDS
+    ]
+
+
 class Launch(ctypes.Structure):
     """The argument of the kernel: `struct Launch` of the source, field by field."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in (*_INPUTS, *_OUTPUTS, "places")),
+        *((name, ctypes.c_void_p) for name in (*_INPUTS, *_OUTPUTS, "places", "settings")),
         ("first", ctypes.c_uint64),
         *((name, ctypes.c_int64) for name in ("begin", "total", "trajectories")),
         *((name, ctypes.c_uint32) for name in ("key0", "key1")),
-        *((name, ctypes.c_int32) for name in ("steps", "recapture", "highest_donor", "pair")),
-        *((name, ctypes.c_float) for name in ("fluence", "lowest", "photon", "shake_off")),
-        *((name, ctypes.c_float) for name in ("double_auger", "transfer_time", "accuracy")),
+        ("common", Setting),
+        ("accuracy", ctypes.c_float),
     ]
 
 
@@ -69,11 +77,13 @@ class Shape:
         threads: threads of a block.
         blocks: number of resident blocks per multiprocessor; fewer blocks have more registers
             each.
+        own: whether every geometry has elements and a setting of its own (`MixedJob`).
     """
 
     atoms: int
     threads: int
     blocks: int
+    own: bool = False
 
     @property
     def shared_bytes(self) -> int:
@@ -85,7 +95,7 @@ class Shape:
     def defines(self) -> tuple[str, ...]:
         """Options of the compiler."""
         sizes = {"ATOMS": self.atoms, "THREADS": self.threads, "BLOCKS": self.blocks}
-        limits = {"MOST_PARTS": MOST_PARTS, "LATE_STEPS": LATE_STEPS}
+        limits = {"MOST_PARTS": MOST_PARTS, "LATE_STEPS": LATE_STEPS, "OWN": int(self.own)}
         reals = {"LATE": LATE, "LATE_GROWTH": LATE_GROWTH, "CORE_BOHR": CORE_BOHR}
         return (
             *(f"-D{name}={value}" for name, value in (sizes | limits).items()),
@@ -100,8 +110,12 @@ def source() -> str:
     return "".join(f'#line 1 "{name}"\n{text}' for name, text in parts)
 
 
-def shape_for(atoms: int) -> Shape:
+def shape_for(atoms: int, *, own: bool = False) -> Shape:
     """The fastest measured shape: see `docs/forward-model-gpu.md`.
+
+    Args:
+        atoms: atoms of the molecules.
+        own: whether every geometry has elements and a setting of its own.
 
     Raises:
         UsageError: more atoms than the kernel supports.
@@ -111,12 +125,23 @@ def shape_for(atoms: int) -> Shape:
             f"{atoms} atoms are more than the GPU kernel can follow, {MOST_ATOMS}",
             do="Use `device='cpu'`.",
         )
-    return Shape(atoms, *next(cut for most, *cut in _SHAPES if atoms <= most))
+    threads, blocks = next(cut for most, *cut in _SHAPES if atoms <= most)
+    return Shape(atoms, threads, blocks, own)
 
 
-def inputs_of(job: Job) -> dict[str, NDArray[Any]]:
+def inputs_of(job: Job | MixedJob) -> dict[str, NDArray[Any]]:
     """The input arrays of the kernel in its number formats, by field of `Launch`."""
     single = np.float32
+    if isinstance(job, MixedJob):
+        return {
+            **job.tables.arrays(),
+            "start": job.start,
+            "mass": job.mass.astype(single),
+            "grid": np.stack([job.grids.length, job.grids.fraction], axis=1).astype(single),
+            "positions": job.positions.astype(single),
+            "velocities": job.velocities.astype(single),
+            "settings": job.settings,
+        }
     return {
         "config_int": job.model.config_int,
         "config_real": job.model.config_real,
@@ -130,7 +155,7 @@ def inputs_of(job: Job) -> dict[str, NDArray[Any]]:
     }
 
 
-def launch_of(job: Job, addresses: Mapping[str, int], begin: int, total: int) -> Launch:
+def launch_of(job: Job | MixedJob, addresses: Mapping[str, int], begin: int, total: int) -> Launch:
     """The argument for trajectories `begin` to `begin + total` of a job.
 
     Args:
@@ -141,7 +166,9 @@ def launch_of(job: Job, addresses: Mapping[str, int], begin: int, total: int) ->
         begin: number of the first trajectory, counted over all geometries.
         total: number of trajectories.
     """
-    rules, key = job.model.rules, key_of(job.seed)
+    key = key_of(job.seed)
+    common = Setting() if isinstance(job, MixedJob) else _setting_of(job)
+    accuracy = job.accuracy if isinstance(job, MixedJob) else job.model.rules[ACCURACY]
     return Launch(
         **addresses,
         first=job.first,
@@ -150,6 +177,15 @@ def launch_of(job: Job, addresses: Mapping[str, int], begin: int, total: int) ->
         trajectories=job.trajectories,
         key0=int(key[0]),
         key1=int(key[1]),
+        common=common,
+        accuracy=accuracy,
+    )
+
+
+def _setting_of(job: Job) -> Setting:
+    rules = job.model.rules
+    return Setting(
+        first_step=0,
         steps=len(job.grid),
         recapture=int(rules[RECAPTURE]),
         highest_donor=int(rules[HIGHEST_DONOR]),
@@ -160,5 +196,4 @@ def launch_of(job: Job, addresses: Mapping[str, int], begin: int, total: int) ->
         shake_off=rules[SHAKE_OFF],
         double_auger=rules[DOUBLE_AUGER],
         transfer_time=rules[TRANSFER_TIME],
-        accuracy=rules[ACCURACY],
     )

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from molexa_core.base.device import Device
@@ -24,6 +25,7 @@ from molexa_core.physics.mcmd.gpu.compiler import compile_cubin
 from molexa_core.physics.mcmd.gpu.driver import Kernel
 from molexa_core.physics.mcmd.gpu.kernel import inputs_of, launch_of, shape_for, source
 from molexa_core.physics.mcmd.job import LARGEST_MOMENTUM, Job, Trajectories
+from molexa_core.physics.mcmd.mixed_job import MixedJob
 from molexa_core.physics.mcmd.state import CLOSE, COUNTS, ENERGIES
 
 _OPTIONS: Final = ("--ftz=true", "--prec-div=false", "--prec-sqrt=false")
@@ -120,7 +122,7 @@ def run_on_gpu(job: Job, index: int, *, progress: Progress = SILENT) -> Trajecto
 
 
 def batches(
-    job: Job,
+    job: Job | MixedJob,
     index: int,
     *,
     size: int | None = None,
@@ -145,8 +147,8 @@ def batches(
     geometries, n = job.positions.shape[:2]
     total, begin = geometries * job.trajectories, 0
     device = torch.device("cuda", index)
-    kernel = _kernel(n, index)
-    inputs = {name: torch.from_numpy(array).to(device) for name, array in inputs_of(job).items()}
+    kernel = _kernel(n, index, own=isinstance(job, MixedJob))
+    inputs = {name: _on_device(array, device) for name, array in inputs_of(job).items()}
     size = min(size or _size_that_fits(n, index), total)
     with progress.task(f"trajectories of {n} atoms", total, "trajectories") as task:
         while begin < total:
@@ -163,7 +165,15 @@ def batches(
             begin += count
 
 
-def _launch(job: Job, kernel: Kernel, inputs: dict[str, Tensor], begin: int, count: int) -> Batch:
+def _on_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array on the device; settings as bytes."""
+    plain = array.view(np.uint8) if array.dtype.names else array
+    return torch.from_numpy(plain).to(device)
+
+
+def _launch(
+    job: Job | MixedJob, kernel: Kernel, inputs: dict[str, Tensor], begin: int, count: int
+) -> Batch:
     """Launch a batch on the current stream."""
     n, device = job.positions.shape[1], inputs["mass"].device
     outputs = {
@@ -182,9 +192,9 @@ def _launch(job: Job, kernel: Kernel, inputs: dict[str, Tensor], begin: int, cou
 
 
 @lru_cache(maxsize=64)
-def _kernel(atoms: int, index: int) -> Kernel:
-    """The kernel for a number of atoms on a device."""
-    shape = shape_for(atoms)
+def _kernel(atoms: int, index: int, *, own: bool = False) -> Kernel:
+    """The kernel for a number of atoms on a device; see `Shape.own`."""
+    shape = shape_for(atoms, own=own)
     major, minor = torch.cuda.get_device_capability(index)
     options = (*shape.defines, *_OPTIONS)
     code = compile_cubin(source(), "the kernel of the trajectories", options, f"sm_{major}{minor}")

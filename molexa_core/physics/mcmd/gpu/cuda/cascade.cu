@@ -14,17 +14,17 @@ DEVICE int lowest_place(int a, float below) {
 }
 
 // Returns the bit of the atom that captured the electron, 0 if none did.
-DEVICE int release(const Launch& m, int a, int row, float energy) {
+DEVICE int release(const View& m, int a, int row, float energy) {
     set_row(m, a, row);
     watch(a);
     const float climb = potential(a), left = energy - climb;
     ENERGY(COULOMB) += climb;
     if (left < 0.0f) {
         ++COUNT(SLOW);
-        const int k = m.recapture ? lowest_place(a, left) : -1;
+        const int k = m.own.recapture ? lowest_place(a, left) : -1;
         if (k >= 0) {
             const float bound = AT(CAPTURE, k), fall = potential(k);
-            set_row(m, k, m.config_int[AT_INT(ROW, k)].w);
+            set_row(m, k, m.all.config_int[AT_INT(ROW, k)].w);
             watch(k);
             ++COUNT(RECAPTURED);
             ENERGY(BOUND) -= bound;
@@ -37,13 +37,13 @@ DEVICE int release(const Launch& m, int a, int row, float energy) {
     return 0;
 }
 
-DEVICE int choose(const Launch& m, int a, float photo, float decay, float u) {
-    const int row = AT_INT(ROW, a), last = m.config_int[row + 1].x;
+DEVICE int choose(const View& m, int a, float photo, float decay, float u) {
+    const int row = AT_INT(ROW, a), last = m.all.config_int[row + 1].x;
     float left = u * (AT(PHOTO_SUM, a) * photo + AT(DECAY_SUM, a) * decay);
     int chosen = -1;
-    ROLL for (int t = m.config_int[row].x; t < last; ++t) {
-        const bool is_photo = (m.move_int[t].y & KIND_MASK) == PHOTO;
-        const float weight = m.move_real[t].x * (is_photo ? photo : decay);
+    ROLL for (int t = m.all.config_int[row].x; t < last; ++t) {
+        const bool is_photo = (m.all.move_int[t].y & KIND_MASK) == PHOTO;
+        const float weight = m.all.move_real[t].x * (is_photo ? photo : decay);
         if (weight > 0.0f) {
             chosen = t;
             left -= weight;
@@ -54,18 +54,18 @@ DEVICE int choose(const Launch& m, int a, float photo, float decay, float u) {
 }
 
 // Returns the bits of atoms that captured electrons.
-DEVICE int fire(const Launch& m, Number number, int a, float photo, float decay) {
+DEVICE int fire(const View& m, Number number, int a, float photo, float decay) {
     const Words words = draw(m, number, a);
     const int t = choose(m, a, photo, decay, uniform(words.w[0]));
     AT(HAZARD, a) = waiting(words.w[1]);
-    const int2 move = m.move_int[t];
+    const int2 move = m.all.move_int[t];
     const int kind = move.y & KIND_MASK;
-    float energy = m.move_real[t].y, second = 0.0f;
+    float energy = m.all.move_real[t].y, second = 0.0f;
     if (kind == PHOTO) {
         ++COUNT(PHOTONS);
-        ENERGY(ABSORBED) += m.photon;
-        ENERGY(BOUND) += m.photon - energy;
-        second = m.shake_off;
+        ENERGY(ABSORBED) += m.own.photon;
+        ENERGY(BOUND) += m.own.photon - energy;
+        second = m.own.shake_off;
     } else {
         ENERGY(BOUND) -= energy;
         if (kind == FLUORESCENCE) {
@@ -75,12 +75,12 @@ DEVICE int fire(const Launch& m, Number number, int a, float photo, float decay)
             return 0;
         }
         ++COUNT(AUGERS);
-        second = m.double_auger;
+        second = m.own.double_auger;
     }
     int rows[2] = {move.x, -1};
     if (second > 0.0f && (move.y & INNER) && uniform(words.w[2]) < second) {
-        const int further = m.config_int[move.x].z;
-        const float bound = m.config_real[move.x].z;
+        const int further = m.all.config_int[move.x].z;
+        const float bound = m.all.config_real[move.x].z;
         if (further >= 0 && energy > bound) {
             ++COUNT(SECONDS);
             ENERGY(BOUND) += bound;
@@ -93,7 +93,7 @@ DEVICE int fire(const Launch& m, Number number, int a, float photo, float decay)
 }
 
 // Events of the atoms in `fired` within a step; the hazards of the others have been lowered already.
-DEVICE void cascade(const Launch& m, Number number, int fired, float photo, float length) {
+DEVICE void cascade(const View& m, Number number, int fired, float photo, float length) {
     ROLL while (fired != 0) {
         const int a = LOWEST_BIT(fired);
         fired &= fired - 1;
@@ -107,11 +107,11 @@ DEVICE void cascade(const Launch& m, Number number, int fired, float photo, floa
             left = fmaxf(left - AT(HAZARD, a) / rate, 0.0f);
             // Later atoms that capture electrons have other rates in this step than was thought.
             float before[ATOMS];
-            if (m.recapture)
+            if (m.own.recapture)
                 ROLL for (int k = a + 1; k < ATOMS; ++k)
                     before[k] = AT(PHOTO_SUM, k) * photo + AT(DECAY_SUM, k) * length;
             const int captured = fire(m, number, a, photo, length);
-            if (m.recapture)
+            if (m.own.recapture)
                 ROLL for (int k = a + 1; k < ATOMS; ++k)
                     if (captured >> k & ~(fired >> k) & 1) {
                         AT(HAZARD, k) += before[k];
@@ -121,7 +121,7 @@ DEVICE void cascade(const Launch& m, Number number, int fired, float photo, floa
     }
 }
 
-DEVICE void decay_all(const Launch& m, Number number) {
+DEVICE void decay_all(const View& m, Number number) {
     ROLL for (int a = 0; a < ATOMS; ++a)
         ROLL while (AT(DECAY_SUM, a) > 0.0f) {
             fire(m, number, a, 0.0f, 1.0f);

@@ -83,14 +83,16 @@ DEVICE void fetch(Atoms& s) {
     }
 }
 
-DEVICE void advance(const Launch& m, Number number, float fluence, Atoms& s) {
+DEVICE void advance(const View& m, Number number, float fluence, Atoms& s) {
     float stiffness = push(s), h = 0.0f, photo = 0.0f, due = 0.0f;
     int k = -1, parts = 0, givers = SET(DONORS), takers = SET(TAKERS);
+    const float2* grid = m.all.grid + m.own.first_step;
+    const int steps = m.own.steps;
     ROLL while (true) {
         if (parts == 0) {
-            if (++k == m.steps) break;
-            const float2 step = m.grid[k];
-            const float ratio = step.x * sqrtf(stiffness) / m.accuracy;
+            if (++k == steps) break;
+            const float2 step = grid[k];
+            const float ratio = step.x * sqrtf(stiffness) / m.all.accuracy;
             parts = (int)fminf(fmaxf(ceilf(ratio), 1.0f), (float)MOST_PARTS);
             const float share = 1.0f / (float)parts;
             h = step.x * share;
@@ -127,7 +129,7 @@ DEVICE void advance(const Launch& m, Number number, float fluence, Atoms& s) {
         }
         stiffness = push(s);
         due = 0.5f * h;
-        if (changed && stiffness > 0.0f) due = 0.5f * fminf(h, m.accuracy * rsqrtf(stiffness));
+        if (changed && stiffness > 0.0f) due = 0.5f * fminf(h, m.all.accuracy * rsqrtf(stiffness));
     }
     kick(s, due);
 }
@@ -151,12 +153,12 @@ DEVICE float kinetic_energy(const Atoms& s) {
     return total;
 }
 
-DEVICE void fly_out(const Launch& m, Atoms& s) {
+DEVICE void fly_out(const View& m, Atoms& s) {
     float h = 1e30f;
     ROLL for (int step = 0; step < LATE_STEPS; ++step) {
         if (coulomb_energy(s) <= LATE * kinetic_energy(s)) return;
         forget_pairs(s);
-        h = fminf(LATE_GROWTH * h, m.accuracy * rsqrtf(push(s)));
+        h = fminf(LATE_GROWTH * h, m.all.accuracy * rsqrtf(push(s)));
         kick(s, 0.5f * h);
         drift(s, h);
         push(s);

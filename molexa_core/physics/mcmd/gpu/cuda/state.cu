@@ -9,8 +9,8 @@
 // Sets of atoms (ions, those that can give or take an electron) are bits of a word, and loops run
 // over the bits that are set: threads of a warp whose sets differ then still work side by side.
 //
-// Whoever compiles defines ATOMS, THREADS (of a block), BLOCKS (of a multiprocessor) and the limits
-// of motion.py and state.py; see kernel.py. With MOLEXA_HOST the source is plain C++ for one thread:
+// Whoever compiles defines ATOMS, THREADS (of a block), BLOCKS (of a multiprocessor), the limits of
+// motion.py and state.py, and OWN: whether every geometry has a setting of its own; see kernel.py. With MOLEXA_HOST the source is plain C++ for one thread:
 // tests compare it with compiled.py where there is no GPU.
 
 #ifdef MOLEXA_HOST
@@ -49,15 +49,22 @@ enum { ABSORBED, ELECTRONS, RADIATED, BOUND, COULOMB, EXCESS, ENERGIES };
 const float NEAREST2 = 1e-20f;  // keeps the inverse distance finite
 const word MOLECULE = 0xFFFFFFFFu;
 
+// Pulse and switches of the model; `Setting` in kernel.py is the same, field by field.
+struct Setting {
+    int first_step, steps;     // place in the grid
+    int recapture, highest_donor, pair;
+    float fluence, lowest, photon, shake_off, double_auger, transfer_time;
+};
+
 // The argument of the kernel; `Launch` in kernel.py is the same, field by field.
 struct Launch {
     const int4* config_int;    // first transition, charge, row after removal, row after capture
     const float4* config_real; // photo sum, decay sum, binding, capture
     const int2* move_int;      // target, kind
     const float2* move_real;   // value, released energy
-    const int* start;          // [ATOMS]
-    const float* mass;         // [ATOMS]
-    const float2* grid;        // [steps] length, share of the photons
+    const int* start;          // [ATOMS], or with OWN [geometries, ATOMS]
+    const float* mass;         // likewise
+    const float2* grid;        // [all steps] length, share of the photons
     const float* positions;    // [geometries, ATOMS, 3]
     const float* velocities;   // [geometries, ATOMS, 3]
     signed char* charges;      // [total, ATOMS]
@@ -67,12 +74,21 @@ struct Launch {
     float* energies;           // [total, ENERGIES]
     int* rows;                 // [total, ATOMS] last configurations, or null
     const long long* places;   // [total] which trajectories of all geometries, or null
+    const Setting* settings;   // with OWN [geometries]
     unsigned long long first;  // number of the first trajectory of all, for the random numbers
     long long begin, total;    // without places: trajectories before this launch; and in it
     long long trajectories;    // of each geometry
     word key0, key1;
-    int steps, recapture, highest_donor, pair;
-    float fluence, lowest, photon, shake_off, double_auger, transfer_time, accuracy;
+    Setting common;            // without OWN
+    float accuracy;
+};
+
+// The argument as a trajectory sees it.
+struct View {
+    const Launch& all;
+    const Setting& own;
+    const int* start;          // [ATOMS]
+    const float* mass;         // [ATOMS]
 };
 
 // Shared memory of a thread: cells per atom, then cells of the trajectory.
@@ -113,9 +129,9 @@ DEVICE float waiting(word w) { return -logf(uniform(w)); }
 
 struct Number { word low, high; };  // of the trajectory
 
-DEVICE Words draw(const Launch& m, Number number, int a) {
+DEVICE Words draw(const View& m, Number number, int a) {
     const word count = (word)AT_INT(DRAW, a)++;
-    return philox(number.low, number.high, count, (word)a, m.key0, m.key1);
+    return philox(number.low, number.high, count, (word)a, m.all.key0, m.all.key1);
 }
 
 DEVICE float inverse_between(int i, int j) {
@@ -144,9 +160,9 @@ DEVICE void watch(int a) {
 
 DEVICE void put(int& set, int a, bool in) { set = in ? set | 1 << a : set & ~(1 << a); }
 
-DEVICE void set_row(const Launch& m, int a, int row) {
-    const int4 whole = m.config_int[row];
-    const float4 real = m.config_real[row];
+DEVICE void set_row(const View& m, int a, int row) {
+    const int4 whole = m.all.config_int[row];
+    const float4 real = m.all.config_real[row];
     const float charge = (float)whole.y;
     AT_INT(ROW, a) = row;
     AT(CHARGE, a) = charge;
@@ -155,7 +171,7 @@ DEVICE void set_row(const Launch& m, int a, int row) {
     AT(DECAY_SUM, a) = real.y;
     AT(BINDING, a) = real.z;
     AT(CAPTURE, a) = real.w;
-    put(SET(DONORS), a, whole.y <= m.highest_donor && whole.z >= 0);
+    put(SET(DONORS), a, whole.y <= m.own.highest_donor && whole.z >= 0);
     put(SET(TAKERS), a, whole.y > 0 && whole.w >= 0);
     put(SET(IONS), a, whole.y > 0);
 }

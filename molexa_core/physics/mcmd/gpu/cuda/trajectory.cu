@@ -1,6 +1,6 @@
 // One trajectory from begin to end: see `follow` in compiled.py.
 
-DEVICE void begin(const Launch& m, Number number, long long geometry, Atoms& s) {
+DEVICE void begin(const View& m, Number number, long long geometry, Atoms& s) {
     ROLL for (int c = 0; c < ENERGIES; ++c) ENERGY(c) = 0.0f;
     ROLL for (int c = 0; c < COUNTS; ++c) COUNT(c) = 0;
     SET(DONORS) = SET(TAKERS) = SET(IONS) = 0;
@@ -15,21 +15,28 @@ DEVICE void begin(const Launch& m, Number number, long long geometry, Atoms& s) 
     UNROLL for (int i = 0; i < ATOMS; ++i)
         UNROLL for (int axis = 0; axis < 3; ++axis) {
             const long long place = (geometry * ATOMS + i) * 3 + axis;
-            s.x[i][axis] = m.positions[place];
-            s.p[i][axis] = m.velocities[place] * m.mass[i];
+            s.x[i][axis] = m.all.positions[place];
+            s.p[i][axis] = m.all.velocities[place] * m.mass[i];
             s.force[i][axis] = 0.0f;
         }
 }
 
-DEVICE void run_one(const Launch& m, long long index) {
-    const long long place = m.places ? m.places[index] : m.begin + index;
-    const unsigned long long full = m.first + (unsigned long long)place;
+DEVICE void run_one(const Launch& all, long long index) {
+    const long long place = all.places ? all.places[index] : all.begin + index;
+    const long long geometry = place / all.trajectories;
+#if OWN
+    const View m = {all, all.settings[geometry], all.start + geometry * ATOMS,
+                    all.mass + geometry * ATOMS};
+#else
+    const View m = {all, all.common, all.start, all.mass};
+#endif
+    const unsigned long long full = all.first + (unsigned long long)place;
     const Number number = {(word)full, (word)(full >> 32)};
     Atoms s;
-    begin(m, number, place / m.trajectories, s);
-    const Words words = philox(number.low, number.high, 0, MOLECULE, m.key0, m.key1);
-    const float factor = powf(m.lowest, uniform(words.w[0]));
-    advance(m, number, m.fluence * factor, s);
+    begin(m, number, geometry, s);
+    const Words words = philox(number.low, number.high, 0, MOLECULE, all.key0, all.key1);
+    const float factor = powf(m.own.lowest, uniform(words.w[0]));
+    advance(m, number, m.own.fluence * factor, s);
     show_positions(s);
     forget_pairs(s);
     decay_all(m, number);
@@ -37,15 +44,15 @@ DEVICE void run_one(const Launch& m, long long index) {
     fly_out(m, s);
     forget_pairs(s);
     remaining_impulse(s);
-    m.factors[index] = factor;
+    all.factors[index] = factor;
     UNROLL for (int i = 0; i < ATOMS; ++i) {
-        m.charges[index * ATOMS + i] = (signed char)s.charge[i];
-        if (m.rows) m.rows[index * ATOMS + i] = AT_INT(ROW, i);
+        all.charges[index * ATOMS + i] = (signed char)s.charge[i];
+        if (all.rows) all.rows[index * ATOMS + i] = AT_INT(ROW, i);
         UNROLL for (int axis = 0; axis < 3; ++axis)
-            m.momenta[(index * ATOMS + i) * 3 + axis] = s.p[i][axis];
+            all.momenta[(index * ATOMS + i) * 3 + axis] = s.p[i][axis];
     }
-    ROLL for (int c = 0; c < COUNTS; ++c) m.counts[index * COUNTS + c] = (short)COUNT(c);
-    ROLL for (int c = 0; c < ENERGIES; ++c) m.energies[index * ENERGIES + c] = ENERGY(c);
+    ROLL for (int c = 0; c < COUNTS; ++c) all.counts[index * COUNTS + c] = (short)COUNT(c);
+    ROLL for (int c = 0; c < ENERGIES; ++c) all.energies[index * ENERGIES + c] = ENERGY(c);
 }
 
 #ifdef MOLEXA_HOST

@@ -1,9 +1,9 @@
 // Electrons that go over the barrier from one atom to another, in shared memory: see transfer.py.
 
-DEVICE bool over_barrier(const Launch& m, int d, int a, float inverse, float level) {
+DEVICE bool over_barrier(const View& m, int d, int a, float inverse, float level) {
     const float s1 = sqrtf(AT(CHARGE, d) + 1.0f), s2 = sqrtf(AT(CHARGE, a));
     float barrier = -(s1 + s2) * (s1 + s2) * inverse;
-    if (!m.pair) {
+    if (!m.own.pair) {
         const float share = s1 / (s1 + s2);
         const float x = AT(X, d) + share * (AT(X, a) - AT(X, d));
         const float y = AT(Y, d) + share * (AT(Y, a) - AT(Y, d));
@@ -17,7 +17,7 @@ DEVICE bool over_barrier(const Launch& m, int d, int a, float inverse, float lev
     return level >= barrier;
 }
 
-DEVICE int acceptor(const Launch& m, int d) {
+DEVICE int acceptor(const View& m, int d) {
     const float bound = AT(BINDING, d);
     int best = -1;
     float lowest = 0.0f;
@@ -27,7 +27,7 @@ DEVICE int acceptor(const Launch& m, int d) {
         const float field = -bound - AT(FIELD, d);
         const float after = -AT(CAPTURE, a) - AT(FIELD, a) - inverse;
         if (after >= field || (best >= 0 && after >= lowest)) continue;
-        const float level = m.pair ? -bound - AT(CHARGE, a) * inverse : field;
+        const float level = m.own.pair ? -bound - AT(CHARGE, a) * inverse : field;
         if (over_barrier(m, d, a, inverse, level)) {
             best = a;
             lowest = after;
@@ -36,13 +36,13 @@ DEVICE int acceptor(const Launch& m, int d) {
     return best;
 }
 
-DEVICE void move_electron(const Launch& m, Number number, int d, int a) {
+DEVICE void move_electron(const View& m, Number number, int d, int a) {
     const float leaving = potential(d), given = AT(BINDING, d) + leaving;
     ENERGY(BOUND) += AT(BINDING, d) - AT(CAPTURE, a);
-    set_row(m, d, m.config_int[AT_INT(ROW, d)].z);
+    set_row(m, d, m.all.config_int[AT_INT(ROW, d)].z);
     const float arriving = potential(a), taken = AT(CAPTURE, a) + arriving;
     ENERGY(COULOMB) += leaving - arriving;
-    set_row(m, a, m.config_int[AT_INT(ROW, a)].w);
+    set_row(m, a, m.all.config_int[AT_INT(ROW, a)].w);
     watch(d);
     watch(a);
     ENERGY(EXCESS) += taken - given;
@@ -58,10 +58,10 @@ DEVICE int turned(int set, int first) {
 }
 
 // FIELD must hold the potentials of the other ions.
-DEVICE bool transfer(const Launch& m, Number number, int step, float length) {
+DEVICE bool transfer(const View& m, Number number, int step, float length) {
     bool moved = false;
-    const float wait = m.transfer_time > 0.0f ? length / m.transfer_time : 0.0f;
-    ROLL for (int pass = m.transfer_time > 0.0f ? 1 : 8 * ATOMS; pass > 0; --pass) {
+    const float wait = m.own.transfer_time > 0.0f ? length / m.own.transfer_time : 0.0f;
+    ROLL for (int pass = m.own.transfer_time > 0.0f ? 1 : 8 * ATOMS; pass > 0; --pass) {
         bool again = false;
         const int first = step % ATOMS;
         ROLL for (int set = turned(SET(DONORS), first); set != 0;) {
