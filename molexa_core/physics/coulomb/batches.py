@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import torch
 
-from molexa_core.base import interruption
 from molexa_core.base.errors import ComputationError, UsageError
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.base.units import ATOMIC_TIME_FS, BOHR_ANGSTROM
-from molexa_core.physics.coulomb import kernel
 from molexa_core.physics.coulomb.build_up import (
+    STEEPNESS,
     AtomRises,
     BuildUp,
     ErrorFunctionRise,
@@ -27,21 +27,14 @@ from molexa_core.physics.coulomb.explosion import (
     explode,
     steps_of,
 )
-from molexa_core.physics.coulomb.tangents import COMMON, INSTANT, PER_ATOM, tangents
+from molexa_core.physics.coulomb.follow import Charging, Directions, follow, parts
+from molexa_core.physics.coulomb.tangents import RISES
 from molexa_core.physics.coulomb.trajectory import trajectory
 
 CLOSEST_BOHR: Final = 0.5
 """Distance, bohr, below which two atoms are considered a mistake; the bond of H2 is 1.4 bohr."""
 _PAIRS_PER_BATCH: Final = 20_000
 """Number of pairs of atoms in one batch on the CPU, so that arrays fit into the L2 cache."""
-
-_PAIRS_PER_CALL: Final = 200_000
-"""Pairs in one call of compiled code: some hundredth of a second, so that an interruption is soon
-noticed."""
-LEFT: Final = 2e-3
-"""Potential over kinetic energy from which on compiled explosions take straight lines, over the
-square of the fraction of `Accuracy`: what that changes is a hundredth of the error of the steps."""
-_Work = Callable[[FloatArray, FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
 def explode_many(
@@ -84,12 +77,15 @@ def explode_many(
     masses = np.broadcast_to(masses, (n, atoms))
     rise = Instant() if build_up is None else build_up
     cut = accuracy_of(accuracy)
-    work = _compiled(rise, cut, atoms, np.float32 if single else np.float64)
-    size = batch or _molecules_per_batch(atoms, _PAIRS_PER_CALL if work else _PAIRS_PER_BATCH)
-    momenta = np.empty((n, atoms, 3))
-    for part in _parts(n, size):
-        given = positions[part], charges[part], masses[part]
-        momenta[part] = work(*given)[0] if work else _plain(*given, rise, cut)
+    found = charging_of(rise, atoms)
+    if found is not None:
+        momenta, _ = follow(
+            *(positions, charges, masses, found, _steps(cut, rise)), single=single, batch=batch
+        )
+    else:
+        momenta = np.empty((n, atoms, 3))
+        for part in parts(n, batch or _molecules_per_batch(atoms)):
+            momenta[part] = _plain(positions[part], charges[part], masses[part], rise, cut)
     if strict and not np.isfinite(momenta).all():
         bad = int(np.flatnonzero(~np.isfinite(momenta).all(axis=(1, 2)))[0])
         raise ComputationError(
@@ -99,52 +95,40 @@ def explode_many(
     return momenta
 
 
-def _compiled(
-    rise: BuildUp, cut: Accuracy, atoms: int, dtype: type, *, by: str = ""
-) -> _Work | None:
-    """The compiled explosion of positions, charges and masses; None for other build-ups.
+def charging_of(rise: BuildUp, atoms: int) -> Charging | None:
+    """The build-up as compiled code takes it; None for those that it does not know.
 
-    It gives momenta and derivatives by `positions` or `rises`; none by default.
+    Raises:
+        UsageError: a build-up for another number of atoms.
     """
-    kind, parameters = INSTANT, 0
-    tau: tuple[float, ...] = (1.0,)
-    onset: tuple[float, ...] = (0.0,)
+    plain = Charging.at_once(atoms)
+    if isinstance(rise, Instant):
+        return plain
     if isinstance(rise, ErrorFunctionRise):
-        kind, tau, parameters = COMMON, (rise.tau,), 1
+        each = [(rise.tau, 0.0)] * atoms
     elif isinstance(rise, AtomRises):
-        kind, tau, onset, parameters = PER_ATOM, rise.taus, rise.onsets, 2 * atoms
-        if len(tau) != atoms:
+        each = list(zip(rise.taus, rise.onsets, strict=True))
+        if len(each) != atoms:
             raise UsageError(
-                f"the build-up is for {len(tau)} atoms, the molecule has {atoms}",
+                f"the build-up is for {len(each)} atoms, the molecule has {atoms}",
                 do="Give a window and an onset for each atom.",
             )
-    elif not isinstance(rise, Instant):
+    else:
         return None
-    block = kernel.block(atoms, dtype)
-    aside = None
-    if by:
-        moved = by == "positions"
-        aside = tangents(atoms, dtype, coordinates=moved, rises=0 if moved else parameters)
-    windows: FloatArray = np.resize(np.array(tau, dtype=dtype), atoms)
-    onsets: FloatArray = np.resize(np.array(onset, dtype=dtype), atoms)
-    steps, left = steps_of(cut, rise), LEFT * cut.fraction**2
+    kinds = list(dict.fromkeys(each))
+    law = np.array([rise_law(tau, onset) for tau, onset in kinds]).reshape(1, -1)
+    own: IntArray = np.array([kinds.index(one) for one in each], dtype=np.int64)
+    return replace(plain, kind=RISES, rise=own, law=law, numbers=2)
 
-    def work(
-        positions: FloatArray, charges: FloatArray, masses: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        x: FloatArray = np.array(positions, dtype=dtype, order="C")
-        q: FloatArray = np.array(charges, dtype=dtype, order="C")
-        m: FloatArray = np.array(masses, dtype=dtype, order="C")
-        momenta: FloatArray = np.empty_like(x)
-        columns = aside.columns if aside else 0
-        changes: FloatArray = np.empty((len(x), 3 * atoms, columns), dtype=dtype)
-        kernel.explode_blocks(
-            *(x, q, m, windows, onsets, kind, steps, cut.fraction, left),
-            *(block, aside, momenta, changes),
-        )
-        return momenta, changes
 
-    return work
+def rise_law(tau: FloatArray | float, onset: FloatArray | float) -> tuple[FloatArray, FloatArray]:
+    """Parameters s and r of `kernel.explode_blocks` of rises with these windows and onsets."""
+    rate = np.asarray(STEEPNESS / np.asarray(tau))
+    return 0.5 * STEEPNESS + rate * onset, rate
+
+
+def _steps(cut: Accuracy, rise: BuildUp) -> Accuracy:
+    return Accuracy(steps_of(cut, rise), cut.fraction)
 
 
 def _plain(
@@ -182,21 +166,23 @@ def linearise_many(
     momenta = explode_many(
         positions, charges, masses, build_up=build_up, accuracy=accuracy, strict=False
     )
-    if isinstance(build_up, Instant | ErrorFunctionRise | AtomRises):
-        dtype = np.float32 if single else np.float64
-        cut = accuracy_of(accuracy)
-        moved = _followed(positions, charges, masses, build_up, cut, dtype, by="positions")
-        others = moved.reshape(n, 3 * atoms, atoms - 1, 3)
-        # Nothing changes if all atoms move alike.
-        return momenta, np.concatenate([moved, -others.sum(axis=2)], axis=2)
+    cut = accuracy_of(accuracy)
+    found = charging_of(build_up, atoms)
+    if found is not None:
+        _, moved = follow(
+            *(positions, charges, masses, found, _steps(cut, build_up)),
+            single=single,
+            by_positions=True,
+        )
+        return momenta, with_last_atom(moved)
     changes = np.empty((n, 3 * atoms, 3 * atoms))
     size = _molecules_per_batch(atoms)
     charges, masses = np.broadcast_to(charges, (n, atoms)), np.broadcast_to(masses, (n, atoms))
     with torch.no_grad(), _one_thread():
-        for part in _parts(n, size):
+        for part in parts(n, size):
             given = (_tensor(one[part]) for one in (positions, charges, masses))
-            found = explode_with_derivatives(*given, build_up=build_up, accuracy=accuracy)
-            changes[part] = found[1].numpy()
+            plain = explode_with_derivatives(*given, build_up=build_up, accuracy=accuracy)
+            changes[part] = plain[1].numpy()
     return momenta, changes
 
 
@@ -222,30 +208,31 @@ def build_up_derivatives(
         rise, or by windows and onsets of the atoms: tau of the first, its onset, tau of the second.
     """
     n, atoms = positions.shape[:2]
-    cut = accuracy_of(accuracy)
-    found = _followed(positions, charges, masses, build_up, cut, np.float64, by="rises")
-    return np.asarray(found.reshape(n, atoms, 3, -1) / ATOMIC_TIME_FS)
+    found = charging_of(build_up, atoms)
+    if found is None:
+        raise UsageError(f"no derivatives by the build-up {type(build_up).__name__}")
+    each = isinstance(build_up, AtomRises)
+    weights = np.zeros((1, 2 * atoms if each else 1, atoms, 2))
+    for i in range(atoms):
+        s, r = found.law[0, 2 * found.rise[i] : 2 * found.rise[i] + 2]
+        tau, onset = STEEPNESS / r, (s - 0.5 * STEEPNESS) / r
+        weights[0, 2 * i if each else 0, i] = -r * onset / tau, -r / tau
+        if each:
+            weights[0, 2 * i + 1, i] = r, 0.0
+    along = Directions(weights, np.zeros(weights.shape[:2]))
+    steps = _steps(accuracy_of(accuracy), build_up)
+    _, changes = follow(positions, charges, masses, found, steps, directions=along)
+    return np.asarray(changes.reshape(n, atoms, 3, -1) / ATOMIC_TIME_FS)
 
 
-def _followed(
-    positions: FloatArray,
-    charges: FloatArray,
-    masses: FloatArray,
-    rise: BuildUp,
-    cut: Accuracy,
-    dtype: type,
-    *,
-    by: str,
-) -> FloatArray:
-    """(n, 3 atoms, columns) derivatives in the order of `tangents.Tangents`."""
-    n, atoms = positions.shape[:2]
-    work = _compiled(rise, cut, atoms, dtype, by=by)
-    if work is None:
-        raise UsageError(f"no derivatives by the build-up {type(rise).__name__}")
-    charges, masses = np.broadcast_to(charges, (n, atoms)), np.broadcast_to(masses, (n, atoms))
-    size = _molecules_per_batch(atoms, _PAIRS_PER_CALL // (10 * atoms))
-    found = [work(positions[part], charges[part], masses[part])[1] for part in _parts(n, size)]
-    return np.concatenate(found).astype(np.float64)
+def with_last_atom(moved: FloatArray) -> FloatArray:
+    """(n, 3 N, 3 N) derivatives from those by all atoms but the last.
+
+    Nothing changes if all atoms move alike.
+    """
+    n, size = moved.shape[:2]
+    others = moved.reshape(n, size, size // 3 - 1, 3)
+    return np.concatenate([moved, -others.sum(axis=2)], axis=2)
 
 
 def momentum_map(
@@ -371,13 +358,6 @@ def require_apart(symbols: Sequence[str], positions: FloatArray, *, where: objec
 
 def _molecules_per_batch(atoms: int, pairs: int = _PAIRS_PER_BATCH) -> int:
     return max(64, pairs // atoms**2)
-
-
-def _parts(n: int, size: int) -> Iterator[slice]:
-    """The batches one after the other; an interruption is noticed between them."""
-    for start in range(0, n, size):
-        interruption.check()
-        yield slice(start, start + size)
 
 
 def _both_units(bohr: float) -> str:

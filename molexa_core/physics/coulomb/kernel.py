@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from molexa_core.base.compiled import compiled
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.physics.coulomb.build_up import STEEPNESS
 from molexa_core.physics.coulomb.explosion import (
     NODES,
@@ -32,11 +32,12 @@ from molexa_core.physics.coulomb.lanes import (
     take,
     where_greater,
 )
-from molexa_core.physics.coulomb.tangents import COMMON, INSTANT, PER_ATOM, begin, carry, finish
+from molexa_core.physics.coulomb.tangents import INSTANT, RISES, TWO_STAGE, begin, carry, finish
 
 ASIDE: Final = 1e3
 """Uncharged atoms stand at multiples of this, bohr: their force is 0 all the same."""
 _PASSED: Final = 6.5  # behind the middle of the rise, in its widths: 1 to the last digit
+_MIDDLE: Final = 0.5 * STEEPNESS  # of a rise that begins at time 0, in its widths
 _N1, _N2, _N3 = NODES[1:]
 (_A21,), (_A31, _A32), (_A41, _A42, _A43) = STAGES[1:]
 _X1, _X2, _X3 = POSITION_WEIGHTS
@@ -53,8 +54,13 @@ class Block(NamedTuple):
         q: charge of each atom at the end.
         c: charges in the four stages.
         mass, inverse_mass: of each atom.
-        tau, onset: of the build-up of each atom, atomic units of time; only the first row where
-            the build-up is common.
+        law: parameters of the build-up; `explode_blocks`.
+        factor: share of the charge that is there, of each rise.
+        rise: (atoms) which of the rises each atom has.
+        extent: 1 over the moment of inertia at the start.
+        screening: of close pairs, one row.
+        reach: (pairs) square of the distance, bohr, at which screening 1 would halve the square of
+            the potential of a pair; in the order 10, 20, 21, 30, ...
         work: potentials of the atoms, and their force constants.
         series: of the error function.
         tiny: smallest number of the format.
@@ -68,15 +74,27 @@ class Block(NamedTuple):
     c: FloatArray
     mass: FloatArray
     inverse_mass: FloatArray
-    tau: FloatArray
-    onset: FloatArray
+    law: FloatArray
+    factor: FloatArray
+    rise: IntArray
+    extent: FloatArray
+    screening: FloatArray
+    reach: FloatArray
     work: FloatArray
     series: FloatArray
     tiny: float
 
 
-def block(atoms: int, dtype: Any) -> Block:
-    """A block for molecules of so many atoms, in single or double precision."""
+def block(rise: IntArray, numbers: int, reach: FloatArray, dtype: Any) -> Block:
+    """A block, in single or double precision.
+
+    Args:
+        rise: (atoms) which of the rises each atom has, from 0.
+        numbers: of parameters of the build-up.
+        reach: (pairs) of `Block`.
+        dtype: of the numbers.
+    """
+    atoms = len(rise)
     return Block(
         x=rows(3 * atoms, dtype),
         v=rows(3 * atoms, dtype),
@@ -86,8 +104,12 @@ def block(atoms: int, dtype: Any) -> Block:
         c=rows(4 * atoms, dtype),
         mass=rows(atoms, dtype),
         inverse_mass=rows(atoms, dtype),
-        tau=rows(atoms, dtype),
-        onset=rows(atoms, dtype),
+        law=rows(numbers, dtype),
+        factor=rows(int(rise.max()) + 1, dtype),
+        rise=rise,
+        extent=rows(1, dtype),
+        screening=rows(1, dtype),
+        reach=np.array(reach, dtype=dtype),
         work=rows(2 * atoms, dtype),
         series=ERFC[np.dtype(dtype).name],
         tiny=float(np.finfo(dtype).tiny),
@@ -99,39 +121,52 @@ def explode_blocks(
     positions: FloatArray,
     charges: FloatArray,
     masses: FloatArray,
-    tau: FloatArray,
-    onset: FloatArray,
+    law: FloatArray,
+    screening: FloatArray,
     kind: int,
     steps: int,
     fraction: float,
     left: float,
     b: Any,
     t: Any,
+    weights: FloatArray,
+    screens: FloatArray,
     momenta: FloatArray,
     derivatives: FloatArray,
 ) -> None:
     """Asymptotic momenta of molecules.
 
+    A rise has the share erfc(s - r t) / 2 of its charge at time t, atomic units. In two stages
+    (`TWO_STAGE`), the share is
+
+        e erfc(3.15 - r t) / 2 + (1 - e) erfc(a - b t - d (w - 1)) / 2,
+
+    w being the root of the moment of inertia over that at the start: 1 at first, and 2 when the
+    molecule is twice as large.
+
     Args:
         positions: (n, atoms, 3) bohr.
         charges: (n, atoms) elementary charges.
         masses: (n, atoms) electron masses.
-        tau: (atoms) windows of the rises, atomic units of time.
-        onset: (atoms) their beginnings.
-        kind: `INSTANT`, `COMMON` or `PER_ATOM`.
+        law: (n or 1, numbers): s, r of each rise in turn; or e, r, a, b, d; unused for `INSTANT`.
+        screening: (n or 1) of close pairs.
+        kind: `INSTANT`, `RISES` or `TWO_STAGE`.
         steps: largest number of steps.
         fraction: length of a step relative to the shortest time scale.
         left: potential over kinetic energy from which on straight lines are taken.
         b: a `block` of these atoms.
         t: `tangents.tangents` of these atoms; None for no derivatives.
+        weights: (n or 1, directions, atoms, numbers of one rise), `tangents`.
+        screens: (n or 1, directions).
         momenta: (n, atoms, 3), the result.
         derivatives: (n, 3 atoms, columns of t), the result.
     """
     n, atoms = charges.shape
     lanes = b.x.shape[1]
     for start in range(0, n, lanes):
-        fill(b, positions, charges, masses, tau, onset, start)
+        fill(b, positions, charges, masses, law, screening, start)
         if t is not None:
+            fill_directions(t, weights, screens, n, start)
             begin(b, t)
         fly(b, t, kind, steps, fraction, left)
         if t is not None:
@@ -154,48 +189,85 @@ def fill(
     positions: FloatArray,
     charges: FloatArray,
     masses: FloatArray,
-    tau: FloatArray,
-    onset: FloatArray,
+    law: FloatArray,
+    screening: FloatArray,
     start: int,
 ) -> None:
-    """Put the molecules from `start` on into the lanes; the last one as often as lanes are left."""
+    """Put the molecules from `start` on into the lanes; the last one as often as lanes are left.
+
+    The centre of mass of the charged atoms becomes the origin.
+    """
     n, atoms = charges.shape
     for lane in range(b.x.shape[1]):
         at = min(start + lane, n - 1)
+        own = at if len(law) > 1 else 0
+        for row in range(law.shape[1]):
+            b.law[row, lane] = law[own, row]
+        b.screening[0, lane] = screening[at if len(screening) > 1 else 0]
+        total = b.tiny
+        cx, cy, cz = 0.0, 0.0, 0.0
         for i in range(atoms):
             b.q[i, lane] = charges[at, i]
             b.mass[i, lane] = masses[at, i]
             b.inverse_mass[i, lane] = 1.0 / masses[at, i]
-            b.tau[i, lane] = tau[i]
-            b.onset[i, lane] = onset[i]
-            for axis in range(3):
-                b.x[3 * i + axis, lane] = positions[at, i, axis]
-                b.v[3 * i + axis, lane] = 0.0
+            if charges[at, i] != 0.0:
+                total += masses[at, i]
+                cx += masses[at, i] * positions[at, i, 0]
+                cy += masses[at, i] * positions[at, i, 1]
+                cz += masses[at, i] * positions[at, i, 2]
+        inertia = b.tiny
+        for i in range(atoms):
+            b.x[3 * i, lane] = positions[at, i, 0] - cx / total
+            b.x[3 * i + 1, lane] = positions[at, i, 1] - cy / total
+            b.x[3 * i + 2, lane] = positions[at, i, 2] - cz / total
+            for row in range(3 * i, 3 * i + 3):
+                b.v[row, lane] = 0.0
                 if charges[at, i] == 0.0:
-                    b.x[3 * i + axis, lane] = ASIDE * (i + 1)
+                    b.x[row, lane] = ASIDE * (i + 1)
+                inertia += masses[at, i] * b.x[row, lane] * b.x[row, lane]
+        b.extent[0, lane] = 1.0 / inertia
+
+
+@compiled
+def fill_directions(t: Any, weights: FloatArray, screens: FloatArray, n: int, start: int) -> None:
+    """The directions in which parameters change, for the molecules from `start` on."""
+    for lane in range(t.weight.shape[1]):
+        at = min(start + lane, n - 1)
+        own = at if len(weights) > 1 else 0
+        row = 0
+        for direction in range(weights.shape[1]):
+            for i in range(weights.shape[2]):
+                for number in range(weights.shape[3]):
+                    t.weight[row, lane] = weights[own, direction, i, number]
+                    row += 1
+        own = at if len(screens) > 1 else 0
+        for direction in range(screens.shape[1]):
+            t.screen[direction, lane] = screens[own, direction]
 
 
 @compiled
 def fly(b: Any, t: Any, kind: int, steps: int, fraction: float, left: float) -> None:
     """From rest to the last step; each lane ends by itself, whatever the others do."""
     time = spread(0.0, b.x)
-    end = end_of_rise(b, kind)
     for stage in range(4):
         build_up(b, time, kind, stage)
     whole = False
     for _ in range(steps):
-        if not whole and all_greater(time, end):
+        late = latest(b, time, kind)
+        if not whole and all_greater(0.0 - _PASSED, late):
             whole = True
             for stage in range(4):
                 build_up(b, time, INSTANT, stage)
+        elif not whole and kind == TWO_STAGE:
+            build_up(b, time, kind, 0)
         rate2 = first_stage(b)
-        if not whole and kind == PER_ATOM:
+        if not whole and kind == RISES and len(b.factor) > 1:
             near2 = approach2(b)
             rate2 = where_greater(near2, rate2, near2, rate2)
         if not whole:
             rate2 = rate2 + rise_rate2(b, time, kind)
         h = fraction * inverse_root(where_greater(rate2, b.tiny, rate2, b.tiny))
-        energy = where_greater(time, end, energy_left(b, left), 1.0)
+        energy = where_greater(0.0 - _PASSED, late, energy_left(b, left), 1.0)
         if all_greater(b.tiny, energy):
             return
         h = where_greater(energy, 0.0, h, 0.0 * h)
@@ -249,25 +321,57 @@ def end_step(b: Any, h: Any) -> None:
 
 
 @compiled
-def end_of_rise(b: Any, kind: int) -> Any:
-    """When all charges are whole to the last digit; before the start if they are at once."""
-    found = spread(-1.0, b.x)
-    if kind != INSTANT:
-        for i in range(len(b.q) if kind == PER_ATOM else 1):
-            end = load(b.onset, i) + (0.5 + _PASSED / STEEPNESS) * load(b.tau, i)
-            found = where_greater(end, found, end, found)
+def latest(b: Any, time: Any, kind: int) -> Any:
+    """How far the latest rise is from its middle, in its widths: above 0 before it."""
+    if kind == TWO_STAGE:
+        first = _MIDDLE - load(b.law, 1) * time
+        second = second_phase(b, time, stretch(b, b.x, 0))
+        return where_greater(first, second, first, second)
+    found = spread(-2.0 * _PASSED, b.x)
+    if kind == RISES:
+        for rise in range(len(b.factor)):
+            z = load(b.law, 2 * rise) - load(b.law, 2 * rise + 1) * time
+            found = where_greater(z, found, z, found)
     return found
 
 
 @compiled
-def build_up(b: Any, time: Any, kind: int, stage: int) -> None:
-    """The charges at the time of a stage."""
-    factor = spread(1.0, b.x)
+def stretch(b: Any, at: FloatArray, first: int) -> Any:
+    """How large the molecule is relative to the start: root of its moment of inertia."""
+    inertia = spread(0.0, b.x)
     for i in range(len(b.q)):
-        if kind == PER_ATOM or (kind == COMMON and i == 0):
-            z = STEEPNESS * (0.5 - (time - load(b.onset, i)) / load(b.tau, i))
-            factor = spread(1.0, b.x) if all_greater(-_PASSED, z) else 0.5 * erfc(z, b.series)
-        store(b.c, stage * len(b.q) + i, load(b.q, i) * factor)
+        row = first + 3 * i
+        x, y, z = load(at, row), load(at, row + 1), load(at, row + 2)
+        inertia = inertia + load(b.mass, i) * (x * x + (y * y + z * z))
+    inertia = inertia * load(b.extent, 0)
+    return inertia * inverse_root(inertia)
+
+
+@compiled
+def second_phase(b: Any, time: Any, size: Any) -> Any:
+    """How far the second stage is from its middle, of a molecule of this relative size."""
+    return load(b.law, 2) - load(b.law, 3) * time - load(b.law, 4) * (size - 1.0)
+
+
+@compiled
+def build_up(b: Any, time: Any, kind: int, stage: int) -> None:
+    """The charges at the time, and for two stages at the positions, of a stage."""
+    one = spread(1.0, b.x)
+    atoms = len(b.q)
+    if kind == TWO_STAGE:
+        z = second_phase(b, time, stretch(b, b.y if stage else b.x, 3 * atoms * stage))
+        early = load(b.law, 0)
+        first = 0.5 * erfc(_MIDDLE - load(b.law, 1) * time, b.series)
+        store(b.factor, 0, early * first + (1.0 - early) * (0.5 * erfc(z, b.series)))
+    else:
+        for rise in range(len(b.factor)):
+            factor = one
+            if kind == RISES:
+                z = load(b.law, 2 * rise) - load(b.law, 2 * rise + 1) * time
+                factor = one if all_greater(0.0 - _PASSED, z) else 0.5 * erfc(z, b.series)
+            store(b.factor, rise, factor)
+    for i in range(atoms):
+        store(b.c, stage * atoms + i, load(b.q, i) * load(b.factor, b.rise[i]))
 
 
 @compiled
@@ -279,12 +383,29 @@ def rise_rate2(b: Any, time: Any, kind: int) -> Any:
     found = spread(0.0, b.x)
     if kind == INSTANT:
         return found
-    for i in range(len(b.q) if kind == PER_ATOM else 1):
-        tau = load(b.tau, i)
-        since = time - load(b.onset, i)
-        behind = STEEPNESS * (since / tau - 0.5) - 2.5
-        ahead = where_greater(since, 0.0, 0.0 * since, 0.0 - since)
-        rate = (0.5 * STEEPNESS) * erfc(2.0 * behind, b.series) / (tau + STEEPNESS * ahead)
+    for rise in range(len(b.factor)):
+        if kind == RISES:
+            z = load(b.law, 2 * rise) - load(b.law, 2 * rise + 1) * time
+            rate = load(b.law, 2 * rise + 1)
+        else:
+            z = _MIDDLE - load(b.law, 1) * time
+            rate = load(b.law, 1)
+        ahead = z - _MIDDLE
+        rate = rate * (0.5 * erfc(-2.0 * z - 5.0, b.series))
+        rate = rate / (1.0 + where_greater(ahead, 0.0, ahead, 0.0))
+        rate2 = rate * rate
+        found = where_greater(rate2, found, rate2, found)
+    if kind == TWO_STAGE:
+        size = stretch(b, b.x, 0)
+        growth = spread(0.0, b.x)
+        for i in range(len(b.q)):
+            row = 3 * i
+            along = load(b.x, row) * load(b.v, row) + load(b.x, row + 1) * load(b.v, row + 1)
+            along = along + load(b.x, row + 2) * load(b.v, row + 2)
+            growth = growth + load(b.mass, i) * along
+        growth = growth * load(b.extent, 0) / size
+        rate = load(b.law, 3) + load(b.law, 4) * growth
+        rate = rate * (0.5 * erfc(-2.0 * second_phase(b, time, size) - 5.0, b.series))
         rate2 = rate * rate
         found = where_greater(rate2, found, rate2, found)
     return found
@@ -295,6 +416,7 @@ def forces(b: Any, stage: int) -> None:
     """Accelerations at the positions of a stage."""
     atoms = len(b.q)
     at, into = stage * atoms, 3 * stage * atoms
+    screening, pair = load(b.screening, 0), 0
     for i in range(atoms):
         xi, yi, zi = (
             load(b.y, into + 3 * i),
@@ -308,7 +430,9 @@ def forces(b: Any, stage: int) -> None:
             dx = xi - load(b.y, into + 3 * j)
             dy = yi - load(b.y, into + 3 * j + 1)
             dz = zi - load(b.y, into + 3 * j + 2)
-            inverse = inverse_root(dz * dz + (dy * dy + dx * dx))
+            near2 = dz * dz + (dy * dy + (dx * dx + screening * b.reach[pair]))
+            inverse = inverse_root(near2)
+            pair += 1
             strength = (ci * load(b.c, at + j)) * inverse * (inverse * inverse)
             row = into + 3 * j
             ax = ax + strength * dx
@@ -334,6 +458,7 @@ def first_stage(b: Any) -> Any:
     The rate is that of `explosion.first_stage`. Leaves potentials of the atoms in `work`.
     """
     atoms = len(b.q)
+    screening, pair = load(b.screening, 0), 0
     for i in range(atoms):
         xi, yi, zi = load(b.x, 3 * i), load(b.x, 3 * i + 1), load(b.x, 3 * i + 2)
         ci = load(b.c, i)
@@ -344,7 +469,9 @@ def first_stage(b: Any) -> Any:
             dy = yi - load(b.x, 3 * j + 1)
             dz = zi - load(b.x, 3 * j + 2)
             cj = load(b.c, j)
-            inverse = inverse_root(dz * dz + (dy * dy + dx * dx))
+            near2 = dz * dz + (dy * dy + (dx * dx + screening * b.reach[pair]))
+            inverse = inverse_root(near2)
+            pair += 1
             cubed = inverse * (inverse * inverse)
             strength = ci * cj * cubed
             row = 3 * j
@@ -364,6 +491,13 @@ def first_stage(b: Any) -> Any:
         store(b.k, row + 2, az)
         store(b.work, i, potential)
         store(b.work, atoms + i, stiffness)
+    return fastest2(b)
+
+
+@compiled
+def fastest2(b: Any) -> Any:
+    """The rate of `first_stage`, squared; makes accelerations of its forces."""
+    atoms = len(b.q)
     stiff = spread(0.0, b.x)
     flight = spread(0.0, b.x)
     for i in range(atoms):
