@@ -27,7 +27,7 @@ reference is too long by s^2 / p.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol, TypedDict
@@ -49,6 +49,8 @@ __all__ = ["Aligned", "Aligner", "Flag", "MemoryStore", "Store", "align_events",
 
 NEARLY_COLLINEAR_DEG: Final = 5.0
 NEARLY_AT_REST: Final = 0.05
+KEPT_BYTES: Final = 64 * 2**20
+"""Memory, in bytes, for rotated events that the second pass uses again."""
 
 REFERENCE: Final = "reference"
 SECOND: Final = "second"
@@ -150,7 +152,8 @@ class MemoryStore(list[FloatArray]):
 class Aligner:
     """Alignment of events in blocks: first `look` at all events, then `blocks` rotates them.
 
-    Keeps a few numbers per event in memory; momenta needed more than twice go into the stores.
+    Keeps a few numbers per event in memory, and the rotated momenta of the first events up to
+    `KEPT_BYTES`; momenta needed more than twice go into the stores.
 
     Args:
         ions: the ion of each column.
@@ -185,6 +188,7 @@ class Aligner:
         self.roles, self._groups = _roles(self._names, frame)
         self._store = store
         self._stores = [store() for _ in self._groups]
+        self._kept: deque[Turned] = deque()
         self._lobes: list[FloatArray] = []
         # Lobes are ordered by azimuth around x from the half-plane of the second.
         self._axes = [0, 1, 2] if frame.plane == "xy" else [0, 2, 1]
@@ -202,12 +206,17 @@ class Aligner:
         means: list[FloatArray] = []
         sines, sizes = self._store(), self._store()
         idle, left_out, n_rows, choices = 0, 0.0, 0, 1
+        self._kept.clear()
+        room = KEPT_BYTES
         doubt: str | None = None
         at = self._names.index(self._frame.reference)
         for table in blocks:
             if not seen and self._recoil == "remove":
                 doubt = sum_doubt(table)
             turned = self._turned(table)
+            room -= turned.bytes
+            if room >= 0:
+                self._kept.append(turned)
             seen.append(turned.flag)
             idle += int(((turned.flag == Flag.GOOD) & (table.weight <= 0)).sum())
             sines.append(turned.sine.reshape(-1, 1))
@@ -253,9 +262,9 @@ class Aligner:
         ]
 
     def blocks(self, blocks: Iterable[Coincidences]) -> Iterator[Coincidences]:
-        """Second pass: the same events in the molecular frame; `meta` is that of the input."""
+        """Second pass: the same blocks in the molecular frame; `meta` is that of the input."""
         for table in blocks:
-            turned = self._turned(table)
+            turned = self._kept.popleft() if self._kept else self._turned(table)
             for columns, lobes in zip(self._groups, self._lobes, strict=True):
                 block = turned.momentum[:, columns]
                 assignment = assign_to(block[:, :, self._axes], lobes)

@@ -50,6 +50,12 @@ class Turned:
     choices: int
     left_out: float
 
+    @property
+    def bytes(self) -> int:
+        """Size in memory."""
+        arrays = (self.flag, self.sine, self.rows, self.momentum, self.weight)
+        return sum(array.nbytes for array in arrays)
+
 
 def pairs(momentum: FloatArray, names: list[str], frame: Frame) -> tuple[IntArray, IntArray]:
     """(n, choices) input column of the reference and of the second ion, for every choice.

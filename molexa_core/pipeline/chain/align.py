@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -38,6 +39,7 @@ from molexa_core.pipeline.chain.pick import (
 )
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.output_guard import discards, require_outputs, settings_inputs
+from molexa_core.pipeline.two_passes import TwoPasses
 
 ANY: Final = "any"
 """Value of `second`: the ion whose momentum is the most orthogonal one, of any kind."""
@@ -171,10 +173,11 @@ def align_file(
 
         with nullcontext() if any(given) else about_file(source):
             aligner = Aligner(events.ions, frame, recoil=_recoil(recoil, known), store=store)
+        passes = TwoPasses(partial(events.chunks, rows), _size)
         with progress.task("frames", events.n_rows, "events") as task:
-            aligner.look(_with_progress(events.chunks(rows), task))
+            aligner.look(_with_progress(passes.first(), task))
         with progress.task("aligning", events.n_rows, "events") as task:
-            for table in aligner.blocks(_with_progress(events.chunks(rows), task)):
+            for table in aligner.blocks(_with_progress(passes.second(), task)):
                 writer.append(table)
         aligner.warnings += stale
         meta = aligner.meta(events.meta)
@@ -190,6 +193,12 @@ def _with_progress(chunks: Iterable[Coincidences], task: Task) -> Iterator[Coinc
     for chunk in chunks:
         yield chunk
         task.advance(len(chunk))
+
+
+def _size(table: Coincidences) -> int:
+    """Size of the columns of a table, bytes."""
+    columns = (table.event_id, table.momentum, table.weight, *table.tags.values())
+    return sum(column.nbytes for column in columns)
 
 
 class DiskStore:

@@ -31,7 +31,8 @@ from molexa_core.io.results.events import EventsWriter
 from molexa_core.pipeline.chain.channel_limits import beyond_network
 from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
-from molexa_core.pipeline.runs.open_run import OpenRun, open_run
+from molexa_core.pipeline.runs.open_run import OpenRun, open_run, size_of
+from molexa_core.pipeline.two_passes import TwoPasses
 from molexa_core.reduction.reducer import Reducer
 from molexa_core.reduction.summary import ReduceSummary
 
@@ -156,12 +157,13 @@ def reduce_files(
     for limit in beyond_network(chosen):
         reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
     health = HitHealth(chosen_setup.detector)
+    passes = TwoPasses(run.__iter__, size_of)
     with (
         _reporting_faults(run, reducer, health),
         EventsWriter(target, chosen.wanted_ions) as writer,
     ):
-        reducer.find_gate(run, run.n_shots)
-        for table in reducer.blocks(health.watch(run), run.n_shots):
+        reducer.find_gate(passes.first(), run.n_shots)
+        for table in reducer.blocks(health.watch(passes.second()), run.n_shots):
             writer.append(table)
         for remark in (*run.remarks, *health.remarks()):
             reducer.say(remark)

@@ -84,14 +84,14 @@ class OpenRun(StoredRun):
         sorter.counts = counts = SortCounts(kind=sorter.counts.kind)
         hits = sorter.sort(edges)
         if number == len(self._kept):
-            self._room -= _size(hits)
+            self._room -= size_of(hits)
             if self._room >= 0:
                 self._kept.append((hits, counts))
         return hits, counts
 
 
-def _size(hits: Hits) -> int:
-    """Size of a chunk, bytes."""
+def size_of(hits: Hits) -> int:
+    """Size of a chunk of hits, bytes."""
     columns = (hits.offsets, hits.x_mm, hits.y_mm, hits.t_ns, hits.method)
     return sum(column.nbytes for column in columns) + sum(tag.nbytes for tag in hits.tags.values())
 
