@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.fakes.root_runs import make_run, make_setup
 
 from molexa_core.base.tables import Hits
 from molexa_core.io.stored_run import StoredRun
 from molexa_core.pipeline.runs.open_run import OpenRun, size_of
 from molexa_core.pipeline.two_passes import TwoPasses
+from tests.fakes.root_runs import make_run, make_setup
 
 CHUNKS = make_run(["H+", "O+"], make_setup(), shots=700, seed=3).chunks(100)
 
@@ -33,7 +33,7 @@ class CountedRun(StoredRun):
 
 
 def in_two_passes(first: int | None, room: int) -> tuple[list[Hits], list[Hits], int]:
-    """The chunks of both passes, the first of which takes `first` chunks, and how many were read."""
+    """The chunks of both passes, `first` of them in the first one, and how many were read."""
     stored = CountedRun()
     passes = TwoPasses(OpenRun(stored, make_setup()).__iter__, size_of, room)
     begin = list(islice(passes.first(), first))

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import uproot
-from uproot.source.file import MultithreadedFileSource
 
 from molexa_core.base.errors import InputFileError, MolexaError
 from molexa_core.base.storage.files import require_file
+from molexa_core.io.root.source import FileSource
 
 TREES: Final = ("TTree", "TNtuple", "TNtupleD")
 NTUPLES: Final = ("ROOT::RNTuple",)
@@ -61,15 +61,7 @@ def open_root(path: Path | str) -> Any:
             do="Copy it again.",
         )
     with reading(path):
-        # Every piece is read by the thread that needs it: a run has thousands of small ones, and
-        # handing each to another thread takes longer. A mapped file that is cut ends the process.
-        return uproot.open(
-            path,
-            array_cache=None,
-            object_cache=None,
-            handler=MultithreadedFileSource,
-            use_threads=False,
-        )
+        return uproot.open(path, array_cache=None, object_cache=None, handler=FileSource)
 
 
 def tree_names(file: Any) -> list[str]:

@@ -17,6 +17,7 @@ from uproot.interpretation.numerical import AsDtype
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.io.root.baskets import CheckedUnpacking
 from molexa_core.io.root.file import reading
 from molexa_core.io.root.layouts import METADATA_KEY
 from molexa_core.io.tables.column_units import unit_in_title
@@ -30,6 +31,7 @@ from molexa_core.io.tables.interface import (
 )
 
 _METADATA_LIMIT: Final = 64 * 2**20
+_UNPACKING: Final = CheckedUnpacking()
 
 
 class RootTable:
@@ -99,7 +101,11 @@ class _Leaf:
 
     def array(self, start: int, stop: int, library: str) -> Any:
         values = self.branch.array(
-            entry_start=start, entry_stop=stop, library=library, array_cache=None
+            entry_start=start,
+            entry_stop=stop,
+            library=library,
+            array_cache=None,
+            decompression_executor=_UNPACKING,
         )
         return values if self.field is None else values[self.field]
 
