@@ -152,3 +152,8 @@ SPREAD: Final = "spread"
 RELEASE: Final = "release"
 """Mean kinetic energy release, hartree."""
 RELEASE_SPREAD: Final = "release_spread"
+
+# --- what is known about the explosion ---------------------------------------------------------
+EXPLOSION: Final = "explosion"
+"""Block of `setup.yaml`, of a file of its own, of the settings in a record of provenance, of the
+`attrs` of a table of momenta, and of `geom.json`."""

@@ -8,23 +8,25 @@ reconstruction and the argument of functions (`base.parameter`).
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.forward_model import (
     BOHR_PER_UM,
     FLUENCE_RANGE,
     TAU,
+    TAU_FS,
     ChargeBuildUp,
+    ExplosionModel,
     ModelOptions,
     Pulse,
 )
 from molexa_core.base.parameter import Parameter, Parameters, parameters
 from molexa_core.base.uncertain import Uncertain
 
-ExplosionKind = Literal["xray", "laser", "ion", "build_up", "classical"]
-"""How the molecule is charged; `classical` is the model of simulations, without any difference
-between atoms."""
+ExplosionKind = Literal["xray", "laser", "ion", "build_up", "classical", "instant"]
+"""How the molecule is charged; `classical` and `instant` are the models of simulations, in which
+nothing differs between atoms."""
 KnownTransfer = Literal["neutral", "low", "full"]
 """The rules of electron transfer that an inversion can assume (`forward_model.TRANSFERS`)."""
 _PULSE: Final = {name: one.parameter for name, one in parameters(Pulse).items()}
@@ -193,10 +195,11 @@ class BuildUpExplosion(Parameters):
 
 @dataclass(frozen=True)
 class ClassicalExplosion(Parameters):
-    """The classical model of simulations: all charges rise together, exactly alike.
+    """The classical model of simulations: charges rise exactly as `ChargeBuildUp` says.
 
     Attributes:
         tau_fs: window of the rise; None for the published one, `forward_model.TAU_FS`.
+        hydrogen_tau_fs, onset_fs, hydrogen_onset_fs: as in `ChargeBuildUp`; None for its defaults.
 
     Raises:
         UsageError: out of range.
@@ -205,14 +208,106 @@ class ClassicalExplosion(Parameters):
     kind: ClassVar[ExplosionKind] = "classical"
 
     tau_fs: Annotated[Uncertain | None, TAU] = None
+    hydrogen_tau_fs: Annotated[Uncertain | None, _BUILD_UP["hydrogen_tau_fs"]] = None
+    onset_fs: Annotated[Uncertain | None, _BUILD_UP["onset_fs"]] = None
+    hydrogen_onset_fs: Annotated[Uncertain | None, _BUILD_UP["hydrogen_onset_fs"]] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_positive(self)
+
+    @property
+    def window(self) -> Uncertain:
+        """The window of the rise, fs."""
+        return Uncertain(TAU_FS) if self.tau_fs is None else self.tau_fs
+
+    @property
+    def common(self) -> bool:
+        """Whether all atoms rise alike."""
+        apart = (self.hydrogen_tau_fs, self.onset_fs, self.hydrogen_onset_fs)
+        return all(value is None for value in apart)
 
 
-Kind = XrayExplosion | LaserExplosion | IonExplosion | BuildUpExplosion | ClassicalExplosion
+@dataclass(frozen=True)
+class InstantExplosion(Parameters):
+    """The simplest model of simulations: all charges are there at once, exactly."""
+
+    kind: ClassVar[ExplosionKind] = "instant"
+
+
+Kind = (
+    XrayExplosion
+    | LaserExplosion
+    | IonExplosion
+    | BuildUpExplosion
+    | ClassicalExplosion
+    | InstantExplosion
+)
 KINDS: Final[dict[ExplosionKind, type[Kind]]] = {
     of.kind: of
-    for of in (XrayExplosion, LaserExplosion, IonExplosion, BuildUpExplosion, ClassicalExplosion)
+    for of in (
+        XrayExplosion,
+        LaserExplosion,
+        IonExplosion,
+        BuildUpExplosion,
+        ClassicalExplosion,
+        InstantExplosion,
+    )
 }
 """The class of each kind of explosion."""
+
+
+def simulated(
+    model: ExplosionModel,
+    *,
+    rises: ChargeBuildUp | None = None,
+    pulse: Pulse | None = None,
+    options: ModelOptions | None = None,
+) -> Kind:
+    """What is known about a simulated explosion: everything.
+
+    Args:
+        model: the forward model.
+        rises: of `classical`; the published one if not given.
+        pulse: of `mcmd`; the default one if not given.
+        options: of `mcmd`; the default ones if not given. A rule of electron transfer that no
+            inversion can assume (`none`, `pair`) counts as not known.
+    """
+    if model == "instant":
+        return InstantExplosion()
+    if model == "classical":
+        given = ChargeBuildUp() if rises is None else rises
+        plain = ChargeBuildUp(tau_fs=given.tau_fs)
+        return ClassicalExplosion(
+            **{
+                field.name: Uncertain(value)
+                for field in fields(given)
+                if (value := getattr(given, field.name)) is not None
+                and (field.name == "tau_fs" or value != getattr(plain, field.name))
+            }
+        )
+    pulse, options = Pulse() if pulse is None else pulse, options or ModelOptions()
+    names = [name for name in parameters(Pulse) if name != "fluence_um2"]
+    if pulse.fluence_um2 is not None:
+        names = ["photon_ev", "duration_fs", "fluence_um2"]
+    values: dict[str, Any] = {name: Uncertain(getattr(pulse, name)) for name in names}
+    for name in ("transfer_time_fs", "double_auger", "shake_off"):
+        values[name] = Uncertain(getattr(options, name))
+    if options.transfer in get_args(KnownTransfer):
+        values["transfer"] = options.transfer
+    return XrayExplosion(**values, recapture=options.recapture, focus=options.focus)
+
+
+def block_of(told: Kind) -> dict[str, Any]:
+    """The block `explosion` that says this, as plain values; what is not known is left out."""
+    values = {field.name: getattr(told, field.name) for field in fields(told)}
+    return {
+        told.kind: {
+            name: value.plain() if isinstance(value, Uncertain) else value
+            for name, value in values.items()
+            if value is not None
+        }
+    }
 
 
 def _require_positive(block: Parameters) -> None:

@@ -20,6 +20,7 @@ from molexa_core.base.known_explosion import (
     KINDS,
     BuildUpExplosion,
     ClassicalExplosion,
+    InstantExplosion,
     IonExplosion,
     Kind,
     LaserExplosion,
@@ -160,8 +161,8 @@ class Explosion(Schema):
     """What is known about the explosion of an experiment; nothing, if the block is empty.
 
     Attributes:
-        xray, laser, ion, build_up, classical: what is told; at most one of them. A number that is
-            left out or `unknown` is not known.
+        xray, laser, ion, build_up, classical, instant: what is told; at most one of them. A number
+            that is left out or `unknown` is not known.
         calibrated: what reference molecules say; its conditions may differ from those told here.
     """
 
@@ -170,6 +171,7 @@ class Explosion(Schema):
     ion: IonExplosion | None = None
     build_up: BuildUpExplosion | None = None
     classical: ClassicalExplosion | None = None
+    instant: InstantExplosion | None = None
     calibrated: Calibrated | None = None
 
     @model_validator(mode="before")

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from molexa_core.base.errors import SettingsError, listing
+from molexa_core.base.fields import EXPLOSION
 from molexa_core.base.settings.anode import DetectorFile
 from molexa_core.base.settings.channel import Channel
 from molexa_core.base.settings.explosion_block import Explosion
@@ -22,8 +23,6 @@ from molexa_core.base.uncertain import UNKNOWN_WORD
 
 ANODE: Final = "anode"
 """Key of the setup that may be the name of a file."""
-EXPLOSION: Final = "explosion"
-"""Key of the setup that may be the name of a file, or `unknown`."""
 S = TypeVar("S")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
-from molexa_core.base.fields import WARNINGS
+from molexa_core.base.fields import EXPLOSION, WARNINGS
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
@@ -34,7 +35,8 @@ def centroid(table: Coincidences) -> pd.DataFrame:
     Returns:
         Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count`, `label`;
         see `frame.centroid.centroids` for the estimate of the errors. Its `attrs["warnings"]`
-        holds warnings, including those of earlier stages.
+        holds warnings, including those of earlier stages, its `attrs["explosion"]` what the setup
+        says about the explosion.
 
     Raises:
         InputFileError: the events are of a partial channel.
@@ -44,6 +46,9 @@ def centroid(table: Coincidences) -> pd.DataFrame:
     doubt = lobe_doubt(table)
     found = [*inherited(table.meta), *([] if doubt is None else [doubt])]
     rows.attrs[WARNINGS] = list(dict.fromkeys(found))
+    setup = table.meta.get("setup")
+    if isinstance(setup, Mapping) and setup.get(EXPLOSION) is not None:
+        rows.attrs[EXPLOSION] = setup[EXPLOSION]
     return rows
 
 

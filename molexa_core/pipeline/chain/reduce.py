@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
-from molexa_core.base.fields import WARNINGS
+from molexa_core.base.fields import EXPLOSION, WARNINGS
 from molexa_core.base.matter.isotopes import Masses
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import (
     Channel,
+    Explosion,
     Setup,
     load_channel,
     load_project,
@@ -147,7 +148,7 @@ def reduce_files(
         )
     known_setup = _given_setup(setup)
     run = open_run(paths, known_setup, progress=progress)
-    chosen_setup = run.setup
+    chosen_setup = _telling(run.setup, run)
     chosen = _gated(_choose_channel(channel, run), gate_sum).with_masses(masses)
     target = Path(out) if out is not None else _default_output(run)
     named = channel or run.metadata().get(_CHANNEL)
@@ -207,6 +208,17 @@ def _given_setup(name: str | None) -> Setup | None:
     """The setup named by the argument or by `molexa.yaml`, if any."""
     name = name or load_project().setup
     return None if name is None else load_setup(name)
+
+
+def _telling(setup: Setup, run: OpenRun) -> Setup:
+    """The setup; where it does not say what the explosion is, a virtual run says it."""
+    stored = run.metadata().get(_SETUP)
+    block = stored.get(EXPLOSION) if isinstance(stored, Mapping) else None
+    if setup.explosion is not None or not isinstance(block, Mapping):
+        return setup
+    where = f"explosion in the metadata of {run.paths[0]}"
+    told = parse_settings(Explosion, dict(block), where=where)
+    return setup.model_copy(update={EXPLOSION: told})
 
 
 def _choose_channel(name: str | None, run: OpenRun) -> Channel:

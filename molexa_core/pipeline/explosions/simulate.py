@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from molexa_core.base.errors import InputFileError, UsageError, about_file, listing
-from molexa_core.base.fields import ION, LABEL, MOMENTUM, WARNINGS
+from molexa_core.base.fields import EXPLOSION, ION, LABEL, MOMENTUM, WARNINGS
 from molexa_core.base.forward_model import TAU_FS, ChargeBuildUp
+from molexa_core.base.known_explosion import block_of, simulated
 from molexa_core.base.matter.ions import Ion, isotopes_of, parse_ion, parse_ions
 from molexa_core.base.matter.isotopes import Masses, nuclide
 from molexa_core.base.progress import SILENT, Progress
@@ -228,6 +229,8 @@ def simulate_file(
     }
     if rises is not None:
         settings |= asdict(rises)
+    rises = ChargeBuildUp(tau_fs=tau_fs) if rises is None else rises
+    settings[EXPLOSION] = block_of(simulated(model, rises=rises))
     record = Provenance.of(command, inputs=inputs, settings=settings)
     if out is not None:
         write_channel_csv(out, result.table, record)

@@ -16,8 +16,9 @@ import pandas as pd
 
 from molexa_core.base.charge_combinations import Outcomes
 from molexa_core.base.errors import UsageError
-from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR, WARNINGS
+from molexa_core.base.fields import COUNT, EXPLOSION, ION, LABEL, MOMENTUM, MOMENTUM_ERROR, WARNINGS
 from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.known_explosion import block_of, simulated
 from molexa_core.base.matter.ions import Ion, isotopes_of, parse_ions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.outputs import FileKind
@@ -166,6 +167,7 @@ def simulate_mcmd_file(
         "options": asdict(options),
         "trajectories": trajectories,
         "ions": None if ions is None else [str(ion) for ion in ions],
+        EXPLOSION: block_of(simulated("mcmd", pulse=pulse, options=options)),
     }
     record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
     table = None if ions is None else channel_table(outcomes, ions)

@@ -16,7 +16,9 @@ import pandas as pd
 
 from molexa_core.base.charge_combinations import Outcomes
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError, about_file
+from molexa_core.base.fields import EXPLOSION
 from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.known_explosion import block_of, simulated
 from molexa_core.base.matter.ions import Ion, isotopes_of, parse_ions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.provenance import Provenance
@@ -208,6 +210,7 @@ def simulate_movie_file(
             "options": asdict(options),
             "trajectories": trajectories,
             "ions": None if ions is None else [str(ion) for ion in ions],
+            EXPLOSION: block_of(simulated("mcmd", pulse=pulse, options=options)),
         }
         record = Provenance.of(command, inputs=(Path(source),), settings=settings, seed=seed)
         own = [_numbered(path, scene.number) for path in (out, figure)]

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, UsageError, about_file
+from molexa_core.base.fields import EXPLOSION
+from molexa_core.base.forward_model import ChargeBuildUp
+from molexa_core.base.known_explosion import simulated
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import (
     Channel,
+    Explosion,
     Setup,
     load_channel,
     load_project,
@@ -123,7 +127,8 @@ def mock_file(
 ) -> dict[str, int]:
     """Simulate a virtual run and write it block by block.
 
-    The run contains its setup, channel and seed, so that `molexa reduce` needs no options.
+    The run contains its setup, channel and seed, so that `molexa reduce` needs no options. Where
+    the setup does not say what the explosion is, the run says it as it was simulated.
 
     Args:
         channel: name or file of the channel.
@@ -149,7 +154,7 @@ def mock_file(
     require_writer(layout)
     channel_path, setup_path = find("channels", channel, ".yaml"), find_setup(setup)
     known, apparatus = load_channel(channel_path), load_setup(setup_path)
-    apparatus = with_virtual(apparatus, virtual or {})
+    apparatus = telling(with_virtual(apparatus, virtual or {}))
     structure, more = (None, []) if geometry is None else _structure(geometry, progress)
     target = _target(known, structure, apparatus, progress)
     settings = {
@@ -212,6 +217,20 @@ def with_virtual(setup: Setup, changes: Mapping[str, Any]) -> Setup:
         merge = isinstance(value, Mapping) and isinstance(before, dict)
         values["virtual"][name] = {**before, **value} if merge else value
     return parse_settings(Setup, values, where="virtual experiment")
+
+
+def telling(setup: Setup) -> Setup:
+    """The setup with its `explosion`: as it says, or else as the virtual experiment explodes."""
+    if setup.explosion is not None:
+        return setup
+    virtual = setup.virtual
+    told = simulated(
+        virtual.explosion,
+        rises=ChargeBuildUp(tau_fs=virtual.tau_fs),
+        pulse=virtual.pulse,
+        options=virtual.model,
+    )
+    return setup.model_copy(update={EXPLOSION: Explosion.of(told)})
 
 
 def find_setup(setup: Path | str | None) -> Path:
