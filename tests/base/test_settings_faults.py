@@ -131,7 +131,7 @@ def test_no_wrong_value_is_told_in_jargon(schema: type, way: list[Any], block: t
                 assert JARGON.search(said) is None, text
                 assert text.startswith("file.yaml: "), text
                 assert name in text or "must be" not in text, text
-    assert refused > len(fields_of(block))
+    assert refused > len(fields_of(block)) or not fields_of(block)
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)

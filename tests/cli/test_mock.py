@@ -15,7 +15,7 @@ from molexa_core.base.errors import SettingsError
 from molexa_core.base.settings import Channel, Setup, load_channel, parse_settings
 from molexa_core.io.results.truth_file import read_truth
 from molexa_core.io.root.run import open_root_run
-from molexa_core.pipeline.runs.mock import default_setup, mock, mock_file
+from molexa_core.pipeline.runs.mock import default_setup, mock, mock_file, telling
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 BENT = "3\nbent\nO 0 0 0\nH 0.9 0 0\nH 0 0.9 0\n"
@@ -31,7 +31,7 @@ def test_a_run_with_its_truth(molexa: Run, tmp_path: Path) -> None:
     assert run.layout == "lmf2root"
     assert run.n_shots == 5000 == counts["shots"]
     meta = run.metadata()
-    assert parse_settings(Setup, meta["setup"], where="run") == default_setup()
+    assert parse_settings(Setup, meta["setup"], where="run") == telling(default_setup())
     assert parse_settings(Channel, meta["channel"], where="run") == load_channel("water")
     assert meta["virtual_truth"]["molecule"] == "water"
     assert meta["provenance"]["seed"] == 3
