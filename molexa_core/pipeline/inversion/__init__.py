@@ -1,0 +1,1 @@
+"""Geometry from momenta under everything that is not known about the explosion."""

@@ -1,0 +1,160 @@
+"""Whether the model of the explosion, with everything that is believed, can give these momenta.
+
+The least sum of squares over geometries and parameters,
+
+    chi2 = min over z of  sum r' C^-1 r + u'u + sum of (ln bond / radii - centre)^2 / width^2,
+
+has the chi-square distribution if momenta, parameters and bond lengths are as believed; exactly so
+where the model is nearly linear over its uncertainties. Its degrees of freedom are terms less
+unknowns: with one channel the N - 1 bond lengths are all that can disagree, and each further
+channel adds 3 N - 6. Where it is too large, the momentum of one ion that would remove most of it is
+named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.stats import chi2
+
+from molexa_core.base.tables import FloatArray
+from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
+from molexa_core.pipeline.inversion.problem import Guide, Problem, whitened
+from molexa_core.pipeline.inversion.residuals import Residuals
+
+_STEPS: Final = 10
+_SEEN: Final = 1e-6
+"""Eigenvalues below this share of the largest belong to momenta that nothing contradicts."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """How well momenta and beliefs agree at the best point.
+
+    Attributes:
+        chi_square: least sum of squares.
+        degrees: of freedom.
+        p_value: probability of a larger one if all is as believed.
+        residuals: of each channel, (N, 3) measured less model in its frame, standard deviations.
+        pulls: (P) parameters less what was believed, standard deviations; 0 for exact ones.
+        channel, ion: where the largest single disagreement is, numbered from 0.
+        offset: (3) momentum in a.u. by which this ion, in the frame of its channel, differs from
+            what would fit best.
+        significance: root of the fall of chi-square if this momentum were free.
+    """
+
+    chi_square: float
+    degrees: int
+    p_value: float
+    residuals: tuple[FloatArray, ...]
+    pulls: FloatArray
+    channel: int
+    ion: int
+    offset: FloatArray
+    significance: float
+
+
+def misfit_at(problem: Problem, z: FloatArray, prior: GeometryPrior | None = None) -> Misfit:
+    """The misfit at the minimum next to one point.
+
+    Args:
+        problem: for one family.
+        z: (size) start.
+        prior: of bond lengths; that of the problem where not given.
+    """
+    prior = prior or problem.prior
+    z, value, slope, found, covariances = _minimum(problem, z, prior)
+    degrees = len(value) - problem.size
+    chi_square = float((value**2).sum())
+    residuals = []
+    for channel, one, covariance in zip(problem.channels, found, covariances, strict=True):
+        spread = np.sqrt(np.diag(channel.basis @ covariance[0] @ channel.basis.T))
+        momenta = -channel.in_space(one.values)[0]
+        residuals.append(momenta / np.maximum(spread.reshape(-1, 3), 1e-300))
+    u = z[problem.coordinates :]
+    width = np.maximum(problem.belief.width, 1e-300)
+    channel_number, ion, offset, significance = _worst(problem, value, slope, covariances)
+    return Misfit(
+        chi_square=chi_square,
+        degrees=degrees,
+        p_value=float(chi2.sf(chi_square, max(degrees, 1))) if degrees else 1.0,
+        residuals=tuple(residuals),
+        pulls=np.where(problem.belief.width > 0.0, problem.factor @ u / width, 0.0),
+        channel=channel_number,
+        ion=ion,
+        offset=offset,
+        significance=significance,
+    )
+
+
+def _minimum(
+    problem: Problem, z: FloatArray, prior: GeometryPrior
+) -> tuple[FloatArray, FloatArray, FloatArray, list[Residuals], list[FloatArray]]:
+    """The minimum (size), F (m), its derivatives (m, size), residuals and covariances there."""
+    damping = 1e-6
+    best = _terms(problem, z, prior)
+    for _ in range(_STEPS):
+        value, slope = best[0], best[1]
+        normal = slope.T @ slope
+        ridge = damping * np.diag(np.diag(normal)) + 1e-13 * np.trace(normal) * np.eye(len(z))
+        step = -np.linalg.solve(normal + ridge, slope.T @ value)
+        step *= min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-300))
+        expected = float(value @ value - ((value + slope @ step) ** 2).sum())
+        trial = _terms(problem, z + step, prior)
+        if trial[0] @ trial[0] <= value @ value:
+            z, best, damping = z + step, trial, damping * 0.1
+            if expected < 1e-4:
+                break
+        else:
+            damping = max(damping * 30.0, 1e-6)
+            if damping > 1e6:
+                break
+    return z, *best
+
+
+def _terms(
+    problem: Problem, z: FloatArray, prior: GeometryPrior
+) -> tuple[FloatArray, FloatArray, list[Residuals], list[FloatArray]]:
+    row = z[None]
+    found = problem.linearise(row)
+    covariances = problem.covariances(row, found)
+    whiteners = tuple(np.linalg.inv(np.linalg.cholesky(one[0])) for one in covariances)
+    x = problem.split(row)[0]
+    guide = Guide(whiteners, prior.tree(x[0]))
+    slope = problem.jacobian(row, found, guide)[0]
+    value = np.concatenate(
+        [whitened(white, one.values)[0] for white, one in zip(whiteners, found, strict=True)]
+        + [z[problem.coordinates :], prior.bond_deviations(x, guide.tree)[0]]
+    )
+    bonds = prior.bond_residuals(x, guide.tree)[1][0] @ problem.basis
+    slope[len(slope) - len(bonds) :, : problem.coordinates] = bonds
+    return np.nan_to_num(value, nan=1e150, posinf=1e150), np.nan_to_num(slope), found, covariances
+
+
+def _worst(
+    problem: Problem, value: FloatArray, slope: FloatArray, covariances: list[FloatArray]
+) -> tuple[int, int, FloatArray, float]:
+    """Channel, ion, its excess momentum, and the root of the fall of chi-square without it."""
+    columns = np.linalg.qr(slope)[0]
+    best: tuple[int, int, FloatArray, float] = (0, 0, np.zeros(3), 0.0)
+    first = 0
+    for number, (channel, covariance) in enumerate(zip(problem.channels, covariances, strict=True)):
+        rows = slice(first, first + channel.count)
+        first += channel.count
+        white = np.linalg.inv(np.linalg.cholesky(covariance[0]))
+        for ion in range(problem.atoms):
+            moved = white @ channel.basis[3 * ion : 3 * ion + 3].T
+            inside = columns[rows].T @ moved
+            unexplained = moved.T @ moved - inside.T @ inside
+            # `value` is orthogonal to the columns at the minimum.
+            gradient = moved.T @ value[rows]
+            sizes, ways = np.linalg.eigh(unexplained)
+            seen = sizes > _SEEN * max(float((moved**2).sum()), 1e-300)
+            along = ways[:, seen].T @ gradient
+            fall = float((along**2 / sizes[seen]).sum())
+            if fall > best[3] ** 2:
+                offset = -(ways[:, seen] @ (along / sizes[seen]))
+                best = (number, ion, np.asarray(offset), float(np.sqrt(fall)))
+    return best

@@ -1,0 +1,365 @@
+"""Geometry and parameters of the explosion from mean momenta of one or several channels.
+
+`infer` searches all structures that explain the momenta for some parameters (`problem.search`),
+draws from the posterior around each (`sampling`), weighs hypotheses by their evidence, and tests
+whether the model can give these momenta at all (`misspecification`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.geometry.measures import pair_distances, triplet_angles
+from molexa_core.physics.coulomb.batches import far_shape
+from molexa_core.physics.family.family import ExplosionKnowledge
+from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
+from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
+from molexa_core.pipeline.inversion.problem import Problem, search
+from molexa_core.pipeline.inversion.residuals import ChannelData, MeasuredChannel, turns_onto
+from molexa_core.pipeline.inversion.sampling import Anchor, Draws, branches, draw
+from molexa_core.pipeline.inversion.weighted_draws import Summary, credible_intervals, summary
+
+__all__ = ["MeasuredChannel", "Mode", "Posterior", "infer"]
+
+STARTS: Final = 60
+"""Number of starts of the search that the program makes itself, for each hypothesis."""
+MOST_BRANCHES: Final = 8
+"""Largest number of branches of one hypothesis."""
+LEAST_SHARE: Final = 1e-3
+"""Branches with less of the evidence than this, in normal approximation, get no draws."""
+LEAST_DRAWS: Final = 40
+"""Smallest number of draws of a branch."""
+ENOUGH: Final = 0.2
+"""Effective samples per draw below which further draws are made ..."""
+ROUNDS: Final = 3
+"""... up to this number of times."""
+NEAR: Final = 30.0
+"""ln of the posterior below the largest down to which a maximum is kept."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One solution: a branch of the posterior.
+
+    Attributes:
+        positions: (N, 3) bohr at its maximum, in the frame of the first channel, centred.
+        parameters: (P) coordinates of the parameters there.
+        hypothesis: number of the hypothesis.
+        share: of the evidence of all modes and hypotheses.
+        chi_square: of momenta and parameters.
+        closure: rms misfit of the momenta of all channels over their rms; how far the search
+            converged, and nothing about accuracy.
+    """
+
+    positions: FloatArray
+    parameters: FloatArray
+    hypothesis: int
+    share: float
+    chi_square: float
+    closure: float
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Weighted draws of geometry and parameters.
+
+    Attributes:
+        positions: (n, N, 3) bohr, in the frame of the first channel, centred.
+        weights: (n), of sum 1.
+        hypothesis: (n) number of the hypothesis of each draw.
+        mode: (n) number of the mode of each draw.
+        parameters: of each hypothesis, (n_h, P) coordinates, in the order of its draws.
+        modes: solutions, that with the largest share first.
+        effective_samples: (sum of weights)^2 / sum of their squares.
+        log_evidence: ln of the probability density of the momenta, averaged over hypotheses.
+        log_evidences: the same of each hypothesis.
+        misfit: whether the model can give these momenta.
+    """
+
+    positions: FloatArray
+    weights: FloatArray
+    hypothesis: IntArray
+    mode: IntArray
+    parameters: tuple[FloatArray, ...]
+    modes: tuple[Mode, ...]
+    effective_samples: float
+    log_evidence: float
+    log_evidences: tuple[float, ...]
+    misfit: Misfit
+
+    @property
+    def chi_square(self) -> float:
+        """Least sum of squares of momenta, parameters and bond lengths, see `misspecification`."""
+        return self.misfit.chi_square
+
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of `chi_square`."""
+        return self.misfit.degrees
+
+    @property
+    def p_value(self) -> float:
+        """Probability of a larger chi-square if everything is as believed."""
+        return self.misfit.p_value
+
+    @property
+    def residuals(self) -> tuple[FloatArray, ...]:
+        """Of each channel, (N, 3) measured less model, standard deviations."""
+        return self.misfit.residuals
+
+    def distances(self) -> Summary:
+        """Interatomic distances in bohr, pairs i < j with i slowest."""
+        return summary(pair_distances(self.positions), self.weights)
+
+    def angles(self) -> Summary:
+        """Angles in degrees, in the order of `geometry.measures.triplet_angles`."""
+        return summary(triplet_angles(self.positions), self.weights)
+
+    def distance_intervals(self, level: float = 0.6827) -> list[list[tuple[float, float]]]:
+        """Of each distance the shortest set of this probability: several intervals with twins."""
+        return [
+            credible_intervals(values, self.weights, level)
+            for values in pair_distances(self.positions).T
+        ]
+
+    def superposed(self) -> FloatArray:
+        """(n, N, 3) draws turned onto the positions of the first mode."""
+        turns = turns_onto(self.modes[0].positions, self.positions)
+        return np.asarray(self.positions @ np.swapaxes(turns, 1, 2))
+
+    def covariance(self) -> FloatArray:
+        """(3 N, 3 N) covariance of the superposed positions about their mean, bohr^2."""
+        flat = self.superposed().reshape(len(self.positions), -1)
+        flat = flat - self.weights @ flat
+        return np.asarray(flat.T @ (self.weights[:, None] * flat))
+
+    def parameter_summary(self, hypothesis: int) -> Summary:
+        """The parameters of one hypothesis, in their coordinates."""
+        rows = self.hypothesis == hypothesis
+        return summary(self.parameters[hypothesis], self.weights[rows])
+
+
+def infer(
+    channels: Sequence[MeasuredChannel],
+    knowledge: ExplosionKnowledge,
+    *,
+    geometry: GeometryPrior,
+    starts: FloatArray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Posterior:
+    """The posterior of geometry and parameters of the explosion.
+
+    Args:
+        channels: mean momenta of one molecule in one or several charge combinations; atoms in the
+            same order. The first gives the frame of the positions.
+        knowledge: families of explosions with what is known of their parameters.
+        geometry: what is known of the geometry.
+        starts: (n, N, 3) bohr, structures to begin from besides those of the search itself, such
+            as samples of a network; in any orientation.
+        draws: about how many draws are made, and made again up to twice if few of them count.
+        seed: of all random numbers.
+        progress: receiver of the progress.
+
+    Returns:
+        The posterior.
+
+    Raises:
+        UsageError: channels of different molecules, no hypothesis, or starts of another size.
+        ComputationError: no structure was found that the families can explode.
+    """
+    _check(channels, knowledge, geometry, starts)
+    data = [ChannelData(one, gives_frame=number == 0) for number, one in enumerate(channels)]
+    found: list[_Found] = []
+    with progress.task("geometry and explosion", len(knowledge.hypotheses), "hypotheses") as task:
+        for number, hypothesis in enumerate(knowledge.hypotheses):
+            problem = Problem(hypothesis.family, hypothesis.belief, data, geometry)
+            random = np.random.default_rng([seed, number])
+            anchors = _modes(problem, starts, random)
+            if anchors and hypothesis.weight > 0.0:
+                found.append(_Found(number, float(np.log(hypothesis.weight)), problem, anchors))
+            task.advance()
+    if not found:
+        raise ComputationError(
+            "no geometry was found whose explosion gives momenta like the measured ones",
+            do="Check charges and momenta, and what is said about the explosion.",
+        )
+    return _posterior(found, knowledge, draws, seed)
+
+
+@dataclass
+class _Found:
+    """What the search found for one hypothesis."""
+
+    number: int
+    log_weight: float
+    problem: Problem
+    anchors: list[Anchor]
+    rounds: list[Draws] = field(default_factory=list)
+
+    @property
+    def drawn(self) -> Draws:
+        """The draws of all rounds, which have the same shares of the anchors."""
+        return Draws(
+            np.concatenate([one.z for one in self.rounds]),
+            np.concatenate([one.log_weights for one in self.rounds]) - np.log(len(self.rounds)),
+            np.concatenate([one.anchor for one in self.rounds]),
+        )
+
+
+def _check(
+    channels: Sequence[MeasuredChannel],
+    knowledge: ExplosionKnowledge,
+    geometry: GeometryPrior,
+    starts: FloatArray | None,
+) -> None:
+    if not channels:
+        raise UsageError("no channel is given")
+    symbols = channels[0].fragments.symbols
+    for one in channels:
+        if one.fragments.symbols != symbols:
+            raise UsageError(
+                "the channels are of different molecules: "
+                f"{' '.join(symbols)} and {' '.join(one.fragments.symbols)}",
+                do="Give channels with the same atoms in the same order.",
+            )
+    if geometry.symbols != symbols:
+        raise UsageError(
+            f"the prior is for {' '.join(geometry.symbols)}, not for {' '.join(symbols)}"
+        )
+    if not any(one.weight > 0.0 for one in knowledge.hypotheses):
+        raise UsageError("no hypothesis about the explosion is given")
+    for hypothesis in knowledge.hypotheses:
+        family, belief = hypothesis.family, hypothesis.belief
+        names = tuple(coordinate.name for coordinate in family.coordinates)
+        if belief.names != names:
+            raise UsageError(
+                f"the belief is about {', '.join(belief.names)}, the parameters of "
+                f"{family.name} are {', '.join(names)}"
+            )
+    if starts is not None and (starts.ndim != 3 or starts.shape[1:] != (len(symbols), 3)):
+        raise UsageError(f"starts of shape {starts.shape} for {len(symbols)} atoms")
+
+
+def _modes(
+    problem: Problem, starts: FloatArray | None, random: np.random.Generator
+) -> list[Anchor]:
+    """Anchors of the branches that count, best first."""
+    positions = _starts(problem, starts, random)
+    u = random.standard_normal((len(positions), problem.free))
+    z, height = search(problem, problem.join(problem.turned_onto_data(positions, u), u))
+    order = np.argsort(-height)
+    order = order[np.isfinite(height[order]) & (height[order] > height.max() - NEAR)]
+    anchors = branches(problem, z[order], MOST_BRANCHES)
+    if not anchors:
+        return []
+    evidence = np.array([one.log_evidence for one in anchors])
+    kept = evidence > evidence.max() + np.log(LEAST_SHARE)
+    return [one for one, keep in zip(anchors, kept, strict=True) if keep]
+
+
+def _starts(problem: Problem, given: FloatArray | None, random: np.random.Generator) -> FloatArray:
+    """(n, N, 3) starts: those given, geometries of the prior, and shapes along the velocities."""
+    channel = problem.channels[0]
+    drawn = problem.prior.draw(random, STARTS)
+    away = far_shape(channel.measured, channel.fragments.masses)
+    size = np.sqrt((drawn**2).sum(axis=2).mean(axis=1))
+    third = len(drawn) // 3
+    noise = 0.3 * size[:third, None, None] * random.standard_normal(drawn[:third].shape)
+    drawn[:third] = size[:third, None, None] * away + noise
+    parts = [drawn] if given is None else [given, drawn]
+    x = np.concatenate(parts)
+    return np.asarray(x - x.mean(axis=1, keepdims=True))
+
+
+def _posterior(
+    found: list[_Found], knowledge: ExplosionKnowledge, draws: int, seed: int
+) -> Posterior:
+    """Draws from all branches of all hypotheses, in rounds until enough of them count."""
+    evidence = np.array([one.log_weight + a.log_evidence for one in found for a in one.anchors])
+    for round_number in range(ROUNDS):
+        share = np.exp(0.5 * (evidence - evidence.max()))
+        counts = np.maximum(LEAST_DRAWS, np.ceil(draws * share / share.sum())).astype(int)
+        place = 0
+        for one in found:
+            own = counts[place : place + len(one.anchors)].tolist()
+            place += len(one.anchors)
+            random = np.random.default_rng([seed, one.number, round_number + 1])
+            one.rounds.append(draw(one.problem, one.anchors, own, random))
+        posterior = _gathered(found, knowledge)
+        if posterior.effective_samples >= ENOUGH * draws:
+            break
+    return posterior
+
+
+def _gathered(found: list[_Found], knowledge: ExplosionKnowledge) -> Posterior:
+    logs, origin, hypothesis, positions = [], [], [], []
+    parameters = [np.empty((0, len(one.belief.names))) for one in knowledge.hypotheses]
+    evidences = np.full(len(knowledge.hypotheses), -np.inf)
+    first = 0
+    for one in found:
+        drawn = one.drawn
+        keep = np.isfinite(drawn.log_weights)
+        x, values = one.problem.split(drawn.z[keep])
+        logs.append(drawn.log_weights[keep] + one.log_weight)
+        origin.append(drawn.anchor[keep] + first)
+        hypothesis.append(np.full(len(x), one.number))
+        positions.append(x)
+        parameters[one.number] = values
+        evidences[one.number] = np.logaddexp.reduce(drawn.log_weights[keep], initial=-np.inf)
+        first += len(one.anchors)
+    log_weights = np.concatenate(logs)
+    if not len(log_weights):
+        raise ComputationError(
+            "no draw of the geometry gives momenta like the measured ones",
+            do="Check the errors of the momenta, and what is said about the explosion.",
+        )
+    total = float(np.logaddexp.reduce(log_weights))
+    weights = np.exp(log_weights - total)
+    weights /= weights.sum()
+    shares: FloatArray = np.zeros(first)
+    np.add.at(shares, np.concatenate(origin), weights)
+    order = np.argsort(-shares, kind="stable")
+    every = [(one, anchor) for one in found for anchor in one.anchors]
+    modes = tuple(_mode(every[n][0], every[n][1], float(shares[n])) for n in order)
+    rank = np.argsort(order)
+    prior_total = np.logaddexp.reduce([one.log_weight for one in found])
+    return Posterior(
+        positions=np.concatenate(positions),
+        weights=weights,
+        hypothesis=np.concatenate(hypothesis),
+        mode=rank[np.concatenate(origin)],
+        parameters=tuple(parameters),
+        modes=modes,
+        effective_samples=float(1.0 / (weights**2).sum()),
+        log_evidence=float(total - prior_total),
+        log_evidences=tuple(float(value) for value in evidences),
+        misfit=_least_misfit(every, shares),
+    )
+
+
+def _mode(one: _Found, anchor: Anchor, share: float) -> Mode:
+    row = anchor.z[None]
+    x, parameters = one.problem.split(row)
+    misfit = sum(float((residual.values**2).sum()) for residual in one.problem.compare(row))
+    size = sum(float((channel.measured**2).sum()) for channel in one.problem.channels)
+    closure = float(np.sqrt(misfit / size))
+    return Mode(x[0], parameters[0], one.number, share, anchor.chi_square, closure)
+
+
+def _least_misfit(every: list[tuple[_Found, Anchor]], shares: FloatArray) -> Misfit:
+    """That of the mode that fits best: if one explains the momenta, they are explained."""
+    found = [
+        misfit_at(one.problem, anchor.z)
+        for (one, anchor), share in zip(every, shares, strict=True)
+        if share > LEAST_SHARE
+    ]
+    return min(found, key=lambda one: one.chi_square)
