@@ -54,6 +54,7 @@ class FileKind(StrEnum):
     REPORT = "report page"
     DETECTOR = "calibration of a detector (YAML)"
     SETUP = "setup (YAML)"
+    EXPLOSION = "calibration of an explosion (YAML)"
 
 
 class RunKind(str):

@@ -21,6 +21,8 @@ FIGURE_MARK: Final = '<metadata id="molexa">'
 """Begins the element of an SVG file that holds the record."""
 SETUP_MARK: Final = "# molexa setup: "
 """Begins the first line of a setup that molexa wrote; the record follows."""
+EXPLOSION_MARK: Final = "# molexa explosion: "
+"""Begins the first line of a calibration of an explosion; the record follows."""
 GENERATOR: Final = '<meta name="generator" content="molexa">'
 """Element of an HTML page by which it is known as a report."""
 

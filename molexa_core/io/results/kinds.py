@@ -19,7 +19,7 @@ from molexa_core.base.fields import (
     RECIPE_DIGEST,
 )
 from molexa_core.base.storage.outputs import FileKind, Kind, run_kind
-from molexa_core.base.storage.provenance import FIGURE_MARK, GENERATOR, SETUP_MARK
+from molexa_core.base.storage.provenance import EXPLOSION_MARK, FIGURE_MARK, GENERATOR, SETUP_MARK
 from molexa_core.io import formats, marks
 from molexa_core.io.candidate import Candidate
 from molexa_core.io.results.inspected import holds_events, holds_truth
@@ -148,6 +148,10 @@ def _is_setup(text: str) -> bool:
     return text.startswith(SETUP_MARK + "{")
 
 
+def _is_explosion(text: str) -> bool:
+    return text.startswith(EXPLOSION_MARK + "{")
+
+
 def _is_momenta(text: str) -> bool:
     comments = [line for line in text.split("\n")[:20] if line.startswith("#")]
     return any(line.startswith(f"# {PROVENANCE}: {{") for line in comments)
@@ -168,6 +172,7 @@ def _is_report(text: str) -> bool:
 
 _TEXT_KINDS: Final[tuple[tuple[Callable[[str], bool], FileKind], ...]] = (
     (_is_setup, FileKind.SETUP),
+    (_is_explosion, FileKind.EXPLOSION),
     (_is_momenta, FileKind.MOMENTA),
     (_is_geometry, FileKind.GEOMETRY),
     (_is_figure, FileKind.FIGURE),

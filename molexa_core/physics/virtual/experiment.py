@@ -70,9 +70,21 @@ def target_of(channel: Channel, molecule: Molecule) -> Target:
     Raises:
         UsageError: the channel has molecular ions, or its ions are not the molecule's atoms.
     """
-    ions = channel.all_ions
+    return target_of_ions(channel.all_ions, molecule, where=f"channel {channel.name}")
+
+
+def target_of_ions(ions: tuple[Ion, ...], molecule: Molecule, *, where: str) -> Target:
+    """The molecule with its atoms in the order of these ions; see `target_of`.
+
+    Args:
+        ions: one for each atom.
+        molecule: the molecule.
+        where: what the ions are those of, for messages.
+
+    Raises:
+        UsageError: molecular ions, or ions that are not the molecule's atoms.
+    """
     fragments = [str(ion) for ion in ions if not ion.is_atomic]
-    where = f"channel {channel.name}"
     if fragments:
         raise UsageError(
             f"{listing(fragments)} is not an atomic ion; the virtual experiment explodes "

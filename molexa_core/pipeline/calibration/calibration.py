@@ -1,0 +1,332 @@
+"""Calibration of the explosion: the posterior of a family's parameters from reference molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import chi2
+
+from molexa_core.base.belief import Belief, Coordinate
+from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.progress import SILENT, Progress, Task
+from molexa_core.base.tables import FloatArray
+from molexa_core.physics.family.family import ExplosionKnowledge, Family, Hypothesis
+from molexa_core.pipeline.calibration.fit import Minimum, Samples, minimise, sample, starts_of
+from molexa_core.pipeline.calibration.information import Information, information_of
+from molexa_core.pipeline.calibration.likelihood import MISFIT, AnyReference, Noise, Problem
+from molexa_core.pipeline.calibration.prior import JointPrior, joint_prior
+
+LEAST_WEIGHT: Final = 1e-3
+"""Hypotheses of a smaller posterior probability are dropped."""
+FEW_SAMPLES: Final = 100.0
+"""Below this effective number of samples the widths of the posterior are not reliable."""
+NOT_EXPLAINED: Final = 0.01
+"""p-value below which the references contradict the family."""
+_FREE: Final = 0.3
+"""Degrees of freedom below which residuals alone tell nothing."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """One measured value beside what the calibrated family gives.
+
+    Attributes:
+        reference: label of the reference.
+        name: of the value, such as `O2+ - H+`.
+        measured, predicted: a.u., or the logarithm of a ratio of yields.
+        error: of the measurement and the family together, misfit included.
+        is_yield: whether it is the logarithm of a ratio.
+    """
+
+    reference: str
+    name: str
+    measured: float
+    predicted: float
+    error: float
+    is_yield: bool = False
+
+    @property
+    def pull(self) -> float:
+        """Measured less predicted in units of the error."""
+        return (self.measured - self.predicted) / self.error
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One hypothesis after the references. C conditions, P parameters.
+
+    Attributes:
+        family: the forward models, as they were before.
+        coordinates: the parameters.
+        prior: distribution of the parameters of the experiment before.
+        belief: (C P) distribution after, condition by condition; the first one is the experiment.
+        common: parameters that are the same number at all conditions.
+        weight: probability among the hypotheses, before and after.
+        log_evidence: logarithm of the mean likelihood.
+        misfit: size of the relative error of momenta that no parameter removes.
+        chi_square: of the best parameters without a misfit, deviations from the prior included.
+        values: number of measured values, the degrees of freedom of `chi_square`.
+        residual: chi-square of the residuals alone, and its degrees of freedom.
+        p_value: probability of a misfit as large as found, if the family is right.
+        effective: effective number of samples of the posterior.
+        pulls: the measured values.
+        information: what each reference tells.
+    """
+
+    family: Family
+    coordinates: tuple[Coordinate, ...]
+    prior: Belief
+    belief: Belief
+    common: tuple[str, ...]
+    weight: tuple[float, float]
+    log_evidence: float
+    misfit: float
+    chi_square: float
+    values: int
+    residual: tuple[float, float]
+    p_value: float
+    effective: float
+    pulls: tuple[Pull, ...]
+    information: Information
+
+    @property
+    def here(self) -> Belief:
+        """The parameters of the experiment."""
+        size = len(self.coordinates)
+        names = tuple(one.name for one in self.coordinates)
+        return Belief(names, self.belief.mean[:size], self.belief.covariance[:size, :size])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What references of known geometry say about the explosion.
+
+    Attributes:
+        fits: the hypotheses, most probable first.
+        misfit: size of the relative error of momenta, over all hypotheses.
+        p_value: of the most probable hypothesis.
+        notes: what the references cannot fix, and which further reference would.
+        warnings: reasons why the calibration may be poor.
+    """
+
+    fits: tuple[Fit, ...]
+    misfit: float
+    p_value: float
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def best(self) -> Fit:
+        """The most probable hypothesis."""
+        return self.fits[0]
+
+
+def calibrate_on(
+    references: Sequence[AnyReference],
+    knowledge: Sequence[ExplosionKnowledge],
+    *,
+    distances: FloatArray | None = None,
+    common: Sequence[Sequence[str]] | None = None,
+    advise: bool = True,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Calibration:
+    """The posterior of the parameters of the explosion.
+
+    Args:
+        references: measured channels of molecules of known geometry.
+        knowledge: what is known before, at each condition; the first one is the experiment.
+        distances: (C, C) distances of the conditions in ln; zeros if not given.
+        common: for each hypothesis, the parameters that are the same number at all conditions.
+        advise: whether to look for further references.
+        seed: of the draws.
+        progress: display of the progress.
+
+    Raises:
+        UsageError: no reference, or nothing to calibrate.
+        ComputationError: no hypothesis can be computed for the references.
+    """
+    if not references:
+        raise UsageError("no references are given", setting="references")
+    count = len(knowledge)
+    apart = np.zeros((count, count)) if distances is None else distances
+    number = len(knowledge[0].hypotheses)
+    if any(len(one.hypotheses) != number for one in knowledge):
+        raise UsageError("the hypotheses are not the same at all conditions")
+    with progress.task("calibration", None, "steps") as task:
+        found = [
+            _fit(
+                [one.hypotheses[row] for one in knowledge],
+                references,
+                apart,
+                tuple(common[row]) if common else (),
+                seed,
+                task,
+            )
+            for row in range(number)
+        ]
+    return _together(found, references, advise)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A hypothesis, fitted."""
+
+    hypotheses: list[Hypothesis]
+    problem: Problem
+    noise: Noise
+    minimum: Minimum
+    exact: Minimum
+    samples: Samples
+    common: tuple[str, ...]
+
+
+def _fit(
+    hypotheses: list[Hypothesis],
+    references: Sequence[AnyReference],
+    distances: FloatArray,
+    common: tuple[str, ...],
+    seed: int,
+    task: Task,
+) -> _Found:
+    prior = joint_prior([one.belief for one in hypotheses], distances, common)
+    problem = Problem.of(hypotheses[0].family, prior, references)
+    # First as if the family were known only roughly: the way to the minimum is then smooth.
+    rough = minimise(problem, starts_of(prior.size, seed), 10.0 * MISFIT, task)
+    problem = problem.corrected(rough[0].u)
+    minima = minimise(problem, np.stack([one.u for one in rough]), MISFIT, task)
+    problem = problem.corrected(minima[0].u)
+    noise = problem.noise(minima[0].u)
+    samples = sample(problem, noise, minima, MISFIT, seed=seed, task=task)
+    exact = minimise(problem, minima[0].u[None], 0.0, task)[0]
+    return _Found(hypotheses, problem, noise, minima[0], exact, samples, common)
+
+
+def _together(found: list[_Found], references: Sequence[AnyReference], advise: bool) -> Calibration:
+    weights = np.array([one.hypotheses[0].weight for one in found])
+    before = weights / weights.sum()
+    evidence = np.array([one.samples.log_evidence for one in found])
+    log_after = np.log(before) + evidence
+    after = np.exp(log_after - logsumexp(log_after))
+    kept = [row for row in np.argsort(-after) if after[row] >= LEAST_WEIGHT]
+    after = after / after[kept].sum()
+    fits = tuple(
+        _result(found[row], references, (float(before[row]), float(after[row]))) for row in kept
+    )
+    misfit = float(np.exp(sum(fit.weight[1] * np.log(fit.misfit) for fit in fits)))
+    best = found[kept[0]]
+    notes = fits[0].information.notes(
+        best.problem, best.minimum, fits[0].misfit, fits[0].coordinates, advise=advise
+    )
+    return Calibration(fits, misfit, fits[0].p_value, notes, _warnings(fits))
+
+
+def _result(found: _Found, references: Sequence[AnyReference], weight: tuple[float, float]) -> Fit:
+    problem, samples = found.problem, found.samples
+    coordinates = found.problem.family.coordinates
+    belief = _moments(problem.prior, samples, [one.name for one in coordinates])
+    misfit = samples.likely_misfit
+    chi_square, residual, p_value = _tension(problem, found.noise, found.exact)
+    return Fit(
+        family=problem.family,
+        coordinates=coordinates,
+        prior=found.hypotheses[0].belief,
+        belief=belief,
+        common=found.common,
+        weight=weight,
+        log_evidence=samples.log_evidence,
+        misfit=misfit,
+        chi_square=chi_square,
+        values=len(problem.offset),
+        residual=residual,
+        p_value=p_value,
+        effective=samples.effective,
+        pulls=_pulls(problem, found.noise.covariance(misfit), found.minimum, references),
+        information=information_of(problem, found.noise, found.minimum, misfit),
+    )
+
+
+def _moments(prior: JointPrior, samples: Samples, names: Sequence[str]) -> Belief:
+    """Mean and covariance of the coordinates at all conditions."""
+    mean_u = samples.weight @ samples.u
+    away = samples.u - mean_u
+    covariance_u = (samples.weight[:, None] * away).T @ away
+    factor = prior.factor.reshape(-1, prior.size)
+    called = [f"{name} @ {at}" for at in range(len(prior.mean)) for name in names]
+    covariance = factor @ covariance_u @ factor.T
+    mean = prior.mean.reshape(-1) + factor @ mean_u
+    return Belief(tuple(called), mean, 0.5 * (covariance + covariance.T))
+
+
+def _tension(
+    problem: Problem, noise: Noise, exact: Minimum
+) -> tuple[float, tuple[float, float], float]:
+    """Chi-square in all, that of the residuals with its degrees of freedom, and the p-value.
+
+    For a linear model the smallest sum of squares of residuals and deviations from the prior has a
+    chi-square distribution of as many degrees of freedom as there are values. The residuals alone
+    see a misfit that hides in a broad prior. They have the covariance (1 + J J')^-1, so their sum
+    of squares is a sum of chi-squares with the eigenvalues as weights, here replaced by one of the
+    same mean and variance (F. E. Satterthwaite, Biometrics Bulletin 2, 110 (1946)). Of two looks
+    the better counts half.
+    """
+    whiten = noise.whitening(0.0)
+    tilted = whiten @ exact.slope
+    values = len(problem.offset)
+    shares = 1.0 / (1.0 + np.maximum(np.linalg.eigvalsh(tilted @ tilted.T), 0.0))
+    squares = float(np.square(whiten @ exact.residuals).sum())
+    total = squares + float(np.square(exact.u).sum())
+    p_values = [float(chi2.sf(total, values))]
+    free = float(shares.sum())
+    if free > _FREE:
+        scale = float(np.square(shares).sum()) / free
+        p_values.append(float(chi2.sf(squares / scale, free / scale)))
+    return total, (squares, free), min(1.0, len(p_values) * min(p_values))
+
+
+def _pulls(
+    problem: Problem,
+    covariance: FloatArray,
+    minimum: Minimum,
+    references: Sequence[AnyReference],
+) -> tuple[Pull, ...]:
+    error = np.sqrt(np.diag(covariance))
+    measured = problem.measured
+    rows = []
+    for part, reference in zip(problem.parts, references, strict=True):
+        for name, row in zip(reference.observed.names, range(part.start, part.stop), strict=True):
+            rows.append(
+                Pull(
+                    reference.label,
+                    name,
+                    float(measured[row]),
+                    float(measured[row] - minimum.residuals[row]),
+                    float(error[row]),
+                    not hasattr(reference, "ions"),
+                )
+            )
+    return tuple(rows)
+
+
+def _warnings(fits: tuple[Fit, ...]) -> tuple[str, ...]:
+    best = fits[0]
+    found = []
+    if best.p_value < NOT_EXPLAINED:
+        worst = max(best.pulls, key=lambda one: abs(one.pull))
+        found.append(
+            f"the references contradict every model of the family {best.family.name!r} "
+            f"(p = {best.p_value:.2g}); the largest misfit is that of {worst.name} of "
+            f"{worst.reference} ({worst.pull:+.1f} sigma): a geometry, a channel or the kind of "
+            "explosion may be wrong"
+        )
+    few = [fit for fit in fits if fit.effective < FEW_SAMPLES and fit.weight[1] > 0.05]
+    if few and best.prior.factor().shape[1]:
+        found.append(
+            f"only {few[0].effective:.0f} effective samples of the parameters of "
+            f"{listing(fit.family.name for fit in few)}: their widths are rough"
+        )
+    return tuple(found)
