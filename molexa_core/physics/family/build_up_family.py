@@ -101,7 +101,15 @@ class BuildUpFamily(PointCharges):
         screens[0, 3] = 1.0
         return Directions(weights, screens)
 
-    def between_atoms(self, fragments: Fragments, parameters: FloatArray) -> Directions | None:
+    def error(
+        self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
+    ) -> FloatArray:
+        """(n, 3 N, 3 N) covariance, in a.u., of what differs between the atoms of a molecule."""
+        between = self.between_atoms(fragments, parameters)
+        _, changes = self.follow(fragments, positions, parameters, directions=between)
+        return np.asarray(changes @ changes.transpose(0, 2, 1))
+
+    def between_atoms(self, fragments: Fragments, parameters: FloatArray) -> Directions:
         """Windows and onsets of each atom, by one standard deviation."""
         own, tau, onset = _rises(fragments, parameters)
         rate = rise_law(tau, onset)[1]

@@ -63,51 +63,49 @@ class PointCharges(ABC):
         """How the charging changes with each of the P coordinates."""
 
     @abstractmethod
-    def between_atoms(self, fragments: Fragments, parameters: FloatArray) -> Directions | None:
-        """Differences between atoms: what each, of one standard deviation, does to the charging."""
+    def error(
+        self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
+    ) -> FloatArray:
+        """(n, 3 N, 3 N) covariance, in a.u., of what the parameters leave open; see `Family`."""
 
     def explode(
         self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
     ) -> FloatArray:
         """(n, N, 3) momenta in a.u. of positions (n, N, 3) in bohr, coordinates (n, P)."""
-        charging = self.charging(fragments, parameters)
-        momenta, _ = follow(
-            *(positions, fragments.charges, fragments.masses, charging, self.accuracy),
-            single=self.single,
-        )
-        momenta[overlapping(positions, charging)] = np.nan
-        return momenta
+        return self.follow(fragments, positions, parameters)[0]
 
     def linearise(
         self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
     ) -> Linearised:
         """The same with derivatives; see `Family`."""
-        charging = self.charging(fragments, parameters)
-        momenta, changes = follow(
-            *(positions, fragments.charges, fragments.masses, charging, self.accuracy),
-            single=self.single,
-            by_positions=True,
-            directions=self.along_parameters(fragments, parameters),
+        along = self.along_parameters(fragments, parameters)
+        momenta, changes = self.follow(
+            fragments, positions, parameters, by_positions=True, directions=along
         )
-        momenta[overlapping(positions, charging)] = np.nan
         moved = 3 * (len(fragments) - 1)
         return Linearised(momenta, with_last_atom(changes[:, :, :moved]), changes[:, :, moved:])
 
-    def error(
-        self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
-    ) -> FloatArray:
-        """(n, 3 N, 3 N) covariance, in a.u., of what differs between the atoms of a molecule."""
-        differences = self.between_atoms(fragments, parameters)
-        size = 3 * len(fragments)
-        if differences is None:
-            return np.zeros((len(positions), size, size))
+    def follow(
+        self,
+        fragments: Fragments,
+        positions: FloatArray,
+        parameters: FloatArray,
+        *,
+        by_positions: bool = False,
+        by_kicks: bool = False,
+        directions: Directions | None = None,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Momenta with derivatives as `coulomb.follow.follow` gives them."""
         charging = self.charging(fragments, parameters)
-        _, changes = follow(
+        found = follow(
             *(positions, fragments.charges, fragments.masses, charging, self.accuracy),
             single=self.single,
-            directions=differences,
+            by_positions=by_positions,
+            by_kicks=by_kicks,
+            directions=directions,
         )
-        return changes @ changes.transpose(0, 2, 1)
+        found[0][overlapping(positions, charging)] = np.nan
+        return found
 
 
 def bare(fragments: Fragments, screening: FloatArray) -> Charging:
