@@ -141,7 +141,7 @@ class LaserFamily(PointCharges):
         duration = np.exp(parameters[:, 0])
         size = self.displacement * duration / (duration + self.settling_fs)
         each = np.concatenate([by_positions * size[:, None, None], changes[:, :, moved:]], axis=2)
-        return each @ each.transpose(0, 2, 1)
+        return np.asarray(each @ each.transpose(0, 2, 1))
 
 
 def _law(parameters: FloatArray) -> tuple[FloatArray, ...]:
