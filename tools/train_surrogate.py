@@ -112,25 +112,25 @@ def main() -> None:
     state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(state, given.out / "surrogate.safetensors")
     say(f"trained: {told}")
+    held_out = replace(exact, seed=given.seed + 2000)
+    clusters = replace(recipe, seed=given.seed + 4000, random_share=1.0)
+    ordinary = replace(recipe, split="held-out", seed=given.seed + 3000, random_share=0.0)
     sets = {
-        "seen molecules, new geometries": replace(exact, split="train", seed=given.seed + 1000),
-        "molecules never seen": replace(exact, seed=given.seed + 2000),
-        "ordinary entries, molecules never seen": replace(
-            recipe, split="held-out", seed=given.seed + 3000, random_share=0.0
-        ),
-        "random clusters": replace(recipe, seed=given.seed + 4000, random_share=1.0),
+        "seen molecules, new geometries": (replace(held_out, split="train"), 1.0),
+        "molecules never seen": (held_out, 1.0),
+        "ordinary entries, molecules never seen": (ordinary, 0.25),
+        "random clusters": (clusters, 0.25),
     }
     metrics = {}
-    for name, of in sets.items():
-        entries = concatenate(
-            [b.to("cpu") for b in made(of, given.test_s * (1 if "n" in name[:2] else 0.4), given.device)]
-        )
+    for name, (of, share) in sets.items():
+        blocks = made(of, share * given.test_s, given.device)
+        entries = concatenate([block.to("cpu") for block in blocks])
         metrics[name] = error_table(entry_errors(network, entries, given.device))
         print(f"\n{name}\n{as_text(metrics[name])}", flush=True)
-        if name == "molecules never seen":
-            entries.select(torch.randperm(len(entries))[:MOST_KEPT]).save(
-                given.out / "held-out.safetensors"
-            )
+        kept = torch.randperm(len(entries))[:MOST_KEPT]
+        entries.select(kept).save(
+            given.out / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors"
+        )
     document = {"training": told, "settings": asdict(how), "errors": metrics}
     (given.out / "metrics.json").write_text(json.dumps(document, indent=1))
     say("done")

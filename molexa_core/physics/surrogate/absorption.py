@@ -1,8 +1,8 @@
 """How many photons an atom would absorb: cross sections of the shells at any photon energy.
 
-The cross sections are those of the Monte-Carlo model (`atomic.photoionization`) for neutral atoms,
-kept on a grid for each shell, above its edge. They tell a network what a photon energy means: how
-often each shell loses an electron, and which shells cannot.
+The cross sections are those of the Monte-Carlo model for neutral atoms
+(`atomic.cross_section_curves`), kept on a grid for each shell, above its edge. They tell a network
+what a photon energy means: how often each shell loses an electron, and which shells cannot.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from torch import Tensor
 
 from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
-from molexa_core.physics.atomic.configuration import mesh_for
-from molexa_core.physics.atomic.continuum import on_mesh
-from molexa_core.physics.atomic.photoionization import cross_sections
+from molexa_core.physics.atomic.cross_section_curves import neutral_cross_sections
 from molexa_core.physics.atomic.scf import solve_orbitals
 from molexa_core.physics.atomic.shells import SUBSHELLS, ground_occupation
 
@@ -73,20 +71,19 @@ def absorption_table() -> AbsorptionTable:
     for place, symbol in enumerate(SYMBOLS):
         number = ELEMENTS[symbol].number
         orbitals = solve_orbitals(number, ground_occupation(number))
-        atom = on_mesh(orbitals, mesh_for(number, HIGHEST_EV / HARTREE_EV))
-        shell_of = np.array([shell.n - 1 for shell in SUBSHELLS[: len(orbitals.occupation)]])
-        filled = np.array(orbitals.occupation) > 0
         for shell in range(SHELLS):
-            chosen = (shell_of == shell) & filled
-            if not chosen.any():
+            chosen = [
+                index
+                for index, electrons in enumerate(orbitals.occupation)
+                if electrons and SUBSHELLS[index].n == shell + 1
+            ]
+            if not chosen:
                 continue
-            edge = float(-orbitals.energy[: len(chosen)][chosen].min()) * HARTREE_EV
+            edge = float(-orbitals.energy[chosen].min()) * HARTREE_EV
             low[place, shell] = np.log(max(edge * (1.0 + 1e-6), LOWEST_EV))
             energies = np.exp(np.linspace(low[place, shell], np.log(HIGHEST_EV), POINTS))
-            for point, energy in enumerate(energies):
-                sigma = cross_sections(orbitals, atom, energy * (1.0 + 1e-6) / HARTREE_EV)
-                whole = float(sigma[: len(chosen)][chosen].sum()) * UM2_PER_BOHR2
-                log_sigma[place, shell, point] = np.log(whole)
+            sigma = neutral_cross_sections(symbol, energies * (1.0 + 1e-6))[:, chosen].sum(axis=1)
+            log_sigma[place, shell] = np.log(sigma * UM2_PER_BOHR2)
     return AbsorptionTable(
         torch.tensor(low, dtype=torch.float32), torch.tensor(log_sigma, dtype=torch.float32)
     )

@@ -142,7 +142,8 @@ class _Layer(nn.Module):
         )
         weight = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(dim=-1)
         x = x + self.out((weight @ v).transpose(1, 2).reshape(b, n, width))
-        return x + self.down(nn.functional.silu(self.up(self.norm2(x))))
+        passed: Tensor = x + self.down(nn.functional.silu(self.up(self.norm2(x))))
+        return passed
 
 
 class ChargeNetwork(nn.Module):
@@ -152,6 +153,12 @@ class ChargeNetwork(nn.Module):
         size: its size.
         table: cross sections, kept with the weights.
     """
+
+    low: Tensor
+    log_sigma: Tensor
+    electrons: Tensor
+    valence: Tensor
+    centres: Tensor
 
     def __init__(self, size: NetworkSize, table: AbsorptionTable | None = None) -> None:
         super().__init__()
@@ -169,9 +176,7 @@ class ChargeNetwork(nn.Module):
         self.register_buffer("centres", centres, persistent=False)
         self.element = nn.Embedding(len(SYMBOLS), w)
         self.atom_in = nn.Linear(ATOM_FEATURES, w)
-        self.global_in = nn.Sequential(
-            nn.Linear(GLOBAL_FEATURES, w), nn.SiLU(), nn.Linear(w, w)
-        )
+        self.global_in = nn.Sequential(nn.Linear(GLOBAL_FEATURES, w), nn.SiLU(), nn.Linear(w, w))
         self.layers = nn.ModuleList(_Layer(w, size.heads) for _ in range(size.layers))
         self.norm = nn.LayerNorm(w)
         self.left = nn.Linear(w, w // 2)
@@ -388,7 +393,8 @@ class YieldErrorHead(nn.Module):
     def forward(self, predicted: Predicted) -> Tensor:
         """[B] ln of the standard error of ln of the share."""
         state = torch.cat([predicted.hidden, predicted.atoms], dim=-1).mean(dim=1)
-        return (self.whole(state)[:, 0] - 1.5).clamp(-6.0, 3.0)
+        found: Tensor = self.whole(state)[:, 0] - 1.5
+        return found.clamp(-6.0, 3.0)
 
 
 def _perceptron(size: NetworkSize, outputs: int) -> nn.Sequential:
@@ -401,7 +407,9 @@ def _perceptron(size: NetworkSize, outputs: int) -> nn.Sequential:
 class SurrogateNetwork(nn.Module):
     """All networks of the surrogate: momenta, their uncertainty, yields."""
 
-    def __init__(self, momenta: NetworkSize, yields: NetworkSize, table: AbsorptionTable | None = None) -> None:
+    def __init__(
+        self, momenta: NetworkSize, yields: NetworkSize, table: AbsorptionTable | None = None
+    ) -> None:
         super().__init__()
         self.momenta = ChargeNetwork(momenta, table)
         self.uncertainty = UncertaintyHead(momenta)

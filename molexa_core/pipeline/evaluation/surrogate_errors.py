@@ -17,9 +17,14 @@ from molexa_core.physics.surrogate.charge_network import (
     impulses,
     log_distances,
 )
-from molexa_core.physics.surrogate.covariance import error_factors
 from molexa_core.physics.surrogate.entries import FamilyEntries
-from molexa_core.pipeline.training.surrogate import LEAST_ERROR, Bucket, buckets_of, predict
+from molexa_core.pipeline.training.surrogate import (
+    LEAST_ERROR,
+    Bucket,
+    buckets_of,
+    error_factors_of,
+    predict,
+)
 
 WELL_KNOWN: Final = 0.003
 """Relative statistical error up to which an entry shows the error of the surrogate."""
@@ -71,13 +76,14 @@ def entry_errors(
     network: SurrogateNetwork, entries: FamilyEntries, device: torch.device | str
 ) -> EntryErrors:
     """Compare the surrogate with entries; the explosions are not linearised."""
-    parts = []
+    parts: list[dict[str, Any]] = []
     for n, bucket in buckets_of(entries, device).items():
         bucket.refresh(network, available_cores())
-        for rows in torch.arange(len(bucket), device=bucket.elements.device).split(_ROWS):
-            parts.append(_of_bucket(network, bucket.rows(rows), n))
-    names = [name for name in parts[0]]
-    return EntryErrors(**{name: np.concatenate([part[name] for part in parts]) for name in names})
+        starts = range(0, len(bucket), _ROWS)
+        parts += [_of_bucket(network, bucket.rows(slice(at, at + _ROWS)), n) for at in starts]
+    return EntryErrors(
+        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    )
 
 
 @torch.no_grad()
@@ -87,10 +93,7 @@ def _of_bucket(network: SurrogateNetwork, bucket: Bucket, n: int) -> dict[str, A
     momenta = bucket.base + added
     off = momenta - bucket.momenta
     scale = bucket.scale
-    factors = error_factors(
-        *network.uncertainty(found),
-        *(bucket.by_rises, bucket.base, bucket.positions, bucket.charges, bucket.masses),
-    )
+    factors = error_factors_of(network, bucket, found)
     m, size = len(bucket), 3 * n
     covariance = factors @ factors.transpose(1, 2)
     covariance = covariance + torch.eye(size, device=off.device) * (
@@ -159,9 +162,7 @@ def summary(errors: EntryErrors) -> dict[str, Any]:
 def error_table(errors: EntryErrors) -> dict[str, dict[str, Any]]:
     """Summaries over all entries, by number of atoms, duration, charge and setting."""
     rows: dict[str, dict[str, Any]] = {"all": summary(errors)}
-    rows["all"]["pull of atoms"] = round(
-        float(np.quantile(np.abs(errors.radial_pulls), 0.683)), 3
-    )
+    rows["all"]["pull of atoms"] = round(float(np.quantile(np.abs(errors.radial_pulls), 0.683)), 3)
     rows["all"]["rms pull of atoms"] = round(float(np.sqrt((errors.radial_pulls**2).mean())), 3)
     for n in sorted(set(errors.atoms.tolist())):
         rows[f"{n} atoms"] = summary(errors.select(errors.atoms == n))

@@ -2,8 +2,8 @@
 
 Rises are learned through the explosion: the momenta of an entry are linearised about the rises that
 the network gave it last, p = p0 + J (rises - rises0), with p0 and J from the compiled engine on the
-cores of the processor. While the network trains they are computed anew several times
-(`Bucket.refresh`), which makes the training a Gauss-Newton iteration whose steps the network takes.
+cores of the processor. While the network trains they are computed anew all the time, for one number
+of atoms after the other (`Linearisation`): a Gauss-Newton iteration whose steps the network takes.
 
 Some molecules are set aside: they teach only the estimates of the error, which therefore know what
 the network does on molecules that it has not seen.
@@ -46,9 +46,12 @@ LEAST_ERROR: Final = 5e-4
 """Relative error of the momenta that is always left."""
 ASIDE: Final = 8
 """One in so many molecules (and of the random clusters) teaches only the errors."""
-REFRESH_AT: Final = (0.01, 0.03, 0.07, 0.13, 0.22, 0.35, 0.52, 0.72, 0.9)
-"""When momenta are linearised anew, as shares of the training."""
+MOMENTA: Final = NetworkSize()
+YIELDS: Final = NetworkSize(width=96, layers=3, channels=24, hidden=64)
+ERRORS_EVERY: Final = 3
+"""Steps of which one teaches the errors."""
 _CHUNK: Final = 2048
+_AT_ONCE: Final = 16384
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ class SurrogateTraining:
     decay: float = 0.01
     least: int = 8
     seed: int = 0
-    momenta: NetworkSize = NetworkSize()
-    yields: NetworkSize = NetworkSize(width=96, layers=3, channels=24, hidden=64)
+    momenta: NetworkSize = MOMENTA
+    yields: NetworkSize = YIELDS
 
 
 @dataclass
@@ -127,7 +130,7 @@ class Bucket:
         """[M] rms momentum."""
         return self.momenta.square().mean(dim=(1, 2)).sqrt()
 
-    def rows(self, rows: Tensor) -> Bucket:
+    def rows(self, rows: Tensor | slice) -> Bucket:
         """Some of the entries."""
         return Bucket(**{name: value[rows] for name, value in vars(self).items()})
 
@@ -137,19 +140,10 @@ class Bucket:
         Returns:
             Median over entries of how far the momenta had been off by being linearised, relative.
         """
-        tau, middle, unit = [], [], []
-        with torch.no_grad():
-            for part in torch.arange(len(self), device=self.elements.device).split(16384):
-                found = predict(network, self.rows(part))
-                tau.append(found.log_tau)
-                middle.append(found.middle)
-                unit.append(found.unit)
-        log_tau, middles, units = torch.cat(tau), torch.cat(middle), torch.cat(unit)
-        expected = self.linearised(log_tau, middles)
-        base, changes = _explode(self, log_tau, middles, units, workers)
-        off = (expected - base).square().mean(dim=(1, 2)).sqrt() / self.scale
-        self.tau, self.middle, self.base, self.by_rises = log_tau, middles, base, changes
-        return float(off.median()) if len(off) else 0.0
+        if not len(self):
+            return 0.0
+        with ThreadPoolExecutor(max(workers, 1)) as pool:
+            return Linearisation(self, network, pool).install()
 
     def linearised(self, log_tau: Tensor, middle: Tensor) -> Tensor:
         """[M, N, 3] momenta at other rises."""
@@ -158,40 +152,62 @@ class Bucket:
         return self.base + moved.reshape(self.base.shape)
 
 
-def _explode(
-    bucket: Bucket, log_tau: Tensor, middle: Tensor, unit: Tensor, workers: int
-) -> tuple[Tensor, Tensor]:
-    """Momenta and derivatives by rises, on the cores of the processor."""
-    n = bucket.atoms
-    tau = log_tau.double().exp().cpu().numpy()
-    scale = unit.double().cpu().numpy()[:, None]
-    middles = middle.double().cpu().numpy() * scale
-    given = [v.double().cpu().numpy() for v in (bucket.positions, bucket.charges, bucket.masses)]
-    base = np.empty((len(tau), n, 3), np.float32)
-    changes = np.empty((len(tau), 3 * n, 2 * n), np.float32)
+class Linearisation:
+    """Explosions of a bucket at the rises that the network gives now, computed in threads.
 
-    def work(start: int) -> None:
-        part = slice(start, start + _CHUNK)
-        found = explode_rises(
-            *(value[part] for value in given), tau[part], middles[part], derivatives="rises"
-        )
-        base[part] = found.momenta
+    Args:
+        bucket: the entries.
+        network: gives the rises.
+        pool: threads.
+    """
+
+    def __init__(self, bucket: Bucket, network: SurrogateNetwork, pool: ThreadPoolExecutor) -> None:
+        self.bucket = bucket
+        found = []
+        with torch.no_grad():
+            for at in range(0, len(bucket), _AT_ONCE):
+                one = predict(network, bucket.rows(slice(at, at + _AT_ONCE)))
+                found.append((one.log_tau, one.middle, one.unit))
+        self.log_tau, self.middle, unit = (torch.cat(v) for v in zip(*found, strict=True))
+        n, m = bucket.atoms, len(bucket)
+        self._unit = unit.double().cpu().numpy()[:, None]
+        self._given = [
+            *(v.double().cpu().numpy() for v in (bucket.positions, bucket.charges, bucket.masses)),
+            self.log_tau.double().cpu().numpy(),
+            self.middle.double().cpu().numpy() * self._unit,
+        ]
+        self._base = np.empty((m, n, 3), np.float32)
+        self._changes = np.empty((m, 3 * n, 2 * n), np.float32)
+        size = max(64, _CHUNK * 25 // n**2)
+        self._jobs = [pool.submit(self._work, at, at + size) for at in range(0, m, size)]
+
+    @property
+    def done(self) -> bool:
+        """Whether it can be installed without waiting."""
+        return all(job.done() for job in self._jobs)
+
+    def install(self) -> float:
+        """Wait, and linearise the entries anew; see `Bucket.refresh`."""
+        for job in self._jobs:
+            job.result()
+        base, changes, bucket = self._base, self._changes, self.bucket
+        good = np.isfinite(base).all(axis=(1, 2)) & np.isfinite(changes).all(axis=(1, 2))
+        base[~good], changes[~good] = 0.0, 0.0
+        device = bucket.positions.device
+        exploded = torch.from_numpy(base).to(device)
+        expected = bucket.linearised(self.log_tau, self.middle)
+        off = (expected - exploded).square().mean(dim=(1, 2)).sqrt() / bucket.scale
+        bucket.tau, bucket.middle, bucket.base = self.log_tau, self.middle, exploded
+        bucket.by_rises = torch.from_numpy(changes).to(device)
+        return float(off.median())
+
+    def _work(self, begin: int, end: int) -> None:
+        part, n = slice(begin, end), self.bucket.atoms
+        found = explode_rises(*(value[part] for value in self._given), derivatives="rises")
+        self._base[part] = found.momenta
         if found.by_rises is not None:
-            units = np.concatenate([tau[part], np.broadcast_to(scale[part], tau[part].shape)], 1)
-            changes[part] = found.by_rises * units[:, None, :]
-
-    starts = range(0, len(tau), _CHUNK)
-    if workers > 1 and len(tau):
-        work(0)
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, starts[1:]))
-    else:
-        for start in starts:
-            work(start)
-    device = bucket.positions.device
-    good = np.isfinite(base).all(axis=(1, 2)) & np.isfinite(changes).all(axis=(1, 2))
-    base[~good], changes[~good] = 0.0, 0.0
-    return torch.from_numpy(base).to(device), torch.from_numpy(changes).to(device)
+            found.by_rises[..., n:] *= self._unit[part, :, None]
+            self._changes[part] = found.by_rises
 
 
 def buckets_of(entries: FamilyEntries, device: torch.device | str) -> dict[int, Bucket]:
@@ -274,10 +290,7 @@ def uncertainty_loss(network: SurrogateNetwork, bucket: Bucket, found: Predicted
     residual = (total_momenta(bucket, found) - bucket.momenta).detach()
     frozen = replace(found, hidden=found.hidden.detach(), atoms=found.atoms.detach())
     scale = bucket.scale
-    factors = error_factors(
-        *network.uncertainty(frozen),
-        *(bucket.by_rises, bucket.base, bucket.positions, bucket.charges, bucket.masses),
-    )
+    factors = error_factors_of(network, bucket, frozen)
     size = residual[0].numel()
     unit = scale[:, None, None].double()
     factors = factors.double() / unit
@@ -292,7 +305,15 @@ def uncertainty_loss(network: SurrogateNetwork, bucket: Bucket, found: Predicted
     chi2 = white.square().sum(dim=(1, 2))
     tail = 0.5 * (degrees + size) * torch.log1p(chi2 / degrees)
     loss = (tail + logs) / size
-    return loss.mean().float()
+    mean: Tensor = loss.mean().float()
+    return mean
+
+
+def error_factors_of(network: SurrogateNetwork, bucket: Bucket, found: Predicted) -> Tensor:
+    """[M, 3 N, K] factors of the predicted covariance of entries."""
+    atom, whole = network.uncertainty(found)
+    explosion = (bucket.by_rises, bucket.base, bucket.positions, bucket.charges, bucket.masses)
+    return error_factors(atom, whole, *explosion)
 
 
 def yield_loss(
@@ -349,8 +370,8 @@ class Trainer:
         how = self.settings
         random = np.random.default_rng(how.seed)
         workers = available_cores()
-        for bucket in self.buckets.values():
-            bucket.refresh(self.network, workers)
+        self._refresh(workers)
+        pool = ThreadPoolExecutor(max(workers - 1, 1))
         optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=how.rate, weight_decay=how.decay, betas=(0.9, 0.98)
         )
@@ -359,22 +380,29 @@ class Trainer:
         taught = {n: torch.nonzero(~self.buckets[n].aside)[:, 0] for n in sizes}
         aside = {n: torch.nonzero(self.buckets[n].aside)[:, 0] for n in sizes}
         began = said = time.monotonic()
-        step, visits, due = 0, 0, list(REFRESH_AT)
+        step, visits, turn = 0, 0, 0
+        current: Linearisation | None = None
+        off: dict[int, float] = {}
         sums: dict[str, list[Tensor]] = {}
         while (done := (time.monotonic() - began) / how.seconds) < 1.0:
-            if due and done >= due[0]:
-                due.pop(0)
-                self._refresh(workers)
+            if current is None or current.done:
+                if current is not None:
+                    off[current.bucket.atoms] = current.install()
+                current = Linearisation(self.buckets[sizes[turn % len(sizes)]], self.network, pool)
+                turn += 1
             rate = how.rate * min(1.0, (step + 1) / how.warm_up)
             rate *= 0.5 * (1.0 + math.cos(math.pi * done)) + 1e-3
             for group in optimizer.param_groups:
                 group["lr"] = rate
             n = int(random.choice(sizes, p=share / share.sum()))
-            losses = self._losses(n, self._draw(taught[n], n), self._draw(aside[n], n, 4))
+            chosen = aside[n] if step % ERRORS_EVERY == 0 else aside[n][:0]
+            losses = self._losses(n, self._draw(taught[n], n), self._draw(chosen, n, 4))
             if not losses:
                 continue
             optimizer.zero_grad(set_to_none=True)
-            sum(losses.values(), torch.zeros((), device=next(iter(losses.values())).device)).backward()
+            sum(
+                losses.values(), torch.zeros((), device=next(iter(losses.values())).device)
+            ).backward()
             grads = [p.grad for p in self.network.parameters() if p.grad is not None]
             for grad in grads:  # one entry out of place must not end a training
                 grad.nan_to_num_(0.0, 0.0, 0.0)
@@ -390,9 +418,11 @@ class Trainer:
                 shown = {k: float(torch.stack(v).mean()) for k, v in sums.items()}
                 sums.clear()
                 text = ", ".join(f"{k} {v:.4f}" for k, v in shown.items())
-                self.say(f"{said - began:6.0f} s, step {step}, {visits / 1e6:.1f} M visits: {text}")
-        self._refresh(workers)
-        return {"steps": step, "visits": visits, "entries": int(share.sum())}
+                self.say(f"{said - began:4.0f} s, step {step}, {visits / 1e6:.1f} M visits: {text}")
+                lines = " ".join(f"{k}: {100 * v:.2f}%" for k, v in sorted(off.items()))
+                self.say(f"linearised anew {turn} times, had been off by {lines}")
+        pool.shutdown(wait=False, cancel_futures=True)
+        return {"steps": step, "visits": visits, "entries": int(share.sum()), "turns": turn}
 
     def _refresh(self, workers: int) -> None:
         began = time.monotonic()
@@ -432,7 +462,8 @@ class Trainer:
     @torch.no_grad()
     def _average(self, step: int) -> None:
         keep = min(self.settings.average, (step + 1) / (step + 10))
-        ours, kept = list(self.network.parameters()), list(self.averaged.parameters())
+        ours: list[Tensor] = list(self.network.parameters())
+        kept: list[Tensor] = list(self.averaged.parameters())
         torch._foreach_lerp_(kept, ours, 1.0 - keep)
 
 
