@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
 from molexa_cli.wording import name_in_library
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.parameter import Parameter, Stated, parameters
+from molexa_core.base.uncertain import Uncertain
 
+UNCERTAIN: Final = "NUMBER [+- NUMBER]"
+"""How the help shows a number with its uncertainty."""
 Given = Mapping[str, Any]
 """The given fields of a class with their values."""
 
 
 def with_parameters(
-    *, behind: str, prefix: str = "", but: Collection[str] = (), **classes: type
+    *,
+    behind: str,
+    prefix: str = "",
+    but: Collection[str] = (),
+    panel: str | None = None,
+    **classes: type,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that replaces parameters of a command by the options of classes.
 
@@ -29,6 +37,7 @@ def with_parameters(
         behind: name of the parameter after which the options appear in the help.
         but: options that the command defines itself.
         prefix: prefix of the explanations, such as `mcmd`.
+        panel: heading under which the help shows them.
         classes: the class by name of the parameter of the command that receives its fields.
 
     Example:
@@ -68,7 +77,7 @@ def with_parameters(
                         option,
                         inspect.Parameter.POSITIONAL_OR_KEYWORD,
                         default=None,
-                        annotation=option_of(stated, prefix),
+                        annotation=option_of(stated, prefix, panel),
                     )
                     for option, (_, stated) in options.items()
                 ]
@@ -80,16 +89,22 @@ def with_parameters(
     return decorate
 
 
-def option_of(stated: Stated, prefix: str = "") -> Any:
-    """The annotation of typer's option for a parameter; the option is None if not given."""
+def option_of(stated: Stated, prefix: str = "", panel: str | None = None) -> Any:
+    """The annotation of typer's option for a parameter; the option is None if not given.
+
+    A number with an uncertainty is given as text.
+    """
     option = stated.parameter.option
     if option is None:
         msg = f"{stated.name} has no option"
         raise ValueError(msg)
-    kind = stated.kind | None
-    return Annotated[
-        kind, typer.Option(option, help=explanation(stated.parameter, stated.default, prefix))
-    ]
+    kind, metavar = stated.kind | None, None
+    if stated.kind is Uncertain:
+        kind, metavar = str | None, UNCERTAIN
+    if stated.kind is bool and stated.may_be_none:
+        option = f"{option}/--no-{option.removeprefix('--')}"
+    text = explanation(stated.parameter, stated.default, prefix)
+    return Annotated[kind, typer.Option(option, metavar=metavar, help=text, rich_help_panel=panel)]
 
 
 def explanation(parameter: Parameter, default: object, prefix: str = "") -> str:

@@ -7,6 +7,7 @@ reconstruction and the argument of functions (`base.parameter`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
@@ -22,11 +23,13 @@ from molexa_core.base.forward_model import (
     Pulse,
 )
 from molexa_core.base.parameter import Parameter, Parameters, parameters
-from molexa_core.base.uncertain import Uncertain
+from molexa_core.base.uncertain import MOST_RELATIVE, Uncertain
 
 ExplosionKind = Literal["xray", "laser", "ion", "build_up", "classical", "instant"]
 """How the molecule is charged; `classical` and `instant` are the models of simulations, in which
 nothing differs between atoms."""
+Model = Literal["xray", "laser", "ion", "build_up", "classical", "instant", "unknown"]
+"""What a call may say of the kind of explosion."""
 KnownTransfer = Literal["neutral", "low", "full"]
 """The rules of electron transfer that an inversion can assume (`forward_model.TRANSFERS`)."""
 _PULSE: Final = {name: one.parameter for name, one in parameters(Pulse).items()}
@@ -79,6 +82,31 @@ class XrayExplosion(Parameters):
                 f"fluence_um2 is given beside {listing(both)}, which determine it",
                 do="Keep one of them.",
             )
+
+    @property
+    def on_axis(self) -> Uncertain | None:
+        """Fluence on the axis in photons per square micrometre, if it can be told.
+
+        From the fluence itself, or from photon energy, pulse energy, focus and transmission, whose
+        relative uncertainties add in quadrature (that of the focus counts twice).
+        """
+        if self.fluence_um2 is not None:
+            return self.fluence_um2
+        parts = (self.photon_ev, self.energy_mj, self.focus_um, self.transmission)
+        photon, energy, focus, share = parts
+        if photon is None or energy is None or focus is None or share is None:
+            return None
+        pulse = Pulse(
+            photon_ev=photon.value,
+            energy_mj=energy.value,
+            focus_um=focus.value,
+            transmission=share.value,
+        )
+        value = pulse.fluence * BOHR_PER_UM**2
+        relative = math.hypot(
+            photon.relative, energy.relative, 2.0 * focus.relative, share.relative
+        )
+        return Uncertain(value, min(relative, MOST_RELATIVE) * value)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ class ReconstructionRecord:
             first: positions, closure, share of the samples, chemical rules that they break.
         warnings: warnings as sentences.
         errors: errors against a known structure, where one was given.
+        explosion: the explosion that was assumed: `statement`, `origin` (told, calibrated,
+            unknown), `source`; and whether it can give these momenta: `chi_square`, `degrees`,
+            `p_value`, `worst` (ion and direction), `residuals_sigma`; see docs/formats.md.
+        distances: between atoms in bohr, `of`, `median`, `half_width` (68 %), `low`, `high`.
+        angles: the same in degrees.
     """
 
     symbols: tuple[str, ...]
@@ -66,6 +71,9 @@ class ReconstructionRecord:
     warnings: tuple[str, ...] = ()
     errors: Mapping[str, Any] | None = None
     isotopes: tuple[int, ...] | None = None
+    explosion: Mapping[str, Any] = field(default_factory=dict)
+    distances: tuple[Mapping[str, Any], ...] = ()
+    angles: tuple[Mapping[str, Any], ...] = ()
 
     def geometry(self) -> Geometry:
         """The structure as the table that other stages take."""
@@ -143,6 +151,9 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
             warnings=tuple(str(text) for text in values.get("warnings") or ()),
             errors=None if values.get("errors") is None else dict(values["errors"]),
             isotopes=_isotopes(values, symbols, path),
+            explosion=dict(values.get("explosion") or {}),
+            distances=tuple(dict(one) for one in values.get("distances") or ()),
+            angles=tuple(dict(one) for one in values.get("angles") or ()),
         )
         text = values.get(PROVENANCE)
         provenance = None if text is None else Provenance.from_json(json.dumps(text))

@@ -81,7 +81,7 @@ class BuildUpFamily(PointCharges):
     def charging(self, fragments: Fragments, parameters: FloatArray) -> Charging:
         """How the charges rise at coordinates (n, P)."""
         own, tau, onset = _rises(fragments, parameters)
-        law = np.stack(rise_law(tau, onset), axis=2).reshape(len(parameters), -1)
+        law = np.stack(rise_law(tau, onset), axis=2).reshape(len(tau), 2 * tau.shape[1])
         whole = bare(fragments, parameters[:, 3])
         return replace(whole, kind=RISES, rise=own, law=law, numbers=2)
 

@@ -124,16 +124,8 @@ def small_recipe(seed: int = 0, *, split: FamilySplit = "train") -> FamilyRecipe
 
 
 @dataclass(frozen=True)
-class PreparedBlock:
-    """A block before its explosions.
-
-    Attributes:
-        job: its trajectories.
-        drawn: its geometries.
-        settings: (g, 9) as in `FamilyEntries.settings`.
-        atoms: their number of atoms.
-        number: of the block.
-    """
+class _Prepared:
+    """A block before its explosions."""
 
     job: MixedJob
     drawn: DrawnGeometries
@@ -160,7 +152,7 @@ def family_block(
         progress: display of the progress.
     """
     tables = tables or pack_photon_tables(progress=progress)
-    return _explode(recipe, prepare_block(recipe, number, tables), device, progress)
+    return _explode(recipe, _prepare(recipe, number, tables), device, progress)
 
 
 def family_blocks(
@@ -188,17 +180,16 @@ def family_blocks(
     """
     known = tables or pack_photon_tables(progress=progress)
     with ThreadPoolExecutor(1) as thread:
-        waiting: list[Future[PreparedBlock]] = []
+        waiting: list[Future[_Prepared]] = []
         number = first
         while True:
             while len(waiting) < ahead:
-                waiting.append(thread.submit(prepare_block, recipe, number, known))
+                waiting.append(thread.submit(_prepare, recipe, number, known))
                 number += step
             yield _explode(recipe, waiting.pop(0).result(), device, progress)
 
 
-def prepare_block(recipe: FamilyRecipe, number: int, tables: PhotonTables) -> PreparedBlock:
-    """Draw geometries and settings of a block, see `family_block`."""
+def _prepare(recipe: FamilyRecipe, number: int, tables: PhotonTables) -> _Prepared:
     key = hashed(recipe.seed, "family", recipe.split, number)
     random = np.random.default_rng(np.frombuffer(key, dtype=np.uint32).tolist())
     sizes = sorted(recipe.atoms)
@@ -233,11 +224,11 @@ def prepare_block(recipe: FamilyRecipe, number: int, tables: PhotonTables) -> Pr
         trajectories=each,
         seed=int.from_bytes(key[:8], "little") >> 1,
     )
-    return PreparedBlock(job, drawn, settings.columns[order], atoms, number)
+    return _Prepared(job, drawn, settings.columns[order], atoms, number)
 
 
 def _explode(
-    recipe: FamilyRecipe, block: PreparedBlock, device: str, progress: Progress
+    recipe: FamilyRecipe, block: _Prepared, device: str, progress: Progress
 ) -> FamilyEntries:
     each, parts = block.job.trajectories, []
 
@@ -276,7 +267,7 @@ def _explode(
     return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
-def _entries(block: PreparedBlock, found: CombinationMeans) -> FamilyEntries:
+def _entries(block: _Prepared, found: CombinationMeans) -> FamilyEntries:
     place = found.geometry.cpu()
     device, width = found.mean.device, ATOMS[1]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from molexa_core.base.errors import MolexaError, UsageError, listing
 from molexa_core.base.fields import EXPLOSION
@@ -20,6 +20,7 @@ from molexa_core.base.known_explosion import (
     ClassicalExplosion,
     ExplosionKind,
     Kind,
+    Model,
 )
 from molexa_core.base.parameter import parameters
 from molexa_core.base.settings import Explosion, load_explosion, load_project, parse_settings
@@ -27,8 +28,6 @@ from molexa_core.base.storage.files import PROJECT_FILE
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.uncertain import UNKNOWN_WORD, Uncertain
 
-Model = ExplosionKind | Literal["unknown"]
-"""What a call may say of the kind of explosion."""
 Numbers = dict[str, Any]
 NOWHERE: Final = "nothing says what the explosion was"
 
@@ -220,9 +219,11 @@ def _read(of: type[Kind], name: str, value: Any) -> Any:
 
 
 def _kept(explosion: Explosion, changed_names: set[str]) -> Any:
-    """The calibration, unless it holds a parameter that is told anew."""
+    """The calibration, unless it holds a parameter that is told anew and is no condition of it."""
     found = explosion.calibrated
     if found is None:
         return None
-    known = {name for one in found.hypotheses for name in one.parameters}
+    known: set[str] = set()
+    for one in found.hypotheses:
+        known |= {*one.parameters, *one.choices} - set(one.points[0].conditions)
     return None if known & changed_names else found

@@ -1,1 +1,0 @@
-"""Explosions of point charges on graphics cards."""

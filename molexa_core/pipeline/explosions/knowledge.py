@@ -1,0 +1,352 @@
+"""From what is told of an explosion to families of forward models with what is known of them.
+
+`Explosion` (settings) becomes `ExplosionKnowledge` (hypotheses: family and distribution of its
+parameters), with one sentence that every result states.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.belief import Belief
+from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.known_explosion import (
+    BuildUpExplosion,
+    ClassicalExplosion,
+    InstantExplosion,
+    IonExplosion,
+    Kind,
+    LaserExplosion,
+    XrayExplosion,
+)
+from molexa_core.base.parameter import parameters
+from molexa_core.base.settings import Calibrated, Explosion
+from molexa_core.base.settings.explosion_block import CalibratedHypothesis
+from molexa_core.base.uncertain import Uncertain
+from molexa_core.physics.coulomb.build_up import LEAST_TAU_FS
+from molexa_core.physics.family.build_up_family import (
+    BUILD_UP_PRIOR,
+    HYDROGEN_ONSET,
+    HYDROGEN_WINDOW,
+    TAU,
+    BuildUpFamily,
+)
+from molexa_core.physics.family.calibrated import calibrated
+from molexa_core.physics.family.family import ExplosionKnowledge, Family, Hypothesis
+from molexa_core.physics.family.ion_impact import ION_IMPACT_PRIOR, IonImpactFamily
+from molexa_core.physics.family.laser_family import LaserFamily, laser_prior
+from molexa_core.pipeline.calibration.prior import joint_prior
+
+PULSE_WINDOW: Final = 3.0
+"""Window of the rise over the duration of an X-ray pulse. 3.8 were it for absorption at a constant
+rate (`physics.family.build_up_family`), of which saturation takes away a fifth."""
+CASCADE_FS: Final = 20.0
+"""Window of the rise after a short X-ray pulse: lifetimes of inner holes, 2 to 10 fs each, in
+several steps."""
+STAND_IN_WIDTH: Final = 0.4
+"""Standard deviation of ln tau of it: fluence, photon energy and molecule are not in it."""
+EXACT: Final = BuildUpFamily(window_spread=0.0, onset_spread=0.0)
+"""The classical model of simulations: nothing differs between atoms."""
+NO_RECOIL: Final = 1e-9
+"""A push of an atom, a.u., that is none."""
+UNKNOWN: Final = (
+    "nothing is known about the explosion: an X-ray pulse of any kind or a laser pulse of any "
+    "duration are assumed alike"
+)
+
+
+def knowledge_of(explosion: Explosion) -> ExplosionKnowledge:
+    """What is known about an explosion before momenta are looked at.
+
+    Args:
+        explosion: what is told and calibrated.
+
+    Raises:
+        UsageError: the calibration is of another family, or depends on a number that is not told.
+    """
+    told = explosion.told
+    if explosion.calibrated is not None:
+        return _calibrated(told, explosion.calibrated)
+    if told is None:
+        both = (_broad(0.5), _laser(LaserExplosion(), 0.5))
+        return ExplosionKnowledge(both, UNKNOWN, "unknown")
+    return _told(told)
+
+
+def told_in_words(told: Kind) -> str:
+    """What is told, in words, such as `X-ray pulse: photon energy 2000 eV, ...`."""
+    stated = parameters(type(told))  # type: ignore[arg-type]  # mypy: a union is not hashable
+    known, missing = [], []
+    for field in fields(told):
+        one, value = stated[field.name].parameter, getattr(told, field.name)
+        unit = f" {one.unit}" if one.unit else ""
+        if value is None:
+            missing.append(field.name)
+        elif isinstance(value, Uncertain):
+            known.append(f"{one.meaning} {value}{unit}")
+        elif isinstance(value, bool):
+            known.append(f"{'' if value else 'no '}{one.meaning}")
+        else:
+            known.append(f"{one.meaning} {value}")
+    name = _NAMES[told.kind]
+    if not known:
+        return f"{name} of which nothing is known" if missing else name
+    said = f"{name}: {', '.join(known)}"
+    unknown = [stated[one].parameter.meaning for one in _asked(told, missing)]
+    return f"{said}; not known: {', '.join(unknown)}" if unknown else said
+
+
+def _asked(told: Kind, missing: list[str]) -> list[str]:
+    """Of what is not told, what would make the answer better."""
+    if not isinstance(told, XrayExplosion):
+        return []
+    by_energy = ("energy_mj", "focus_um", "transmission")
+    told_energy = any(getattr(told, name) is not None for name in by_energy)
+    needless = ("fluence_um2",) if told_energy else by_energy
+    return [name for name in missing if name not in needless]
+
+
+_NAMES: Final = {
+    "xray": "X-ray pulse",
+    "laser": "strong laser pulse",
+    "ion": "impact of a fast ion",
+    "build_up": "charges that rise with time",
+    "classical": "simulated explosion, all charges rising exactly alike",
+    "instant": "simulated explosion, all charges at once",
+}
+
+
+def _told(told: Kind) -> ExplosionKnowledge:
+    """What is known where numbers are told and nothing is calibrated."""
+    statement = told_in_words(told)
+    if isinstance(told, InstantExplosion):
+        values = (math.log(NO_RECOIL), 0.0)
+        belief = Belief.independent(ION_IMPACT_PRIOR.names, values, (0.0, 0.0))
+        return ExplosionKnowledge((Hypothesis(IonImpactFamily(), belief),), statement, "told")
+    if isinstance(told, IonExplosion):
+        found = Hypothesis(IonImpactFamily(), ION_IMPACT_PRIOR)
+        return ExplosionKnowledge((found,), statement, "told")
+    if isinstance(told, LaserExplosion):
+        return ExplosionKnowledge((_laser(told),), statement, "told")
+    if isinstance(told, ClassicalExplosion):
+        tau = told.window
+        if told.tau_fs is None:
+            statement = f"{_NAMES['classical']}: {TAU.meaning} {tau} fs, as published"
+        whole = BuildUpExplosion(
+            tau, None, told.hydrogen_tau_fs or tau, told.onset_fs, told.hydrogen_onset_fs
+        )
+        belief = _rise(whole, _exactly({}), alike=told.hydrogen_tau_fs is None)
+        return ExplosionKnowledge((Hypothesis(EXACT, belief),), statement, "told")
+    if isinstance(told, BuildUpExplosion):
+        if told.tau_width is not None and told.tau_fs is not None:
+            statement = (
+                f"{_NAMES['build_up']}: {TAU.meaning} {told.tau_fs.value:g} fs, uncertain by "
+                f"{100 * told.tau_width:.0f} %"
+            )
+        belief = _rise(told, BUILD_UP_PRIOR)
+        return ExplosionKnowledge((Hypothesis(BuildUpFamily(), belief),), statement, "told")
+    return _stand_in(told, statement)
+
+
+def _broad(weight: float = 1.0) -> Hypothesis:
+    """X-rays of any kind."""
+    return Hypothesis(BuildUpFamily(), BUILD_UP_PRIOR, weight)
+
+
+def _laser(told: LaserExplosion, weight: float = 1.0) -> Hypothesis:
+    """A strong laser pulse."""
+    duration = told.duration_fs
+    if duration is None:
+        return Hypothesis(LaserFamily(), laser_prior(), weight)
+    return Hypothesis(LaserFamily(), laser_prior(duration.value, duration.relative), weight)
+
+
+def _stand_in(told: XrayExplosion, statement: str) -> ExplosionKnowledge:
+    """An X-ray pulse by charges that rise with time."""
+    reason = "computed with charges that rise with time, since no surrogate of the Monte-Carlo "
+    duration = told.duration_fs
+    if duration is None:
+        window = "by a prior for pulses of any duration"
+        return ExplosionKnowledge(
+            (_broad(),), f"{statement}; {reason}model is installed, {window}", "told"
+        )
+    of_pulse = PULSE_WINDOW * duration.value
+    tau = math.hypot(of_pulse, CASCADE_FS)
+    share = (of_pulse / tau) ** 2
+    width = math.hypot(STAND_IN_WIDTH, share * duration.relative)
+    belief = _rise(BuildUpExplosion(Uncertain(tau), min(width, 3.0)), BUILD_UP_PRIOR)
+    window = f"within {tau:.0f} fs +- {100 * width:.0f} % (pulse and lifetimes of inner holes)"
+    return ExplosionKnowledge(
+        (Hypothesis(BuildUpFamily(), belief),),
+        f"{statement}; {reason}model is installed: {window}",
+        "told",
+    )
+
+
+def _exactly(values: dict[str, float]) -> Belief:
+    """Coordinates of a build-up that are known exactly; zero where nothing is given."""
+    names = BUILD_UP_PRIOR.names
+    return Belief.independent(names, [values.get(name, 0.0) for name in names], [0.0] * len(names))
+
+
+def _rise(told: BuildUpExplosion, prior: Belief, *, alike: bool = False) -> Belief:
+    """The coordinates of a build-up: those told in place of those of a prior.
+
+    Args:
+        told: numbers of the rise.
+        prior: of all coordinates.
+        alike: whether hydrogens rise as the others, whatever their window is.
+    """
+    names = prior.names
+    mean, covariance = prior.mean.copy(), prior.covariance.copy()
+    at = {name: names.index(name) for name in names}
+
+    def tell(name: str, value: float, width: float) -> None:
+        row = at[name]
+        mean[row] = value
+        covariance[row, :] = covariance[:, row] = 0.0
+        covariance[row, row] = width**2
+
+    relative = told.tau_relative
+    if told.tau_fs is not None:
+        tell(TAU.name, TAU.of_value(told.tau_fs.value), relative)
+    if alike:
+        tell(HYDROGEN_WINDOW.name, 0.0, 0.0)
+    elif told.hydrogen_tau_fs is not None and told.hydrogen_tau_fs.value > 0.0:
+        own = told.hydrogen_tau_fs
+        row, tau = at[HYDROGEN_WINDOW.name], at[TAU.name]
+        # The window of hydrogens is told, not its ratio to that of the others.
+        variance = covariance[tau, tau]
+        tell(HYDROGEN_WINDOW.name, math.log(own.value) - mean[tau], 0.0)
+        covariance[row, row] = own.relative**2 + variance
+        covariance[row, tau] = covariance[tau, row] = -variance
+    elif told.hydrogen_tau_fs is not None:
+        tell(HYDROGEN_WINDOW.name, math.log(LEAST_TAU_FS) - mean[at[TAU.name]], 0.0)
+    if told.onset_fs is not None or told.hydrogen_onset_fs is not None:
+        first = told.onset_fs or Uncertain(0.0)
+        then = told.hydrogen_onset_fs or Uncertain(0.0)
+        tau_fs = math.exp(mean[at[TAU.name]])
+        width = math.hypot(first.uncertainty, then.uncertainty)
+        tell(HYDROGEN_ONSET.name, (then.value - first.value) / tau_fs, width / tau_fs)
+    return Belief(names, mean, covariance)
+
+
+def _calibrated(told: Kind | None, found: Calibrated) -> ExplosionKnowledge:
+    """What references say, for the conditions that are told."""
+    hypotheses = []
+    for one in found.hypotheses:
+        family = _family(one)
+        names = tuple(coordinate.name for coordinate in family.coordinates)
+        if sorted(names) != sorted(one.parameters):
+            raise UsageError(
+                f"the calibration is of {listing(one.parameters)}, but {family.name} has the "
+                f"parameters {listing(names)}",
+                do="Calibrate again with this version.",
+            )
+        belief = _at_conditions(told, family, one).only(names)
+        hypotheses.append(
+            Hypothesis(calibrated(family, found.model_error.relative), belief, one.weight)
+        )
+    molecules = listing(dict.fromkeys(one.molecule for one in found.references))
+    words = "explosion" if told is None else told_in_words(told)
+    return ExplosionKnowledge(
+        tuple(hypotheses), f"{words}; calibrated on {molecules}", "calibrated"
+    )
+
+
+def _family(one: CalibratedHypothesis) -> Family:
+    """The family of a calibrated hypothesis.
+
+    Raises:
+        UsageError: no such family is installed.
+    """
+    families: dict[str, type[Any]] = {
+        "build_up": BuildUpFamily,
+        "laser": LaserFamily,
+        "ion": IonImpactFamily,
+    }
+    if one.family in families:
+        found: Family = families[one.family]()
+        return found
+    raise UsageError(f"no family {one.family!r} is installed")
+
+
+def _at_conditions(told: Kind | None, family: Family, one: CalibratedHypothesis) -> Belief:
+    """The parameters under the conditions that are told.
+
+    Under other conditions than those of the references, deviations from the law of the family are
+    carried over as far as the conditions are alike (`pipeline.calibration.prior`).
+
+    Raises:
+        UsageError: a condition is not told.
+    """
+    belief, count = one.belief(), len(one.parameters)
+    if told is None or not one.points[0].conditions:
+        return Belief(one.parameters, belief.mean[:count], belief.covariance[:count, :count])
+    wanted = _conditions(told, one)
+    for number, point in enumerate(one.points):
+        exact = all(getattr(told, name).is_exact for name in wanted) or number == 0
+        if exact and all(math.isclose(point.conditions[name], wanted[name]) for name in wanted):
+            rows = slice(number * count, (number + 1) * count)
+            return Belief(one.parameters, belief.mean[rows], belief.covariance[rows, rows])
+    return _carried_over(told, family, one, wanted)
+
+
+def _carried_over(
+    told: Kind, family: Family, one: CalibratedHypothesis, wanted: dict[str, float]
+) -> Belief:
+    """The conditional distribution at new conditions, averaged over that at the points."""
+    points = [point.conditions for point in one.points]
+    blocks = [told]
+    for point in points:
+        changes: dict[str, Any] = {name: Uncertain(value) for name, value in point.items()}
+        blocks.append(replace(told, **changes))
+    priors = [_prior_of(block, family).only(one.parameters) for block in blocks]
+    places = np.array([[math.log(at[name]) for name in wanted] for at in [wanted, *points]])
+    distances = np.linalg.norm(places[:, None] - places[None], axis=2)
+    joint = joint_prior(priors, distances, one.common)
+    factor = joint.factor.reshape(-1, joint.size)
+    mean, covariance = joint.mean.ravel(), factor @ factor.T
+    here, there = slice(0, len(one.parameters)), slice(len(one.parameters), None)
+    gain = covariance[here, there] @ np.linalg.pinv(covariance[there, there], rcond=1e-9)
+    after = one.belief()
+    change = gain @ (after.covariance - covariance[there, there]) @ gain.T
+    found = covariance[here, here] + 0.5 * (change + change.T)
+    return Belief(one.parameters, mean[here] + gain @ (after.mean - mean[there]), found)
+
+
+def _prior_of(told: Kind, family: Family) -> Belief:
+    """What is known of the parameters of a family where nothing is calibrated.
+
+    Raises:
+        UsageError: the family is not one of what is told.
+    """
+    for hypothesis in _told(told).hypotheses:
+        if hypothesis.family.name == family.name:
+            return hypothesis.belief
+    raise UsageError(
+        f"the calibration is of {family.name}, which is no {_NAMES[told.kind]}",
+        do="Calibrate under the conditions that are told.",
+    )
+
+
+def _conditions(told: Kind, one: CalibratedHypothesis) -> dict[str, float]:
+    """The numbers told on which a calibration depends.
+
+    Raises:
+        UsageError: one is not told.
+    """
+    found = {}
+    for name in one.points[0].conditions:
+        value = getattr(told, name, None)
+        if not isinstance(value, Uncertain):
+            raise UsageError(
+                f"the calibration depends on {name}, which is not told",
+                do="Write it into the block of the explosion.",
+            )
+        found[name] = value.value
+    return found
