@@ -324,6 +324,16 @@ def test_mixed_settings_that_do_not_fit_are_refused(tables: PhotonTables) -> Non
         mixed_job(tables, [("hydrogen_sulfide", Pulse(2000.0), options)])
     with pytest.raises(UsageError, match=r"the time steps of geometries differ"):
         mixed_job(tables, [MIXED[0], (name, Pulse(2000.0), {"step_fs": 0.2})])
+    with pytest.raises(UsageError, match=r"geometry 2: atoms 2 \(H\) and 3 \(H\) overlap"):
+        prepare_mixed(
+            np.array([[6, 7, 8], [8, 1, 1]]),
+            np.array([[[0.0, 0, 0], [0, 0, 2], [0, 2, 0]], [[0, 0, 0], [0, 0, 2], [0, 0, 2.2]]]),
+            [Pulse(2000.0)] * 2,
+            [ModelOptions()] * 2,
+            tables,
+            trajectories=1,
+            seed=0,
+        )
 
 
 def as_batch(found: Trajectories, begin: int, end: int) -> gpu.Batch:

@@ -20,7 +20,7 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.tables import FloatArray
-from molexa_core.physics.coulomb.batches import require_apart
+from molexa_core.physics.coulomb.batches import CLOSEST_BOHR, require_apart
 from molexa_core.physics.mcmd import trajectory_loop as compiled
 from molexa_core.physics.mcmd.job import HIGHEST_DONOR, LARGEST_MOMENTUM
 from molexa_core.physics.mcmd.philox import key_of
@@ -155,8 +155,7 @@ def prepare_mixed(
     steps = {(o.step_fs, o.growth, o.until_fs, o.accuracy) for o in options}
     if len(steps) != 1:
         raise UsageError("the time steps of geometries differ", do="Use the same for all.")
-    for row, place in zip(numbers, x, strict=True):
-        require_apart([BY_NUMBER[int(z)].symbol for z in row], place[None])
+    _require_apart(numbers, x)
     durations = sorted({pulse.duration_fs for pulse in pulses})
     grids = StepGrids.of_durations(durations, options[0])
     grid = np.searchsorted(durations, [pulse.duration_fs for pulse in pulses])
@@ -187,6 +186,15 @@ def prepare_mixed(
         first=first_trajectory,
         accuracy=options[0].accuracy,
     )
+
+
+def _require_apart(numbers: NDArray[np.signedinteger], x: FloatArray) -> None:
+    """`require_apart` for molecules that differ."""
+    one, other = np.triu_indices(x.shape[1], 1)
+    distance = np.linalg.norm(x[:, one] - x[:, other], axis=-1)
+    for row in np.flatnonzero(~(distance >= CLOSEST_BOHR).all(axis=1)):  # also what is no number
+        symbols = [BY_NUMBER[int(z)].symbol for z in numbers[row]]
+        require_apart(symbols, x[row], where=f"geometry {row + 1}")
 
 
 @dataclass(frozen=True)

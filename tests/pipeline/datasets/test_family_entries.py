@@ -232,6 +232,13 @@ def test_rare_combinations_are_drawn_as_their_weight_says(rarity: float, share: 
     assert (few.charges == 1).all()
 
 
+def test_a_block_without_entries_is_empty(tables: PhotonTables) -> None:
+    weak = replace(RECIPE, box=Box(fluence_um2=(1e6, 1e7)), trajectories={2: 128}, atoms={2: 1.0})
+    found = family_block(weak, 0, device="cpu", tables=tables)
+    assert len(found) == 0
+    assert found.momenta.shape == (0, ATOMS[1], 3)
+
+
 def test_recipes_that_make_no_entry_are_refused() -> None:
     with pytest.raises(UsageError, match=r"no blocks of \[10\] atoms"):
         FamilyRecipe(atoms={10: 1.0})
