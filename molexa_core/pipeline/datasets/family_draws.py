@@ -324,7 +324,7 @@ def draw_settings(
             break
     times = np.geomspace(*box.duration_fs, box.durations)
     duration = times[random.integers(0, box.durations, g)]
-    rule: NDArray[np.int64] = random.integers(0, len(RULES), g)
+    rule = np.asarray(random.integers(0, len(RULES), g), dtype=np.int64)
     transfer = _log_uniform(random, box.transfer_time_fs, g)
     transfer[random.random(g) < 0.1] = 0.0
     recapture: BoolArray = np.asarray(random.random(g) < 0.5)

@@ -124,8 +124,16 @@ def small_recipe(seed: int = 0, *, split: FamilySplit = "train") -> FamilyRecipe
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """A block before its explosions."""
+class PreparedBlock:
+    """A block before its explosions.
+
+    Attributes:
+        job: its trajectories.
+        drawn: its geometries.
+        settings: (g, 9) as in `FamilyEntries.settings`.
+        atoms: their number of atoms.
+        number: of the block.
+    """
 
     job: MixedJob
     drawn: DrawnGeometries
@@ -152,7 +160,7 @@ def family_block(
         progress: display of the progress.
     """
     tables = tables or pack_photon_tables(progress=progress)
-    return _explode(recipe, _prepare(recipe, number, tables), device, progress)
+    return _explode(recipe, prepare_block(recipe, number, tables), device, progress)
 
 
 def family_blocks(
@@ -180,16 +188,17 @@ def family_blocks(
     """
     known = tables or pack_photon_tables(progress=progress)
     with ThreadPoolExecutor(1) as thread:
-        waiting: list[Future[_Prepared]] = []
+        waiting: list[Future[PreparedBlock]] = []
         number = first
         while True:
             while len(waiting) < ahead:
-                waiting.append(thread.submit(_prepare, recipe, number, known))
+                waiting.append(thread.submit(prepare_block, recipe, number, known))
                 number += step
             yield _explode(recipe, waiting.pop(0).result(), device, progress)
 
 
-def _prepare(recipe: FamilyRecipe, number: int, tables: PhotonTables) -> _Prepared:
+def prepare_block(recipe: FamilyRecipe, number: int, tables: PhotonTables) -> PreparedBlock:
+    """Draw geometries and settings of a block, see `family_block`."""
     key = hashed(recipe.seed, "family", recipe.split, number)
     random = np.random.default_rng(np.frombuffer(key, dtype=np.uint32).tolist())
     sizes = sorted(recipe.atoms)
@@ -224,11 +233,11 @@ def _prepare(recipe: FamilyRecipe, number: int, tables: PhotonTables) -> _Prepar
         trajectories=each,
         seed=int.from_bytes(key[:8], "little") >> 1,
     )
-    return _Prepared(job, drawn, settings.columns[order], atoms, number)
+    return PreparedBlock(job, drawn, settings.columns[order], atoms, number)
 
 
 def _explode(
-    recipe: FamilyRecipe, block: _Prepared, device: str, progress: Progress
+    recipe: FamilyRecipe, block: PreparedBlock, device: str, progress: Progress
 ) -> FamilyEntries:
     each, parts = block.job.trajectories, []
 
@@ -267,7 +276,7 @@ def _explode(
     return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
-def _entries(block: _Prepared, found: CombinationMeans) -> FamilyEntries:
+def _entries(block: PreparedBlock, found: CombinationMeans) -> FamilyEntries:
     place = found.geometry.cpu()
     device, width = found.mean.device, ATOMS[1]
 

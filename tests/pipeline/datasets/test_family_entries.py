@@ -275,7 +275,9 @@ def test_blocks_made_on_a_gpu_are_those_of_the_processor(tables: PhotonTables) -
         one, two = here.select(torch.tensor(rows[0])), there.select(torch.tensor(rows[1]))
         torch.testing.assert_close(one.settings, two.settings, rtol=0, atol=0)
         torch.testing.assert_close(one.positions, two.positions, rtol=0, atol=0)
-        # Nearly all trajectories are the same ones: means agree much better than their errors.
-        off = (one.momenta - two.momenta).abs() / (one.errors + 1e-2)
-        assert off.median() < 0.1
-        assert (one.count - two.count).abs().float().mean() < 0.05 * one.count.float().mean()
+        # Nearly all trajectories are the same ones (one in thirty goes another way): means agree
+        # better than their errors say.
+        off = ((one.momenta - two.momenta) / (one.errors + 1e-2))[one.numbers > 0]
+        assert off.abs().median() < 0.3
+        assert off.square().mean().sqrt() < 1.0
+        assert (one.count - two.count).abs().float().mean() < 0.15 * one.count.float().mean()

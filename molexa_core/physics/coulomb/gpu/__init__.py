@@ -1,0 +1,1 @@
+"""Explosions of point charges on graphics cards."""
