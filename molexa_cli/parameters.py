@@ -28,7 +28,6 @@ def with_parameters(
     behind: str,
     prefix: str = "",
     but: Collection[str] = (),
-    panel: str | None = None,
     **classes: type,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that replaces parameters of a command by the options of classes.
@@ -37,7 +36,6 @@ def with_parameters(
         behind: name of the parameter after which the options appear in the help.
         but: options that the command defines itself.
         prefix: prefix of the explanations, such as `mcmd`.
-        panel: heading under which the help shows them.
         classes: the class by name of the parameter of the command that receives its fields.
 
     Example:
@@ -77,7 +75,7 @@ def with_parameters(
                         option,
                         inspect.Parameter.POSITIONAL_OR_KEYWORD,
                         default=None,
-                        annotation=option_of(stated, prefix, panel),
+                        annotation=option_of(stated, prefix),
                     )
                     for option, (_, stated) in options.items()
                 ]
@@ -89,7 +87,7 @@ def with_parameters(
     return decorate
 
 
-def option_of(stated: Stated, prefix: str = "", panel: str | None = None) -> Any:
+def option_of(stated: Stated, prefix: str = "") -> Any:
     """The annotation of typer's option for a parameter; the option is None if not given.
 
     A number with an uncertainty is given as text.
@@ -104,7 +102,7 @@ def option_of(stated: Stated, prefix: str = "", panel: str | None = None) -> Any
     if stated.kind is bool and stated.may_be_none:
         option = f"{option}/--no-{option.removeprefix('--')}"
     text = explanation(stated.parameter, stated.default, prefix)
-    return Annotated[kind, typer.Option(option, metavar=metavar, help=text, rich_help_panel=panel)]
+    return Annotated[kind, typer.Option(option, metavar=metavar, help=text)]
 
 
 def explanation(parameter: Parameter, default: object, prefix: str = "") -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, warn, write, write_json
+from molexa_cli.parameters import Given, typed, with_parameters
 from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.known_explosion import (
+    BuildUpExplosion,
+    LaserExplosion,
+    Model,
+    XrayExplosion,
+)
 from molexa_core.base.storage.files import PROJECT_FILE
 
 if TYPE_CHECKING:
@@ -19,17 +26,22 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("reconstruct")(reconstruct)
+    of_xray = with_parameters(behind="model", prefix="xray", xray=XrayExplosion)
+    of_laser = with_parameters(behind="model", prefix="laser", laser=LaserExplosion)
+    of_rise = with_parameters(behind="model", prefix="build_up", build_up=BuildUpExplosion)
+    options = of_xray(of_laser(of_rise(reconstruct)))
+    app.command("reconstruct")(options)
 
 
 def reconstruct(
     source: Annotated[
-        Path,
+        list[Path] | None,
         typer.Argument(
-            metavar="[CHANNEL_CSV]",
-            help="One row per ion: ion,px,py,pz in a.u.; with --events an events or aligned file.",
+            metavar="[CHANNEL_CSV]...",
+            help="One row per ion: ion,px,py,pz in a.u. [channel.csv]; several channels of one "
+            "molecule; with --events an events or aligned file.",
         ),
-    ] = Path("channel.csv"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -73,6 +85,24 @@ def reconstruct(
     truth: Annotated[
         Path | None, typer.Option("--truth", help="XYZ file of the known structure to compare.")
     ] = None,
+    setup: Annotated[
+        Path | None,
+        typer.Option(
+            "--setup",
+            help="Setup file that says what the explosion was. Default: as recorded by reduce.",
+        ),
+    ] = None,
+    model: Annotated[
+        Model | None,
+        typer.Option(
+            "--model",
+            help="Kind of explosion. Default: as recorded, or that of the numbers given.",
+        ),
+    ] = None,
+    *,
+    xray: Given,
+    laser: Given,
+    build_up: Given,
     device: DeviceName = "auto",
     seed: Seed = 0,
     force: Force = False,
@@ -84,6 +114,7 @@ def reconstruct(
 
     Example: molexa reconstruct channel.csv --out geom.xyz
     """
+    sources = source or [Path("channel.csv")]
     if events:
         given = {
             "--samples": samples,
@@ -91,15 +122,22 @@ def reconstruct(
             "--refine/--no-refine": refine,
             "--chemistry/--no-chemistry": chemistry,
             "--truth": truth,
+            "--setup": setup,
+            "--model": model,
         }
-        _refuse(name for name, value in given.items() if value is not None)
-        _events(source, out or Path("structures.h5"), weights, seed, device, json=json)
+        blocks = ((xray, XrayExplosion), (laser, LaserExplosion), (build_up, BuildUpExplosion))
+        of_explosion = [name for block, of in blocks for name in typed(block, of)]
+        _refuse([*(name for name, value in given.items() if value is not None), *of_explosion])
+        if len(sources) > 1:
+            raise UsageError(f"{len(sources)} files with --events", do="Name one events file.")
+        _events(sources[0], out or Path("structures.h5"), weights, seed, device, json=json)
         return
+    from molexa_core.pipeline.explosions.assumed import Changes
     from molexa_core.pipeline.reconstruction.reconstruct import SAMPLES, SEARCH, reconstruct_file
 
     out = out or Path("geom.xyz")
     record = reconstruct_file(
-        source,
+        sources,
         out,
         weights=weights or _project_weights(),
         samples=SAMPLES if samples is None else samples,
@@ -109,6 +147,8 @@ def reconstruct(
         seed=seed,
         device=device,
         truth=truth,
+        setup=setup,
+        changes=Changes(model, {"xray": xray, "laser": laser, "build_up": build_up}),
         command=command_line(),
         progress=progress(),
     )
@@ -148,12 +188,18 @@ def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
         return
     write(_coordinates(record))
     if record.uncertainty_reason is None:
-        remark(f"{_intervals(record.model.get('calibration'))}; spread: scatter of the samples")
+        remark(f"{_intervals(record)}; spread: scatter of the samples")
     else:
         write(record.uncertainty_reason)
         remark("spread: scatter of the samples")
+    if record.distances:
+        write(_lengths(record))
+    write(_explosion(record))
     residual = record.closure["residual"]
-    write(f"closure: exploding this structure misses the momenta by {100 * residual:.2f} % (rms)")
+    write(
+        f"closure: exploding this structure misses the momenta by {100 * residual:.2f} % (rms); "
+        "this says that the search converged, and nothing about the accuracy"
+    )
     if "remark" in record.closure:
         remark(record.closure["remark"])
     if record.alternatives:
@@ -186,7 +232,7 @@ def _events(
         return
     write(f"{len(found.structures)} structures of single events")
     if found.has_error_bars:
-        remark(_intervals(found.calibration))
+        remark(_of_network(found.calibration))
     if found.uncertainty_reason is not None:
         write(found.uncertainty_reason)
     for rows, unit in ((found.distances, "bohr"), (found.angles, "degree")):
@@ -229,28 +275,92 @@ def _coordinates(record: ReconstructionRecord) -> str:
     return table(header, rows, title="structure in the frame of the momenta")
 
 
-def _intervals(calibration: str | None) -> str:
-    """The meaning of ±, as printed."""
+def _of_network(calibration: str | None) -> str:
+    """The meaning of ± of a network, as printed."""
     from molexa_core.base.intervals import calibrated
 
     return f"± is a 68 % interval, {calibrated(calibration)}"
 
 
+def _intervals(record: ReconstructionRecord) -> str:
+    """The meaning of ±, as printed."""
+    if not record.distances:
+        return _of_network(record.model.get("calibration"))
+    return (
+        "± is half of a 68 % interval, from the errors of the momenta and all that is not known "
+        "about the explosion"
+    )
+
+
+def _explosion(record: ReconstructionRecord) -> str:
+    """The explosion that was assumed, and whether it can give these momenta."""
+    found = record.explosion
+    said = f"assumed explosion ({found['origin']}, {found['source']}): {found['statement']}"
+    if "p_value" not in found:
+        return said
+    worst = found["worst"]
+    x, y, z = worst["direction"]
+    return (
+        f"{said}\n"
+        f"can it give these momenta? chi-square {found['chi_square']:.2f} for {found['degrees']} "
+        f"degrees of freedom, p-value {found['p_value']:.2g}; least explained: {worst['ion']} "
+        f"along ({x:.2f}, {y:.2f}, {z:.2f}), {worst['sigma']:.1f} sigma"
+    )
+
+
+def _lengths(record: ReconstructionRecord, most: int = 15) -> str:
+    """Distances in angstrom and angles in degrees; of large molecules those at bonds."""
+    from molexa_core.base.units import BOHR_ANGSTROM
+    from molexa_core.geometry.bonds import bonds
+
+    joined = bonds(record.geometry())
+    count = len(record.symbols)
+    pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
+    triplets = [
+        (i, vertex, j)
+        for vertex in range(count)
+        for i in range(count)
+        for j in range(i + 1, count)
+        if vertex not in (i, j)
+    ]
+    lengths = list(zip(record.distances, pairs, strict=True))
+    angles = list(zip(record.angles, triplets, strict=True))
+    if len(lengths) + len(angles) > most and joined:
+        near = {frozenset(pair) for pair in joined}
+        lengths = [one for one in lengths if frozenset(one[1]) in near]
+        angles = [one for one in angles if {frozenset(one[1][:2]), frozenset(one[1][1:])} <= near]
+    rows = [_length(one, BOHR_ANGSTROM, "Å", 3) for one, _ in lengths]
+    rows += [_length(one, 1.0, "degree", 1) for one, _ in angles]
+    return table(["between", "value", "±", "unit"], rows)
+
+
+def _length(one: Mapping[str, Any], factor: float, unit: str, digits: int) -> list[str]:
+    half = one["half_width"]
+    error = "" if half is None else f"{factor * half:.{digits}f}"
+    return [one["of"], f"{factor * one['median']:.{digits}f}", error, unit]
+
+
 def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:
+    by_evidence = "evidence_share" in record.alternatives[0]
+    share = "evidence_share" if by_evidence else "share_of_samples"
     rows = [
         [
             str(number),
             f"{one['distance_from_answer_bohr']:8.3f}",
             f"{100 * one['residual']:.2g}",
-            f"{100 * one['share_of_samples']:.0f}",
+            f"{100 * one[share]:.0f}",
             _first_of(one["objections"]),
         ]
         for number, one in enumerate(record.alternatives[:most], start=1)
     ]
     rest = len(record.alternatives) - most
     more = f" (the first {most} of {len(record.alternatives)})" if rest > 0 else ""
-    header = ["other", "mean distance / bohr", "closure / %", "samples / %", "objections"]
-    return table(header, rows, title=f"other structures with the same momenta{more}")
+    of_what = "evidence / %" if by_evidence else "samples / %"
+    header = ["other", "mean distance / bohr", "closure / %", of_what, "objections"]
+    title = f"other structures with the same momenta{more}"
+    if by_evidence:
+        title += f"; the answer has {100 * record.closure['evidence_share']:.0f} % of the evidence"
+    return table(header, rows, title=title)
 
 
 def _first_of(objections: list[str]) -> str:
@@ -289,6 +399,9 @@ def _json_record(record: ReconstructionRecord, out: Path) -> dict[str, object]:
         "closure_residual": record.closure["residual"],
         "model": record.model["name"],
         "calibration": record.model.get("calibration"),
+        "explosion": dict(record.explosion),
+        "distances": [dict(one) for one in record.distances],
+        "angles": [dict(one) for one in record.angles],
         "alternatives": [dict(one) for one in record.alternatives],
         "warnings": list(record.warnings),
         "errors": record.errors,

@@ -16,14 +16,25 @@ import typer
 import yaml
 
 from molexa_cli.main import build_app, main
+from molexa_cli.parameters import option_name
+from molexa_core.base.known_explosion import BuildUpExplosion, LaserExplosion, XrayExplosion
+from molexa_core.base.parameter import parameters
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.base.tables import Geometry
+from molexa_core.base.uncertain import Uncertain
 from molexa_core.io.xyz import write_xyz
 from molexa_core.pipeline.datasets.blocks import plan, resolve
 from tests.fakes.chain import make_folder
 
 READ, WRITTEN, FOLDER, NONE = "read", "written", "folder", "none"
+UNCERTAIN = {
+    option_name(one.parameter): NONE
+    for of in (XrayExplosion, LaserExplosion, BuildUpExplosion)
+    for one in parameters(of).values()
+    if one.kind is Uncertain and one.parameter.option is not None
+}
+"""Numbers with an uncertainty, which are typed as text."""
 ROLES: dict[str, dict[str, str]] = {
     "demo": {"molecule": NONE, "out": FOLDER},
     "mock": {"channel": READ, "geometry": READ, "setup": READ, "out": WRITTEN, "truth": WRITTEN},
@@ -40,7 +51,15 @@ ROLES: dict[str, dict[str, str]] = {
         "plane": NONE,
     },
     "centroid": {"aligned": READ, "out": WRITTEN},
-    "reconstruct": {"source": READ, "weights": READ, "truth": READ, "out": WRITTEN, "device": NONE},
+    "reconstruct": {
+        "source": READ,
+        "weights": READ,
+        "truth": READ,
+        "setup": READ,
+        "out": WRITTEN,
+        "device": NONE,
+    }
+    | UNCERTAIN,
     "score": {"structure": READ, "known": READ},
     "report": {"folder": READ, "out": WRITTEN, "title": NONE},
     "simulate": {
@@ -100,7 +119,12 @@ FILES = {
     "reduce": {"runs": "run.root", "channel": "channel.yaml", "setup": "setup.yaml"},
     "align": {"events": "run.events.h5", "channel": "water.yaml"},
     "centroid": {"aligned": "run.aligned.h5"},
-    "reconstruct": {"source": "channel.csv", "weights": "card.json", "truth": "known.xyz"},
+    "reconstruct": {
+        "source": "channel.csv",
+        "weights": "card.json",
+        "truth": "known.xyz",
+        "setup": "setup.yaml",
+    },
     "report": {"folder": "channel.csv"},
     "simulate": {"geometry": "nitrogen.xyz"},
     "dataset resolve": {"recipe": "recipe.yaml"},

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from molexa_core.base.errors import InputFileError
+from molexa_core.base.fields import EXPLOSION
+from molexa_core.base.known_explosion import block_of, simulated
 from molexa_core.pipeline.datasets.recipe import recipe_of
 
 
-def data_set_name(folder: Path | str) -> dict[str, str]:
-    """Name and recipe digest of a data set; the name of the folder if it holds no recipe.
+def data_set_name(folder: Path | str) -> dict[str, Any]:
+    """Name, recipe digest and explosion of a data set; the name of the folder without a recipe.
 
     Raises:
         SettingsError: the recipe is damaged.
@@ -18,4 +21,5 @@ def data_set_name(folder: Path | str) -> dict[str, str]:
         recipe = recipe_of(folder)
     except InputFileError:
         return {"data_set": Path(folder).name}
-    return {"data_set": recipe.name, "recipe": recipe.digest()}
+    told = simulated("mcmd", pulse=recipe.pulse, options=recipe.model)
+    return {"data_set": recipe.name, "recipe": recipe.digest(), EXPLOSION: block_of(told)}

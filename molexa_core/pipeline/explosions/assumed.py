@@ -193,10 +193,14 @@ def _require_only(given: Mapping[ExplosionKind, Any], kind: ExplosionKind | None
     others = [name for name in given if name != kind]
     if not others:
         return
-    names = listing(f"`{name}=`" for other in others for name in given[other])
+    stated = [(KINDS[other], name) for other in others for name in given[other]]
+    meanings = listing(
+        f"the {parameters(of)[name].parameter.meaning}"  # type: ignore[arg-type]
+        for of, name in stated
+    )
     of = "an explosion that is unknown" if kind is None else f"the explosion {kind!r}"
     raise UsageError(
-        f"{names} of {listing(map(repr, others))} has no meaning for {of}",
+        f"{meanings} has no meaning for {of}",
         do="Say numbers of one kind of explosion, the one of `model=`.",
     )
 

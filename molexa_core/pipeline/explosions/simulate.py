@@ -150,6 +150,8 @@ def simulate(
     columns |= {name: p[:, axis] for axis, name in enumerate(MOMENTUM)}
     table = pd.DataFrame(columns | {LABEL: ion_labels(chosen)})
     table.attrs[WARNINGS] = list(geometry.warnings)
+    told = ChargeBuildUp(tau_fs=tau_fs) if rises is None else rises
+    table.attrs[EXPLOSION] = block_of(simulated(model, rises=told))
     return Explosion(
         table=table,
         ions=chosen,

@@ -94,6 +94,26 @@ def _usual_mass(ion: Ion) -> float:
     return BY_NUMBER[ion.element.number].isotope_mass
 
 
+def not_a_molecule(ions: Sequence[Ion], measured: FloatArray, momenta: FloatArray) -> str | None:
+    """The reason why momenta cannot be those of a molecule, as a sentence; None if they can.
+
+    Args:
+        ions: ions of the input.
+        measured: (N, 3) momenta as given, a.u.
+        momenta: (N, 3) momenta with the centre-of-mass motion removed, a.u.
+    """
+    largest = float(np.linalg.norm(measured, axis=1).max())
+    total = float(np.linalg.norm(measured.sum(axis=0)))
+    if total > MISSING_SUM * largest:
+        return (
+            "no error bars: the momenta do not cancel, as if ions of the molecule were missing; "
+            "the structure is that of another molecule"
+        )
+    if (doubt := doubtful_release(ions, release_of(ions, momenta))) is not None:
+        return f"no error bars: {doubt}"
+    return None
+
+
 def without_error_bars(
     *,
     ions: Sequence[Ion],
@@ -117,15 +137,8 @@ def without_error_bars(
         explains: whether the structure explains the momenta.
         judged: whether the structure was refined on the forward model of the training.
     """
-    largest = float(np.linalg.norm(measured, axis=1).max())
-    total = float(np.linalg.norm(measured.sum(axis=0)))
-    if total > MISSING_SUM * largest:
-        return (
-            "no error bars: the momenta do not cancel, as if ions of the molecule were missing; "
-            "the structure is that of another molecule"
-        )
-    if (doubt := doubtful_release(ions, release_of(ions, momenta))) is not None:
-        return f"no error bars: {doubt}"
+    if (why := not_a_molecule(ions, measured, momenta)) is not None:
+        return why
     limit = UNEXPLAINED if judged else UNEXPLAINED_SAMPLE
     if not explains and residual > limit:
         return (

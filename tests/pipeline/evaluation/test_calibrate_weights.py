@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import torch
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import SPLITS
+from molexa_core.base.known_explosion import block_of, simulated
 from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.tables import FloatArray
 from molexa_core.network.card import FORMAT
@@ -95,7 +97,7 @@ def data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation_sets, "read_dataset", read)
 
 
-def weights(folder: Path, **data: str) -> str:
+def weights(folder: Path, **data: Any) -> str:
     torch.manual_seed(3)
     network = Network(small_settings("atoms"))
     save_weights(folder, "small", network, data=data, training={"stage": "2"}, metrics={})
@@ -149,10 +151,12 @@ def test_too_few_molecules_are_refused(tmp_path: Path) -> None:
 def test_another_sampler_is_told_and_the_answer_says_whom_it_is_calibrated_for(
     tmp_path: Path,
 ) -> None:
-    name = weights(tmp_path, kind="stage 2, data set", split_by="molecule")
+    explosion = block_of(simulated("mcmd"))
+    name = weights(tmp_path, kind="stage 2, data set", split_by="molecule", explosion=explosion)
     stage.calibrate_weights(name, data="a set", device="cpu")
     assert card_remarks(read_card(name)[0]) == []
     table = _water()
+    table.attrs["explosion"] = explosion
     record = reconstruct(table, weights=load_network(name))
     assert record.model["calibration"] == "known"
     assert not [text for text in record.warnings if "sampler" in text]

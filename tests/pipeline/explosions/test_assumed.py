@@ -146,7 +146,7 @@ def test_tau_is_that_of_the_model_in_force() -> None:
     [
         (
             Changes(numbers={"xray": {"duration_fs": 5}, "laser": {"duration_fs": 5}}),
-            "`duration_fs=` of 'laser' has no meaning for the explosion 'xray'",
+            "the duration of the laser pulse has no meaning for the explosion 'xray'",
         ),
         (Changes("ion", {"laser": {"duration_fs": 5}}), "has no meaning for the explosion 'ion'"),
         (Changes("unknown", {"laser": {"duration_fs": 5}}), "for an explosion that is unknown"),

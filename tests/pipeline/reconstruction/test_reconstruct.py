@@ -17,8 +17,11 @@ from molexa_core.base.errors import (
     UnknownIonError,
     UsageError,
 )
+from molexa_core.base.known_explosion import XrayExplosion
 from molexa_core.base.matter.ions import parse_ion
+from molexa_core.base.settings import Explosion
 from molexa_core.base.tables import Geometry
+from molexa_core.base.uncertain import Uncertain
 from molexa_core.io.results.channel_csv import write_channel_csv
 from molexa_core.io.results.geometry_json import read_geometry_json
 from molexa_core.io.xyz import read_xyz, write_xyz
@@ -26,11 +29,9 @@ from molexa_core.network.network import Network
 from molexa_core.network.weights import ModelCard, default_weights, forward_of, load_network
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.explosions.simulate import simulate
-from molexa_core.pipeline.reconstruction.reconstruct import (
-    closure_residuals,
-    reconstruct,
-    reconstruct_file,
-)
+from molexa_core.pipeline.reconstruction.choice import closure_residuals
+from molexa_core.pipeline.reconstruction.learned import learned_explosion
+from molexa_core.pipeline.reconstruction.reconstruct import reconstruct, reconstruct_file
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +152,16 @@ def test_weights_of_another_forward_model_are_not_refined_on_the_classical_one(
 ) -> None:
     network, card = loaded
     table, _ = _momenta("water")
-    second = replace(card, data={**card.data, "kind": "stage 2, data set"}, training={"stage": "2"})
+    data = {**card.data, "kind": "stage 2, data set", "data_set": "stage2"}
+    second = replace(card, data=data, training={"stage": "2"})
     before = {"data": second.data, "training": second.training}
     judged = replace(card, training={"stage": "uncertainty", "before": before})
     assert [forward_of(one) for one in (card, second, judged)] == ["classical", "mcmd", "mcmd"]
-    record = reconstruct(table, weights=(network, judged), samples=4)
+    learned = learned_explosion(judged)
+    assert isinstance(learned, XrayExplosion)
+    assert learned.duration_fs == Uncertain(15.0)
+    told = Explosion.of(learned)
+    record = reconstruct(table, weights=(network, judged), samples=4, explosion=told)
     assert record.closure["refined"] is False
     assert record.closure["model"] == "classical"
     assert record.closure["explains_momenta"] is None
@@ -164,7 +170,7 @@ def test_weights_of_another_forward_model_are_not_refined_on_the_classical_one(
     assert record.alternatives == ()
     drawn = record.samples_bohr - record.samples_bohr.mean(axis=1, keepdims=True)
     assert np.abs(drawn - record.positions_bohr).max(axis=(1, 2)).min() < 1e-12
-    forced = reconstruct(table, weights=(network, second), samples=2, refined=True)
+    forced = reconstruct(table, weights=(network, second), samples=2, refined=True, explosion=told)
     assert any("refined on the classical model" in text for text in forced.warnings)
     assert reconstruct(table, weights=loaded, samples=2).closure["refined"] is True
 

@@ -1,0 +1,153 @@
+"""Reconstruct: the structure from all that is known about the explosion, from several channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+from molexa_core.base.errors import listing
+from molexa_core.base.matter.ions import isotopes_of
+from molexa_core.base.tables import FloatArray, Geometry, ion_labels
+from molexa_core.io.results.geometry_json import ReconstructionRecord
+from molexa_core.network.inference.answers import reconstruct_structures
+from molexa_core.network.inference.engine import Engine
+from molexa_core.physics.family.family import ExplosionKnowledge
+from molexa_core.pipeline.explosions.knowledge import knowledge_of
+from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
+from molexa_core.pipeline.inversion.posterior import infer
+from molexa_core.pipeline.reconstruction.channels import (
+    ChannelMomenta,
+    best_order,
+    in_order,
+    labels_in,
+)
+from molexa_core.pipeline.reconstruction.error_bars import doubts_of_lengths, not_a_molecule
+from molexa_core.pipeline.reconstruction.from_posterior import (
+    agreement,
+    answer_of,
+    doubts_of_charges,
+    doubts_of_explosion,
+    lengths_and_angles,
+)
+from molexa_core.pipeline.reconstruction.momenta_input import read_columns
+from molexa_core.pipeline.reconstruction.task import (
+    Measured,
+    Task,
+    input_entry,
+    measured_in,
+    model_entry,
+    name_of,
+    stated_explosion,
+)
+
+DRAWS: Final = 1000
+"""Number of draws from the posterior."""
+FEW_DRAWS: Final = 200
+"""The same where it serves to assign like atoms of further channels."""
+
+
+def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRecord:
+    """The structure from all that is known about the explosion."""
+    network, card, seed = task.network, task.card, task.seed
+    knowledge = knowledge_of(task.assumed.explosion)
+    read = [
+        measured_in(table, network, card, name=name_of(table, number))
+        for number, table in enumerate(tables)
+    ]
+    first = read[0]
+    engine = Engine(network)
+    drawn = reconstruct_structures(
+        engine, first.ions, first.momenta, samples=task.samples, seed=seed
+    )
+    symbols = tuple(ion.element.symbol for ion in first.ions)
+    prior = GeometryPrior.of(symbols) if task.chemistry else GeometryPrior.scale_free(symbols)
+    centred = drawn.samples - drawn.samples.mean(axis=1, keepdims=True)
+    channels, remarks = _one_order(task, read, knowledge, prior, centred)
+    posterior = infer(
+        [one.measured() for one in channels],
+        knowledge,
+        geometry=prior,
+        starts=centred,
+        draws=DRAWS,
+        seed=seed,
+        progress=task.progress,
+    )
+    answer = answer_of(posterior, symbols, seed=seed)
+    reason = answer.reason
+    for one, table in zip(read, tables, strict=True):
+        reason = reason or not_a_molecule(one.ions, read_columns(table)[1], one.momenta)
+    found = agreement(posterior, knowledge, channels)
+    distances, angles = lengths_and_angles(posterior, first.ions)
+    warnings = [text for one in read for text in one.remarks] + doubts_of_explosion(found)
+    for channel in channels:
+        warnings += doubts_of_charges(channel, knowledge)
+    if answer.reason is not None:
+        warnings.append(answer.reason.removeprefix("no error bars: "))
+    warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
+    for text in remarks:
+        task.progress.say(text)
+    return ReconstructionRecord(
+        symbols=symbols,
+        isotopes=isotopes_of(first.ions),
+        positions_bohr=answer.positions,
+        charges=tuple(ion.charge for ion in first.ions),
+        uncertainty_bohr=answer.uncertainty if reason is None else None,
+        uncertainty_reason=reason,
+        spread_bohr=answer.spread,
+        samples_bohr=answer.samples,
+        closure={
+            "model": knowledge.hypotheses[answer.mode.hypothesis].family.name,
+            "residual": answer.mode.closure,
+            "residual_meaning": "rms difference of the momenta over their rms",
+            "refined": True,
+            "evidence_share": answer.mode.share,
+        },
+        model=model_entry(card),
+        input=input_entry(task, read) | {"assignment": remarks},
+        alternatives=answer.alternatives,
+        warnings=tuple(dict.fromkeys(warnings)),
+        explosion=stated_explosion(task.assumed, knowledge) | found,
+        distances=distances,
+        angles=angles,
+    )
+
+
+def _one_order(
+    task: Task,
+    read: Sequence[Measured],
+    knowledge: ExplosionKnowledge,
+    prior: GeometryPrior,
+    starts: FloatArray,
+) -> tuple[list[ChannelMomenta], list[str]]:
+    """The channels with their atoms in the order of the first, and sentences about like atoms.
+
+    Like atoms of further channels are assigned by the structure that the first one gives.
+    """
+    first = read[0].channel
+    channels = [first] + [in_order(first, one.channel) for one in read[1:]]
+    if len(read) == 1 or len(set(first.symbols)) == len(first.symbols):
+        return channels, []
+    alone = infer(
+        [first.measured()],
+        knowledge,
+        geometry=prior,
+        starts=starts,
+        draws=FEW_DRAWS,
+        seed=task.seed,
+    )
+    mode = alone.modes[0]
+    family = knowledge.hypotheses[mode.hypothesis].family
+    remarks = []
+    for number, one in enumerate(channels[1:], start=1):
+        order, misfit = best_order(mode.positions, family, mode.parameters, one)
+        channels[number] = one.ordered(order)
+        pairs = listing(
+            f"{a} = {b}" for a, b in zip(ion_labels(first.ions), labels_in(one, order), strict=True)
+        )
+        remarks.append(
+            f"like atoms of {one.name} assigned to those of {first.name} by the best fit "
+            f"({100 * misfit:.2g} % of the momenta are left): {pairs}"
+        )
+    return channels, remarks

@@ -1,0 +1,276 @@
+"""Reconstruct: from the posterior of geometry and explosion to what a record holds.
+
+The answer is the draw in the middle of the best solution: the one whose interatomic distances are
+nearest to their medians there. So it is a structure that explains the momenta, which a mean of
+structures need not be. Every ± is half of the central 68 % interval of the weighted draws, all
+solutions included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.belief import Coordinate
+from molexa_core.base.matter.ions import Ion
+from molexa_core.base.matter.release import release_of
+from molexa_core.base.tables import FloatArray, Geometry, ion_labels
+from molexa_core.geometry.measures import pair_distances, triplet_angles
+from molexa_core.geometry.plausibility import plausibility
+from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
+from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
+from molexa_core.pipeline.inversion.posterior import Mode, Posterior
+from molexa_core.pipeline.inversion.residuals import turns_onto
+from molexa_core.pipeline.inversion.weighted_draws import Summary, summary
+from molexa_core.pipeline.reconstruction.channels import ChannelMomenta
+
+SUSPECT: Final = 0.01
+"""p-value below which what is assumed is said not to explain the momenta."""
+FEW: Final = 20.0
+"""Effective number of draws below which half-widths are not reliable: their own error is then
+more than a quarter."""
+LISTED: Final = 0.01
+"""Share of the evidence from which on another solution is listed."""
+KEPT: Final = 500
+"""Number of draws that a record keeps."""
+WEAK: Final = 0.03
+"""Share of molecules of these atoms that would release as little energy as measured."""
+_MOLECULES: Final = 300
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The structure, and what is known about it.
+
+    Attributes:
+        positions: (N, 3) bohr, centred, in the frame of the first channel.
+        uncertainty: (N, 3) half-widths of 68 % intervals; None if there are too few draws.
+        reason: why there are none.
+        spread: (N, 3) standard deviation of the draws.
+        samples: (n, N, 3) draws, each as likely as any other.
+        mode: the solution that it belongs to.
+        alternatives: the others, as they are recorded.
+    """
+
+    positions: FloatArray
+    uncertainty: FloatArray | None
+    reason: str | None
+    spread: FloatArray
+    samples: FloatArray
+    mode: Mode
+    alternatives: tuple[dict[str, Any], ...]
+
+
+def answer_of(posterior: Posterior, symbols: Sequence[str], *, seed: int) -> Answer:
+    """The structure in the middle of the best solution."""
+    inside = posterior.mode == 0
+    weights = posterior.weights * inside
+    distances = pair_distances(posterior.positions)
+    middle = summary(distances[inside], weights[inside]).median
+    far = np.where(weights > 0.0, np.square(distances - middle).sum(axis=1), np.inf)
+    positions = posterior.positions[int(np.argmin(far))]
+    positions = positions - positions.mean(axis=0)
+    turned = posterior.positions @ np.swapaxes(turns_onto(positions, posterior.positions), 1, 2)
+    turned = turned - turned.mean(axis=1, keepdims=True)
+    flat = turned.reshape(len(turned), -1)
+    mean = posterior.weights @ flat
+    spread = np.sqrt(posterior.weights @ np.square(flat - mean)).reshape(positions.shape)
+    half = summary(flat, posterior.weights).half_width.reshape(positions.shape)
+    reason = too_few(posterior)
+    random = np.random.default_rng([seed, 3])
+    drawn = random.choice(len(turned), size=min(KEPT, len(turned)), p=posterior.weights)
+    return Answer(
+        positions=positions,
+        uncertainty=half if reason is None else None,
+        reason=reason,
+        spread=spread,
+        samples=turned[drawn],
+        mode=posterior.modes[0],
+        alternatives=tuple(
+            _alternative(mode, positions, symbols)
+            for mode in posterior.modes[1:]
+            if mode.share >= LISTED
+        ),
+    )
+
+
+def too_few(posterior: Posterior) -> str | None:
+    """The reason why half-widths are not reliable, as a sentence; None if they are."""
+    if posterior.effective_samples >= FEW:
+        return None
+    return (
+        f"no error bars: only {posterior.effective_samples:.0f} of the structures drawn count; "
+        "what is not known about the explosion is too much to draw from reliably"
+    )
+
+
+def _alternative(mode: Mode, answer: FloatArray, symbols: Sequence[str]) -> dict[str, Any]:
+    positions = mode.positions - mode.positions.mean(axis=0)
+    positions = positions @ turns_onto(answer, positions[None])[0].T
+    return {
+        "positions_bohr": positions.tolist(),
+        "residual": mode.closure,
+        "explains_momenta": True,
+        "evidence_share": mode.share,
+        "chi_square": mode.chi_square,
+        "objections": list(plausibility(Geometry(tuple(symbols), positions)).objections),
+        "distance_from_answer_bohr": float(np.abs(positions - answer).mean()),
+    }
+
+
+def lengths_and_angles(
+    posterior: Posterior, ions: Sequence[Ion]
+) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:
+    """All distances (bohr) and angles (degrees) with their 68 % intervals, as they are recorded."""
+    labels = ion_labels(list(ions))
+    count = len(labels)
+    pairs = [f"{labels[i]}-{labels[j]}" for i, j in zip(*np.triu_indices(count, k=1), strict=True)]
+    distances = _rows(pairs, posterior.distances(), posterior)
+    if count < 3:
+        return distances, ()
+    triplets = [
+        f"{labels[i]}-{labels[vertex]}-{labels[j]}"
+        for vertex in range(count)
+        for i in range(count)
+        for j in range(i + 1, count)
+        if vertex not in (i, j)
+    ]
+    angles = summary(triplet_angles(posterior.positions), posterior.weights)
+    return distances, _rows(triplets, angles, posterior)
+
+
+def _rows(names: Sequence[str], found: Summary, posterior: Posterior) -> tuple[dict[str, Any], ...]:
+    reliable = too_few(posterior) is None
+    return tuple(
+        {
+            "of": name,
+            "median": float(found.median[row]),
+            "half_width": float(found.half_width[row]) if reliable else None,
+            "low": float(found.low[row]) if reliable else None,
+            "high": float(found.high[row]) if reliable else None,
+        }
+        for row, name in enumerate(names)
+    )
+
+
+def agreement(
+    posterior: Posterior, knowledge: ExplosionKnowledge, channels: Sequence[ChannelMomenta]
+) -> dict[str, Any]:
+    """Whether the explosion that is assumed can give these momenta, as it is recorded."""
+    misfit = posterior.misfit
+    channel = channels[misfit.channel]
+    length = float(np.linalg.norm(misfit.offset))
+    return {
+        "chi_square": misfit.chi_square,
+        "degrees": misfit.degrees,
+        "p_value": misfit.p_value,
+        "worst": {
+            "channel": channel.name,
+            "ion": ion_labels(list(channel.ions))[misfit.ion],
+            "direction": (misfit.offset / length).tolist() if length else [0.0, 0.0, 0.0],
+            "excess_au": length,
+            "sigma": misfit.significance,
+        },
+        "residuals_sigma": [residual.tolist() for residual in misfit.residuals],
+        "effective_samples": posterior.effective_samples,
+        "log_evidence": posterior.log_evidence,
+        "hypotheses": [_hypothesis(posterior, knowledge, k) for k in range(_count(knowledge))],
+    }
+
+
+def _count(knowledge: ExplosionKnowledge) -> int:
+    return len(knowledge.hypotheses)
+
+
+def _hypothesis(posterior: Posterior, knowledge: ExplosionKnowledge, number: int) -> dict[str, Any]:
+    """One family: how probable it is, and its parameters before and after."""
+    hypothesis = knowledge.hypotheses[number]
+    rows = posterior.hypothesis == number
+    share = float(posterior.weights[rows].sum())
+    total = sum(one.weight for one in knowledge.hypotheses)
+    after = posterior.parameter_summary(number) if share > 0.0 else None
+    parameters = []
+    for place, coordinate in enumerate(hypothesis.family.coordinates):
+        before = _interval(
+            coordinate,
+            float(hypothesis.belief.mean[place]),
+            float(hypothesis.belief.width[place]),
+        )
+        one: dict[str, Any] = {
+            "name": coordinate.name,
+            "meaning": coordinate.meaning,
+            "unit": coordinate.unit,
+            "before": before,
+        }
+        if after is not None:
+            values = [after.low[place], after.median[place], after.high[place]]
+            one["after"] = [float(value) for value in coordinate.values(np.array(values))]
+        parameters.append(one)
+    return {
+        "family": hypothesis.family.name,
+        "weight": hypothesis.weight / total,
+        "probability": share,
+        "parameters": parameters,
+    }
+
+
+def _interval(coordinate: Coordinate, mean: float, width: float) -> list[float]:
+    """Lower limit, middle and upper limit of 68 %."""
+    return [
+        float(value) for value in coordinate.values(np.array([mean - width, mean, mean + width]))
+    ]
+
+
+def doubts_of_explosion(found: dict[str, Any]) -> list[str]:
+    """A warning if what is assumed cannot give these momenta."""
+    if found["p_value"] >= SUSPECT:
+        return []
+    worst = found["worst"]
+    x, y, z = worst["direction"]
+    sentence = (
+        "the explosion that is assumed does not explain these momenta (p-value "
+        f"{found['p_value']:.1g}, chi-square {found['chi_square']:.1f} for {found['degrees']}): "
+        "the structure and its error bars do not hold; most of it is "
+        f"{worst['excess_au']:.3g} a.u. of {worst['ion']} in {worst['channel']} along "
+        f"({x:.2f}, {y:.2f}, {z:.2f})"
+    )
+    return [sentence]
+
+
+def doubts_of_charges(channel: ChannelMomenta, knowledge: ExplosionKnowledge) -> list[str]:
+    """A warning if the break-up of a channel is not one of point charges.
+
+    Singly charged ions still feel the bonds that they leave: with a low energy, their momenta say
+    more about these than about the geometry. Low is what hardly any molecule of these atoms, intact
+    or stretched, would release in the explosion that is assumed.
+    """
+    if any(ion.charge > 1 for ion in channel.ions):
+        return []
+    release = release_of(channel.ions, channel.momenta)
+    expected = _releases(channel, knowledge)
+    if float((expected < release).mean()) > WEAK:
+        return []
+    sentence = (
+        f"{channel.name} is not a Coulomb explosion: all charges are 1+, and {release:.3g} eV is "
+        f"less than these charges would release (about {np.median(expected):.3g} eV); what is left "
+        "of the bonds, which no model here contains, changes the momenta"
+    )
+    return [sentence]
+
+
+def _releases(channel: ChannelMomenta, knowledge: ExplosionKnowledge) -> FloatArray:
+    """Energies in eV that molecules of these atoms release, by all that is known beforehand."""
+    random = np.random.default_rng(0)
+    fragments, prior = Fragments.of(channel.ions), GeometryPrior.of(channel.symbols)
+    total = sum(one.weight for one in knowledge.hypotheses)
+    found = []
+    for one in knowledge.hypotheses:
+        count = round(_MOLECULES * one.weight / total)
+        momenta = one.family.explode(
+            fragments, prior.draw(random, count), one.belief.draw(random, count)
+        )
+        found += [release_of(channel.ions, each) for each in momenta if np.isfinite(each).all()]
+    return np.array(found)
