@@ -10,6 +10,7 @@ import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_core.base.fields import ENERGY
 
 
 def register(app: typer.Typer) -> None:
@@ -47,13 +48,15 @@ def centroid(
             }
             for record in records
         ]
-        write_json({"file": str(target), "ions": plain})
+        write_json({"file": str(target), "ions": plain, "energy": rows.attrs.get(ENERGY)})
         return
     header = [
         str(name).rjust(9) if isinstance(value, float) else str(name)
         for name, value in records[0].items()
     ]
     write(table(header, [[_cell(value) for value in record.values()] for record in records]))
+    if energy := rows.attrs.get(ENERGY):
+        write(energy["meaning"])
     remark(f"written to {target}")
 
 

@@ -10,7 +10,8 @@ import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, warn, write, write_json
-from molexa_cli.parameters import Given, typed, with_parameters
+from molexa_cli.events_shown import holds_events, show_events
+from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.known_explosion import (
     BuildUpExplosion,
@@ -38,20 +39,23 @@ def reconstruct(
         list[Path] | None,
         typer.Argument(
             metavar="[CHANNEL_CSV]...",
-            help="One row per ion: ion,px,py,pz in a.u. [channel.csv]; several channels of one "
-            "molecule; with --events an events or aligned file.",
+            help="Events or aligned events (HDF5); or mean momenta, one row per ion: "
+            "ion,px,py,pz in a.u. [channel.csv], also several channels of one molecule.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="XYZ file to write, a JSON file goes beside it [geom.xyz]; "
-            "with --events an HDF5 file [structures.h5].",
+            help="XYZ file to write, a JSON file goes beside it, of events also structures.h5 "
+            "[geom.xyz]; of events also an HDF5 file alone.",
         ),
     ] = None,
     events: Annotated[
-        bool, typer.Option("--events", help="Reconstruct every event of an HDF5 file.")
+        bool,
+        typer.Option(
+            "--events", help="The file holds events, each of which is reconstructed; found out."
+        ),
     ] = False,
     samples: Annotated[
         int | None,
@@ -110,29 +114,38 @@ def reconstruct(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Reconstruct the molecular structure from mean momenta.
+    """Reconstruct the molecular structure from single events, or from mean momenta.
 
-    Example: molexa reconstruct channel.csv --out geom.xyz
+    Example: molexa reconstruct run.events.h5 --out geom.xyz
     """
     sources = source or [Path("channel.csv")]
-    if events:
-        given = {
-            "--samples": samples,
-            "--search": search,
-            "--refine/--no-refine": refine,
-            "--chemistry/--no-chemistry": chemistry,
-            "--truth": truth,
-            "--setup": setup,
-            "--model": model,
-        }
-        blocks = ((xray, XrayExplosion), (laser, LaserExplosion), (build_up, BuildUpExplosion))
-        of_explosion = [name for block, of in blocks for name in typed(block, of)]
-        _refuse([*(name for name, value in given.items() if value is not None), *of_explosion])
+    from molexa_core.pipeline.explosions.assumed import Changes
+
+    changes = Changes(model, {"xray": xray, "laser": laser, "build_up": build_up})
+    if events or (len(sources) == 1 and holds_events(sources[0])):
+        _refuse(["--refine/--no-refine"] if refine is not None else [])
         if len(sources) > 1:
             raise UsageError(f"{len(sources)} files with --events", do="Name one events file.")
-        _events(sources[0], out or Path("structures.h5"), weights, seed, device, json=json)
+        from molexa_core.pipeline.reconstruction import single_events
+        from molexa_core.pipeline.reconstruction.events_file import reconstruct_events_file
+
+        answer = reconstruct_events_file(
+            sources[0],
+            out or Path("geom.xyz"),
+            weights=weights or _project_weights(),
+            samples=single_events.SAMPLES if samples is None else samples,
+            search=single_events.SEARCH if search is None else search,
+            chemistry=chemistry is not False,
+            seed=seed,
+            device=device,
+            truth=truth,
+            setup=setup,
+            changes=changes,
+            command=command_line(),
+            progress=progress(),
+        )
+        show_events(answer, json=json)
         return
-    from molexa_core.pipeline.explosions.assumed import Changes
     from molexa_core.pipeline.reconstruction.reconstruct import SAMPLES, SEARCH, reconstruct_file
 
     out = out or Path("geom.xyz")
@@ -148,7 +161,7 @@ def reconstruct(
         device=device,
         truth=truth,
         setup=setup,
-        changes=Changes(model, {"xray": xray, "laser": laser, "build_up": build_up}),
+        changes=changes,
         command=command_line(),
         progress=progress(),
     )
@@ -164,8 +177,7 @@ def _refuse(options: Iterable[str]) -> None:
     if names := list(options):
         given = listing(names)
         raise UsageError(
-            f"{given} cannot be used with --events: every event gets one structure, as the network "
-            "draws it",
+            f"{given} cannot be used for events: every event is inverted exactly",
             do="Leave it out, or reconstruct the mean momenta.",
         )
 
@@ -207,49 +219,6 @@ def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
     if record.errors is not None:
         write(_errors_line(record))
     remark(f"written to {out} and {out.with_suffix('.json')}")
-
-
-def _events(
-    source: Path, out: Path, weights: str | None, seed: int, device: str, *, json: bool
-) -> None:
-    from molexa_core.pipeline.reconstruction.single_events import reconstruct_events_file
-
-    found = reconstruct_events_file(
-        source,
-        out,
-        weights=weights or _project_weights(),
-        seed=seed,
-        device=device,
-        command=command_line(),
-        progress=progress(),
-    )
-    for warning in found.warnings:
-        warn(warning)
-    if found.left_out:
-        remark(f"{found.left_out} events without usable momenta were left out")
-    if json:
-        write_json({"file": str(out), **found.to_dict()})
-        return
-    write(f"{len(found.structures)} structures of single events")
-    if found.has_error_bars:
-        remark(_of_network(found.calibration))
-    if found.uncertainty_reason is not None:
-        write(found.uncertainty_reason)
-    for rows, unit in ((found.distances, "bohr"), (found.angles, "degree")):
-        cells = [
-            [
-                row["of"],
-                f"{row['mean']:.3f}",
-                f"{row['standard_deviation']:.3f}",
-                f"{row['quantile_16']:.3f}",
-                f"{row['median']:.3f}",
-                f"{row['quantile_84']:.3f}",
-            ]
-            for row in rows
-        ]
-        header = [unit, "mean", "standard deviation", "16 %", "median", "84 %"]
-        write(table(header, cells))
-    remark(f"written to {out}")
 
 
 def _coordinates(record: ReconstructionRecord) -> str:

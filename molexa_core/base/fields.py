@@ -157,3 +157,8 @@ RELEASE_SPREAD: Final = "release_spread"
 EXPLOSION: Final = "explosion"
 """Block of `setup.yaml`, of a file of its own, of the settings in a record of provenance, of the
 `attrs` of a table of momenta, and of `geom.json`."""
+
+# --- mean momenta --------------------------------------------------------------------------------
+ENERGY: Final = "energy"
+"""In the `attrs` of a table of momenta and a comment of `channel.csv`: kinetic energy release of
+the means over the mean one."""

@@ -11,12 +11,16 @@ With one row per event and equal weights this is the usual s^2 / E. No random nu
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
 import pandas as pd
 
 from molexa_core.base.errors import NoEventsError
 from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
+from molexa_core.base.units import HARTREE_EV
 from molexa_core.frame.align import ONLY
 
 
@@ -51,6 +55,76 @@ def centroids(table: Coincidences) -> pd.DataFrame:
     columns[COUNT] = np.full(len(table.ions), round(effective, 3))
     columns[LABEL] = _labels(table)
     return pd.DataFrame(columns)
+
+
+LOW: Final = 0.9
+"""Energies of the mean momenta below this share of the mean energy are said to be low."""
+
+
+@dataclass(frozen=True)
+class EnergyKept:
+    """What averaging leaves of the energy.
+
+    Attributes:
+        of_means: kinetic energy release of the mean momenta, eV.
+        mean: mean of the kinetic energy release of the events, eV.
+    """
+
+    of_means: float
+    mean: float
+
+    @property
+    def ratio(self) -> float:
+        """The first over the second: 1 if all events are alike, less the more they differ."""
+        return self.of_means / self.mean
+
+    @property
+    def low(self) -> bool:
+        """Whether averaging has lost much of it."""
+        return self.ratio < LOW
+
+    def to_dict(self) -> dict[str, float | str]:
+        """Plain values by name."""
+        return {
+            "of_means_ev": self.of_means,
+            "mean_ev": self.mean,
+            "ratio": self.ratio,
+            "meaning": self.sentence,
+        }
+
+    @property
+    def sentence(self) -> str:
+        """The numbers in words, and what it means if the ratio is low."""
+        numbers = (
+            f"kinetic energy release of the mean momenta {self.of_means:.2f} eV, mean of the "
+            f"events {self.mean:.2f} eV, ratio {self.ratio:.3f}"
+        )
+        if not self.low:
+            return numbers
+        return (
+            f"{numbers}: averaging loses energy, because the molecule is floppy or the frame does "
+            "not hold all ions; distances from these means are off by more than their errors say, "
+            "so reconstruct the events (molexa reconstruct run.events.h5)"
+        )
+
+
+def energy_kept(table: Coincidences) -> EnergyKept | None:
+    """What averaging leaves of the kinetic energy release of events in a molecular frame.
+
+    Args:
+        table: momenta in a common frame, a.u.
+
+    Returns:
+        None where no event has weight or energy.
+    """
+    if not len(table) or float(table.weight.sum()) <= 0:
+        return None
+    mass = np.array([ion.mass for ion in table.ions])
+    mean = np.average(table.momentum, axis=0, weights=table.weight)
+    of_means = float((np.square(mean).sum(axis=1) / (2.0 * mass)).sum()) * HARTREE_EV
+    energy = table.kinetic_energy().sum(axis=1) * HARTREE_EV
+    whole = float(np.average(energy, weights=table.weight))
+    return EnergyKept(of_means, whole) if whole > 0 else None
 
 
 def _standard_error(

@@ -2,7 +2,8 @@
 
 Header `ion,px,py,pz` and, optionally, `px_err,py_err,pz_err`, `count`, `label`. Lines that start
 with `#` are comments; one of them holds the provenance as JSON, those that begin with `# warning:`
-the warnings of earlier stages, `# checksum:` the digest of header and rows. The frame is arbitrary.
+the warnings of earlier stages, `# energy:` what averaging left of the kinetic energy release
+(JSON), `# checksum:` the digest of header and rows. The frame is arbitrary.
 Another unit is stated in the header, as `px (kg m/s)` or `px_si`, or in a comment above it, and is
 converted. Columns are separated by commas, or by semicolons or tabs with decimal points or commas.
 """
@@ -29,6 +30,7 @@ from molexa_core.base.errors import (
 )
 from molexa_core.base.fields import (
     COUNT,
+    ENERGY,
     ION,
     LABEL,
     MOMENTUM,
@@ -56,6 +58,7 @@ _RECORD: Final = f"{_COMMENT} {PROVENANCE}: "
 _COMMA: Final = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eEdD][-+]?[0-9]+)?")
 _CHECKSUM: Final = f"{_COMMENT} checksum: "
 _WARNING: Final = f"{_COMMENT} warning: "
+_ENERGY: Final = f"{_COMMENT} {ENERGY}: "
 
 
 @dataclass
@@ -66,7 +69,22 @@ class _Lines:
     comments: list[str] = field(default_factory=list)
     provenance: str | None = None
     checksum: str | None = None
+    energy: str | None = None
     warnings: list[str] = field(default_factory=list)
+
+    def take(self, line: str) -> bool:
+        """Keep a comment of molexa's own; False for any other line."""
+        if line.startswith(_RECORD):
+            self.provenance = line.removeprefix(_RECORD)
+        elif line.startswith(_CHECKSUM):
+            self.checksum = line.removeprefix(_CHECKSUM).strip()
+        elif line.startswith(_ENERGY):
+            self.energy = line.removeprefix(_ENERGY)
+        elif line.startswith(_WARNING):
+            self.warnings.append(line.removeprefix(_WARNING).strip())
+        else:
+            return False
+        return True
 
 
 def read_channel_csv(
@@ -108,6 +126,8 @@ def read_channel_csv(
         table[momenta] *= unit_value(unit)
         progress.say(f"{path}: momenta in {unit}, converted")
     table.attrs[WARNINGS] = lines.warnings
+    if (energy := _energy(lines.energy)) is not None:
+        table.attrs[ENERGY] = energy
     if lines.checksum is not None and lines.checksum != digest_of([c for _, c in lines.data]):
         edited = f"{path.name} was edited after molexa wrote it: its values are not those it had"
         table.attrs[WARNINGS].append(edited)
@@ -117,6 +137,12 @@ def read_channel_csv(
 def warnings_of(table: pd.DataFrame) -> list[str]:
     """The warnings of earlier stages in a table of mean momenta: `table.attrs["warnings"]`."""
     return [str(text) for text in table.attrs.get(WARNINGS, ())]
+
+
+def energy_of(table: pd.DataFrame) -> dict[str, Any]:
+    """What averaging left of the kinetic energy release: `table.attrs["energy"]`; may be empty."""
+    found = table.attrs.get(ENERGY)
+    return dict(found) if isinstance(found, dict) else {}
 
 
 def write_channel_csv(
@@ -143,6 +169,8 @@ def write_channel_csv(
     rows = [[_cell(value) for value in row] for row in table[ordered].itertuples(index=False)]
     if provenance is not None:
         text.write(f"{_CHECKSUM}{digest_of([ordered, *rows])}\n")
+    if energy_of(table):
+        text.write(f"{_ENERGY}{json.dumps(energy_of(table), allow_nan=False)}\n")
     for warning in warnings_of(table):
         text.write(f"{_WARNING}{' '.join(warning.split())}\n")
     writer = csv.writer(text, lineterminator="\n")
@@ -170,13 +198,9 @@ def _split(path: Path) -> _Lines:
     lines = _Lines()
     delimiter = ","
     for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith(_RECORD):
-            lines.provenance = line.removeprefix(_RECORD)
-        elif line.startswith(_CHECKSUM):
-            lines.checksum = line.removeprefix(_CHECKSUM).strip()
-        elif line.startswith(_WARNING):
-            lines.warnings.append(line.removeprefix(_WARNING).strip())
-        elif line.lstrip().startswith(_COMMENT):
+        if lines.take(line):
+            continue
+        if line.lstrip().startswith(_COMMENT):
             if not lines.data:
                 lines.comments.append(line)
         elif line.strip():
@@ -304,6 +328,15 @@ def _cell(value: Any) -> str:
         return harmless(" ".join(value.split()))
     number = float(value)
     return "" if math.isnan(number) else f"{number:.12g}"
+
+
+def _energy(text: str | None) -> dict[str, Any] | None:
+    """The values of the comment on the energy; None if there is none or it is damaged."""
+    try:
+        found = None if text is None else json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _provenance(text: str | None, path: Path) -> Provenance | None:

@@ -55,6 +55,8 @@ class ReconstructionRecord:
             `p_value`, `worst` (ion and direction), `residuals_sigma`; see docs/formats.md.
         distances: between atoms in bohr, `of`, `median`, `half_width` (68 %), `low`, `high`.
         angles: the same in degrees.
+        events: where the structure is the mean over single events: distributions of distances and
+            angles, statistical and systematic errors, and what the mean momenta give; else absent.
     """
 
     symbols: tuple[str, ...]
@@ -74,6 +76,7 @@ class ReconstructionRecord:
     explosion: Mapping[str, Any] = field(default_factory=dict)
     distances: tuple[Mapping[str, Any], ...] = ()
     angles: tuple[Mapping[str, Any], ...] = ()
+    events: Mapping[str, Any] | None = None
 
     def geometry(self) -> Geometry:
         """The structure as the table that other stages take."""
@@ -154,6 +157,7 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
             explosion=dict(values.get("explosion") or {}),
             distances=tuple(dict(one) for one in values.get("distances") or ()),
             angles=tuple(dict(one) for one in values.get("angles") or ()),
+            events=None if values.get("events") is None else dict(values["events"]),
         )
         text = values.get(PROVENANCE)
         provenance = None if text is None else Provenance.from_json(json.dumps(text))

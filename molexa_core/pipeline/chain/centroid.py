@@ -8,12 +8,12 @@ from typing import Final
 
 import pandas as pd
 
-from molexa_core.base.fields import EXPLOSION, WARNINGS
+from molexa_core.base.fields import ENERGY, EXPLOSION, WARNINGS
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
-from molexa_core.frame.centroid import centroids
+from molexa_core.frame.centroid import centroids, energy_kept
 from molexa_core.frame.completeness import lobe_doubt
 from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
 from molexa_core.io.results.events import read_events
@@ -36,7 +36,8 @@ def centroid(table: Coincidences) -> pd.DataFrame:
         Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count`, `label`;
         see `frame.centroid.centroids` for the estimate of the errors. Its `attrs["warnings"]`
         holds warnings, including those of earlier stages, its `attrs["explosion"]` what the setup
-        says about the explosion.
+        says about the explosion, its `attrs["energy"]` the kinetic energy release of the means and
+        the mean one in eV, their ratio, and a sentence on it.
 
     Raises:
         InputFileError: the events are of a partial channel.
@@ -46,6 +47,10 @@ def centroid(table: Coincidences) -> pd.DataFrame:
     doubt = lobe_doubt(table)
     found = [*inherited(table.meta), *([] if doubt is None else [doubt])]
     rows.attrs[WARNINGS] = list(dict.fromkeys(found))
+    if (kept := energy_kept(table)) is not None:
+        rows.attrs[ENERGY] = kept.to_dict()
+        if kept.low:
+            rows.attrs[WARNINGS].append(kept.sentence)
     setup = table.meta.get("setup")
     if isinstance(setup, Mapping) and setup.get(EXPLOSION) is not None:
         rows.attrs[EXPLOSION] = setup[EXPLOSION]

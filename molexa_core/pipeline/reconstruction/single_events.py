@@ -1,80 +1,117 @@
-"""Reconstruct events: one structure for every coincidence, and distributions of distances.
+"""Reconstruct events: one structure for every coincidence, and their means in real space.
 
-Mean momenta average over everything that varies from shot to shot: vibration, isomers, progress of
-a reaction. The network is fast enough to reconstruct every event individually. The momenta of one
-event are blurred by the resolution of the spectrometer, and so are the distributions.
+Mean momenta average over everything that varies from shot to shot (vibration, isomers, progress of
+a reaction), and the structure of a mean momentum is not the mean structure. Where coincidences are
+complete, every event is therefore inverted with the forward model of the explosion, and structures,
+distances and angles are averaged. The network gives the starts. The means are free of the bias that
+the resolution of single events gives them (`event_means`), and carry two errors: one of statistics,
+and one that all events share since the explosion is not known exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from molexa_core.base.errors import UsageError, about_file
-from molexa_core.base.fields import WARNINGS
-from molexa_core.base.matter.ions import Ion
+from molexa_core.base.errors import ComputationError, UsageError
+from molexa_core.base.fields import EXPLOSION
+from molexa_core.base.matter.ions import isotopes_of
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.storage.outputs import FileKind
-from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, ion_labels
+from molexa_core.base.settings import Explosion, Setup, parse_settings
+from molexa_core.base.tables import Coincidences, FloatArray, Geometry, ion_labels
 from molexa_core.frame.completeness import sum_doubt
-from molexa_core.geometry.measures import pair_distances, triplet_angles
-from molexa_core.io.results.events import read_events
-from molexa_core.io.results.structures import EventStructures, write_structures
-from molexa_core.network.batch import Batch
-from molexa_core.network.diffusion import churn_noise
-from molexa_core.network.inference.answers import check_ions
+from molexa_core.geometry.bonds import bonds
+from molexa_core.io.results.structures import EventStructures
+from molexa_core.network.inference.answers import check_ions, reconstruct_sets
 from molexa_core.network.inference.engine import Engine
-from molexa_core.network.inference.familiarity import read_ranges, unlike
-from molexa_core.network.inference.interval_calibration import Calibrations, Kind
-from molexa_core.network.molecule_frame import batch_frames
 from molexa_core.network.network import Network
-from molexa_core.network.weights import (
-    ModelCard,
-    calibrated_for,
-    calibration_of,
-    card_remarks,
-    default_weights,
-    load_network,
-    tau_of,
-)
-from molexa_core.physics.coulomb.batches import explode_many
-from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
-from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
-from molexa_core.pipeline.chain.pick import channel_of
-from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
+from molexa_core.network.weights import ModelCard, default_weights, load_network
+from molexa_core.physics.coulomb.batches import far_shape
+from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
+from molexa_core.pipeline.chain.channel_limits import inherited
 from molexa_core.pipeline.devices import take_device
-from molexa_core.pipeline.output_guard import discards, require_outputs, settings_inputs
-from molexa_core.pipeline.reconstruction.error_bars import (
-    UNEXPLAINED_SAMPLE,
-    require_possible,
-    uncalibrated,
+from molexa_core.pipeline.explosions.knowledge import knowledge_of
+from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
+from molexa_core.pipeline.reconstruction.branch import Member, Reference, Solved, Solver
+from molexa_core.pipeline.reconstruction.error_bars import require_possible
+from molexa_core.pipeline.reconstruction.event_branches import (
+    Branch,
+    branches,
+    consensus,
+    mean_momenta,
+    plausible_nearby,
+    rescued,
+    settled,
 )
-from molexa_core.pipeline.reconstruction.momenta_input import high_charges
+from molexa_core.pipeline.reconstruction.event_means import (
+    DRAWS,
+    Distribution,
+    NoiseShift,
+    Quantities,
+    Systematic,
+    members_of,
+    noise_shift,
+    statistics,
+    systematic,
+    uncertainty_of_events,
+)
+from molexa_core.reduction.resolution import (
+    Resolution,
+    by_mass,
+    resolution_from_sums,
+    resolution_of,
+)
 
-BLOCK: Final = 4096
-"""Number of events in one pass of the network."""
-UNLIKE: Final = 0.02
-"""Share of events outside the training above which there is a warning."""
-QUANTILES: Final = (0.16, 0.5, 0.84)
+__all__ = ["Distribution", "EventDistribution", "MeanStructure", "reconstruct_events"]
+
+SAMPLES: Final = 32
+"""Structures that the network draws as starts: half for means of events, half for events."""
+SEARCH: Final = 24
+"""Further starts, ..."""
+OTHER_MEMBERS: Final = 6
+"""Members of the family that are tried where the central one does not explain the events."""
+HALF: Final = 0.5
+"""Share of the events that counts as explaining them."""
+WIDER: Final = 6
+"""... and so many times more where no chemically plausible structure was found."""
+ASKED: Final = 5
+"""Turns in which the network is asked for structures in an explosion other than its own, ..."""
+HALVED: Final = 6
+"""... after at most so many with momenta scaled alike, ..."""
+FEW: Final = 6
+"""... of so many events."""
+FACTORS: Final = (0.25, 4.0)
+"""Range of the scale."""
+DAMPED: Final = 0.4
+NEAR: Final = 0.05
+"""Relative difference of the momenta below which answers are good enough as starts."""
+TRIED: Final = 100
+"""Events on which branches are compared."""
+MANY_UNEXPLAINED: Final = 0.1
+"""Share of events without a structure above which there is a warning."""
+FEWEST_MEMBERS: Final = 5.0
+"""Effective number of members of the family below which there is a warning."""
+SETUP: Final = "setup"
 
 
-class Distribution(TypedDict):
-    """The distribution of one distance (bohr) or angle (degrees) over the events."""
+@dataclass(frozen=True)
+class MeanStructure:
+    """The mean of the structures of the events, superposed.
 
-    of: str
-    mean: float
-    error_of_mean: float
-    standard_deviation: float
-    quantile_16: float
-    median: float
-    quantile_84: float
+    Attributes:
+        geometry: positions in bohr; their uncertainty is both errors in quadrature.
+        statistical: (N, 3) standard error from the number of events, bohr.
+        systematic: (N, 3) standard error that all events share, bohr; None if none was propagated.
+        spread: (N, 3) standard deviation of single structures, resolution taken out, bohr.
+    """
+
+    geometry: Geometry
+    statistical: FloatArray
+    systematic: FloatArray | None
+    spread: FloatArray
 
 
 @dataclass(frozen=True)
@@ -82,39 +119,47 @@ class EventDistribution:
     """Structures of events and the distribution of their distances and angles.
 
     Attributes:
-        structures: one per event.
-        distances: for each pair of ions: label, mean, standard deviation and quantiles, bohr.
+        structures: one per event that has one, in the frame of its momenta; atoms in the order of
+            `mean`.
+        mean: the mean structure.
+        distances: for each pair of ions: mean with both errors, standard deviation, quantiles.
         angles: for each triplet (vertex in the middle): the same in degrees.
+        explosion: what was assumed about the explosion, as a sentence.
+        resolution: where the resolution of single events comes from; None if it is not known, and
+            means are not free of its bias.
+        left_out: numbers of events without a structure by reason: `unusable` momenta,
+            `unexplained`, `unlike` the others (accidental coincidences, or another structure).
+        alternatives: other branches that explain events.
+        refused: share of the members of the family that do not explain the events.
         warnings: sentences for the user.
-        left_out: number of events without a structure, since all momenta are zero or one is not a
-            number.
-        calibration: molecules for which the error bars were calibrated; None if they were not.
-        uncertainty_reason: why some or all structures have no error bars (NaN); None if all have
-            error bars.
     """
 
     structures: EventStructures
+    mean: MeanStructure
     distances: list[Distribution]
     angles: list[Distribution]
+    explosion: str
+    resolution: str | None
+    left_out: dict[str, int]
+    alternatives: tuple[dict[str, Any], ...]
+    refused: float
     warnings: tuple[str, ...]
-    left_out: int
-    calibration: Kind | None = None
-    uncertainty_reason: str | None = None
-
-    @property
-    def has_error_bars(self) -> bool:
-        """Whether any structure has error bars."""
-        return bool(np.isfinite(self.structures.uncertainty).any())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name, without the structures."""
+        common = self.mean.systematic
         return {
             "events": len(self.structures),
             "left_out": self.left_out,
-            "calibration": self.calibration,
-            "uncertainty_reason": self.uncertainty_reason,
+            "explosion": self.explosion,
+            "resolution": self.resolution,
             "distances_bohr": self.distances,
             "angles_degree": self.angles,
+            "positions_bohr": self.mean.geometry.positions.tolist(),
+            "statistical_bohr": self.mean.statistical.tolist(),
+            "systematic_bohr": None if common is None else common.tolist(),
+            "members_refused": self.refused,
+            "alternatives": list(self.alternatives),
             "warnings": list(self.warnings),
         }
 
@@ -122,263 +167,521 @@ class EventDistribution:
 def reconstruct_events(
     events: Coincidences,
     *,
+    explosion: Explosion | ExplosionKnowledge | None = None,
     weights: str | tuple[Network, ModelCard] | None = None,
+    samples: int = SAMPLES,
+    search: int = SEARCH,
+    chemistry: bool = True,
+    draws: int = DRAWS,
+    starts: Sequence[tuple[FloatArray, FloatArray]] = (),
     seed: int = 0,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> EventDistribution:
-    """Reconstruct one structure for every event.
+    """Reconstruct one structure for every event, and their means.
 
     Args:
-        events: momenta in any frame; aligned events give distributions in the molecular frame, with
-            like ions distinguished.
+        events: momenta of complete coincidences, in the laboratory frame (`reduce`) or a molecular
+            one (`align`, of which every event counts once).
+        explosion: what is known about the explosion; what the setup of the events says if not
+            given, and else nothing.
         weights: name or path of weights, or a loaded network with its card.
-        seed: of the diffusion; the noise of an event depends only on the seed and its row.
-        device: `auto`, `cpu` or `cuda`.
+        samples: number of starts that the network draws.
+        search: number of further starts.
+        chemistry: whether a chemically plausible structure is preferred if several explain the
+            events.
+        draws: members of the family for the systematic error.
+        starts: further structures (N, 3) in bohr with the momenta (N, 3) in a.u. that they belong
+            to, in the order of the ions.
+        seed: of all random draws.
+        device: `auto`, `cpu` or `cuda`, of the network.
         progress: display of the progress.
 
     Returns:
-        Structures in the frame of the momenta, with closure, and their distribution.
+        Structures in the frame of the momenta, their means and distributions.
 
     Raises:
         UnknownIonError: an ion that the network does not know.
         UsageError: no events, or too few or too many ions.
+        ComputationError: no structure explains the events.
     """
-    where = take_device(device)
-    network, card = (
-        weights if isinstance(weights, tuple) else load_network(weights or default_weights(), where)
+    if samples < 1 or search < 0 or draws < 2:
+        raise UsageError(
+            f"{samples} samples, {search} further starts, {draws} draws",
+            do="Ask for at least one sample and two draws.",
+        )
+    network, _ = (
+        weights
+        if isinstance(weights, tuple)
+        else load_network(weights or default_weights(), take_device(device))
     )
     check_ions(network, events.ions)
-    momenta = _centred(events)
-    size = np.linalg.norm(momenta, axis=2).max(axis=1)
-    good = np.flatnonzero(np.isfinite(size) & (size > 0))
-    if not len(good):
-        raise UsageError("no event has usable momenta", do="Check the events file.")
-    momenta = momenta[good]
-    require_possible(events.ions, np.sqrt(np.median(momenta**2, axis=0)))
+    table, unusable = _usable(events)
+    random = np.random.default_rng([seed, 5])
     doubt = sum_doubt(events)
     warnings = inherited(events.meta) + ([] if doubt is None else [doubt])
-    outside = _outside(card, events, momenta)
-    warnings += _unfamiliar(card, events, outside) + card_remarks(card)
-    noise = _noise(network, len(events), len(events.ions), seed)
-    positions, expected = _drawn(network, events, momenta, [one[good] for one in noise], progress)
-    closure = _closure(events, positions, momenta, tau_of(card))
-    uncertainty = _uncertainty(expected, events, calibration_of(card))
-    unlikely = outside | (closure > UNEXPLAINED_SAMPLE)
-    reason = _reason(card, events.ions, unlikely)
-    structures = EventStructures(
-        ions=events.ions,
-        event_id=events.event_id[good],
-        positions=positions,
-        uncertainty=np.where(unlikely[:, None, None], np.nan, uncertainty),
-        closure=closure,
-        weight=events.weight[good],
+    resolution, momenta = _measured(events, table)
+    shuffle = _shuffled(table, random)
+    momenta = np.take_along_axis(momenta, shuffle[:, :, None], axis=1)
+    require_possible(events.ions, np.sqrt(np.median(momenta**2, axis=0)))
+    knowledge = _knowledge(explosion, events)
+    solver, found = _first_that_explains(
+        knowledge,
+        events,
+        resolution,
+        momenta,
+        network,
+        starts,
+        samples=samples,
+        search=search,
+        chemistry=chemistry,
+        seed=seed,
+        random=random,
+        progress=progress,
     )
-    distances, angles = _distributions(structures)
-    return EventDistribution(
-        structures,
-        distances,
-        angles,
-        tuple(warnings),
-        len(events) - len(good),
-        calibrated_for(card, [ion.element.symbol for ion in events.ions]),
-        reason,
+    with progress.task("inverting", len(momenta), "events") as task:
+        reference, solved, crowd = settled(solver, momenta, found[0].reference)
+        solved = rescued(solver, solved, reference, crowd)
+        task.advance(len(momenta))
+    holds = crowd.holds(solved)
+    if not holds.any():
+        raise ComputationError(
+            "no structure explains the momenta of the events",
+            do="Check the ions and the explosion that was told.",
+        )
+    left_out = {
+        "unusable": unusable,
+        "unexplained": int((~solved.explained).sum()),
+        "unlike": int((solved.explained & ~holds).sum()),
+    }
+    good = solved.rows(holds)
+    shift = None
+    if resolution is not None:
+        lab = resolution if _in_laboratory(events) else resolution.averaged()
+        shift = noise_shift(solver, good, lab, reference, crowd.holds, random)
+    symbols = _symbols(events)
+    prior = GeometryPrior.of(symbols) if chemistry else GeometryPrior.scale_free(symbols)
+    common = systematic(
+        solver, good, knowledge, reference, prior, random, draws=draws, progress=progress
+    )
+    warnings += _doubts(found, left_out, len(events), common, draws, resolution)
+    return _distribution(
+        events,
+        table.select(holds),
+        good,
+        shuffle[holds],
+        reference,
+        shift,
+        common,
+        resolution,
+        explosion=knowledge.statement,
+        left_out=left_out,
+        alternatives=tuple(_plain(one) for one in found[1:]),
+        warnings=warnings,
     )
 
 
-def reconstruct_events_file(
-    path: Path | str,
-    out: Path | str,
+def _knowledge(
+    explosion: Explosion | ExplosionKnowledge | None, events: Coincidences
+) -> ExplosionKnowledge:
+    """What is known: as given, or as the setup of the events says."""
+    if isinstance(explosion, ExplosionKnowledge):
+        return explosion
+    if explosion is None:
+        setup = events.meta.get(SETUP)
+        block = setup.get(EXPLOSION) if isinstance(setup, Mapping) else None
+        explosion = Explosion()
+        if isinstance(block, Mapping):
+            explosion = parse_settings(Explosion, dict(block), where="explosion of the events")
+    return knowledge_of(explosion)
+
+
+def _usable(events: Coincidences) -> tuple[Coincidences, int]:
+    """Every event once, without those whose momenta are zero or not numbers; and their number."""
+    _, first = np.unique(events.event_id, return_index=True)
+    once = events if len(first) == len(events) else events.select(np.sort(first))
+    if len(first) < len(events):
+        once = replace(once, weight=np.ones(len(once)))
+    size = np.linalg.norm(once.momentum, axis=2).max(axis=1)
+    good = np.flatnonzero(np.isfinite(size) & (size > 0) & (once.weight > 0))
+    if not len(good):
+        raise UsageError("no event has usable momenta", do="Check the events file.")
+    return once.select(good), len(once) - len(good)
+
+
+def _in_laboratory(events: Coincidences) -> bool:
+    return "frame" not in events.meta
+
+
+def _measured(events: Coincidences, table: Coincidences) -> tuple[Resolution | None, FloatArray]:
+    """The resolution, if it is known, and (n, N, 3) momenta with sum zero."""
+    known = events.meta.get(SETUP)
+    momentum = table.momentum
+    size = float(np.sqrt(np.median(np.square(momentum).sum(axis=(1, 2)))))
+    if isinstance(known, dict):
+        setup = parse_settings(Setup, known, where=SETUP)
+        if _in_laboratory(events):
+            found = resolution_of(events.ions, setup, table.momentum_sum())
+            return found, found.without_sum(momentum)
+        found = by_mass(events.ions, resolution_of(events.ions, setup, np.empty((0, 3))))
+        return found, found.without_sum(momentum)
+    alone = resolution_from_sums(events.ions, table.momentum_sum(), size)
+    if alone is not None and _in_laboratory(events):
+        return alone, alone.without_sum(momentum)
+    mass = np.array([ion.mass for ion in events.ions])
+    total = momentum.sum(axis=1, keepdims=True)
+    return None, np.asarray(momentum - (mass / mass.sum())[:, None] * total)
+
+
+def _like(events: Coincidences) -> list[int]:
+    names = [str(ion) for ion in events.ions]
+    return [names.index(name) for name in names]
+
+
+def _shuffled(table: Coincidences, random: np.random.Generator) -> np.ndarray:
+    """(n, N) columns with like ions in random order: that of a file may depend on their flight."""
+    like = _like(table)
+    order = np.tile(np.arange(len(like)), (len(table), 1))
+    for kind in set(like):
+        columns = [column for column, this in enumerate(like) if this == kind]
+        order[:, columns] = random.permuted(order[:, columns], axis=1)
+    return order
+
+
+def _first_that_explains(
+    explosion: ExplosionKnowledge,
+    events: Coincidences,
+    resolution: Resolution | None,
+    momenta: FloatArray,
+    network: Network,
+    starts: Sequence[tuple[FloatArray, FloatArray]],
     *,
-    weights: str | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    command: str = "molexa_core.pipeline.reconstruction.single_events.reconstruct_events_file",
-    progress: Progress = SILENT,
-) -> EventDistribution:
-    """Reconstruct every event of an `events.h5` or `aligned.h5`; writes `structures.h5`.
+    samples: int,
+    search: int,
+    chemistry: bool,
+    seed: int,
+    random: np.random.Generator,
+    progress: Progress,
+) -> tuple[Solver, list[Branch]]:
+    """A solver with the central member of the family, and the branches that it finds.
+
+    The central member has the mean parameters of the most probable family; where that explains less
+    than half of the events, it is the first of some that are drawn.
 
     Raises:
-        InputFileError: the file is missing or not of its form.
-        UsageError: see `reconstruct_events`; also an output name that does not end in `.h5`.
-        OutputError: the result cannot be written.
+        ComputationError: none of them explains the events.
     """
-    if Path(out).suffix != ".h5" and not discards(out):
-        raise UsageError(f"{out} does not end in .h5", do="Name an HDF5 file with `out=`.")
-    named = weights or default_weights()
-    require_outputs((out, FileKind.STRUCTURES), inputs=[path, *settings_inputs(weights=named)])
-    events, before = read_events(path)
-    require_complete(channel_of(events.meta), path)
-    known = [*inherited(events.meta), *require_fresh(path, before)]
-    say_unguarded(path, before, progress)
-    events = replace(events, meta={**events.meta, WARNINGS: known})
-    loaded = load_network(named, take_device(device))
-    with about_file(path):
-        found = reconstruct_events(events, weights=loaded, seed=seed, progress=progress)
-    settings = {"weights": named, "device": device}
-    made = Provenance.of(command, inputs=[path], settings=settings, seed=seed, after=before)
-    write_structures(out, found.structures, made, warnings=found.warnings)
+    fragments = Fragments.of(events.ions)
+    sigma = np.zeros(len(events.ions)) if resolution is None else resolution.of_ions
+    best = max(explosion.hypotheses, key=lambda one: one.weight)
+    members = [Member(best.family, fragments, best.belief.mean)]
+    if any(one.belief.factor().size for one in explosion.hypotheses):
+        members += members_of(explosion, fragments, random, OTHER_MEMBERS)
+    for member in members:
+        solver = Solver(member, sigma, _like(events))
+        found = _branches(
+            solver,
+            events,
+            momenta,
+            network,
+            [*starts],
+            samples=samples,
+            search=search,
+            chemistry=chemistry,
+            seed=seed,
+            random=random,
+            progress=progress,
+        )
+        if found and found[0].explained > HALF:
+            return solver, found
+    raise ComputationError(
+        "no structure explains the momenta of the events",
+        do="Check the ions and the explosion that was told.",
+    )
+
+
+def _branches(
+    solver: Solver,
+    events: Coincidences,
+    momenta: FloatArray,
+    network: Network,
+    given: list[tuple[FloatArray, FloatArray]],
+    *,
+    samples: int,
+    search: int,
+    chemistry: bool,
+    seed: int,
+    random: np.random.Generator,
+    progress: Progress,
+) -> list[Branch]:
+    tried = momenta[np.sort(random.permutation(len(momenta))[:TRIED])]
+    means = mean_momenta(tried, solver.orders, samples // 2, random)
+    asked = np.concatenate([means, tried[: samples - samples // 2]])
+    drawn = _drawn(network, solver.explosion, events, asked, seed, progress)
+    starts, owners = [*drawn], [*asked]
+    masses = solver.explosion.fragments.masses
+    for number in range(search):
+        row = int(random.integers(len(asked)))
+        noise = random.standard_normal(starts[row].shape)
+        size = float(np.sqrt(np.square(starts[row]).sum(axis=1).mean()))
+        if number % 2:
+            starts.append(starts[row] + 0.8 * noise)
+        else:
+            starts.append(size * far_shape(owners[row], masses) + 0.5 * noise)
+        owners.append(owners[row])
+    symbols = [ion.element.symbol for ion in events.ions]
+    middle, mean = consensus(drawn, asked, solver.orders, symbols)
+    own = solver.explosion.momenta(middle[None])[0]
+    preferred = [(middle, mean), *given, (middle, own)]
+    preferred = [one for one in preferred if np.isfinite(one[1]).all() and one[1].any()]
+    starts += [positions for positions, _ in preferred]
+    owners += [of for _, of in preferred]
+    found = branches(
+        solver,
+        tried,
+        np.stack(starts),
+        np.stack(owners),
+        len(asked),
+        symbols,
+        preferred=len(preferred),
+        chemistry=chemistry,
+    )
+    if found and chemistry and found[0].objections and search:
+        number = WIDER * search
+        found = plausible_nearby(solver, tried, found, symbols, random, search=number)
     return found
-
-
-def _centred(events: Coincidences) -> FloatArray:
-    """(n, N, 3) momenta in the centre-of-mass frame of each event.
-
-    The sum of the momenta is subtracted in proportion to the masses: it comes from the velocity of
-    the molecule and from the resolution, and has no information on the structure.
-    """
-    masses = np.array([ion.mass for ion in events.ions])
-    total = events.momentum.sum(axis=1, keepdims=True)
-    return np.asarray(events.momentum - (masses / masses.sum())[:, None] * total)
-
-
-def _noise(network: Network, events: int, atoms: int, seed: int) -> list[NDArray[np.float32]]:
-    """Standard normal numbers (events, atoms, 3) of the start and of each churned step."""
-    random = np.random.default_rng([seed, 5])
-    churned = len(churn_noise(network.settings.sampler, torch.zeros(0), None))
-    shape = (events, atoms, 3)
-    return [random.standard_normal(shape, dtype=np.float32) for _ in range(1 + churned)]
-
-
-def _outside(card: ModelCard, events: Coincidences, momenta: FloatArray) -> BoolArray:
-    """(n) whether events lie outside the training, according to the card."""
-    ranges = read_ranges(card.data)
-    if ranges is None:
-        return np.full(len(momenta), bool(high_charges(card, events.ions)))
-    charges = np.array([float(ion.charge) for ion in events.ions])
-    masses = np.array([ion.mass for ion in events.ions])
-    shape = momenta.shape[:2]
-    return unlike(ranges, np.broadcast_to(charges, shape), np.broadcast_to(masses, shape), momenta)
-
-
-def _unfamiliar(card: ModelCard, events: Coincidences, outside: BoolArray) -> list[str]:
-    """A warning if many events lie outside the training."""
-    if read_ranges(card.data) is None:
-        return high_charges(card, events.ions)
-    # Up to one in a hundred molecules of the training itself lies outside the ranges.
-    if outside.mean() <= UNLIKE:
-        return []
-    sentence = (
-        f"{100 * outside.mean():.3g} % of the events are unlike anything that {card.name} was "
-        "trained on; their structures and error bars may be far off"
-    )
-    return [sentence]
-
-
-def _reason(card: ModelCard, ions: Sequence[Ion], unlikely: BoolArray) -> str | None:
-    """Why structures have no error bars; marks all if the weights are not calibrated."""
-    if (why := uncalibrated(card, ions)) is not None:
-        unlikely[:] = True
-        return f"no error bars: {why}"
-    if not unlikely.any():
-        return None
-    return (
-        f"{int(unlikely.sum())} of {len(unlikely)} structures have no error bars: their momenta "
-        "are unlike the training, or the structure does not explain them"
-    )
 
 
 def _drawn(
     network: Network,
+    explosion: Member,
     events: Coincidences,
     momenta: FloatArray,
-    noise: list[NDArray[np.float32]],
+    seed: int,
     progress: Progress,
-) -> tuple[FloatArray, FloatArray]:
-    """Positions and expected errors (n, N, 3) in the frame of the momenta."""
-    device = next(network.parameters()).device
+) -> FloatArray:
+    """(n, N, 3) structures of the network, in bohr, for events that exploded in another way.
+
+    The network knows one explosion. It is asked for momenta whose structure x gives the measured
+    ones, p, in the told explosion P(x): first p times a common factor, found by bisection, for
+    which P(x) has the size of p; then p - P(x) is added a few times, damped, since structures of
+    slow explosions change more than in proportion.
+    """
     engine = Engine(network)
-    atoms = len(events.ions)
-    columns = (
-        torch.tensor([ion.element.number for ion in events.ions], device=device),
-        torch.tensor([float(ion.charge) for ion in events.ions], device=device),
-        torch.tensor([ion.neutral_mass for ion in events.ions], device=device),
-    )
-    positions, expected = np.empty(momenta.shape), np.empty(momenta.shape)
-    with progress.task("reconstructing", len(momenta), "events") as task:
-        for start in range(0, len(momenta), BLOCK):
-            rows = slice(start, start + BLOCK)
-            measured = torch.from_numpy(momenta[rows]).float().to(device)
-            count = len(measured)
-            numbers, charges, masses = (one.expand(count, atoms) for one in columns)
-            batch = Batch(numbers, charges.float(), masses.float(), measured)
-            turn = batch_frames(batch.numbers, batch.momenta)
-            own, *fresh = (torch.from_numpy(one[rows]).to(device) for one in noise)
-            drawn = engine(batch.with_frame(turn), own, fresh=fresh)
-            # The rows of the rotation are the axes of the model frame: its transpose rotates
-            # positions back, and independent errors add in quadrature.
-            back = torch.einsum("bxk,bnx->bnk", turn, drawn.positions)
-            error = torch.einsum("bxk,bnx->bnk", turn**2, drawn.expected**2).sqrt()
-            positions[rows] = back.double().cpu().numpy()
-            expected[rows] = error.double().cpu().numpy()
-            task.advance(count)
-    return positions, expected
+
+    def answered(asked: FloatArray) -> tuple[FloatArray, FloatArray]:
+        drawn = reconstruct_sets(engine, events.ions, asked, samples=1, seed=seed)
+        positions = np.stack([one.samples[0] for one in drawn])
+        return positions, explosion.momenta(positions)
+
+    few = momenta[:FEW]
+    low, high = np.log(FACTORS)
+    with progress.task("starts", float(HALVED + ASKED), "steps") as task:
+        factor = 0.0
+        for _ in range(HALVED):
+            told = answered(few * np.exp(factor))[1]
+            size = np.log(_sizes(told) / _sizes(few))
+            task.advance()
+            middle = float(np.median(size[np.isfinite(size)])) if np.isfinite(size).any() else 1.0
+            if abs(middle) < NEAR:
+                break
+            low, high = (low, factor) if middle > 0.0 else (factor, high)
+            factor = 0.5 * (low + high)
+        asked = momenta * np.exp(factor)
+        best, least = momenta, np.full(len(momenta), np.inf)
+        for _ in range(ASKED):
+            positions, told = answered(asked)
+            task.advance()
+            away = np.nan_to_num(momenta - told, nan=0.0, posinf=0.0, neginf=0.0)
+            miss = np.where(np.isfinite(told).all(axis=(1, 2)), _sizes(away), np.inf)
+            better = miss < least
+            least = np.where(better, miss, least)
+            best = np.where(better[:, None, None], positions, best)
+            if np.median(least / _sizes(momenta)) < NEAR:
+                break
+            asked = asked + DAMPED * away
+    return best
 
 
-def _uncertainty(
-    expected: FloatArray, events: Coincidences, calibration: Calibrations | None
-) -> FloatArray:
-    numbers = np.array([ion.element.number for ion in events.ions])
-    return expected if calibration is None else calibration.half_widths(expected, numbers)
+def _sizes(momenta: FloatArray) -> FloatArray:
+    """(n) root of the sum of the squares."""
+    return np.asarray(np.sqrt(np.square(momenta).sum(axis=(1, 2))))
 
 
-def _closure(
-    events: Coincidences, positions: FloatArray, momenta: FloatArray, tau_fs: float
-) -> FloatArray:
-    charges = np.array([float(ion.charge) for ion in events.ions])
+def _doubts(
+    found: Sequence[Branch],
+    left_out: dict[str, int],
+    events: int,
+    common: Systematic | None,
+    draws: int,
+    resolution: Resolution | None,
+) -> list[str]:
+    """Sentences for the user."""
+    sentences = []
+    missing = left_out["unexplained"] + left_out["unlike"]
+    if missing > MANY_UNEXPLAINED * events:
+        sentences.append(
+            f"{missing} of {events} events have no structure or one unlike the others: accidental "
+            "coincidences, another explosion than assumed, or several structures"
+        )
+    if found[0].objections:
+        sentences.append(
+            f"as a molecule at rest the mean structure is unusual: {found[0].objections[0]}"
+        )
+    rivals = [one for one in found[1:] if one.explained > 0.5 and not one.objections]
+    if rivals:
+        sentences.append(
+            f"{len(rivals)} other chemically plausible structure"
+            f"{'s explain' if len(rivals) > 1 else ' explains'} the events as well"
+        )
+    if common is not None and common.refused:
+        sentences.append(
+            f"{common.refused} of {draws} explosions that may be true do not explain the events "
+            "and do not count in the systematic error"
+        )
+    if common is not None and not np.isfinite(common.error).all():
+        sentences.append("no explosion that may be true explains the events: no systematic error")
+    elif common is not None and common.effective < FEWEST_MEMBERS:
+        sentences.append(
+            f"the systematic error rests on {common.effective:.1f} explosions in effect; what is "
+            "told about the explosion hardly fits these events"
+        )
+    if resolution is None:
+        sentences.append(
+            "the resolution of single events is not known (no setup in the file): means and widths "
+            "of the distributions contain what it does to them"
+        )
+    return sentences
+
+
+def _plain(branch: Branch) -> dict[str, Any]:
+    return {
+        "positions_bohr": branch.reference.positions.tolist(),
+        "share_of_samples": branch.share,
+        "share_of_events": branch.explained,
+        "objections": list(branch.objections),
+    }
+
+
+def _distribution(
+    events: Coincidences,
+    table: Coincidences,
+    solved: Solved,
+    shuffle: np.ndarray,
+    reference: Reference,
+    shift: NoiseShift | None,
+    common: Systematic | None,
+    resolution: Resolution | None,
+    *,
+    explosion: str,
+    left_out: dict[str, int],
+    alternatives: tuple[dict[str, Any], ...],
+    warnings: list[str],
+) -> EventDistribution:
     masses = np.array([ion.mass for ion in events.ions])
-    exploded = explode_many(
-        positions,
-        charges,
-        masses,
-        build_up=ErrorFunctionRise(tau_fs),
-        accuracy="draft",
-        strict=False,
-    )
-    misfit = ((exploded - momenta) ** 2).sum(axis=(1, 2))
-    residual = np.sqrt(misfit / (momenta**2).sum(axis=(1, 2)))
-    return np.where(np.isfinite(residual), residual, np.inf)
-
-
-def _distributions(
-    structures: EventStructures,
-) -> tuple[list[Distribution], list[Distribution]]:
-    labels = ion_labels(structures.ions)
-    count = len(labels)
-    distances = pair_distances(structures.positions)
-    pairs = [f"{labels[i]}-{labels[j]}" for i, j in zip(*np.triu_indices(count, k=1), strict=True)]
-    angles = triplet_angles(structures.positions)
-    triplets = [
-        f"{labels[i]}-{labels[vertex]}-{labels[j]}"
-        for vertex in range(count)
-        for i in range(count)
-        for j in range(i + 1, count)
+    of = Quantities.of(solved.positions, reference.positions, masses)
+    count = of.columns.shape[1]
+    rows: list[tuple[float, float, float] | None] = [None] * count
+    if shift is not None:
+        rows = list(zip(shift.shift, shift.error, shift.variance, strict=True))
+    by_all: list[tuple[float, float] | None] = [None] * count
+    if common is not None:
+        by_all = list(zip(common.shift.tolist(), common.error.tolist(), strict=True))
+    labels = ion_labels(events.ions)
+    atoms = len(labels)
+    joined = bonds(Geometry(_symbols(events), reference.positions))
+    groups: list[tuple[list[int], bool]] = [
+        ([i, j], (i, j) in joined)
+        for i, j in zip(*(one.tolist() for one in np.triu_indices(atoms, 1)), strict=True)
+    ]
+    groups += [
+        ([i, vertex, j], False)
+        for vertex in range(atoms if atoms > 2 else 0)
+        for i in range(atoms)
+        for j in range(i + 1, atoms)
         if vertex not in (i, j)
     ]
-    weight = structures.weight
-    return (
-        [
-            _statistics(name, column, weight)
-            for name, column in zip(pairs, distances.T, strict=True)
-        ],
-        [_statistics(name, column, weight) for name, column in zip(triplets, angles.T, strict=True)]
-        if count > 2
-        else [],
+    found = [
+        statistics(
+            "-".join(labels[atom] for atom in group),
+            group,
+            of.columns[:, column],
+            table.weight,
+            bond=bond,
+            shift=rows[column],
+            common=by_all[column],
+        )
+        for column, (group, bond) in enumerate(groups)
+    ]
+    pairs = of.distances.shape[1]
+    return EventDistribution(
+        structures=_structures(events, table, solved, shuffle, resolution),
+        mean=_mean(events, of, table.weight, rows, by_all),
+        distances=found[:pairs],
+        angles=found[pairs:],
+        explosion=explosion,
+        resolution=None if resolution is None else resolution.source,
+        left_out=left_out,
+        alternatives=alternatives,
+        refused=0.0 if common is None else common.refused / max(common.members, 1),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
-def _statistics(name: str, values: FloatArray, weight: FloatArray) -> Distribution:
-    mean = float(np.average(values, weights=weight))
-    deviation = float(np.sqrt(np.average((values - mean) ** 2, weights=weight)))
-    order = np.argsort(values)
-    share = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
-    low, median, high = np.interp(QUANTILES, share, values[order])
-    return {
-        "of": name,
-        "mean": mean,
-        "error_of_mean": deviation / float(np.sqrt(weight.sum() ** 2 / (weight**2).sum())),
-        "standard_deviation": deviation,
-        "quantile_16": float(low),
-        "median": float(median),
-        "quantile_84": float(high),
-    }
+def _symbols(events: Coincidences) -> tuple[str, ...]:
+    return tuple(ion.element.symbol for ion in events.ions)
+
+
+def _structures(
+    events: Coincidences,
+    table: Coincidences,
+    solved: Solved,
+    shuffle: np.ndarray,
+    resolution: Resolution | None,
+) -> EventStructures:
+    """In the frame of the momenta, atoms in the order of the reference."""
+    turned = np.einsum("nxk,nix->nik", solved.turn, solved.positions)
+    uncertainty = np.full(turned.shape, np.nan)
+    if resolution is not None:
+        known = resolution if _in_laboratory(events) else resolution.averaged()
+        uncertainty = uncertainty_of_events(solved, known)
+    return EventStructures(
+        ions=events.ions,
+        event_id=table.event_id,
+        positions=turned,
+        uncertainty=uncertainty,
+        closure=solved.closure,
+        weight=table.weight,
+        column=np.take_along_axis(shuffle, solved.order, axis=1),
+    )
+
+
+def _mean(
+    events: Coincidences,
+    of: Quantities,
+    weight: FloatArray,
+    rows: Sequence[tuple[float, float, float] | None],
+    by_all: Sequence[tuple[float, float] | None],
+) -> MeanStructure:
+    atoms = len(events.ions)
+    first = of.columns.shape[1] - 3 * atoms
+    values = of.columns[:, first:]
+    each = [
+        statistics("", [], column, weight, shift=rows[first + at], common=by_all[first + at])
+        for at, column in enumerate(values.T)
+    ]
+
+    def column(name: str) -> FloatArray:
+        return np.array([one[name] for one in each], dtype=np.float64).reshape(atoms, 3)  # type: ignore[literal-required]
+
+    positions, statistical = column("mean"), column("error_of_mean")
+    shared = None if by_all[first] is None else column("systematic")
+    whole = statistical if shared is None else np.hypot(statistical, shared)
+    geometry = Geometry(
+        _symbols(events),
+        positions - positions.mean(axis=0),
+        charges=tuple(ion.charge for ion in events.ions),
+        uncertainty=whole if np.isfinite(whole).all() else None,
+        isotopes=isotopes_of(events.ions),
+    )
+    return MeanStructure(geometry, statistical, shared, column("standard_deviation"))
