@@ -185,6 +185,8 @@ def draw(
         solution, solved = transport(problem, anchor, random.standard_normal((count, problem.size)))
         z = np.concatenate([z, solution[solved]])
         origin = np.concatenate([origin, np.full(int(solved.sum()), number)])
+    if not len(z):
+        return Draws(z, np.empty(0), origin)
     found = problem.linearise(z)
     density = np.full((len(z), len(anchors)), -np.inf)
     for number, (anchor, count) in enumerate(zip(anchors, counts, strict=True)):

@@ -21,6 +21,8 @@ from molexa_core.pipeline.inversion.residuals import turns_onto
 
 LEAST_ERROR: Final = 1e-3
 """Smallest error of a momentum component, as a share of the rms momentum of the channel."""
+CLEAR: Final = 1e-4
+"""Difference of misfits, as a share of the momenta, from which one assignment is the better one."""
 MOST_ORDERS: Final = 5040
 """Most assignments of like atoms that are tried."""
 
@@ -125,7 +127,7 @@ def best_order(
             continue
         turned = exploded @ np.swapaxes(turns_onto(moved.momenta, exploded), 1, 2)
         misfit = float(np.sqrt(((turned - moved.momenta) ** 2).sum() / (moved.momenta**2).sum()))
-        if misfit < best[1] - 1e-9:
+        if misfit < best[1] - CLEAR:
             best = (order, misfit)
     return best
 
