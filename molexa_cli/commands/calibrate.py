@@ -1,4 +1,4 @@
-"""`molexa calibrate`: determine settings of the detector from data."""
+"""`molexa calibrate`: determine settings of the detector or of the explosion from data."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from typing import Annotated
 
 import typer
 
-from molexa_cli.app import Debug, Force, Json, Quiet, new_app
+from molexa_cli.app import Debug, Force, Json, Quiet, Seed, new_app
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
-    group = new_app("Calibrate a detector from data.\n\nExample: molexa calibrate detector run.lmf")
+    group = new_app(
+        "Calibrate a detector, or the model of the explosion, from data.\n\n"
+        "Example: molexa calibrate explosion --reference n2.csv=N2 water.csv=water"
+    )
 
     @group.callback()
     def calibrate() -> None:
         pass
 
     group.command("detector")(detector)
+    group.command("explosion")(explosion)
     app.add_typer(group, name="calibrate")
 
 
@@ -62,3 +66,73 @@ def detector(
         write_json({"files": [str(path) for path in written], **found.as_dict()})
         return
     write(table(["quantity", "before", "after", "unit"], found.rows()))
+
+
+def explosion(
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(help="Further references, as in --reference.", metavar="[FILE=MOLECULE]..."),
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            metavar="FILE=MOLECULE",
+            help="channel.csv, *.events.h5 or *.aligned.h5 of a molecule of known geometry, and "
+            "its name, formula or XYZ file. FILE=MOLECULE@duration_fs=30 where a number of the "
+            "explosion block was another one.",
+        ),
+    ] = None,
+    yields: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--yields",
+            metavar="FILE=MOLECULE",
+            help="CSV with columns ions,count (and efficiency,efficiency_err): how often the "
+            "molecule ended in each of several combinations of charges.",
+        ),
+    ] = None,
+    setup: Annotated[
+        str | None,
+        typer.Option(
+            "--setup", help="Setup whose explosion block tells what is known. Default: molexa.yaml."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Settings to write.")] = Path("explosion.yaml"),
+    seed: Seed = 0,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Calibrate the explosion on molecules of known geometry.
+
+    Example: molexa calibrate explosion --reference n2.csv=N2 co.csv=CO water.csv=water
+    """
+    from molexa_core.pipeline.calibration.explosion import calibrate_explosion_files
+    from molexa_core.pipeline.calibration.tables import (
+        as_plain,
+        parameter_rows,
+        pull_rows,
+        sentences,
+    )
+
+    written, found = calibrate_explosion_files(
+        [*(reference or ()), *(more or ())],
+        yields=yields or (),
+        setup=setup,
+        out=out,
+        seed=seed,
+        command=command_line(),
+        progress=progress(),
+    )
+    if json:
+        write_json({"file": str(written), **as_plain(found)})
+        return
+    write(table(*parameter_rows(found.best)))
+    write("")
+    write(table(*pull_rows(found.best)))
+    write("")
+    for text in sentences(found):
+        write(text)
+    remark(f"written to {written}; write `explosion: {written.name}` into the setup to use it")

@@ -121,18 +121,22 @@ class Problem:
         edges = np.cumsum([0, *(len(reference.observed.values) for reference in self.references)])
         return [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
+    def evaluate(self, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Predictions (s, n) for (s, K) numbers of the prior, and covariances A and B (s, n, n)."""
+        at = self.prior.coordinates(u)
+        size = len(self.offset)
+        values = np.empty((len(u), size))
+        known, relative = np.zeros((2, len(u), size, size))
+        for part, reference in zip(self.parts, self.references, strict=True):
+            found = reference.evaluate(self.family, at[:, reference.condition])
+            values[:, part] = found[0]
+            known[:, part, part] = reference.observed.covariance + found[1]
+            relative[:, part, part] = found[2]
+        return values + self.offset, known + np.diag(self.further), relative
+
     def predict(self, u: FloatArray) -> FloatArray:
         """(s, n) predictions for (s, K) numbers of the prior."""
-        at = self.prior.coordinates(u)
-        columns = [
-            reference.predict(self.family, at[:, reference.condition])
-            for reference in self.references
-        ]
-        return np.asarray(np.concatenate(columns, axis=1) + self.offset)
-
-    def residuals(self, u: FloatArray) -> FloatArray:
-        """(s, n) measured less predicted."""
-        return np.asarray(self.measured - self.predict(u))
+        return self.evaluate(u)[0]
 
     def with_derivatives(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Predictions (s, n) and their derivatives (s, n, K).
@@ -147,25 +151,13 @@ class Problem:
         slope = (ahead - behind) / (2.0 * _STEP)
         return found[:, 0], np.asarray(slope.transpose(0, 2, 1))
 
-    def errors(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(s, n, n) covariances A and B of the residuals at (s, K) numbers of the prior."""
-        at = self.prior.coordinates(u)
-        size = len(self.offset)
-        known = np.zeros((len(u), size, size))
-        relative = np.zeros((len(u), size, size))
-        for part, reference in zip(self.parts, self.references, strict=True):
-            own, misfit = reference.errors(self.family, at[:, reference.condition])
-            known[:, part, part] = reference.observed.covariance + own
-            relative[:, part, part] = misfit
-        return known + np.diag(self.further), relative
-
     def noise(self, u: FloatArray) -> Noise:
         """The covariance of the residuals at (K) u.
 
         Raises:
             ComputationError: the family cannot explode a reference there.
         """
-        known, relative = self.errors(u[None])
+        _, known, relative = self.evaluate(u[None])
         if not np.isfinite(known + relative).all():
             raise ComputationError(
                 f"{self.family.name}: the explosion of a reference cannot be computed",
@@ -175,7 +167,8 @@ class Problem:
 
     def log_likelihood(self, u: FloatArray) -> FloatArray:
         """(s, levels) of (s, K) numbers of the prior, see `log_densities`."""
-        return log_densities(self.residuals(u), *self.errors(u))
+        values, known, relative = self.evaluate(u)
+        return log_densities(self.measured - values, known, relative)
 
     def corrected(self, u: FloatArray) -> Problem:
         """The same with predictions corrected at (K) u, see `Reference.correction`."""

@@ -10,6 +10,7 @@ parameters removes those.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,7 +20,7 @@ from molexa_core.base.errors import ComputationError
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.settings import Frame
 from molexa_core.base.settings.virtual import VirtualExperiment
-from molexa_core.base.tables import Coincidences, FloatArray
+from molexa_core.base.tables import BoolArray, Coincidences, FloatArray
 from molexa_core.base.units import DALTON_ME
 from molexa_core.frame.align import Aligner
 from molexa_core.physics.family.calibrated import relative_error
@@ -33,6 +34,8 @@ MANY: Final = 400
 """Structures of the prediction at the best parameters, from which the others are corrected."""
 SIGMA_BOHR: Final = VirtualExperiment().zero_point_sigma_bohr
 """Standard deviation of an atom of 1 u of a molecule without a Hessian, as in virtual runs."""
+OPEN_DRAWS: Final = 32
+"""Draws of what a family leaves open; more where a molecule has more than five atoms."""
 BLOCK: Final = 20_000
 """Explosions in one call of a family."""
 _KICKS: Final = 4
@@ -68,16 +71,26 @@ def ground_state(target: Target, count: int, *, seed: int = 0) -> FloatArray:
     else:
         modes = target.modes.stiffened()
         directions = modes.displacement * np.sqrt(modes.variance)[:, None, None]
-    size = len(directions)
+    normal = unit_draws(len(directions), count, seed=seed)
+    moved = np.einsum("nm,mac->nac", normal, directions)
+    return np.asarray(target.positions + moved)
+
+
+@cache
+def unit_draws(size: int, count: int, *, seed: int) -> FloatArray:
+    """(count, size) normal deviates in opposite pairs, with exactly the covariance of unity.
+
+    More of them if `count` is not above twice the size.
+    """
     pairs = max((count + 1) // 2, size + 1)
     exponent = int(np.ceil(np.log2(pairs)))
     uniform = qmc.Sobol(size, rng=np.random.default_rng(seed)).random_base2(exponent)[:pairs]
     normal = norm.ppf(np.clip(uniform, 1e-9, 1.0 - 1e-9))
-    # Second moments of unity: opposite pairs make the first and third zero by themselves.
     values, vectors = np.linalg.eigh(normal.T @ normal / pairs)
     normal = normal @ (vectors / np.sqrt(values)) @ vectors.T
-    moved = np.einsum("nm,mac->nac", np.concatenate([normal, -normal]), directions)
-    return np.asarray(target.positions + moved)
+    found: FloatArray = np.concatenate([normal, -normal])
+    found.flags.writeable = False
+    return found
 
 
 @dataclass(frozen=True)
@@ -117,9 +130,48 @@ class Reference:
         """Its ions as a family takes them."""
         return Fragments.of(self.ions)
 
-    def predict(self, family: Family, parameters: FloatArray) -> FloatArray:
-        """(s, K) predicted values for parameters (s, P); not numbers where the model fails."""
-        return self._mean_over(self.draws, family, parameters)
+    def evaluate(
+        self, family: Family, parameters: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Predicted values for parameters (s, P), and how uncertain they are.
+
+        The momenta of all events are off by what the family leaves open. Its covariance is carried
+        to the values by draws whose second moments are exact, since sizes of momenta are not
+        linear in them: a linear molecule that bends only lengthens some.
+
+        Returns:
+            (s, K) values, not numbers where the model fails; (s, K, K) covariance by the error of
+            the family; (s, K, K) covariance by a relative error of one of the momenta.
+        """
+        sets, kinds = len(parameters), len(self.pairs.names)
+        values = np.empty((sets, kinds))
+        own, relative = np.empty((2, sets, kinds, kinds))
+        step = max(1, BLOCK // (4 * len(self.draws)))
+        for first in range(0, sets, step):
+            part = parameters[first : first + step]
+            at = slice(first, first + step)
+            rest = np.repeat(self.target.positions[None], len(part), axis=0)
+            error = family.error(self.fragments, rest, part)
+            momenta = family.explode(self.fragments, rest, part)
+            gradient = self.pairs.gradient(momenta)
+            misfit = relative_error(self.fragments, momenta)
+            relative[at] = gradient @ misfit @ gradient.transpose(0, 2, 1)
+            each = self._means(self.draws, family, part, self._open(error))
+            values[at] = each.mean(axis=1)
+            away = each - values[at][:, None]
+            own[at] = np.einsum("sjk,sjl->skl", away, away) / each.shape[1]
+        return values, own, relative
+
+    def _open(self, error: FloatArray) -> FloatArray:
+        """(s, J, N, 3) draws of what covariances (s, 3 N, 3 N) leave open; the same for every s."""
+        usable: BoolArray = np.asarray(np.isfinite(error).all(axis=(1, 2)))
+        eigenvalues, vectors = np.linalg.eigh(np.where(usable.reshape(-1, 1, 1), error, 0.0))
+        root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))[:, None, :]
+        root = root @ vectors.transpose(0, 2, 1)
+        root[~usable] = np.nan
+        normal = unit_draws(error.shape[1], OPEN_DRAWS, seed=2)
+        off = np.einsum("sab,jb->sja", root, normal)
+        return np.asarray(off.reshape(len(error), len(normal), -1, 3))
 
     def correction(self, family: Family, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(K) what is added to predictions near one set of parameters (P), and its variance.
@@ -128,10 +180,13 @@ class Reference:
         spread can lengthen (`_lengthening`): anything between none and all of it.
         """
         at = parameters[None]
-        many = self._mean_over(self.many, family, at)
-        few = self._mean_over(self.draws, family, at)
+        none = np.zeros((1, 1, len(self.ions), 3))
+        many = self._means(self.many, family, at, none)
+        few = self._means(self.draws, family, at, none)
+        more = (many - few)[0, 0]
         lengthening = self._lengthening(family, parameters)
-        return (many - few)[0] + 0.5 * lengthening, np.square(lengthening) / 12.0
+        found = np.where(np.isfinite(more), more, 0.0) + 0.5 * lengthening
+        return found, np.square(lengthening) / 12.0
 
     def _lengthening(self, family: Family, parameters: FloatArray) -> FloatArray:
         """(K) what spread that the prediction lacks can add to the mean sizes.
@@ -151,37 +206,19 @@ class Reference:
         mean = self.pairs.sizes(flat).mean(axis=0)
         variance = self.pairs.squares(flat).mean(axis=0) - np.square(mean)
         lacking = np.maximum(self.observed.variance - variance, 0.0)
-        return np.asarray(lacking / np.maximum(mean, 1e-300))
+        lengthening = lacking / np.maximum(mean, 1e-300)
+        return np.where(np.isfinite(lengthening), lengthening, 0.0)
 
-    def errors(self, family: Family, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Covariances (s, K, K) of the prediction by the family's error, and by a relative error.
-
-        Args:
-            family: the forward models.
-            parameters: (s, P) coordinates.
-
-        Returns:
-            That of `family.error`, and that of a relative error of one of the momenta.
-        """
-        positions = np.repeat(self.target.positions[None], len(parameters), axis=0)
-        momenta = family.explode(self.fragments, positions, parameters)
-        gradient = self.pairs.gradient(momenta)
-        turned = gradient.transpose(0, 2, 1)
-        own = gradient @ family.error(self.fragments, positions, parameters) @ turned
-        return own, gradient @ relative_error(self.fragments, momenta) @ turned
-
-    def _mean_over(
-        self, structures: FloatArray, family: Family, parameters: FloatArray
+    def _means(
+        self, structures: FloatArray, family: Family, parameters: FloatArray, off: FloatArray
     ) -> FloatArray:
+        """(s, J, K) values of events that are off by (s or 1, J, N, 3)."""
         sets, count = len(parameters), len(structures)
-        found = np.empty((sets, len(self.pairs.names)))
-        step = max(1, BLOCK // count)
-        for first in range(0, sets, step):
-            part = parameters[first : first + step]
-            given = np.tile(structures, (len(part), 1, 1)), np.repeat(part, count, axis=0)
-            single = self._explosions(family, *given, sets=len(part))
-            found[first : first + step] = self._average(single, len(part))
-        return found
+        given = np.tile(structures, (sets, 1, 1)), np.repeat(parameters, count, axis=0)
+        single = self._explosions(family, *given, sets=sets)
+        events = single.reshape(sets, 1, -1, *single.shape[2:])
+        moved = events + off[:, :, None]
+        return self._average(moved.reshape(-1, *moved.shape[2:])).reshape(sets, off.shape[1], -1)
 
     def _explosions(
         self, family: Family, positions: FloatArray, parameters: FloatArray, *, sets: int = 1
@@ -204,15 +241,13 @@ class Reference:
         kicks -= share[:, None] * kicks.sum(axis=2, keepdims=True)
         return np.asarray(momenta[:, None] + kicks)
 
-    def _average(self, single: FloatArray, sets: int) -> FloatArray:
-        """(sets, K) the values of the means of single explosions (n, kicks, N, 3)."""
-        atoms = single.shape[2]
+    def _average(self, events: FloatArray) -> FloatArray:
+        """(sets, K) the values of the means of events (sets, n, N, 3)."""
+        sets, count, atoms = events.shape[:3]
         if self.frame is None:
-            sizes = self.pairs.sizes(single.reshape(-1, atoms, 3))
-            return np.asarray(sizes.reshape(sets, -1, sizes.shape[1]).mean(axis=1))
-        events = single.reshape(sets, -1, atoms, 3)
-        failed = ~np.isfinite(events).all(axis=(1, 2, 3))
-        usable = np.flatnonzero(~failed)
+            sizes = self.pairs.sizes(events.reshape(-1, atoms, 3))
+            return np.asarray(sizes.reshape(sets, count, -1).mean(axis=1))
+        usable = np.flatnonzero(np.isfinite(events).all(axis=(1, 2, 3)))
         found = np.full((sets, len(self.pairs.names)), np.nan)
         if len(usable):
             means = _frame_means(self.ions, self.frame, events[usable])
@@ -225,8 +260,8 @@ def _frame_means(ions: tuple[Ion, ...], frame: Frame, events: FloatArray) -> Flo
     sets, count = events.shape[:2]
     table = Coincidences.of(ions, events.reshape(sets * count, len(ions), 3))
     aligner = Aligner(ions, frame)
-    # The lobes of like ions are found once, among the events of the first set.
-    aligner.look([table.select(np.arange(count))])
+    # The lobes of like ions are those of all sets together, which differ little.
+    aligner.look([table])
     (turned,) = aligner.blocks([table])
     of_set = turned.event_id // count
     weight = np.bincount(of_set, turned.weight, sets)
@@ -264,39 +299,33 @@ class YieldReference:
         drawn = tuple(ground_state(target, DRAWS) for target in self.targets)
         object.__setattr__(self, "structures", drawn)
 
-    def predict(self, family: Family, parameters: FloatArray) -> FloatArray:
-        """(s, M) predicted values for parameters (s, P)."""
+    def evaluate(
+        self, family: Family, parameters: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Predicted values (s, M), their covariance (s, M, M), and that of a misfit: none."""
         known = _yields(family, self.label)
-        columns = []
+        sets, size = len(parameters), len(self.targets) - 1
+        columns, variances = [], []
         for target, structures in zip(self.targets, self.structures, strict=True):
-            count = len(structures)
-            log_yield, _ = known.log_yield(
-                Fragments.of(target.ions),
-                np.tile(structures, (len(parameters), 1, 1)),
+            count, fragments = len(structures), Fragments.of(target.ions)
+            log_yield, error = known.log_yield(
+                fragments,
+                np.tile(structures, (sets, 1, 1)),
                 np.repeat(parameters, count, axis=0),
             )
-            each = log_yield.reshape(len(parameters), count)
+            each = log_yield.reshape(sets, count)
             top = each.max(axis=1, keepdims=True)
             columns.append(top[:, 0] + np.log(np.exp(each - top).mean(axis=1)))
-        return np.stack([column - columns[0] for column in columns[1:]], axis=1)
+            variances.append(np.square(error).reshape(sets, count).mean(axis=1))
+        values = np.stack([column - columns[0] for column in columns[1:]], axis=1)
+        own = np.einsum("sm,mk->smk", np.stack(variances[1:], axis=1), np.eye(size))
+        return values, own + variances[0][:, None, None], np.zeros((sets, size, size))
 
     def correction(self, family: Family, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Zeros (M): errors of yields are larger than what more structures would change."""
         del family, parameters
         size = len(self.targets) - 1
         return np.zeros(size), np.zeros(size)
-
-    def errors(self, family: Family, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Covariances (s, M, M) by the family's error of yields; a relative error has none."""
-        known = _yields(family, self.label)
-        count, size = len(parameters), len(self.targets) - 1
-        variances = []
-        for target in self.targets:
-            positions = np.repeat(target.positions[None], count, axis=0)
-            _, error = known.log_yield(Fragments.of(target.ions), positions, parameters)
-            variances.append(np.square(error))
-        own = np.einsum("sm,mk->smk", np.stack(variances[1:], axis=1), np.eye(size))
-        return own + variances[0][:, None, None], np.zeros((count, size, size))
 
 
 def _yields(family: Family, where: str) -> WithYields:

@@ -39,7 +39,7 @@ from molexa_core.physics.family.calibrated import calibrated
 from molexa_core.physics.family.family import ExplosionKnowledge, Family, Hypothesis
 from molexa_core.physics.family.ion_impact import ION_IMPACT_PRIOR, IonImpactFamily
 from molexa_core.physics.family.laser_family import LaserFamily, laser_prior
-from molexa_core.pipeline.calibration.prior import joint_prior
+from molexa_core.pipeline.calibration.prior import belief_at
 
 PULSE_WINDOW: Final = 3.0
 """Window of the rise over the duration of an X-ray pulse. 3.8 were it for absorption at a constant
@@ -308,15 +308,7 @@ def _carried_over(
     priors = [_prior_of(block, family).only(one.parameters) for block in blocks]
     places = np.array([[math.log(at[name]) for name in wanted] for at in [wanted, *points]])
     distances = np.linalg.norm(places[:, None] - places[None], axis=2)
-    joint = joint_prior(priors, distances, one.common)
-    factor = joint.factor.reshape(-1, joint.size)
-    mean, covariance = joint.mean.ravel(), factor @ factor.T
-    here, there = slice(0, len(one.parameters)), slice(len(one.parameters), None)
-    gain = covariance[here, there] @ np.linalg.pinv(covariance[there, there], rcond=1e-9)
-    after = one.belief()
-    change = gain @ (after.covariance - covariance[there, there]) @ gain.T
-    found = covariance[here, here] + 0.5 * (change + change.T)
-    return Belief(one.parameters, mean[here] + gain @ (after.mean - mean[there]), found)
+    return belief_at(priors, distances, one.common, one.belief())
 
 
 def _prior_of(told: Kind, family: Family) -> Belief:

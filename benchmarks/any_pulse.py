@@ -1,0 +1,598 @@
+"""Are structures and their errors right in any X-ray pulse, after a calibration on N2, CO, water?
+
+    python benchmarks/any_pulse.py --members 60 --workers 16 --out any_pulse.json
+    python benchmarks/any_pulse.py --members 60 --workers 16 --wrong rule --out any_pulse_rule.json
+
+Members of the family of Monte-Carlo models are drawn: photon energy, fluence, duration, rule and
+time of transfer, recapture, shake-off, double Auger, place in the focus. In each, vibrating
+molecules of N2, CO and water explode (the Monte-Carlo model itself, not the surrogate) until their
+most frequent combination of charges was seen 2000 times; members in which one that is used holds
+less than 1 % of the explosions are drawn anew. The explosion is calibrated on these coincidences
+and on how often combinations occur, knowing photon energy, focus and recapture, duration and
+fluence within 30 %, and nothing else. Then formaldehyde, CO2, SO2 and CH2Cl2 are reconstructed from
+mean momenta of explosions of their equilibrium (`--vibrating`: of vibrating molecules, aligned and
+averaged as `molexa align` and `centroid` do).
+
+`--wrong` leaves out physics on purpose: `rule` (another rule of transfer is told than the true
+one), `shake-off` (0.15 in truth, none told), `rates` (Auger rates of the truth changed by 20 %).
+
+Every member is a line in OUT.members.jsonl; a run that was stopped goes on where it was. The
+summary is printed and written to OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import MolexaError
+from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.known_explosion import XrayExplosion
+from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.settings import Explosion
+from molexa_core.base.settings.explosion_block import Reference as ReferenceBlock
+from molexa_core.base.tables import Coincidences, FloatArray
+from molexa_core.base.uncertain import Uncertain
+from molexa_core.frame.align import align_events, heaviest_frame
+from molexa_core.frame.axes import without_recoil
+from molexa_core.frame.centroid import centroids
+from molexa_core.geometry.measures import pair_distances
+from molexa_core.physics.family.family import Fragments
+from molexa_core.physics.mcmd.molecule_tables import MoleculeTables, pack_molecule
+from molexa_core.physics.mcmd.state import AUGER, DECAY_SUM, KIND, KIND_MASK, VALUE
+from molexa_core.physics.mcmd.trajectories import run_trajectories
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.physics.molecules.vibrations import sample_ground_state
+from molexa_core.physics.virtual.experiment import target_of_ions
+from molexa_core.pipeline.calibration.calibration import Calibration
+from molexa_core.pipeline.calibration.explosion import (
+    calibrate_explosion,
+    calibrated_block,
+    conditions_of,
+)
+from molexa_core.pipeline.calibration.pairs import Observed, Pairs
+from molexa_core.pipeline.calibration.references import Reference, YieldReference
+from molexa_core.pipeline.explosions.knowledge import knowledge_of
+from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
+from molexa_core.pipeline.inversion.posterior import MeasuredChannel, infer
+
+REFERENCES: Final = ("nitrogen", "carbon_monoxide", "water")
+TARGETS: Final = ("formaldehyde", "co2", "so2", "ch2cl2")
+WRONG: Final = ("none", "rule", "shake-off", "rates")
+RULES: Final = ("neutral", "low", "full")
+LEAST_SHARE: Final = 0.01
+"""Smallest share of explosions of a channel that is used."""
+PILOT: Final = 1500
+"""Explosions from which the channel is chosen."""
+CHUNK: Final = 4000
+FEWEST: Final = 100
+"""Fewest coincidences of a target."""
+DECLARED: Final = 0.3
+"""What duration and fluence are told within, relative."""
+MOST_COMBINATIONS: Final = 4
+SEEN: Final = 100
+"""Counts of a combination whose yield is used."""
+EFFICIENCY_ERROR: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of the family of Monte-Carlo models, and what is told of it."""
+
+    number: int
+    photon_ev: float
+    fluence_um2: float
+    duration_fs: float
+    transfer: str
+    transfer_time_fs: float
+    recapture: bool
+    shake_off: float
+    double_auger: float
+    focus: str
+    auger_factor: float
+    told_duration_fs: float
+    told_fluence_um2: float
+    told_transfer: str | None
+
+    def pulse(self) -> Pulse:
+        """The pulse of the truth."""
+        return Pulse(
+            photon_ev=self.photon_ev,
+            duration_fs=self.duration_fs,
+            fluence_um2=self.fluence_um2,
+        )
+
+    def model(self) -> ModelOptions:
+        """The processes of the truth."""
+        return ModelOptions(
+            transfer=self.transfer,  # type: ignore[arg-type]
+            transfer_time_fs=self.transfer_time_fs,
+            recapture=self.recapture,
+            shake_off=self.shake_off,
+            double_auger=self.double_auger,
+            focus=self.focus,  # type: ignore[arg-type]
+        )
+
+    def told(self, wrong: str) -> XrayExplosion:
+        """What the user says of it."""
+        return XrayExplosion(
+            photon_ev=Uncertain(self.photon_ev),
+            duration_fs=Uncertain(self.told_duration_fs, DECLARED * self.told_duration_fs),
+            fluence_um2=Uncertain(self.told_fluence_um2, DECLARED * self.told_fluence_um2),
+            transfer=self.told_transfer,  # type: ignore[arg-type]
+            recapture=self.recapture,
+            shake_off=Uncertain(0.0) if wrong == "shake-off" else None,
+            focus=self.focus,  # type: ignore[arg-type]
+        )
+
+
+def drawn(number: int, attempt: int, wrong: str, seed: int) -> Member:
+    """A random member of the family."""
+    random = np.random.default_rng([seed, number, attempt])
+
+    def log_uniform(low: float, high: float) -> float:
+        return float(np.exp(random.uniform(np.log(low), np.log(high))))
+
+    duration, fluence = log_uniform(1.0, 60.0), log_uniform(10**9.5, 10**13.5)
+    rule = RULES[random.integers(3)]
+    others = [one for one in RULES if one != rule]
+    said = np.exp(math.sqrt(math.log1p(DECLARED**2)) * random.standard_normal(2))
+    shake_off = 0.15 if wrong == "shake-off" else float(random.uniform(0.0, 0.2))
+    factor = float(random.choice([0.8, 1.2])) if wrong == "rates" else 1.0
+    return Member(
+        number=number,
+        photon_ev=round(log_uniform(300.0, 10_000.0), 1),
+        fluence_um2=fluence,
+        duration_fs=duration,
+        transfer=rule,
+        transfer_time_fs=log_uniform(0.2, 5.0),
+        recapture=bool(random.integers(2)),
+        shake_off=shake_off,
+        double_auger=float(random.uniform(0.0, 0.15)),
+        focus=("axis", "volume")[random.integers(2)],
+        auger_factor=factor,
+        told_duration_fs=duration * float(said[0]),
+        told_fluence_um2=fluence * float(said[1]),
+        told_transfer=others[random.integers(2)] if wrong == "rule" else None,
+    )
+
+
+@dataclass
+class Exploded:
+    """Explosions of one molecule. t explosions, n atoms."""
+
+    charges: NDArray[np.int8]
+    momenta: FloatArray
+
+    def joined(self, other: Exploded) -> Exploded:
+        """These explosions and others."""
+        return Exploded(
+            np.concatenate([self.charges, other.charges]),
+            np.concatenate([self.momenta, other.momenta]),
+        )
+
+    def combinations(self) -> list[tuple[tuple[int, ...], int]]:
+        """Combinations in which every atom is charged, with their counts, most frequent first.
+
+        Like atoms are equivalent in all molecules used: charges are sorted among them (see
+        `Molecule.sorted_charges`).
+        """
+        rows, counts = np.unique(self.charges, axis=0, return_counts=True)
+        found = [
+            (tuple(int(q) for q in row), int(count))
+            for row, count in zip(rows, counts, strict=True)
+            if (row > 0).all()
+        ]
+        return sorted(found, key=lambda one: -one[1])
+
+
+@cache
+def tables_of(name: str, photon_ev: float, factor: float) -> MoleculeTables:
+    """Atomic tables, with Auger rates changed by a factor."""
+    tables = pack_molecule(molecule(name).geometry.symbols, photon_ev)
+    if factor == 1.0:
+        return tables
+    move, config = tables.move_real.copy(), tables.config_real.copy()
+    auger = (tables.move_int[:, KIND] & KIND_MASK) == AUGER
+    first = tables.config_int[:, 0]
+    added = np.where(auger, (factor - 1.0) * move[:, VALUE], 0.0)
+    move[auger, VALUE] *= factor
+    sums = np.concatenate([[0.0], np.cumsum(added, dtype=np.float64)])
+    config[:-1, DECAY_SUM] += (sums[first[1:]] - sums[first[:-1]]).astype(np.float32)
+    return replace(tables, move_real=move, config_real=config)
+
+
+def explode(
+    name: str, member: Member, count: int, *, first: int, seed: int, vibrating: bool
+) -> Exploded:
+    """Explosions of a molecule, each of a structure of its own if it vibrates."""
+    known = molecule(name)
+    random = np.random.default_rng([seed, member.number, first, len(name)])
+    modes = known.modes()
+    if vibrating and modes is not None:
+        positions = sample_ground_state(known.geometry.positions, modes.stiffened(), count, random)
+        per_geometry = 1
+    else:
+        positions, per_geometry = known.geometry.positions[None], count
+    found = run_trajectories(
+        positions,
+        known.geometry.symbols,
+        member.pulse(),
+        member.model(),
+        trajectories=per_geometry,
+        seed=int(random.integers(2**62)),
+        workers=1,
+        tables=tables_of(name, member.photon_ev, member.auger_factor),
+    )
+    atoms = len(known.geometry)
+    kept = ~found.lost.reshape(-1)
+    charges = found.charges.reshape(-1, atoms)[kept]
+    momenta = found.momenta.reshape(-1, atoms, 3)[kept].astype(np.float64)
+    return alike(known.geometry.symbols, charges, momenta, vibrating=vibrating)
+
+
+def alike(
+    symbols: Sequence[str], charges: NDArray[np.int8], momenta: FloatArray, *, vibrating: bool
+) -> Exploded:
+    """With like atoms in the order of their charges, where the molecule vibrates.
+
+    A detector cannot tell which of two equivalent atoms has which charge. At rest they are told by
+    their places.
+    """
+    if not vibrating:
+        return Exploded(charges, momenta)
+    order = np.tile(np.arange(len(symbols)), (len(charges), 1))
+    for symbol in set(symbols):
+        of_kind = [i for i, one in enumerate(symbols) if one == symbol]
+        by_charge = np.argsort(-charges[:, of_kind].astype(int), axis=1, kind="stable")
+        order[:, of_kind] = np.array(of_kind)[by_charge]
+    rows = np.arange(len(charges))[:, None]
+    return Exploded(charges[rows, order], momenta[rows, order])
+
+
+def enough(
+    name: str, member: Member, wanted: int, most: int, seed: int, *, vibrating: bool
+) -> tuple[tuple[int, ...], Exploded] | None:
+    """The most frequent channel and its explosions; None if it is too rare."""
+    found = explode(name, member, PILOT, first=0, seed=seed, vibrating=vibrating)
+    seen = found.combinations()
+    if not seen or seen[0][1] < LEAST_SHARE * PILOT:
+        return None
+    charges = seen[0][0]
+    total = PILOT
+    while total < most:
+        count = int((found.charges == np.array(charges)).all(axis=1).sum())
+        if count >= wanted:
+            break
+        more = explode(name, member, CHUNK, first=total, seed=seed, vibrating=vibrating)
+        found, total = found.joined(more), total + CHUNK
+    return charges, found
+
+
+def ions_of(name: str, charges: Sequence[int]) -> tuple[Ion, ...]:
+    """The ions of a combination of charges."""
+    symbols = molecule(name).geometry.symbols
+    return tuple(parse_ion(f"{s}{q}+") for s, q in zip(symbols, charges, strict=True))
+
+
+def selected(exploded: Exploded, charges: Sequence[int], wanted: int | None = None) -> FloatArray:
+    """Momenta of the explosions that ended in a combination, at most so many."""
+    rows = (exploded.charges == np.array(charges)).all(axis=1)
+    return np.asarray(exploded.momenta[rows][:wanted])
+
+
+def references_of(
+    name: str, charges: tuple[int, ...], exploded: Exploded, wanted: int
+) -> list[Reference | YieldReference]:
+    """The channel of a reference, and how often its combinations occur."""
+    ions = ions_of(name, charges)
+    momenta = selected(exploded, charges, wanted)
+    observed = Pairs(ions).of_events(Coincidences.of(ions, momenta))
+    target = target_of_ions(ions, molecule(name), where=name)
+    found: list[Reference | YieldReference] = [Reference(name, name, ions, target, observed)]
+    frequent = [one for one in exploded.combinations() if one[1] >= SEEN][:MOST_COMBINATIONS]
+    if len(frequent) > 1:
+        counts = np.array([count for _, count in frequent], dtype=float)
+        random = np.random.default_rng(int(counts.sum()))
+        efficiency = np.exp(EFFICIENCY_ERROR * random.standard_normal(len(counts)))
+        variance = 1.0 / counts + EFFICIENCY_ERROR**2
+        values = np.log(counts * efficiency)
+        covariance = np.diag(variance[1:]) + variance[0]
+        names = tuple(" ".join(map(str, ions_of(name, q))) for q, _ in frequent)
+        targets = tuple(
+            target_of_ions(ions_of(name, q), molecule(name), where=name) for q, _ in frequent
+        )
+        ratios = Observed(names[1:], values[1:] - values[0], covariance)
+        found.append(YieldReference(f"yields of {name}", name, targets, ratios))
+    return found
+
+
+def channel_of(
+    name: str, charges: tuple[int, ...], exploded: Exploded, wanted: int, *, vibrating: bool
+) -> MeasuredChannel:
+    """Mean momenta of a target: in the frame of the molecule at rest, or aligned event by event."""
+    ions = ions_of(name, charges)
+    momenta = selected(exploded, charges, wanted)
+    fragments = Fragments.of(ions)
+    if vibrating:
+        table = align_events(Coincidences.of(ions, momenta), heaviest_frame(ions)).table
+        rows = centroids(table)
+        errors = rows[["px_err", "py_err", "pz_err"]].to_numpy(dtype=np.float64)
+        mean = rows[["px", "py", "pz"]].to_numpy(dtype=np.float64)
+        return MeasuredChannel(fragments, mean, np.diag(np.square(errors).reshape(-1)))
+    momenta = without_recoil(momenta, fragments.masses)
+    flat = momenta.reshape(len(momenta), -1)
+    covariance = np.cov(flat.T) / len(flat)
+    return MeasuredChannel(fragments, momenta.mean(axis=0), covariance)
+
+
+def parameter(found: Calibration, word: str) -> tuple[float, float] | None:
+    """Mean and width of a coordinate over all hypotheses; None if the family has none of it."""
+    parts = []
+    for fit in found.fits:
+        for row, one in enumerate(fit.coordinates):
+            if word in one.name:
+                parts.append((fit.weight[1], fit.here.mean[row], fit.here.width[row]))
+                break
+    if not parts:
+        return None
+    weight, mean, width = (np.array(column) for column in zip(*parts, strict=True))
+    weight = weight / weight.sum()
+    middle = float(weight @ mean)
+    return middle, float(np.sqrt(weight @ (width**2 + (mean - middle) ** 2)))
+
+
+def measured(number: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """Everything about one member."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    wrong, seed = settings["wrong"], settings["seed"]
+    vibrating = settings["vibrating"]
+    for attempt in range(500):
+        member = drawn(number, attempt, wrong, seed)
+        runs: dict[str, tuple[tuple[int, ...], Exploded]] = {}
+        for name in (*REFERENCES, *settings["targets"]):
+            is_reference = name in REFERENCES
+            wanted = settings["coincidences"]
+            most = settings["most"] * (5 if is_reference else 1)
+            try:
+                one = enough(name, member, wanted, most, seed, vibrating=is_reference or vibrating)
+            except MolexaError:
+                one = None
+            if one is None:
+                break
+            runs[name] = one
+        if len(runs) == len(REFERENCES) + len(settings["targets"]):
+            break
+    else:
+        return {"number": number, "failed": "no member with channels of 1 %"}
+    return {"number": number, "attempt": attempt, **judged(member, runs, settings)}
+
+
+def judged(
+    member: Member,
+    runs: dict[str, tuple[tuple[int, ...], Exploded]],
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Calibration and reconstructions of one member."""
+    wanted, seed = settings["coincidences"], settings["seed"]
+    references = [one for name in REFERENCES for one in references_of(name, *runs[name], wanted)]
+    told = member.told(settings["wrong"])
+    conditions = conditions_of(told, [])
+    used: list[Reference | YieldReference] = list(references)
+    start = time.perf_counter()
+    try:
+        found = calibrate_explosion(used, conditions, advise=False, seed=seed)
+    except MolexaError as error:
+        if "how often" not in str(error):
+            return {"member": asdict(member), "failed": f"calibration: {error}"}
+        used = [one for one in references if isinstance(one, Reference)]
+        found = calibrate_explosion(used, conditions, advise=False, seed=seed)
+    seconds = time.perf_counter() - start
+    blocks = [ReferenceBlock(file=one.label, molecule=one.molecule) for one in used]
+    knowledge = knowledge_of(Explosion.of(told, calibrated_block(found, conditions, blocks, {})))
+    truth = {
+        "duration": math.log(member.duration_fs),
+        "fluence": math.log(member.fluence_um2),
+        "transfer_time": math.log(member.transfer_time_fs),
+    }
+    pulls = {}
+    for word, value in truth.items():
+        known = parameter(found, word)
+        if known is not None:
+            pulls[word] = (known[0] - value) / known[1]
+    rows = []
+    for name in settings["targets"]:
+        charges, exploded = runs[name]
+        count = len(selected(exploded, charges, wanted))
+        row: dict[str, Any] = {"molecule": name, "charges": charges, "count": count}
+        rows.append(row)
+        if count < FEWEST:
+            row["failed"] = "too few coincidences"
+            continue
+        channel = channel_of(name, charges, exploded, wanted, vibrating=settings["vibrating"])
+        symbols = molecule(name).geometry.symbols
+        begin = time.perf_counter()
+        try:
+            posterior = infer([channel], knowledge, geometry=GeometryPrior.of(symbols), seed=seed)
+        except MolexaError as error:
+            row["failed"] = str(error)
+            continue
+        distances = posterior.distances()
+        right = pair_distances(molecule(name).geometry.positions[None])[0]
+        row |= {
+            "seconds": time.perf_counter() - begin,
+            "errors": (distances.median - right).tolist(),
+            "half_widths": distances.half_width.tolist(),
+            "p_value": posterior.p_value,
+            "effective_samples": posterior.effective_samples,
+        }
+    return {
+        "member": asdict(member),
+        "calibration": {
+            "seconds": seconds,
+            "p_value": found.p_value,
+            "misfit": found.misfit,
+            "family": found.best.family.name,
+            "effective_samples": found.best.effective,
+            "pulls": pulls,
+            "sigmas": [one.pull for one in found.best.pulls],
+        },
+        "targets": rows,
+    }
+
+
+def summary(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The numbers of the bars."""
+    good = [one for one in members if "failed" not in one]
+    rows = [
+        {**row, "duration": one["member"]["duration_fs"], "p_cal": one["calibration"]["p_value"]}
+        for one in good
+        for row in one["targets"]
+        if "failed" not in row
+    ]
+    if not rows:
+        return {"members": len(good), "reconstructions": 0}
+    errors = [np.array(row["errors"]) for row in rows]
+    widths = [np.array(row["half_widths"]) for row in rows]
+    ratios = np.array(
+        [
+            np.sqrt(np.mean(e**2) / max(np.mean(w**2), 1e-12))
+            for e, w in zip(errors, widths, strict=True)
+        ]
+    )
+    p_value = np.array([min(1.0, 2.0 * min(row["p_value"], row["p_cal"])) for row in rows])
+    short = np.array([row["duration"] <= 15.0 for row in rows])
+    means = np.array([np.abs(e).mean() for e in errors])
+    every, wide = np.concatenate(errors), np.concatenate(widths)
+
+    def median_of(mask: NDArray[np.bool_]) -> float | None:
+        values = np.concatenate([np.abs(e) for e, m in zip(errors, mask, strict=True) if m] or [[]])
+        return float(np.median(values)) if len(values) else None
+
+    pulls: dict[str, list[float]] = {}
+    for one in good:
+        for word, value in one["calibration"]["pulls"].items():
+            pulls.setdefault(word, []).append(value)
+    far = ratios > 3.0
+    seconds = [one["calibration"]["seconds"] for one in good]
+    return {
+        "members": len(good),
+        "reconstructions": len(rows),
+        "ratio": float(np.sqrt(np.mean(every**2) / np.mean(wide**2))),
+        "ratio_of_medians": float(np.median(np.abs(every)) / np.median(wide)),
+        "inside_68": float(np.mean(np.abs(every) < wide)),
+        "median_error_up_to_15_fs": median_of(short),
+        "median_error_beyond_15_fs": median_of(~short),
+        "mean_error": float(means.mean()),
+        "median_claim": float(np.median(wide)),
+        "pull_widths": {k: float(np.sqrt(np.mean(np.square(v)))) for k, v in pulls.items()},
+        "pull_means": {k: float(np.mean(v)) for k, v in pulls.items()},
+        "rejected": float(np.mean(p_value < 0.01)),
+        "rejected_calibrations": float(
+            np.mean([one["calibration"]["p_value"] < 0.01 for one in good])
+        ),
+        "above_3": int(far.sum()),
+        "above_3_rejected": float(np.mean(p_value[far] < 0.01)) if far.any() else None,
+        "median_misfit": float(np.median([one["calibration"]["misfit"] for one in good])),
+        "calibration_seconds": [float(np.median(seconds)), float(np.max(seconds))],
+        "reconstruction_seconds": float(np.median([row["seconds"] for row in rows])),
+        "by_molecule": {
+            name: {
+                "ratio": float(
+                    np.sqrt(
+                        np.mean(np.concatenate([errors[k] for k in at]) ** 2)
+                        / np.mean(np.concatenate([widths[k] for k in at]) ** 2)
+                    )
+                ),
+                "median_error": float(np.median(np.abs(np.concatenate([errors[k] for k in at])))),
+            }
+            for name in dict.fromkeys(row["molecule"] for row in rows)
+            if (at := [k for k, row in enumerate(rows) if row["molecule"] == name])
+        },
+    }
+
+
+def main() -> None:
+    """Measure all members and print the summary."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--members", type=int, default=60)
+    parser.add_argument("--first", type=int, default=0, help="number of the first member")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--coincidences", type=int, default=2000)
+    parser.add_argument("--most", type=int, default=40_000, help="explosions of a target, at most")
+    parser.add_argument("--targets", nargs="*", default=list(TARGETS))
+    parser.add_argument("--wrong", choices=WRONG, default="none")
+    parser.add_argument("--vibrating", action="store_true", help="targets vibrate too")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    settings = {
+        name: getattr(options, name)
+        for name in ("coincidences", "most", "targets", "wrong", "vibrating", "seed")
+    }
+    log = options.out.with_suffix(".members.jsonl")
+    done: dict[int, dict[str, Any]] = {}
+    if log.exists():
+        for line in log.read_text(encoding="utf-8").splitlines():
+            one = json.loads(line)
+            if one["settings"] == settings:
+                done[one["number"]] = one
+    wanted = range(options.first, options.first + options.members)
+    todo = [number for number in wanted if number not in done]
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(options.workers, mp_context=context) as pool,
+        log.open("a", encoding="utf-8") as stream,
+    ):
+        futures = {pool.submit(measured, number, settings): number for number in todo}
+        for future in as_completed(futures):
+            number = futures[future]
+            try:
+                one = future.result()
+            except Exception as error:  # noqa: BLE001  # a bug in one member: note it and go on
+                one = {"number": number, "failed": f"{type(error).__name__}: {error}"}
+            one["settings"] = settings
+            done[number] = one
+            stream.write(json.dumps(one) + "\n")
+            stream.flush()
+            print(f"member {number}: {one.get('failed') or said(one)}", flush=True)
+    rows = [done[number] for number in wanted if number in done]
+    result = {"settings": settings, "summary": summary(rows), "members": rows}
+    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result["summary"], indent=2))
+
+
+def said(one: dict[str, Any]) -> str:
+    """One member in a line."""
+    member, found = one["member"], one["calibration"]
+    pulls = " ".join(f"{word} {value:+.1f}" for word, value in found["pulls"].items())
+    rows = [row for row in one["targets"] if "failed" not in row]
+    ratios = " ".join(
+        f"{row['molecule']} "
+        f"{np.sqrt(np.mean(np.square(row['errors'])) / np.mean(np.square(row['half_widths']))):.1f}"
+        for row in rows
+    )
+    return (
+        f"{member['photon_ev']:.0f} eV {member['duration_fs']:.1f} fs "
+        f"{member['fluence_um2']:.1e}/um2; p {found['p_value']:.2f}, misfit "
+        f"{100 * found['misfit']:.1f} %, {found['seconds']:.0f} s; pulls {pulls}; ratios {ratios}"
+    )
+
+
+if __name__ == "__main__":
+    main()
