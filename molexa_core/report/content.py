@@ -64,6 +64,8 @@ class Structure:
         known_name: origin of the known structure.
         errors: (name, value, unit) of errors against the known structure.
         errors_note: how these errors were determined.
+        explosion: the explosion that was assumed, as in `geom.json`.
+        distances, angles: with their half-widths, as in `geom.json`.
     """
 
     geometry: Geometry
@@ -79,11 +81,19 @@ class Structure:
     known_name: str = ""
     errors: tuple[tuple[str, float, str], ...] = ()
     errors_note: str = ""
+    explosion: Mapping[str, Any] = field(default_factory=dict)
+    distances: tuple[Mapping[str, Any], ...] = ()
+    angles: tuple[Mapping[str, Any], ...] = ()
 
     @property
-    def calibrated(self) -> str:
-        """The kind of input that the uncertainties were calibrated on, in words."""
-        return calibrated(self.model.get("calibration"))
+    def intervals(self) -> str:
+        """What the uncertainties contain, in words."""
+        if self.distances:
+            return "the errors of the momenta and all that is not known about the explosion"
+        return (
+            f"the error that the network expects, {calibrated(self.model.get('calibration'))}, and "
+            "the scatter from the errors of the momenta"
+        )
 
 
 @dataclass(frozen=True)

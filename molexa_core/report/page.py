@@ -147,6 +147,8 @@ class StructureParts(TypedDict):
     scene: Scene
     table: tables.Table
     alternatives: tables.Table | None
+    lengths: tables.Table | None
+    explosion: tuple[tuple[str, str], ...]
     closure: tuple[tuple[str, str], ...]
     model: tuple[tuple[str, str], ...]
     input: tuple[tuple[str, str], ...]
@@ -163,6 +165,8 @@ def _structure(structure: Structure) -> StructureParts:
         "scene": scene(structure),
         "table": tables.coordinate_table(structure),
         "alternatives": tables.alternatives_table(structure),
+        "lengths": tables.lengths_table(structure),
+        "explosion": tables.explosion_rows(structure.explosion),
         "closure": tables.plain_rows(structure.closure),
         "model": tables.plain_rows(structure.model),
         "input": tables.plain_rows(structure.input),

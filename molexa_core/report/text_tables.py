@@ -12,6 +12,7 @@ import pandas as pd
 
 from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.report.content import Structure
 
 _SHORT_DIGEST: Final = 12
@@ -100,17 +101,68 @@ def alternatives_table(structure: Structure) -> Table | None:
     """Other structures that explain the momenta; None if there are none."""
     if not structure.alternatives:
         return None
+    by_evidence = "evidence_share" in structure.alternatives[0]
+    share = "evidence_share" if by_evidence else "share_of_samples"
     rows = tuple(
         (
             "; ".join(str(text) for text in solution.get("objections", ())) or "nothing",
             decimal(float(solution.get("distance_from_answer_bohr", 0.0)), 3),
             f"{100 * float(solution.get('residual', 0.0)):.2g}",
-            decimal(100 * float(solution.get("share_of_samples", 0.0)), 0),
+            decimal(100 * float(solution.get(share, 0.0)), 0),
         )
         for solution in structure.alternatives
     )
-    header = ("chemistry objects to", "mean distance (bohr)", "closure (%)", "samples (%)")
+    of_what = "evidence (%)" if by_evidence else "samples (%)"
+    header = ("chemistry objects to", "mean distance (bohr)", "closure (%)", of_what)
     return Table(header, rows, (False, True, True, True))
+
+
+def lengths_table(structure: Structure) -> Table | None:
+    """Interatomic distances and angles with half-widths of 68 %; None if there are none."""
+    rows = [
+        (str(one.get("of")), _with_half_width(one, factor), unit)
+        for found, factor, unit in (
+            (structure.distances, BOHR_ANGSTROM, "Å"),
+            (structure.angles, 1.0, "°"),
+        )
+        for one in found
+    ]
+    if not rows:
+        return None
+    return Table(("between", "median ± half of the 68 % interval", ""), tuple(rows), _LENGTHS)
+
+
+_LENGTHS: Final = (False, True, False)
+
+
+def _with_half_width(one: Mapping[str, Any], factor: float) -> str:
+    middle, half = one.get("median", one.get("mean")), one.get("half_width")
+    if not isinstance(middle, int | float):
+        return text_of(middle)
+    width = factor * half if isinstance(half, int | float) else None
+    return with_uncertainty(factor * middle, width)
+
+
+def explosion_rows(explosion: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Names and values of the explosion that was assumed; empty for records without it."""
+    rows = [
+        (label, text_of(explosion[name]))
+        for name, label in (
+            ("statement", "assumed"),
+            ("origin", "origin"),
+            ("source", "said by"),
+            ("chi_square", "chi-square"),
+            ("degrees", "degrees of freedom"),
+            ("p_value", "p-value"),
+            ("effective_samples", "effective number of draws"),
+        )
+        if explosion.get(name) is not None
+    ]
+    worst = explosion.get("worst")
+    if isinstance(worst, Mapping):
+        place = f"{worst.get('ion')} in {worst.get('channel')}"
+        rows.append(("least explained", f"{place}, along {text_of(worst.get('direction'))}"))
+    return tuple(rows)
 
 
 def plain_rows(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,8 @@ from molexa_core.report.text_tables import (
     centroid_table,
     coordinate_table,
     decimal,
+    explosion_rows,
+    lengths_table,
     plain_rows,
     step_record,
     text_of,
@@ -99,3 +101,31 @@ def test_alternatives_are_listed_with_their_objections() -> None:
     table = alternatives_table(Structure(geometry, alternatives=(one,)))
     assert table is not None
     assert table.rows == (("O1 and H2 are too near", "0.416", "2.7e-07", "25"),)
+
+
+def test_lengths_are_shown_in_units_of_chemists_with_their_half_widths() -> None:
+    geometry = Geometry(("H", "H"), np.array([[0.0, 0, 0], [0, 0, 1.4]]))
+    assert lengths_table(Structure(geometry)) is None
+    far = {"of": "H+-H+#2", "median": 2.0, "half_width": 0.2}
+    bare = {"of": "H+-C+-H+#2", "median": 104.5, "half_width": None}
+    table = lengths_table(Structure(geometry, distances=(far,), angles=(bare,)))
+    assert table is not None
+    assert table.rows == (("H+-H+#2", "1.06 ± 0.11", "Å"), ("H+-C+-H+#2", "104.500", "°"))
+
+
+def test_the_explosion_that_was_assumed_is_stated() -> None:
+    worst = {"ion": "O+", "channel": "a.csv", "direction": [0.0, 1.0, 0.0]}
+    rows = dict(explosion_rows({"statement": "a pulse", "p_value": 0.004, "worst": worst}))
+    assert rows["assumed"] == "a pulse"
+    assert rows["p-value"] == "0.004"
+    assert rows["least explained"].startswith("O+ in a.csv, along ")
+    assert explosion_rows({}) == ()
+
+
+def test_alternatives_of_a_posterior_have_shares_of_the_evidence() -> None:
+    geometry = Geometry(("H", "H"), np.array([[0.0, 0, 0], [0, 0, 1.4]]))
+    one = {"evidence_share": 0.25, "residual": 0.0, "distance_from_answer_bohr": 0.5}
+    table = alternatives_table(Structure(geometry, alternatives=(one,)))
+    assert table is not None
+    assert table.header[-1] == "evidence (%)"
+    assert table.rows[0][-1] == "25"

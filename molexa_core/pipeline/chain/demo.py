@@ -14,6 +14,8 @@ from typing import Any, Final
 import yaml
 
 from molexa_core.base.errors import OutputError, UsageError, listing, near_matches
+from molexa_core.base.fields import EXPLOSION
+from molexa_core.base.known_explosion import block_of, simulated
 from molexa_core.base.settings import Channel, Setup, load_channel, load_setup, parse_settings
 from molexa_core.base.storage.provenance import SETUP_MARK, Provenance
 from molexa_core.base.storage.resources import shipped_folder
@@ -29,6 +31,7 @@ CHANNEL: Final = "channel.csv"
 GEOMETRY: Final = "geom.xyz"
 KNOWN: Final = "known.xyz"
 REPORT: Final = "report.html"
+_OF_DEMO: Final = "# What the virtual experiment explodes, so that the reconstruction knows it:\n"
 
 
 @dataclass(frozen=True)
@@ -192,10 +195,13 @@ def _steps(example: Example, channel: Channel, shots: int, seed: int) -> tuple[D
 def _write_setup(path: Path, example: Example, record: Provenance) -> None:
     head = f"{SETUP_MARK}{record.to_json()}\n"
     template = shipped_folder("templates") / SETUP
+    told = {EXPLOSION: block_of(simulated(load_setup(template).virtual.explosion))}
     if not example.changes:
-        path.write_text(head + template.read_text(encoding="utf-8"), encoding="utf-8")
+        text = template.read_text(encoding="utf-8")
+        said = yaml.safe_dump(told, sort_keys=False)
+        path.write_text(f"{head}{text}{_OF_DEMO}{said}", encoding="utf-8")
         return
-    values = load_setup(template).model_dump(mode="json", exclude_unset=True)
+    values = load_setup(template).model_dump(mode="json", exclude_unset=True) | told
     changed = ", ".join(_change(values, example.changes))
     parse_settings(Setup, values, where=path)
     text = yaml.safe_dump(values, sort_keys=False)

@@ -358,6 +358,9 @@ def _structure(results: Results) -> Structure:
         input=record.input,
         alternatives=record.alternatives,
         warnings=record.warnings,
+        explosion=record.explosion,
+        distances=record.distances,
+        angles=record.angles,
     )
     if results.known is not None and sorted(results.known.symbols) == sorted(geometry.symbols):
         found = score(geometry, results.known)
