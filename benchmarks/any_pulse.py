@@ -57,12 +57,12 @@ from molexa_core.physics.mcmd.trajectories import run_trajectories
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.molecules.vibrations import sample_ground_state
 from molexa_core.physics.virtual.experiment import target_of_ions
-from molexa_core.pipeline.calibration.calibration import Calibration
-from molexa_core.pipeline.calibration.explosion import (
+from molexa_core.pipeline.calibration.calibrate_explosion import (
     calibrate_explosion,
     calibrated_block,
     conditions_of,
 )
+from molexa_core.pipeline.calibration.calibration import Calibration
 from molexa_core.pipeline.calibration.pairs import Observed, Pairs
 from molexa_core.pipeline.calibration.references import Reference, YieldReference
 from molexa_core.pipeline.explosions.knowledge import knowledge_of

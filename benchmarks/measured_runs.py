@@ -39,7 +39,7 @@ from molexa_core.geometry.measures import pair_distances
 from molexa_core.physics.family.family import Fragments
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.virtual.experiment import target_of_ions
-from molexa_core.pipeline.calibration.explosion import (
+from molexa_core.pipeline.calibration.calibrate_explosion import (
     calibrate_explosion,
     calibrated_block,
     conditions_of,

@@ -109,8 +109,8 @@ def explosion(
 
     Example: molexa calibrate explosion --reference n2.csv=N2 co.csv=CO water.csv=water
     """
-    from molexa_core.pipeline.calibration.explosion import calibrate_explosion_files
-    from molexa_core.pipeline.calibration.tables import (
+    from molexa_core.pipeline.calibration.calibrate_explosion import calibrate_explosion_files
+    from molexa_core.pipeline.calibration.calibration_rows import (
         as_plain,
         parameter_rows,
         pull_rows,

@@ -41,6 +41,13 @@ ROLES: dict[str, dict[str, str]] = {
     "inspect": {"files": READ, "setup": READ},
     "convert": {"runs": READ, "setup": READ, "out": WRITTEN},
     "calibrate detector": {"runs": READ, "setup": READ, "out": WRITTEN, "picture": WRITTEN},
+    "calibrate explosion": {
+        "more": NONE,
+        "reference": NONE,
+        "yields": NONE,
+        "setup": READ,
+        "out": WRITTEN,
+    },
     "reduce": {"runs": READ, "channel": READ, "setup": READ, "out": WRITTEN},
     "align": {
         "events": READ,
@@ -116,6 +123,7 @@ FILES = {
     },
     "convert": {"runs": "run.root", "setup": "setup.yaml"},
     "calibrate detector": {"runs": "run.lmf", "setup": "setup.yaml"},
+    "calibrate explosion": {"setup": "setup.yaml"},
     "reduce": {"runs": "run.root", "channel": "channel.yaml", "setup": "setup.yaml"},
     "align": {"events": "run.events.h5", "channel": "water.yaml"},
     "centroid": {"aligned": "run.aligned.h5"},
@@ -135,6 +143,7 @@ MORE: dict[str, list[str]] = {
     "mock": ["--events", "100"],
     "simulate": ["--charges", "N+,N+"],
     "convert": ["--format", "root"],
+    "calibrate explosion": ["--reference", "run.events.h5=N2"],
     "molecules": ["water"],
     "align": ["--ref", "O+"],
 }

@@ -15,9 +15,15 @@ from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.family.family import ExplosionKnowledge, Family, Hypothesis
-from molexa_core.pipeline.calibration.fit import Minimum, Samples, minimise, sample, starts_of
 from molexa_core.pipeline.calibration.information import Information, information_of
 from molexa_core.pipeline.calibration.likelihood import MISFIT, AnyReference, Noise, Problem
+from molexa_core.pipeline.calibration.parameter_search import (
+    Minimum,
+    Samples,
+    minimise,
+    sample,
+    starts_of,
+)
 from molexa_core.pipeline.calibration.prior import JointPrior, joint_prior
 
 LEAST_WEIGHT: Final = 1e-3

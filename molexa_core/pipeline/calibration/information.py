@@ -18,9 +18,9 @@ from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.virtual.experiment import target_of_ions
-from molexa_core.pipeline.calibration.fit import Minimum
 from molexa_core.pipeline.calibration.likelihood import Noise, Problem
 from molexa_core.pipeline.calibration.pairs import Observed, Pairs
+from molexa_core.pipeline.calibration.parameter_search import Minimum
 from molexa_core.pipeline.calibration.references import Reference
 
 OPEN: Final = 0.7

@@ -26,7 +26,7 @@ from molexa_core.physics.family.laser_family import LaserFamily, laser_prior
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.molecules.vibrations import sample_ground_state
 from molexa_core.physics.virtual.experiment import target_of_ions
-from molexa_core.pipeline.calibration.explosion import (
+from molexa_core.pipeline.calibration.calibrate_explosion import (
     calibrate_explosion,
     calibrate_explosion_files,
     conditions_of,

@@ -258,7 +258,7 @@ def calibrate_explosion_files(
     changes: Changes | None = None,
     out: Path | str = DEFAULT_OUTPUT,
     seed: int = 0,
-    command: str = "molexa_core.pipeline.calibration.explosion.calibrate_explosion_files",
+    command: str = "molexa_core.pipeline.calibration.calibrate_explosion.calibrate_explosion_files",
     progress: Progress = SILENT,
 ) -> tuple[Path, Calibration]:
     """Calibrate the explosion on molecules of known geometry and write its settings.
