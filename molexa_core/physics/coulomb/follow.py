@@ -12,7 +12,7 @@ from molexa_core.base import interruption
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.physics.coulomb import kernel
 from molexa_core.physics.coulomb.explosion import Accuracy
-from molexa_core.physics.coulomb.tangents import INSTANT, Tangents, tangents
+from molexa_core.physics.coulomb.tangents import INSTANT, TWO_STAGE, Tangents, tangents
 
 LEFT: Final = 2e-3
 """Potential over kinetic energy from which on compiled explosions take straight lines, over the
@@ -96,7 +96,9 @@ def follow(
     """
     dtype = np.float32 if single else np.float64
     n, atoms = positions.shape[:2]
-    block = kernel.block(charging.rise, charging.law.shape[1], charging.reach, dtype)
+    rises = int(charging.rise.max()) + 1
+    phases = 2 if charging.kind == TWO_STAGE else rises
+    block = kernel.block(charging.rise, phases, charging.law.shape[1], charging.reach, dtype)
     given = directions or Directions(np.zeros((1, 0, atoms, 0)), np.zeros((1, 0)))
     aside: Tangents | None = None
     if by_positions or by_kicks or directions is not None:
@@ -107,7 +109,7 @@ def follow(
             kicks=by_kicks,
             directions=given.weights.shape[1],
             numbers=given.weights.shape[3],
-            rises=len(block.factor),
+            rises=rises,
         )
     columns = 0 if aside is None else aside.columns
     charges, masses = np.broadcast_to(charges, (n, atoms)), np.broadcast_to(masses, (n, atoms))

@@ -38,6 +38,7 @@ ASIDE: Final = 1e3
 """Uncharged atoms stand at multiples of this, bohr: their force is 0 all the same."""
 _PASSED: Final = 6.5  # behind the middle of the rise, in its widths: 1 to the last digit
 _MIDDLE: Final = 0.5 * STEEPNESS  # of a rise that begins at time 0, in its widths
+_ALMOST: Final = -2.0  # 0.998
 _N1, _N2, _N3 = NODES[1:]
 (_A21,), (_A31, _A32), (_A41, _A42, _A43) = STAGES[1:]
 _X1, _X2, _X3 = POSITION_WEIGHTS
@@ -57,8 +58,10 @@ class Block(NamedTuple):
         law: parameters of the build-up; `explode_blocks`.
         factor: share of the charge that is there, of each rise.
         rise: (atoms) which of the rises each atom has.
+        phases: number of rises, or of stages.
         extent: 1 over the moment of inertia at the start.
         screening: of close pairs, one row.
+        lost: 0, or no number where a pair is so close that its potential is none; one row.
         reach: (pairs) square of the distance, bohr, at which screening 1 would halve the square of
             the potential of a pair; in the order 10, 20, 21, 30, ...
         work: potentials of the atoms, and their force constants.
@@ -77,19 +80,22 @@ class Block(NamedTuple):
     law: FloatArray
     factor: FloatArray
     rise: IntArray
+    phases: int
     extent: FloatArray
     screening: FloatArray
+    lost: FloatArray
     reach: FloatArray
     work: FloatArray
     series: FloatArray
     tiny: float
 
 
-def block(rise: IntArray, numbers: int, reach: FloatArray, dtype: Any) -> Block:
+def block(rise: IntArray, phases: int, numbers: int, reach: FloatArray, dtype: Any) -> Block:
     """A block, in single or double precision.
 
     Args:
         rise: (atoms) which of the rises each atom has, from 0.
+        phases: number of rises, or of stages.
         numbers: of parameters of the build-up.
         reach: (pairs) of `Block`.
         dtype: of the numbers.
@@ -105,10 +111,12 @@ def block(rise: IntArray, numbers: int, reach: FloatArray, dtype: Any) -> Block:
         mass=rows(atoms, dtype),
         inverse_mass=rows(atoms, dtype),
         law=rows(numbers, dtype),
-        factor=rows(int(rise.max()) + 1, dtype),
+        factor=rows(phases, dtype),
         rise=rise,
+        phases=phases,
         extent=rows(1, dtype),
         screening=rows(1, dtype),
+        lost=rows(1, dtype),
         reach=np.array(reach, dtype=dtype),
         work=rows(2 * atoms, dtype),
         series=ERFC[np.dtype(dtype).name],
@@ -173,14 +181,14 @@ def explode_blocks(
             finish(b, t)
         add_remaining(b)
         for lane in range(min(lanes, n - start)):
+            at = start + lane
             for i in range(atoms):
                 for axis in range(3):
                     row = 3 * i + axis
-                    momenta[start + lane, i, axis] = b.v[row, lane] * b.mass[i, lane]
+                    momenta[at, i, axis] = b.v[row, lane] * b.mass[i, lane] + b.lost[0, lane]
                     if t is not None:
                         for column in range(t.columns):
-                            value = t.p[3 * atoms * column + row, lane]
-                            derivatives[start + lane, row, column] = value
+                            derivatives[at, row, column] = t.p[3 * atoms * column + row, lane]
 
 
 @compiled
@@ -204,6 +212,7 @@ def fill(
         for row in range(law.shape[1]):
             b.law[row, lane] = law[own, row]
         b.screening[0, lane] = screening[at if len(screening) > 1 else 0]
+        b.lost[0, lane] = 0.0
         total = b.tiny
         cx, cy, cz = 0.0, 0.0, 0.0
         for i in range(atoms):
@@ -226,6 +235,23 @@ def fill(
                     b.x[row, lane] = ASIDE * (i + 1)
                 inertia += masses[at, i] * b.x[row, lane] * b.x[row, lane]
         b.extent[0, lane] = 1.0 / inertia
+        if b.screening[0, lane] < 0.0:
+            leave_out(b, lane)
+
+
+@compiled
+def leave_out(b: Any, lane: int) -> None:
+    """Give up a molecule in which screening below 0 leaves a pair without a potential."""
+    pair = 0
+    for i in range(len(b.q)):
+        for j in range(i):
+            r2 = 0.0
+            for axis in range(3):
+                r2 += (b.x[3 * i + axis, lane] - b.x[3 * j + axis, lane]) ** 2
+            if r2 + b.screening[0, lane] * b.reach[pair] <= 0.0:
+                b.lost[0, lane] = np.nan
+                b.screening[0, lane] = 0.0
+            pair += 1
 
 
 @compiled
@@ -249,22 +275,19 @@ def fill_directions(t: Any, weights: FloatArray, screens: FloatArray, n: int, st
 def fly(b: Any, t: Any, kind: int, steps: int, fraction: float, left: float) -> None:
     """From rest to the last step; each lane ends by itself, whatever the others do."""
     time = spread(0.0, b.x)
-    for stage in range(4):
-        build_up(b, time, kind, stage)
     whole = False
-    for _ in range(steps):
+    for number in range(steps):
         late = latest(b, time, kind)
-        if not whole and all_greater(0.0 - _PASSED, late):
-            whole = True
-            for stage in range(4):
-                build_up(b, time, INSTANT, stage)
-        elif not whole and kind == TWO_STAGE:
-            build_up(b, time, kind, 0)
-        rate2 = first_stage(b)
-        if not whole and kind == RISES and len(b.factor) > 1:
-            near2 = approach2(b)
-            rate2 = where_greater(near2, rate2, near2, rate2)
         if not whole:
+            whole = all_greater(0.0 - _PASSED, late)
+            if whole or number == 0 or kind == TWO_STAGE:
+                for stage in range(4 if whole else 1):
+                    build_up(b, time, INSTANT if whole else kind, stage)
+        rate2 = first_stage(b)
+        if not whole:
+            if b.phases > 1 and kind == RISES and not all_greater(_ALMOST, late):
+                near2 = approach2(b)
+                rate2 = where_greater(near2, rate2, near2, rate2)
             rate2 = rate2 + rise_rate2(b, time, kind)
         h = fraction * inverse_root(where_greater(rate2, b.tiny, rate2, b.tiny))
         energy = where_greater(0.0 - _PASSED, late, energy_left(b, left), 1.0)
@@ -280,29 +303,33 @@ def fly(b: Any, t: Any, kind: int, steps: int, fraction: float, left: float) -> 
 
 @compiled
 def stages(b: Any, time: Any, h: Any, whole: bool, kind: int) -> None:
-    """The second to fourth stage of a step from the first."""
+    """The second to fourth stage of a step from the first.
+
+    One loop: each copy of what it calls would be compiled by itself.
+    """
     size = 3 * len(b.q)
-    for row in range(size):
-        shift = _N1 * load(b.v, row) + h * (_A21 * load(b.k, row))
-        store(b.y, size + row, load(b.x, row) + h * shift)
-    if not whole:
-        build_up(b, time + _N1 * h, kind, 1)
-    forces(b, 1)
-    for row in range(size):
-        kicks = _A31 * load(b.k, row) + _A32 * load(b.k, size + row)
-        shift = _N2 * load(b.v, row) + h * kicks
-        store(b.y, 2 * size + row, load(b.x, row) + h * shift)
-    if not whole:
-        build_up(b, time + _N2 * h, kind, 2)
-    forces(b, 2)
-    for row in range(size):
-        kicks = _A41 * load(b.k, row) + _A42 * load(b.k, size + row)
-        kicks = kicks + _A43 * load(b.k, 2 * size + row)
-        shift = _N3 * load(b.v, row) + h * kicks
-        store(b.y, 3 * size + row, load(b.x, row) + h * shift)
-    if not whole:
-        build_up(b, time + h, kind, 3)
-    forces(b, 3)
+    for stage in range(1, 4):
+        node = 1.0
+        if stage == 1:
+            node = _N1
+            for row in range(size):
+                shift = _N1 * load(b.v, row) + h * (_A21 * load(b.k, row))
+                store(b.y, size + row, load(b.x, row) + h * shift)
+        elif stage == 2:
+            node = _N2
+            for row in range(size):
+                kicks = _A31 * load(b.k, row) + _A32 * load(b.k, size + row)
+                shift = _N2 * load(b.v, row) + h * kicks
+                store(b.y, 2 * size + row, load(b.x, row) + h * shift)
+        else:
+            for row in range(size):
+                kicks = _A41 * load(b.k, row) + _A42 * load(b.k, size + row)
+                kicks = kicks + _A43 * load(b.k, 2 * size + row)
+                shift = _N3 * load(b.v, row) + h * kicks
+                store(b.y, 3 * size + row, load(b.x, row) + h * shift)
+        if not whole:
+            build_up(b, time + node * h, kind, stage)
+        forces(b, stage)
 
 
 @compiled
@@ -323,22 +350,33 @@ def end_step(b: Any, h: Any) -> None:
 @compiled
 def latest(b: Any, time: Any, kind: int) -> Any:
     """How far the latest rise is from its middle, in its widths: above 0 before it."""
-    if kind == TWO_STAGE:
-        first = _MIDDLE - load(b.law, 1) * time
-        second = second_phase(b, time, stretch(b, b.x, 0))
-        return where_greater(first, second, first, second)
     found = spread(-2.0 * _PASSED, b.x)
-    if kind == RISES:
-        for rise in range(len(b.factor)):
-            z = load(b.law, 2 * rise) - load(b.law, 2 * rise + 1) * time
+    if kind != INSTANT:
+        size = stretch(b, kind, 0)
+        for phase in range(b.phases):
+            z = until_middle(b, time, kind, phase, size)
             found = where_greater(z, found, z, found)
     return found
 
 
 @compiled
-def stretch(b: Any, at: FloatArray, first: int) -> Any:
-    """How large the molecule is relative to the start: root of its moment of inertia."""
+def until_middle(b: Any, time: Any, kind: int, phase: int, size: Any) -> Any:
+    """How far a rise, or one of two stages, is from its middle, in its widths."""
+    if kind == RISES:
+        return load(b.law, 2 * phase) - load(b.law, 2 * phase + 1) * time
+    if phase == 0:
+        return _MIDDLE - load(b.law, 1) * time
+    return load(b.law, 2) - load(b.law, 3) * time - load(b.law, 4) * (size - 1.0)
+
+
+@compiled
+def stretch(b: Any, kind: int, stage: int) -> Any:
+    """How large the molecule is relative to the start, for two stages: root of its inertia."""
+    if kind != TWO_STAGE:
+        return spread(1.0, b.x)
     inertia = spread(0.0, b.x)
+    first = 3 * stage * len(b.q)
+    at = b.y if stage else b.x
     for i in range(len(b.q)):
         row = first + 3 * i
         x, y, z = load(at, row), load(at, row + 1), load(at, row + 2)
@@ -348,28 +386,20 @@ def stretch(b: Any, at: FloatArray, first: int) -> Any:
 
 
 @compiled
-def second_phase(b: Any, time: Any, size: Any) -> Any:
-    """How far the second stage is from its middle, of a molecule of this relative size."""
-    return load(b.law, 2) - load(b.law, 3) * time - load(b.law, 4) * (size - 1.0)
-
-
-@compiled
 def build_up(b: Any, time: Any, kind: int, stage: int) -> None:
     """The charges at the time, and for two stages at the positions, of a stage."""
     one = spread(1.0, b.x)
     atoms = len(b.q)
+    size = stretch(b, kind, stage)
+    for phase in range(b.phases):
+        factor = one
+        if kind != INSTANT:
+            z = until_middle(b, time, kind, phase, size)
+            factor = one if all_greater(0.0 - _PASSED, z) else 0.5 * erfc(z, b.series)
+        store(b.factor, phase, factor)
     if kind == TWO_STAGE:
-        z = second_phase(b, time, stretch(b, b.y if stage else b.x, 3 * atoms * stage))
-        early = load(b.law, 0)
-        first = 0.5 * erfc(_MIDDLE - load(b.law, 1) * time, b.series)
-        store(b.factor, 0, early * first + (1.0 - early) * (0.5 * erfc(z, b.series)))
-    else:
-        for rise in range(len(b.factor)):
-            factor = one
-            if kind == RISES:
-                z = load(b.law, 2 * rise) - load(b.law, 2 * rise + 1) * time
-                factor = one if all_greater(0.0 - _PASSED, z) else 0.5 * erfc(z, b.series)
-            store(b.factor, rise, factor)
+        early, late = load(b.factor, 0), load(b.factor, 1)
+        store(b.factor, 0, late + load(b.law, 0) * (early - late))
     for i in range(atoms):
         store(b.c, stage * atoms + i, load(b.q, i) * load(b.factor, b.rise[i]))
 
@@ -381,34 +411,31 @@ def rise_rate2(b: Any, time: Any, kind: int) -> Any:
     Before a rise begins, the time until then limits the step as well.
     """
     found = spread(0.0, b.x)
-    if kind == INSTANT:
-        return found
-    for rise in range(len(b.factor)):
-        if kind == RISES:
-            z = load(b.law, 2 * rise) - load(b.law, 2 * rise + 1) * time
-            rate = load(b.law, 2 * rise + 1)
+    size = stretch(b, kind, 0)
+    for phase in range(b.phases):
+        z = until_middle(b, time, kind, phase, size)
+        if kind == TWO_STAGE and phase == 1:
+            rate = load(b.law, 3) + load(b.law, 4) * (growth(b) / size)
         else:
-            z = _MIDDLE - load(b.law, 1) * time
-            rate = load(b.law, 1)
-        ahead = z - _MIDDLE
+            ahead = z - _MIDDLE
+            rate = load(b.law, 1 if kind == TWO_STAGE else 2 * phase + 1)
+            rate = rate / (1.0 + where_greater(ahead, 0.0, ahead, 0.0))
         rate = rate * (0.5 * erfc(-2.0 * z - 5.0, b.series))
-        rate = rate / (1.0 + where_greater(ahead, 0.0, ahead, 0.0))
-        rate2 = rate * rate
-        found = where_greater(rate2, found, rate2, found)
-    if kind == TWO_STAGE:
-        size = stretch(b, b.x, 0)
-        growth = spread(0.0, b.x)
-        for i in range(len(b.q)):
-            row = 3 * i
-            along = load(b.x, row) * load(b.v, row) + load(b.x, row + 1) * load(b.v, row + 1)
-            along = along + load(b.x, row + 2) * load(b.v, row + 2)
-            growth = growth + load(b.mass, i) * along
-        growth = growth * load(b.extent, 0) / size
-        rate = load(b.law, 3) + load(b.law, 4) * growth
-        rate = rate * (0.5 * erfc(-2.0 * second_phase(b, time, size) - 5.0, b.series))
         rate2 = rate * rate
         found = where_greater(rate2, found, rate2, found)
     return found
+
+
+@compiled
+def growth(b: Any) -> Any:
+    """Half of the change of the moment of inertia with time, over that at the start."""
+    found = spread(0.0, b.x)
+    for i in range(len(b.q)):
+        row = 3 * i
+        along = load(b.x, row) * load(b.v, row) + load(b.x, row + 1) * load(b.v, row + 1)
+        along = along + load(b.x, row + 2) * load(b.v, row + 2)
+        found = found + load(b.mass, i) * along
+    return found * load(b.extent, 0)
 
 
 @compiled
@@ -526,26 +553,47 @@ def fastest2(b: Any) -> Any:
 def approach2(b: Any) -> Any:
     """Square of the rate of flight past atoms that are not charged yet, the fastest.
 
-    The flight of `first_stage`, with the charges at the end.
+    The flight of `first_stage`, with the charges at the end. Uses rows of the second stage.
     """
     atoms = len(b.q)
+    force, level = 3 * atoms, 3 * atoms
+    screening, pair = load(b.screening, 0), 0
+    for i in range(atoms):
+        xi, yi, zi = load(b.x, 3 * i), load(b.x, 3 * i + 1), load(b.x, 3 * i + 2)
+        qi = load(b.q, i)
+        zero = spread(0.0, b.x)
+        fx, fy, fz, potential = zero, zero, zero, zero
+        for j in range(i):
+            dx = xi - load(b.x, 3 * j)
+            dy = yi - load(b.x, 3 * j + 1)
+            dz = zi - load(b.x, 3 * j + 2)
+            near2 = dz * dz + (dy * dy + (dx * dx + screening * b.reach[pair]))
+            inverse = inverse_root(near2)
+            pair += 1
+            cubed = inverse * (inverse * inverse)
+            qj = load(b.q, j)
+            potential = potential + qj * inverse
+            add(b.y, level + j, qi * inverse)
+            here, there = qj * cubed, qi * cubed
+            fx, fy, fz = fx + here * dx, fy + here * dy, fz + here * dz
+            row = force + 3 * j
+            take(b.k, row, there * dx)
+            take(b.k, row + 1, there * dy)
+            take(b.k, row + 2, there * dz)
+        store(b.y, level + i, potential)
+        store(b.k, force + 3 * i, fx)
+        store(b.k, force + 3 * i + 1, fy)
+        store(b.k, force + 3 * i + 2, fz)
     found = spread(0.0, b.x)
     for i in range(atoms):
-        fx, fy, fz, potential = found * 0.0, found * 0.0, found * 0.0, found * 0.0
-        for j in range(atoms):
-            if j != i:
-                dx = load(b.x, 3 * i) - load(b.x, 3 * j)
-                dy = load(b.x, 3 * i + 1) - load(b.x, 3 * j + 1)
-                dz = load(b.x, 3 * i + 2) - load(b.x, 3 * j + 2)
-                inverse = inverse_root(dz * dz + (dy * dy + dx * dx))
-                level = load(b.q, j) * inverse
-                potential = potential + level
-                level = level * (inverse * inverse)
-                fx, fy, fz = fx + level * dx, fy + level * dy, fz + level * dz
+        potential = load(b.y, level + i)
         scale = 1.0 / where_greater(potential, b.tiny, potential, b.tiny)
-        fx, fy, fz = fx * scale, fy * scale, fz * scale
-        vx, vy, vz = load(b.v, 3 * i), load(b.v, 3 * i + 1), load(b.v, 3 * i + 2)
-        rate2 = (fx * fx + fy * fy + fz * fz) * (vx * vx + vy * vy + vz * vz)
+        near2, speed2 = spread(0.0, b.x), spread(0.0, b.x)
+        for row in range(3 * i, 3 * i + 3):
+            near, v = load(b.k, force + row) * scale, load(b.v, row)
+            near2 = near2 + near * near
+            speed2 = speed2 + v * v
+        rate2 = near2 * speed2
         found = where_greater(rate2, found, rate2, found)
     return found
 

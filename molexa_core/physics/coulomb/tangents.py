@@ -59,6 +59,7 @@ class Tangents(NamedTuple):
         x, v, p: of positions, velocities, and at last momenta.
         y, k: of one column within a step.
         pairs: difference, 1 / r^3 and 3 / r^2 of each pair in the four stages.
+        rises: number of rises.
         numbers: of parameters of one rise.
         weight: their change along each direction, for each atom.
         screen: change of the screening along each direction.
@@ -77,6 +78,7 @@ class Tangents(NamedTuple):
     y: FloatArray
     k: FloatArray
     pairs: FloatArray
+    rises: int
     numbers: int
     weight: FloatArray
     screen: FloatArray
@@ -119,6 +121,7 @@ def tangents(
         y=rows(size, dtype),
         k=rows(4 * size, dtype),
         pairs=rows(2 * _PAIR * atoms * (atoms - 1), dtype),
+        rises=rises,
         numbers=numbers,
         weight=rows(directions * atoms * numbers, dtype),
         screen=rows(directions, dtype),
@@ -218,9 +221,9 @@ def measure_pairs(b: Any, t: Any) -> None:
 def measure_rises(b: Any, t: Any, time: Any, kind: int, stage: int) -> None:
     """How the shares of the charges at a stage change with the parameters of their rise."""
     atoms = len(b.q)
-    row = stage * len(b.factor) * (t.numbers + 2)
+    row = stage * t.rises * (t.numbers + 2)
     if kind == RISES:
-        for rise in range(len(b.factor)):
+        for rise in range(t.rises):
             z = load(b.law, 2 * rise) - load(b.law, 2 * rise + 1) * time
             slope = _SLOPE * exp_minus_square(z)
             if t.numbers:
@@ -256,7 +259,7 @@ def measure_rises(b: Any, t: Any, time: Any, kind: int, stage: int) -> None:
 @compiled
 def charges_change(b: Any, t: Any, column: int, whole: bool, kind: int, stage: int) -> bool:
     """Whether the charges at a stage change along a column, and how, for the positions y."""
-    atoms, rises = len(b.q), len(b.factor)
+    atoms, rises = len(b.q), t.rises
     direction = column - t.starts
     if whole or kind == INSTANT or (direction < 0 and kind == RISES):
         return False

@@ -28,7 +28,7 @@ from molexa_core.physics.coulomb.follow import Charging, Directions, follow
 from molexa_core.physics.family.family import Fragments, Linearised
 
 SCREENING: Final = Coordinate("screening", "screening of close pairs", scale="linear")
-ACCURACY: Final = Accuracy(400, 0.36)
+ACCURACY: Final = Accuracy(400, 0.38)
 """Most explosions end after 50 to 100 steps."""
 
 
@@ -97,15 +97,13 @@ class PointCharges(ABC):
     ) -> tuple[FloatArray, FloatArray]:
         """Momenta with derivatives as `coulomb.follow.follow` gives them."""
         charging = self.charging(fragments, parameters)
-        found = follow(
+        return follow(
             *(positions, fragments.charges, fragments.masses, charging, self.accuracy),
             single=self.single,
             by_positions=by_positions,
             by_kicks=by_kicks,
             directions=directions,
         )
-        found[0][overlapping(positions, charging)] = np.nan
-        return found
 
 
 def bare(fragments: Fragments, screening: FloatArray) -> Charging:
@@ -116,16 +114,3 @@ def bare(fragments: Fragments, screening: FloatArray) -> Charging:
     one, other = np.tril_indices(len(fragments), -1)
     found = Charging.at_once(len(fragments))
     return replace(found, screening=screening, reach=(radii[one] + radii[other]) ** 2)
-
-
-def overlapping(positions: FloatArray, charging: Charging) -> FloatArray:
-    """(n) whether a pair is so close that with negative screening its potential is no number."""
-    n, atoms = positions.shape[:2]
-    screening = np.broadcast_to(charging.screening, (n,))
-    found = np.zeros(n, dtype=bool)
-    rows = np.flatnonzero(screening < 0.0)
-    if len(rows):
-        one, other = np.tril_indices(atoms, -1)
-        r2 = ((positions[rows][:, one] - positions[rows][:, other]) ** 2).sum(axis=2)
-        found[rows] = (r2 + screening[rows, None] * charging.reach <= 0.0).any(axis=1)
-    return found
