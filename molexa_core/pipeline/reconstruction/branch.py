@@ -35,6 +35,8 @@ BEST_ORDERS: Final = 4
 ALIKE: Final = 1e-3
 """Orders whose misfits differ by less than this share fit equally well."""
 ITERATIONS: Final = 40
+LED: Final = 6
+"""Largest number of steps at each of the momenta on the way to others."""
 TOLERANCE: Final = 2e-5
 """Steps below this, bohr, end the search for a solution."""
 SAME_SLOPE: Final = 0.02
@@ -210,6 +212,26 @@ class Solver:
             found = self.descend(at, target, part.turn, part.order)
             at = found.positions
         return found
+
+    def led(self, starts: FloatArray, target: FloatArray, steps: int = 12) -> Solved:
+        """Structures led from (n, N, 3) starts to (n, N, 3) momenta in the same frame.
+
+        The momenta of each start are moved to those wanted in steps, so that the structure stays on
+        its branch as long as that goes on; least squares alone may leap to another one.
+        """
+        n, atoms = starts.shape[:2]
+        turn = np.broadcast_to(np.eye(3), (n, 3, 3))
+        order = np.broadcast_to(np.arange(atoms), (n, atoms))
+        at = starts - starts.mean(axis=1, keepdims=True)
+        own = self.explosion.momenta(at)
+        usable = np.isfinite(own).all(axis=(1, 2))
+        own[~usable] = target[~usable]
+        quick = self.alike(iterations=LED)
+        for number in range(1, steps):
+            share = number / steps
+            found = quick.descend(at, own + share * (target - own), turn, order)
+            at = found.positions
+        return self.descend(at, target, turn, order)
 
     def descend(
         self, starts: FloatArray, target: FloatArray, turn: FloatArray, order: IntArray

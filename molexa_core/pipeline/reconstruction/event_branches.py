@@ -225,10 +225,7 @@ def branches(
         most of the events come first; then, if wanted, chemically plausible ones; then those that
         most structures of the network lie on.
     """
-    k, atoms = starts.shape[:2]
-    eye = np.broadcast_to(np.eye(3), (k, 3, 3))
-    order = np.broadcast_to(np.arange(atoms), (k, atoms))
-    refined = solver.descend(starts, of_starts, eye, order)
+    refined = _refined(solver, starts, of_starts)
     left = np.flatnonzero(refined.explained)
     quick = solver.alike(iterations=TRIAL)
     features = _features(refined.positions, symbols)
@@ -254,6 +251,16 @@ def branches(
         )
         left = left[~belongs]
     return ranked(found, chemistry=chemistry)
+
+
+def _refined(solver: Solver, starts: FloatArray, of_starts: FloatArray) -> Solved:
+    """Starts refined to their momenta: led to them, or by least squares where that fails."""
+    led = solver.led(starts, of_starts)
+    bad = np.flatnonzero(~led.explained)
+    if not len(bad):
+        return led
+    part = led.rows(bad)
+    return led.with_rows(bad, solver.descend(starts[bad], of_starts[bad], part.turn, part.order))
 
 
 def ranked(found: Sequence[Branch], *, chemistry: bool) -> list[Branch]:
@@ -298,9 +305,7 @@ def plausible_nearby(
     width = random.uniform(*DISPLACED, size=(len(centres), 1, 1))
     starts = np.stack([one.positions for one in centres]) + width * random.standard_normal(shape)
     owners = np.stack([one.momenta for one in centres])
-    eye = np.broadcast_to(np.eye(3), (len(starts), 3, 3))
-    order = np.broadcast_to(np.arange(shape[1]), shape[:2])
-    refined = solver.descend(starts, owners, eye, order)
+    refined = _refined(solver, starts, owners)
     good = [
         row
         for row in np.flatnonzero(refined.explained)

@@ -42,6 +42,8 @@ DRAWS: Final = 48
 """Members of the family."""
 STEPS: Final = 4
 """Steps from one member of the family to the other."""
+NO_ERROR: Final = 1e-9
+"""Errors of a family below this share of the momenta are none."""
 FEWER: Final = 15
 """Largest number of iterations for each of these steps."""
 LEAST_FOLLOWED: Final = 0.5
@@ -310,7 +312,8 @@ def systematic(
         member.family is central.family and np.array_equal(member.parameters, central.parameters)
         for member in members
     )
-    if same and not any(error.any() for error in errors):
+    size = float(np.abs(reference.momenta).max())
+    if same and max(float(np.abs(error).max()) for error in errors) < NO_ERROR * size:
         return None
     base = solved.rows(np.sort(random.permutation(len(solved))[:events]))
     zero = Quantities.of(base.positions, reference.positions, fragments.masses)
