@@ -21,6 +21,7 @@ from molexa_core.base.known_explosion import (
     ExplosionKind,
     Kind,
     Model,
+    XrayExplosion,
 )
 from molexa_core.base.parameter import parameters
 from molexa_core.base.settings import Explosion, load_explosion, load_project, parse_settings
@@ -29,6 +30,8 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.uncertain import UNKNOWN_WORD, Uncertain
 
 Numbers = dict[str, Any]
+BY_ENERGY: Final = ("energy_mj", "focus_um", "transmission")
+"""Numbers that give the fluence together, in place of the fluence itself."""
 NOWHERE: Final = "nothing says what the explosion was"
 
 
@@ -164,14 +167,26 @@ def changed(explosion: Explosion, changes: Changes) -> Explosion:
     same = told is not None and told.kind == kind
     values = {name: _read(KINDS[kind], name, value) for name, value in own.items()}
     if same and told is not None:
-        if isinstance(told, BuildUpExplosion) and {"tau_fs", "tau_width"} & set(values):
-            values = {"tau_fs": told.tau_fs, "tau_width": None} | values
-            if values["tau_width"] is not None and "tau_fs" not in own and told.tau_fs is not None:
-                values["tau_fs"] = Uncertain(told.tau_fs.value)
-        new: Kind = replace(told, **values)
-    else:
-        new = KINDS[kind](**values)
+        values = _instead(told, values)
+    try:
+        new: Kind = replace(told, **values) if same and told is not None else KINDS[kind](**values)
+    except UsageError as error:  # its field has one name in several kinds: the sentence says which
+        raise UsageError(error.what, do=error.do) from error
     return Explosion.of(new, _kept(explosion, set(own)) if same else None)
+
+
+def _instead(told: Kind, values: Numbers) -> Numbers:
+    """The changed numbers, and those told that they stand in place of, as not known."""
+    if isinstance(told, BuildUpExplosion) and {"tau_fs", "tau_width"} & set(values):
+        tau = told.tau_fs
+        if values.get("tau_width") is not None and tau is not None:
+            tau = Uncertain(tau.value)
+        return {"tau_fs": tau, "tau_width": None} | values
+    if isinstance(told, XrayExplosion) and values.get("fluence_um2") is not None:
+        return dict.fromkeys(BY_ENERGY) | values
+    if isinstance(told, XrayExplosion) and set(BY_ENERGY) & set(values):
+        return {"fluence_um2": None} | values
+    return values
 
 
 def _as_classical(given: Mapping[ExplosionKind, Numbers]) -> dict[ExplosionKind, Numbers]:
@@ -219,7 +234,8 @@ def _read(of: type[Kind], name: str, value: Any) -> Any:
     try:
         return Uncertain.of(value)
     except UsageError as error:
-        raise UsageError(error.what, setting=name, do=error.do) from error
+        what = f"the {stated[name].parameter.meaning}: {error.what}"
+        raise UsageError(what, do=error.do) from error
 
 
 def _kept(explosion: Explosion, changed_names: set[str]) -> Any:

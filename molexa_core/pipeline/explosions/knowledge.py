@@ -252,7 +252,8 @@ def _calibrated(told: Kind | None, found: Calibrated) -> ExplosionKnowledge:
             Hypothesis(calibrated(family, found.model_error.relative), belief, one.weight)
         )
     molecules = listing(dict.fromkeys(one.molecule for one in found.references))
-    words = "explosion" if told is None else told_in_words(told)
+    families = " or ".join(one.family.name for one in hypotheses)
+    words = families if told is None else told_in_words(told)
     return ExplosionKnowledge(
         tuple(hypotheses), f"{words}; calibrated on {molecules}", "calibrated"
     )

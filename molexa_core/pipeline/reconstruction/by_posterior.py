@@ -27,6 +27,7 @@ from molexa_core.pipeline.reconstruction.error_bars import doubts_of_lengths, no
 from molexa_core.pipeline.reconstruction.from_posterior import (
     agreement,
     answer_of,
+    doubts_of_calibration,
     doubts_of_charges,
     doubts_of_explosion,
     lengths_and_angles,
@@ -81,6 +82,7 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
     found = agreement(posterior, knowledge, channels)
     distances, angles = lengths_and_angles(posterior, first.ions)
     warnings = [text for one in read for text in one.remarks] + doubts_of_explosion(found)
+    warnings += doubts_of_calibration(task.assumed.explosion.calibrated)
     for channel in channels:
         warnings += doubts_of_charges(channel, knowledge)
     if answer.reason is not None:

@@ -17,6 +17,7 @@ import numpy as np
 from molexa_core.base.belief import Coordinate
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.matter.release import release_of
+from molexa_core.base.settings import Calibrated
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
 from molexa_core.geometry.measures import pair_distances, triplet_angles
 from molexa_core.geometry.plausibility import plausibility
@@ -236,6 +237,17 @@ def doubts_of_explosion(found: dict[str, Any]) -> list[str]:
         "the structure and its error bars do not hold; most of it is "
         f"{worst['excess_au']:.3g} a.u. of {worst['ion']} in {worst['channel']} along "
         f"({x:.2f}, {y:.2f}, {z:.2f})"
+    )
+    return [sentence]
+
+
+def doubts_of_calibration(calibrated: Calibrated | None) -> list[str]:
+    """A warning if the references of a calibration contradict its families."""
+    if calibrated is None or calibrated.p_value is None or calibrated.p_value >= SUSPECT:
+        return []
+    sentence = (
+        "the reference molecules of the calibration are not explained by its models (p-value "
+        f"{calibrated.p_value:.1g}): error bars may be too small"
     )
     return [sentence]
 

@@ -125,6 +125,14 @@ def test_a_number_changes_one_number() -> None:
     assert changed(base, Changes()) == base
 
 
+def test_the_fluence_stands_in_place_of_what_determines_it() -> None:
+    base = Explosion(xray=XrayExplosion(energy_mj=Uncertain(1), focus_um=Uncertain(1)))
+    told = changed(base, Changes(numbers={"xray": {"fluence_um2": "1e11 +- 1e10"}}))
+    assert told.told == XrayExplosion(fluence_um2=Uncertain(1e11, 1e10))
+    back = changed(told, Changes(numbers={"xray": {"energy_mj": 2, "focus_um": 1}}))
+    assert back.told == XrayExplosion(energy_mj=Uncertain(2), focus_um=Uncertain(1))
+
+
 def test_tau_is_that_of_the_model_in_force() -> None:
     tau = Changes(numbers={"build_up": {"tau_fs": "60"}})
     exact = Explosion(classical=ClassicalExplosion())

@@ -22,7 +22,7 @@ from molexa_core.base.known_explosion import (
     simulated,
 )
 from molexa_core.base.matter.ions import parse_ion
-from molexa_core.base.settings import Explosion
+from molexa_core.base.settings import Calibrated, Explosion, parse_settings
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.uncertain import Uncertain
 from molexa_core.geometry.measures import pair_distances
@@ -44,6 +44,7 @@ from molexa_core.pipeline.reconstruction.channels import ChannelMomenta, best_or
 from molexa_core.pipeline.reconstruction.from_posterior import (
     FEW,
     answer_of,
+    doubts_of_calibration,
     doubts_of_charges,
     lengths_and_angles,
 )
@@ -295,6 +296,25 @@ def test_singly_charged_ions_of_low_energy_are_no_coulomb_explosion() -> None:
     assert doubts_of_charges(channel_of(higher), told) == []
 
 
+def test_references_that_contradict_their_calibration_are_told() -> None:
+    hypothesis = {
+        "family": "ion",
+        "parameters": ["recoil_au", "screening"],
+        "points": [{"mean": [0.0, 0.0]}],
+        "covariance": [[0.1, 0.0], [0.0, 0.1]],
+    }
+    values: dict[str, Any] = {
+        "hypotheses": [hypothesis],
+        "references": [{"file": "n2.csv", "molecule": "N2"}],
+    }
+    for p_value, told in ((0.5, False), (None, False), (0.002, True)):
+        found = parse_settings(Calibrated, values | {"p_value": p_value}, where="here")
+        warnings = doubts_of_calibration(found)
+        assert bool(warnings) == told
+        assert not told or "p-value 0.002" in warnings[0]
+    assert doubts_of_calibration(None) == []
+
+
 @pytest.fixture(scope="module")
 def posterior() -> Posterior:
     table = exploded("co2", "O2+,C2+,O2+", 60.0)
@@ -374,7 +394,7 @@ def test_the_command_states_what_it_assumed(
     assert main(["reconstruct", "a.csv", "--laser-fs", "30", "--tau-fs", "60"]) == 2
     assert "has no meaning for the explosion" in capsys.readouterr().err
     assert main(["reconstruct", "a.csv", "--tau-fs", "long"]) == 2
-    assert "--tau-fs: 'long' is not a number" in capsys.readouterr().err
+    assert "the window of the charge build-up: 'long' is not a number" in capsys.readouterr().err
 
 
 def test_records_of_earlier_versions_are_read(
