@@ -28,7 +28,7 @@ import numpy as np
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from molexa_core.base.matter.elements import element
-from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 from molexa_core.base.units import BOHR_ANGSTROM
 
 CENTRE: Final = 0.05
@@ -39,9 +39,11 @@ FREE_WIDTH: Final = 0.60
 """The same of the scale-free prior, about a common scale."""
 SCALES: Final = (0.5, 20.0)
 """Limits of the scale of the scale-free prior, sums of covalent radii; flat in its logarithm."""
-CORE: Final = 0.6
-"""Distance over the sum of covalent radii at which the density has fallen to 1/e; shortest bonds
-are 0.75, vibrating ones 0.74."""
+CORE: Final = 0.65
+"""Distance over the sum of covalent radii at which the density has fallen to 1/e; the shortest
+bonds are 0.77, vibrating or displaced ones 0.75."""
+TERMINAL_CORE: Final = 0.9
+"""The same of two like atoms with one bond each; H2 has 1.16, F2 1.10."""
 _CORE_POWER: Final = 12
 TERMINAL: Final = frozenset(("H", "F"))
 """Elements that always have one bond in usual molecules."""
@@ -100,13 +102,24 @@ class GeometryPrior:
         return np.asarray((radius[self.pairs[0]] + radius[self.pairs[1]]) / BOHR_ANGSTROM)
 
     @cached_property
+    def both_terminal(self) -> BoolArray:
+        """(pairs) whether both atoms have one bond in usual molecules."""
+        ends = np.array([one in TERMINAL for one in self.symbols])
+        return np.asarray(ends[self.pairs[0]] & ends[self.pairs[1]])
+
+    @cached_property
     def log_bond_weights(self) -> FloatArray:
         """(pairs) logarithms of the weights of bonds."""
-        ends = np.array([one in TERMINAL for one in self.symbols])
-        if len(ends) == 2 or ends.all():
+        if len(self.symbols) == 2 or self.both_terminal.all():
             return np.zeros(self.pairs.shape[1])
-        both = ends[self.pairs[0]] & ends[self.pairs[1]]
-        return np.where(both, np.log(TERMINAL_BOND), 0.0)
+        return np.where(self.both_terminal, np.log(TERMINAL_BOND), 0.0)
+
+    @cached_property
+    def log_cores(self) -> FloatArray:
+        """(pairs) logarithms of the size of cores, sums of covalent radii."""
+        names = np.array(self.symbols)
+        alike = names[self.pairs[0]] == names[self.pairs[1]]
+        return np.log(np.where(self.both_terminal & alike, TERMINAL_CORE, CORE))
 
     def log_density(self, positions: FloatArray) -> FloatArray:
         """(n) ln of the density of (n, N, 3) positions in bohr, up to the volume of free atoms.
@@ -149,10 +162,10 @@ class GeometryPrior:
     def bond_residuals(
         self, positions: FloatArray, tree: IntArray
     ) -> tuple[FloatArray, FloatArray]:
-        """The logarithms of bond lengths in standard deviations, so that their squares are -2 ln.
+        """Logarithms of bond lengths: independent standard normal deviates if all is as believed.
 
-        The density of positions falls with the volume that a length has, d^3 in the logarithm;
-        this shifts the mode from that of the lengths and is contained.
+        The volume that a length has, d^3 in the logarithm, is not contained: over an unknown
+        explosion the derivative of momenta by positions falls about as fast, which undoes it.
 
         Args:
             positions: (n, N, 3) bohr.
@@ -164,22 +177,16 @@ class GeometryPrior:
         whiten = self._whitener(len(tree))
         distance, direction = self._distances(positions)
         offset = np.log(distance[:, tree] / self.radii_sums[tree]) - self.centre
-        value = (offset + 3.0 * self.width**2) @ whiten.T
+        value = offset @ whiten.T
         change = self._by_positions(direction[:, tree] / distance[:, tree, None], tree)
         return value, np.einsum("bt,ntx->nbx", whiten, change)
-
-    def bond_deviations(self, positions: FloatArray, tree: IntArray) -> FloatArray:
-        """(n, N - 1) independent standard normal deviates if lengths are as the prior says."""
-        distance, _ = self._distances(positions)
-        offset = np.log(distance[:, tree] / self.radii_sums[tree]) - self.centre
-        return np.asarray(offset @ self._whitener(len(tree)).T)
 
     def core_residuals(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(n, pairs) whose squares are -2 ln of the cores, and derivatives (n, pairs, 3 N)."""
         distance, direction = self._distances(positions)
         ratio = np.maximum(distance, 1e-3) / self.radii_sums
         half = _CORE_POWER // 2
-        value = np.sqrt(2.0) * (CORE / ratio) ** half
+        value = np.sqrt(2.0) * (np.exp(self.log_cores) / ratio) ** half
         slope = (-half * value / np.maximum(distance, 1e-3))[..., None] * direction
         return value, self._by_positions(slope, np.arange(len(self.radii_sums)))
 
@@ -233,7 +240,7 @@ class GeometryPrior:
 
     def _core(self, log_ratio: FloatArray) -> FloatArray:
         with np.errstate(over="ignore"):
-            return np.asarray(np.exp(_CORE_POWER * (np.log(CORE) - log_ratio)))
+            return np.asarray(np.exp(_CORE_POWER * (self.log_cores - log_ratio)))
 
     def _log_trees(self, log_weight: FloatArray) -> FloatArray:
         """(...) ln of the sum over trees of the products of weights, from (..., pairs) their ln.

@@ -22,7 +22,7 @@ from scipy.stats import chi2
 from molexa_core.base.tables import FloatArray
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.problem import Guide, Problem, whitened
-from molexa_core.pipeline.inversion.residuals import Residuals
+from molexa_core.pipeline.inversion.residuals import Residuals, whitening
 
 _STEPS: Final = 10
 _SEEN: Final = 1e-6
@@ -120,13 +120,12 @@ def _terms(
     row = z[None]
     found = problem.linearise(row)
     covariances = problem.covariances(row, found)
-    whiteners = tuple(np.linalg.inv(np.linalg.cholesky(one[0])) for one in covariances)
     x = problem.split(row)[0]
-    guide = Guide(whiteners, prior.tree(x[0]))
+    guide = Guide(tuple(whitening(one)[0] for one in covariances), prior.tree(x[0]))
     slope = problem.jacobian(row, found, guide)[0]
     value = np.concatenate(
-        [whitened(white, one.values)[0] for white, one in zip(whiteners, found, strict=True)]
-        + [z[problem.coordinates :], prior.bond_deviations(x, guide.tree)[0]]
+        [whitened(white, one.values)[0] for white, one in zip(guide.whiteners, found, strict=True)]
+        + [z[problem.coordinates :], prior.bond_residuals(x, guide.tree)[0][0]]
     )
     bonds = prior.bond_residuals(x, guide.tree)[1][0] @ problem.basis
     slope[len(slope) - len(bonds) :, : problem.coordinates] = bonds
@@ -143,7 +142,7 @@ def _worst(
     for number, (channel, covariance) in enumerate(zip(problem.channels, covariances, strict=True)):
         rows = slice(first, first + channel.count)
         first += channel.count
-        white = np.linalg.inv(np.linalg.cholesky(covariance[0]))
+        white = whitening(covariance)[0][0]
         for ion in range(problem.atoms):
             moved = white @ channel.basis[3 * ion : 3 * ion + 3].T
             inside = columns[rows].T @ moved

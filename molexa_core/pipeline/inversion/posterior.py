@@ -8,7 +8,7 @@ whether the model can give these momenta at all (`misspecification`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,8 @@ from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.geometry.measures import pair_distances, triplet_angles
 from molexa_core.physics.coulomb.batches import far_shape
 from molexa_core.physics.family.family import ExplosionKnowledge
+from molexa_core.pipeline.inversion.adaptive import adapt
+from molexa_core.pipeline.inversion.ensemble import settle
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
 from molexa_core.pipeline.inversion.problem import Problem, search
@@ -28,18 +30,20 @@ from molexa_core.pipeline.inversion.weighted_draws import Summary, credible_inte
 
 __all__ = ["MeasuredChannel", "Mode", "Posterior", "infer"]
 
-STARTS: Final = 60
-"""Number of starts of the search that the program makes itself, for each hypothesis."""
-MOST_BRANCHES: Final = 8
+STARTS: Final = 25
+"""Number of starts per atom that the search makes itself, for each hypothesis."""
+MOST_BRANCHES: Final = 10
 """Largest number of branches of one hypothesis."""
 LEAST_SHARE: Final = 1e-3
 """Branches with less of the evidence than this, in normal approximation, get no draws."""
 LEAST_DRAWS: Final = 40
 """Smallest number of draws of a branch."""
-ENOUGH: Final = 0.2
-"""Effective samples per draw below which further draws are made ..."""
-ROUNDS: Final = 3
-"""... up to this number of times."""
+EFFECTIVE: Final = 0.6
+"""Effective samples per wanted draw at which adaptive sampling ends."""
+LEAST_EFFECTIVE: Final = 0.2
+"""Effective samples per wanted draw below which another way of sampling follows."""
+ROUNDS: Final = 12
+"""Largest number of rounds of adaptive sampling."""
 NEAR: Final = 30.0
 """ln of the posterior below the largest down to which a maximum is kept."""
 
@@ -203,16 +207,8 @@ class _Found:
     log_weight: float
     problem: Problem
     anchors: list[Anchor]
-    rounds: list[Draws] = field(default_factory=list)
-
-    @property
-    def drawn(self) -> Draws:
-        """The draws of all rounds, which have the same shares of the anchors."""
-        return Draws(
-            np.concatenate([one.z for one in self.rounds]),
-            np.concatenate([one.log_weights for one in self.rounds]) - np.log(len(self.rounds)),
-            np.concatenate([one.anchor for one in self.rounds]),
-        )
+    drawn: Draws | None = None
+    effective: float = 0.0
 
 
 def _check(
@@ -255,7 +251,11 @@ def _modes(
     """Anchors of the branches that count, best first."""
     positions = _starts(problem, starts, random)
     u = random.standard_normal((len(positions), problem.free))
-    z, height = search(problem, problem.join(problem.turned_onto_data(positions, u), u))
+    begin = problem.join(problem.turned_onto_data(positions, u), u)
+    z, height = search(problem, begin)
+    if problem.free:
+        aimed, there = search(problem, begin, u)
+        z, height = np.concatenate([z, aimed]), np.concatenate([height, there])
     order = np.argsort(-height)
     order = order[np.isfinite(height[order]) & (height[order] > height.max() - NEAR)]
     anchors = branches(problem, z[order], MOST_BRANCHES)
@@ -269,7 +269,7 @@ def _modes(
 def _starts(problem: Problem, given: FloatArray | None, random: np.random.Generator) -> FloatArray:
     """(n, N, 3) starts: those given, geometries of the prior, and shapes along the velocities."""
     channel = problem.channels[0]
-    drawn = problem.prior.draw(random, STARTS)
+    drawn = problem.prior.draw(random, STARTS * problem.atoms)
     away = far_shape(channel.measured, channel.fragments.masses)
     size = np.sqrt((drawn**2).sum(axis=2).mean(axis=1))
     third = len(drawn) // 3
@@ -283,30 +283,62 @@ def _starts(problem: Problem, given: FloatArray | None, random: np.random.Genera
 def _posterior(
     found: list[_Found], knowledge: ExplosionKnowledge, draws: int, seed: int
 ) -> Posterior:
-    """Draws from all branches of all hypotheses, in rounds until enough of them count."""
-    evidence = np.array([one.log_weight + a.log_evidence for one in found for a in one.anchors])
-    for round_number in range(ROUNDS):
-        share = np.exp(0.5 * (evidence - evidence.max()))
-        counts = np.maximum(LEAST_DRAWS, np.ceil(draws * share / share.sum())).astype(int)
-        place = 0
-        for one in found:
-            own = counts[place : place + len(one.anchors)].tolist()
-            place += len(one.anchors)
-            random = np.random.default_rng([seed, one.number, round_number + 1])
-            one.rounds.append(draw(one.problem, one.anchors, own, random))
-        posterior = _gathered(found, knowledge)
-        if posterior.effective_samples >= ENOUGH * draws:
-            break
-    return posterior
+    """Draws from all branches of all hypotheses."""
+    evidence = np.array([max(a.log_evidence for a in one.anchors) for one in found])
+    evidence += [one.log_weight for one in found]
+    share = np.sqrt(np.exp(evidence - evidence.max()))
+    for one, part in zip(found, share / share.sum(), strict=True):
+        wanted = max(LEAST_DRAWS * len(one.anchors), int(draws * part))
+        random = np.random.default_rng([seed, one.number, 1])
+        one.drawn, one.effective = _draws(one, wanted, random)
+    return _gathered(found, knowledge, draws, np.random.default_rng([seed, 2]))
 
 
-def _gathered(found: list[_Found], knowledge: ExplosionKnowledge) -> Posterior:
+def _draws(one: _Found, wanted: int, random: np.random.Generator) -> tuple[Draws, float]:
+    """About this many draws or more, and how many of them count."""
+    problem, anchors = one.problem, one.anchors
+    enough = EFFECTIVE * wanted
+    best: tuple[Draws, float] | None = None
+    if not problem.family_leaves_something(anchors[0].z[None]):
+        height = np.array([anchor.log_evidence for anchor in anchors])
+        share = np.exp(0.5 * (height - height.max()))
+        drawn = draw(problem, anchors, _counts(share / share.sum(), wanted), random)
+        best = drawn, _effective(drawn.log_weights)
+        if best[1] >= LEAST_EFFECTIVE * wanted:
+            return best
+    drawn = adapt(problem, anchors, random, enough=enough, rounds=ROUNDS)
+    if best is None or _effective(drawn.log_weights) > best[1]:
+        best = drawn, _effective(drawn.log_weights)
+    if best[1] < LEAST_EFFECTIVE * wanted and np.isfinite(best[0].log_weights).any():
+        chains = settle(problem, best[0], random)
+        best = chains.draws, chains.effective
+    return best
+
+
+def _counts(share: FloatArray, total: int) -> list[int]:
+    counts = np.maximum(np.ceil(total * share), min(LEAST_DRAWS, total))
+    return [int(one) for one in counts]
+
+
+def _effective(log_weights: FloatArray) -> float:
+    """How many draws of equal weight say as much."""
+    if not np.isfinite(log_weights).any():
+        return 0.0
+    weights = np.exp(log_weights - log_weights.max())
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _gathered(
+    found: list[_Found], knowledge: ExplosionKnowledge, draws: int, random: np.random.Generator
+) -> Posterior:
     logs, origin, hypothesis, positions = [], [], [], []
     parameters = [np.empty((0, len(one.belief.names))) for one in knowledge.hypotheses]
     evidences = np.full(len(knowledge.hypotheses), -np.inf)
     first = 0
     for one in found:
         drawn = one.drawn
+        if drawn is None:
+            continue
         keep = np.isfinite(drawn.log_weights)
         x, values = one.problem.split(drawn.z[keep])
         logs.append(drawn.log_weights[keep] + one.log_weight)
@@ -332,18 +364,45 @@ def _gathered(found: list[_Found], knowledge: ExplosionKnowledge) -> Posterior:
     modes = tuple(_mode(every[n][0], every[n][1], float(shares[n])) for n in order)
     rank = np.argsort(order)
     prior_total = np.logaddexp.reduce([one.log_weight for one in found])
+    effective = _effective_of_all(found, evidences)
+    kept, weights = _thinned(weights, draws, random)
+    of = np.concatenate(hypothesis)
+    chosen = np.zeros(len(of), dtype=bool)
+    chosen[kept] = True
     return Posterior(
-        positions=np.concatenate(positions),
+        positions=np.concatenate(positions)[kept],
         weights=weights,
-        hypothesis=np.concatenate(hypothesis),
-        mode=rank[np.concatenate(origin)],
-        parameters=tuple(parameters),
+        hypothesis=of[kept],
+        mode=rank[np.concatenate(origin)][kept],
+        parameters=tuple(values[chosen[of == number]] for number, values in enumerate(parameters)),
         modes=modes,
-        effective_samples=float(1.0 / (weights**2).sum()),
+        effective_samples=effective,
         log_evidence=float(total - prior_total),
         log_evidences=tuple(float(value) for value in evidences),
         misfit=_least_misfit(every, shares),
     )
+
+
+def _effective_of_all(found: list[_Found], evidences: FloatArray) -> float:
+    """Effective samples of the mixture of hypotheses: weights p with variances p^2 / n each."""
+    logs = np.array([one.log_weight + evidences[one.number] for one in found])
+    share = np.exp(logs - logs.max())
+    share /= share.sum()
+    return float(
+        1.0 / sum(s**2 / max(o.effective, 1e-300) for s, o in zip(share, found, strict=True) if s)
+    )
+
+
+def _thinned(
+    weights: FloatArray, draws: int, random: np.random.Generator
+) -> tuple[IntArray, FloatArray]:
+    """Rows that represent many more draws, in their order, and new weights of sum 1."""
+    if len(weights) <= 1.5 * draws:
+        return np.arange(len(weights)), weights
+    places = (np.arange(draws) + random.random()) / draws
+    rows = np.searchsorted(np.cumsum(weights), places).clip(max=len(weights) - 1)
+    kept, counts = np.unique(rows, return_counts=True)
+    return kept, counts / draws
 
 
 def _mode(one: _Found, anchor: Anchor, share: float) -> Mode:

@@ -29,28 +29,37 @@ from molexa_core.pipeline.inversion.residuals import (
     ChannelData,
     Residuals,
     turns_onto,
+    whitening,
     without_translations,
 )
 
-SOFTENING: Final = (0.3, 0.05, 0.005, 0.0)
+SOFTENING: Final = (0.3, 0.1, 0.03, 0.01, 0.0)
 """Errors added to momenta in the stages of a search, shares of their rms: broad ones at first, so
 that a start follows the valley that exact momenta make narrow."""
-STEPS: Final = (12, 8, 8, 12)
+APART: Final = 0.05
+"""Points that differ by less, bohr and standard deviations of parameters, are followed as one."""
+MOST_KEPT: Final = 32
+"""Largest number of points that are followed to the end."""
+TIGHT: Final = 0.01
+"""Softening from which on derivatives contain how covariances change."""
+STEPS: Final = (8, 5, 5, 5, 20)
 """Largest number of steps in each stage."""
 LONGEST_STEP: Final = 0.5
 """Largest change of a coordinate in one step, bohr."""
 WIDEST_STEP: Final = 1.0
 """Largest change of a parameter in one step, standard deviations."""
+DIFFERENCE: Final = 5e-3
+"""Step of differences of covariances, bohr and standard deviations of parameters."""
 SETTLED: Final = 1e-3
 """A start has settled when |F|^2 is expected to fall by less than this."""
 
 
 @dataclass(frozen=True)
 class Guide:
-    """What is held fixed to make the problem one of least squares. One for all rows, or n.
+    """What is held fixed to make the problem of n rows one of least squares.
 
     Attributes:
-        whiteners: of each channel, (d, d) or (n, d, d): residuals times this have unit variance.
+        whiteners: of each channel, (n, d, d): residuals times this have unit variance.
         tree: (N - 1) pairs that count as bonds.
     """
 
@@ -125,13 +134,25 @@ class Problem:
 
     def whiteners(
         self, z: FloatArray, found: Sequence[Residuals], softening: float = 0.0
-    ) -> tuple[FloatArray, ...]:
-        """(n, d, d) of each channel, with an additional error of momenta, share of their rms."""
-        result = []
+    ) -> tuple[tuple[FloatArray, ...], FloatArray]:
+        """(n, d, d) of each channel, and (n) ln det of all covariances.
+
+        Args:
+            z: (n, size).
+            found: residuals there.
+            softening: additional error of the momenta, share of their rms.
+        """
+        result, total = [], np.zeros(len(z))
         for channel, covariance in zip(self.channels, self.covariances(z, found), strict=True):
             extra = (softening * channel.scale) ** 2 * np.eye(channel.count)
-            result.append(np.linalg.inv(np.linalg.cholesky(covariance + extra)))
-        return tuple(result)
+            whiten, logarithm = whitening(covariance + extra)
+            result.append(whiten)
+            total = total + logarithm
+        return tuple(result), total
+
+    def guide(self, z: FloatArray, found: Sequence[Residuals], tree: IntArray) -> Guide:
+        """Whiteners of n rows at z, with the same bonds for all."""
+        return Guide(self.whiteners(z, found)[0], tree)
 
     def values(
         self, z: FloatArray, found: Sequence[Residuals], guide: Guide, *, cores: bool = False
@@ -166,6 +187,39 @@ class Problem:
             parts.append(np.concatenate([by_positions @ self.basis, none], axis=2))
         return np.concatenate(parts, axis=1)
 
+    def by_whiteners(
+        self, z: FloatArray, found: Sequence[Residuals], guide: Guide, softening: float = 0.0
+    ) -> FloatArray:
+        """(n, m, size) derivatives of F because covariances change with z, by differences.
+
+        They matter where the family leaves much open, and other things in other geometries.
+        """
+        data = sum(one.count for one in self.channels)
+        rest = self.free + len(guide.tree)
+        change = np.zeros((len(z), data + rest, self.size))
+        if not len(z) or not self.family_leaves_something(z):
+            return change
+        moved = (z[:, None, :] + DIFFERENCE * np.eye(self.size)).reshape(-1, self.size)
+        x, parameters = self.split(moved)
+        first = 0
+        for channel, one, whiten in zip(self.channels, found, guide.whiteners, strict=True):
+            turns = np.repeat(one.turns, self.size, axis=0)
+            covariance = channel.covariance(self.family, x, parameters, turns)
+            extra = (softening * channel.scale) ** 2 * np.eye(channel.count)
+            root, _ = whitening(covariance + extra)
+            root = root.reshape(len(z), self.size, channel.count, channel.count)
+            there = np.einsum("nzij,nj->niz", root, one.values)
+            here = whitened(whiten, one.values)
+            change[:, first : first + channel.count] = (there - here[:, :, None]) / DIFFERENCE
+            first += channel.count
+        return np.nan_to_num(change, posinf=0.0, neginf=0.0)
+
+    def family_leaves_something(self, z: FloatArray) -> bool:
+        """Whether the family has an error of its own at the first of these points."""
+        x, parameters = self.split(z[:1])
+        with np.errstate(all="ignore"):
+            return bool(self.family.error(self.channels[0].fragments, x, parameters).any())
+
     def log_posterior(
         self, z: FloatArray, found: Sequence[Residuals]
     ) -> tuple[FloatArray, FloatArray]:
@@ -177,47 +231,72 @@ class Problem:
         u = z[:, self.coordinates :]
         chi_square = (u**2).sum(axis=1)
         total = self.prior.log_density(x) - 0.5 * self.free * np.log(2.0 * np.pi)
-        for one, covariance in zip(found, self.covariances(z, found), strict=True):
-            with np.errstate(all="ignore"):
-                factor = np.linalg.cholesky(covariance)
-                white = np.linalg.solve(factor, one.values[:, :, None])[:, :, 0]
-                logarithm = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
-            chi_square = chi_square + (white**2).sum(axis=1)
-            total = total - logarithm - 0.5 * one.values.shape[1] * np.log(2.0 * np.pi)
+        whiteners, logarithm = self.whiteners(z, found)
+        data = 0
+        for one, whiten in zip(found, whiteners, strict=True):
+            chi_square = chi_square + (whitened(whiten, one.values) ** 2).sum(axis=1)
+            data += one.values.shape[1]
+        total = total - 0.5 * (logarithm + data * np.log(2.0 * np.pi))
         total = total - 0.5 * chi_square
         return np.where(np.isfinite(total), total, -np.inf), chi_square
 
 
-def search(problem: Problem, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+def search(
+    problem: Problem, z: FloatArray, aims: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Descend from all starts at once to maxima of the posterior (Levenberg-Marquardt).
 
     Args:
         problem: for one family.
         z: (n, size) starts.
+        aims: (n, k) parameters u towards which each is drawn instead of to what is believed. So
+            branches are found that have no maximum of their own, such as those beyond a fold
+            (randomized maximum likelihood: D. S. Oliver, N. He, A. C. Reynolds, ECMOR V (1996)).
 
     Returns:
-        (n, size) where they settled, and (n) their ln posterior.
+        (n, size) where they settled, one of those that agree, and (n) their ln posterior.
     """
-    trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
-    for stage, softening in enumerate(SOFTENING):
-        if stage:
-            trees = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
-        z = _descend(problem, z, trees, softening, STEPS[stage])
+    aims = np.zeros((len(z), problem.free)) if aims is None else aims
+    for softening, steps in zip(SOFTENING, STEPS, strict=True):
+        trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
+        if softening <= TIGHT:
+            z, trees, aims = _different(problem, z, trees, aims)
+        z = _descend(problem, z, trees, aims, softening, steps)
     found = problem.compare(z)
     return z, problem.log_posterior(z, found)[0]
 
 
+def _different(
+    problem: Problem, z: FloatArray, trees: IntArray, aims: FloatArray
+) -> tuple[FloatArray, IntArray, FloatArray]:
+    """The best of the points so far, one of each group, with their trees and aims."""
+    value, _ = _terms(problem, z, trees, aims, 2.0 * TIGHT)
+    with np.errstate(all="ignore"):
+        cost = (value**2).sum(axis=1)
+    kept: list[int] = []
+    for row in np.argsort(cost):
+        apart = [np.abs(z[row] - z[other]).max() for other in kept]
+        if np.isfinite(cost[row]) and min(apart, default=np.inf) > APART:
+            kept.append(int(row))
+        if len(kept) == MOST_KEPT:
+            break
+    return z[kept], trees[kept], aims[kept]
+
+
 def _descend(
-    problem: Problem, z: FloatArray, trees: IntArray, softening: float, steps: int
+    problem: Problem,
+    z: FloatArray,
+    trees: IntArray,
+    aims: FloatArray,
+    softening: float,
+    steps: int,
 ) -> FloatArray:
-    """(n, size) after damped steps with fixed covariances."""
+    """(n, size) after damped steps."""
     z = z.copy()
-    n = len(z)
-    found = problem.linearise(z)
-    whiteners = problem.whiteners(z, found, softening)
-    value, slope, cost = _squares(problem, z, found, whiteners, trees)
-    damping, failures = np.full(n, 1e-2), np.zeros(n, dtype=np.int64)
-    active: BoolArray = np.isfinite(cost)
+    value, slope = _terms(problem, z, trees, aims, softening)
+    damping, failures = np.full(len(z), 1e-2), np.zeros(len(z), dtype=np.int64)
+    active: BoolArray = np.asarray(np.isfinite(value).all(axis=1))
+    value[~active] = 0.0
     for _ in range(steps):
         interruption.check()
         rows = np.flatnonzero(active)
@@ -235,48 +314,39 @@ def _descend(
             "ni,nij,nj->n", step, normal, step
         )
         trial = z[rows] + step
-        trial_found = problem.linearise(trial)
-        trial_value, trial_slope, trial_cost = _squares(
-            problem, trial, trial_found, tuple(one[rows] for one in whiteners), trees[rows]
-        )
-        better = trial_cost <= cost[rows]
+        new_value, new_slope = _terms(problem, trial, trees[rows], aims[rows], softening)
+        with np.errstate(all="ignore"):
+            better = (new_value**2).sum(axis=1) <= (value[rows] ** 2).sum(axis=1)
         good, bad = rows[better], rows[~better]
-        z[good], value[good], slope[good] = trial[better], trial_value[better], trial_slope[better]
-        cost[good] = trial_cost[better]
+        z[good], value[good], slope[good] = trial[better], new_value[better], new_slope[better]
         damping[good], damping[bad] = damping[good] * 0.2, damping[bad] * 6.0
         failures[good], failures[bad] = 0, failures[bad] + 1
         active[rows] = (expected > SETTLED) & (failures[rows] < 8)
     return z
 
 
-def _squares(
-    problem: Problem,
-    z: FloatArray,
-    found: Sequence[Residuals],
-    whiteners: tuple[FloatArray, ...],
-    trees: IntArray,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """F (n, m), its derivatives (n, m, size) and |F|^2 (n), infinite where the model fails."""
+def _terms(
+    problem: Problem, z: FloatArray, trees: IntArray, aims: FloatArray, softening: float
+) -> tuple[FloatArray, FloatArray]:
+    """F (n, m) with cores, and its derivatives (n, m, size), each row with bonds of its own."""
     m = sum(one.count for one in problem.channels) + problem.free
     m += trees.shape[1] + problem.prior.pairs.shape[1]
     value, slope = np.empty((len(z), m)), np.empty((len(z), m, problem.size))
-    # Rows with the same bonds are treated together.
+    found = problem.linearise(z)
+    whiteners, _ = problem.whiteners(z, found, softening)
     _, kind = np.unique(trees, axis=0, return_inverse=True)
     for number in range(int(kind.max(initial=-1)) + 1):
-        rows = np.flatnonzero(kind == number)
-        part = [
-            Residuals(one.values[rows], one.turns[rows], one.by_positions[rows],
-                      one.by_parameters[rows])
-            for one in found
-        ]  # fmt: skip
-        guide = Guide(tuple(one[rows] for one in whiteners), trees[rows[0]])
-        value[rows] = problem.values(z[rows], part, guide, cores=True)
-        slope[rows] = problem.jacobian(z[rows], part, guide, cores=True)
-    with np.errstate(all="ignore"):
-        cost = (value**2).sum(axis=1)
-    bad = ~np.isfinite(cost)
-    value[bad], cost[bad] = 0.0, np.inf
-    return value, np.nan_to_num(slope), cost
+        same: BoolArray = kind == number
+        part = [one.of_rows(same) for one in found]
+        guide = Guide(tuple(one[same] for one in whiteners), trees[same][0])
+        value[same] = problem.values(z[same], part, guide, cores=True)
+        slope[same] = problem.jacobian(z[same], part, guide, cores=True)
+        if softening <= TIGHT:
+            change = problem.by_whiteners(z[same], part, guide, softening)
+            slope[same, : change.shape[1]] += change
+    data = sum(one.count for one in problem.channels)
+    value[:, data : data + problem.free] -= aims
+    return value, np.nan_to_num(slope)
 
 
 def shortening(problem: Problem, step: FloatArray) -> FloatArray:
@@ -288,7 +358,5 @@ def shortening(problem: Problem, step: FloatArray) -> FloatArray:
 
 
 def whitened(whiten: FloatArray, values: FloatArray) -> FloatArray:
-    """(n, d) whitened values for one whitener (d, d) or n of them."""
-    if whiten.ndim == 2:
-        return np.asarray(values @ whiten.T)
+    """(n, d) values times (n, d, d) whiteners."""
     return np.asarray(np.einsum("nij,nj->ni", whiten, values))

@@ -16,10 +16,10 @@ from typing import Final
 import numpy as np
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.tables import BoolArray, FloatArray
 from molexa_core.physics.family.family import Family, Fragments
 
-FLOOR: Final = 1e-6
+FLOOR: Final = 1e-5
 """Smallest error of a momentum component, shares of the rms momentum: with exact momenta the
 solution is exact to this."""
 _RANK: Final = 1e-9
@@ -75,6 +75,15 @@ class Residuals:
     turns: FloatArray
     by_positions: FloatArray
     by_parameters: FloatArray
+
+    def of_rows(self, chosen: BoolArray) -> Residuals:
+        """Those of some of the geometries."""
+        return Residuals(
+            self.values[chosen],
+            self.turns[chosen],
+            self.by_positions[chosen],
+            self.by_parameters[chosen],
+        )
 
 
 class ChannelData:
@@ -190,6 +199,27 @@ def without_translations(atoms: int) -> FloatArray:
     common = np.ones((atoms, 1)) / np.sqrt(atoms)
     rest = np.linalg.qr(np.concatenate([common, np.eye(atoms)[:, 1:]], axis=1))[0][:, 1:]
     return np.asarray(np.kron(rest, np.eye(3)))
+
+
+def whitening(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(n, d, d) lower triangular W with W C W' = 1 of (n, d, d) covariances, and (n) ln det C.
+
+    Where C is not positive definite (a model that fails), W is one and ln det C infinite.
+    """
+    n, size = covariance.shape[:2]
+    good: BoolArray = np.asarray(np.isfinite(covariance).all(axis=(1, 2)))
+    root = np.broadcast_to(np.eye(size), covariance.shape).copy()
+    try:
+        root[good] = np.linalg.cholesky(covariance[good])
+    except np.linalg.LinAlgError:
+        for row in range(n):
+            try:
+                root[row] = np.linalg.cholesky(covariance[row]) if good[row] else root[row]
+            except np.linalg.LinAlgError:
+                good[row] = False
+    logarithm: FloatArray = 2.0 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+    logarithm[~good] = np.inf
+    return np.asarray(np.linalg.inv(root)), logarithm
 
 
 def _turns(vectors: FloatArray) -> FloatArray:

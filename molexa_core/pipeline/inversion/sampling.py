@@ -5,10 +5,11 @@ Q of its Jacobian at a maximum, a draw is the solution z of
 
     Q' F(z) = e,   e standard normal (n),
 
-and its density is q(z) = N(Q' F(z)) |det Q' J(z)| (J. M. Bardsley, A. Solonen, H. Haario,
-M. Laine, SIAM J. Sci. Comput. 36, A1895 (2014)). So draws lie on the curved sheet of all geometries
-and parameters that give the measured momenta, however narrow it is; where the problem is linear,
-they are exact. Importance weights posterior / q make them exact elsewhere.
+and its density is q(z) = N(Q' F(z)) |det Q' J(z)| (J. M. Bardsley, A. Solonen, H. Haario, M. Laine,
+SIAM J. Sci. Comput. 36, A1895 (2014)). So draws lie on the curved sheet of all geometries and
+parameters that give the measured momenta, however narrow it is; where the problem is linear, they
+are exact. Importance weights posterior / q make them exact elsewhere. Covariances of momenta are
+those at z, and J contains how they change. If they change much, few draws count: see `adaptive`.
 
 The map may have several branches: twins, geometries that give the same momenta. Each maximum gives
 draws of its own branch. Where a draw can be reached from several maxima, the densities add up
@@ -40,24 +41,26 @@ SAME: Final = 0.03
 
 @dataclass(frozen=True)
 class Anchor:
-    """A maximum of the posterior with what fixes the map of draws.
+    """A point on a branch of the posterior with what fixes the map of draws.
 
     Attributes:
         z: (n) unknowns.
-        guide: covariances and bonds there.
+        tree: (N - 1) pairs that are bonds there.
         range: (m, n) orthonormal columns Q.
         value: (n) Q' F(z).
         inverse: (n, n) of Q' J.
+        root: (n, n) lower triangular root of the covariance of a normal distribution.
         log_evidence: ln of the integral of the posterior as of a normal distribution.
         log_posterior: at the maximum.
         chi_square: of momenta and parameters there.
     """
 
     z: FloatArray
-    guide: Guide
+    tree: IntArray
     range: FloatArray
     value: FloatArray
     inverse: FloatArray
+    root: FloatArray
     log_evidence: float
     log_posterior: float
     chi_square: float
@@ -83,25 +86,27 @@ def anchor_at(problem: Problem, z: FloatArray) -> Anchor | None:
     """The anchor at one point (size); None where the problem is singular."""
     row = z[None]
     found = problem.linearise(row)
-    with np.errstate(all="ignore"):
-        whiteners = problem.whiteners(row, found)
-    guide = Guide(tuple(one[0] for one in whiteners), problem.prior.tree(problem.split(row)[0][0]))
-    value, slope = problem.values(row, found, guide)[0], problem.jacobian(row, found, guide)[0]
+    guide = problem.guide(row, found, problem.prior.tree(problem.split(row)[0][0]))
+    value = problem.values(row, found, guide)[0]
+    slope = (problem.jacobian(row, found, guide) + problem.by_whiteners(row, found, guide))[0]
     if not (np.isfinite(value).all() and np.isfinite(slope).all()):
         return None
     columns, triangle = np.linalg.qr(slope)
     diagonal = np.abs(np.diag(triangle))
     if diagonal.min() < 1e-10 * diagonal.max():
         return None
+    inverse = np.linalg.inv(triangle)
+    covariance = inverse @ inverse.T
     log_posterior, chi_square = problem.log_posterior(row, found)
     gauss = 0.5 * len(z) * np.log(2.0 * np.pi) - np.log(diagonal).sum()
     return Anchor(
         z=z,
-        guide=guide,
+        tree=guide.tree,
         range=columns,
         value=columns.T @ value,
-        inverse=np.linalg.inv(triangle),
-        log_evidence=float(log_posterior[0] + gauss),
+        inverse=inverse,
+        root=np.linalg.cholesky(covariance + 1e-14 * np.trace(covariance) * np.eye(len(z))),
+        log_evidence=float(log_posterior[0] + 0.5 * ((columns.T @ value) ** 2).sum() + gauss),
         log_posterior=float(log_posterior[0]),
         chi_square=float(chi_square[0]),
     )
@@ -137,7 +142,7 @@ def transport(
             break
         length = shortening(problem, step[rows])[:, 0] * damping[rows]
         trial = z[rows] + length[:, None] * step[rows]
-        left = _projected(problem, anchor, trial, problem.compare(trial)) - targets[rows]
+        left = projected(problem, anchor, trial, problem.compare(trial)) - targets[rows]
         following = -np.einsum("nij,nj->ni", inverse[rows], left)
         with np.errstate(all="ignore"):
             ratio = np.linalg.norm(following, axis=1) / np.linalg.norm(step[rows], axis=1)
@@ -158,7 +163,8 @@ def transport(
         again = rows[renew | stale]
         if len(again):
             moved = problem.linearise(z[again])
-            matrix = anchor.range.T @ problem.jacobian(z[again], moved, anchor.guide)
+            guide = problem.guide(z[again], moved, anchor.tree)
+            matrix = anchor.range.T @ problem.jacobian(z[again], moved, guide)
             usable = np.isfinite(np.linalg.slogdet(matrix)[1])
             failed[again[~usable]] = True
             again, matrix = again[usable], matrix[usable]
@@ -188,12 +194,17 @@ def draw(
     if not len(z):
         return Draws(z, np.empty(0), origin)
     found = problem.linearise(z)
+    whiteners, _ = problem.whiteners(z, found)
+    change: FloatArray | None = None
     density = np.full((len(z), len(anchors)), -np.inf)
     for number, (anchor, count) in enumerate(zip(anchors, counts, strict=True)):
         if not count:
             continue
-        target = _projected(problem, anchor, z, found)
-        slope = anchor.range.T @ problem.jacobian(z, found, anchor.guide)
+        guide = Guide(whiteners, anchor.tree)
+        if change is None:
+            change = problem.by_whiteners(z, found, guide)
+        target = problem.values(z, found, guide) @ anchor.range
+        slope = anchor.range.T @ (problem.jacobian(z, found, guide) + change)
         with np.errstate(all="ignore"):
             density[:, number] = (
                 np.log(count / total)
@@ -235,7 +246,7 @@ def branches(problem: Problem, points: FloatArray, most: int) -> list[Anchor]:
         anchors.append(anchor)
         if not len(left):
             break
-        targets = _projected(problem, anchor, left, problem.compare(left))
+        targets = projected(problem, anchor, left, problem.compare(left))
         usable = np.isfinite(targets).all(axis=1)
         left, targets = left[usable], targets[usable]
         reached, solved = transport(problem, anchor, targets)
@@ -244,8 +255,9 @@ def branches(problem: Problem, points: FloatArray, most: int) -> list[Anchor]:
     return anchors
 
 
-def _projected(
+def projected(
     problem: Problem, anchor: Anchor, z: FloatArray, found: Sequence[Residuals]
 ) -> FloatArray:
     """(n, size) Q' F(z)."""
-    return np.asarray(problem.values(z, found, anchor.guide) @ anchor.range)
+    guide = problem.guide(z, found, anchor.tree)
+    return np.asarray(problem.values(z, found, guide) @ anchor.range)

@@ -21,11 +21,14 @@ def test_two_atoms_have_a_log_normal_distance() -> None:
     x[:, 1, 2] = r
     density = 4.0 * np.pi * r**2 * np.exp(prior.log_density(x))
     total = density.sum() * (r[1] - r[0])
-    # The core takes little away from a bond of usual length.
-    assert 0.94 < total <= 1.0
+    # The core takes away what log-normal lengths have inside it.
+    normal = np.random.default_rng(0).standard_normal(200_000)
+    ratio = np.exp(prior.centre + prior.width * normal)
+    outside = np.exp(-((CORE / ratio) ** 12))
+    assert total == pytest.approx(outside.mean(), abs=0.003)
     sums = (0.75 + 0.63) / BOHR_ANGSTROM
     mean = (density * np.log(r / sums)).sum() / density.sum()
-    assert mean == pytest.approx(prior.centre, abs=0.04)
+    assert mean == pytest.approx((outside * np.log(ratio)).mean() / outside.mean(), abs=0.003)
 
 
 def test_the_sum_over_trees_is_that_of_all_trees() -> None:
@@ -76,7 +79,7 @@ def test_shipped_molecules_are_likely_and_overlapping_atoms_are_not() -> None:
         prior = GeometryPrior.of(molecule.geometry.symbols)
         x = molecule.geometry.positions[None]
         tree = prior.tree(x[0])
-        assert np.abs(prior.bond_deviations(x, tree)).max() < 1.6, molecule.name
+        assert np.abs(prior.bond_residuals(x, tree)[0]).max() < 1.6, molecule.name
         assert (prior.core_residuals(x)[0] ** 2).max() < 0.3, molecule.name
     prior = GeometryPrior.of(("C", "C"))
     radius = 2.0 * element("C").covalent_radius_angstrom / BOHR_ANGSTROM
