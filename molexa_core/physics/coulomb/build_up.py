@@ -20,7 +20,8 @@ from molexa_core.base.units import ATOMIC_TIME_FS
 STEEPNESS: Final = 6.3
 """Dimensionless steepness of `ErrorFunctionRise`; with it tau is the full window of the rise."""
 
-
+FADES: Final = 0.7
+"""How the rate of a rise fades behind its middle, over its width."""
 LEAST_TAU_FS: Final = 1e-3
 """Shortest window that is followed: 4 orders of magnitude below the motion of the fastest ions."""
 
@@ -82,7 +83,7 @@ class ErrorFunctionRise:
     def rate(self, time: Tensor) -> Tensor:
         """Inverse width of the rise; it decreases to zero after the rise."""
         behind = STEEPNESS * (time / self.tau - 0.5) - 2.5
-        return torch.erfc(2.0 * behind) * (0.5 * STEEPNESS / self.tau)
+        return (0.5 - FADES * behind).clamp(0.0, 1.0) * (STEEPNESS / self.tau)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class AtomRises:
         tau, since = self._since(time)
         behind = STEEPNESS * (since / tau - 0.5) - 2.5
         width = tau + STEEPNESS * (-since).clamp_min(0.0)
-        return (torch.erfc(2.0 * behind) * (0.5 * STEEPNESS) / width).amax(0)
+        return ((0.5 - FADES * behind).clamp(0.0, 1.0) * STEEPNESS / width).amax(0)
 
     def _since(self, time: Tensor) -> tuple[Tensor, Tensor]:
         tau = torch.tensor(self.taus, dtype=time.dtype, device=time.device).unsqueeze(1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.physics.coulomb.build_up import STEEPNESS
+from molexa_core.physics.coulomb.build_up import FADES, STEEPNESS
 from molexa_core.physics.coulomb.explosion import (
     NODES,
     POSITION_WEIGHTS,
@@ -60,6 +60,7 @@ class Block(NamedTuple):
         rise: (atoms) which of the rises each atom has.
         phases: number of rises, or of stages.
         extent: 1 over the moment of inertia at the start.
+        size: relative to the start, at the beginning of a step, for two stages.
         screening: of close pairs, one row.
         lost: 0, or no number where a pair is so close that its potential is none; one row.
         reach: (pairs) square of the distance, bohr, at which screening 1 would halve the square of
@@ -82,6 +83,7 @@ class Block(NamedTuple):
     rise: IntArray
     phases: int
     extent: FloatArray
+    size: FloatArray
     screening: FloatArray
     lost: FloatArray
     reach: FloatArray
@@ -115,6 +117,7 @@ def block(rise: IntArray, phases: int, numbers: int, reach: FloatArray, dtype: A
         rise=rise,
         phases=phases,
         extent=rows(1, dtype),
+        size=rows(1, dtype),
         screening=rows(1, dtype),
         lost=rows(1, dtype),
         reach=np.array(reach, dtype=dtype),
@@ -353,6 +356,7 @@ def latest(b: Any, time: Any, kind: int) -> Any:
     found = spread(-2.0 * _PASSED, b.x)
     if kind != INSTANT:
         size = stretch(b, kind, 0)
+        store(b.size, 0, size)
         for phase in range(b.phases):
             z = until_middle(b, time, kind, phase, size)
             found = where_greater(z, found, z, found)
@@ -390,7 +394,7 @@ def build_up(b: Any, time: Any, kind: int, stage: int) -> None:
     """The charges at the time, and for two stages at the positions, of a stage."""
     one = spread(1.0, b.x)
     atoms = len(b.q)
-    size = stretch(b, kind, stage)
+    size = stretch(b, kind, stage) if stage else load(b.size, 0)
     for phase in range(b.phases):
         factor = one
         if kind != INSTANT:
@@ -410,8 +414,7 @@ def rise_rate2(b: Any, time: Any, kind: int) -> Any:
 
     Before a rise begins, the time until then limits the step as well.
     """
-    found = spread(0.0, b.x)
-    size = stretch(b, kind, 0)
+    found, size = spread(0.0, b.x), load(b.size, 0)
     for phase in range(b.phases):
         z = until_middle(b, time, kind, phase, size)
         if kind == TWO_STAGE and phase == 1:
@@ -420,7 +423,9 @@ def rise_rate2(b: Any, time: Any, kind: int) -> Any:
             ahead = z - _MIDDLE
             rate = load(b.law, 1 if kind == TWO_STAGE else 2 * phase + 1)
             rate = rate / (1.0 + where_greater(ahead, 0.0, ahead, 0.0))
-        rate = rate * (0.5 * erfc(-2.0 * z - 5.0, b.series))
+        over = 0.5 + FADES * (z + 2.5)
+        over = where_greater(over, 1.0, 1.0, where_greater(over, 0.0, over, 0.0))
+        rate = rate * over
         rate2 = rate * rate
         found = where_greater(rate2, found, rate2, found)
     return found

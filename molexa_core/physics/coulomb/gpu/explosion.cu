@@ -89,8 +89,8 @@ DEVICE real rise_rate2(const Rise& rise, real time) {
         const real tau = rise.tau[i], since = time - rise.onset[i];
         const real behind = R(STEEPNESS) * (since / tau - R(0.5)) - R(2.5);
         const real ahead = larger(R(0.0), -since);
-        const real rate = R(0.5 * STEEPNESS) * error_complement(R(2.0) * behind) /
-                          (tau + R(STEEPNESS) * ahead);
+        const real over = larger(R(0.0), -larger(R(-1.0), R(FADES) * behind - R(0.5)));
+        const real rate = R(STEEPNESS) * over / (tau + R(STEEPNESS) * ahead);
         found = larger(found, rate * rate);
     }
     return found;

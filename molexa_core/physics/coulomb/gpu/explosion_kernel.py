@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from molexa_core.base.errors import UsageError
-from molexa_core.physics.coulomb.build_up import STEEPNESS
+from molexa_core.physics.coulomb.build_up import FADES, STEEPNESS
 from molexa_core.physics.coulomb.explosion import (
     NODES,
     POSITION_WEIGHTS,
@@ -69,7 +69,7 @@ class Shape:
         blocks = max(blocks // (_DOUBLE if self.double else 1), 1)
         whole = {"ATOMS": self.atoms, "THREADS": threads, "BLOCKS": blocks, "KIND": self.kind}
         whole["DOUBLE"] = int(self.double)
-        reals = {"STEEPNESS": STEEPNESS, "PASSED": _PASSED, "ASIDE": ASIDE}
+        reals = {"STEEPNESS": STEEPNESS, "FADES": FADES, "PASSED": _PASSED, "ASIDE": ASIDE}
         reals |= {f"N{n}": value for n, value in enumerate(NODES[1:], start=1)}
         for stage, row in enumerate(STAGES[1:], start=2):
             reals |= {f"A{stage}{n}": value for n, value in enumerate(row, start=1)}
