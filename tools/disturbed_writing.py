@@ -359,12 +359,12 @@ def main() -> None:
     parser.add_argument("what", nargs="+", choices=("kill", "disk"))
     parser.add_argument("--trials", type=int, default=200, help="signals over all commands")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="names of commands, separated by commas")
+    parser.add_argument("--only", action="append", help="name of a command; may be repeated")
     parser.add_argument("--keep", help="folder in which inputs are made, or lie from before")
     parser.add_argument("--limit", action="store_true", help="disk: a limit of the file size")
     parser.add_argument("--quick", action="store_true", help="few commands, few trials")
     options = parser.parse_args()
-    chosen = set(options.only.split(",")) if options.only else None
+    chosen = set(options.only) if options.only else None
     names = QUICK if options.quick else None
     trials = min(options.trials, 12) if options.quick else options.trials
     faults = 0
