@@ -17,7 +17,10 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    structure: Annotated[Path, typer.Argument(help="XYZ file of the structure to compare.")],
+    structure: Annotated[
+        Path,
+        typer.Argument(help="XYZ file of the structure to compare, or structures.h5 of events."),
+    ],
     known: Annotated[Path, typer.Argument(help="XYZ file of the known structure.")],
     allow_mirror: Annotated[
         bool,

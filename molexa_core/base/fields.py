@@ -158,6 +158,10 @@ EXPLOSION: Final = "explosion"
 """Block of `setup.yaml`, of a file of its own, of the settings in a record of provenance, of the
 `attrs` of a table of momenta, and of `geom.json`."""
 
+# --- structures of single events -----------------------------------------------------------------
+STRUCTURES: Final = "structures"
+"""Group of `structures.h5`."""
+
 # --- mean momenta --------------------------------------------------------------------------------
 ENERGY: Final = "energy"
 """In the `attrs` of a table of momenta and a comment of `channel.csv`: kinetic energy release of

@@ -97,6 +97,51 @@ class Structure:
 
 
 @dataclass(frozen=True)
+class EventRow:
+    """One distance or angle over the events.
+
+    Attributes:
+        of: what it is between.
+        unit: `Å` or `°`, of all numbers.
+        mean, statistical, systematic: mean with the error of statistics and the one that all events
+            share; None where none was propagated.
+        deviation: standard deviation of single molecules.
+        quantiles: 16, 50 and 84 per cent.
+        from_means: the same from mean momenta; None where they give none.
+        from_means_error: its error.
+        values: (n) of the events, for the histogram.
+        weight: (n) of the events.
+    """
+
+    of: str
+    unit: str
+    mean: float
+    statistical: float
+    systematic: float | None
+    deviation: float
+    quantiles: tuple[float, float, float]
+    from_means: float | None
+    from_means_error: float | None
+    values: FloatArray
+    weight: FloatArray
+
+
+@dataclass(frozen=True)
+class SingleEvents:
+    """Structures of single events.
+
+    Attributes:
+        rows: bonds and angles between them.
+        facts: (name, value) of events, explosion, resolution.
+        warnings: of the reconstruction of the events.
+    """
+
+    rows: tuple[EventRow, ...]
+    facts: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ReportContent:
     """All contents of the page; parts that are None were not found and are listed as missing.
 
@@ -111,6 +156,8 @@ class ReportContent:
         newton: Newton plots in the molecular frame.
         centroids: mean momenta, the table of `centroid`.
         structure: the reconstructed structure.
+        events: structures of single events.
+        energy: what averaging left of the kinetic energy release, as a sentence.
         provenance: the record of every step, oldest first.
         warnings: warnings of all stages.
     """
@@ -125,5 +172,7 @@ class ReportContent:
     newton: tuple[NewtonMap, ...] = ()
     centroids: pd.DataFrame | None = None
     structure: Structure | None = None
+    events: SingleEvents | None = None
+    energy: str = ""
     provenance: tuple[Provenance, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.patches import Rectangle
 
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.report.content import Lobe, NewtonMap
+from molexa_core.report.content import EventRow, Lobe, NewtonMap
 from molexa_core.report.style import (
     ACCENT,
     FILL,
@@ -101,6 +101,36 @@ def kinetic_energy(spectrum: Spectrum) -> str:
             axes.legend(loc="upper right", borderaxespad=0.2)
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
         axes.set_ylabel("events per bin")
+        return as_uri(drawing)
+
+
+def distributions(rows: Sequence[EventRow]) -> str:
+    """Histograms of distances and angles over the events; mean and answer of mean momenta."""
+    across = min(len(rows), 3)
+    down = -(-len(rows) // across)
+    with figure(3.0 * across, 2.3 * down, nrows=down, ncols=across, squeeze=False) as (
+        drawing,
+        all_axes,
+    ):
+        for axes, row in zip(all_axes.flat, rows, strict=False):
+            low, high = np.quantile(row.values, (0.005, 0.995))
+            axes.hist(row.values, bins=60, range=(low, high), weights=row.weight, color=MUTED)
+            axes.axvline(row.mean, color=INK, linewidth=1.0, label="mean of the events")
+            if row.from_means is not None:
+                axes.axvline(
+                    row.from_means,
+                    color=ACCENT,
+                    linewidth=1.0,
+                    linestyle="--",
+                    label="mean momenta",
+                )
+            axes.set_xlabel(f"{row.of} ({row.unit})")
+        for axes in all_axes.flat[len(rows) :]:
+            axes.set_axis_off()
+        for line in all_axes[:, 0]:
+            line.set_ylabel("events per bin")
+        handles, labels = all_axes.flat[0].get_legend_handles_labels()
+        drawing.legend(handles, labels, loc="outside upper center", ncols=2)
         return as_uri(drawing)
 
 

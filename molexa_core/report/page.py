@@ -21,7 +21,7 @@ from molexa_core.base.fields import (
 from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.report import figures
 from molexa_core.report import text_tables as tables
-from molexa_core.report.content import ReportContent, Structure
+from molexa_core.report.content import ReportContent, SingleEvents, Structure
 from molexa_core.report.structure import Scene, projections, scene
 
 TEMPLATE: Final = "report.html.j2"
@@ -68,6 +68,7 @@ def render(content: ReportContent) -> str:
         ],
         centroids=None if content.centroids is None else tables.centroid_table(content.centroids),
         structure=None if structure is None else _structure(structure),
+        events=None if content.events is None else _events(content.events),
         steps=[tables.step_record(record) for record in content.provenance],
         viewer=Markup(_viewer()) if structure is not None else "",  # noqa: S704  vendored, not input
     )
@@ -153,6 +154,25 @@ class StructureParts(TypedDict):
     model: tuple[tuple[str, str], ...]
     input: tuple[tuple[str, str], ...]
     errors: list[tuple[str, str, str]]
+
+
+class EventParts(TypedDict):
+    """Single events on the page."""
+
+    picture: Picture
+    table: tables.Table
+
+
+def _events(events: SingleEvents) -> EventParts:
+    return {
+        "picture": Picture(
+            figures.distributions(events.rows),
+            "Distances and angles of single events, with their mean and what the mean momenta "
+            "give.",
+            "distributions of distances and angles",
+        ),
+        "table": tables.events_table(events),
+    }
 
 
 def _structure(structure: Structure) -> StructureParts:

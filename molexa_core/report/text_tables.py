@@ -13,7 +13,7 @@ import pandas as pd
 from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.report.content import Structure
+from molexa_core.report.content import SingleEvents, Structure
 
 _SHORT_DIGEST: Final = 12
 _AXES: Final = ("x", "y", "z")
@@ -130,6 +130,31 @@ def lengths_table(structure: Structure) -> Table | None:
     if not rows:
         return None
     return Table(("between", "median ± half of the 68 % interval", ""), tuple(rows), _LENGTHS)
+
+
+def events_table(events: SingleEvents) -> Table:
+    """Means over single events beside what the mean momenta give."""
+    rows = []
+    for one in events.rows:
+        places = 4 if one.unit == "Å" else 2
+        beside = (
+            "" if one.from_means is None else with_uncertainty(one.from_means, one.from_means_error)
+        )
+        rows.append(
+            (
+                f"{one.of} ({one.unit})",
+                decimal(one.mean, places),
+                decimal(one.statistical, places),
+                "none" if one.systematic is None else decimal(one.systematic, places),
+                decimal(one.deviation, places - 1),
+                " / ".join(decimal(value, places - 1) for value in one.quantiles),
+                beside,
+                "" if one.from_means is None else decimal(one.from_means - one.mean, places),
+            )
+        )
+    first = ("between", "mean", "± statistical", "± systematic", "standard deviation")
+    header = (*first, "16 / 50 / 84 %", "from mean momenta", "difference")
+    return Table(header, tuple(rows), (False, *(True,) * 7))
 
 
 _LENGTHS: Final = (False, True, False)

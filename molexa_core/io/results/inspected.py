@@ -12,8 +12,10 @@ from molexa_core.base.fields import (
     EVENT_MOMENTUM,
     EVENT_TAG,
     META,
+    POSITION,
     PROVENANCE,
     SPECTRA,
+    STRUCTURES,
     TRUTH_HITS,
     TRUTH_MOLECULE,
     TRUTH_MOLECULES,
@@ -37,6 +39,11 @@ def holds_events(file: h5py.File) -> bool:
 def holds_truth(file: h5py.File) -> bool:
     """Whether an HDF5 file has the truth of a virtual run."""
     return TRUTH_MOLECULES in file and TRUTH_HITS in file
+
+
+def holds_structures(file: h5py.File) -> bool:
+    """Whether an HDF5 file has structures of single events."""
+    return f"{STRUCTURES}/{POSITION}" in file and META in file
 
 
 def _anything(file: h5py.File) -> bool:
@@ -70,6 +77,12 @@ EVENTS: Final = FileFormat(
     probe=_hdf5_with(holds_events),
     do="It is reduced already: go on with molexa align.",
 )
+OF_EVENTS: Final = FileFormat(
+    name="structures",
+    words="structures of single events of molexa (HDF5)",
+    probe=_hdf5_with(holds_structures),
+    do="It is a result: look at it with molexa report or molexa score.",
+)
 HDF5: Final = FileFormat(
     name="hdf5",
     words="HDF5 file without a known layout",
@@ -77,6 +90,9 @@ HDF5: Final = FileFormat(
     turn=Turn.CONTAINER,
     do="Name its columns in `columns` of the setup.",
 )
+
+
+_OF_MOLEXA: Final = frozenset({EVENTS.name, TRUTH.name, OF_EVENTS.name})
 
 
 def describe_hdf5(file: Candidate, kind: str) -> dict[str, Any]:
@@ -97,9 +113,9 @@ def describe_hdf5(file: Candidate, kind: str) -> dict[str, Any]:
     with reading_hdf5(file.path):
         found = _described(handle, kind)
     sealed = has_checksum(file.path)
-    if kind in {EVENTS.name, TRUTH.name} or sealed:
+    if kind in _OF_MOLEXA or sealed:
         found["checksum"] = sealed
-    if kind in {EVENTS.name, TRUTH.name}:
+    if kind in _OF_MOLEXA:
         with reading_hdf5(file.path):
             found |= _origin(handle)
     return found
@@ -127,6 +143,11 @@ def _described(file: h5py.File, kind: str) -> dict[str, Any]:
             "rows": min(map(len, columns), default=0),
             "hits": len(member(file, f"{TRUTH_HITS}/{TRUTH_MOLECULE}")),
             "ions": read_strings(file, EVENT_ION, limit=_MOST_IONS),
+        }
+    if kind == OF_EVENTS.name:
+        return {
+            "rows": len(member(file, f"{STRUCTURES}/{EVENT_ID}")),
+            "ions": read_strings(file, f"{STRUCTURES}/{EVENT_ION}", limit=_MOST_IONS),
         }
     groups = [name for name, item in file.items() if isinstance(item, h5py.Group)]
     datasets = [name for name in file if name not in groups]

@@ -17,6 +17,7 @@ from molexa_core.base.fields import (
     META,
     PROVENANCE,
     RECIPE_DIGEST,
+    STRUCTURES,
 )
 from molexa_core.base.storage.outputs import FileKind, Kind, run_kind
 from molexa_core.base.storage.provenance import EXPLOSION_MARK, FIGURE_MARK, GENERATOR, SETUP_MARK
@@ -84,7 +85,6 @@ def _kind(path: Path, head: bytes) -> Kind | None:
 def _of_hdf5(candidate: Candidate) -> FileKind | None:
     # HDF5 alone takes a tenth of a second to import, which a command with text need not pay.
     from molexa_core.io.hdf5.file import open_unsealed, reading_hdf5  # noqa: PLC0415
-    from molexa_core.io.results.structures import STRUCTURES  # noqa: PLC0415
 
     file = candidate.opened(open_unsealed)
     with reading_hdf5(candidate.path):

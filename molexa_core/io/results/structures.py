@@ -26,6 +26,7 @@ from molexa_core.base.fields import (
     EVENT_WEIGHT,
     META,
     POSITION,
+    STRUCTURES,
     UNITS,
     WARNINGS,
 )
@@ -42,7 +43,6 @@ from molexa_core.io.hdf5.file import (
     write_strings,
 )
 
-STRUCTURES: Final = "structures"
 UNCERTAINTY: Final = "uncertainty"
 CLOSURE: Final = "closure"
 COLUMN: Final = "column"

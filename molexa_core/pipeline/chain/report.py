@@ -18,15 +18,18 @@ from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry, ion_labels
+from molexa_core.frame.centroid import energy_kept
 from molexa_core.frame.maps import kinetic_energy_release, newton_map
 from molexa_core.geometry.bonds import bonds
-from molexa_core.io.results.channel_csv import read_channel_csv, warnings_of
+from molexa_core.io.results.channel_csv import energy_of, read_channel_csv, warnings_of
 from molexa_core.io.results.events import read_events, read_spectra
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
+from molexa_core.io.results.structures import StructuresFile, read_structures_file
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.chain.centroid import CHANNEL_FILE
 from molexa_core.pipeline.chain.channel_limits import inherited
 from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, only_file
+from molexa_core.pipeline.chain.report_events import single_events
 from molexa_core.pipeline.chain.report_rows import alignment_rows, reduction_rows
 from molexa_core.pipeline.chain.score import score
 from molexa_core.pipeline.chain.stale import require_fresh, require_made_from, say_unguarded
@@ -38,6 +41,7 @@ from molexa_core.report.text_tables import text_of
 REPORT_FILE: Final = "report.html"
 GEOMETRY_JSON: Final = "geom.json"
 GEOMETRY_XYZ: Final = "geom.xyz"
+STRUCTURES_FILE: Final = "structures.h5"
 KNOWN_FILES: Final = ("known.xyz", "truth.xyz")
 ERRORS_NOTE: Final = (
     "Known structure superposed with least RMSD, like atoms assigned, mirror images told apart; "
@@ -63,6 +67,7 @@ class Results:
         aligned: coincidences in the molecular frame (`align`).
         centroids: mean momenta (`centroid`).
         record: the reconstruction (`reconstruct`).
+        structures: the structures of single events (`reconstruct` of events).
         known: a known structure for comparison.
         provenance: the provenance of every step, oldest first.
         files: the file of each stage, by name of the stage.
@@ -74,6 +79,7 @@ class Results:
     aligned: Coincidences | None = None
     centroids: pd.DataFrame | None = None
     record: ReconstructionRecord | None = None
+    structures: StructuresFile | None = None
     known: Geometry | None = None
     provenance: tuple[Provenance, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
@@ -103,6 +109,8 @@ def report(results: Results, *, title: str | None = None) -> str:
             newton=() if results.aligned is None else _newton_maps(results),
             centroids=results.centroids,
             structure=structure,
+            events=None if results.structures is None else single_events(results.structures),
+            energy=_energy(results),
             provenance=results.provenance,
             warnings=_warnings(results),
         )
@@ -163,6 +171,7 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
     folder = Path(folder)
     results = Results()
     records: list[tuple[Path, Provenance | None]] = []
+    of_events: list[tuple[Path, Provenance | None]] = []
     files: dict[str, str] = {}
     if (path := _only_result(folder, EVENTS_SUFFIX)) is not None:
         events, record = read_events(path)
@@ -182,40 +191,50 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
     if (path := folder / GEOMETRY_JSON).is_file():
         found, maybe = read_geometry_json(path)
         results = replace(results, record=found)
-        records.append((path, maybe))
+        (records if found.events is None else of_events).append((path, maybe))
         files["reconstruct"] = path.name
     elif (path := folder / GEOMETRY_XYZ).is_file():
         results = replace(results, record=_from_xyz(read_xyz(path, progress)[0]))
         records.append((path, read_provenance(path)))
         files["reconstruct"] = path.name
+    if (path := folder / STRUCTURES_FILE).is_file():
+        held = read_structures_file(path)
+        results = replace(results, structures=held)
+        of_events.append((path, held.provenance))
+        files["reconstruct (events)"] = path.name
     for name in KNOWN_FILES:
         if (folder / name).is_file() and results.known is None:
             results = replace(results, known=read_xyz(folder / name, progress)[0])
             files["known structure"] = name
     for stage, name in files.items():
         progress.say(f"{stage}: {name}")
-    for path, maybe in records:
+    for path, maybe in [*records, *of_events]:
         if path.suffix != ".xyz":  # a text for everybody, which has no checksum
             say_unguarded(path, maybe, progress)
-    known = [record for _, record in records if record is not None]
+    known = [record for _, record in [*records, *of_events] if record is not None]
     return replace(
-        results, provenance=_steps(known), files=files, warnings=_stale_warnings(records)
+        results, provenance=_steps(known), files=files, warnings=_stale_warnings(records, of_events)
     )
 
 
-def _stale_warnings(records: list[tuple[Path, Provenance | None]]) -> tuple[str, ...]:
+def _stale_warnings(
+    records: list[tuple[Path, Provenance | None]],
+    of_events: list[tuple[Path, Provenance | None]],
+) -> tuple[str, ...]:
     """Warnings on files that may not belong together; those that certainly do not are an error."""
     found: list[str] = []
     for place, (path, record) in enumerate(records):
         found += require_fresh(path, record)
         if place:
             found += require_made_from(path, record, records[place - 1][0])
+    for path, record in of_events:
+        found += require_fresh(path, record)
     return tuple(dict.fromkeys(found))
 
 
 def _read_in(folder: Path) -> list[Path]:
     """The files in a folder that a report reads."""
-    names = (CHANNEL_FILE, GEOMETRY_JSON, GEOMETRY_XYZ, *KNOWN_FILES)
+    names = (CHANNEL_FILE, GEOMETRY_JSON, GEOMETRY_XYZ, STRUCTURES_FILE, *KNOWN_FILES)
     stages = [
         path for suffix in (EVENTS_SUFFIX, ALIGNED_SUFFIX) for path in folder.glob(f"*{suffix}")
     ]
@@ -269,6 +288,7 @@ def _sources(results: Results) -> tuple[Source, ...]:
         "align": "coincidences in the molecular frame",
         "centroid": "mean momentum of every ion",
         "reconstruct": "structure with uncertainties",
+        "reconstruct (events)": "a structure for every event (optional)",
         "known structure": "what the result is compared with (optional)",
     }
     return tuple(Source(stage, text, results.files.get(stage)) for stage, text in what.items())
@@ -281,6 +301,14 @@ def _warnings(results: Results) -> tuple[str, ...]:
     found += [] if results.centroids is None else warnings_of(results.centroids)
     found += [] if results.record is None else results.record.warnings
     return tuple(dict.fromkeys(found))
+
+
+def _energy(results: Results) -> str:
+    """What averaging left of the kinetic energy release, as a sentence; empty if not known."""
+    if results.centroids is not None and (found := energy_of(results.centroids)):
+        return str(found.get("meaning", ""))
+    kept = None if results.aligned is None else energy_kept(results.aligned)
+    return "" if kept is None else kept.sentence
 
 
 def _headline(results: Results, structure: Structure | None) -> tuple[tuple[str, str], ...]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.geometry.compare import StructureErrors, Superposition, superposed_errors
 from molexa_core.io.xyz import read_provenance, read_xyz
@@ -85,17 +88,42 @@ def score_files(
 ) -> Score:
     """Compare the structures in two XYZ files; of several structures in a file the first is used.
 
+    The first may be structures of single events (`structures.h5`): their mean is compared.
+
     Raises:
         InputFileError: a file is missing or is not an XYZ file.
         UsageError: the structures have different atoms.
     """
-    one, two = _first(structure, progress), _first(known, progress)
-    require_fresh(structure, read_provenance(structure), refuse=False, progress=progress)
+    two = _first(known, progress)
+    if Path(structure).suffix == ".h5":
+        one, record = _mean_of_events(structure, progress)
+    else:
+        one, record = _first(structure, progress), read_provenance(structure)
+    require_fresh(structure, record, refuse=False, progress=progress)
     try:
         return score(one, two, allow_mirror=allow_mirror)
     except UsageError as error:
         error.where = f"{structure} and {known}"
         raise
+
+
+def _mean_of_events(path: Path | str, progress: Progress) -> tuple[Geometry, Provenance | None]:
+    """The mean structure of single events, and how it was made.
+
+    Raises:
+        InputFileError: the file is of an older version, without a mean.
+    """
+    from molexa_core.io.results.structures import read_structures_file  # noqa: PLC0415
+
+    file = read_structures_file(path)
+    positions = file.summary.get("positions_bohr")
+    symbols = tuple(ion.element.symbol for ion in file.structures.ions)
+    if not isinstance(positions, list) or len(positions) != len(symbols):
+        raise InputFileError(
+            "no mean structure in this file", where=path, do="Reconstruct the events again."
+        )
+    progress.say(f"{path}: the mean of {len(file.structures)} structures of single events")
+    return Geometry(symbols, np.array(positions, dtype=np.float64)), file.provenance
 
 
 def _first(path: Path | str, progress: Progress) -> Geometry:

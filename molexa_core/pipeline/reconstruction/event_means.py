@@ -312,8 +312,8 @@ def systematic(
         member.family is central.family and np.array_equal(member.parameters, central.parameters)
         for member in members
     )
-    size = float(np.abs(reference.momenta).max())
-    if same and max(float(np.abs(error).max()) for error in errors) < NO_ERROR * size:
+    largest = max(float(np.abs(error).max()) for error in errors)
+    if same and largest < NO_ERROR * float(np.abs(reference.momenta).max()):
         return None
     base = solved.rows(np.sort(random.permutation(len(solved))[:events]))
     zero = Quantities.of(base.positions, reference.positions, fragments.masses)

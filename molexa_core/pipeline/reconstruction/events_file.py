@@ -279,7 +279,12 @@ def _compared(found: EventDistribution, answer: dict[str, Any]) -> dict[str, Any
                 "difference": value - row["mean"],
             }
         )
-    return {**answer, "rmsd_bohr": fitted.rmsd, "distances_bohr": rows}
+    return {
+        **answer,
+        "assignment": fitted.assignment.tolist(),
+        "rmsd_bohr": fitted.rmsd,
+        "distances_bohr": rows,
+    }
 
 
 def _of_pairs(positions: FloatArray, width: FloatArray) -> FloatArray:

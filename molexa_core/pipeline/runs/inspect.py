@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from molexa_core.base.errors import InputFileError, MolexaError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Setup, load_setup
+from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.io import formats
 from molexa_core.io.candidate import Candidate
 from molexa_core.io.lmf_format import LMF, open_lmf
 from molexa_core.io.results.events import read_events, read_spectra
-from molexa_core.io.results.inspected import EVENTS, HDF5, TRUTH, describe_hdf5
+from molexa_core.io.results.inspected import EVENTS, HDF5, OF_EVENTS, TRUTH, describe_hdf5
+from molexa_core.io.results.structures import read_structures_file
 from molexa_core.io.results.truth_file import read_truth
 from molexa_core.io.root_format import ROOT_RESULT
 from molexa_core.io.run import find_files, open_found
@@ -114,13 +118,38 @@ def _inspect_hdf5(found: Inspection, file: Candidate, *, verify: bool) -> None:
     for key in ("command", "version", "created"):
         if key in record:
             found.rows.append((key, str(record[key]), ""))
+    if found.format == OF_EVENTS.name:
+        _describe_structures(found)
     if found.format == EVENTS.name:
         found.spectra = read_spectra(found.path)
-    if verify:
+    reader = _READERS.get(found.format)
+    if verify and reader is not None:
         try:
-            if found.format == EVENTS.name:
-                read_events(found.path)
-            elif found.format == TRUTH.name:
-                read_truth(found.path)
+            reader(found.path)
         except MolexaError as error:
             found.faults.append(str(error))
+
+
+_READERS: Final[dict[str, Callable[[Path], object]]] = {
+    EVENTS.name: read_events,
+    TRUTH.name: read_truth,
+}
+"""What reads the whole of a file of each kind; structures of events are read in any case."""
+
+
+def _describe_structures(found: Inspection) -> None:
+    """Explosion, mean bond lengths and warnings of structures of single events."""
+    try:
+        file = read_structures_file(found.path)
+    except MolexaError as error:
+        found.faults.append(str(error))
+        return
+    if "explosion" in file.summary:
+        found.rows.append(("explosion", str(file.summary["explosion"]), ""))
+    for row in file.summary.get("distances_bohr", ()):
+        if row.get("bond"):
+            half = math.hypot(row["error_of_mean"], row["systematic"] or 0.0) * BOHR_ANGSTROM
+            text = f"{row['mean'] * BOHR_ANGSTROM:.4f} +- {half:.4f}"
+            found.rows.append((f"mean length {row['of']}", text, "Å"))
+    found.remarks += file.warnings
+    found.details["summary"] = dict(file.summary)

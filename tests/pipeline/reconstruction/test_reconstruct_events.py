@@ -22,6 +22,8 @@ from molexa_core.io.results.structures import read_structures, read_structures_f
 from molexa_core.physics.family.build_up_family import BUILD_UP_PRIOR, BuildUpFamily
 from molexa_core.physics.family.family import ExplosionKnowledge, Fragments, Hypothesis
 from molexa_core.physics.molecules.library import molecule
+from molexa_core.pipeline.chain.report import read_results, report
+from molexa_core.pipeline.chain.score import score_files
 from molexa_core.pipeline.explosions.assumed import Changes
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.reconstruction.branch import Member, Reference, Solver, turned_onto
@@ -35,6 +37,7 @@ from molexa_core.pipeline.reconstruction.event_means import (
 )
 from molexa_core.pipeline.reconstruction.events_file import reconstruct_events_file
 from molexa_core.pipeline.reconstruction.single_events import reconstruct_events
+from molexa_core.pipeline.runs.inspect import inspect_file
 from molexa_core.reduction.resolution import Resolution
 
 FAMILY = BuildUpFamily(window_spread=0.0, onset_spread=0.0)
@@ -282,6 +285,16 @@ def test_files(tmp_path: Path) -> None:
     )
     assert only.geometry is None
     assert read_structures(tmp_path / "other.h5").event_id.tolist() == mine.event_id.tolist()
+    inspected = inspect_file(tmp_path / "structures.h5", verify=True)
+    assert inspected.format == "structures"
+    assert not inspected.faults
+    assert ("rows", 40, "") in inspected.rows
+    assert any(label == "mean length O+-H+" for label, _, _ in inspected.rows)
+    scored = score_files(tmp_path / "structures.h5", tmp_path / "geom.xyz")
+    assert scored.errors.mae < 1e-4
+    text = report(read_results(tmp_path))
+    assert "Single events" in text
+    assert "H+-O+-H+#2 (°)" in text
     with pytest.raises(UsageError, match=r"does not end in \.xyz or \.h5"):
         reconstruct_events_file(source, tmp_path / "structures.txt")
     with pytest.raises(InputFileError):
