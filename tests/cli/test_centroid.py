@@ -32,6 +32,7 @@ def test_golden_output(molexa: Run, tmp_path: Path) -> None:
     table, provenance = read_channel_csv(tmp_path / "mine.csv")
     assert list(table["ion"]) == ["O+", "H+", "H+"]
     assert provenance is not None
+    assert 0.9 < table.attrs["energy"]["ratio"] < 1.0
     assert [step["command"] for step in provenance.history] == ["molexa align"]
 
 
@@ -41,6 +42,11 @@ def test_json(molexa: Run, tmp_path: Path) -> None:
     assert values["file"] == "channel.csv"
     assert [ion["ion"] for ion in values["ions"]] == ["O+", "H+", "H+"]
     assert values["ions"][0]["px_err"] is None, "one event has no error on the mean"
+    # One event, but both choices of the second hydrogen: their mean has a little less energy.
+    assert 0.9 < values["energy"]["ratio"] < 1.0
+    assert (
+        values["energy"]["ratio"] == values["energy"]["of_means_ev"] / values["energy"]["mean_ev"]
+    )
 
 
 def test_no_events_is_an_error(molexa: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from molexa_core.base.errors import NoEventsError
 from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences
 from molexa_core.frame.align import align_events
-from molexa_core.frame.centroid import centroids
+from molexa_core.frame.centroid import centroids, energy_kept
 from tests.fakes.momenta import cf4
 
 MOMENTUM, ERROR = ["px", "py", "pz"], ["px_err", "py_err", "pz_err"]
@@ -76,3 +76,18 @@ def test_labels_carry_the_roles() -> None:
         "F+#3 (lobe 1)",
         "F+#4 (lobe 2)",
     ]
+
+
+def test_averaging_loses_the_energy_of_the_scatter(rng: np.random.Generator) -> None:
+    table = Coincidences.of(["O+", "H+"], rng.normal((3.0, 0, 0), size=(20_000, 2, 3)))
+    kept = energy_kept(table)
+    assert kept is not None
+    # |mean|^2 = 9 of <p^2> = 9 + 3.
+    assert abs(kept.ratio - 0.75) < 0.01
+    assert kept.low
+    assert "reconstruct the events" in kept.sentence
+    alike = energy_kept(table.select(np.zeros(5, dtype=np.int64)))
+    assert alike is not None
+    assert abs(alike.ratio - 1.0) < 1e-12
+    assert "reconstruct" not in alike.sentence
+    assert energy_kept(table.select(np.zeros(0, dtype=np.int64))) is None

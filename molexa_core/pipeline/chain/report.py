@@ -42,6 +42,8 @@ REPORT_FILE: Final = "report.html"
 GEOMETRY_JSON: Final = "geom.json"
 GEOMETRY_XYZ: Final = "geom.xyz"
 STRUCTURES_FILE: Final = "structures.h5"
+OF_EVENTS: Final = "reconstruct (events)"
+"""The stage whose result that is."""
 KNOWN_FILES: Final = ("known.xyz", "truth.xyz")
 ERRORS_NOTE: Final = (
     "Known structure superposed with least RMSD, like atoms assigned, mirror images told apart; "
@@ -201,7 +203,7 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
         held = read_structures_file(path)
         results = replace(results, structures=held)
         of_events.append((path, held.provenance))
-        files["reconstruct (events)"] = path.name
+        files[OF_EVENTS] = path.name
     for name in KNOWN_FILES:
         if (folder / name).is_file() and results.known is None:
             results = replace(results, known=read_xyz(folder / name, progress)[0])
@@ -288,9 +290,11 @@ def _sources(results: Results) -> tuple[Source, ...]:
         "align": "coincidences in the molecular frame",
         "centroid": "mean momentum of every ion",
         "reconstruct": "structure with uncertainties",
-        "reconstruct (events)": "a structure for every event (optional)",
+        OF_EVENTS: "a structure for every event (optional)",
         "known structure": "what the result is compared with (optional)",
     }
+    if results.structures is None:
+        del what[OF_EVENTS]
     return tuple(Source(stage, text, results.files.get(stage)) for stage, text in what.items())
 
 
