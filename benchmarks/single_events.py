@@ -246,6 +246,18 @@ def speed(events: int = 10_000) -> list[dict[str, Any]]:
     return found
 
 
+def _told(run: dict[str, Any]) -> dict[str, Any]:
+    """Print the largest error of a run; the run itself."""
+    rows = run.get("bonds", ())
+    worst = max(rows, key=lambda row: abs(row["off"]), default=None)
+    text = run.get("failed", "")
+    if worst is not None:
+        text = f"{worst['of']} {worst['off']:+.4f} Å, pull {worst['pull']:+.1f}"
+        text += f", {run['events']} events, {run['seconds']:.0f} s"
+    print(f"{run['kind']} {run['molecule']} {run['number']}: {text}", flush=True)
+    return run
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -267,9 +279,9 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if given.workers > 1:
         with ProcessPoolExecutor(given.workers, initializer=_one_thread) as pool:
-            runs = list(pool.map(one_run, tasks))
+            runs = [_told(run) for run in pool.map(one_run, tasks)]
     else:
-        runs = [one_run(task) for task in tasks]
+        runs = [_told(one_run(task)) for task in tasks]
     summaries = {
         kind: {
             name: summary(r for r in runs if r["molecule"] == name and r["kind"] == kind)
