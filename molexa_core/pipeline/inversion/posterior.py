@@ -30,8 +30,9 @@ from molexa_core.pipeline.inversion.weighted_draws import Summary, credible_inte
 
 __all__ = ["MeasuredChannel", "Mode", "Posterior", "infer"]
 
-STARTS: Final = 25
-"""Number of starts per atom that the search makes itself, for each hypothesis."""
+STARTS: Final = (25, 15)
+"""Number of starts per atom that the search makes itself, for each hypothesis: with one channel,
+and with several, which few twins fit."""
 MOST_BRANCHES: Final = 10
 """Largest number of branches of one hypothesis."""
 LEAST_SHARE: Final = 1e-3
@@ -253,7 +254,8 @@ def _modes(
     u = random.standard_normal((len(positions), problem.free))
     begin = problem.join(problem.turned_onto_data(positions, u), u)
     z, height = search(problem, begin)
-    if problem.free:
+    if problem.free and len(problem.channels) == 1:
+        # Several channels leave no long branches without a maximum.
         aimed, there = search(problem, begin, u)
         z, height = np.concatenate([z, aimed]), np.concatenate([height, there])
     order = np.argsort(-height)
@@ -269,7 +271,7 @@ def _modes(
 def _starts(problem: Problem, given: FloatArray | None, random: np.random.Generator) -> FloatArray:
     """(n, N, 3) starts: those given, geometries of the prior, and shapes along the velocities."""
     channel = problem.channels[0]
-    drawn = problem.prior.draw(random, STARTS * problem.atoms)
+    drawn = problem.prior.draw(random, STARTS[len(problem.channels) > 1] * problem.atoms)
     away = far_shape(channel.measured, channel.fragments.masses)
     size = np.sqrt((drawn**2).sum(axis=2).mean(axis=1))
     third = len(drawn) // 3

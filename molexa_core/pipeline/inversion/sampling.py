@@ -35,6 +35,8 @@ ITERATIONS: Final = 40
 _CHORD: Final = 0.3
 """Contraction up to which derivatives are kept."""
 _LEAST_STEP: Final = 1.0 / 64.0
+HEAVY: Final = 1.0
+"""Ln of a weight over the evidence from which on a point is not well covered by draws."""
 SAME: Final = 0.03
 """Largest difference, bohr and standard deviations of parameters, of two points that are one."""
 
@@ -206,12 +208,7 @@ def draw(
         target = problem.values(z, found, guide) @ anchor.range
         slope = anchor.range.T @ (problem.jacobian(z, found, guide) + change)
         with np.errstate(all="ignore"):
-            density[:, number] = (
-                np.log(count / total)
-                - 0.5 * (target**2).sum(axis=1)
-                - 0.5 * problem.size * np.log(2.0 * np.pi)
-                + np.linalg.slogdet(slope)[1]
-            )
+            density[:, number] = np.log(count / total) + _log_density(target, slope)
         others = np.flatnonzero(origin != number)
         if len(others):
             back, solved = transport(problem, anchor, target[others])
@@ -229,7 +226,8 @@ def draw(
 def branches(problem: Problem, points: FloatArray, most: int) -> list[Anchor]:
     """Anchors of different branches, best first.
 
-    A point that can be reached from a better one belongs to its branch.
+    A point that can be reached from a better one belongs to its branch; it is kept nevertheless
+    where the draws from there would be too rare.
 
     Args:
         problem: for one family.
@@ -246,13 +244,25 @@ def branches(problem: Problem, points: FloatArray, most: int) -> list[Anchor]:
         anchors.append(anchor)
         if not len(left):
             break
-        targets = projected(problem, anchor, left, problem.compare(left))
-        usable = np.isfinite(targets).all(axis=1)
-        left, targets = left[usable], targets[usable]
-        reached, solved = transport(problem, anchor, targets)
-        same = solved & (np.abs(reached - left).max(axis=1) < SAME)
-        left = left[~same]
+        found = problem.linearise(left)
+        guide = problem.guide(left, found, anchor.tree)
+        targets = problem.values(left, found, guide) @ anchor.range
+        usable: BoolArray = np.asarray(np.isfinite(targets).all(axis=1))
+        reached, solved = transport(problem, anchor, np.where(usable[:, None], targets, 0.0))
+        same = usable & solved & (np.abs(reached - left).max(axis=1) < SAME)
+        slope = anchor.range.T @ np.nan_to_num(problem.jacobian(left, found, guide))
+        with np.errstate(all="ignore"):
+            weight = problem.log_posterior(left, found)[0] - _log_density(targets, slope)
+        covered: BoolArray = np.asarray(same & ~(weight > anchor.log_evidence + HEAVY))
+        left = left[usable & ~covered]
     return anchors
+
+
+def _log_density(targets: FloatArray, slopes: FloatArray) -> FloatArray:
+    """(n) ln of N(Q' F) |det Q' J|."""
+    size = targets.shape[1]
+    volume = np.linalg.slogdet(slopes)[1]
+    return np.asarray(volume - 0.5 * ((targets**2).sum(axis=1) + size * np.log(2.0 * np.pi)))
 
 
 def projected(
