@@ -73,7 +73,8 @@ def reconstruct(
         bool | None,
         typer.Option(
             "--refine/--no-refine",
-            help="Refine structures by their classical explosion  [default: as the weights need].",
+            help="Refine structures; without, a sample of the network  [default: as the explosion "
+            "needs].",
         ),
     ] = None,
     chemistry: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from molexa_core.base.errors import listing
@@ -33,6 +34,7 @@ from molexa_core.pipeline.reconstruction.from_posterior import (
     lengths_and_angles,
 )
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns
+from molexa_core.pipeline.reconstruction.solutions import further_starts
 from molexa_core.pipeline.reconstruction.task import (
     Measured,
     Task,
@@ -64,13 +66,17 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
     )
     symbols = tuple(ion.element.symbol for ion in first.ions)
     prior = GeometryPrior.of(symbols) if task.chemistry else GeometryPrior.scale_free(symbols)
-    centred = drawn.samples - drawn.samples.mean(axis=1, keepdims=True)
-    channels, remarks = _one_order(task, read, knowledge, prior, centred)
+    starts = drawn.samples - drawn.samples.mean(axis=1, keepdims=True)
+    if task.search:
+        masses = np.array([ion.mass for ion in first.ions])
+        more = further_starts(starts, first.momenta, masses, task.search, seed)
+        starts = np.concatenate([starts, more])
+    channels, remarks = _one_order(task, read, knowledge, prior, starts)
     posterior = infer(
         [one.measured() for one in channels],
         knowledge,
         geometry=prior,
-        starts=centred,
+        starts=starts,
         draws=DRAWS,
         seed=seed,
         progress=task.progress,

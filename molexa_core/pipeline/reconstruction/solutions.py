@@ -120,7 +120,7 @@ def solutions(
     groups = _groups(centred, SAME_START)
     starts = centred[[group[0] for group in groups]]
     if refined and search:
-        starts = np.concatenate([starts, _further_starts(starts, momenta, masses, search, seed)])
+        starts = np.concatenate([starts, further_starts(starts, momenta, masses, search, seed)])
         groups += [[] for _ in range(search)]
     rise = ErrorFunctionRise(tau_fs)
     forward = momentum_map(charges, masses, build_up=rise, accuracy="draft")
@@ -178,10 +178,23 @@ def _widths(width: FloatArray, groups: list[list[int]]) -> FloatArray:
     return np.asarray(spread)
 
 
-def _further_starts(
+def further_starts(
     centres: FloatArray, momenta: FloatArray, masses: FloatArray, count: int, seed: int
 ) -> FloatArray:
-    """(count, N, 3) starts in turns: near a sample, far from one, and along the momenta."""
+    """Starts for structures that the network does not draw.
+
+    In turns near a sample, far from one, and along the momenta.
+
+    Args:
+        centres: (n, N, 3) bohr, samples of the network.
+        momenta: (N, 3) a.u.
+        masses: (N) electron masses.
+        count: their number.
+        seed: of the draws.
+
+    Returns:
+        (count, N, 3) bohr, centred.
+    """
     generator = np.random.default_rng([seed, 2])
     size = float(np.sqrt((centres**2).sum(axis=2).mean()))
     away = far_shape(momenta, masses)
