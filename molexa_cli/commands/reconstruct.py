@@ -274,7 +274,7 @@ def _explosion(record: ReconstructionRecord) -> str:
         f"{said}\n"
         f"can it give these momenta? chi-square {found['chi_square']:.2f} for {found['degrees']} "
         f"degrees of freedom, p-value {found['p_value']:.2g}; least explained: {worst['ion']} "
-        f"along ({x:.2f}, {y:.2f}, {z:.2f}), {worst['sigma']:.1f} sigma"
+        f"in {worst['channel']} along ({x:.2f}, {y:.2f}, {z:.2f}), {worst['sigma']:.1f} sigma"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,7 @@ from molexa_core.pipeline.reconstruction.choice import (
     other_model,
 )
 from molexa_core.pipeline.reconstruction.error_bars import doubts_of_lengths, without_error_bars
+from molexa_core.pipeline.reconstruction.from_posterior import agreement_of, doubts_of_explosion
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns
 from molexa_core.pipeline.reconstruction.solutions import Solution, solutions
 from molexa_core.pipeline.reconstruction.task import (
@@ -113,6 +114,11 @@ def by_network(
     if forward == "classical":
         warnings += choice(answer, alternatives, chemistry=chemistry)
     warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
+    knowledge = knowledge_of(task.assumed.explosion)
+    found: dict[str, Any] = {}
+    if forward == "classical" and unlike is None and answer.explains:
+        found = agreement_of(answer.positions, knowledge.hypotheses[0], measured.channel)
+        warnings += doubts_of_explosion(found)
     return ReconstructionRecord(
         symbols=symbols,
         isotopes=isotopes_of(ions),
@@ -128,7 +134,7 @@ def by_network(
         | {"collinear": drawn.collinear, "frames": drawn.frames},
         alternatives=tuple(solution.to_dict(answer.positions) for solution in alternatives),
         warnings=tuple(warnings),
-        explosion=stated_explosion(task.assumed, knowledge_of(task.assumed.explosion)),
+        explosion=stated_explosion(task.assumed, knowledge) | found,
     )
 
 

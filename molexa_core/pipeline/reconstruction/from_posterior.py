@@ -21,10 +21,12 @@ from molexa_core.base.settings import Calibrated
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
 from molexa_core.geometry.measures import pair_distances, triplet_angles
 from molexa_core.geometry.plausibility import plausibility
-from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
+from molexa_core.physics.family.family import ExplosionKnowledge, Fragments, Hypothesis
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
+from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
 from molexa_core.pipeline.inversion.posterior import Mode, Posterior
-from molexa_core.pipeline.inversion.residuals import turns_onto
+from molexa_core.pipeline.inversion.problem import Problem
+from molexa_core.pipeline.inversion.residuals import ChannelData, turns_onto
 from molexa_core.pipeline.inversion.weighted_draws import Summary, summary
 from molexa_core.pipeline.reconstruction.channels import ChannelMomenta
 
@@ -161,7 +163,27 @@ def agreement(
     posterior: Posterior, knowledge: ExplosionKnowledge, channels: Sequence[ChannelMomenta]
 ) -> dict[str, Any]:
     """Whether the explosion that is assumed can give these momenta, as it is recorded."""
-    misfit = posterior.misfit
+    count = len(knowledge.hypotheses)
+    return _entry(posterior.misfit, channels) | {
+        "effective_samples": posterior.effective_samples,
+        "log_evidence": posterior.log_evidence,
+        "hypotheses": [_hypothesis(posterior, knowledge, number) for number in range(count)],
+    }
+
+
+def agreement_of(
+    positions: FloatArray, hypothesis: Hypothesis, channel: ChannelMomenta
+) -> dict[str, Any]:
+    """The same for (N, 3) positions in bohr that explain the momenta, without draws."""
+    prior = GeometryPrior.of(channel.symbols)
+    data = ChannelData(channel.measured(), gives_frame=True)
+    problem = Problem(hypothesis.family, hypothesis.belief, [data], prior)
+    none = np.zeros((1, problem.free))
+    z = problem.join(problem.turned_onto_data(positions[None], none), none)[0]
+    return _entry(misfit_at(problem, z), [channel])
+
+
+def _entry(misfit: Misfit, channels: Sequence[ChannelMomenta]) -> dict[str, Any]:
     channel = channels[misfit.channel]
     length = float(np.linalg.norm(misfit.offset))
     return {
@@ -176,14 +198,7 @@ def agreement(
             "sigma": misfit.significance,
         },
         "residuals_sigma": [residual.tolist() for residual in misfit.residuals],
-        "effective_samples": posterior.effective_samples,
-        "log_evidence": posterior.log_evidence,
-        "hypotheses": [_hypothesis(posterior, knowledge, k) for k in range(_count(knowledge))],
     }
-
-
-def _count(knowledge: ExplosionKnowledge) -> int:
-    return len(knowledge.hypotheses)
 
 
 def _hypothesis(posterior: Posterior, knowledge: ExplosionKnowledge, number: int) -> dict[str, Any]:

