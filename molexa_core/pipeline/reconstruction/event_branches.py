@@ -44,6 +44,8 @@ SAME_IMAGE: Final = 11.3
 same; more in many dimensions. Bonds sorted by length are 2.7 apart."""
 LOST: Final = 0.9
 """A reference on whose branch fewer than this share of the events remain is not taken."""
+LEAST_SPREAD: Final = 1e-5
+"""Smallest standard deviation of a displacement, bohr: that of rounding."""
 CORE: Final = 0.75
 """Share of the events from which the typical spread is found."""
 ROUNDS: Final = 8
@@ -100,13 +102,14 @@ class Crowd:
             core = away[np.argsort(far, kind="stable")[:count]]
             mean = core.mean(axis=0)
             covariance = (core - mean).T @ (core - mean) / max(len(core) - 1, 1)
-            covariance += 1e-9 * np.eye(free) * (np.trace(covariance) / free + 1e-9)
+            covariance += np.eye(free) * (1e-9 * np.trace(covariance) / free + LEAST_SPREAD**2)
             inverse = np.linalg.inv(covariance)
             far = np.einsum("ni,ij,nj->n", away - mean, inverse, away - mean)
-            inverse *= float(chi2.ppf(0.5, free)) / max(float(np.median(far)), 1e-300)
+            half = float(chi2.ppf(0.5, free))
+            inverse *= half / max(float(np.median(far)), 1e-3 * half)
             far = np.einsum("ni,ij,nj->n", away - mean, inverse, away - mean)
         cut = np.inf if len(away) < FEWEST + free else float(chi2.isf(UNLIKELY, free))
-        typical = away[far <= cut]
+        typical = away[far <= cut] if (far <= cut).any() else away
         spread = float(np.sqrt(np.square(typical - mean).sum(axis=1).mean() / len(reference)))
         return cls(reference, masses, basis, mean, inverse, cut, spread)
 

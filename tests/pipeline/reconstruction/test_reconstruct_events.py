@@ -151,6 +151,15 @@ def test_symmetries_are_those_that_single_events_cannot_tell() -> None:
     assert np.linalg.svd(mean - mean.mean(axis=0))[1][2] > 0.2
 
 
+def test_events_that_are_all_alike_are_a_crowd_too() -> None:
+    rest = molecule("water").geometry.positions
+    masses = molecule("water").geometry.masses()
+    crowd = Crowd.of(np.repeat(rest[None], 50, axis=0), rest, masses)
+    assert np.isfinite(crowd.inverse).all()
+    assert crowd.distance(rest[None])[0] < 1.0 < crowd.cut
+    assert crowd.distance(1.1 * rest[None])[0] > crowd.cut
+
+
 def test_noise_shift_takes_out_the_bias_of_the_resolution() -> None:
     symbols, truth = vibrating("ocs", 2500, 0.12, seed=3)
     explosion = explosion_of(symbols, 10.0)
