@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def score(
     structure: Annotated[
         Path,
-        typer.Argument(help="XYZ file of the structure to compare, or structures.h5 of events."),
+        typer.Argument(help="XYZ file to compare, or geom.json or structures.h5 of molexa."),
     ],
     known: Annotated[Path, typer.Argument(help="XYZ file of the known structure.")],
     allow_mirror: Annotated[
@@ -58,6 +58,17 @@ def score(
             [[name, "-" if value is None else f"{value:.4f}", unit] for name, value, unit in rows],
         )
     )
+    if result.claims:
+        claims = [
+            [
+                one.of,
+                *(f"{x:.4f}" for x in (one.value, one.half_width, one.known)),
+                f"{one.pull:.2f}",
+            ]
+            for one in result.claims
+        ]
+        write(table(["distance", "a.u.", "±", "known", "error / ±"], claims))
+        write(f"rms error over rms ±: {result.ratio:.2f} (1 on average over many molecules)")
     pairs = [
         f"{symbol}{index + 1}-{symbol}{int(other) + 1}"
         for index, (symbol, other) in enumerate(

@@ -14,7 +14,7 @@ from molexa_core.base.errors import InputFileError, UsageError, listing, near_ma
 from molexa_core.io import marks
 from molexa_core.io.facility_formats import FLASH, XFEL
 from molexa_core.io.lmf_format import LMF
-from molexa_core.io.results.inspected import EVENTS, HDF5, OF_EVENTS, TRUTH
+from molexa_core.io.results.inspected import EVENTS, HDF5, OF_EVENTS, RECONSTRUCTION, TRUTH
 from molexa_core.io.root_format import ROOT_EDGES, ROOT_RESULT, ROOT_RUN
 from molexa_core.io.run_format import FileFormat, RunFormat, Writer
 from molexa_core.io.table_formats import ARROW, HDF5_RUN, NPY, PARQUET, RAW_RECORDS, RECORDS, TEXT
@@ -37,7 +37,14 @@ RUNS: tuple[RunFormat[Any], ...] = (
     RECORDS,
 )
 """Formats that hold the hits or edges of a run."""
-OTHERS: tuple[FileFormat[Any], ...] = (TRUTH, EVENTS, OF_EVENTS, ROOT_RESULT, HDF5)
+OTHERS: tuple[FileFormat[Any], ...] = (
+    TRUTH,
+    EVENTS,
+    OF_EVENTS,
+    RECONSTRUCTION,
+    ROOT_RESULT,
+    HDF5,
+)
 """Files that are recognised to say what they are and what to do with them."""
 
 

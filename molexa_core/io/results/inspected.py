@@ -92,6 +92,27 @@ HDF5: Final = FileFormat(
 )
 
 
+def _reconstruction(file: Candidate) -> dict[str, Any] | None:
+    if not file.head.lstrip().startswith(b"{") or file.path.suffix.lower() != ".json":
+        return None
+    from molexa_core.base.errors import MolexaError  # noqa: PLC0415
+    from molexa_core.io.results.geometry_json import read_geometry_json  # noqa: PLC0415
+
+    try:
+        record, provenance = read_geometry_json(file.path)
+    except MolexaError:
+        return None
+    return {"record": record, "provenance": provenance}
+
+
+RECONSTRUCTION: Final = FileFormat(
+    name="reconstruction",
+    words="reconstruction of molexa (JSON)",
+    probe=_reconstruction,
+    do="It is a result: look at it with molexa report or molexa score.",
+)
+
+
 _OF_MOLEXA: Final = frozenset({EVENTS.name, TRUTH.name, OF_EVENTS.name})
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,31 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.geometry.compare import StructureErrors, Superposition, superposed_errors
+from molexa_core.geometry.measures import pair_distances
+from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.chain.stale import require_fresh
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One distance as a reconstruction claims it, beside the known one.
+
+    Attributes:
+        of: the two atoms.
+        value, half_width: bohr; half of the 68 % interval.
+        known: bohr.
+    """
+
+    of: str
+    value: float
+    half_width: float
+    known: float
+
+    @property
+    def pull(self) -> float:
+        """Error over half-width."""
+        return (self.value - self.known) / self.half_width if self.half_width else math.inf
 
 
 @dataclass(frozen=True)
@@ -26,11 +50,22 @@ class Score:
         errors: lengths in bohr, angles in degrees.
         superposition: the assignment of like atoms, and the known structure superposed on the
             other.
+        claims: distances with half-widths, where the structure has them.
     """
 
     symbols: tuple[str, ...]
     errors: StructureErrors
     superposition: Superposition
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def ratio(self) -> float | None:
+        """The rms error of the distances over their rms half-width: 1 on average, if honest."""
+        if not self.claims:
+            return None
+        width = sum(one.half_width**2 for one in self.claims)
+        error = sum((one.value - one.known) ** 2 for one in self.claims)
+        return math.sqrt(error / width) if width else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name, for JSON; atoms counted from 0."""
@@ -41,6 +76,8 @@ class Score:
             "assignment": self.superposition.assignment.tolist(),
             "mirrored": self.superposition.mirrored,
             "exact": self.superposition.exact,
+            **({"claims": [asdict(one) for one in self.claims]} if self.claims else {}),
+            **({} if self.ratio is None else {"error_over_half_width": self.ratio}),
         }
 
 
@@ -88,23 +125,42 @@ def score_files(
 ) -> Score:
     """Compare the structures in two XYZ files; of several structures in a file the first is used.
 
-    The first may be structures of single events (`structures.h5`): their mean is compared.
+    The first may be structures of single events (`structures.h5`): their mean is compared; or a
+    reconstruction (`geom.json`): its claimed half-widths of distances are compared with the errors.
 
     Raises:
         InputFileError: a file is missing or is not an XYZ file.
         UsageError: the structures have different atoms.
     """
     two = _first(known, progress)
+    claimed: ReconstructionRecord | None = None
     if Path(structure).suffix == ".h5":
         one, record = _mean_of_events(structure, progress)
+    elif Path(structure).suffix == ".json":
+        claimed, record = read_geometry_json(structure)
+        one = claimed.geometry()
     else:
         one, record = _first(structure, progress), read_provenance(structure)
     require_fresh(structure, record, refuse=False, progress=progress)
     try:
-        return score(one, two, allow_mirror=allow_mirror)
+        found = score(one, two, allow_mirror=allow_mirror)
+        return found if claimed is None else replace(found, claims=_claims(claimed, found))
     except UsageError as error:
         error.where = f"{structure} and {known}"
         raise
+
+
+def _claims(record: ReconstructionRecord, found: Score) -> tuple[Claim, ...]:
+    """The distances of a reconstruction that have half-widths, beside the known ones."""
+    known = pair_distances(found.superposition.moved[None])[0]
+    if len(record.distances) != len(known):
+        return ()
+    claims = []
+    for one, length in zip(record.distances, known.tolist(), strict=True):
+        value, half = one.get("median", one.get("mean")), one.get("half_width")
+        if isinstance(value, int | float) and isinstance(half, int | float):
+            claims.append(Claim(str(one.get("of")), float(value), float(half), length))
+    return tuple(claims)
 
 
 def _mean_of_events(path: Path | str, progress: Progress) -> tuple[Geometry, Provenance | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError
 from molexa_core.base.progress import SILENT, Progress
@@ -15,7 +15,15 @@ from molexa_core.io import formats
 from molexa_core.io.candidate import Candidate
 from molexa_core.io.lmf_format import LMF, open_lmf
 from molexa_core.io.results.events import read_events, read_spectra
-from molexa_core.io.results.inspected import EVENTS, HDF5, OF_EVENTS, TRUTH, describe_hdf5
+from molexa_core.io.results.geometry_json import read_geometry_json
+from molexa_core.io.results.inspected import (
+    EVENTS,
+    HDF5,
+    OF_EVENTS,
+    RECONSTRUCTION,
+    TRUTH,
+    describe_hdf5,
+)
 from molexa_core.io.results.structures import read_structures_file
 from molexa_core.io.results.truth_file import read_truth
 from molexa_core.io.root_format import ROOT_RESULT
@@ -73,6 +81,8 @@ def inspect_file(
             _inspect_lmf(found, setup, verify=verify, progress=progress)
         elif kind in formats.RUNS:
             inspect_run(found, open_found([known]), setup, verify=verify, progress=progress)
+        elif kind == RECONSTRUCTION:
+            _inspect_reconstruction(found)
         elif kind == ROOT_RESULT:
             inspect_result(found, known.file, verify=verify)
         else:
@@ -90,6 +100,26 @@ def _inspect_lmf(
         add_sorted(found, run, setup or setup_of(run.metadata()))
     except InputFileError as error:  # most of it cannot be read, which the faults say
         found.remarks.append(f"no detector image: {error.what}")
+
+
+def _inspect_reconstruction(found: Inspection) -> None:
+    """Atoms, error bars, and the explosion that was assumed."""
+    record, provenance = read_geometry_json(found.path)
+    explosion = record.explosion
+    rows: list[tuple[str, Any]] = [
+        ("atoms", " ".join(record.symbols)),
+        ("error bars", record.uncertainty_reason or "yes"),
+        ("closure", record.closure.get("residual")),
+        ("assumed explosion", explosion.get("statement", "not recorded")),
+        ("said by", explosion.get("source")),
+        ("p-value", explosion.get("p_value")),
+        ("other structures", len(record.alternatives)),
+        ("warnings", len(record.warnings)),
+    ]
+    found.rows += [(label, value, "") for label, value in rows if value is not None]
+    found.details = {"explosion": dict(explosion), "warnings": list(record.warnings)}
+    if provenance is not None:
+        found.rows.append(("command", provenance.command, ""))
 
 
 def _inspect_hdf5(found: Inspection, file: Candidate, *, verify: bool) -> None:

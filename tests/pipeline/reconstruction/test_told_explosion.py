@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from molexa_cli.main import main
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.known_explosion import (
     BuildUpExplosion,
     ClassicalExplosion,
@@ -32,10 +32,12 @@ from molexa_core.io.results.geometry_json import (
     read_geometry_json,
     write_geometry_json,
 )
+from molexa_core.io.xyz import write_xyz
 from molexa_core.network.network import Network
 from molexa_core.network.weights import ModelCard, default_weights, load_network
 from molexa_core.physics.family.family import Fragments
 from molexa_core.physics.molecules.library import molecule
+from molexa_core.pipeline.chain.score import score_files
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.explosions.simulate import simulate
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
@@ -50,6 +52,7 @@ from molexa_core.pipeline.reconstruction.from_posterior import (
 )
 from molexa_core.pipeline.reconstruction.learned import learned_explosion, not_as_learned
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
+from molexa_core.pipeline.runs.inspect import inspect_file
 
 MOMENTA = ["px", "py", "pz"]
 
@@ -398,6 +401,30 @@ def test_the_command_states_what_it_assumed(
     assert "has no meaning for the explosion" in capsys.readouterr().err
     assert main(["reconstruct", "a.csv", "--tau-fs", "long"]) == 2
     assert "the window of the charge build-up: 'long' is not a number" in capsys.readouterr().err
+
+
+def test_claims_are_scored_and_a_record_is_inspected(
+    tmp_path: Path, loaded: tuple[Network, ModelCard]
+) -> None:
+    told = Explosion.of(BuildUpExplosion(tau_fs=Uncertain(60), tau_width=0.2))
+    table = exploded("co2", "O2+,C2+,O2+", 60.0)
+    record = reconstruct(table, weights=loaded, samples=2, search=0, explosion=told)
+    write_geometry_json(tmp_path / "geom.json", record)
+    write_xyz(tmp_path / "known.xyz", [molecule("co2").geometry])
+    found = score_files(tmp_path / "geom.json", tmp_path / "known.xyz")
+    np.testing.assert_allclose([one.pull for one in found.claims], pulls(record, "co2"), atol=1e-4)
+    widths = np.array([one.half_width for one in found.claims])
+    errors = widths * [one.pull for one in found.claims]
+    assert found.ratio == pytest.approx(np.sqrt((errors**2).sum() / (widths**2).sum()))
+    assert found.to_dict()["error_over_half_width"] == found.ratio
+    seen = inspect_file(tmp_path / "geom.json")
+    assert seen.format == "reconstruction"
+    rows = {label: value for label, value, _ in seen.rows}
+    assert rows["assumed explosion"] == record.explosion["statement"]
+    assert rows["p-value"] == record.explosion["p_value"]
+    (tmp_path / "other.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputFileError, match="format is not known"):
+        inspect_file(tmp_path / "other.json")
 
 
 def test_records_of_earlier_versions_are_read(
