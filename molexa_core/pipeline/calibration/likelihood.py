@@ -26,6 +26,9 @@ from molexa_core.pipeline.calibration.references import Reference, YieldReferenc
 
 MISFIT: Final = 0.002
 """Mean of the prior of the relative error of momenta that a family does not know of itself."""
+_ROUNDING: Final = 1e-11
+_LARGEST: Final = 1e16
+"""Sum of variances, a.u., of a prediction that says nothing."""
 _STEP: Final = 0.02
 """Step of derivatives, in standard deviations of the prior: far above the rounding of a momentum,
 far below what bends it."""
@@ -71,7 +74,11 @@ def log_densities(residuals: FloatArray, known: FloatArray, relative: FloatArray
     found = np.full((count, len(MISFITS)), -np.inf)
     usable = np.isfinite(residuals).all(axis=1)
     usable &= np.isfinite(known).all(axis=(1, 2)) & np.isfinite(relative).all(axis=(1, 2))
-    factor = np.linalg.cholesky(known[usable])
+    # Far out in a prior errors may be so large that the rest is lost in rounding.
+    size_of = np.trace(known, axis1=1, axis2=2)
+    usable &= size_of < _LARGEST
+    some = known[usable] + _ROUNDING * size_of[usable, None, None] * np.eye(size)
+    factor = np.linalg.cholesky(some)
     inverse = np.linalg.inv(factor)
     values, vectors = np.linalg.eigh(inverse @ relative[usable] @ inverse.transpose(0, 2, 1))
     square = np.square(
