@@ -57,13 +57,14 @@ from molexa_core.physics.mcmd.trajectories import run_trajectories
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.molecules.vibrations import sample_ground_state
 from molexa_core.physics.virtual.experiment import target_of_ions
+from molexa_core.pipeline.calibration.aligned_means import observe
 from molexa_core.pipeline.calibration.calibrate_explosion import (
     calibrate_explosion,
     calibrated_block,
     conditions_of,
 )
 from molexa_core.pipeline.calibration.calibration import Calibration
-from molexa_core.pipeline.calibration.pairs import Observed, Pairs
+from molexa_core.pipeline.calibration.pairs import Observed
 from molexa_core.pipeline.calibration.references import Reference, YieldReference
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
@@ -300,8 +301,8 @@ def references_of(
     """The channel of a reference, and how often its combinations occur."""
     ions = ions_of(name, charges)
     momenta = selected(exploded, charges, wanted)
-    observed = Pairs(ions).of_events(Coincidences.of(ions, momenta))
     target = target_of_ions(ions, molecule(name), where=name)
+    observed = observe(Coincidences.of(ions, momenta), target)
     found: list[Reference | YieldReference] = [Reference(name, name, ions, target, observed)]
     frequent = [one for one in exploded.combinations() if one[1] >= SEEN][:MOST_COMBINATIONS]
     if len(frequent) > 1:

@@ -39,12 +39,12 @@ from molexa_core.geometry.measures import pair_distances
 from molexa_core.physics.family.family import Fragments
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.virtual.experiment import target_of_ions
+from molexa_core.pipeline.calibration.aligned_means import observe
 from molexa_core.pipeline.calibration.calibrate_explosion import (
     calibrate_explosion,
     calibrated_block,
     conditions_of,
 )
-from molexa_core.pipeline.calibration.pairs import Pairs
 from molexa_core.pipeline.calibration.references import Reference
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
@@ -78,7 +78,7 @@ class Run:
     def reference(self, condition: int) -> Reference:
         """The run as a reference of known geometry."""
         target = target_of_ions(self.ions, molecule(MOLECULE), where=MOLECULE)
-        observed = Pairs(self.ions).of_events(self.events)
+        observed = observe(self.events, target)
         label = f"{MOLECULE} {self.duration_fs:g} fs"
         return Reference(label, MOLECULE, self.ions, target, observed, None, condition)
 

@@ -102,7 +102,7 @@ class Problem:
         prior: of their parameters at all conditions.
         references: what was measured.
         offset: (n) added to predictions, see `Reference.correction`.
-        further: (n) variance of what is added.
+        further: (n, n) covariance of what is added.
     """
 
     family: Family
@@ -115,7 +115,7 @@ class Problem:
     def of(cls, family: Family, prior: JointPrior, references: Sequence[AnyReference]) -> Problem:
         """The problem without a correction of the predictions."""
         size = sum(len(reference.observed.values) for reference in references)
-        return cls(family, prior, references, np.zeros(size), np.zeros(size))
+        return cls(family, prior, references, np.zeros(size), np.zeros((size, size)))
 
     @property
     def measured(self) -> FloatArray:
@@ -139,7 +139,7 @@ class Problem:
             values[:, part] = found[0]
             known[:, part, part] = reference.observed.covariance + found[1]
             relative[:, part, part] = found[2]
-        return values + self.offset, known + np.diag(self.further), relative
+        return values + self.offset, known + self.further, relative
 
     def predict(self, u: FloatArray) -> FloatArray:
         """(s, n) predictions for (s, K) numbers of the prior."""
@@ -184,8 +184,8 @@ class Problem:
             reference.correction(self.family, at[reference.condition])
             for reference in self.references
         ]
-        return replace(
-            self,
-            offset=np.concatenate([offset for offset, _ in corrections]),
-            further=np.concatenate([variance for _, variance in corrections]),
-        )
+        further = np.zeros_like(self.further)
+        for part, (_, covariance) in zip(self.parts, corrections, strict=True):
+            further[part, part] = covariance
+        offset = np.concatenate([added for added, _ in corrections])
+        return replace(self, offset=offset, further=further)

@@ -2,9 +2,9 @@
 
 The relative momentum of two ions, k = (m_j p_i - m_i p_j) / (m_i + m_j), depends neither on the
 frame nor on the motion of the whole, and its size is never close to zero as that of an ion in the
-middle of a molecule can be. Its mean over events is taken for each kind of pair; like ions need
-not be told apart. N (N - 1) / 2 pairs hold all that the 3 N - 6 momenta of N ions tell, and the
-kinetic energy release of an event is a sum of squares of its k.
+middle of a molecule can be. Sizes are averaged over the pairs of a kind; like ions need not be told
+apart. N (N - 1) / 2 pairs hold all that the 3 N - 6 mean momenta of N ions tell, and the kinetic
+energy of the mean momenta is a sum of squares of k.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.errors import NoEventsError
 from molexa_core.base.matter.ions import Ion
-from molexa_core.base.tables import Coincidences, FloatArray
+from molexa_core.base.tables import FloatArray
 
 FEWEST: Final = 10
 """Fewest events from which means and their covariance are taken."""
@@ -35,14 +34,15 @@ class Observed:
         values: (K) means in a.u.
         covariance: (K, K) of the means.
         events: number of coincidences; 0 if it is not known.
-        variance: (K) variance over the events; None where only means are known.
+        scatter: mean squared distance of the events from their mean over the square of the mean;
+            None where only means are known.
     """
 
     names: tuple[str, ...]
     values: FloatArray
     covariance: FloatArray
     events: float = 0.0
-    variance: FloatArray | None = None
+    scatter: float | None = None
 
 
 class Pairs:
@@ -107,39 +107,14 @@ class Pairs:
         of_first = self._of_first[:, None] * momenta[:, self._first]
         return np.asarray(of_first - self._of_second[:, None] * momenta[:, self._second])
 
-    def of_events(self, table: Coincidences) -> Observed:
-        """Means over the events of a table, in any frame; rows of an event are taken together.
-
-        Raises:
-            NoEventsError: fewer than `FEWEST` events, or weights that cancel.
-        """
-        finite = np.isfinite(table.momentum).all(axis=(1, 2)) & (table.weight != 0)
-        sizes, weight = self.sizes(table.momentum[finite]), table.weight[finite]
-        event, place = np.unique(table.event_id[finite], return_inverse=True)
-        if len(event) < FEWEST or weight.sum() <= 0:
-            raise NoEventsError(
-                f"{len(event)} events are too few to calibrate with",
-                do=f"Give at least {FEWEST}; some thousands are better.",
-            )
-        mean = weight @ sizes / weight.sum()
-        away = weight[:, None] * (sizes - mean)
-        together = np.stack([np.bincount(place, column) for column in away.T], axis=1)
-        more = len(event) / (len(event) - 1)
-        covariance = more * together.T @ together / weight.sum() ** 2
-        per_event = np.bincount(place, weight)
-        effective = weight.sum() ** 2 / float(np.square(per_event).sum())
-        squares = weight @ self.squares(table.momentum[finite]) / weight.sum()
-        variance = np.maximum(squares - np.square(mean), 0.0)
-        known = _floored(covariance, mean)
-        return Observed(self.names, mean, known, float(effective), variance)
-
     def of_means(self, momenta: FloatArray, errors: FloatArray, events: float = 0.0) -> Observed:
         """The sizes of relative mean momenta (N, 3) with independent errors (N, 3)."""
         values = self.sizes(momenta[None])[0]
         gradient = self.gradient(momenta[None])[0]
         covariance = (gradient * np.square(errors).reshape(-1)) @ gradient.T
-        return Observed(self.names, values, _floored(covariance, values), events)
+        return Observed(self.names, values, floored(covariance, values), events)
 
 
-def _floored(covariance: FloatArray, values: FloatArray) -> FloatArray:
+def floored(covariance: FloatArray, values: FloatArray) -> FloatArray:
+    """A covariance of values with the error that every spectrometer has."""
     return np.asarray(covariance + np.diag(np.square(LEAST_ERROR * values)))

@@ -20,6 +20,7 @@ from molexa_core.base.settings import Frame, parse_settings
 from molexa_core.base.storage.files import require_file
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import Coincidences
 from molexa_core.frame.align import heaviest_frame
 from molexa_core.io.results.channel_csv import read_channel_csv
 from molexa_core.io.results.events import read_events
@@ -28,6 +29,7 @@ from molexa_core.io.xyz import read_xyz
 from molexa_core.physics.molecules.library import Molecule, molecule
 from molexa_core.physics.virtual.experiment import target_of_ions
 from molexa_core.physics.virtual.sources import Target
+from molexa_core.pipeline.calibration.aligned_means import observe
 from molexa_core.pipeline.calibration.pairs import Observed, Pairs
 from molexa_core.pipeline.calibration.references import Reference, YieldReference
 from molexa_core.pipeline.chain.channel_limits import require_complete
@@ -115,23 +117,30 @@ def read_reference(named: Named, condition: int, progress: Progress) -> Referenc
     kind = kind_of_result(path)
     known = molecule_of(named.molecule, progress)
     if kind in {FileKind.EVENTS, FileKind.ALIGNED}:
-        ions, observed = _of_events(path, progress)
-        frame = None
+        table = _events(path, progress)
+        ions, frame = table.ions, None
+        target = _target(ions, known, path)
+        with about_file(path):
+            observed = observe(table, target)
     else:
         ions, observed, frame = _of_means(path, progress)
-    with about_file(path):
-        target = target_of_ions(ions, known, where=known.name)
-    _require_unambiguous(target, known, path)
+        target = _target(ions, known, path)
     return Reference(path.name, known.name, ions, target, observed, frame, condition)
 
 
-def _of_events(path: Path, progress: Progress) -> tuple[tuple[Ion, ...], Observed]:
+def _target(ions: tuple[Ion, ...], known: Molecule, path: Path) -> Target:
+    with about_file(path):
+        target = target_of_ions(ions, known, where=known.name)
+    _require_unambiguous(target, known, path)
+    return target
+
+
+def _events(path: Path, progress: Progress) -> Coincidences:
     table, record = read_events(path)
     require_complete(channel_of(table.meta), path)
     for warning in require_fresh(path, record):
         progress.warn(warning)
-    with about_file(path):
-        return table.ions, Pairs(table.ions).of_events(table)
+    return table
 
 
 def _of_means(path: Path, progress: Progress) -> tuple[tuple[Ion, ...], Observed, Frame]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import numpy as np
 from scipy.stats import norm, qmc
@@ -26,6 +26,7 @@ from molexa_core.frame.align import Aligner
 from molexa_core.physics.family.calibrated import relative_error
 from molexa_core.physics.family.family import Family, Fragments, WithYields
 from molexa_core.physics.virtual.sources import Target
+from molexa_core.pipeline.calibration.aligned_means import left_by_scatter, turned_mean
 from molexa_core.pipeline.calibration.pairs import Observed, Pairs
 
 DRAWS: Final = 24
@@ -38,18 +39,6 @@ OPEN_DRAWS: Final = 32
 """Draws of what a family leaves open; more where a molecule has more than five atoms."""
 BLOCK: Final = 20_000
 """Explosions in one call of a family."""
-_KICKS: Final = 4
-"""Momenta drawn per structure where the family knows the spread of trajectories."""
-
-
-@runtime_checkable
-class WithSpread(Protocol):
-    """A family that knows how the momenta of single explosions of one geometry scatter."""
-
-    def spread(
-        self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
-    ) -> FloatArray:
-        """(n, N, 3) standard deviations of the momenta in a.u."""
 
 
 def ground_state(target: Target, count: int, *, seed: int = 0) -> FloatArray:
@@ -103,8 +92,8 @@ class Reference:
         ions: N ions.
         target: the molecule, its atoms in the order of the ions.
         observed: what was measured.
-        frame: the molecular frame in which momenta were averaged; None if the values are means
-            over events, which do not depend on a frame.
+        frame: the molecular frame in which momenta were averaged; None if each event was turned
+            onto the mean (`aligned_means.observe`).
         condition: number of its condition; 0 is the experiment.
     """
 
@@ -156,7 +145,10 @@ class Reference:
             gradient = self.pairs.gradient(momenta)
             misfit = relative_error(self.fragments, momenta)
             relative[at] = gradient @ misfit @ gradient.transpose(0, 2, 1)
-            each = self._means(self.draws, family, part, self._open(error))
+            means, _ = self._means(self.draws, family, part)
+            off = means[:, None] + self._open(error)
+            each = self.pairs.sizes(off.reshape(-1, *means.shape[1:]))
+            each = each.reshape(len(part), -1, kinds)
             values[at] = each.mean(axis=1)
             away = each - values[at][:, None]
             own[at] = np.einsum("sjk,sjl->skl", away, away) / each.shape[1]
@@ -174,85 +166,36 @@ class Reference:
         return np.asarray(off.reshape(len(error), len(normal), -1, 3))
 
     def correction(self, family: Family, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(K) what is added to predictions near one set of parameters (P), and its variance.
+        """(K) what is added to predictions near one set of parameters (P); its covariance (K, K).
 
-        What many structures change; and, where events are known, half of what their further
-        spread can lengthen (`_lengthening`): anything between none and all of it.
+        What many structures change, and what scatter that the prediction lacks leaves in the means
+        (`aligned_means.left_by_scatter`).
         """
         at = parameters[None]
-        none = np.zeros((1, 1, len(self.ions), 3))
-        many = self._means(self.many, family, at, none)
-        few = self._means(self.draws, family, at, none)
-        more = (many - few)[0, 0]
-        lengthening = self._lengthening(family, parameters)
-        found = np.where(np.isfinite(more), more, 0.0) + 0.5 * lengthening
-        return found, np.square(lengthening) / 12.0
-
-    def _lengthening(self, family: Family, parameters: FloatArray) -> FloatArray:
-        """(K) what spread that the prediction lacks can add to the mean sizes.
-
-        Events scatter more than vibrating structures do: by the resolution of the detector, and
-        by everything that differs from explosion to explosion. Spread across a relative momentum
-        k of variance s^2 per axis lengthens it by s^2 / k in the mean, spread along it does not;
-        s^2 is the variance of the sizes that the prediction lacks.
-        """
-        if self.observed.variance is None:
-            return np.zeros(len(self.pairs.names))
-        count = len(self.many)
-        given = self.many, np.repeat(parameters[None], count, axis=0)
-        momenta = self._explosions(family, *given)
-        atoms = momenta.shape[2]
-        flat = momenta.reshape(-1, atoms, 3)
-        mean = self.pairs.sizes(flat).mean(axis=0)
-        variance = self.pairs.squares(flat).mean(axis=0) - np.square(mean)
-        lacking = np.maximum(self.observed.variance - variance, 0.0)
-        lengthening = lacking / np.maximum(mean, 1e-300)
-        return np.where(np.isfinite(lengthening), lengthening, 0.0)
+        many, scatter = self._means(self.many, family, at)
+        few, _ = self._means(self.draws, family, at)
+        values = self.pairs.sizes(many)[0]
+        more = values - self.pairs.sizes(few)[0]
+        if not np.isfinite(more).all():
+            return np.zeros(len(values)), np.zeros((len(values), len(values)))
+        left = left_by_scatter(self.observed, float(scatter[0]), values, len(self.ions))
+        return more + left.offset, left.covariance
 
     def _means(
-        self, structures: FloatArray, family: Family, parameters: FloatArray, off: FloatArray
-    ) -> FloatArray:
-        """(s, J, K) values of events that are off by (s or 1, J, N, 3)."""
+        self, structures: FloatArray, family: Family, parameters: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """(s, N, 3) mean momenta over vibrating structures, and (s) their scatter."""
         sets, count = len(parameters), len(structures)
         given = np.tile(structures, (sets, 1, 1)), np.repeat(parameters, count, axis=0)
-        single = self._explosions(family, *given, sets=sets)
-        events = single.reshape(sets, 1, -1, *single.shape[2:])
-        moved = events + off[:, :, None]
-        return self._average(moved.reshape(-1, *moved.shape[2:])).reshape(sets, off.shape[1], -1)
-
-    def _explosions(
-        self, family: Family, positions: FloatArray, parameters: FloatArray, *, sets: int = 1
-    ) -> FloatArray:
-        """(n, kicks, N, 3) momenta of single explosions, with the spread that the family knows."""
-        momenta = family.explode(self.fragments, positions, parameters)
-        if not isinstance(family, WithSpread):
-            return momenta[:, None]
-        return self._kicked(momenta, family.spread(self.fragments, positions, parameters), sets)
-
-    def _kicked(self, momenta: FloatArray, spread: FloatArray, sets: int) -> FloatArray:
-        """(n, kicks, N, 3) momenta of single explosions; the same kicks for every set."""
-        count = len(momenta) // sets
-        random = np.random.default_rng(7)
-        normal = random.standard_normal((count, _KICKS // 2, *momenta.shape[1:]))
-        normal = np.concatenate([normal, -normal], axis=1)
-        normal /= np.sqrt(np.square(normal).mean(axis=(0, 1)))
-        kicks = np.tile(normal, (sets, 1, 1, 1)) * spread[:, None]
-        share = self.fragments.masses / self.fragments.masses.sum()
-        kicks -= share[:, None] * kicks.sum(axis=2, keepdims=True)
-        return np.asarray(momenta[:, None] + kicks)
-
-    def _average(self, events: FloatArray) -> FloatArray:
-        """(sets, K) the values of the means of events (sets, n, N, 3)."""
-        sets, count, atoms = events.shape[:3]
+        momenta = family.explode(self.fragments, *given)
+        events = momenta.reshape(sets, count, len(self.ions), 3)
         if self.frame is None:
-            sizes = self.pairs.sizes(events.reshape(-1, atoms, 3))
-            return np.asarray(sizes.reshape(sets, count, -1).mean(axis=1))
+            return turned_mean(events)
         usable = np.flatnonzero(np.isfinite(events).all(axis=(1, 2, 3)))
-        found = np.full((sets, len(self.pairs.names)), np.nan)
+        means = np.full((sets, len(self.ions), 3), np.nan)
         if len(usable):
-            means = _frame_means(self.ions, self.frame, events[usable])
-            found[usable] = self.pairs.sizes(means)
-        return found
+            means[usable] = _frame_means(self.ions, self.frame, events[usable])
+        return means, np.full(sets, np.nan)
 
 
 def _frame_means(ions: tuple[Ion, ...], frame: Frame, events: FloatArray) -> FloatArray:
@@ -322,10 +265,10 @@ class YieldReference:
         return values, own + variances[0][:, None, None], np.zeros((sets, size, size))
 
     def correction(self, family: Family, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Zeros (M): errors of yields are larger than what more structures would change."""
+        """Zeros: errors of yields are larger than what more structures would change."""
         del family, parameters
         size = len(self.targets) - 1
-        return np.zeros(size), np.zeros(size)
+        return np.zeros(size), np.zeros((size, size))
 
 
 def _yields(family: Family, where: str) -> WithYields:

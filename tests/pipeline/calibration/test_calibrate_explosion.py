@@ -26,12 +26,12 @@ from molexa_core.physics.family.laser_family import LaserFamily, laser_prior
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.molecules.vibrations import sample_ground_state
 from molexa_core.physics.virtual.experiment import target_of_ions
+from molexa_core.pipeline.calibration.aligned_means import observe
 from molexa_core.pipeline.calibration.calibrate_explosion import (
     calibrate_explosion,
     calibrate_explosion_files,
     conditions_of,
 )
-from molexa_core.pipeline.calibration.pairs import Pairs
 from molexa_core.pipeline.calibration.references import Reference
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from tests.conftest import Run
@@ -150,7 +150,7 @@ def laser_reference(duration: float, at: FloatArray, seed: int, condition: int) 
     random = np.random.default_rng(seed)
     table = exploded(LaserFamily(), "ocs", "O2+ C2+ S2+", at, random, 500)
     target = target_of_ions(ions, molecule("ocs"), where="ocs")
-    observed = Pairs(ions).of_events(table)
+    observed = observe(table, target)
     return Reference(f"ocs {duration:g}", "ocs", ions, target, observed, None, condition)
 
 
@@ -209,7 +209,7 @@ def test_the_posterior_covers_build_ups_drawn_from_the_prior() -> None:
             ions = tuple(parse_ion(one) for one in text.split())
             table = exploded(family, name, text, at, random, 1000)
             target = target_of_ions(ions, molecule(name), where=name)
-            made.append(Reference(name, name, ions, target, Pairs(ions).of_events(table)))
+            made.append(Reference(name, name, ions, target, observe(table, target)))
         found = calibrate_explosion(made, conditions, advise=False, seed=seed)
         here: Belief = found.best.here
         pulls.append((here.mean - at) / here.width)

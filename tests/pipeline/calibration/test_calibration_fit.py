@@ -29,8 +29,8 @@ from molexa_core.physics.family.family import (
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.molecules.vibrations import sample_ground_state
 from molexa_core.physics.virtual.experiment import target_of_ions
+from molexa_core.pipeline.calibration.aligned_means import observe
 from molexa_core.pipeline.calibration.calibration import Calibration, calibrate_on
-from molexa_core.pipeline.calibration.pairs import Pairs
 from molexa_core.pipeline.calibration.references import Reference, ground_state
 
 
@@ -125,7 +125,7 @@ def reference(
         values, vectors = np.linalg.eigh(covariance)
         drawn = vectors @ (np.sqrt(np.maximum(values, 0)) * random.normal(size=len(values)))
         momenta = momenta + drawn.reshape(-1, 3)
-    observed = Pairs(parsed).of_events(Coincidences.of(parsed, momenta))
+    observed = observe(Coincidences.of(parsed, momenta), target)
     return Reference(name, molecule(name).name, parsed, target, observed, None, condition)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molexa_core.base.errors import NoEventsError
 from molexa_core.base.matter.ions import parse_ion
-from molexa_core.base.tables import Coincidences
-from molexa_core.pipeline.calibration.pairs import LEAST_ERROR, Pairs
+from molexa_core.pipeline.calibration.pairs import Pairs
 
 WATER = tuple(parse_ion(text) for text in ("O2+", "H+", "H+"))
 
@@ -70,30 +68,6 @@ def test_derivatives_are_those_of_differences() -> None:
         ahead = pairs.sizes(given + step.reshape(3, 3))
         behind = pairs.sizes(given - step.reshape(3, 3))
         assert np.allclose((ahead - behind) / 2e-4, gradient[:, :, column], atol=1e-6)
-
-
-def test_the_error_of_a_mean_is_that_of_independent_events() -> None:
-    pairs = Pairs(WATER)
-    given = momenta(4000)
-    found = pairs.of_events(Coincidences.of(WATER, given))
-    sizes = pairs.sizes(given)
-    floor = np.square(LEAST_ERROR * found.values)
-    assert np.allclose(found.covariance, np.cov(sizes.T) / 4000 + np.diag(floor), rtol=1e-3)
-    assert found.events == pytest.approx(4000)
-    # Rows of one event, such as both assignments of like ions, are no further events.
-    twice = Coincidences.of(
-        WATER,
-        np.repeat(given, 2, axis=0)[:, :, :],
-        event_id=np.repeat(np.arange(4000), 2),
-    )
-    again = pairs.of_events(twice)
-    assert np.allclose(again.covariance, found.covariance)
-    assert again.events == pytest.approx(4000)
-
-
-def test_a_handful_of_events_is_refused() -> None:
-    with pytest.raises(NoEventsError, match="too few"):
-        Pairs(WATER).of_events(Coincidences.of(WATER, momenta(5)))
 
 
 def test_errors_of_means_are_carried_on() -> None:
