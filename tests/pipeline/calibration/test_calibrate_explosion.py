@@ -32,6 +32,7 @@ from molexa_core.pipeline.calibration.calibrate_explosion import (
     calibrate_explosion_files,
     conditions_of,
 )
+from molexa_core.pipeline.calibration.calibration_rows import as_plain
 from molexa_core.pipeline.calibration.references import Reference
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from tests.conftest import Run
@@ -176,23 +177,33 @@ def test_the_command_prints_what_each_reference_tells(
 
     out = tmp_path / "explosion.yaml"
     first, *others = references(folder)
-    arguments = ["calibrate", "explosion", "--reference", first, *others]
+    command = ["calibrate", "explosion"]
+    arguments = [*command, "--reference", first, *others]
     arguments += ["--setup", str(folder / "setup.yaml"), "--out", str(out)]
     told = molexa(*arguments)
     assert told.returncode == 0, told.stderr
     assert "window of the rise of the charges" in told.stdout
     assert "p-value of the references" in told.stdout
     assert load_explosion(out) is not None
-    values = json.loads(molexa(*arguments, "--json", "--quiet").stdout)
+    wrong = molexa(*command, "n2")
+    assert wrong.returncode == 2
+    assert "is no reference" in wrong.stderr
+
+
+def test_the_calibration_as_plain_values(folder: Path, tmp_path: Path) -> None:
+    _, found = calibrate_explosion_files(
+        references(folder)[:2], setup=folder / "setup.yaml", out=tmp_path / "explosion.yaml"
+    )
+    values = json.loads(json.dumps(as_plain(found)))
     (model,) = values["models"]
     assert model["parameters"][0]["name"] == "tau_fs"
     low, high = (model["parameters"][0]["after"][key] for key in ("low", "high"))
     assert low < 70.0 * 1.2
     assert high > 70.0 / 1.2
-    wrong = molexa(*arguments[:2], "--reference", "none.csv=N2")
-    assert wrong.returncode == 1
-    assert "no such file" in wrong.stderr
-    assert molexa(*arguments[:2], "n2").returncode == 2
+    assert [one["reference"] for one in model["values_measured"]] == [
+        "nitrogen.events.h5",
+        "carbon_monoxide.events.h5",
+    ]
 
 
 @pytest.mark.slow
