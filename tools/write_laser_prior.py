@@ -26,6 +26,8 @@ MOLECULES = (
     ("nitrogen", (3, 3)),
     ("carbon_dioxide", (1, 1, 1)),
     ("carbon_dioxide", (2, 2, 2)),
+    ("carbon_dioxide", (1, 2, 1)),
+    ("carbon_dioxide", (3, 2, 3)),
     ("sulfur_dioxide", (2, 2, 2)),
     ("water", (1, 1, 1)),
     ("water", (2, 1, 1)),
@@ -33,13 +35,25 @@ MOLECULES = (
 """Molecules of the library and charges; the first charge is of the first atom."""
 
 
+def of_library(name: str, charges: tuple[int, ...]) -> tuple[Fragments, FloatArray]:
+    """Ions of a molecule of the library, and its places at rest, bohr."""
+    geometry = molecule(name).geometry
+    masses = np.array([element(one).isotope_mass for one in geometry.symbols])
+    return Fragments(geometry.symbols, np.array(charges, dtype=float), masses), geometry.positions
+
+
+def whole_energy(ions: Fragments, x: FloatArray) -> float:
+    """Coulomb energy of points at these places, a.u."""
+    i, j = np.triu_indices(len(x), 1)
+    pairs = ions.charges[i] * ions.charges[j] / np.linalg.norm(x[i] - x[j], axis=1)
+    return float(pairs.sum())
+
+
 def shares(ions: Fragments, x: FloatArray, duration: float) -> FloatArray:
     """Kinetic energies over the Coulomb energy of the geometry, by draws from the prior."""
     parameters = laser_prior(duration).draw(np.random.default_rng(SEED), DRAWS)
     p = LaserFamily().explode(ions, np.tile(x, (DRAWS, 1, 1)), parameters)
-    i, j = np.triu_indices(len(x), 1)
-    whole = (ions.charges[i] * ions.charges[j] / np.linalg.norm(x[i] - x[j], axis=1)).sum()
-    return np.asarray((p**2).sum(axis=2) @ (0.5 / ions.masses) / whole)
+    return np.asarray((p**2).sum(axis=2) @ (0.5 / ions.masses) / whole_energy(ions, x))
 
 
 def main() -> None:
@@ -47,15 +61,13 @@ def main() -> None:
     head = " | ".join(f"{duration:g} fs" for duration in DURATIONS)
     lines = [f"| ions | {head} |", "|---" * (len(DURATIONS) + 1) + "|"]
     for name, charges in MOLECULES:
-        geometry = molecule(name).geometry
-        masses = np.array([element(one).isotope_mass for one in geometry.symbols])
-        ions = Fragments(geometry.symbols, np.array(charges, dtype=float), masses)
+        ions, x = of_library(name, charges)
         label = " + ".join(
-            f"{one}{charge}+" for one, charge in zip(geometry.symbols, charges, strict=True)
+            f"{one}{charge}+" for one, charge in zip(ions.symbols, charges, strict=True)
         )
         row = []
         for duration in DURATIONS:
-            found = shares(ions, geometry.positions, duration)
+            found = shares(ions, x, duration)
             low, middle, high = np.quantile(found, [0.025, 0.5, 0.975])
             row.append(f"{middle:.2f} ({low:.2f} to {high:.2f})")
         lines.append(f"| {label} | " + " | ".join(row) + " |")
