@@ -96,7 +96,7 @@ def main() -> None:
         rate=given.rate,
         batch=given.batch,
         seed=given.seed,
-        least=recipe.least,
+        least_count=recipe.least_count,
     )
     start = None
     if given.start:

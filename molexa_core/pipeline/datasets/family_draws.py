@@ -69,15 +69,15 @@ class Box:
         fluence_um2: photons per um^2 on the axis, log-uniform.
         duration_fs: FWHM, log-uniform on `durations` values.
         transfer_time_fs: log-uniform; one in ten at once.
-        shake_off, double_auger: largest probability; uniform, and zero in three of ten.
+        shake_off_limit, double_auger_limit: largest probability; uniform, and zero in three of ten.
         durations: number of different durations: each has its own time steps.
     """
 
     fluence_um2: tuple[float, float] = (10.0**9.5, 10.0**13.5)
     duration_fs: tuple[float, float] = (1.0, 60.0)
     transfer_time_fs: tuple[float, float] = (0.2, 5.0)
-    shake_off: float = 0.2
-    double_auger: float = 0.15
+    shake_off_limit: float = 0.2
+    double_auger_limit: float = 0.15
     durations: int = 400
 
 
@@ -331,7 +331,7 @@ def draw_settings(
     volume: BoolArray = np.asarray(random.random(g) < 0.4)
     shake, auger = (
         np.where(random.random(g) < 0.3, 0.0, random.uniform(0.0, highest, g))
-        for highest in (box.shake_off, box.double_auger)
+        for highest in (box.shake_off_limit, box.double_auger_limit)
     )
     photon = tables.photon_ev[energy]
     names: list[Transfer] = [RULES[number] for number in rule]

@@ -57,7 +57,7 @@ class FamilyRecipe:
         box: ranges of the settings.
         trajectories: explosions of a geometry, by number of atoms.
         explosions: explosions of a block, which determine its number of geometries.
-        least: smallest count of a combination.
+        least_count: smallest count of a combination.
         most: largest number of combinations of a geometry.
         rarity: exponent of the weights by which combinations are drawn, see
             `mixed_entries.combination_means`.
@@ -74,7 +74,7 @@ class FamilyRecipe:
     box: Box = field(default_factory=Box)
     trajectories: dict[int, int] = field(default_factory=lambda: dict(TRAJECTORIES))
     explosions: int = 2**21
-    least: int = 8
+    least_count: int = 8
     most: int = 6
     rarity: float = 0.5
     random_share: float | None = None
@@ -85,9 +85,9 @@ class FamilyRecipe:
         wrong = [n for n in self.atoms if not ATOMS[0] <= n <= ATOMS[1] or n not in TRAJECTORIES]
         if wrong or not self.atoms:
             raise UsageError(f"no blocks of {wrong} atoms", do="Give 2 to 9 atoms.")
-        if self.least < 2 or self.most < 1:
+        if self.least_count < 2 or self.most < 1:
             raise UsageError(
-                f"least count {self.least}, at most {self.most} combinations",
+                f"least count {self.least_count}, at most {self.most} combinations",
                 do="An entry needs two explosions, a geometry one entry.",
             )
 
@@ -106,7 +106,7 @@ def exact_recipe(seed: int = 1, *, split: FamilySplit = "held-out") -> FamilyRec
         split=split,
         trajectories={n: 64 * count for n, count in TRAJECTORIES.items()},
         explosions=2**24,
-        least=400,
+        least_count=400,
         random_share=0.0,
     )
 
@@ -118,7 +118,7 @@ def small_recipe(seed: int = 0, *, split: FamilySplit = "train") -> FamilyRecipe
         split=split,
         trajectories=dict.fromkeys(TRAJECTORIES, 512),
         explosions=2**14,
-        least=6,
+        least_count=6,
         atoms={2: 1.0, 3: 2.0, 4: 1.0, 5: 0.5},
     )
 
@@ -214,7 +214,7 @@ def prepare_block(recipe: FamilyRecipe, number: int, tables: PhotonTables) -> Pr
         elements=recipe.elements,
     )
     settings = draw_settings(
-        random, drawn.numbers, tables, recipe.box, least_share=min(recipe.least / each, 0.5)
+        random, drawn.numbers, tables, recipe.box, least_share=min(recipe.least_count / each, 0.5)
     )
     # The longest pulses first: a launch ends when its last block of threads does.
     order = np.argsort(-settings.columns[:, 2], kind="stable")
@@ -247,7 +247,7 @@ def _explode(
             momenta,
             lost,
             geometries=len(lost) // each,
-            least=recipe.least,
+            least=recipe.least_count,
             most=recipe.most,
             rarity=recipe.rarity,
             seed=block.job.seed,

@@ -65,7 +65,7 @@ class SurrogateTraining:
         warm_up: steps until the rate is reached.
         average: of the moving average of the weights.
         decay: weight decay.
-        least: smallest count of an entry that the generator gives, see `mixed_entries`.
+        least_count: smallest count of an entry that the generator gives, see `mixed_entries`.
         seed: of the draws.
         momenta, yields: sizes of the networks.
     """
@@ -76,7 +76,7 @@ class SurrogateTraining:
     warm_up: int = 300
     average: float = 0.999
     decay: float = 0.01
-    least: int = 8
+    least_count: int = 8
     seed: int = 0
     momenta: NetworkSize = MOMENTA
     yields: NetworkSize = YIELDS
@@ -400,9 +400,7 @@ class Trainer:
             if not losses:
                 continue
             optimizer.zero_grad(set_to_none=True)
-            sum(
-                losses.values(), torch.zeros((), device=next(iter(losses.values())).device)
-            ).backward()
+            torch.autograd.backward(torch.stack(list(losses.values())).sum())
             grads = [p.grad for p in self.network.parameters() if p.grad is not None]
             for grad in grads:  # one entry out of place must not end a training
                 grad.nan_to_num_(0.0, 0.0, 0.0)
@@ -455,7 +453,7 @@ class Trainer:
             model = self.network.yields
             encoded = model.encode(some.elements, some.charges, some.settings)
             found = model(encoded, log_distances(some.positions))
-            teach, error = yield_loss(self.network, some, found, self.settings.least)
+            teach, error = yield_loss(self.network, some, found, self.settings.least_count)
             losses["yields"], losses["yield errors"] = 0.2 * teach, 0.1 * error
         return losses
 

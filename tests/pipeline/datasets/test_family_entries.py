@@ -38,7 +38,7 @@ RECIPE = FamilyRecipe(
     box=Box(duration_fs=(1.0, 6.0), fluence_um2=(1e12, 1e13)),
     trajectories={2: 128, 3: 128},
     explosions=1024,
-    least=5,
+    least_count=5,
     most=3,
     random_share=0.0,
     elements=LIGHT,
@@ -75,7 +75,7 @@ def test_entries_are_charge_combinations_of_their_geometries(blocks: list[Family
         mask = block.numbers > 0
         assert ((block.charges > 0) == mask).all()
         assert (block.charges <= block.numbers).all()
-        assert (block.count >= RECIPE.least).all()
+        assert (block.count >= RECIPE.least_count).all()
         assert (block.trajectories <= 128).all()
         _, per_geometry = torch.unique(block.geometry, return_counts=True)
         assert per_geometry.max() <= RECIPE.most
@@ -243,7 +243,7 @@ def test_recipes_that_make_no_entry_are_refused() -> None:
     with pytest.raises(UsageError, match=r"no blocks of \[10\] atoms"):
         FamilyRecipe(atoms={10: 1.0})
     with pytest.raises(UsageError, match=r"least count 1"):
-        FamilyRecipe(least=1)
+        FamilyRecipe(least_count=1)
     exact = exact_recipe()
     assert exact.split == "held-out"
     assert all(count % 128 == 0 for count in exact.trajectories.values())
