@@ -78,6 +78,9 @@ LEAST_SHARE: Final = 0.01
 """Smallest share of explosions of a channel that is used."""
 PILOT: Final = 1500
 """Explosions from which the channel is chosen."""
+FIRST: Final = 150
+SAME_ENERGY: Final = 20
+"""Members that are tried with one photon energy."""
 CHUNK: Final = 4000
 FEWEST: Final = 100
 """Fewest coincidences of a target."""
@@ -141,8 +144,9 @@ class Member:
 
 
 def drawn(number: int, attempt: int, wrong: str, seed: int) -> Member:
-    """A random member of the family."""
+    """A random member of the family; the photon energy, whose tables take a minute, is kept."""
     random = np.random.default_rng([seed, number, attempt])
+    energies = np.random.default_rng([seed, number, 1000 + attempt // SAME_ENERGY])
 
     def log_uniform(low: float, high: float) -> float:
         return float(np.exp(random.uniform(np.log(low), np.log(high))))
@@ -155,7 +159,7 @@ def drawn(number: int, attempt: int, wrong: str, seed: int) -> Member:
     factor = float(random.choice([0.8, 1.2])) if wrong == "rates" else 1.0
     return Member(
         number=number,
-        photon_ev=round(log_uniform(300.0, 10_000.0), 1),
+        photon_ev=round(float(np.exp(energies.uniform(np.log(300.0), np.log(10_000.0)))), 1),
         fluence_um2=fluence,
         duration_fs=duration,
         transfer=rule,
@@ -264,15 +268,28 @@ def alike(
     return Exploded(charges[rows, order], momenta[rows, order])
 
 
-def enough(
-    name: str, member: Member, wanted: int, most: int, seed: int, *, vibrating: bool
-) -> tuple[tuple[int, ...], Exploded] | None:
-    """The most frequent channel and its explosions; None if it is too rare."""
+def pilot(name: str, member: Member, seed: int, *, vibrating: bool) -> Exploded | None:
+    """Some explosions; None if the most frequent channel is too rare."""
+    # Most members are told by a few explosions to break no molecule completely.
+    if not explode(name, member, FIRST, first=10**9, seed=seed, vibrating=vibrating).combinations():
+        return None
     found = explode(name, member, PILOT, first=0, seed=seed, vibrating=vibrating)
     seen = found.combinations()
-    if not seen or seen[0][1] < LEAST_SHARE * PILOT:
-        return None
-    charges = seen[0][0]
+    return found if seen and seen[0][1] >= LEAST_SHARE * PILOT else None
+
+
+def enough(
+    name: str,
+    member: Member,
+    found: Exploded,
+    wanted: int,
+    most: int,
+    seed: int,
+    *,
+    vibrating: bool,
+) -> tuple[tuple[int, ...], Exploded]:
+    """The most frequent channel of a pilot, and its explosions."""
+    charges = found.combinations()[0][0]
     total = PILOT
     while total < most:
         count = int((found.charges == np.array(charges)).all(axis=1).sum())
@@ -361,24 +378,35 @@ def measured(number: int, settings: dict[str, Any]) -> dict[str, Any]:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     wrong, seed = settings["wrong"], settings["seed"]
     vibrating = settings["vibrating"]
+    names = (*REFERENCES, *settings["targets"])
+    moving = {name: name in REFERENCES or vibrating for name in names}
     for attempt in range(500):
         member = drawn(number, attempt, wrong, seed)
-        runs: dict[str, tuple[tuple[int, ...], Exploded]] = {}
-        for name in (*REFERENCES, *settings["targets"]):
-            is_reference = name in REFERENCES
-            wanted = settings["coincidences"]
-            most = settings["most"] * (5 if is_reference else 1)
+        pilots: dict[str, Exploded] = {}
+        for name in names:
             try:
-                one = enough(name, member, wanted, most, seed, vibrating=is_reference or vibrating)
+                tried = pilot(name, member, seed, vibrating=moving[name])
             except MolexaError:
-                one = None
-            if one is None:
+                tried = None
+            if tried is None:
                 break
-            runs[name] = one
-        if len(runs) == len(REFERENCES) + len(settings["targets"]):
+            pilots[name] = tried
+        if len(pilots) == len(names):
             break
     else:
         return {"number": number, "failed": "no member with channels of 1 %"}
+    runs = {
+        name: enough(
+            name,
+            member,
+            pilots[name],
+            settings["coincidences"],
+            settings["most"] * (5 if name in REFERENCES else 1),
+            seed,
+            vibrating=moving[name],
+        )
+        for name in names
+    }
     return {"number": number, "attempt": attempt, **judged(member, runs, settings)}
 
 
