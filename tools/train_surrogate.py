@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("--make-s", type=float, default=170.0)
     parser.add_argument("--train-s", type=float, default=280.0)
     parser.add_argument("--test-s", type=float, default=25.0)
+    parser.add_argument("--error-s", type=float, default=30.0)
+    parser.add_argument("--entries", type=Path, nargs="*", help="entries instead of new ones")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=SurrogateTraining.rate)
     parser.add_argument("--batch", type=int, default=SurrogateTraining.batch)
@@ -84,15 +86,15 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     torch.backends.cuda.matmul.allow_tf32 = True
-    tables = pack_photon_tables()
-    say(f"tables of {len(tables.photon_ev)} photon energies")
-    del tables
+    sys.setswitchinterval(2e-4)
+    say(f"tables of {len(pack_photon_tables().photon_ev)} photon energies")
     recipe = small_recipe(given.seed) if given.small else FamilyRecipe(seed=given.seed)
     exact = exact_recipe()
     if given.small:
         exact = replace(small_recipe(given.seed), split="held-out")
     how = SurrogateTraining(
         seconds=given.train_s,
+        error_seconds=given.error_s,
         rate=given.rate,
         batch=given.batch,
         seed=given.seed,
@@ -103,7 +105,9 @@ def main() -> None:
         start = new_network(how, given.device)
         start.load_state_dict(load_file(given.start, device=given.device))
     network, told = train_surrogate(
-        made(recipe, given.make_s, given.device),
+        map(FamilyEntries.load, given.entries)
+        if given.entries
+        else made(recipe, given.make_s, given.device),
         how,
         device=given.device,
         start=start,
@@ -122,7 +126,7 @@ def main() -> None:
         "random clusters": (clusters, 0.25),
     }
     metrics = {}
-    for name, (of, share) in sets.items():
+    for name, (of, share) in sets.items() if given.test_s > 0.0 else ():
         blocks = made(of, share * given.test_s, given.device)
         entries = concatenate([block.to("cpu") for block in blocks])
         metrics[name] = error_table(entry_errors(network, entries, given.device))

@@ -1,9 +1,9 @@
 """The network of the surrogate: from fragments, setting and distances to how charges rise.
 
 Two parts. The encoder sees elements, charges and the setting, not the geometry: a small transformer
-over the atoms, and for each ordered pair of atoms the coefficients of functions of their distance.
-The second part sees the distances through these functions alone; it is cheap, so that derivatives
-by positions are. Everything depends on distances only: results turn with the molecule.
+over the atoms. The second part passes messages between pairs of atoms, which know their distance;
+it is cheap, so that derivatives by positions are. Everything depends on distances only: results
+turn with the molecule.
 
 What is predicted (`Predicted`): window and middle of the rise of each atom, a small central force
 impulse between each pair, and the uncertainty of these. Rises explode by `rises`; the conditional
@@ -26,6 +26,7 @@ from molexa_core.physics.surrogate.absorption import SYMBOLS, AbsorptionTable
 
 ATOM_FEATURES: Final = 10
 GLOBAL_FEATURES: Final = 14
+MOST_CHARGE: Final = 17
 SHORTEST: Final = 1.0
 LONGEST: Final = 30.0
 """Distances, bohr, between which the functions of distance have their centres."""
@@ -48,6 +49,7 @@ class NetworkSize:
     Attributes:
         width, layers, heads: of the encoder.
         radial: functions of the distance.
+        pair: hidden width of the messages.
         channels: of the messages between atoms.
         hidden: width of the second part.
     """
@@ -55,9 +57,10 @@ class NetworkSize:
     width: Annotated[int, Within(8, 1024)] = 128
     layers: Annotated[int, Within(1, 16)] = 3
     heads: Annotated[int, Within(1, 32)] = 4
-    radial: Annotated[int, Within(2, 64)] = 12
-    channels: Annotated[int, Within(2, 256)] = 40
-    hidden: Annotated[int, Within(8, 512)] = 96
+    radial: Annotated[int, Within(2, 64)] = 16
+    pair: Annotated[int, Within(8, 512)] = 96
+    channels: Annotated[int, Within(2, 256)] = 48
+    hidden: Annotated[int, Within(8, 512)] = 128
 
     def to_dict(self) -> dict[str, Any]:
         """As stored."""
@@ -70,15 +73,13 @@ class Encoded:
 
     Attributes:
         atoms: [B, N, width].
-        filters: [B, N, N, 2, radial, channels] coefficients of the functions of distance.
-        pairs: [B, N, N, radial] those of the impulses.
+        pairs: [B, N, N, pair] of ordered pairs.
         start: [B, N, 2] rises before any distance is seen: ln of the window over its first guess,
             and the middle in units of `MIDDLE_SHARE` times the first guess.
         window: [B] first guess of the window, fs.
     """
 
     atoms: Tensor
-    filters: Tensor
     pairs: Tensor
     start: Tensor
     window: Tensor
@@ -137,11 +138,12 @@ class _Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, n, width = x.shape
         q, k, v = (
-            part.reshape(b, n, self.heads, -1).transpose(1, 2)
-            for part in self.qkv(self.norm(x)).chunk(3, dim=-1)
+            part.reshape(b, n, self.heads, -1) for part in self.qkv(self.norm(x)).chunk(3, dim=-1)
         )
-        weight = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(dim=-1)
-        x = x + self.out((weight @ v).transpose(1, 2).reshape(b, n, width))
+        # With so few atoms, products and sums are faster than thousands of tiny matrix products.
+        scores = (q.unsqueeze(2) * k.unsqueeze(1)).sum(-1) / math.sqrt(q.shape[-1])
+        weight = scores.softmax(dim=2).unsqueeze(-1)
+        x = x + self.out((weight * v.unsqueeze(1)).sum(2).reshape(b, n, width))
         passed: Tensor = x + self.down(nn.functional.silu(self.up(self.norm2(x))))
         return passed
 
@@ -175,20 +177,24 @@ class ChargeNetwork(nn.Module):
         centres = torch.linspace(math.log(SHORTEST), math.log(LONGEST), r)
         self.register_buffer("centres", centres, persistent=False)
         self.element = nn.Embedding(len(SYMBOLS), w)
+        self.charge_state = nn.Embedding(len(SYMBOLS) * MOST_CHARGE, w)
+        nn.init.zeros_(self.charge_state.weight)
         self.atom_in = nn.Linear(ATOM_FEATURES, w)
         self.global_in = nn.Sequential(nn.Linear(GLOBAL_FEATURES, w), nn.SiLU(), nn.Linear(w, w))
         self.layers = nn.ModuleList(_Layer(w, size.heads) for _ in range(size.layers))
         self.norm = nn.LayerNorm(w)
-        self.left = nn.Linear(w, w // 2)
-        self.right = nn.Linear(w, w // 2, bias=False)
-        self.filters = nn.Linear(w // 2, (2 * c + 1) * r)
+        self.left = nn.Linear(w, size.pair)
+        self.right = nn.Linear(w, size.pair, bias=False)
         self.start = nn.Linear(w, 2)
+        self.near = nn.Linear(r, size.pair, bias=False)
+        self.message = nn.Linear(size.pair, 2 * c + 1)
         self.atom_hidden = nn.Linear(w, h)
         self.first = nn.Linear(c, h, bias=False)
         self.mix = nn.Linear(h, h)
         self.send = nn.Linear(h, c)
         self.receive = nn.Linear(c, h, bias=False)
         self.mix2 = nn.Linear(h, h)
+        self.mix3 = nn.Linear(h, h)
         self.rise = nn.Linear(h, 2)
         self.to_pair = nn.Linear(h, 16)
         for head in (self.start, self.rise):
@@ -196,7 +202,7 @@ class ChargeNetwork(nn.Module):
             nn.init.zeros_(head.bias)
         nn.init.normal_(self.to_pair.weight, std=0.02)
         with torch.no_grad():
-            self.filters.weight[-r:].mul_(0.05)
+            self.message.weight[-1].mul_(0.05)
 
     @property
     def absorption(self) -> AbsorptionTable:
@@ -211,22 +217,18 @@ class ChargeNetwork(nn.Module):
             charges: [B, N] final charges.
             settings: [B, 9] as `entries.FamilyEntries.settings`.
         """
-        size = self.size
         atom, whole = self._features(elements, charges, settings)
-        x = self.element(elements) + self.atom_in(atom) + self.global_in(whole).unsqueeze(1)
+        state = elements * MOST_CHARGE + (charges.long() - 1).clamp(0, MOST_CHARGE - 1)
+        x = self.element(elements) + self.charge_state(state)
+        x = x + self.atom_in(atom) + self.global_in(whole).unsqueeze(1)
         for layer in self.layers:
             x = layer(x)
         x = self.norm(x)
-        pair = nn.functional.silu(self.left(x).unsqueeze(2) + self.right(x).unsqueeze(1))
-        b, n = elements.shape
-        found = self.filters(pair)
-        r = size.radial
         duration = settings[:, 2].exp()
         window = WINDOW_PER_PULSE * (duration.square() + DECAY_FS**2).sqrt()
         return Encoded(
             atoms=x,
-            filters=found[..., :-r].reshape(b, n, n, 2, r, size.channels),
-            pairs=found[..., -r:],
+            pairs=self.left(x).unsqueeze(2) + self.right(x).unsqueeze(1),
             start=self.start(x),
             window=window,
         )
@@ -238,26 +240,25 @@ class ChargeNetwork(nn.Module):
             encoded: of `encode`.
             log_distance: [B, N, N] ln of the distances in bohr; the diagonal counts as anything.
         """
-        n = log_distance.shape[1]
-        width = float(self.centres[1] - self.centres[0])
+        n, c = log_distance.shape[1], self.size.channels
+        width = (math.log(LONGEST) - math.log(SHORTEST)) / (self.size.radial - 1)
         away = (log_distance.unsqueeze(-1) - self.centres) / width
-        basis = (-0.5 * away.square()).exp()
-        off = 1.0 - torch.eye(n, dtype=basis.dtype, device=basis.device)
-        basis = basis * off.unsqueeze(-1)
-        message = torch.einsum("bijr,bijrc->bijc", basis, encoded.filters[..., 0, :, :])
+        off = 1.0 - torch.eye(n, dtype=away.dtype, device=away.device)
+        near = self.near((-0.5 * away.square()).exp())
+        message = self.message(nn.functional.silu(encoded.pairs + near)) * off.unsqueeze(-1)
         state = self.atom_hidden(encoded.atoms)
-        u = nn.functional.silu(state + self.first(message.sum(dim=2)))
+        u = nn.functional.silu(state + self.first(message[..., :c].sum(dim=2)))
         u = u + nn.functional.silu(self.mix(u))
-        second = torch.einsum("bijr,bijrc->bijc", basis, encoded.filters[..., 1, :, :])
-        gathered = (second * self.send(u).unsqueeze(1)).sum(dim=2)
+        gathered = (message[..., c : 2 * c] * self.send(u).unsqueeze(1)).sum(dim=2)
         v = u + nn.functional.silu(self.mix2(u) + self.receive(gathered))
+        v = v + nn.functional.silu(self.mix3(v))
         rise = self.rise(v) + encoded.start
         change = WIDEST * torch.tanh(rise[..., 0] / WIDEST)
-        direct = (basis * encoded.pairs).sum(dim=-1)
-        sides = self.to_pair(v)
         # Far apart, no impulse: it decays as the potential does.
         decay = (-log_distance).clamp_max(0.0).exp() * off
-        product = sides @ sides.transpose(-1, -2) * decay
+        direct = message[..., 2 * c] * decay
+        sides = self.to_pair(v)
+        product = (sides.unsqueeze(2) * sides.unsqueeze(1)).sum(-1) * decay
         return Predicted(
             log_tau=encoded.window.log().unsqueeze(1) + change,
             middle=rise[..., 1],

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -47,9 +47,9 @@ LEAST_ERROR: Final = 5e-4
 ASIDE: Final = 8
 """One in so many molecules (and of the random clusters) teaches only the errors."""
 MOMENTA: Final = NetworkSize()
-YIELDS: Final = NetworkSize(width=96, layers=3, channels=24, hidden=64)
-ERRORS_EVERY: Final = 3
-"""Steps of which one teaches the errors."""
+YIELDS: Final = NetworkSize(width=96, layers=3, pair=64, channels=24, hidden=64)
+REFRESH_AT: Final = (0.002, 0.006, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.45, 0.65, 0.85)
+"""When momenta are linearised anew, as shares of the training."""
 _CHUNK: Final = 2048
 _AT_ONCE: Final = 16384
 
@@ -63,20 +63,22 @@ class SurrogateTraining:
         rate: largest learning rate.
         batch: entries of five atoms per step; fewer of larger ones.
         warm_up: steps until the rate is reached.
+        error_seconds: of these, for the estimates of the errors at the end.
         average: of the moving average of the weights.
         decay: weight decay.
-        least_count: smallest count of an entry that the generator gives, see `mixed_entries`.
+        least: smallest count of an entry that the generator gives, see `mixed_entries`.
         seed: of the draws.
         momenta, yields: sizes of the networks.
     """
 
     seconds: float
+    error_seconds: float = 30.0
     rate: float = 2e-3
     batch: int = 8192
     warm_up: int = 300
-    average: float = 0.999
+    average: float = 0.9995
     decay: float = 0.01
-    least_count: int = 8
+    least: int = 8
     seed: int = 0
     momenta: NetworkSize = MOMENTA
     yields: NetworkSize = YIELDS
@@ -197,8 +199,11 @@ class Linearisation:
         exploded = torch.from_numpy(base).to(device)
         expected = bucket.linearised(self.log_tau, self.middle)
         off = (expected - exploded).square().mean(dim=(1, 2)).sqrt() / bucket.scale
-        bucket.tau, bucket.middle, bucket.base = self.log_tau, self.middle, exploded
-        bucket.by_rises = torch.from_numpy(changes).to(device)
+        # In place: recorded steps read these tensors.
+        bucket.tau.copy_(self.log_tau)
+        bucket.middle.copy_(self.middle)
+        bucket.base.copy_(exploded)
+        bucket.by_rises.copy_(torch.from_numpy(changes))
         return float(off.median())
 
     def _work(self, begin: int, end: int) -> None:
@@ -236,8 +241,8 @@ def buckets_of(entries: FamilyEntries, device: torch.device | str) -> dict[int, 
             molecule=some.molecule,
             geometry=some.geometry,
             aside=((which * 2654435761) % 4294967296) % ASIDE == 0,
-            tau=zero,
-            middle=zero,
+            tau=zero.clone(),
+            middle=zero.clone(),
             base=torch.zeros_like(some.momenta),
             by_rises=torch.zeros(len(some), 3 * n, 2 * n, device=device),
         )
@@ -288,9 +293,8 @@ def momentum_loss(bucket: Bucket, found: Predicted) -> Tensor:
 def uncertainty_loss(network: SurrogateNetwork, bucket: Bucket, found: Predicted) -> Tensor:
     """Negative logarithm of the likelihood of the momenta, with the predicted covariance."""
     residual = (total_momenta(bucket, found) - bucket.momenta).detach()
-    frozen = replace(found, hidden=found.hidden.detach(), atoms=found.atoms.detach())
     scale = bucket.scale
-    factors = error_factors_of(network, bucket, frozen)
+    factors = error_factors_of(network, bucket, found)
     size = residual[0].numel()
     unit = scale[:, None, None].double()
     factors = factors.double() / unit
@@ -316,10 +320,16 @@ def error_factors_of(network: SurrogateNetwork, bucket: Bucket, found: Predicted
     return error_factors(atom, whole, *explosion)
 
 
-def yield_loss(
-    network: SurrogateNetwork, bucket: Bucket, found: Predicted, least: int
-) -> tuple[Tensor, Tensor]:
-    """Losses of share and spread on entries that teach, and of the error on those set aside."""
+def predict_yields(network: SurrogateNetwork, bucket: Bucket) -> Predicted:
+    """State of the network of the yields for entries."""
+    model = network.yields
+    encoded = model.encode(bucket.elements, bucket.charges, bucket.settings)
+    found: Predicted = model(encoded, log_distances(bucket.positions))
+    return found
+
+
+def yield_loss(network: SurrogateNetwork, bucket: Bucket, found: Predicted, least: int) -> Tensor:
+    """Misfit of shares and spreads."""
     log_share, log_spread = network.shares(found)
     expected = (log_share.exp() * bucket.trajectories).clamp_min(1e-3)
     seen = torch.special.gammainc(torch.full_like(expected, float(least)), expected)
@@ -332,34 +342,65 @@ def yield_loss(
     target = (bucket.spread / bucket.scale[:, None]).clamp_min(1e-4).log()
     trust = 1.0 / (1.0 + 5.0 / bucket.count[:, None])
     spread = (trust * (log_spread - target).abs()).mean(dim=1)
-    keep = (~bucket.aside).float()
-    teach = ((fit + 0.5 * spread) * keep).sum() / keep.sum().clamp_min(1.0)
-    frozen = replace(found, hidden=found.hidden.detach(), atoms=found.atoms.detach())
-    log_error = network.share_errors(frozen)
-    off = (log_share.detach() - (bucket.count / bucket.trajectories).log()).square()
-    variance = (2.0 * log_error).exp() + 1.0 / bucket.count
-    error = 2.5 * torch.log1p(off / (4.0 * variance)) + 0.5 * variance.log()
-    aside = bucket.aside.float()
-    return teach, (error * aside).sum() / aside.sum().clamp_min(1.0)
+    return (fit + 0.5 * spread).mean()
 
 
-@dataclass
+def yield_error_loss(network: SurrogateNetwork, bucket: Bucket, found: Predicted) -> Tensor:
+    """Negative logarithm of the likelihood of the yields, with their predicted error."""
+    with torch.no_grad():
+        log_share, _ = network.shares(found)
+    off = (log_share - (bucket.count / bucket.trajectories).log()).square()
+    variance = (2.0 * network.share_errors(found)).exp() + 1.0 / bucket.count
+    return (2.5 * torch.log1p(off / (4.0 * variance)) + 0.5 * variance.log()).mean()
+
+
 class Trainer:
     """A training in progress.
 
-    Attributes:
-        network: being trained.
-        averaged: moving average of it, which is what is kept.
+    On a GPU each step is recorded once for every number of atoms and replayed: the networks are so
+    small that starting their hundreds of kernels one by one would take longer than computing.
+
+    Args:
+        network: to be trained.
         settings: how.
         buckets: entries by number of atoms.
         say: what is told as it goes.
     """
 
-    network: SurrogateNetwork
-    averaged: SurrogateNetwork
-    settings: SurrogateTraining
-    buckets: dict[int, Bucket]
-    say: Callable[[str], None]
+    def __init__(
+        self,
+        network: SurrogateNetwork,
+        settings: SurrogateTraining,
+        buckets: dict[int, Bucket],
+        say: Callable[[str], None],
+    ) -> None:
+        self.network, self.averaged = network, deepcopy(network)
+        self.settings, self.buckets, self.say = settings, buckets, say
+        self.device = next(network.parameters()).device
+        self.sizes = sorted(buckets)
+        self.taught = {n: torch.nonzero(~buckets[n].aside)[:, 0] for n in self.sizes}
+        self.aside = {n: torch.nonzero(buckets[n].aside)[:, 0] for n in self.sizes}
+        self.rate = torch.zeros((), device=self.device)
+        errors = [*network.uncertainty.parameters(), *network.share_errors.parameters()]
+        apart = {id(value) for value in errors}
+        self.values = [v for v in network.parameters() if id(v) not in apart]
+        self.kept: list[Tensor] = [
+            kept
+            for kept, ours in zip(self.averaged.parameters(), network.parameters(), strict=True)
+            if id(ours) not in apart
+        ]
+        graphed = self.device.type == "cuda"
+        self.optimizer = torch.optim.AdamW(
+            self.values,
+            lr=self.rate if graphed else settings.rate,
+            weight_decay=settings.decay,
+            betas=(0.9, 0.99),
+            capturable=graphed,
+            fused=graphed,
+        )
+        self.losses = torch.zeros(3, device=self.device)
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self.rows = {n: self._draw(self.taught[n], n) for n in self.sizes}
 
     def train(self) -> dict[str, Any]:
         """Train for the given time.
@@ -367,102 +408,157 @@ class Trainer:
         Returns:
             Losses and counts, for the description of the weights.
         """
-        how = self.settings
+        how, workers = self.settings, available_cores()
+        self._refresh(self.network, workers)
+        if self.device.type == "cuda":
+            self._record()
+        told = self._train_means(how.seconds - how.error_seconds, workers)
+        self._refresh(self.averaged, workers)
+        self._train_errors(how.error_seconds)
+        return told
+
+    def _train_means(self, seconds: float, workers: int) -> dict[str, Any]:
+        how, sizes = self.settings, [n for n in self.sizes if len(self.taught[n])]
         random = np.random.default_rng(how.seed)
-        workers = available_cores()
-        self._refresh(workers)
-        pool = ThreadPoolExecutor(max(workers - 1, 1))
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=how.rate, weight_decay=how.decay, betas=(0.9, 0.98)
-        )
-        sizes = sorted(self.buckets)
         share = np.array([len(self.buckets[n]) for n in sizes], float)
-        taught = {n: torch.nonzero(~self.buckets[n].aside)[:, 0] for n in sizes}
-        aside = {n: torch.nonzero(self.buckets[n].aside)[:, 0] for n in sizes}
+        share /= share.sum()
+        pool = ThreadPoolExecutor(max(workers - 2, 1))
         began = said = time.monotonic()
-        step, visits, turn = 0, 0, 0
+        step, visits, due, queue = 0, 0, list(REFRESH_AT), list[int]()
         current: Linearisation | None = None
         off: dict[int, float] = {}
-        sums: dict[str, list[Tensor]] = {}
-        while (done := (time.monotonic() - began) / how.seconds) < 1.0:
-            if current is None or current.done:
-                if current is not None:
-                    off[current.bucket.atoms] = current.install()
-                current = Linearisation(self.buckets[sizes[turn % len(sizes)]], self.network, pool)
-                turn += 1
+        while (done := (time.monotonic() - began) / seconds) < 1.0:
+            if current is not None and current.done:
+                off[current.bucket.atoms] = current.install()
+                current = None
+            if current is None and due and done >= due[0] and not queue:
+                due.pop(0)
+                queue = list(self.sizes)
+            if current is None and queue:
+                current = Linearisation(self.buckets[queue.pop(0)], self.network, pool)
             rate = how.rate * min(1.0, (step + 1) / how.warm_up)
             rate *= 0.5 * (1.0 + math.cos(math.pi * done)) + 1e-3
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            n = int(random.choice(sizes, p=share / share.sum()))
-            chosen = aside[n] if step % ERRORS_EVERY == 0 else aside[n][:0]
-            losses = self._losses(n, self._draw(taught[n], n), self._draw(chosen, n, 4))
-            if not losses:
-                continue
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(torch.stack(list(losses.values())).sum())
-            grads = [p.grad for p in self.network.parameters() if p.grad is not None]
-            for grad in grads:  # one entry out of place must not end a training
-                grad.nan_to_num_(0.0, 0.0, 0.0)
-            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-            optimizer.step()
-            self._average(step)
-            for name, value in losses.items():
-                sums.setdefault(name, []).append(value.detach())
-            visits += min(len(taught[n]), self._batch(n))
-            step += 1
+            for n in random.choice(sizes, p=share, size=8).tolist():
+                self._step(n, rate)
+                visits += len(self.rows[n])
+                step += 1
             if time.monotonic() - said > 10.0:
                 said = time.monotonic()
-                shown = {k: float(torch.stack(v).mean()) for k, v in sums.items()}
-                sums.clear()
-                text = ", ".join(f"{k} {v:.4f}" for k, v in shown.items())
-                self.say(f"{said - began:4.0f} s, step {step}, {visits / 1e6:.1f} M visits: {text}")
+                means = (self.losses / self.losses[2].clamp_min(1.0)).tolist()
+                self.losses.zero_()
                 lines = " ".join(f"{k}: {100 * v:.2f}%" for k, v in sorted(off.items()))
-                self.say(f"linearised anew {turn} times, had been off by {lines}")
-        pool.shutdown(wait=False, cancel_futures=True)
-        return {"steps": step, "visits": visits, "entries": int(share.sum()), "turns": turn}
+                self.say(
+                    f"{said - began:4.0f} s, step {step}, {visits / 1e6:.1f} M visits: momenta "
+                    f"{means[0]:.4f}, yields {means[1]:.4f}; linearised off by {lines}"
+                )
+        pool.shutdown(wait=True, cancel_futures=True)
+        return {"steps": step, "visits": visits, "entries": sum(map(len, self.buckets.values()))}
 
-    def _refresh(self, workers: int) -> None:
+    def _step(self, n: int, rate: float) -> None:
+        rows = self._draw(self.taught[n], n)
+        if n not in self.graphs:
+            self.rows[n] = rows
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self._learn(n)
+            return
+        self.rows[n].copy_(rows)
+        self.rate.fill_(rate)
+        self.graphs[n].replay()
+
+    def _learn(self, n: int) -> None:
+        """One step on the entries `rows`, all on the device."""
+        self.optimizer.zero_grad(set_to_none=False)
+        some = self.buckets[n].rows(self.rows[n])
+        distances = log_distances(some.positions)
+        model = self.network.momenta
+        found = model(model.encode(some.elements, some.charges, some.settings), distances)
+        momenta = momentum_loss(some, found)
+        model = self.network.yields
+        found = model(model.encode(some.elements, some.charges, some.settings), distances)
+        yields = yield_loss(self.network, some, found, self.settings.least)
+        (momenta + 0.2 * yields).backward()  # type: ignore[no-untyped-call]
+        for value in self.values:  # one entry out of place must not end a training
+            if value.grad is not None:
+                value.grad.nan_to_num_(0.0, 0.0, 0.0)
+        nn.utils.clip_grad_norm_(self.values, 1.0, foreach=True)
+        self.optimizer.step()
+        with torch.no_grad():
+            ours: list[Tensor] = list(self.values)
+            torch._foreach_lerp_(self.kept, ours, 1.0 - self.settings.average)
+            self.losses += torch.stack([momenta, yields, torch.ones_like(yields)])
+
+    def _record(self) -> None:
+        """Record one step for each number of atoms."""
         began = time.monotonic()
-        off = {n: bucket.refresh(self.network, workers) for n, bucket in self.buckets.items()}
-        text = " ".join(f"{n}: {value * 100:.2f}%" for n, value in off.items())
-        self.say(f"linearised anew in {time.monotonic() - began:.1f} s; had been off by {text}")
+        side = torch.cuda.Stream(self.device)
+        side.wait_stream(torch.cuda.current_stream(self.device))
+        self.rate.fill_(1e-6)
+        pool = None
+        for n in self.sizes:
+            if not len(self.taught[n]):
+                continue
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    self._learn(n)
+            torch.cuda.current_stream(self.device).wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                self._learn(n)
+            pool = graph.pool()
+            self.graphs[n] = graph
+        with torch.no_grad():
+            for kept, ours in zip(self.kept, self.values, strict=True):
+                kept.copy_(ours)
+        self.losses.zero_()
+        torch.cuda.synchronize(self.device)
+        self.say(f"steps recorded in {time.monotonic() - began:.1f} s")
 
-    def _batch(self, n: int) -> int:
-        return max(64, self.settings.batch * 30 // (5 + n * n))
+    def _train_errors(self, seconds: float) -> None:
+        """Teach the heads of the errors, on entries set aside, with everything else at its end."""
+        network = self.averaged
+        heads = [network.uncertainty, network.share_errors]
+        values = [value for head in heads for value in head.parameters()]
+        optimizer = torch.optim.AdamW(values, lr=2e-3, weight_decay=0.01)
+        sizes = [n for n in self.sizes if len(self.aside[n])]
+        share = np.array([len(self.aside[n]) for n in sizes], float)
+        random = np.random.default_rng(self.settings.seed + 1)
+        began = said = time.monotonic()
+        sums: list[Tensor] = []
+        while sizes and (done := (time.monotonic() - began) / seconds) < 1.0:
+            for group in optimizer.param_groups:
+                group["lr"] = 2e-3 * (0.5 * (1.0 + math.cos(math.pi * done)) + 1e-3)
+            n = int(random.choice(sizes, p=share / share.sum()))
+            some = self.buckets[n].rows(self._draw(self.aside[n], n, 4))
+            with torch.no_grad():
+                momenta, yields = predict(network, some), predict_yields(network, some)
+            first = uncertainty_loss(network, some, momenta)
+            second = yield_error_loss(network, some, yields)
+            optimizer.zero_grad(set_to_none=True)
+            (first + second).backward()  # type: ignore[no-untyped-call]
+            for value in values:
+                if value.grad is not None:
+                    value.grad.nan_to_num_(0.0, 0.0, 0.0)
+            nn.utils.clip_grad_norm_(values, 1.0)
+            optimizer.step()
+            sums.append(torch.stack([first.detach(), second.detach()]))
+            if time.monotonic() - said > 10.0 or done > 0.98:
+                said = time.monotonic()
+                one, two = torch.stack(sums).mean(0).tolist()
+                self.say(f"errors, {len(sums)} steps: momenta {one:.4f}, yields {two:.4f}")
+                sums.clear()
+
+    def _refresh(self, network: SurrogateNetwork, workers: int) -> None:
+        began = time.monotonic()
+        off = {n: bucket.refresh(network, workers) for n, bucket in self.buckets.items()}
+        text = " ".join(f"{n}: {value * 100:.2f}%" for n, value in off.items())
+        self.say(f"linearised in {time.monotonic() - began:.1f} s; had been off by {text}")
 
     def _draw(self, rows: Tensor, n: int, part: int = 1) -> Tensor:
-        size = min(self._batch(n) // part, len(rows))
-        if not size:
+        size = max(32, self.settings.batch * 30 // (5 + n * n) // part)
+        if not len(rows):
             return rows
         return rows[torch.randint(len(rows), (size,), device=rows.device)]
-
-    def _losses(self, n: int, taught: Tensor, aside: Tensor) -> dict[str, Tensor]:
-        bucket, losses = self.buckets[n], {}
-        if len(taught):
-            some = bucket.rows(taught)
-            losses["momenta"] = momentum_loss(some, predict(self.network, some))
-        if len(aside):
-            some = bucket.rows(aside)
-            with torch.no_grad():
-                found = predict(self.network, some)
-            losses["errors"] = 0.2 * uncertainty_loss(self.network, some, found)
-        rows = torch.cat([taught, aside])
-        if len(rows):
-            some = bucket.rows(rows)
-            model = self.network.yields
-            encoded = model.encode(some.elements, some.charges, some.settings)
-            found = model(encoded, log_distances(some.positions))
-            teach, error = yield_loss(self.network, some, found, self.settings.least_count)
-            losses["yields"], losses["yield errors"] = 0.2 * teach, 0.1 * error
-        return losses
-
-    @torch.no_grad()
-    def _average(self, step: int) -> None:
-        keep = min(self.settings.average, (step + 1) / (step + 10))
-        ours: list[Tensor] = list(self.network.parameters())
-        kept: list[Tensor] = list(self.averaged.parameters())
-        torch._foreach_lerp_(kept, ours, 1.0 - keep)
 
 
 def new_network(settings: SurrogateTraining, device: torch.device | str) -> SurrogateNetwork:
@@ -490,6 +586,6 @@ def train_surrogate(
     """
     buckets = joined([buckets_of(block, device) for block in entries if len(block)])
     network = new_network(settings, device) if start is None else start.to(device)
-    trainer = Trainer(network, deepcopy(network), settings, buckets, say)
+    trainer = Trainer(network, settings, buckets, say)
     told = trainer.train()
     return trainer.averaged.eval(), told
