@@ -26,6 +26,8 @@ from molexa_core.physics.surrogate.absorption import SYMBOLS, AbsorptionTable
 
 ATOM_FEATURES: Final = 10
 GLOBAL_FEATURES: Final = 14
+EXPANSION: Final = 3
+"""Of the feed-forward blocks."""
 MOST_CHARGE: Final = 17
 SHORTEST: Final = 1.0
 LONGEST: Final = 30.0
@@ -122,30 +124,30 @@ def transfer_time(settings: Tensor) -> Tensor:
     return torch.where(known, torch.where(known, log_time, 0.0).exp(), 0.0)
 
 
-class _Layer(nn.Module):
-    """Attention and a feed-forward block, each after a normalisation."""
+class EncoderLayer(nn.Module):
+    """Attention between the atoms and a feed-forward block, each after a normalisation."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
-        self.up = nn.Linear(width, 2 * width)
-        self.down = nn.Linear(2 * width, width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.up = nn.Linear(width, EXPANSION * width)
+        self.down = nn.Linear(EXPANSION * width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, N, width] to the same."""
         b, n, width = x.shape
-        q, k, v = (
-            part.reshape(b, n, self.heads, -1) for part in self.qkv(self.norm(x)).chunk(3, dim=-1)
-        )
-        # With so few atoms, products and sums are faster than thousands of tiny matrix products.
-        scores = (q.unsqueeze(2) * k.unsqueeze(1)).sum(-1) / math.sqrt(q.shape[-1])
-        weight = scores.softmax(dim=2).unsqueeze(-1)
-        x = x + self.out((weight * v.unsqueeze(1)).sum(2).reshape(b, n, width))
-        passed: Tensor = x + self.down(nn.functional.silu(self.up(self.norm2(x))))
+        q, k, v = self.qkv(normalised(x)).reshape(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        weight = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(dim=-1)
+        x = x + self.out((weight @ v).transpose(1, 2).reshape(b, n, width))
+        passed: Tensor = x + self.down(nn.functional.silu(self.up(normalised(x))))
         return passed
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Each atom's state with mean 0 and variance 1; factors are those of the next layer."""
+    return nn.functional.layer_norm(x, x.shape[-1:])
 
 
 class ChargeNetwork(nn.Module):
@@ -180,9 +182,11 @@ class ChargeNetwork(nn.Module):
         self.charge_state = nn.Embedding(len(SYMBOLS) * MOST_CHARGE, w)
         nn.init.zeros_(self.charge_state.weight)
         self.atom_in = nn.Linear(ATOM_FEATURES, w)
-        self.global_in = nn.Sequential(nn.Linear(GLOBAL_FEATURES, w), nn.SiLU(), nn.Linear(w, w))
-        self.layers = nn.ModuleList(_Layer(w, size.heads) for _ in range(size.layers))
-        self.norm = nn.LayerNorm(w)
+        self.global_in = nn.Sequential(
+            nn.Linear(GLOBAL_FEATURES, 2 * w), nn.SiLU(), nn.Linear(2 * w, 2 * w), nn.SiLU(),
+            nn.Linear(2 * w, w),
+        )  # fmt: skip
+        self.layers = nn.ModuleList(EncoderLayer(w, size.heads) for _ in range(size.layers))
         self.left = nn.Linear(w, size.pair)
         self.right = nn.Linear(w, size.pair, bias=False)
         self.start = nn.Linear(w, 2)
@@ -217,13 +221,21 @@ class ChargeNetwork(nn.Module):
             charges: [B, N] final charges.
             settings: [B, 9] as `entries.FamilyEntries.settings`.
         """
-        atom, whole = self._features(elements, charges, settings)
-        state = elements * MOST_CHARGE + (charges.long() - 1).clamp(0, MOST_CHARGE - 1)
-        x = self.element(elements) + self.charge_state(state)
-        x = x + self.atom_in(atom) + self.global_in(whole).unsqueeze(1)
+        atom, whole = self.features(elements, charges, settings)
+        x = self.embed(elements, charges, atom, self.global_in(whole))
         for layer in self.layers:
             x = layer(x)
-        x = self.norm(x)
+        return self.encoded(normalised(x), settings)
+
+    def embed(self, elements: Tensor, charges: Tensor, atom: Tensor, whole: Tensor) -> Tensor:
+        """[B, N, width] from elements, charges, features of the atoms, and of the setting."""
+        state = elements * MOST_CHARGE + (charges.long() - 1).clamp(0, MOST_CHARGE - 1)
+        x = self.element(elements) + self.charge_state(state)
+        embedded: Tensor = x + self.atom_in(atom) + whole.unsqueeze(1)
+        return embedded
+
+    def encoded(self, x: Tensor, settings: Tensor) -> Encoded:
+        """What the second part needs of the encoder's state."""
         duration = settings[:, 2].exp()
         window = WINDOW_PER_PULSE * (duration.square() + DECAY_FS**2).sqrt()
         return Encoded(
@@ -241,10 +253,8 @@ class ChargeNetwork(nn.Module):
             log_distance: [B, N, N] ln of the distances in bohr; the diagonal counts as anything.
         """
         n, c = log_distance.shape[1], self.size.channels
-        width = (math.log(LONGEST) - math.log(SHORTEST)) / (self.size.radial - 1)
-        away = (log_distance.unsqueeze(-1) - self.centres) / width
-        off = 1.0 - torch.eye(n, dtype=away.dtype, device=away.device)
-        near = self.near((-0.5 * away.square()).exp())
+        off = 1.0 - torch.eye(n, dtype=log_distance.dtype, device=log_distance.device)
+        near = self.near(self.bells(log_distance))
         message = self.message(nn.functional.silu(encoded.pairs + near)) * off.unsqueeze(-1)
         state = self.atom_hidden(encoded.atoms)
         u = nn.functional.silu(state + self.first(message[..., :c].sum(dim=2)))
@@ -268,7 +278,12 @@ class ChargeNetwork(nn.Module):
             atoms=encoded.atoms,
         )
 
-    def _features(
+    def bells(self, log_distance: Tensor) -> Tensor:
+        """[..., radial] functions of the distance."""
+        width = (math.log(LONGEST) - math.log(SHORTEST)) / (self.size.radial - 1)
+        return (-0.5 * ((log_distance.unsqueeze(-1) - self.centres) / width).square()).exp()
+
+    def features(
         self, elements: Tensor, charges: Tensor, settings: Tensor
     ) -> tuple[Tensor, Tensor]:
         """[B, N, ATOM_FEATURES] and [B, GLOBAL_FEATURES], of the order of one."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ MOMENTA: Final = NetworkSize()
 YIELDS: Final = NetworkSize(width=96, layers=3, pair=64, channels=24, hidden=64)
 REFRESH_AT: Final = (0.002, 0.006, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.45, 0.65, 0.85)
 """When momenta are linearised anew, as shares of the training."""
+OFTEN: Final = 0.008
+"""Relative statistical error from which on entries are drawn less often."""
 _CHUNK: Final = 2048
 _AT_ONCE: Final = 16384
 
@@ -74,8 +76,8 @@ class SurrogateTraining:
     seconds: float
     error_seconds: float = 30.0
     rate: float = 2e-3
-    batch: int = 8192
-    warm_up: int = 300
+    batch: int = 4096
+    warm_up: int = 500
     average: float = 0.9995
     decay: float = 0.01
     least: int = 8
@@ -276,6 +278,21 @@ def total_momenta(bucket: Bucket, found: Predicted) -> Tensor:
     return exploded + added
 
 
+@torch.no_grad()
+def well_known_errors(network: SurrogateNetwork, bucket: Bucket) -> str:
+    """Median relative error of entries known to 0.3 %, for a log: those taught / those aside."""
+    known = bucket.errors.square().mean(dim=(1, 2)).sqrt() <= 0.003 * bucket.scale
+    shown = []
+    for aside in (False, True):
+        rows = torch.nonzero(known & (bucket.aside == aside))[:4000, 0]
+        if len(rows):
+            some = bucket.rows(rows)
+            off = total_momenta(some, predict(network, some)) - some.momenta
+            error = off.square().mean(dim=(1, 2)).sqrt() / some.scale
+            shown.append(f"{100.0 * float(error.median()):.2f}")
+    return "/".join(shown)
+
+
 def momentum_loss(bucket: Bucket, found: Predicted) -> Tensor:
     """Misfit of the momenta in units of the error, robust against single entries."""
     scale = bucket.scale[:, None, None]
@@ -354,6 +371,13 @@ def yield_error_loss(network: SurrogateNetwork, bucket: Bucket, found: Predicted
     return (2.5 * torch.log1p(off / (4.0 * variance)) + 0.5 * variance.log()).mean()
 
 
+Part = Literal["momenta", "yields"]
+_PARTS: Final[dict[Part, tuple[str, ...]]] = {
+    "momenta": ("momenta.",),
+    "yields": ("yields.", "shares."),
+}
+
+
 class Trainer:
     """A training in progress.
 
@@ -381,26 +405,27 @@ class Trainer:
         self.taught = {n: torch.nonzero(~buckets[n].aside)[:, 0] for n in self.sizes}
         self.aside = {n: torch.nonzero(buckets[n].aside)[:, 0] for n in self.sizes}
         self.rate = torch.zeros((), device=self.device)
-        errors = [*network.uncertainty.parameters(), *network.share_errors.parameters()]
-        apart = {id(value) for value in errors}
-        self.values = [v for v in network.parameters() if id(v) not in apart]
-        self.kept: list[Tensor] = [
-            kept
-            for kept, ours in zip(self.averaged.parameters(), network.parameters(), strict=True)
-            if id(ours) not in apart
-        ]
         graphed = self.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(
-            self.values,
-            lr=self.rate if graphed else settings.rate,
-            weight_decay=settings.decay,
-            betas=(0.9, 0.99),
-            capturable=graphed,
-            fused=graphed,
-        )
-        self.losses = torch.zeros(3, device=self.device)
-        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        self.rows = {n: self._draw(self.taught[n], n) for n in self.sizes}
+        averaged = dict(self.averaged.named_parameters())
+        self.values: dict[Part, list[Tensor]] = {}
+        self.kept: dict[Part, list[Tensor]] = {}
+        self.optimizers = {}
+        for part, names in _PARTS.items():
+            mine = [(k, v) for k, v in network.named_parameters() if k.startswith(names)]
+            self.values[part] = [value for _, value in mine]
+            self.kept[part] = [averaged[name] for name, _ in mine]
+            self.optimizers[part] = torch.optim.AdamW(
+                self.values[part],
+                lr=self.rate if graphed else settings.rate,
+                weight_decay=settings.decay,
+                betas=(0.9, 0.99),
+                capturable=graphed,
+                fused=graphed,
+            )
+        self.losses = torch.zeros(2, 2, device=self.device)
+        self.graphs: dict[tuple[Part, int], torch.cuda.CUDAGraph] = {}
+        self.chances = {n: self._chances(n) for n in self.sizes}
+        self.rows = {n: self._draw(n) for n in self.sizes}
 
     def train(self) -> dict[str, Any]:
         """Train for the given time.
@@ -426,10 +451,11 @@ class Trainer:
         began = said = time.monotonic()
         step, visits, due, queue = 0, 0, list(REFRESH_AT), list[int]()
         current: Linearisation | None = None
-        off: dict[int, float] = {}
+        off: dict[int, str] = {}
         while (done := (time.monotonic() - began) / seconds) < 1.0:
             if current is not None and current.done:
-                off[current.bucket.atoms] = current.install()
+                current.install()
+                off[current.bucket.atoms] = well_known_errors(self.network, current.bucket)
                 current = None
             if current is None and due and done >= due[0] and not queue:
                 due.pop(0)
@@ -439,77 +465,77 @@ class Trainer:
             rate = how.rate * min(1.0, (step + 1) / how.warm_up)
             rate *= 0.5 * (1.0 + math.cos(math.pi * done)) + 1e-3
             for n in random.choice(sizes, p=share, size=8).tolist():
-                self._step(n, rate)
+                self._step("momenta", n, rate)
                 visits += len(self.rows[n])
                 step += 1
+            for n in random.choice(sizes, p=share, size=3).tolist():
+                self._step("yields", n, rate)
             if time.monotonic() - said > 10.0:
                 said = time.monotonic()
-                means = (self.losses / self.losses[2].clamp_min(1.0)).tolist()
+                means = (self.losses[:, 0] / self.losses[:, 1].clamp_min(1.0)).tolist()
                 self.losses.zero_()
-                lines = " ".join(f"{k}: {100 * v:.2f}%" for k, v in sorted(off.items()))
+                lines = "; ".join(f"{k}: {v}" for k, v in sorted(off.items()))
                 self.say(
                     f"{said - began:4.0f} s, step {step}, {visits / 1e6:.1f} M visits: momenta "
-                    f"{means[0]:.4f}, yields {means[1]:.4f}; linearised off by {lines}"
+                    f"{means[0]:.4f}, yields {means[1]:.4f}; errors in % {lines}"
                 )
         pool.shutdown(wait=True, cancel_futures=True)
         return {"steps": step, "visits": visits, "entries": sum(map(len, self.buckets.values()))}
 
-    def _step(self, n: int, rate: float) -> None:
-        rows = self._draw(self.taught[n], n)
-        if n not in self.graphs:
+    def _step(self, part: Part, n: int, rate: float) -> None:
+        rows = self._draw(n)
+        if (part, n) not in self.graphs:
             self.rows[n] = rows
-            for group in self.optimizer.param_groups:
+            for group in self.optimizers[part].param_groups:
                 group["lr"] = rate
-            self._learn(n)
+            self._learn(part, n)
             return
         self.rows[n].copy_(rows)
         self.rate.fill_(rate)
-        self.graphs[n].replay()
+        self.graphs[part, n].replay()
 
-    def _learn(self, n: int) -> None:
+    def _learn(self, part: Part, n: int) -> None:
         """One step on the entries `rows`, all on the device."""
-        self.optimizer.zero_grad(set_to_none=False)
+        optimizer, values = self.optimizers[part], self.values[part]
+        optimizer.zero_grad(set_to_none=False)
         some = self.buckets[n].rows(self.rows[n])
-        distances = log_distances(some.positions)
-        model = self.network.momenta
-        found = model(model.encode(some.elements, some.charges, some.settings), distances)
-        momenta = momentum_loss(some, found)
-        model = self.network.yields
-        found = model(model.encode(some.elements, some.charges, some.settings), distances)
-        yields = yield_loss(self.network, some, found, self.settings.least)
-        (momenta + 0.2 * yields).backward()  # type: ignore[no-untyped-call]
-        for value in self.values:  # one entry out of place must not end a training
+        if part == "momenta":
+            loss = momentum_loss(some, predict(self.network, some))
+        else:
+            found = predict_yields(self.network, some)
+            loss = yield_loss(self.network, some, found, self.settings.least)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for value in values:  # one entry out of place must not end a training
             if value.grad is not None:
                 value.grad.nan_to_num_(0.0, 0.0, 0.0)
-        nn.utils.clip_grad_norm_(self.values, 1.0, foreach=True)
-        self.optimizer.step()
+        nn.utils.clip_grad_norm_(values, 1.0, foreach=True)
+        optimizer.step()
         with torch.no_grad():
-            ours: list[Tensor] = list(self.values)
-            torch._foreach_lerp_(self.kept, ours, 1.0 - self.settings.average)
-            self.losses += torch.stack([momenta, yields, torch.ones_like(yields)])
+            torch._foreach_lerp_(self.kept[part], values, 1.0 - self.settings.average)
+            self.losses[list(_PARTS).index(part)] += torch.stack([loss, torch.ones_like(loss)])
 
     def _record(self) -> None:
-        """Record one step for each number of atoms."""
+        """Record one step of each part for each number of atoms."""
         began = time.monotonic()
         side = torch.cuda.Stream(self.device)
         side.wait_stream(torch.cuda.current_stream(self.device))
         self.rate.fill_(1e-6)
         pool = None
         for n in self.sizes:
-            if not len(self.taught[n]):
-                continue
-            with torch.cuda.stream(side):
-                for _ in range(3):
-                    self._learn(n)
-            torch.cuda.current_stream(self.device).wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-                self._learn(n)
-            pool = graph.pool()
-            self.graphs[n] = graph
+            for part in _PARTS:
+                with torch.cuda.stream(side):
+                    for _ in range(3):
+                        self._learn(part, n)
+                torch.cuda.current_stream(self.device).wait_stream(side)
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                    self._learn(part, n)
+                pool = graph.pool()
+                self.graphs[part, n] = graph
         with torch.no_grad():
-            for kept, ours in zip(self.kept, self.values, strict=True):
-                kept.copy_(ours)
+            for part in _PARTS:
+                for kept, ours in zip(self.kept[part], self.values[part], strict=True):
+                    kept.copy_(ours)
         self.losses.zero_()
         torch.cuda.synchronize(self.device)
         self.say(f"steps recorded in {time.monotonic() - began:.1f} s")
@@ -529,7 +555,9 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = 2e-3 * (0.5 * (1.0 + math.cos(math.pi * done)) + 1e-3)
             n = int(random.choice(sizes, p=share / share.sum()))
-            some = self.buckets[n].rows(self._draw(self.aside[n], n, 4))
+            rows = self.aside[n]
+            size = max(32, self._batch(n) // 2)
+            some = self.buckets[n].rows(rows[torch.randint(len(rows), (size,), device=rows.device)])
             with torch.no_grad():
                 momenta, yields = predict(network, some), predict_yields(network, some)
             first = uncertainty_loss(network, some, momenta)
@@ -554,11 +582,20 @@ class Trainer:
         text = " ".join(f"{n}: {value * 100:.2f}%" for n, value in off.items())
         self.say(f"linearised in {time.monotonic() - began:.1f} s; had been off by {text}")
 
-    def _draw(self, rows: Tensor, n: int, part: int = 1) -> Tensor:
-        size = max(32, self.settings.batch * 30 // (5 + n * n) // part)
-        if not len(rows):
-            return rows
-        return rows[torch.randint(len(rows), (size,), device=rows.device)]
+    def _batch(self, n: int) -> int:
+        return max(32, self.settings.batch * 30 // (5 + n * n))
+
+    def _chances(self, n: int) -> Tensor:
+        """Cumulative chances of the entries that teach: what is hardly known is seldom drawn."""
+        bucket, rows = self.buckets[n], self.taught[n]
+        known = bucket.errors[rows].square().mean(dim=(1, 2)).sqrt() / bucket.scale[rows]
+        chance = 1.0 / (1.0 + (known / OFTEN).square()).sqrt()
+        return (chance.double().cumsum(0) / chance.double().sum()).clamp_max(1.0)
+
+    def _draw(self, n: int) -> Tensor:
+        rows, chances = self.taught[n], self.chances[n]
+        place = torch.rand(self._batch(n), device=rows.device, dtype=torch.float64)
+        return rows[torch.searchsorted(chances, place).clamp_max(len(rows) - 1)]
 
 
 def new_network(settings: SurrogateTraining, device: torch.device | str) -> SurrogateNetwork:

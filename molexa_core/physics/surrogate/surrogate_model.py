@@ -1,0 +1,288 @@
+"""Momenta, derivatives, errors and yields from the networks of the surrogate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.matter.elements import ELEMENTS
+from molexa_core.base.tables import FloatArray
+from molexa_core.physics.family.family import Fragments, Linearised
+from molexa_core.physics.surrogate.absorption import SYMBOLS
+from molexa_core.physics.surrogate.charge_network import (
+    ChargeNetwork,
+    Encoded,
+    Predicted,
+    SurrogateNetwork,
+    impulses,
+    log_distances,
+    pair_momentum,
+)
+from molexa_core.physics.surrogate.covariance import distance_matrix, error_factors
+from molexa_core.physics.surrogate.rises import explode_rises
+from molexa_core.physics.surrogate.slopes import Slopes, by_distances, by_settings
+
+MOST_ATOMS: Final = 9
+LEAST_ERROR: Final = 5e-4
+"""Relative error of the momenta that is always left."""
+CLOSEST: Final = 0.3
+"""Distance, bohr, below which two atoms are in one place."""
+_TOGETHER: Final = 96
+"""Molecules in one pass, so that what is computed stays in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class SurrogateModel:
+    """The surrogate for one processor core.
+
+    Settings are those of `entries.FamilyEntries`.
+
+    Attributes:
+        network: its networks.
+        error_factor: of the predicted errors, found on molecules that were set aside.
+        yield_error_factor: of those of the yields.
+    """
+
+    network: SurrogateNetwork
+    error_factor: float = 1.0
+    yield_error_factor: float = 1.0
+
+    def explode(
+        self, fragments: Fragments, positions: FloatArray, settings: FloatArray
+    ) -> FloatArray:
+        """(n, N, 3) momenta in a.u. of positions (n, N, 3) in bohr in settings (n, 9)."""
+        momenta = np.empty(positions.shape)
+        with torch.no_grad(), _one_thread():
+            for part in _parts(len(positions)):
+                batch = _Batch(fragments, positions[part], settings[part])
+                found = batch.predict(self.network.momenta)
+                exploded = explode_rises(*batch.given, *_rises(found))
+                momenta[part] = exploded.momenta + batch.added(found).numpy()
+        momenta[_in_one_place(positions)] = np.nan
+        return momenta
+
+    def linearise(
+        self,
+        fragments: Fragments,
+        positions: FloatArray,
+        settings: FloatArray,
+        columns: tuple[int, ...],
+    ) -> Linearised:
+        """The same with derivatives by positions and these columns of the settings."""
+        n, atoms = positions.shape[:2]
+        size = 3 * atoms
+        momenta = np.empty(positions.shape)
+        moved, changed = np.empty((n, size, size)), np.empty((n, size, len(columns)))
+        with torch.no_grad(), _one_thread():
+            for part in _parts(n):
+                batch = _Batch(fragments, positions[part], settings[part])
+                found = batch.linearise(self.network.momenta, columns)
+                momenta[part], moved[part], changed[part] = found
+        momenta[_in_one_place(positions)] = np.nan
+        return Linearised(momenta, moved, changed)
+
+    def error(
+        self, fragments: Fragments, positions: FloatArray, settings: FloatArray
+    ) -> FloatArray:
+        """(n, 3 N, 3 N) covariance of the momenta, a.u."""
+        n, atoms = positions.shape[:2]
+        size = 3 * atoms
+        covariance = np.empty((n, size, size))
+        with torch.no_grad(), _one_thread():
+            for part in _parts(n):
+                batch = _Batch(fragments, positions[part], settings[part])
+                found = batch.predict(self.network.momenta)
+                exploded = explode_rises(*batch.given, *_rises(found), derivatives="rises")
+                changes = exploded.by_rises
+                if changes is None:
+                    continue
+                changes[..., atoms:] *= found.unit.double().numpy()[:, None, None]
+                base = torch.from_numpy(exploded.momenta).float()
+                atom, whole = self.network.uncertainty(found)
+                factors = error_factors(
+                    *(atom, whole, torch.from_numpy(changes).float(), base),
+                    *(batch.positions, batch.charges, batch.masses),
+                )
+                product = (factors @ factors.transpose(1, 2)).double().numpy()
+                rest = LEAST_ERROR**2 * (exploded.momenta**2).mean(axis=(1, 2))
+                covariance[part] = self.error_factor**2 * product
+                covariance[part] += rest[:, None, None] * np.eye(size)
+        covariance[_in_one_place(positions)] = np.nan
+        return covariance
+
+    def log_yield(
+        self, fragments: Fragments, positions: FloatArray, settings: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """(n) ln of the share of the explosions, and its standard error."""
+        share, error = np.empty(len(positions)), np.empty(len(positions))
+        with torch.no_grad(), _one_thread():
+            for part in _parts(len(positions)):
+                batch = _Batch(fragments, positions[part], settings[part])
+                found = batch.predict(self.network.yields)
+                share[part] = self.network.shares(found)[0].double().numpy()
+                error[part] = self.network.share_errors(found).exp().double().numpy()
+        return share, error * self.yield_error_factor
+
+    def spread(
+        self, fragments: Fragments, positions: FloatArray, settings: FloatArray
+    ) -> FloatArray:
+        """(n, N) standard deviation over explosions of each momentum, rms over directions.
+
+        Relative to the rms over atoms and directions of the mean momenta.
+        """
+        spread = np.empty(positions.shape[:2])
+        with torch.no_grad(), _one_thread():
+            for part in _parts(len(positions)):
+                batch = _Batch(fragments, positions[part], settings[part])
+                found = batch.predict(self.network.yields)
+                spread[part] = self.network.shares(found)[1].exp().double().numpy()
+        return spread
+
+
+class _Batch:
+    """Molecules of one kind, for one pass."""
+
+    def __init__(self, fragments: Fragments, positions: FloatArray, settings: FloatArray) -> None:
+        require_covered(fragments)
+        self.given = (positions, fragments.charges, fragments.masses)
+        n = len(positions)
+        rows, which = _different(settings)
+        self.elements = torch.tensor([[SYMBOLS.index(s) for s in fragments.symbols]])
+        self.elements = self.elements.expand(len(rows), -1)
+        charges = torch.from_numpy(fragments.charges).float()
+        self.rows = torch.from_numpy(rows).float()
+        self.which = torch.from_numpy(which)
+        self.few_charges = charges.expand(len(rows), -1)
+        self.charges = charges.expand(n, -1)
+        self.masses = torch.from_numpy(fragments.masses).float().expand(n, -1)
+        self.positions = torch.from_numpy(np.ascontiguousarray(positions)).float()
+        self.log_distance = log_distances(self.positions)
+
+    def encode(self, model: ChargeNetwork) -> Encoded:
+        few = model.encode(self.elements, self.few_charges, self.rows)
+        return Encoded(
+            few.atoms[self.which],
+            few.pairs[self.which],
+            few.start[self.which],
+            few.window[self.which],
+        )
+
+    def predict(self, model: ChargeNetwork) -> Predicted:
+        found: Predicted = model(self.encode(model), self.log_distance)
+        return found
+
+    def added(self, found: Predicted) -> Tensor:
+        return impulses(found.impulse, self.positions, self.charges, self.masses)
+
+    def linearise(
+        self, model: ChargeNetwork, columns: tuple[int, ...]
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        found, near = by_distances(model, self.encode(model), self.log_distance)
+        exploded = explode_rises(*self.given, *_rises(found), derivatives="all")
+        moved, risen = exploded.by_positions, exploded.by_rises
+        if moved is None or risen is None:  # the engine was asked for both
+            raise AssertionError
+        n, atoms = self.positions.shape[:2]
+        size = 3 * atoms
+        one, two = torch.triu_indices(atoms, atoms, 1)
+        distance = distance_matrix(self.positions)
+        apart = self.positions.unsqueeze(2) - self.positions.unsqueeze(1)
+        unit = apart / distance.unsqueeze(-1)
+        along = (unit / distance.unsqueeze(-1))[:, one, two]  # of ln r by the first atom
+        place = torch.arange(len(one))
+        by_atom = torch.zeros(n, len(one), atoms, 3)
+        by_atom[:, place, one] = along
+        by_atom[:, place, two] = -along
+        strength = pair_momentum(self.charges, self.masses, distance)
+        kick = strength.unsqueeze(-1) * unit
+        # The impulse itself, at fixed strength of the network: c r^(-3/2) d.
+        c = (found.impulse * strength / distance)[..., None, None]
+        turn = c * (torch.eye(3) - 1.5 * unit.unsqueeze(-1) * unit.unsqueeze(-2))
+        turn[:, torch.arange(atoms), torch.arange(atoms)] = 0.0
+        own = -turn.permute(0, 1, 3, 2, 4).contiguous()
+        own[:, torch.arange(atoms), :, torch.arange(atoms)] += turn.sum(dim=2).transpose(0, 1)
+
+        def chain(slopes: Slopes) -> Tensor:
+            """[n, 3 N, K] momenta by whatever the slopes are by."""
+            rises = torch.cat([slopes.log_tau, slopes.middle], dim=1)
+            through = torch.from_numpy(risen).float() @ rises
+            kicked = torch.einsum("bijk,bijc->bick", slopes.impulse, kick)
+            return through + kicked.reshape(n, size, -1)
+
+        total = chain(near) @ by_atom.reshape(n, len(one), size) + own.reshape(n, size, size)
+        changed = np.zeros((n, size, 0))
+        if columns:
+            far = by_settings(
+                model, self.elements, self.few_charges, self.rows, self.which, self.log_distance,
+                columns,
+            )  # fmt: skip
+            changed = chain(far).double().numpy()
+        momenta = exploded.momenta + self.added(found).double().numpy()
+        return momenta, moved + total.double().numpy(), changed
+
+
+def require_covered(fragments: Fragments) -> None:
+    """Check that the surrogate was trained on such fragments.
+
+    Raises:
+        UsageError: other elements, too many atoms, or charges that are none of ions.
+    """
+    unknown = [symbol for symbol in dict.fromkeys(fragments.symbols) if symbol not in SYMBOLS]
+    if unknown:
+        raise UsageError(
+            f"the surrogate of the Monte-Carlo model does not know {listing(unknown)}",
+            do=f"It knows {listing(SYMBOLS)}; describe the explosion as a build-up of the charges.",
+        )
+    if not 2 <= len(fragments) <= MOST_ATOMS:
+        raise UsageError(
+            f"the surrogate of the Monte-Carlo model is for 2 to {MOST_ATOMS} atoms, not for "
+            f"{len(fragments)}",
+            do="Describe the explosion as a build-up of the charges.",
+        )
+    for symbol, charge in zip(fragments.symbols, fragments.charges.tolist(), strict=True):
+        if charge != int(charge) or not 1 <= charge <= ELEMENTS[symbol].number:
+            raise UsageError(
+                f"{symbol} with a charge of {charge:g}: in the Monte-Carlo model each fragment is "
+                "an ion with 1 to all of its electrons taken"
+            )
+
+
+def _different(settings: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The settings that differ, and which of them each row is."""
+    if len(settings) and (settings == settings[:1]).all():
+        return settings[:1], np.zeros(len(settings), dtype=np.int64)
+    rows, which = np.unique(settings, axis=0, return_inverse=True)
+    return rows, which.reshape(-1).astype(np.int64)
+
+
+def _rises(found: Predicted) -> tuple[FloatArray, FloatArray]:
+    middle = found.middle * found.unit.unsqueeze(1)
+    return found.log_tau.double().numpy(), middle.double().numpy()
+
+
+def _in_one_place(positions: FloatArray) -> FloatArray:
+    one, two = np.triu_indices(positions.shape[1], 1)
+    r2 = ((positions[:, one] - positions[:, two]) ** 2).sum(axis=2).min(axis=1)
+    return np.asarray(~(r2 > CLOSEST**2))
+
+
+def _parts(n: int) -> Iterator[slice]:
+    for start in range(0, n, _TOGETHER):
+        yield slice(start, start + _TOGETHER)
+
+
+class _one_thread:  # noqa: N801  (used as a context, like a function)
+    """Compute with one thread: for such small arrays threads mostly wait for each other."""
+
+    def __enter__(self) -> None:
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self._before)
