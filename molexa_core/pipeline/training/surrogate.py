@@ -48,7 +48,7 @@ ASIDE: Final = 8
 """One in so many molecules (and of the random clusters) teaches only the errors."""
 MOMENTA: Final = NetworkSize()
 YIELDS: Final = NetworkSize(width=96, layers=3, pair=64, channels=24, hidden=64)
-REFRESH_AT: Final = (0.002, 0.006, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.45, 0.65, 0.85)
+REFRESH_AT: Final = (0.002, 0.006, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.75)
 """When momenta are linearised anew, as shares of the training."""
 OFTEN: Final = 0.008
 """Relative statistical error from which on entries are drawn less often."""
