@@ -25,6 +25,8 @@ SYMBOLS: Final = ("H", "C", "N", "O", "F", "Si", "P", "S", "Cl")
 SHELLS: Final = 3
 """K, L and M."""
 POINTS: Final = 40
+CLOSED: Final = -30.0
+"""ln of the photons that a shell absorbs which the photons cannot open."""
 LOWEST_EV: Final = 200.0
 HIGHEST_EV: Final = 12_000.0
 UM2_PER_BOHR2: Final = (BOHR_ANGSTROM * 1e-4) ** 2
@@ -45,23 +47,31 @@ class AbsorptionTable:
     log_sigma: Tensor
 
     def log_photons(self, elements: Tensor, log_energy: Tensor, log_fluence: Tensor) -> Tensor:
-        """[B, N, 3] ln of fluence times cross section of each shell, -30 where it is closed.
+        """[B, N, 3] ln of fluence times cross section of each shell, `CLOSED` where it is closed.
 
         Args:
             elements: [B, N] places in `SYMBOLS`.
             log_energy: [B] ln of the photon energy in eV.
             log_fluence: [B] ln of the photons per um^2.
         """
+        value, _ = self._interpolated(elements, log_energy)
+        value = value + log_fluence[:, None, None]
+        open_ = log_energy[:, None, None] >= self.low[elements]
+        return torch.where(open_, value, CLOSED).clamp_min(CLOSED)
+
+    def slopes(self, elements: Tensor, log_energy: Tensor) -> Tensor:
+        """[B, N, 3] derivatives of `log_photons` by ln of the photon energy, for open shells."""
+        return self._interpolated(elements, log_energy)[1]
+
+    def _interpolated(self, elements: Tensor, log_energy: Tensor) -> tuple[Tensor, Tensor]:
         low = self.low[elements]
         step = (float(np.log(HIGHEST_EV)) - low) / (POINTS - 1)
-        energy = log_energy[:, None, None]
-        place = ((energy - low) / step).clamp(0.0, POINTS - 1.001)
-        below = place.detach().floor().long()
+        place = ((log_energy[:, None, None] - low) / step).clamp(0.0, POINTS - 1.001)
+        below = place.floor().long()
         table = self.log_sigma[elements]
         left = table.gather(-1, below.unsqueeze(-1)).squeeze(-1)
-        right = table.gather(-1, (below + 1).unsqueeze(-1)).squeeze(-1)
-        value = left + (place - below) * (right - left) + log_fluence[:, None, None]
-        return torch.where(energy >= low, value, -30.0).clamp_min(-30.0)
+        rise = table.gather(-1, (below + 1).unsqueeze(-1)).squeeze(-1) - left
+        return left + (place - below) * rise, rise / step
 
 
 def absorption_table() -> AbsorptionTable:

@@ -14,6 +14,7 @@ each atom: fits to single entries leave 0.3 % (median, 5 atoms), where a common 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
@@ -22,10 +23,12 @@ from torch import Tensor, nn
 
 from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.storage.bounded import Within
-from molexa_core.physics.surrogate.absorption import SYMBOLS, AbsorptionTable
+from molexa_core.physics.surrogate.absorption import CLOSED, SYMBOLS, AbsorptionTable
 
 ATOM_FEATURES: Final = 10
 GLOBAL_FEATURES: Final = 14
+LEAST_PHOTONS: Final = -4.0
+"""Smallest third of ln of the photons that an atom would absorb, as a feature."""
 EXPANSION: Final = 3
 """Of the feed-forward blocks."""
 MOST_CHARGE: Final = 17
@@ -293,7 +296,7 @@ class ChargeNetwork(nn.Module):
         atom = torch.cat(
             [
                 nn.functional.softplus(photons) / 2.0 - 1.0,
-                (photons.exp().sum(-1, keepdim=True).log() / 3.0).clamp_min(-4.0),
+                (photons.exp().sum(-1, keepdim=True).log() / 3.0).clamp_min(LEAST_PHOTONS),
                 torch.stack(
                     [
                         charges / 4.0,
@@ -331,6 +334,47 @@ class ChargeNetwork(nn.Module):
             dim=-1,
         )
         return atom, whole
+
+    def feature_slopes(
+        self, elements: Tensor, settings: Tensor, columns: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Derivatives of `features` by columns of the settings.
+
+        Returns:
+            [K, B, N, ATOM_FEATURES] and [K, B, GLOBAL_FEATURES].
+        """
+        table = self.absorption
+        photons = table.log_photons(elements, settings[:, 0], settings[:, 1])
+        open_ = (photons > CLOSED).to(photons.dtype)
+        by_column = {0: table.slopes(elements, settings[:, 0]) * open_, 1: open_}
+        absorbed = photons.exp()
+        total = absorbed.sum(-1, keepdim=True)
+        seen = (total.log() / 3.0 > LEAST_PHOTONS).to(photons.dtype)
+        whole_total = absorbed.sum(dim=(1, 2)) + 1e-3
+        time = transfer_time(settings)
+        direct: dict[int, tuple[int, Tensor | float]] = {
+            0: (0, 1.0 / 1.1),
+            1: (1, 1.0 / 2.7),
+            2: (2, 1.0 / 1.2),
+            4: (6, time / (time + SOFT_TRANSFER_FS) / 1.2),
+            6: (8, 1.0 / 0.1),
+            7: (9, 1.0 / 0.075),
+        }
+        atoms, wholes = [], []
+        for column in columns:
+            atom = photons.new_zeros(*elements.shape, ATOM_FEATURES)
+            whole = photons.new_zeros(len(settings), GLOBAL_FEATURES)
+            place, slope = direct[column]
+            whole[:, place] = slope
+            if column in by_column:
+                change = by_column[column]
+                atom[..., :3] = 0.5 * photons.sigmoid() * change
+                of_all = (absorbed * change).sum(-1)
+                atom[..., 3] = of_all / total[..., 0] / 3.0 * seen[..., 0]
+                whole[:, -1] = of_all.sum(dim=1) / whole_total / 3.0
+            atoms.append(atom)
+            wholes.append(whole)
+        return torch.stack(atoms), torch.stack(wholes)
 
 
 def pair_momentum(charges: Tensor, masses: Tensor, distance: Tensor) -> Tensor:

@@ -175,23 +175,14 @@ def _encode(
     columns: Sequence[int],
 ) -> tuple[Encoded, Encoded]:
     """`ChargeNetwork.encode`, and its derivatives, along K columns: [K, ...]."""
-
-    def of_settings(values: Tensor) -> tuple[Tensor, Tensor]:
-        return model.features(elements, charges, values)
-
-    features, slopes = of_settings(settings), []
-    for column in columns:
-        step = torch.zeros_like(settings)
-        step[:, column] = 1.0
-        slopes.append(torch.func.jvp(of_settings, (settings,), (step,))[1])
-    datom, dwhole = (torch.stack(values) for values in zip(*slopes, strict=True))
-    whole = features[1]
+    atom, whole = model.features(elements, charges, settings)
+    datom, dwhole = model.feature_slopes(elements, settings, columns)
     for part in model.global_in:
         if isinstance(part, nn.Linear):
             whole, dwhole = part(whole), _turn(part, dwhole)
         else:
             whole, dwhole = nn.functional.silu(whole), dwhole * _slope_of_silu(whole)
-    x = model.embed(elements, charges, features[0], whole)
+    x = model.embed(elements, charges, atom, whole)
     d = _turn(model.atom_in, datom) + dwhole.unsqueeze(2)
     for layer in model.layers:
         if isinstance(layer, EncoderLayer):

@@ -73,27 +73,44 @@ class EntryErrors:
 
 
 def entry_errors(
-    network: SurrogateNetwork, entries: FamilyEntries, device: torch.device | str
+    network: SurrogateNetwork,
+    entries: FamilyEntries,
+    device: torch.device | str,
+    factor: float = 1.0,
+    yield_factor: float = 1.0,
 ) -> EntryErrors:
-    """Compare the surrogate with entries; the explosions are not linearised."""
+    """Compare the surrogate with entries; the explosions are not linearised.
+
+    Args:
+        network: the networks.
+        entries: of the Monte-Carlo model.
+        device: of the computation.
+        factor: of the predicted errors of the momenta.
+        yield_factor: of those of the yields.
+    """
     parts: list[dict[str, Any]] = []
     for n, bucket in buckets_of(entries, device).items():
         bucket.refresh(network, available_cores())
         starts = range(0, len(bucket), _ROWS)
-        parts += [_of_bucket(network, bucket.rows(slice(at, at + _ROWS)), n) for at in starts]
+        factors = factor, yield_factor
+        parts += [
+            _of_bucket(network, bucket.rows(slice(at, at + _ROWS)), n, *factors) for at in starts
+        ]
     return EntryErrors(
         **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     )
 
 
 @torch.no_grad()
-def _of_bucket(network: SurrogateNetwork, bucket: Bucket, n: int) -> dict[str, Any]:
+def _of_bucket(
+    network: SurrogateNetwork, bucket: Bucket, n: int, factor: float, yield_factor: float
+) -> dict[str, Any]:
     found = predict(network, bucket)
     added = impulses(found.impulse, bucket.positions, bucket.charges, bucket.masses)
     momenta = bucket.base + added
     off = momenta - bucket.momenta
     scale = bucket.scale
-    factors = error_factors_of(network, bucket, found)
+    factors = factor * error_factors_of(network, bucket, found)
     m, size = len(bucket), 3 * n
     covariance = factors @ factors.transpose(1, 2)
     covariance = covariance + torch.eye(size, device=off.device) * (
@@ -113,7 +130,8 @@ def _of_bucket(network: SurrogateNetwork, bucket: Bucket, n: int) -> dict[str, A
     encoded = model.encode(bucket.elements, bucket.charges, bucket.settings)
     of_yield = model(encoded, log_distances(bucket.positions))
     log_share, _ = network.shares(of_yield)
-    share_error = ((2.0 * network.share_errors(of_yield)).exp() + 1.0 / bucket.count).sqrt()
+    share_error = yield_factor * network.share_errors(of_yield).exp()
+    share_error = (share_error.square() + 1.0 / bucket.count).sqrt()
     values = {
         "atoms": torch.full((m,), n),
         "duration_fs": bucket.settings[:, 2].exp(),

@@ -359,7 +359,8 @@ def yield_loss(network: SurrogateNetwork, bucket: Bucket, found: Predicted, leas
     target = (bucket.spread / bucket.scale[:, None]).clamp_min(1e-4).log()
     trust = 1.0 / (1.0 + 5.0 / bucket.count[:, None])
     spread = (trust * (log_spread - target).abs()).mean(dim=1)
-    return (fit + 0.5 * spread).mean()
+    loss: Tensor = (fit + 0.5 * spread).mean()
+    return loss
 
 
 def yield_error_loss(network: SurrogateNetwork, bucket: Bucket, found: Predicted) -> Tensor:
@@ -368,7 +369,8 @@ def yield_error_loss(network: SurrogateNetwork, bucket: Bucket, found: Predicted
         log_share, _ = network.shares(found)
     off = (log_share - (bucket.count / bucket.trajectories).log()).square()
     variance = (2.0 * network.share_errors(found)).exp() + 1.0 / bucket.count
-    return (2.5 * torch.log1p(off / (4.0 * variance)) + 0.5 * variance.log()).mean()
+    loss: Tensor = (2.5 * torch.log1p(off / (4.0 * variance)) + 0.5 * variance.log()).mean()
+    return loss
 
 
 Part = Literal["momenta", "yields"]
@@ -517,7 +519,7 @@ class Trainer:
     def _record(self) -> None:
         """Record one step of each part for each number of atoms."""
         began = time.monotonic()
-        side = torch.cuda.Stream(self.device)
+        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self.device))
         self.rate.fill_(1e-6)
         pool = None
