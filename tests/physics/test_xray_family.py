@@ -189,7 +189,8 @@ def test_other_fragments_are_refused(
 def test_yields_are_shares_with_errors(family: XrayFamily) -> None:
     assert isinstance(family, WithYields)
     water = np.array([[[0.0, 0, 0], [1.43, 1.1, 0], [-1.43, 1.1, 0]]])
-    strong, axis = PARAMETERS + [0.0, math.log(5.0), 0, 0, 0, 0], replace(family, focus="axis")
+    axis = replace(family, focus="axis")
+    strong = PARAMETERS + np.array([0.0, math.log(5.0), 0.0, 0.0, 0.0, 0.0])
     shares = []
     for charge in range(1, 9):
         fragments = fragments_of("OHH", (charge, 1, 1))

@@ -68,7 +68,7 @@ class SurrogateTraining:
         error_seconds: of these, for the estimates of the errors at the end.
         average: of the moving average of the weights.
         decay: weight decay.
-        least: smallest count of an entry that the generator gives, see `mixed_entries`.
+        least_count: smallest count of an entry that the generator gives, see `mixed_entries`.
         seed: of the draws.
         momenta, yields: sizes of the networks.
     """
@@ -80,7 +80,7 @@ class SurrogateTraining:
     warm_up: int = 500
     average: float = 0.9995
     decay: float = 0.01
-    least: int = 8
+    least_count: int = 8
     seed: int = 0
     momenta: NetworkSize = MOMENTA
     yields: NetworkSize = YIELDS
@@ -505,7 +505,7 @@ class Trainer:
             loss = momentum_loss(some, predict(self.network, some))
         else:
             found = predict_yields(self.network, some)
-            loss = yield_loss(self.network, some, found, self.settings.least)
+            loss = yield_loss(self.network, some, found, self.settings.least_count)
         loss.backward()  # type: ignore[no-untyped-call]
         for value in values:  # one entry out of place must not end a training
             if value.grad is not None:
