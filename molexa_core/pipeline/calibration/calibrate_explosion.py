@@ -32,6 +32,7 @@ from molexa_core.physics.family.calibrated import CalibratedFamily
 from molexa_core.physics.family.family import ExplosionKnowledge, Family
 from molexa_core.physics.family.ion_impact import IonImpactFamily
 from molexa_core.physics.family.laser_family import LaserFamily
+from molexa_core.physics.surrogate.xray_family import XrayFamily
 from molexa_core.pipeline.calibration.calibration import Calibration, Fit, calibrate_on
 from molexa_core.pipeline.calibration.likelihood import AnyReference
 from molexa_core.pipeline.calibration.reading import Named, read_reference, read_yields
@@ -198,6 +199,9 @@ def described(family: Family) -> tuple[FamilyName, dict[str, str | bool]]:
     """The name of a family in settings, and its rules that are not numbers."""
     if isinstance(family, CalibratedFamily):
         return described(family.family)
+    if isinstance(family, XrayFamily):
+        rules = {"transfer": family.rule, "recapture": family.recapture, "focus": family.focus}
+        return "xray", dict(rules)
     kinds: tuple[tuple[type, FamilyName], ...] = (
         (BuildUpFamily, "build_up"),
         (LaserFamily, "laser"),
