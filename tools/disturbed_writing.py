@@ -364,6 +364,8 @@ def main() -> None:
     parser.add_argument("--limit", action="store_true", help="disk: a limit of the file size")
     parser.add_argument("--quick", action="store_true", help="few commands, few trials")
     options = parser.parse_args()
+    # Started by nohup, this process and all that it starts would ignore the signal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     chosen = set(options.only) if options.only else None
     names = QUICK if options.quick else None
     trials = min(options.trials, 12) if options.quick else options.trials
