@@ -26,7 +26,7 @@ from molexa_core.pipeline.inversion.residuals import Residuals, whitening
 
 _STEPS: Final = 10
 _SEEN: Final = 1e-6
-"""Eigenvalues below this share of the largest belong to momenta that nothing contradicts."""
+"""Share of the largest error-weighted momentum below which nothing contradicts a direction."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Misfit:
         channel, ion: where the largest single disagreement is, numbered from 0.
         offset: (3) momentum in a.u. by which this ion, in the frame of its channel, differs from
             what would fit best.
-        significance: root of the fall of chi-square if this momentum were free.
+        significance: root of the fall of chi-square if this momentum were free, all else following
+            it linearly; so never more than the root of chi-square.
     """
 
     chi_square: float
@@ -122,7 +123,7 @@ def _terms(
     covariances = problem.covariances(row, found)
     x = problem.split(row)[0]
     guide = Guide(tuple(whitening(one)[0] for one in covariances), prior.tree(x[0]))
-    slope = problem.jacobian(row, found, guide)[0]
+    slope = (problem.jacobian(row, found, guide) + problem.by_whiteners(row, found, guide))[0]
     value = np.concatenate(
         [whitened(white, one.values)[0] for white, one in zip(guide.whiteners, found, strict=True)]
         + [z[problem.coordinates :], prior.bond_residuals(x, guide.tree)[0][0]]
@@ -137,6 +138,8 @@ def _worst(
 ) -> tuple[int, int, FloatArray, float]:
     """Channel, ion, its excess momentum, and the root of the fall of chi-square without it."""
     columns = np.linalg.qr(slope)[0]
+    # What no geometry and parameters can follow: all of the value, at the very minimum.
+    left = value - columns @ (columns.T @ value)
     best: tuple[int, int, FloatArray, float] = (0, 0, np.zeros(3), 0.0)
     first = 0
     for number, (channel, covariance) in enumerate(zip(problem.channels, covariances, strict=True)):
@@ -145,15 +148,13 @@ def _worst(
         white = whitening(covariance)[0][0]
         for ion in range(problem.atoms):
             moved = white @ channel.basis[3 * ion : 3 * ion + 3].T
-            inside = columns[rows].T @ moved
-            unexplained = moved.T @ moved - inside.T @ inside
-            # `value` is orthogonal to the columns at the minimum.
-            gradient = moved.T @ value[rows]
-            sizes, ways = np.linalg.eigh(unexplained)
-            seen = sizes > _SEEN * max(float((moved**2).sum()), 1e-300)
-            along = ways[:, seen].T @ gradient
-            fall = float((along**2 / sizes[seen]).sum())
+            change = -columns @ (columns[rows].T @ moved)
+            change[rows] += moved
+            ways, sizes, turn = np.linalg.svd(change, full_matrices=False)
+            seen = sizes > _SEEN * max(float(np.linalg.norm(moved)), 1e-300)
+            along = ways[:, seen].T @ left
+            fall = float((along**2).sum())
             if fall > best[3] ** 2:
-                offset = -(ways[:, seen] @ (along / sizes[seen]))
+                offset = -turn[seen].T @ (along / sizes[seen])
                 best = (number, ion, np.asarray(offset), float(np.sqrt(fall)))
     return best

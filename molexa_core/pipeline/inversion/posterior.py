@@ -45,6 +45,8 @@ LEAST_EFFECTIVE: Final = 0.2
 """Effective samples per wanted draw below which another way of sampling follows."""
 ROUNDS: Final = 12
 """Largest number of rounds of adaptive sampling."""
+CONTRADICTED: Final = 1e-4
+"""p-value below which nothing is drawn: the draws would be of a model that the momenta refute."""
 NEAR: Final = 30.0
 """ln of the posterior below the largest down to which a maximum is kept."""
 
@@ -82,7 +84,9 @@ class Posterior:
         mode: (n) number of the mode of each draw.
         parameters: of each hypothesis, (n_h, P) coordinates, in the order of its draws.
         modes: solutions, that with the largest share first.
-        effective_samples: (sum of weights)^2 / sum of their squares.
+        effective_samples: (sum of weights)^2 / sum of their squares; 0 where nothing was drawn,
+            because the momenta contradict the model or no draw explains them. The maxima are then
+            in place of draws, and say nothing about errors.
         log_evidence: ln of the probability density of the momenta, averaged over hypotheses.
         log_evidences: the same of each hypothesis.
         misfit: whether the model can give these momenta.
@@ -288,12 +292,33 @@ def _posterior(
     """Draws from all branches of all hypotheses."""
     evidence = np.array([max(a.log_evidence for a in one.anchors) for one in found])
     evidence += [one.log_weight for one in found]
+    if _contradicted(found):
+        return _gathered(_maxima(found), knowledge, draws, np.random.default_rng([seed, 2]))
     share = np.sqrt(np.exp(evidence - evidence.max()))
     for one, part in zip(found, share / share.sum(), strict=True):
         wanted = max(LEAST_DRAWS * len(one.anchors), int(draws * part))
         random = np.random.default_rng([seed, one.number, 1])
         one.drawn, one.effective = _draws(one, wanted, random)
+    if not any(one.drawn is not None and np.isfinite(one.drawn.log_weights).any() for one in found):
+        found = _maxima(found)
     return _gathered(found, knowledge, draws, np.random.default_rng([seed, 2]))
+
+
+def _contradicted(found: list[_Found]) -> bool:
+    """Whether no maximum that counts explains the momenta, of whatever hypothesis."""
+    every = [(one, anchor) for one in found for anchor in one.anchors]
+    logs = np.array([anchor.log_evidence + one.log_weight for one, anchor in every])
+    shares = np.exp(logs - logs.max())
+    return _least_misfit(every, shares / shares.sum()).p_value < CONTRADICTED
+
+
+def _maxima(found: list[_Found]) -> list[_Found]:
+    """The same with the maxima in place of draws, weighed in normal approximation."""
+    for one in found:
+        height = np.array([anchor.log_evidence for anchor in one.anchors])
+        z = np.stack([anchor.z for anchor in one.anchors])
+        one.drawn, one.effective = Draws(z, height, np.arange(len(z))), 0.0
+    return found
 
 
 def _draws(one: _Found, wanted: int, random: np.random.Generator) -> tuple[Draws, float]:
@@ -351,11 +376,6 @@ def _gathered(
         evidences[one.number] = np.logaddexp.reduce(drawn.log_weights[keep], initial=-np.inf)
         first += len(one.anchors)
     log_weights = np.concatenate(logs)
-    if not len(log_weights):
-        raise ComputationError(
-            "no draw of the geometry gives momenta like the measured ones",
-            do="Check the errors of the momenta, and what is said about the explosion.",
-        )
     total = float(np.logaddexp.reduce(log_weights))
     weights = np.exp(log_weights - total)
     weights /= weights.sum()
@@ -387,6 +407,8 @@ def _gathered(
 
 def _effective_of_all(found: list[_Found], evidences: FloatArray) -> float:
     """Effective samples of the mixture of hypotheses: weights p with variances p^2 / n each."""
+    if not any(one.effective > 0.0 for one in found):
+        return 0.0
     logs = np.array([one.log_weight + evidences[one.number] for one in found])
     share = np.exp(logs - logs.max())
     share /= share.sum()

@@ -98,7 +98,8 @@ def anchor_at(problem: Problem, z: FloatArray) -> Anchor | None:
     if diagonal.min() < 1e-10 * diagonal.max():
         return None
     inverse = np.linalg.inv(triangle)
-    covariance = inverse @ inverse.T
+    if not np.isfinite(inverse).all():
+        return None
     log_posterior, chi_square = problem.log_posterior(row, found)
     gauss = 0.5 * len(z) * np.log(2.0 * np.pi) - np.log(diagonal).sum()
     return Anchor(
@@ -107,11 +108,23 @@ def anchor_at(problem: Problem, z: FloatArray) -> Anchor | None:
         range=columns,
         value=columns.T @ value,
         inverse=inverse,
-        root=np.linalg.cholesky(covariance + 1e-14 * np.trace(covariance) * np.eye(len(z))),
+        root=root_of_square(inverse),
         log_evidence=float(log_posterior[0] + 0.5 * ((columns.T @ value) ** 2).sum() + gauss),
         log_posterior=float(log_posterior[0]),
         chi_square=float(chi_square[0]),
     )
+
+
+def root_of_square(matrix: FloatArray) -> FloatArray:
+    """Lower triangular root, with a positive diagonal, of M M' and a little of its trace.
+
+    From the triangle of M' itself: M M', whose eigenvalues may span more than rounding leaves of
+    them, need not be positive definite in numbers.
+    """
+    ridge = 1e-7 * np.linalg.norm(matrix) * np.eye(len(matrix))
+    triangle = np.linalg.qr(np.concatenate([matrix.T, ridge]))[1]
+    sign = np.where(np.diag(triangle) < 0.0, -1.0, 1.0)
+    return np.asarray((sign[:, None] * triangle).T)
 
 
 def transport(

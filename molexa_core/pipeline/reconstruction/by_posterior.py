@@ -91,7 +91,7 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
     warnings += doubts_of_calibration(task.assumed.explosion.calibrated)
     for channel in channels:
         warnings += doubts_of_charges(channel, knowledge)
-    if answer.reason is not None:
+    if answer.reason is not None and not answer.contradicted:
         warnings.append(answer.reason.removeprefix("no error bars: "))
     warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
     for text in remarks:

@@ -24,7 +24,7 @@ from molexa_core.geometry.plausibility import plausibility
 from molexa_core.physics.family.family import ExplosionKnowledge, Fragments, Hypothesis
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
-from molexa_core.pipeline.inversion.posterior import Mode, Posterior
+from molexa_core.pipeline.inversion.posterior import CONTRADICTED, Mode, Posterior
 from molexa_core.pipeline.inversion.problem import Problem
 from molexa_core.pipeline.inversion.residuals import ChannelData, turns_onto
 from molexa_core.pipeline.inversion.weighted_draws import Summary, summary
@@ -52,6 +52,7 @@ class Answer:
         positions: (N, 3) bohr, centred, in the frame of the first channel.
         uncertainty: (N, 3) half-widths of 68 % intervals; None if there are too few draws.
         reason: why there are none.
+        contradicted: whether it is that the momenta contradict the explosion.
         spread: (N, 3) standard deviation of the draws.
         samples: (n, N, 3) draws, each as likely as any other.
         mode: the solution that it belongs to.
@@ -61,6 +62,7 @@ class Answer:
     positions: FloatArray
     uncertainty: FloatArray | None
     reason: str | None
+    contradicted: bool
     spread: FloatArray
     samples: FloatArray
     mode: Mode
@@ -82,13 +84,14 @@ def answer_of(posterior: Posterior, symbols: Sequence[str], *, seed: int) -> Ans
     mean = posterior.weights @ flat
     spread = np.sqrt(posterior.weights @ np.square(flat - mean)).reshape(positions.shape)
     half = summary(flat, posterior.weights).half_width.reshape(positions.shape)
-    reason = too_few(posterior)
+    reason = unreliable(posterior)
     random = np.random.default_rng([seed, 3])
     drawn = random.choice(len(turned), size=min(KEPT, len(turned)), p=posterior.weights)
     return Answer(
         positions=positions,
         uncertainty=half if reason is None else None,
         reason=reason,
+        contradicted=posterior.p_value < CONTRADICTED,
         spread=spread,
         samples=turned[drawn],
         mode=posterior.modes[0],
@@ -100,8 +103,13 @@ def answer_of(posterior: Posterior, symbols: Sequence[str], *, seed: int) -> Ans
     )
 
 
-def too_few(posterior: Posterior) -> str | None:
+def unreliable(posterior: Posterior) -> str | None:
     """The reason why half-widths are not reliable, as a sentence; None if they are."""
+    if posterior.p_value < CONTRADICTED:
+        return (
+            "no error bars: the explosion that is assumed does not explain the momenta (p-value "
+            f"{posterior.p_value:.1g}); this is the structure that comes nearest"
+        )
     if posterior.effective_samples >= FEW:
         return None
     return (
@@ -146,7 +154,7 @@ def lengths_and_angles(
 
 
 def _rows(names: Sequence[str], found: Summary, posterior: Posterior) -> tuple[dict[str, Any], ...]:
-    reliable = too_few(posterior) is None
+    reliable = unreliable(posterior) is None
     return tuple(
         {
             "of": name,
@@ -207,7 +215,8 @@ def _hypothesis(posterior: Posterior, knowledge: ExplosionKnowledge, number: int
     rows = posterior.hypothesis == number
     share = float(posterior.weights[rows].sum())
     total = sum(one.weight for one in knowledge.hypotheses)
-    after = posterior.parameter_summary(number) if share > 0.0 else None
+    drawn = share > 0.0 and posterior.effective_samples > 0.0
+    after = posterior.parameter_summary(number) if drawn else None
     parameters = []
     for place, coordinate in enumerate(hypothesis.family.coordinates):
         before = _interval(
@@ -246,10 +255,13 @@ def doubts_of_explosion(found: dict[str, Any]) -> list[str]:
         return []
     worst = found["worst"]
     x, y, z = worst["direction"]
+    so = "the structure and its error bars may not hold"
+    if found["p_value"] < CONTRADICTED:
+        so = "the structure does not hold"
     sentence = (
         "the explosion that is assumed does not explain these momenta (p-value "
         f"{found['p_value']:.1g}, chi-square {found['chi_square']:.1f} for {found['degrees']}): "
-        "the structure and its error bars do not hold; most of it is "
+        f"{so}; most of it is "
         f"{worst['excess_au']:.3g} a.u. of {worst['ion']} in {worst['channel']} along "
         f"({x:.2f}, {y:.2f}, {z:.2f})"
     )

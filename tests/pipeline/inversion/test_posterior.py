@@ -13,15 +13,20 @@ from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.rotations import rotations_of
 from molexa_core.base.tables import FloatArray
 from molexa_core.geometry.measures import pair_distances
+from molexa_core.physics.family.build_up_family import BUILD_UP_PRIOR, BuildUpFamily
 from molexa_core.physics.family.family import (
     ExplosionKnowledge,
     Family,
     Fragments,
     Hypothesis,
 )
+from molexa_core.pipeline.inversion import posterior
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
+from molexa_core.pipeline.inversion.misspecification import misfit_at
 from molexa_core.pipeline.inversion.posterior import MeasuredChannel, Posterior, infer
+from molexa_core.pipeline.inversion.problem import Problem
 from molexa_core.pipeline.inversion.residuals import ChannelData
+from molexa_core.pipeline.inversion.sampling import Draws, root_of_square
 from tests.fakes.scaled_rise import TAU_FS, ScaledRise
 
 OCS = np.array([[-2.2, 0.3, 0.0], [0.0, -0.2, 0.0], [2.95, 0.0, 0.0]])
@@ -237,6 +242,72 @@ def test_the_ion_that_does_not_fit_is_named() -> None:
     assert fine.p_value > 0.01 > bad.p_value
     assert (bad.misfit.channel, bad.misfit.ion) == (1, 1)
     assert bad.misfit.offset @ push > 0.8 * np.linalg.norm(bad.misfit.offset) * 12.0
+
+
+def test_channels_that_contradict_each_other_have_an_answer_without_draws() -> None:
+    """Two momenta of an exact explosion 20 % off: no structure gives both channels."""
+    family, ions = ScaledRise(), (("O+", "C+", "S+"), ("O2+", "C2+", "S2+"))
+    channels = [
+        measured(family, fragments(*names), OCS, 45.0, error=0.001, seed=n)
+        for n, names in enumerate(ions)
+    ]
+    p = channels[1].momenta.copy()
+    p[:2] *= 1.2
+    spoiled = MeasuredChannel(channels[1].fragments, p - p.mean(axis=0), channels[1].covariance)
+    prior = GeometryPrior.of(("O", "C", "S"))
+    found = infer([channels[0], spoiled], knowing(TAU_FS, 0.0), geometry=prior)
+    assert found.p_value < 1e-12
+    assert found.effective_samples == 0.0
+    assert found.weights.sum() == pytest.approx(1.0)
+    assert np.isfinite(found.positions).all()
+    assert found.misfit.significance <= np.sqrt(found.chi_square) * (1.0 + 1e-9)
+    assert found.misfit.significance > 0.8 * np.sqrt(found.chi_square)
+    assert found.modes[0].closure < 0.2  # as near as two that differ by so much allow
+
+
+def test_no_draw_that_counts_leaves_the_maxima(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(problem: Problem, *_: object, **__: object) -> Draws:
+        return Draws(np.empty((0, problem.size)), np.empty(0), np.empty(0, dtype=np.int64))
+
+    monkeypatch.setattr(posterior, "draw", nothing)
+    monkeypatch.setattr(posterior, "adapt", nothing)
+    ions, prior = fragments("O2+", "C2+", "S2+"), GeometryPrior.of(("O", "C", "S"))
+    channel = measured(ScaledRise(), ions, OCS, 45.0, error=0.001)
+    found = infer([channel], knowing(TAU_FS, 0.1), geometry=prior)
+    assert found.effective_samples == 0.0
+    assert found.p_value > 0.01
+    best = found.positions[int(np.argmax(found.weights))]
+    np.testing.assert_allclose(pair_distances(best[None]), pair_distances(OCS[None]), rtol=0.05)
+
+
+@pytest.mark.parametrize("size", [2, 9])
+def test_a_root_of_any_scale_is_lower_triangular_and_positive(size: int) -> None:
+    """Also where eigenvalues of the square span more than 16 digits, as at a fold."""
+    random = np.random.default_rng(size)
+    for span in (0.0, 12.0):
+        turn = np.linalg.qr(random.standard_normal((size, size)))[0]
+        matrix = turn @ np.diag(10.0 ** np.linspace(0.0, -span, size))
+        root = root_of_square(matrix)
+        assert (np.diag(root) > 0.0).all()
+        assert np.abs(np.triu(root, 1)).max() == 0.0
+        np.testing.assert_allclose(root @ root.T, matrix @ matrix.T, atol=1e-12)
+
+
+def test_the_disagreement_of_one_ion_is_never_more_than_all_of_it() -> None:
+    """Also of a family that leaves open different things in different geometries."""
+    ions, prior = fragments("O2+", "C2+", "S2+"), GeometryPrior.of(("O", "C", "S"))
+    family = BuildUpFamily()
+    belief = BUILD_UP_PRIOR
+    start = np.array(belief.mean)[None]
+    p = family.explode(ions, OCS[None], start)[0]
+    p[0] *= 1.3
+    data = ChannelData(
+        MeasuredChannel(ions, p - p.mean(axis=0), 1e-4 * np.eye(9)), gives_frame=True
+    )
+    problem = Problem(family, belief, [data], prior)
+    z = problem.join(OCS[None], np.zeros((1, problem.free)))[0]
+    found = misfit_at(problem, z)
+    assert 0.0 < found.significance <= np.sqrt(found.chi_square) * (1.0 + 1e-9)
 
 
 def test_a_model_error_widens_the_answer() -> None:

@@ -236,6 +236,22 @@ def test_momenta_that_do_not_fit_together_are_told(loaded: tuple[Network, ModelC
     assert abs(np.linalg.norm(worst["direction"]) - 1.0) < 1e-9
 
 
+def test_channels_that_exclude_each_other_have_a_structure_without_error_bars(
+    loaded: tuple[Network, ModelCard],
+) -> None:
+    told = Explosion.of(BuildUpExplosion(tau_fs=Uncertain(60), tau_width=0.05))
+    first = exploded("ocs", "O2+,C2+,S2+", 60.0)
+    second = exploded("ocs", "O+,C2+,S3+", 60.0)
+    second.loc[:1, MOMENTA] *= 2.0
+    record = reconstruct(first, weights=loaded, samples=4, explosion=told, others=[second])
+    assert record.explosion["p_value"] < 1e-4
+    assert record.uncertainty_bohr is None
+    assert "does not explain the momenta (p-value" in str(record.uncertainty_reason)
+    assert [one["half_width"] for one in record.distances] == [None] * 3
+    assert sum("does not explain these momenta" in text for text in record.warnings) == 1
+    assert "after" not in record.explosion["hypotheses"][0]["parameters"][0]
+
+
 def test_channels_of_different_molecules_are_refused(loaded: tuple[Network, ModelCard]) -> None:
     with pytest.raises(UsageError, match="channel 2 are those of H2O, the ions of channel 1 those"):
         reconstruct(
