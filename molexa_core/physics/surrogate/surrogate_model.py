@@ -25,7 +25,7 @@ from molexa_core.physics.surrogate.charge_network import (
     pair_momentum,
 )
 from molexa_core.physics.surrogate.covariance import distance_matrix, error_factors
-from molexa_core.physics.surrogate.rises import explode_rises
+from molexa_core.physics.surrogate.rises import QUICK, ROUGH, explode_rises
 from molexa_core.physics.surrogate.slopes import Slopes, by_distances, by_settings
 
 MOST_ATOMS: Final = 9
@@ -62,7 +62,7 @@ class SurrogateModel:
             for part in _parts(len(positions)):
                 batch = _Batch(fragments, positions[part], settings[part])
                 found = batch.predict(self.network.momenta)
-                exploded = explode_rises(*batch.given, *_rises(found))
+                exploded = explode_rises(*batch.given, *_rises(found), accuracy=QUICK)
                 momenta[part] = exploded.momenta + batch.added(found).numpy()
         momenta[_in_one_place(positions)] = np.nan
         return momenta
@@ -98,7 +98,9 @@ class SurrogateModel:
             for part in _parts(n):
                 batch = _Batch(fragments, positions[part], settings[part])
                 found = batch.predict(self.network.momenta)
-                exploded = explode_rises(*batch.given, *_rises(found), derivatives="rises")
+                exploded = explode_rises(
+                    *batch.given, *_rises(found), derivatives="rises", accuracy=ROUGH
+                )
                 changes = exploded.by_rises
                 if changes is None:
                     continue
@@ -145,6 +147,11 @@ class SurrogateModel:
         return spread
 
 
+_Key = tuple[int, tuple[str, ...], tuple[float, ...], bytes]
+_KEPT: Final[dict[_Key, tuple[ChargeNetwork, Encoded]]] = {}
+_MOST_KEPT: Final = 64
+
+
 class _Batch:
     """Molecules of one kind, for one pass."""
 
@@ -153,6 +160,8 @@ class _Batch:
         self.given = (positions, fragments.charges, fragments.masses)
         n = len(positions)
         rows, which = _different(settings)
+        self.symbols = fragments.symbols
+        self.key = rows[0].tobytes() if len(rows) == 1 else b""
         self.elements = torch.tensor([[SYMBOLS.index(s) for s in fragments.symbols]])
         self.elements = self.elements.expand(len(rows), -1)
         charges = torch.from_numpy(fragments.charges).float()
@@ -165,13 +174,33 @@ class _Batch:
         self.log_distance = log_distances(self.positions)
 
     def encode(self, model: ChargeNetwork) -> Encoded:
-        few = model.encode(self.elements, self.few_charges, self.rows)
+        few = self._encode_few(model)
+        if len(self.rows) == 1:
+            n = len(self.which)
+            return Encoded(
+                few.atoms.expand(n, -1, -1),
+                few.pairs.expand(n, -1, -1, -1),
+                few.start.expand(n, -1, -1),
+                few.window.expand(n),
+            )
         return Encoded(
             few.atoms[self.which],
             few.pairs[self.which],
             few.start[self.which],
             few.window[self.which],
         )
+
+    def _encode_few(self, model: ChargeNetwork) -> Encoded:
+        """Of the settings that differ; one setting is kept: a search asks for it all the time."""
+        if len(self.rows) > 1:
+            return model.encode(self.elements, self.few_charges, self.rows)
+        key = (id(model), self.symbols, tuple(self.few_charges[0].tolist()), self.key)
+        if key not in _KEPT:
+            while len(_KEPT) >= _MOST_KEPT:
+                _KEPT.pop(next(iter(_KEPT)), None)
+            # The network itself is kept as well, so that its number stays its own.
+            _KEPT[key] = model, model.encode(self.elements, self.few_charges, self.rows)
+        return _KEPT[key][1]
 
     def predict(self, model: ChargeNetwork) -> Predicted:
         found: Predicted = model(self.encode(model), self.log_distance)
@@ -184,7 +213,7 @@ class _Batch:
         self, model: ChargeNetwork, columns: tuple[int, ...]
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         found, near = by_distances(model, self.encode(model), self.log_distance)
-        exploded = explode_rises(*self.given, *_rises(found), derivatives="all")
+        exploded = explode_rises(*self.given, *_rises(found), derivatives="all", accuracy=QUICK)
         moved, risen = exploded.by_positions, exploded.by_rises
         if moved is None or risen is None:  # the engine was asked for both
             raise AssertionError
