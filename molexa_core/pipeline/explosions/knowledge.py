@@ -7,13 +7,14 @@ parameters), with one sentence that every result states.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
 import numpy as np
 
 from molexa_core.base.belief import Belief
-from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.known_explosion import (
     BuildUpExplosion,
     ClassicalExplosion,
@@ -39,6 +40,16 @@ from molexa_core.physics.family.calibrated import calibrated
 from molexa_core.physics.family.family import ExplosionKnowledge, Family, Hypothesis
 from molexa_core.physics.family.ion_impact import ION_IMPACT_PRIOR, IonImpactFamily
 from molexa_core.physics.family.laser_family import LaserFamily, laser_prior
+from molexa_core.physics.surrogate.absorption import SYMBOLS
+from molexa_core.physics.surrogate.surrogate_model import MOST_ATOMS
+from molexa_core.physics.surrogate.xray_family import (
+    COORDINATES,
+    HIGH,
+    LOW,
+    MARGIN,
+    XrayFamily,
+    xray_prior,
+)
 from molexa_core.pipeline.calibration.prior import belief_at
 
 PULSE_WINDOW: Final = 3.0
@@ -54,16 +65,20 @@ EXACT: Final = BuildUpFamily(window_spread=0.0, onset_spread=0.0)
 NO_RECOIL: Final = 1e-9
 """A push of an atom, a.u., that is none."""
 UNKNOWN: Final = (
-    "nothing is known about the explosion: an X-ray pulse of any kind or a laser pulse of any "
-    "duration are assumed alike"
+    "nothing is known about the explosion: charges that rise with time, as in an X-ray pulse of "
+    "any kind, or a laser pulse of any duration are assumed alike"
 )
 
 
-def knowledge_of(explosion: Explosion) -> ExplosionKnowledge:
+def knowledge_of(
+    explosion: Explosion, symbols: Sequence[str] | None = None, *, single: bool = False
+) -> ExplosionKnowledge:
     """What is known about an explosion before momenta are looked at.
 
     Args:
         explosion: what is told and calibrated.
+        symbols: elements of the molecule, for which not every family can compute an X-ray pulse.
+        single: whether the momenta are those of single events.
 
     Raises:
         UsageError: the calibration is of another family, or depends on a number that is not told.
@@ -74,7 +89,10 @@ def knowledge_of(explosion: Explosion) -> ExplosionKnowledge:
     if told is None:
         both = (_broad(0.5), _laser(LaserExplosion(), 0.5))
         return ExplosionKnowledge(both, UNKNOWN, "unknown")
-    return _told(told)
+    if single and isinstance(told, XrayExplosion):
+        reason = "the surrogate of the Monte-Carlo model gives means over explosions"
+        return _stand_in(told, told_in_words(told), reason)
+    return _told(told, symbols)
 
 
 def told_in_words(told: Kind) -> str:
@@ -120,7 +138,7 @@ _NAMES: Final = {
 }
 
 
-def _told(told: Kind) -> ExplosionKnowledge:
+def _told(told: Kind, symbols: Sequence[str] | None = None) -> ExplosionKnowledge:
     """What is known where numbers are told and nothing is calibrated."""
     statement = told_in_words(told)
     if isinstance(told, InstantExplosion):
@@ -149,7 +167,7 @@ def _told(told: Kind) -> ExplosionKnowledge:
             )
         belief = _rise(told, BUILD_UP_PRIOR)
         return ExplosionKnowledge((Hypothesis(BuildUpFamily(), belief),), statement, "told")
-    return _stand_in(told, statement)
+    return _xray(told, statement, symbols)
 
 
 def _broad(weight: float = 1.0) -> Hypothesis:
@@ -165,15 +183,53 @@ def _laser(told: LaserExplosion, weight: float = 1.0) -> Hypothesis:
     return Hypothesis(LaserFamily(), laser_prior(duration.value, duration.relative), weight)
 
 
-def _stand_in(told: XrayExplosion, statement: str) -> ExplosionKnowledge:
-    """An X-ray pulse by charges that rise with time."""
-    reason = "computed with charges that rise with time, since no surrogate of the Monte-Carlo "
+def _xray(told: XrayExplosion, statement: str, symbols: Sequence[str] | None) -> ExplosionKnowledge:
+    """An X-ray pulse by the surrogate of the Monte-Carlo model, where it is one that this knows."""
+    reason = _not_covered(told, symbols)
+    if reason is None:
+        try:
+            found = xray_prior(told)
+        except InputFileError:
+            reason = "no surrogate of the Monte-Carlo model is installed"
+        else:
+            rules = "" if told.transfer is not None else ", each rule of electron transfer alike"
+            return ExplosionKnowledge(
+                found, f"{statement}; computed with the Monte-Carlo model{rules}", "told"
+            )
+    return _stand_in(told, statement, reason)
+
+
+def _not_covered(told: XrayExplosion, symbols: Sequence[str] | None) -> str | None:
+    """The reason why the surrogate cannot compute this pulse for these atoms; None if it can."""
+    model = "the surrogate of the Monte-Carlo model"
+    if symbols is not None:
+        if strange := [one for one in dict.fromkeys(symbols) if one not in SYMBOLS]:
+            return f"{model} does not know {listing(strange)}"
+        if len(symbols) > MOST_ATOMS:
+            return f"{model} is for {MOST_ATOMS} atoms at most"
+    for place, one in enumerate(COORDINATES):
+        value = told.on_axis if one.name == "fluence_um2" else getattr(told, one.name)
+        if value is None or value.value <= 0.0:
+            continue
+        low, high = LOW[place] - MARGIN[place], HIGH[place] + MARGIN[place]
+        at = one.of_value(value.value)
+        if at > high or (at < low and one.name != "transfer_time_fs"):
+            unit = f" {one.unit}" if one.unit else ""
+            lowest, highest = one.values(LOW[place]), one.values(HIGH[place])
+            return (
+                f"{model} is for a {one.meaning} of {lowest:.3g} to {highest:.3g}{unit}, not "
+                f"{value.value:.3g}{unit}"
+            )
+    return None
+
+
+def _stand_in(told: XrayExplosion, statement: str, reason: str) -> ExplosionKnowledge:
+    """An X-ray pulse by charges that rise with time, for this reason."""
+    computed = f"{statement}; computed with charges that rise with time, since {reason}"
     duration = told.duration_fs
     if duration is None:
         window = "by a prior for pulses of any duration"
-        return ExplosionKnowledge(
-            (_broad(),), f"{statement}; {reason}model is installed, {window}", "told"
-        )
+        return ExplosionKnowledge((_broad(),), f"{computed}: {window}", "told")
     of_pulse = PULSE_WINDOW * duration.value
     tau = math.hypot(of_pulse, CASCADE_FS)
     share = (of_pulse / tau) ** 2
@@ -181,9 +237,7 @@ def _stand_in(told: XrayExplosion, statement: str) -> ExplosionKnowledge:
     belief = _rise(BuildUpExplosion(Uncertain(tau), min(width, 3.0)), BUILD_UP_PRIOR)
     window = f"within {tau:.0f} fs +- {100 * width:.0f} % (pulse and lifetimes of inner holes)"
     return ExplosionKnowledge(
-        (Hypothesis(BuildUpFamily(), belief),),
-        f"{statement}; {reason}model is installed: {window}",
-        "told",
+        (Hypothesis(BuildUpFamily(), belief),), f"{computed}: {window}", "told"
     )
 
 
@@ -273,7 +327,21 @@ def _family(one: CalibratedHypothesis) -> Family:
     if one.family in families:
         found: Family = families[one.family]()
         return found
+    if one.family == "xray":
+        choices = {name: value for name, value in one.choices.items() if name != "transfer"}
+        if rule := one.choices.get("transfer"):
+            choices["rule"] = rule
+        chosen: dict[str, Any] = dict(choices)
+        return XrayFamily(still=_exact_in(one), **chosen)
     raise UsageError(f"no family {one.family!r} is installed")
+
+
+def _exact_in(one: CalibratedHypothesis) -> frozenset[str]:
+    """Parameters that a calibration knows exactly, under all its conditions."""
+    count, width = len(one.parameters), one.belief().width
+    if one.points[0].conditions:  # others than these may be told with an uncertainty
+        return frozenset()
+    return frozenset(name for row, name in enumerate(one.parameters) if not width[row::count].any())
 
 
 def _at_conditions(told: Kind | None, family: Family, one: CalibratedHypothesis) -> Belief:

@@ -114,7 +114,7 @@ def by_network(
     if forward == "classical":
         warnings += choice(answer, alternatives, chemistry=chemistry)
     warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
-    knowledge = knowledge_of(task.assumed.explosion)
+    knowledge = knowledge_of(task.assumed.explosion, symbols)
     found: dict[str, Any] = {}
     if forward == "classical" and unlike is None and answer.explains:
         found = agreement_of(answer.positions, knowledge.hypotheses[0], measured.channel)

@@ -54,7 +54,6 @@ FEW_DRAWS: Final = 200
 def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRecord:
     """The structure from all that is known about the explosion."""
     network, card, seed = task.network, task.card, task.seed
-    knowledge = knowledge_of(task.assumed.explosion)
     read = [
         measured_in(table, network, card, name=name_of(table, number))
         for number, table in enumerate(tables)
@@ -65,6 +64,7 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
         engine, first.ions, first.momenta, samples=task.samples, seed=seed
     )
     symbols = tuple(ion.element.symbol for ion in first.ions)
+    knowledge = knowledge_of(task.assumed.explosion, symbols)
     prior = GeometryPrior.of(symbols) if task.chemistry else GeometryPrior.scale_free(symbols)
     starts = drawn.samples - drawn.samples.mean(axis=1, keepdims=True)
     if task.search:

@@ -336,7 +336,7 @@ def _record(
             if no_common
             else "parameters of the explosion drawn from what is known about them",
         },
-        explosion=stated_explosion(assumed, knowledge_of(assumed.explosion)),
+        explosion=stated_explosion(assumed, knowledge_of(assumed.explosion, single=True)),
         distances=tuple(_with_half_width(row) for row in found.distances),
         angles=tuple(_with_half_width(row) for row in found.angles),
         alternatives=(),

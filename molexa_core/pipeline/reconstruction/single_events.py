@@ -293,7 +293,7 @@ def _knowledge(
         explosion = Explosion()
         if isinstance(block, Mapping):
             explosion = parse_settings(Explosion, dict(block), where="explosion of the events")
-    return knowledge_of(explosion)
+    return knowledge_of(explosion, single=True)
 
 
 def _usable(events: Coincidences) -> tuple[Coincidences, int]:

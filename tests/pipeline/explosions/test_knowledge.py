@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,10 @@ from molexa_core.base.tables import FloatArray
 from molexa_core.base.uncertain import Uncertain
 from molexa_core.physics.coulomb.batches import explode_many
 from molexa_core.physics.coulomb.build_up import ErrorFunctionRise, Instant
-from molexa_core.physics.family.build_up_family import BUILD_UP_PRIOR
+from molexa_core.physics.family.build_up_family import BUILD_UP_PRIOR, BuildUpFamily
 from molexa_core.physics.family.family import Fragments, Hypothesis
 from molexa_core.physics.family.laser_family import LaserFamily, laser_prior
+from molexa_core.physics.surrogate.xray_family import XrayFamily
 from molexa_core.pipeline.explosions.knowledge import knowledge_of, told_in_words
 
 IONS = [parse_ion(text) for text in ("O2+", "C2+", "H+")]
@@ -222,3 +224,89 @@ def test_the_misfit_of_references_is_an_error_of_the_family() -> None:
 def test_a_calibration_that_does_not_apply_is_refused(told: Kind, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         knowledge_of(Explosion.of(told, calibrated((100.0, 0.0))))
+
+
+def test_an_x_ray_pulse_is_computed_with_the_monte_carlo_model() -> None:
+    told = XrayExplosion(
+        photon_ev=Uncertain(2000),
+        duration_fs=Uncertain(15, 3),
+        fluence_um2=Uncertain(1e12),
+        transfer_time_fs=Uncertain(0),
+    )
+    known = knowledge_of(Explosion.of(told), ("O", "H", "H"))
+    assert known.origin == "told"
+    assert "Monte-Carlo model, each rule of electron transfer alike" in known.statement
+    families = [one.family for one in known.hypotheses]
+    assert all(isinstance(one, XrayFamily) for one in families)
+    assert sorted(one.rule for one in families if isinstance(one, XrayFamily)) == [
+        "full",
+        "low",
+        "neutral",
+    ]
+    assert sum(one.weight for one in known.hypotheses) == pytest.approx(1.0)
+    belief = known.hypotheses[0].belief
+    assert value(belief, "photon_ev") == pytest.approx((math.log(2000), 0.0))
+    assert value(belief, "duration_fs") == pytest.approx((math.log(15), 0.2))
+    assert value(belief, "transfer_time_fs")[1] == 0.0  # at once
+    assert value(belief, "shake_off")[1] > 0.0  # not told
+    (one_rule,) = knowledge_of(Explosion.of(replace(told, transfer="full"))).hypotheses
+    assert isinstance(one_rule.family, XrayFamily)
+    assert one_rule.family.rule == "full"
+    nothing = knowledge_of(Explosion.of(XrayExplosion())).hypotheses[0]
+    assert value(nothing.belief, "photon_ev")[1] > 0.5
+    assert value(nothing.belief, "fluence_um2")[1] > 1.0
+
+
+@pytest.mark.parametrize(
+    ("told", "symbols", "reason"),
+    [
+        (XrayExplosion(), ("C", "I", "H"), "does not know I"),
+        (XrayExplosion(), ("H",) * 10, "is for 9 atoms at most"),
+        (
+            XrayExplosion(duration_fs=Uncertain(300, 30)),
+            ("O", "H", "H"),
+            "is for a duration of the pulse of 1 to 60 fs, not 300 fs",
+        ),
+        (
+            XrayExplosion(photon_ev=Uncertain(50)),
+            ("O", "H", "H"),
+            "is for a photon energy of 300 to 1e+04 eV, not 50 eV",
+        ),
+    ],
+)
+def test_a_pulse_that_the_monte_carlo_model_does_not_cover_has_a_stand_in(
+    told: XrayExplosion, symbols: tuple[str, ...], reason: str
+) -> None:
+    known = knowledge_of(Explosion.of(told), symbols)
+    assert isinstance(known.hypotheses[0].family, BuildUpFamily)
+    assert "computed with charges that rise with time, since the surrogate" in known.statement
+    assert reason in known.statement
+
+
+def test_single_events_in_x_rays_have_a_stand_in() -> None:
+    known = knowledge_of(Explosion.of(XrayExplosion(duration_fs=Uncertain(10))), single=True)
+    assert isinstance(known.hypotheses[0].family, BuildUpFamily)
+    assert "gives means over explosions" in known.statement
+
+
+def test_a_calibrated_x_ray_pulse_is_of_its_own_rule() -> None:
+    told = XrayExplosion(photon_ev=Uncertain(2000), duration_fs=Uncertain(10), transfer="low")
+    prior = knowledge_of(Explosion.of(told)).hypotheses[0].belief
+    hypothesis = {
+        "family": "xray",
+        "choices": {"transfer": "low", "recapture": False, "focus": "axis"},
+        "parameters": list(prior.names),
+        "points": [{"conditions": {"duration_fs": 10.0}, "mean": prior.mean.tolist()}],
+        "covariance": (0.04 * prior.covariance).tolist(),
+        "common": ["shake_off"],
+    }
+    values = {"hypotheses": [hypothesis], "references": [{"file": "a.csv", "molecule": "N2"}]}
+    found = parse_settings(Calibrated, values, where="here")
+    known = knowledge_of(Explosion.of(told, found))
+    (one_,) = known.hypotheses
+    assert "atoms of charge 0 and 1 give electrons" in one_.family.name
+    np.testing.assert_allclose(one_.belief.width, 0.2 * prior.width, atol=1e-12)
+    momenta = exploded(one_)
+    assert np.isfinite(momenta).all()
+    elsewhere = knowledge_of(Explosion.of(replace(told, duration_fs=Uncertain(30)), found))
+    assert value(elsewhere.hypotheses[0].belief, "duration_fs")[0] == pytest.approx(math.log(30))

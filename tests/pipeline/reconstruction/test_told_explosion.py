@@ -14,6 +14,7 @@ import yaml
 
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.forward_model import Pulse
 from molexa_core.base.known_explosion import (
     BuildUpExplosion,
     ClassicalExplosion,
@@ -40,6 +41,7 @@ from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.chain.score import score_files
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.explosions.simulate import simulate
+from molexa_core.pipeline.explosions.simulate_mcmd import channel_table, simulate_mcmd
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.posterior import MeasuredChannel, Posterior, infer
 from molexa_core.pipeline.reconstruction.channels import ChannelMomenta, best_order, in_order
@@ -242,7 +244,7 @@ def test_channels_that_exclude_each_other_have_a_structure_without_error_bars(
     told = Explosion.of(BuildUpExplosion(tau_fs=Uncertain(60), tau_width=0.05))
     first = exploded("ocs", "O2+,C2+,S2+", 60.0)
     second = exploded("ocs", "O+,C2+,S3+", 60.0)
-    second.loc[:1, MOMENTA] *= 2.0
+    second[MOMENTA] *= 0.6
     record = reconstruct(first, weights=loaded, samples=4, explosion=told, others=[second])
     assert record.explosion["p_value"] < 1e-4
     assert record.uncertainty_bohr is None
@@ -250,6 +252,23 @@ def test_channels_that_exclude_each_other_have_a_structure_without_error_bars(
     assert [one["half_width"] for one in record.distances] == [None] * 3
     assert sum("does not explain these momenta" in text for text in record.warnings) == 1
     assert "after" not in record.explosion["hypotheses"][0]["parameters"][0]
+
+
+@pytest.mark.slow
+def test_a_monte_carlo_explosion_told_exactly_gives_the_molecule(
+    loaded: tuple[Network, ModelCard],
+) -> None:
+    pulse = Pulse(photon_ev=2000.0, duration_fs=10.0)
+    outcomes = simulate_mcmd(molecule("water").geometry, pulse=pulse, trajectories=4000, seed=1)
+    seen = [row for row in np.argsort(-outcomes.counts) if (outcomes.charges[row] > 0).all()]
+    ions = [f"{name}{q}+" for name, q in zip("OHH", outcomes.charges[seen[0]], strict=True)]
+    table = channel_table(outcomes, [ion.replace("1+", "+") for ion in ions])
+    told = Explosion.of(simulated("mcmd", pulse=pulse))
+    record = reconstruct(table, weights=loaded, samples=4, explosion=told)
+    assert "computed with the Monte-Carlo model" in record.explosion["statement"]
+    assert record.explosion["p_value"] > 0.01
+    assert np.abs(pulls(record, "water")).max() < 2.5
+    assert width(record) < 0.3
 
 
 def test_channels_of_different_molecules_are_refused(loaded: tuple[Network, ModelCard]) -> None:
