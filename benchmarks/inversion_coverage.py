@@ -63,10 +63,12 @@ def belief_of(knowledge: str) -> Belief:
 
 
 def family_of(spread: float) -> BuildUpFamily:
-    """The family with this share of its differences between atoms."""
+    """The family with this share of its error."""
     plain = BuildUpFamily()
     return BuildUpFamily(
-        window_spread=spread * plain.window_spread, onset_spread=spread * plain.onset_spread
+        window_spread=spread * plain.window_spread,
+        onset_spread=spread * plain.onset_spread,
+        least=spread * plain.least,
     )
 
 
@@ -159,8 +161,8 @@ def main() -> None:
                         )
                         cases = list(pool.map(work, range(asked.cases)))
                         print(
-                            f"{atoms} atoms, {channels} channels, {knowledge}, differences "
-                            f"between atoms x {spread:g}: {line(cases)}",
+                            f"{atoms} atoms, {channels} channels, {knowledge}, error of the "
+                            f"family x {spread:g}: {line(cases)}",
                             flush=True,
                         )
 

@@ -141,7 +141,7 @@ def test_single_precision_suffices() -> None:
 def test_the_error_is_what_differences_between_atoms_do() -> None:
     ions, x, _ = methane(1, seed=7)
     parameters = np.array([[math.log(40.0), math.log(0.6), 0.2, 0.0]])
-    family = BuildUpFamily(window_spread=0.01, onset_spread=0.005)
+    family = BuildUpFamily(window_spread=0.01, onset_spread=0.005, least=0.0)
     error = family.error(ions, x, parameters)[0]
     random = np.random.default_rng(8)
     light = np.array([symbol == "H" for symbol in METHANE])
@@ -157,3 +157,19 @@ def test_the_error_is_what_differences_between_atoms_do() -> None:
     found = np.diag(directions.T @ error @ directions)
     np.testing.assert_allclose(found[-4:], values[-4:], rtol=0.3)
     assert np.abs(error.reshape(5, 3, 15).sum(axis=0)).max() < 1e-4 * np.abs(error).max()
+
+
+def test_no_direction_is_without_error() -> None:
+    """One per cent of the rms momentum in each component, none of the sum; also of no molecule."""
+    ions, x, _ = methane(3, seed=9)
+    parameters = np.tile(BUILD_UP_PRIOR.mean, (3, 1))
+    p = BuildUpFamily().explode(ions, x, parameters)
+    plain = BuildUpFamily(window_spread=0.0, onset_spread=0.0).error(ions, x, parameters)
+    expected = 0.01 * np.sqrt(np.square(p).mean(axis=(1, 2)))
+    sigma = np.sqrt(np.diagonal(plain, axis1=1, axis2=2))
+    np.testing.assert_allclose(sigma, np.tile(expected[:, None], (1, 15)), rtol=1e-6)
+    values = np.linalg.eigvalsh(BuildUpFamily().error(ions, x, parameters))
+    assert np.abs(values[:, :3]).max() < 1e-5 * values.max()
+    assert (values[:, 3] > 0.99 * expected**2).all()
+    assert BuildUpFamily().error(ions, x[:0], parameters[:0]).shape == (0, 15, 15)
+    assert BuildUpFamily().explode(ions, x[:0], parameters[:0]).shape == (0, 5, 3)

@@ -38,7 +38,7 @@ from molexa_core.physics.coulomb.build_up import LEAST_TAU_FS
 from molexa_core.physics.coulomb.follow import Charging, Directions
 from molexa_core.physics.coulomb.tangents import RISES
 from molexa_core.physics.family.family import Fragments
-from molexa_core.physics.family.point_charges import SCREENING, PointCharges, bare
+from molexa_core.physics.family.point_charges import SCREENING, PointCharges, bare, least_error
 
 TAU: Final = Coordinate("tau_fs", "window of the rise of the charges", "fs")
 HYDROGEN_WINDOW: Final = Coordinate(
@@ -63,10 +63,15 @@ class BuildUpFamily(PointCharges):
             small, since momenta are means over many explosions: like atoms in like places have the
             same rise. Their linear propagation is good to 20 per cent of the error.
         onset_spread: standard deviation of their onsets over tau.
+        least: error of each momentum component that is left in any case, over the rms component.
+            Electrons go in whole numbers, at random and from neighbour to neighbour; no rise of
+            mean charges meets the means of the Monte-Carlo model to better than 1 per cent, also
+            not in the directions in which windows and onsets change nothing.
     """
 
     window_spread: float = 0.1
     onset_spread: float = 0.03
+    least: float = 0.01
 
     @property
     def name(self) -> str:
@@ -104,10 +109,10 @@ class BuildUpFamily(PointCharges):
     def error(
         self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
     ) -> FloatArray:
-        """(n, 3 N, 3 N) covariance, in a.u., of what differs between the atoms of a molecule."""
+        """(n, 3 N, 3 N) covariance, in a.u.: differences between atoms, and the least error."""
         between = self.between_atoms(fragments, parameters)
-        _, changes = self.follow(fragments, positions, parameters, directions=between)
-        return np.asarray(changes @ changes.transpose(0, 2, 1))
+        momenta, changes = self.follow(fragments, positions, parameters, directions=between)
+        return np.asarray(changes @ changes.transpose(0, 2, 1)) + least_error(momenta, self.least)
 
     def between_atoms(self, fragments: Fragments, parameters: FloatArray) -> Directions:
         """Windows and onsets of each atom, by one standard deviation."""

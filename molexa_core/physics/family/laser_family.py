@@ -47,7 +47,7 @@ from molexa_core.physics.coulomb.build_up import LEAST_TAU_FS, STEEPNESS
 from molexa_core.physics.coulomb.follow import Charging, Directions
 from molexa_core.physics.coulomb.tangents import TWO_STAGE
 from molexa_core.physics.family.family import Fragments
-from molexa_core.physics.family.point_charges import SCREENING, PointCharges, bare
+from molexa_core.physics.family.point_charges import SCREENING, PointCharges, bare, least_error
 
 DURATION: Final = Coordinate("duration_fs", "duration of the laser pulse", "fs")
 EARLY: Final = Coordinate(
@@ -95,12 +95,15 @@ class LaserFamily(PointCharges):
         displacement: standard deviation of the mean places of atoms, bohr in each direction, that
             has other causes than the charges, in long pulses.
         settling_fs: duration of the pulse in which half of it comes about.
+        least: error of each momentum component that is left in any case, over the rms component:
+            mean charges for electrons that go one by one are no better than 1 per cent.
     """
 
     early_spread: float = 0.5
     timing_spread: float = 0.4
     displacement: float = 0.045
     settling_fs: float = 12.0
+    least: float = 0.01
 
     @property
     def name(self) -> str:
@@ -155,9 +158,9 @@ class LaserFamily(PointCharges):
     def error(
         self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
     ) -> FloatArray:
-        """(n, 3 N, 3 N) covariance, in a.u., of differences between atoms and of displacements."""
+        """(n, 3 N, 3 N) covariance, in a.u.: differences between atoms, displacements, least error."""
         between = self.between_atoms(fragments, parameters)
-        _, changes = self.follow(
+        momenta, changes = self.follow(
             fragments, positions, parameters, by_positions=True, directions=between
         )
         moved = 3 * (len(fragments) - 1)
@@ -165,7 +168,7 @@ class LaserFamily(PointCharges):
         duration = np.exp(parameters[:, 0])
         size = self.displacement * duration / (duration + self.settling_fs)
         each = np.concatenate([by_positions * size[:, None, None], changes[:, :, moved:]], axis=2)
-        return np.asarray(each @ each.transpose(0, 2, 1))
+        return np.asarray(each @ each.transpose(0, 2, 1)) + least_error(momenta, self.least)
 
 
 def _law(parameters: FloatArray) -> tuple[FloatArray, ...]:

@@ -106,6 +106,22 @@ class PointCharges(ABC):
         )
 
 
+def least_error(momenta: FloatArray, share: float) -> FloatArray:
+    """Covariance of the same error in each momentum component, without one of their sum.
+
+    Args:
+        momenta: (n, N, 3) a.u.
+        share: standard deviation of a component over the rms component of the explosion.
+
+    Returns:
+        (n, 3 N, 3 N) a.u.
+    """
+    atoms = momenta.shape[1]
+    variance = share**2 * np.square(momenta).mean(axis=(1, 2)) * atoms / (atoms - 1)
+    still = np.kron(np.eye(atoms) - 1.0 / atoms, np.eye(3))
+    return np.asarray(variance[:, None, None] * still)
+
+
 def bare(fragments: Fragments, screening: FloatArray) -> Charging:
     """Charges that are whole at once, of ions that screen each other so much, (n or 1)."""
     radii = np.array(
