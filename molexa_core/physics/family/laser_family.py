@@ -158,7 +158,7 @@ class LaserFamily(PointCharges):
     def error(
         self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
     ) -> FloatArray:
-        """(n, 3 N, 3 N) covariance, in a.u.: differences between atoms, displacements, least error."""
+        """(n, 3 N, 3 N) covariance, a.u.: differences between atoms, displacements, least error."""
         between = self.between_atoms(fragments, parameters)
         momenta, changes = self.follow(
             fragments, positions, parameters, by_positions=True, directions=between

@@ -49,6 +49,10 @@ CONTRADICTED: Final = 1e-4
 """p-value below which nothing is drawn: the draws would be of a model that the momenta refute."""
 NEAR: Final = 30.0
 """ln of the posterior below the largest down to which a maximum is kept."""
+NEAR_POINTS: Final = 12.0
+"""The same for the other points of the search, about which draws begin as well."""
+MOST_POINTS: Final = 150
+"""Largest number of them."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +196,10 @@ def infer(
         for number, hypothesis in enumerate(knowledge.hypotheses):
             problem = Problem(hypothesis.family, hypothesis.belief, data, geometry)
             random = np.random.default_rng([seed, number])
-            anchors = _modes(problem, starts, random)
+            anchors, points, of_points = _modes(problem, starts, random)
             if anchors and hypothesis.weight > 0.0:
-                found.append(_Found(number, float(np.log(hypothesis.weight)), problem, anchors))
+                weight = float(np.log(hypothesis.weight))
+                found.append(_Found(number, weight, problem, anchors, points, of_points))
             task.advance()
     if not found:
         raise ComputationError(
@@ -206,12 +211,14 @@ def infer(
 
 @dataclass
 class _Found:
-    """What the search found for one hypothesis."""
+    """What the search found for one hypothesis: maxima, and points with the number of theirs."""
 
     number: int
     log_weight: float
     problem: Problem
     anchors: list[Anchor]
+    points: FloatArray
+    of_points: IntArray
     drawn: Draws | None = None
     effective: float = 0.0
 
@@ -252,8 +259,10 @@ def _check(
 
 def _modes(
     problem: Problem, starts: FloatArray | None, random: np.random.Generator
-) -> list[Anchor]:
-    """Anchors of the branches that count, best first."""
+) -> tuple[list[Anchor], FloatArray, IntArray]:
+    """Anchors of the branches that count, best first; all points that count, anchors first, and to
+    which anchor each belongs.
+    """
     positions = _starts(problem, starts, random)
     u = random.standard_normal((len(positions), problem.free))
     begin = problem.join(problem.turned_onto_data(positions, u), u)
@@ -264,12 +273,18 @@ def _modes(
         z, height = np.concatenate([z, aimed]), np.concatenate([height, there])
     order = np.argsort(-height)
     order = order[np.isfinite(height[order]) & (height[order] > height.max() - NEAR)]
-    anchors = branches(problem, z[order], MOST_BRANCHES)
-    if not anchors:
-        return []
-    evidence = np.array([one.log_evidence for one in anchors])
+    every = branches(problem, z[order], MOST_BRANCHES)
+    if not every:
+        return [], z[:0], np.empty(0, dtype=np.int64)
+    evidence = np.array([one.log_evidence for one in every])
     kept = evidence > evidence.max() + np.log(LEAST_SHARE)
-    return [one for one, keep in zip(anchors, kept, strict=True) if keep]
+    anchors = [one for one, keep in zip(every, kept, strict=True) if keep]
+    near = order[height[order] > height.max() - NEAR_POINTS][:MOST_POINTS]
+    points = np.concatenate([np.stack([one.z for one in anchors]), z[near]])
+    apart = np.stack(
+        [(((points - a.z) @ np.linalg.inv(a.root).T) ** 2).sum(axis=1) for a in anchors]
+    )
+    return anchors, points, np.asarray(apart.argmin(axis=0))
 
 
 def _starts(problem: Problem, given: FloatArray | None, random: np.random.Generator) -> FloatArray:
@@ -333,7 +348,7 @@ def _draws(one: _Found, wanted: int, random: np.random.Generator) -> tuple[Draws
         best = drawn, _effective(drawn.log_weights)
         if best[1] >= LEAST_EFFECTIVE * wanted:
             return best
-    drawn = adapt(problem, anchors, random, enough=enough, rounds=ROUNDS)
+    drawn = adapt(problem, one.points, one.of_points, random, enough=enough, rounds=ROUNDS)
     if best is None or _effective(drawn.log_weights) > best[1]:
         best = drawn, _effective(drawn.log_weights)
     if best[1] < LEAST_EFFECTIVE * wanted and np.isfinite(best[0].log_weights).any():

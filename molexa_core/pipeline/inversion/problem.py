@@ -39,7 +39,7 @@ that a start follows the valley that exact momenta make narrow."""
 APART: Final = 0.05
 """Points that differ by less, bohr and standard deviations of parameters, are followed as one."""
 MOST_KEPT: Final = 32
-"""Largest number of points that are followed to the end."""
+"""Largest number of points that are followed to the end; of aimed ones, all."""
 TIGHT: Final = 0.01
 """Softening from which on derivatives contain how covariances change."""
 STEPS: Final = (8, 5, 5, 5, 20)
@@ -256,18 +256,26 @@ def search(
     Returns:
         (n, size) where they settled, one of those that agree, and (n) their ln posterior.
     """
+    most = MOST_KEPT if aims is None else len(z)
     aims = np.zeros((len(z), problem.free)) if aims is None else aims
     for softening, steps in zip(SOFTENING, STEPS, strict=True):
         trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
         if softening <= TIGHT:
-            z, trees, aims = _different(problem, z, trees, aims)
+            z, trees, aims = _different(problem, z, trees, aims, most)
         z = _descend(problem, z, trees, aims, softening, steps)
     found = problem.compare(z)
     return z, problem.log_posterior(z, found)[0]
 
 
+def curvature(problem: Problem, z: FloatArray) -> FloatArray:
+    """(n, size, size) J'J at each of (n, size) points: the inverse of a local covariance."""
+    trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
+    _, slope = _terms(problem, z, trees, np.zeros((len(z), problem.free)), 0.0)
+    return np.asarray(np.swapaxes(slope, 1, 2) @ slope)
+
+
 def _different(
-    problem: Problem, z: FloatArray, trees: IntArray, aims: FloatArray
+    problem: Problem, z: FloatArray, trees: IntArray, aims: FloatArray, most: int
 ) -> tuple[FloatArray, IntArray, FloatArray]:
     """The best of the points so far, one of each group, with their trees and aims."""
     value, _ = _terms(problem, z, trees, aims, 2.0 * TIGHT)
@@ -278,7 +286,7 @@ def _different(
         apart = [np.abs(z[row] - z[other]).max() for other in kept]
         if np.isfinite(cost[row]) and min(apart, default=np.inf) > APART:
             kept.append(int(row))
-        if len(kept) == MOST_KEPT:
+        if len(kept) == most:
             break
     return z[kept], trees[kept], aims[kept]
 
