@@ -163,11 +163,11 @@ def _gathered(log_densities: FloatArray, group: IntArray, count: int) -> FloatAr
 
 
 def _first(problem: Problem, points: FloatArray, modes: IntArray) -> _Mixture:
-    """About each point as in linear approximation; half of the draws half as wide as the belief."""
+    """About each point as in linear approximation; half of the draws with less reach."""
     matrix = curvature(problem, points)
     wide = _roots(matrix)
-    everything = np.diag(np.linalg.inv(matrix).diagonal(axis1=1, axis2=2).max(axis=0))
-    narrow = _roots(matrix + np.linalg.inv(everything) / REACH[1] ** 2)
+    largest = (wide**2).sum(axis=2).max(axis=0)
+    narrow = _roots(matrix + np.diag(1.0 / largest) / REACH[1] ** 2)
     share = np.full(2 * len(points), 0.5 / len(points))
     kinds = np.repeat([1, 2], len(points))
     return _Mixture(
@@ -180,13 +180,16 @@ def _first(problem: Problem, points: FloatArray, modes: IntArray) -> _Mixture:
 
 
 def _roots(matrix: FloatArray) -> FloatArray:
-    """(K, size, size) lower triangular roots of the inverses of (K, size, size) matrices."""
-    size = matrix.shape[1]
-    ridge = 1e-13 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] * np.eye(size)
-    covariance = np.linalg.inv(matrix + ridge)
-    covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1))
-    ridge = 1e-13 * np.trace(covariance, axis1=1, axis2=2)[:, None, None] * np.eye(size)
-    return np.linalg.cholesky(covariance + ridge)
+    """(K, size, size) lower triangular roots of the inverses of (K, size, size) matrices.
+
+    Eigenvalues that rounding makes zero or negative are raised.
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    values = np.maximum(values, 1e-13 * np.maximum(values[:, -1:], 1e-100))
+    columns = vectors / np.sqrt(values)[:, None, :]
+    triangle = np.linalg.qr(columns.transpose(0, 2, 1))[1]
+    sign = np.where(np.diagonal(triangle, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
+    return np.asarray((sign[:, :, None] * triangle).transpose(0, 2, 1))
 
 
 def _following(
@@ -216,11 +219,12 @@ def _following(
         centres = z[np.unique(chosen)]
         matrix = curvature(problem, centres)
         firm = min(1.0, effective / (_FIRM * size))
-        linear = np.linalg.inv(matrix + 1e-13 * np.trace(matrix[0]) * np.eye(size)).mean(axis=0)
+        wide = _roots(matrix)
+        linear = (wide @ wide.transpose(0, 2, 1)).mean(axis=0)
         covariance = firm * covariance + (1.0 - firm) * linear
         covariance += 1e-12 * np.trace(covariance) * np.eye(size)
         inverse = np.linalg.inv(covariance)
-        parts = [(middle[None], np.linalg.cholesky(covariance * _NARROWER)[None])]
+        parts = [(middle[None], _roots(inverse[None] / _NARROWER))]
         parts += [(centres, _roots(matrix + inverse / reach**2)) for reach in REACH]
         for kind, ((where, root), use) in enumerate(zip(parts, kinds, strict=True)):
             middles.append(where)

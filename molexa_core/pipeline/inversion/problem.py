@@ -50,6 +50,8 @@ WIDEST_STEP: Final = 1.0
 """Largest change of a parameter in one step, standard deviations."""
 DIFFERENCE: Final = 5e-3
 """Step of differences of covariances, bohr and standard deviations of parameters."""
+_STEEPEST: Final = 1e12
+"""Largest derivative; where a model fails there are larger ones."""
 SETTLED: Final = 1e-3
 """A start has settled when |F|^2 is expected to fall by less than this."""
 
@@ -271,6 +273,7 @@ def curvature(problem: Problem, z: FloatArray) -> FloatArray:
     """(n, size, size) J'J at each of (n, size) points: the inverse of a local covariance."""
     trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
     _, slope = _terms(problem, z, trees, np.zeros((len(z), problem.free)), 0.0)
+    slope = slope.clip(-_STEEPEST, _STEEPEST)
     return np.asarray(np.swapaxes(slope, 1, 2) @ slope)
 
 
