@@ -81,6 +81,11 @@ PILOT: Final = 1500
 FIRST: Final = 150
 SAME_ENERGY: Final = 20
 """Members that are tried with one photon energy."""
+ENERGIES: Final = (
+    *(300.0, 360.0, 450.0, 600.0, 760.0, 960.0, 1200.0, 1500.0),
+    *(1750.0, 2000.0, 2300.0, 2700.0, 3300.0, 4500.0, 6500.0, 10_000.0),
+)
+"""Photon energies, eV, of the tables that the surrogate was trained with."""
 CHUNK: Final = 4000
 FEWEST: Final = 100
 """Fewest coincidences of a target."""
@@ -159,7 +164,7 @@ def drawn(number: int, attempt: int, wrong: str, seed: int) -> Member:
     factor = float(random.choice([0.8, 1.2])) if wrong == "rates" else 1.0
     return Member(
         number=number,
-        photon_ev=round(float(np.exp(energies.uniform(np.log(300.0), np.log(10_000.0)))), 1),
+        photon_ev=ENERGIES[energies.integers(len(ENERGIES))],
         fluence_um2=fluence,
         duration_fs=duration,
         transfer=rule,

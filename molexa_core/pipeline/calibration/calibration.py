@@ -18,6 +18,7 @@ from molexa_core.physics.family.family import ExplosionKnowledge, Family, Hypoth
 from molexa_core.pipeline.calibration.information import Information, information_of
 from molexa_core.pipeline.calibration.likelihood import MISFIT, AnyReference, Noise, Problem
 from molexa_core.pipeline.calibration.parameter_search import (
+    WORSE,
     Minimum,
     Samples,
     minimise,
@@ -32,6 +33,9 @@ FEW_SAMPLES: Final = 100.0
 """Below this effective number of samples the widths of the posterior are not reliable."""
 NOT_EXPLAINED: Final = 0.01
 """p-value below which the references contradict the family."""
+HOPELESS: Final = 12.0
+"""ln of the probability, below the largest, at the best parameters, of hypotheses that are left
+out before they are sampled."""
 _FREE: Final = 0.3
 """Degrees of freedom below which residuals alone tell nothing."""
 
@@ -164,8 +168,8 @@ def calibrate_on(
     if any(len(one.hypotheses) != number for one in knowledge):
         raise UsageError("the hypotheses are not the same at all conditions")
     with progress.task("calibration", None, "steps") as task:
-        found = [
-            _fit(
+        begun = [
+            _begin(
                 [one.hypotheses[row] for one in knowledge],
                 references,
                 apart,
@@ -175,46 +179,81 @@ def calibrate_on(
             )
             for row in range(number)
         ]
-    return _together(found, references, advise)
+        found = [_sampled(one, seed, task) for one in _possible(begun)]
+    total = sum(one.weight for one in knowledge[0].hypotheses)
+    return _together(found, total, references, advise)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A hypothesis, fitted."""
+class _Begun:
+    """A hypothesis with its best parameters."""
 
     hypotheses: list[Hypothesis]
     problem: Problem
     noise: Noise
-    minimum: Minimum
-    exact: Minimum
-    samples: Samples
+    minima: list[Minimum]
     common: tuple[str, ...]
 
+    @property
+    def minimum(self) -> Minimum:
+        """The best parameters."""
+        return self.minima[0]
 
-def _fit(
+    def log_evidence(self) -> float:
+        """As if the family were linear near the best parameters (Laplace)."""
+        tilted = self.noise.whitening(MISFIT) @ self.minimum.slope
+        square = np.eye(tilted.shape[1]) + tilted.T @ tilted
+        likely = float(logsumexp(self.problem.log_likelihood(self.minimum.u[None])[0]))
+        prior = 0.5 * float(np.square(self.minimum.u).sum())
+        return likely - prior - 0.5 * float(np.linalg.slogdet(square)[1])
+
+
+@dataclass(frozen=True)
+class _Found(_Begun):
+    """A hypothesis, fitted."""
+
+    exact: Minimum
+    samples: Samples
+
+
+def _begin(
     hypotheses: list[Hypothesis],
     references: Sequence[AnyReference],
     distances: FloatArray,
     common: tuple[str, ...],
     seed: int,
     task: Task,
-) -> _Found:
+) -> _Begun:
     prior = joint_prior([one.belief for one in hypotheses], distances, common)
     problem = Problem.of(hypotheses[0].family, prior, references)
     # First as if the family were known only roughly: the way to the minimum is then smooth.
     rough = minimise(problem, starts_of(prior.size, seed), 10.0 * MISFIT, task)
     problem = problem.corrected(rough[0].u)
-    minima = minimise(problem, np.stack([one.u for one in rough]), MISFIT, task)
+    near = [one for one in rough if one.objective - rough[0].objective < WORSE]
+    minima = minimise(problem, np.stack([one.u for one in near]), MISFIT, task)
     problem = problem.corrected(minima[0].u)
-    noise = problem.noise(minima[0].u)
+    return _Begun(hypotheses, problem, problem.noise(minima[0].u), minima, common)
+
+
+def _possible(begun: list[_Begun]) -> list[_Begun]:
+    """Without hypotheses that are far less probable than others."""
+    if len(begun) == 1:
+        return begun
+    logs = np.array([one.log_evidence() + np.log(one.hypotheses[0].weight) for one in begun])
+    return [one for one, log in zip(begun, logs, strict=True) if log > logs.max() - HOPELESS]
+
+
+def _sampled(begun: _Begun, seed: int, task: Task) -> _Found:
+    problem, noise, minima = begun.problem, begun.noise, begun.minima
     samples = sample(problem, noise, minima, MISFIT, seed=seed, task=task)
     exact = minimise(problem, minima[0].u[None], 0.0, task)[0]
-    return _Found(hypotheses, problem, noise, minima[0], exact, samples, common)
+    return _Found(begun.hypotheses, problem, noise, minima, begun.common, exact, samples)
 
 
-def _together(found: list[_Found], references: Sequence[AnyReference], advise: bool) -> Calibration:
-    weights = np.array([one.hypotheses[0].weight for one in found])
-    before = weights / weights.sum()
+def _together(
+    found: list[_Found], total: float, references: Sequence[AnyReference], advise: bool
+) -> Calibration:
+    before = np.array([one.hypotheses[0].weight for one in found]) / total
     evidence = np.array([one.samples.log_evidence for one in found])
     log_after = np.log(before) + evidence
     after = np.exp(log_after - logsumexp(log_after))

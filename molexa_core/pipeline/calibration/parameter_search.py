@@ -30,9 +30,9 @@ ROUNDS: Final = 10
 ENOUGH: Final = 800.0
 """Effective number of samples at which the sampling stops."""
 _FREEDOM: Final = 5.0
-_CONVERGED: Final = 1e-4
+_CONVERGED: Final = 1e-3
 _DISTINCT: Final = 0.5
-_WORSE: Final = 20.0
+WORSE: Final = 20.0
 """Minima whose objective is worse by more than this are no starts of the sampling."""
 
 
@@ -211,7 +211,7 @@ def sample(
         return Samples(at, np.ones(1), np.exp(by_level - evidence), evidence, 1.0)
     random = np.random.default_rng([seed, 2])
     whiten = noise.whitening(max(misfit, MISFIT))
-    near = [one for one in minima if one.objective - minima[0].objective < _WORSE]
+    near = [one for one in minima if one.objective - minima[0].objective < WORSE]
     parts = [_Part(np.zeros(size), np.eye(size), is_prior=True)]
     shares = [0.1]
     for one in near:

@@ -3,12 +3,14 @@
 A measured mean is one over vibrating molecules. Its prediction is the mean over fixed structures
 drawn from the vibrational ground state, exploded one by one and averaged as the measured ones were.
 The draws come in pairs of opposite displacements whose second moments are those of the ground
-state exactly, so that some twenty of them leave errors of fourth order; a larger set at the best
-parameters removes those.
+state exactly, so that a few of them leave errors of fourth order; a larger set at the best
+parameters removes those. Yields are those of the molecule at rest, corrected at the best parameters
+for vibration.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
@@ -29,10 +31,12 @@ from molexa_core.physics.virtual.sources import Target
 from molexa_core.pipeline.calibration.aligned_means import left_by_scatter, turned_mean
 from molexa_core.pipeline.calibration.pairs import Observed, Pairs
 
-DRAWS: Final = 24
-"""Structures of a prediction; more where a molecule has more than ten modes."""
+DRAWS: Final = 2
+"""Structures of a prediction, at least: two more than two for each mode (see `unit_draws`)."""
 MANY: Final = 400
 """Structures of the prediction at the best parameters, from which the others are corrected."""
+YIELD_DRAWS: Final = 24
+"""Structures from which yields at the best parameters are corrected."""
 SIGMA_BOHR: Final = VirtualExperiment().zero_point_sigma_bohr
 """Standard deviation of an atom of 1 u of a molecule without a Hessian, as in virtual runs."""
 OPEN_DRAWS: Final = 32
@@ -239,36 +243,51 @@ class YieldReference:
     structures: tuple[FloatArray, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        drawn = tuple(ground_state(target, DRAWS) for target in self.targets)
+        drawn = tuple(ground_state(target, YIELD_DRAWS) for target in self.targets)
         object.__setattr__(self, "structures", drawn)
 
     def evaluate(
         self, family: Family, parameters: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Predicted values (s, M), their covariance (s, M, M), and that of a misfit: none."""
-        known = _yields(family, self.label)
         sets, size = len(parameters), len(self.targets) - 1
-        columns, variances = [], []
-        for target, structures in zip(self.targets, self.structures, strict=True):
-            count, fragments = len(structures), Fragments.of(target.ions)
+        rest = [target.positions[None] for target in self.targets]
+        columns, variances = self._logarithms(family, parameters, rest)
+        values = columns[:, 1:] - columns[:, :1]
+        own = np.einsum("sm,mk->smk", variances[:, 1:], np.eye(size))
+        return values, own + variances[:, 0, None, None], np.zeros((sets, size, size))
+
+    def correction(self, family: Family, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(M) what vibration adds to the predictions near one set of parameters (P); no covariance.
+
+        Errors of yields are larger than what it leaves open.
+        """
+        size = len(self.targets) - 1
+        rest = [target.positions[None] for target in self.targets]
+        still, _ = self._logarithms(family, parameters[None], rest)
+        moving, _ = self._logarithms(family, parameters[None], self.structures)
+        more = (moving - still)[0]
+        added = more[1:] - more[0]
+        return np.where(np.isfinite(added), added, 0.0), np.zeros((size, size))
+
+    def _logarithms(
+        self, family: Family, parameters: FloatArray, structures: Sequence[FloatArray]
+    ) -> tuple[FloatArray, FloatArray]:
+        """(s, M + 1) ln of the mean yields over structures, and their variances."""
+        known, sets = _yields(family, self.label), len(parameters)
+        columns, variances = np.empty((2, sets, len(self.targets)))
+        for row, (target, drawn) in enumerate(zip(self.targets, structures, strict=True)):
+            count = len(drawn)
             log_yield, error = known.log_yield(
-                fragments,
-                np.tile(structures, (sets, 1, 1)),
+                Fragments.of(target.ions),
+                np.tile(drawn, (sets, 1, 1)),
                 np.repeat(parameters, count, axis=0),
             )
             each = log_yield.reshape(sets, count)
             top = each.max(axis=1, keepdims=True)
-            columns.append(top[:, 0] + np.log(np.exp(each - top).mean(axis=1)))
-            variances.append(np.square(error).reshape(sets, count).mean(axis=1))
-        values = np.stack([column - columns[0] for column in columns[1:]], axis=1)
-        own = np.einsum("sm,mk->smk", np.stack(variances[1:], axis=1), np.eye(size))
-        return values, own + variances[0][:, None, None], np.zeros((sets, size, size))
-
-    def correction(self, family: Family, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Zeros: errors of yields are larger than what more structures would change."""
-        del family, parameters
-        size = len(self.targets) - 1
-        return np.zeros(size), np.zeros((size, size))
+            columns[:, row] = top[:, 0] + np.log(np.exp(each - top).mean(axis=1))
+            variances[:, row] = np.square(error).reshape(sets, count).mean(axis=1)
+        return columns, variances
 
 
 def _yields(family: Family, where: str) -> WithYields:
