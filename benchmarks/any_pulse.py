@@ -3,9 +3,9 @@
     python benchmarks/any_pulse.py --members 60 --workers 16 --out any_pulse.json
     python benchmarks/any_pulse.py --members 60 --workers 16 --wrong rule --out any_pulse_rule.json
 
-Members of the family of Monte-Carlo models are drawn: photon energy (one of those that the surrogate
-was trained with), fluence, duration, rule and time of transfer, recapture, shake-off, double Auger,
-place in the focus. In each, vibrating
+Members of the family of Monte-Carlo models are drawn: photon energy (one of those that the
+surrogate was trained with), fluence, duration, rule and time of transfer, recapture, shake-off,
+double Auger, place in the focus. In each, vibrating
 molecules of N2, CO and water explode (the Monte-Carlo model itself, not the surrogate) until their
 most frequent combination of charges was seen 2000 times; members in which one that is used holds
 less than 1 % of the explosions are drawn anew. The explosion is calibrated on these coincidences
