@@ -62,6 +62,7 @@ class SurrogateTraining:
 
     Attributes:
         seconds: length of the training.
+        most_steps: of the momenta, where the training ends before its time.
         rate: largest learning rate.
         batch: entries of five atoms per step; fewer of larger ones.
         warm_up: steps until the rate is reached.
@@ -74,6 +75,7 @@ class SurrogateTraining:
     """
 
     seconds: float
+    most_steps: int = 10**9
     error_seconds: float = 30.0
     rate: float = 2e-3
     batch: int = 4096
@@ -454,7 +456,7 @@ class Trainer:
         step, visits, due, queue = 0, 0, list(REFRESH_AT), list[int]()
         current: Linearisation | None = None
         off: dict[int, str] = {}
-        while (done := (time.monotonic() - began) / seconds) < 1.0:
+        while (done := max((time.monotonic() - began) / seconds, step / how.most_steps)) < 1.0:
             if current is not None and current.done:
                 current.install()
                 off[current.bucket.atoms] = well_known_errors(self.network, current.bucket)
@@ -554,6 +556,8 @@ class Trainer:
         began = said = time.monotonic()
         sums: list[Tensor] = []
         while sizes and (done := (time.monotonic() - began) / seconds) < 1.0:
+            if len(sums) >= self.settings.most_steps:
+                break
             for group in optimizer.param_groups:
                 group["lr"] = 2e-3 * (0.5 * (1.0 + math.cos(math.pi * done)) + 1e-3)
             n = int(random.choice(sizes, p=share / share.sum()))

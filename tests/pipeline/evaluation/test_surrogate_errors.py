@@ -23,7 +23,7 @@ from molexa_core.pipeline.evaluation.surrogate_errors import (
     error_table,
 )
 
-HELD_OUT = Path(__file__).parent.parent / "data" / "surrogate-held-out.safetensors"
+HELD_OUT = Path(__file__).parent.parent.parent / "data" / "surrogate-held-out.safetensors"
 """Entries known to 0.3 % of 79 molecules kept out of the training, up to 60 of each size."""
 
 
