@@ -254,8 +254,11 @@ def _of_network(calibration: str | None) -> str:
 
 def _intervals(record: ReconstructionRecord) -> str:
     """The meaning of ±, as printed."""
-    if not record.distances:
-        return _of_network(record.model.get("calibration"))
+    if not record.distances or "calibration" in record.model:
+        of_network = _of_network(record.model.get("calibration"))
+        if not record.distances:
+            return of_network
+        return f"{of_network}; ± of distances and angles follows from ± of coordinates"
     return (
         "± is half of a 68 % interval, from the errors of the momenta and all that is not known "
         "about the explosion"

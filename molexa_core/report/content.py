@@ -88,12 +88,15 @@ class Structure:
     @property
     def intervals(self) -> str:
         """What the uncertainties contain, in words."""
-        if self.distances:
+        if self.distances and "calibration" not in self.model:
             return "the errors of the momenta and all that is not known about the explosion"
-        return (
+        of_network = (
             f"the error that the network expects, {calibrated(self.model.get('calibration'))}, and "
             "the scatter from the errors of the momenta"
         )
+        if not self.distances:
+            return of_network
+        return f"{of_network}; of distances and angles, what follows from those of coordinates"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from molexa_core.pipeline.reconstruction.choice import (
     other_model,
 )
 from molexa_core.pipeline.reconstruction.error_bars import doubts_of_lengths, without_error_bars
+from molexa_core.pipeline.reconstruction.from_coordinates import propagated_lengths
 from molexa_core.pipeline.reconstruction.from_posterior import agreement_of, doubts_of_explosion
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns
 from molexa_core.pipeline.reconstruction.solutions import Solution, solutions
@@ -119,6 +120,7 @@ def by_network(
     if forward == "classical" and unlike is None and answer.explains:
         found = agreement_of(answer.positions, knowledge.hypotheses[0], measured.channel)
         warnings += doubts_of_explosion(found)
+    distances, angles = propagated_lengths(answer.positions, uncertainty, ions)
     return ReconstructionRecord(
         symbols=symbols,
         isotopes=isotopes_of(ions),
@@ -135,6 +137,8 @@ def by_network(
         alternatives=tuple(solution.to_dict(answer.positions) for solution in alternatives),
         warnings=tuple(warnings),
         explosion=stated_explosion(task.assumed, knowledge) | found,
+        distances=distances,
+        angles=angles,
     )
 
 

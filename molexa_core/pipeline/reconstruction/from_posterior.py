@@ -136,12 +136,19 @@ def lengths_and_angles(
     posterior: Posterior, ions: Sequence[Ion]
 ) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:
     """All distances (bohr) and angles (degrees) with their 68 % intervals, as they are recorded."""
+    pairs, triplets = names_of(ions)
+    distances = _rows(pairs, posterior.distances(), posterior)
+    if not triplets:
+        return distances, ()
+    angles = summary(triplet_angles(posterior.positions), posterior.weights)
+    return distances, _rows(triplets, angles, posterior)
+
+
+def names_of(ions: Sequence[Ion]) -> tuple[list[str], list[str]]:
+    """Pairs and triplets of the ions in words, in the order of `geometry.measures`."""
     labels = ion_labels(list(ions))
     count = len(labels)
     pairs = [f"{labels[i]}-{labels[j]}" for i, j in zip(*np.triu_indices(count, k=1), strict=True)]
-    distances = _rows(pairs, posterior.distances(), posterior)
-    if count < 3:
-        return distances, ()
     triplets = [
         f"{labels[i]}-{labels[vertex]}-{labels[j]}"
         for vertex in range(count)
@@ -149,8 +156,7 @@ def lengths_and_angles(
         for j in range(i + 1, count)
         if vertex not in (i, j)
     ]
-    angles = summary(triplet_angles(posterior.positions), posterior.weights)
-    return distances, _rows(triplets, angles, posterior)
+    return pairs, triplets
 
 
 def _rows(names: Sequence[str], found: Summary, posterior: Posterior) -> tuple[dict[str, Any], ...]:

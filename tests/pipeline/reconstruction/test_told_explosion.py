@@ -91,13 +91,15 @@ def test_the_explosion_that_was_learned_keeps_the_error_bars_of_the_network(
     loaded: tuple[Network, ModelCard],
 ) -> None:
     record = reconstruct(exploded("water", "O+,H+,H+", told=True), weights=loaded, samples=4)
-    assert record.uncertainty_bohr is not None
+    bars = record.uncertainty_bohr
+    assert bars is not None
     assert record.model["calibration"] == "all"
     assert record.explosion["origin"] == "told"
     assert "45 fs" in record.explosion["statement"]
     assert record.explosion["p_value"] > 0.05
     assert record.explosion["degrees"] == 2  # the two bond lengths
-    assert record.distances == ()
+    assert len(record.distances) == len(record.angles) == 3
+    assert (np.abs(pulls(record, "water")) < 3.0).all()
 
 
 @pytest.mark.parametrize(
