@@ -304,6 +304,10 @@ def _lengths(record: ReconstructionRecord, most: int = 15) -> str:
         angles = [one for one in angles if {frozenset(one[1][:2]), frozenset(one[1][1:])} <= near]
     rows = [_length(one, BOHR_ANGSTROM, "Å", 3) for one, _ in lengths]
     rows += [_length(one, 1.0, "degree", 1) for one, _ in angles]
+    if not any(error for _, _, error, _ in rows):
+        return table(
+            ["between", "value", "unit"], [[of, value, unit] for of, value, _, unit in rows]
+        )
     return table(["between", "value", "±", "unit"], rows)
 
 

@@ -129,7 +129,9 @@ def lengths_table(structure: Structure) -> Table | None:
     ]
     if not rows:
         return None
-    return Table(("between", "median ± half of the 68 % interval", ""), tuple(rows), _LENGTHS)
+    widths = any(one.get("half_width") for one in (*structure.distances, *structure.angles))
+    value = "median ± half of the 68 % interval" if widths else "value, without error bars"
+    return Table(("between", value, ""), tuple(rows), _LENGTHS)
 
 
 def events_table(events: SingleEvents) -> Table:
