@@ -227,3 +227,22 @@ def test_what_is_told_becomes_a_distribution() -> None:
     assert len({one.family.name for one in three}) == 3
     assert three[0].belief.mean[3] == pytest.approx(math.log(0.01))
     assert three[0].belief.width[3] == 0.0
+
+
+def test_between_photon_energies_of_the_training_less_is_claimed_above_an_edge(
+    family: XrayFamily, positions: FloatArray
+) -> None:
+    energies = np.array([600.0, 650.0, 675.3, 720.0, 760.0])  # the K edge of oxygen is at 537 eV
+    parameters = np.repeat(PARAMETERS[None], 5, axis=0)
+    parameters[:, 0] = np.log(energies)
+    apart = family.model.between_tables(MOLECULE, parameters[:, 0])
+    assert apart == pytest.approx([0.0, 0.68, 1.0, 0.46, 0.0], abs=0.01)
+    one = np.repeat(positions[:1], 5, axis=0)
+    scale = np.sqrt((family.explode(MOLECULE, one, parameters) ** 2).mean(axis=(1, 2)))
+    width = np.sqrt(np.trace(family.error(MOLECULE, one, parameters), axis1=1, axis2=2) / 12)
+    assert (width / scale)[2] > 0.02 > (width / scale)[[0, 4]].max()
+    _, error = family.log_yield(MOLECULE, one, parameters)
+    assert error[2] > 3.0 * error[[0, 4]].max()
+    # Carbon's edge is at 291 eV: two other ions do not feel that of oxygen.
+    chain = fragments_of("CCHH", (3, 2, 1, 1))
+    assert not family.model.between_tables(chain, parameters[:, 0]).any()

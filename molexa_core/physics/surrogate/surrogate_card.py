@@ -49,6 +49,7 @@ class SurrogateCard:
         sha256: of that file.
         error_factor, yield_error_factor: of the predicted errors, from molecules and clusters that
             no training saw.
+        photon_ev: photon energies that it was trained at, eV.
         data: what it was trained on.
         training: how.
         metrics: errors on molecules that no training saw, and on those that it saw.
@@ -64,6 +65,7 @@ class SurrogateCard:
     sha256: Annotated[str, Within(64, 64)]
     error_factor: Annotated[float, Within(1e-3, 1e3)]
     yield_error_factor: Annotated[float, Within(1e-3, 1e3)]
+    photon_ev: Annotated[tuple[float, ...], Within(0, 1000)]
     data: dict[str, Any]
     training: dict[str, Any]
     metrics: dict[str, Any]
@@ -167,4 +169,5 @@ def _loaded(sha256: str, card_path: str, where: Path, changed: int) -> Surrogate
         raise WeightsError(
             f"the numbers do not fit their card: {first}", where=where, do=_AGAIN
         ) from error
-    return SurrogateModel(network.eval(), card.error_factor, card.yield_error_factor)
+    factors = card.error_factor, card.yield_error_factor
+    return SurrogateModel(network.eval(), *factors, card.photon_ev)

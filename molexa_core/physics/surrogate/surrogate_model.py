@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -33,6 +34,8 @@ LEAST_ERROR: Final = 5e-4
 """Relative error of the momenta that is always left."""
 CLOSEST: Final = 0.3
 """Distance, bohr, below which two atoms are in one place."""
+STEPS_END: Final = 1.4
+"""Photon energy over the K edge of a neutral atom at which its last ion can lose a K electron."""
 _TOGETHER: Final = 96
 """Molecules in one pass, so that what is computed stays in the processor's cache."""
 
@@ -47,11 +50,37 @@ class SurrogateModel:
         network: its networks.
         error_factor: of the predicted errors, found on molecules that were set aside.
         yield_error_factor: of those of the yields.
+        photon_ev: photon energies that it was trained at, ascending; between them it interpolates.
     """
 
     network: SurrogateNetwork
     error_factor: float = 1.0
     yield_error_factor: float = 1.0
+    photon_ev: tuple[float, ...] = ()
+
+    def between_tables(self, fragments: Fragments, log_energy: FloatArray) -> FloatArray:
+        """(n) how far photon energies are from those of the training where that matters.
+
+        0 at the energies of the training, 1 in the middle between two. Above the K edge of an atom
+        each further charge closes its K shell at a higher photon energy: only there do charges
+        and yields depend on the photon energy in steps that no neighbouring energy tells.
+
+        Args:
+            fragments: the ions.
+            log_energy: (n) ln of photon energies in eV.
+        """
+        if len(self.photon_ev) < 2:
+            return np.zeros(len(log_energy))
+        known = np.log(self.photon_ev)
+        inside = np.clip(log_energy, known[0], known[-1])
+        right = np.clip(np.searchsorted(known, inside), 1, len(known) - 1)
+        half = 0.5 * (known[right] - known[right - 1])
+        apart = np.minimum(inside - known[right - 1], known[right] - inside) / half
+        places = [SYMBOLS.index(symbol) for symbol in fragments.symbols if symbol != "H"]
+        edges = self.network.momenta.low[places, 0].double().numpy()
+        above = log_energy[:, None] - edges
+        matters = ((above > 0.0) & (above < math.log(STEPS_END))).any(axis=1)
+        return np.asarray(np.where(matters, apart, 0.0))
 
     def explode(
         self, fragments: Fragments, positions: FloatArray, settings: FloatArray
