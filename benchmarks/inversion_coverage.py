@@ -68,7 +68,7 @@ def family_of(spread: float) -> BuildUpFamily:
     return BuildUpFamily(
         window_spread=spread * plain.window_spread,
         onset_spread=spread * plain.onset_spread,
-        least=spread * plain.least,
+        smallest_error=spread * plain.smallest_error,
     )
 
 

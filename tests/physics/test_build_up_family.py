@@ -141,7 +141,7 @@ def test_single_precision_suffices() -> None:
 def test_the_error_is_what_differences_between_atoms_do() -> None:
     ions, x, _ = methane(1, seed=7)
     parameters = np.array([[math.log(40.0), math.log(0.6), 0.2, 0.0]])
-    family = BuildUpFamily(window_spread=0.01, onset_spread=0.005, least=0.0)
+    family = BuildUpFamily(window_spread=0.01, onset_spread=0.005, smallest_error=0.0)
     error = family.error(ions, x, parameters)[0]
     random = np.random.default_rng(8)
     light = np.array([symbol == "H" for symbol in METHANE])

@@ -153,9 +153,9 @@ def test_single_precision_suffices() -> None:
 def test_the_error_is_that_of_displacements_and_of_differences_between_atoms() -> None:
     ions, x, _ = at_rest("SO2")
     parameters = laser_prior(40.0).mean[None]
-    still = LaserFamily(displacement=0.0, least=0.0, single=False)
-    moved = LaserFamily(early_spread=0.0, timing_spread=0.0, least=0.0, single=False)
-    both = LaserFamily(least=0.0, single=False).error(ions, x[None], parameters)
+    still = LaserFamily(displacement=0.0, smallest_error=0.0, single=False)
+    moved = LaserFamily(early_spread=0.0, timing_spread=0.0, smallest_error=0.0, single=False)
+    both = LaserFamily(smallest_error=0.0, single=False).error(ions, x[None], parameters)
     apart = still.error(ions, x[None], parameters) + moved.error(ions, x[None], parameters)
     np.testing.assert_allclose(both, apart, atol=1e-9 * np.abs(both).max())
     random = np.random.default_rng(19)

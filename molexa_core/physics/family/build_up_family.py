@@ -63,7 +63,8 @@ class BuildUpFamily(PointCharges):
             small, since momenta are means over many explosions: like atoms in like places have the
             same rise. Their linear propagation is good to 20 per cent of the error.
         onset_spread: standard deviation of their onsets over tau.
-        least: error of each momentum component that is left in any case, over the rms component.
+        smallest_error: error of each momentum component that is left in any case, over the rms
+            component.
             Electrons go in whole numbers, at random and from neighbour to neighbour; no rise of
             mean charges meets the means of the Monte-Carlo model to better than 1 per cent, also
             not in the directions in which windows and onsets change nothing.
@@ -71,7 +72,7 @@ class BuildUpFamily(PointCharges):
 
     window_spread: float = 0.1
     onset_spread: float = 0.03
-    least: float = 0.01
+    smallest_error: float = 0.01
 
     @property
     def name(self) -> str:
@@ -112,7 +113,9 @@ class BuildUpFamily(PointCharges):
         """(n, 3 N, 3 N) covariance, in a.u.: differences between atoms, and the least error."""
         between = self.between_atoms(fragments, parameters)
         momenta, changes = self.follow(fragments, positions, parameters, directions=between)
-        return np.asarray(changes @ changes.transpose(0, 2, 1)) + least_error(momenta, self.least)
+        return np.asarray(changes @ changes.transpose(0, 2, 1)) + least_error(
+            momenta, self.smallest_error
+        )
 
     def between_atoms(self, fragments: Fragments, parameters: FloatArray) -> Directions:
         """Windows and onsets of each atom, by one standard deviation."""

@@ -95,7 +95,8 @@ class LaserFamily(PointCharges):
         displacement: standard deviation of the mean places of atoms, bohr in each direction, that
             has other causes than the charges, in long pulses.
         settling_fs: duration of the pulse in which half of it comes about.
-        least: error of each momentum component that is left in any case, over the rms component:
+        smallest_error: error of each momentum component that is left in any case, over the rms
+            component:
             mean charges for electrons that go one by one are no better than 1 per cent.
     """
 
@@ -103,7 +104,7 @@ class LaserFamily(PointCharges):
     timing_spread: float = 0.4
     displacement: float = 0.045
     settling_fs: float = 12.0
-    least: float = 0.01
+    smallest_error: float = 0.01
 
     @property
     def name(self) -> str:
@@ -168,7 +169,9 @@ class LaserFamily(PointCharges):
         duration = np.exp(parameters[:, 0])
         size = self.displacement * duration / (duration + self.settling_fs)
         each = np.concatenate([by_positions * size[:, None, None], changes[:, :, moved:]], axis=2)
-        return np.asarray(each @ each.transpose(0, 2, 1)) + least_error(momenta, self.least)
+        return np.asarray(each @ each.transpose(0, 2, 1)) + least_error(
+            momenta, self.smallest_error
+        )
 
 
 def _law(parameters: FloatArray) -> tuple[FloatArray, ...]:

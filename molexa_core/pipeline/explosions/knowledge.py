@@ -60,7 +60,7 @@ CASCADE_FS: Final = 20.0
 several steps."""
 STAND_IN_WIDTH: Final = 0.4
 """Standard deviation of ln tau of it: fluence, photon energy and molecule are not in it."""
-EXACT: Final = BuildUpFamily(window_spread=0.0, onset_spread=0.0, least=0.0)
+EXACT: Final = BuildUpFamily(window_spread=0.0, onset_spread=0.0, smallest_error=0.0)
 """The classical model of simulations: nothing differs between atoms."""
 NO_RECOIL: Final = 1e-9
 """A push of an atom, a.u., that is none."""

@@ -18,7 +18,7 @@ from tests.fakes.scaled_rise import TAU_FS, ScaledRise
 
 def test_a_branch_with_two_maxima_is_covered() -> None:
     """Two ions, slow and near or fast and far, on one curve: the far end holds most."""
-    family = BuildUpFamily(window_spread=0.0, onset_spread=0.0, least=0.0, single=False)
+    family = BuildUpFamily(window_spread=0.0, onset_spread=0.0, smallest_error=0.0, single=False)
     ions = Fragments.of([parse_ion(name) for name in ("C+", "O+")])
     prior, belief = GeometryPrior.of(ions.symbols), BUILD_UP_PRIOR
     parameters = belief.mean + belief.width * np.array([-1.06, 0.68, 2.11, -0.53])

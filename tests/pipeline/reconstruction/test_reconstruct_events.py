@@ -40,7 +40,7 @@ from molexa_core.pipeline.reconstruction.single_events import reconstruct_events
 from molexa_core.pipeline.runs.inspect import inspect_file
 from molexa_core.reduction.resolution import Resolution
 
-FAMILY = BuildUpFamily(window_spread=0.0, onset_spread=0.0, least=0.0)
+FAMILY = BuildUpFamily(window_spread=0.0, onset_spread=0.0, smallest_error=0.0)
 
 
 def told(tau_fs: float, width: float = 0.0) -> ExplosionKnowledge:
