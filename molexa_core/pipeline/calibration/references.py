@@ -10,6 +10,7 @@ for vibration.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -286,8 +287,23 @@ class YieldReference:
             each = log_yield.reshape(sets, count)
             top = each.max(axis=1, keepdims=True)
             columns[:, row] = top[:, 0] + np.log(np.exp(each - top).mean(axis=1))
+            # A family knows which atom has which charge; counts do not.
+            columns[:, row] += math.log(arrangements(target.ions))
             variances[:, row] = np.square(error).reshape(sets, count).mean(axis=1)
         return columns, variances
+
+
+def arrangements(ions: Sequence[Ion]) -> int:
+    """In how many ways the charges of ions can be given to like atoms: 2 for N2+ and N+."""
+    of_kind: dict[str, list[int]] = {}
+    for ion in ions:
+        of_kind.setdefault(ion.element.symbol, []).append(ion.charge)
+    ways = 1
+    for charges in of_kind.values():
+        ways *= math.factorial(len(charges))
+        for charge in set(charges):
+            ways //= math.factorial(charges.count(charge))
+    return ways
 
 
 def _yields(family: Family, where: str) -> WithYields:
