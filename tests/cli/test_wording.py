@@ -23,7 +23,6 @@ OPTION = re.compile(r"(?<![\w-])--[a-z]")
 SETTING = re.compile(r"`(?:molexa [a-z ]+ )?([a-z]\w*)(?:=[^`]*|\(\))`")
 OPTIONS_OF_OTHERS = {
     "physics/mcmd/gpu/compiler.py": "of NVIDIA's compiler",
-    "physics/mcmd/gpu/launch.py": "of NVIDIA's compiler",
 }
 """Files of the library with options of other programs, and of which."""
 

@@ -99,8 +99,8 @@ def test_momenta_that_do_not_cancel_are_told(rng: np.random.Generator) -> None:
 def test_a_lobe_that_averages_to_nothing_is_told(rng: np.random.Generator) -> None:
     momenta = rng.normal(0.0, 40.0, (500, 3, 3))
     momenta[:, 0] = [60.0, 0.0, 0.0]
-    (warning,) = centroid(Coincidences.of(["O+", "H+", "H+"], momenta)).attrs["warnings"]
-    assert "H+, H+#2 average to almost nothing" in warning
+    warnings = centroid(Coincidences.of(["O+", "H+", "H+"], momenta)).attrs["warnings"]
+    assert sum("H+, H+#2 average to almost nothing" in warning for warning in warnings) == 1
 
 
 def test_what_the_network_cannot_take_is_known_at_once() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -20,10 +19,8 @@ from molexa_core.physics.coulomb.gpu.explosion_kernel import (
     shape_for,
     source,
 )
-from molexa_core.physics.mcmd.gpu.compiler import compile_cubin
+from molexa_core.physics.mcmd.gpu.compiler import FAST_MATH, compile_cubin
 from molexa_core.physics.mcmd.gpu.driver import Kernel
-
-_OPTIONS: Final = ("--ftz=true", "--prec-div=false", "--prec-sqrt=false")
 
 
 def explode_on_gpu(
@@ -135,7 +132,7 @@ def kernel(atoms: int, kind: int, index: int, *, double: bool = False) -> Kernel
     """The kernel for a number of atoms and a kind of build-up on a device."""
     shape = shape_for(atoms, kind, double=double)
     major, minor = torch.cuda.get_device_capability(index)
-    options = (*shape.defines, *_OPTIONS)
+    options = (*shape.defines, *FAST_MATH)
     code = compile_cubin(source(), "the kernel of explosions", options, f"sm_{major}{minor}")
     return Kernel(code, "explode", index)
 

@@ -26,6 +26,8 @@ from molexa_core.base.errors import ComputationError, OutputError
 from molexa_core.base.storage.files import atomic_path
 from molexa_core.base.storage.user_cache import cache_folder
 
+FAST_MATH: Final = ("--ftz=true", "--prec-div=false", "--prec-sqrt=false")
+"""Options of the compiler for single precision at full speed."""
 _FOLDER: Final = "kernels-v1"
 _DIGEST: Final = hashlib.sha256().digest_size
 _LARGEST_LOG: Final = 2**24

@@ -21,14 +21,13 @@ from torch import Tensor
 from molexa_core.base.device import Device
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.physics.mcmd.gpu.compiler import compile_cubin
+from molexa_core.physics.mcmd.gpu.compiler import FAST_MATH, compile_cubin
 from molexa_core.physics.mcmd.gpu.driver import Kernel
 from molexa_core.physics.mcmd.gpu.kernel import inputs_of, launch_of, shape_for, source
 from molexa_core.physics.mcmd.job import LARGEST_MOMENTUM, Job, Trajectories
 from molexa_core.physics.mcmd.mixed_job import MixedJob
 from molexa_core.physics.mcmd.state import CLOSE, COUNTS, ENERGIES
 
-_OPTIONS: Final = ("--ftz=true", "--prec-div=false", "--prec-sqrt=false")
 _MEMORY_SHARE: Final = 0.25
 """Share of the free memory for the results of a batch; the rest is for their further processing."""
 _LARGEST_BATCH: Final = 2**22
@@ -196,7 +195,7 @@ def _kernel(atoms: int, index: int, *, own: bool = False) -> Kernel:
     """The kernel for a number of atoms on a device; see `Shape.own`."""
     shape = shape_for(atoms, own=own)
     major, minor = torch.cuda.get_device_capability(index)
-    options = (*shape.defines, *_OPTIONS)
+    options = (*shape.defines, *FAST_MATH)
     code = compile_cubin(source(), "the kernel of the trajectories", options, f"sm_{major}{minor}")
     return Kernel(code, "run", index, shared_bytes=shape.shared_bytes)
 
