@@ -194,7 +194,9 @@ def _xray(told: XrayExplosion, statement: str, symbols: Sequence[str] | None) ->
         else:
             rules = "" if told.transfer is not None else ", each rule of electron transfer alike"
             return ExplosionKnowledge(
-                found, f"{statement}; computed with the Monte-Carlo model{rules}", "told"
+                found,
+                f"{statement}; computed with the surrogate of the Monte-Carlo model{rules}",
+                "told",
             )
     return _stand_in(told, statement, reason)
 

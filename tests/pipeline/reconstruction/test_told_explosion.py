@@ -267,7 +267,7 @@ def test_a_monte_carlo_explosion_told_exactly_gives_the_molecule(
     table = channel_table(outcomes, [ion.replace("1+", "+") for ion in ions])
     told = Explosion.of(simulated("mcmd", pulse=pulse))
     record = reconstruct(table, weights=loaded, samples=4, explosion=told)
-    assert "computed with the Monte-Carlo model" in record.explosion["statement"]
+    assert "computed with the surrogate of the Monte-Carlo model" in record.explosion["statement"]
     assert record.explosion["p_value"] > 0.01
     assert np.abs(pulls(record, "water")).max() < 2.5
     assert width(record) < 0.3
