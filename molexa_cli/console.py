@@ -236,6 +236,18 @@ def abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def abandon_full_stderr() -> None:
+    """Redirect a stderr that takes nothing more to nothing; its messages are lost anyway.
+
+    Python would try to write them once more at the exit, and change the exit code to 120.
+    """
+    try:
+        sys.stderr.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def _cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 

@@ -17,7 +17,14 @@ from typing import Annotated, Final
 import typer
 
 from molexa_cli.app import new_app
-from molexa_cli.console import SWITCHES, abandon_stdout, flush_stdout, open_streams, write
+from molexa_cli.console import (
+    SWITCHES,
+    abandon_full_stderr,
+    abandon_stdout,
+    flush_stdout,
+    open_streams,
+    write,
+)
 from molexa_cli.usage import plain_words
 from molexa_cli.wording import sentence
 from molexa_core import __version__
@@ -120,6 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _report_error(f"{where}{error.strerror or error}", 1)
     finally:
         interruption.stop_listening(leaving=arguments is None)
+        abandon_full_stderr()
     return code
 
 

@@ -51,7 +51,11 @@ def test_results_are_written_though_no_stream_is_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
-def test_messages_that_cannot_be_written_do_not_end_the_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("buffering", ["", "1"])
+def test_messages_that_cannot_be_written_do_not_end_the_work(
+    buffering: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", buffering)
     for stream in ("2> /dev/full", "2>&-"):
         done = _shell(f"molecules water --xyz water.xyz {stream}", tmp_path)
         assert done.returncode == 0
