@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
-from molexa_core.base.fields import EVENT_ID, EVENT_WEIGHT, MOMENTUM
+from molexa_core.base.fields import EVENT_DETECTOR, EVENT_ID, EVENT_WEIGHT, MOMENTUM
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.matter.isotopes import Masses, nuclide, nuclide_name, split_nuclides
 
@@ -186,6 +186,52 @@ class Edges(OfShots):
 
 
 @dataclass(frozen=True)
+class DetectorValues:
+    """What the detector measured of each ion of a coincidence: calibrated hits.
+
+    Attributes:
+        tof_ns: (n, ions) time of flight, time zero removed.
+        x_mm, y_mm: (n, ions) position, centre removed, rotated and scaled as calibrated.
+    """
+
+    tof_ns: FloatArray
+    x_mm: FloatArray
+    y_mm: FloatArray
+
+    @property
+    def columns(self) -> dict[str, FloatArray]:
+        """The arrays by the names they have in events files."""
+        return {name: getattr(self, name) for name in EVENT_DETECTOR}
+
+    def select(self, rows: BoolArray | IntArray) -> DetectorValues:
+        """The rows of a mask or of row numbers."""
+        return DetectorValues(**{name: column[rows] for name, column in self.columns.items()})
+
+    def reordered(self, order: IntArray) -> DetectorValues:
+        """The ions of each row in another order.
+
+        Args:
+            order: (n, ions) the present column of each new one.
+        """
+        return DetectorValues(
+            **{
+                name: np.take_along_axis(column, order, axis=1)
+                for name, column in self.columns.items()
+            }
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[DetectorValues]) -> DetectorValues:
+        """The rows of all parts, one after the other."""
+        return cls(
+            **{
+                name: np.concatenate([part.columns[name] for part in parts])
+                for name in EVENT_DETECTOR
+            }
+        )
+
+
+@dataclass(frozen=True)
 class Coincidences:
     """Ion momenta, one row per coincidence (events.h5) or per assignment (aligned.h5).
 
@@ -196,6 +242,8 @@ class Coincidences:
         weight: (n) weight of the row in averages; ones unless rows share an event.
         tags: per-row values by name, each (n).
         meta: description of the table (channel, frame, summary) as plain values.
+        detector: what the detector measured of each ion, in the laboratory whatever the frame of
+            the momenta; None where it is not known, such as in files of earlier versions.
     """
 
     ions: tuple[Ion, ...]
@@ -204,6 +252,7 @@ class Coincidences:
     weight: FloatArray
     tags: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    detector: DetectorValues | None = None
 
     def __post_init__(self) -> None:
         n = len(self.event_id)
@@ -213,6 +262,9 @@ class Coincidences:
         for name, column in ((EVENT_WEIGHT, self.weight), *self.tags.items()):
             if len(column) != n:
                 raise UsageError(f"column {name!r} has {len(column)} rows, expected {n}")
+        for name, column in ({} if self.detector is None else self.detector.columns).items():
+            if column.shape != shape[:2]:
+                raise UsageError(f"{name} has shape {column.shape}, expected {shape[:2]}")
 
     def __len__(self) -> int:
         return len(self.event_id)
@@ -226,6 +278,7 @@ class Coincidences:
         event_id: IntArray | None = None,
         tags: Mapping[str, NDArray[Any]] | None = None,
         meta: Mapping[str, Any] | None = None,
+        detector: DetectorValues | None = None,
     ) -> Coincidences:
         """A table from bare momenta (n, ions, 3) in a.u., for example from a notebook."""
         momentum = np.asarray(momentum, dtype=np.float64)
@@ -237,6 +290,7 @@ class Coincidences:
             weight=np.ones(n),
             tags=dict(tags or {}),
             meta=dict(meta or {}),
+            detector=detector,
         )
 
     def select(self, mask: BoolArray | IntArray) -> Coincidences:
@@ -247,6 +301,7 @@ class Coincidences:
             momentum=self.momentum[mask],
             weight=self.weight[mask],
             tags={name: column[mask] for name, column in self.tags.items()},
+            detector=None if self.detector is None else self.detector.select(mask),
         )
 
     @classmethod
@@ -255,11 +310,25 @@ class Coincidences:
     ) -> Coincidences:
         """The rows of tables of the same ions and tags, one after the other.
 
+        Detector values are kept if all tables have them.
+
         Args:
             tables: at least one.
             meta: of the whole; that of the first if None.
+
+        Raises:
+            UsageError: other ions, or a tag of the first table that another lacks.
         """
         first = tables[0]
+        for table in tables:
+            if table.ions != first.ions:
+                raise UsageError(
+                    f"the tables have other ions: {', '.join(map(str, first.ions))} and "
+                    f"{', '.join(map(str, table.ions))}"
+                )
+            if missing := sorted(set(first.tags) - set(table.tags)):
+                raise UsageError(f"tag {', '.join(missing)} is missing in some of the tables")
+        detector = [table.detector for table in tables if table.detector is not None]
         return cls(
             ions=first.ions,
             event_id=np.concatenate([table.event_id for table in tables]),
@@ -269,6 +338,7 @@ class Coincidences:
                 name: np.concatenate([table.tags[name] for table in tables]) for name in first.tags
             },
             meta=dict(first.meta if meta is None else meta),
+            detector=DetectorValues.concatenate(detector) if len(detector) == len(tables) else None,
         )
 
     def kinetic_energy(self) -> FloatArray:
@@ -285,12 +355,15 @@ class Coincidences:
     def to_pandas(self) -> pd.DataFrame:
         """One row per event, columns `event_id`, `O+.px`, ..., weight and tags.
 
-        Like ions are numbered from the second on: `H+`, `H+#2`.
+        With detector values also `O+.tof_ns`, `O+.x_mm`, `O+.y_mm`, ... . Like ions are numbered
+        from the second on: `H+`, `H+#2`.
         """
         columns: dict[str, NDArray[Any]] = {EVENT_ID: self.event_id}
         for index, label in enumerate(ion_labels(self.ions)):
             for axis, name in enumerate(MOMENTUM):
                 columns[f"{label}.{name}"] = self.momentum[:, index, axis]
+            for name, values in ({} if self.detector is None else self.detector.columns).items():
+                columns[f"{label}.{name}"] = values[:, index]
         columns[EVENT_WEIGHT] = self.weight
         columns |= dict(self.tags)
         return pd.DataFrame(columns)

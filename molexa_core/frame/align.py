@@ -271,8 +271,14 @@ class Aligner:
                 turned.momentum[:, columns] = np.take_along_axis(
                     block, assignment[:, :, None], axis=1
                 )
+                turned.order[:, columns] = np.take_along_axis(
+                    turned.order[:, columns], assignment, axis=1
+                )
             selected = table.select(turned.rows)
-            yield replace(selected, momentum=turned.momentum, weight=turned.weight)
+            detector = selected.detector and selected.detector.reordered(turned.order)
+            yield replace(
+                selected, momentum=turned.momentum, weight=turned.weight, detector=detector
+            )
 
     def meta(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """`meta` of the events with frame, roles, summary and warnings added."""
@@ -298,7 +304,7 @@ class Aligner:
         order = self._orders[reference, second]
         turned = np.take_along_axis(turned, order[:, :, None], axis=1)
         return Turned(
-            flag, sine[good], rows, turned, table.weight[rows] / choices, choices, left_out
+            flag, sine[good], rows, turned, order, table.weight[rows] / choices, choices, left_out
         )
 
 

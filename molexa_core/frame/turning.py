@@ -37,6 +37,7 @@ class Turned:
         sine: (good events, choices) sine of the angle between reference and second.
         rows: (rows) event of each row.
         momentum: (rows, ions, 3) a.u., in the molecular frame.
+        order: (rows, ions) input column of each ion.
         weight: (rows) weight in averages.
         choices: rows per event.
         left_out: sum of the squared perpendicular components dropped for two ions, a.u.
@@ -46,6 +47,7 @@ class Turned:
     sine: FloatArray
     rows: IntArray
     momentum: FloatArray
+    order: IntArray
     weight: FloatArray
     choices: int
     left_out: float
@@ -53,7 +55,7 @@ class Turned:
     @property
     def bytes(self) -> int:
         """Size in memory."""
-        arrays = (self.flag, self.sine, self.rows, self.momentum, self.weight)
+        arrays = (self.flag, self.sine, self.rows, self.momentum, self.order, self.weight)
         return sum(array.nbytes for array in arrays)
 
 

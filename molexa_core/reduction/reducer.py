@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 
 from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, listing
-from molexa_core.base.fields import TAG_SHOT
+from molexa_core.base.fields import TAG_HITS, TAG_SHOT
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.base.tables import Coincidences, Hits
+from molexa_core.base.tables import Coincidences, DetectorValues, Hits
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.reduction.coincidences import MOST_COMBINATIONS, Search, SumGate, Tally
 from molexa_core.reduction.energy import EnergySpectrum
@@ -145,7 +145,8 @@ class Reducer:
             self._search.ions,
             momenta,
             event_id=np.arange(first_id, first_id + len(shots), dtype=np.int64),
-            tags={TAG_SHOT: hits.first_shot + shots} | tags,
+            tags={TAG_SHOT: hits.first_shot + shots, TAG_HITS: hits.counts[shots]} | tags,
+            detector=DetectorValues(hits.t_ns[rows], hits.x_mm[rows], hits.y_mm[rows]),
         )
         if len(table):
             self._energy.fill(table.kinetic_energy().sum(axis=1))

@@ -13,6 +13,7 @@ from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.matter.ions import parse_ions
 from molexa_core.base.tables import (
     Coincidences,
+    DetectorValues,
     Edges,
     Geometry,
     Hits,
@@ -175,3 +176,42 @@ def test_tables_of_coincidences_are_joined() -> None:
     assert whole.tags["shot"].tolist() == [0, 1, 0, 1, 2]
     np.testing.assert_array_equal(whole.momentum[2:], parts[2].momentum)
     assert Coincidences.concatenate(parts, meta={"a": 1}).meta == {"a": 1}
+
+
+def measured(rows: int, first: int = 0) -> DetectorValues:
+    """Values that tell row and ion: hundreds are rows, units ions."""
+    values = 100.0 * np.arange(first, first + rows)[:, None] + np.arange(3)
+    return DetectorValues(values, values + 0.1, values + 0.2)
+
+
+def test_detector_values_stay_with_their_rows_and_ions() -> None:
+    bare = table()
+    with_hits = Coincidences.of(
+        bare.ions, bare.momentum, tags={"shot": np.arange(6)}, detector=measured(6)
+    )
+    cut = with_hits.select(np.array([4, 1])).detector
+    assert cut is not None
+    np.testing.assert_array_equal(cut.tof_ns[:, 0], [400.0, 100.0])
+    turned = cut.reordered(np.array([[0, 2, 1], [0, 1, 2]]))
+    np.testing.assert_array_equal(turned.x_mm[0] - 0.1, [400.0, 402.0, 401.0])
+    np.testing.assert_array_equal(turned.y_mm[1], cut.y_mm[1])
+    frame = with_hits.to_pandas()
+    np.testing.assert_array_equal(frame["H+#2.tof_ns"], 100.0 * np.arange(6) + 2)
+    with pytest.raises(UsageError, match=r"tof_ns has shape \(5, 3\)"):
+        Coincidences.of(bare.ions, bare.momentum, detector=measured(5))
+
+
+def test_joined_tables_keep_what_all_of_them_have() -> None:
+    parts = [
+        Coincidences.of(["O+", "H+", "H+"], np.ones((n, 3, 3)), detector=measured(n, n))
+        for n in (2, 3)
+    ]
+    joined = Coincidences.concatenate(parts).detector
+    assert joined is not None
+    np.testing.assert_array_equal(joined.tof_ns[:, 1], [201.0, 301.0, 301.0, 401.0, 501.0])
+    bare = Coincidences.of(["O+", "H+", "H+"], np.ones((1, 3, 3)))
+    assert Coincidences.concatenate([*parts, bare]).detector is None
+    with pytest.raises(UsageError, match="tag shot is missing"):
+        Coincidences.concatenate([table(), bare])
+    with pytest.raises(UsageError, match="other ions"):
+        Coincidences.concatenate([bare, Coincidences.of(["O+", "H+"], np.ones((1, 2, 3)))])

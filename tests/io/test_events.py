@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,14 @@ import pytest
 from molexa_core.base.errors import InputFileError, OutputError, UsageError
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import Coincidences
-from molexa_core.io.results.events import EventsWriter, read_events, read_spectra, write_events
+from molexa_core.base.tables import Coincidences, DetectorValues
+from molexa_core.io.results.events import (
+    EventsFile,
+    EventsWriter,
+    read_events,
+    read_spectra,
+    write_events,
+)
 from tests.fakes.hdf5_edits import edited
 
 Change = Callable[[h5py.File], None]
@@ -248,4 +255,43 @@ def test_truncated_files(path: Path, share: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(InputFileError, match="truncated or damaged"):
+        read_events(path)
+
+
+def test_detector_values_come_back_and_may_be_missing(tmp_path: Path, table: Coincidences) -> None:
+    values = np.arange(1500.0).reshape(500, 3)
+    full = dataclasses.replace(
+        table, detector=DetectorValues(values + 1000.0, values / 50.0, -values / 60.0)
+    )
+    path = tmp_path / "run.events.h5"
+    write_events(path, full, Provenance.of("test"))
+    whole = read_events(path)[0]
+    chunks = Coincidences.concatenate(list(EventsFile(path).chunks(77)))
+    for back in (whole, chunks):
+        assert back.detector is not None
+        assert full.detector is not None
+        for name, column in full.detector.columns.items():
+            np.testing.assert_array_equal(back.detector.columns[name], column)
+    with h5py.File(path) as file:
+        assert file["events/tof_ns"].attrs["units"] == "ns"
+    old = tmp_path / "old.events.h5"
+    write_events(old, table, Provenance.of("test"))
+    assert read_events(old)[0].detector is None
+    with EventsWriter(tmp_path / "b.h5", table.ions) as writer:
+        writer.append(full)
+        with pytest.raises(UsageError, match="some rows have detector values"):
+            writer.append(table)
+        writer.finish(Provenance.of("test"))
+
+
+def test_a_detector_column_that_lacks_or_does_not_fit_is_refused(
+    tmp_path: Path, table: Coincidences
+) -> None:
+    full = dataclasses.replace(table, detector=DetectorValues(*[np.ones((500, 3))] * 3))
+    path = tmp_path / "run.events.h5"
+    write_events(path, full, Provenance.of("test"))
+
+    with edited(path) as file:
+        del file["events/x_mm"]
+    with pytest.raises(InputFileError, match="x_mm is missing"):
         read_events(path)

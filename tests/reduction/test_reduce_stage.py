@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, UsageError
-from molexa_core.base.fields import SPECTRUM_PIPICO, SPECTRUM_TOF, TAG_SHOT
+from molexa_core.base.fields import SPECTRUM_PIPICO, SPECTRUM_TOF, TAG_HITS, TAG_SHOT
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.settings import Channel
 from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.pipeline.chain.reduce import Reduction, reduce
+from molexa_core.reduction.momentum import hit_momenta
 from tests.fakes.chain import SPECTRA_OF_REDUCE
 from tests.fakes.root_runs import FakeRun, fly, make_channel, make_run, make_setup
 
@@ -63,6 +64,27 @@ def test_known_molecules_come_back_with_their_momenta(run: FakeRun, reduction: R
     assert len(found) > 0.985 * len(complete)  # three standard deviations on each axis keep 99.2 %
     heavy = reduction.table.momentum[molecules >= 0, 0]
     np.testing.assert_allclose(heavy, run.momenta[molecules[molecules >= 0], 0], atol=1e-7)
+
+
+def test_every_ion_keeps_its_hit_and_every_row_the_hits_of_its_shot(
+    run: FakeRun, reduction: Reduction
+) -> None:
+    """The momenta computed anew from the stored hits are the stored momenta."""
+    table = reduction.table
+    assert table.detector is not None
+    for column, ion in enumerate(table.ions):
+        again = hit_momenta(
+            table.detector.x_mm[:, column],
+            table.detector.y_mm[:, column],
+            table.detector.tof_ns[:, column],
+            ion,
+            SETUP.spectrometer.regions,
+            jet_velocity_m_per_s=SETUP.jet.velocity_m_per_s,
+        )
+        np.testing.assert_allclose(again, table.momentum[:, column], atol=1e-9)
+    counts = np.concatenate([chunk.counts for chunk in run.chunks(6000)])
+    assert (table.tags[TAG_HITS] <= counts[table.tags[TAG_SHOT]]).all()
+    assert (table.tags[TAG_HITS] >= 3).all()
 
 
 def test_the_gate_finds_the_known_widths(reduction: Reduction) -> None:

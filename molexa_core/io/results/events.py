@@ -4,10 +4,13 @@ Layout (docs/conventions.md), readable with plain h5py:
 
     events/event_id (n) int64          events/momentum (n, ions, 3) float64, a.u.
     events/ion (ions) strings          events/weight (n) float64
+    events/tof_ns (n, ions) float64    events/x_mm, events/y_mm (n, ions) float64
     events/tag/NAME (n)                spectra/NAME/{counts, edges0[, edges1]}
     meta/NAME  JSON strings            meta: attributes `format`, `provenance` (JSON)
 
-Every dataset has a `units` attribute. The columns are chunked, compressed and extendable.
+The detector values `tof_ns`, `x_mm`, `y_mm` (calibrated hits) are missing in files of earlier
+versions and in tables from elsewhere. Every dataset has a `units` attribute. The columns are
+chunked, compressed and extendable.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from numpy.typing import NDArray
 from molexa_core.base import interruption
 from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError, listing
 from molexa_core.base.fields import (
+    EVENT_DETECTOR,
     EVENT_GROUP,
     EVENT_ID,
     EVENT_ION,
@@ -39,7 +43,7 @@ from molexa_core.base.fields import (
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import Coincidences
+from molexa_core.base.tables import Coincidences, DetectorValues
 from molexa_core.io.hdf5.file import (
     append_rows,
     member,
@@ -130,7 +134,7 @@ class EventsWriter:
         """Add the rows of a table; its ions and tags must be those of the rows before.
 
         Raises:
-            UsageError: other ions or other tags.
+            UsageError: other ions or other tags, or detector values for some rows only.
         """
         file = self._open()
         if table.ions != self._ions:
@@ -143,16 +147,24 @@ class EventsWriter:
                 if f"{EVENT_TAG}/{name}" not in group:
                     path = f"{EVENT_GROUP}/{EVENT_TAG}/{name}"
                     self._column(path, column[:0], TAG_UNITS.get(name, ""))
+            if table.detector is not None and "tof_ns" not in group:
+                for name, unit in EVENT_DETECTOR.items():
+                    self._column(f"{EVENT_GROUP}/{name}", np.empty((0, len(self._ions))), unit)
         if set(table.tags) != set(group[EVENT_TAG]):
             raise UsageError(
                 f"cannot append tags {listing(sorted(table.tags))} to a file of "
                 f"{listing(sorted(group[EVENT_TAG]))}"
             )
+        detector = {} if table.detector is None else table.detector.columns
+        if set(detector) != {name for name in EVENT_DETECTOR if name in group}:
+            raise UsageError("some rows have detector values and others have none")
         append_rows(group[EVENT_ID], table.event_id)
         append_rows(group[EVENT_MOMENTUM], table.momentum)
         append_rows(group[EVENT_WEIGHT], table.weight)
         for name, column in table.tags.items():
             append_rows(group[EVENT_TAG][name], column)
+        for name, values in detector.items():
+            append_rows(group[name], values)
         self._rows += len(table)
 
     def finish(
@@ -252,7 +264,9 @@ class EventsFile:
             self.meta = _read_meta(file)
             table = self._rows(file, 0, 0)
             self.n_rows = len(member(file, f"{EVENT_GROUP}/{EVENT_ID}"))
-            for name in (EVENT_MOMENTUM, EVENT_WEIGHT, *(f"{EVENT_TAG}/{of}" for of in table.tags)):
+            known = () if table.detector is None else EVENT_DETECTOR
+            tags = (f"{EVENT_TAG}/{name}" for name in table.tags)
+            for name in (EVENT_MOMENTUM, EVENT_WEIGHT, *tags, *known):
                 rows = len(member(file, f"{EVENT_GROUP}/{name}"))
                 if rows != self.n_rows:
                     raise InputFileError(
@@ -336,7 +350,30 @@ def _table(
         weight=weight.astype(np.float64, copy=False),
         tags=tags,
         meta=meta,
+        detector=_detector(file, expected[:2], rows),
     )
+
+
+def _detector(
+    file: h5py.File, expected: tuple[int, int], rows: slice | None
+) -> DetectorValues | None:
+    """The detector values of the rows; None in files without them.
+
+    Raises:
+        InputFileError: some of the columns are missing, of another shape, or not numbers.
+    """
+    if not any(name in file[EVENT_GROUP] for name in EVENT_DETECTOR):
+        return None
+    columns = {}
+    for name, unit in EVENT_DETECTOR.items():
+        path = f"{EVENT_GROUP}/{name}"
+        values = read_array(file, path, kinds="f", ndim=2, unit=unit, rows=rows, finite=True)
+        if values.shape != expected:
+            raise InputFileError(
+                f"{path} has shape {values.shape}, expected {expected}", where=file.filename
+            )
+        columns[name] = values.astype(np.float64, copy=False)
+    return DetectorValues(**columns)
 
 
 def _read_ions(file: h5py.File) -> tuple[Ion, ...]:

@@ -197,7 +197,8 @@ def _with_progress(chunks: Iterable[Coincidences], task: Task) -> Iterator[Coinc
 
 def _size(table: Coincidences) -> int:
     """Size of the columns of a table, bytes."""
-    columns = (table.event_id, table.momentum, table.weight, *table.tags.values())
+    detector = () if table.detector is None else table.detector.columns.values()
+    columns = (table.event_id, table.momentum, table.weight, *table.tags.values(), *detector)
     return sum(column.nbytes for column in columns)
 
 

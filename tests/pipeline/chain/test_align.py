@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from molexa_core.base.errors import InputFileError, NoEventsError
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings import load_channel
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import Coincidences
+from molexa_core.base.tables import Coincidences, DetectorValues
 from molexa_core.io.results.events import EventsFile, read_events, write_events
 from molexa_core.pipeline.chain import align as module
 from molexa_core.pipeline.chain.align import align, align_file
@@ -117,3 +118,25 @@ def test_rows_that_are_missing_and_values_that_are_none(tmp_path: Path) -> None:
         file["events/weight"].resize(650, axis=0)
     with pytest.raises(InputFileError, match="weight has 650 rows, but event_id has 700"):
         EventsFile(source)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_detector_values_follow_their_ions_through_the_assignment(
+    case: str, tmp_path: Path
+) -> None:
+    """Each ion carries the size of its momentum as its "time", which no rotation changes."""
+    ions, options = CASES[case]
+    table = events(ions, 4)
+    size = np.linalg.norm(table.momentum, axis=2)
+    table = replace(table, detector=DetectorValues(size, 0.1 * size, -size))
+    source = tmp_path / "run.events.h5"
+    write_events(source, table, Provenance.of("made for a test"))
+    target, _ = align_file(source, recoil="keep", **options)  # type: ignore[arg-type]
+    found = read_events(target)[0]
+    assert found.detector is not None
+    after = np.linalg.norm(found.momentum, axis=2)
+    if len(ions) == 2:
+        assert (after <= found.detector.tof_ns + 1e-9).all()  # only the part along x is kept
+    else:
+        np.testing.assert_allclose(found.detector.tof_ns, after, rtol=1e-12)
+    np.testing.assert_allclose(found.detector.x_mm, 0.1 * found.detector.tof_ns)
