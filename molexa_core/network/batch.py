@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from molexa_core.network.told import Told
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -21,6 +23,7 @@ class Batch:
         positions: (B, N, 3) exploded geometry in bohr, None for measured data.
         predicted: (B, N, 3) positions predicted by a network, bohr; only for training its error
             estimate.
+        told: what is told of the experiment; None if nothing is.
     """
 
     numbers: Tensor
@@ -30,6 +33,7 @@ class Batch:
     mask: Tensor | None = None
     positions: Tensor | None = None
     predicted: Tensor | None = None
+    told: Told | None = None
 
     def __len__(self) -> int:
         return self.numbers.shape[0]
@@ -69,7 +73,7 @@ class Batch:
 
     def _taken(self, which: slice | Tensor) -> Batch:
         cut = {
-            field.name: value[which]
+            field.name: value.taken(which) if isinstance(value, Told) else value[which]
             for field in fields(self)
             if (value := getattr(self, field.name)) is not None
         }

@@ -52,11 +52,13 @@ class Conditioning:
         if draws == 1:
             return self
         batch = self.batch
-        repeated = {
+        repeated: dict[str, Any] = {
             name: value.repeat_interleave(draws, 0)
             for name in ("numbers", "charges", "masses", "momenta", "mask", "positions")
             if (value := getattr(batch, name)) is not None
         }
+        if batch.told is not None:
+            repeated["told"] = batch.told.repeated(draws)
         return Conditioning(
             replace(batch, **repeated),
             _repeat(self.dynamics, draws),

@@ -24,6 +24,7 @@ from molexa_core.base.matter.elements import sum_formula
 from molexa_core.base.storage.files import atomic_path, require_file
 from molexa_core.base.storage.resources import available, find
 from molexa_core.network.card import SUFFIX, ModelCard, read_card_file, write_card
+from molexa_core.network.config import NetworkSettings
 from molexa_core.network.inference.interval_calibration import Calibrations, Kind
 from molexa_core.network.inference.threads import threads_for
 from molexa_core.network.layouts.quantised import dequantise, quantise
@@ -254,6 +255,33 @@ def load_network(name: str, device: torch.device | str = "cpu") -> tuple[Network
             f"the weights do not fit their settings: {first}", where=path, do="Install them again."
         ) from error
     return network.to(device).eval(), card
+
+
+def told_copy(network: Network, settings: NetworkSettings) -> Network:
+    """A network that is told the experiment, with the weights of one that is not.
+
+    Until it is trained it answers as the other one does.
+
+    Args:
+        network: not told anything.
+        settings: of the new network; layers have the same sizes.
+
+    Raises:
+        WeightsError: networks of other layouts or sizes.
+    """
+    new = Network(settings)
+    values = new.state_dict()
+    own = {name for name in values if name.startswith("dynamics.told.")}
+    given = network.state_dict()
+    if values.keys() - own != given.keys() or any(
+        values[name].shape != value.shape for name, value in given.items()
+    ):
+        raise WeightsError(
+            "the weights are of another network: their layers have other sizes",
+            do="Choose weights of the preset molexa.",
+        )
+    new.load_state_dict(values | given)
+    return new.to(next(network.parameters()).device).eval()
 
 
 def require_finite(tensors: Mapping[str, torch.Tensor], where: Path) -> None:

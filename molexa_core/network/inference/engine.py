@@ -34,6 +34,7 @@ from molexa_core.network.layouts.pair_layers import (
     SelfAttention,
 )
 from molexa_core.network.network import Network
+from molexa_core.network.told import Told
 
 MOST_ROWS: Final = {"atoms": 4096, "pairs": 2048}
 """Largest number of molecules times samples in one pass, by layout of the network."""
@@ -190,7 +191,7 @@ class Engine:
                 return run(batch, noise, fresh)
         count = len(batch)
         size = _padded_size(count, max(1, self.rows // samples))
-        key = (size, samples, batch.atoms, batch.mask is None, settings)
+        key = (size, samples, batch.atoms, batch.mask is None, batch.told is None, settings)
         batch = _padded_batch(batch, size)
         noise = _padded(noise, size * samples)
         fresh = [_padded(added, size * samples) for added in fresh]
@@ -284,7 +285,7 @@ def _padded_size(count: int, most: int) -> int:
 
 def _mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     changed = {
-        field.name: change(value)
+        field.name: value.mapped(change) if isinstance(value, Told) else change(value)
         for field in fields(batch)
         if (value := getattr(batch, field.name)) is not None
     }

@@ -26,6 +26,8 @@ from molexa_core.network.layouts.attention import (
     relative_pairs,
 )
 from molexa_core.network.layouts.pair_layers import LinearResidual
+from molexa_core.network.layouts.told_layers import ToldLayers
+from molexa_core.network.told import Told
 
 NUMBERS: Final = 56
 """Entries of the embedding of the atomic number."""
@@ -133,6 +135,7 @@ class AtomDynamics(nn.Module):
             nn.Linear(2 * pairs, pairs),
             nn.LayerNorm(pairs),
         )
+        self.told = ToldLayers(width, 2 * pairs) if settings.told else None
         self.blocks = nn.ModuleList(
             AtomBlock(width, settings.heads, pairs, noise=False)
             for _ in range(settings.dynamics_blocks)
@@ -161,7 +164,17 @@ class AtomDynamics(nn.Module):
             ),
             dim=3,
         )
-        return self.number(batch.numbers) + self.atoms(features.atoms), self.pairs(both)
+        atoms = self.number(batch.numbers) + self.atoms(features.atoms)
+        if self.told is None:
+            return atoms, self.pairs(both)
+        told = batch.told
+        if told is None:
+            told = Told.nothing(len(batch), n, batch.momenta.device)
+        to_atoms, to_pairs = self.told(*told.inputs(batch.momenta))
+        pairs = self.pairs[0](both) + to_pairs
+        for layer in self.pairs[1:]:
+            pairs = layer(pairs)
+        return atoms + to_atoms, pairs
 
 
 class AtomDenoiser(nn.Module):

@@ -30,6 +30,8 @@ READABLE: Final = (1, 2)
 """Versions of the format that can be read; version 1 has no checksum."""
 LAST_STEP: Final = 10**12
 """Largest possible number of steps."""
+_LATER: Final = {"told": False}
+"""Settings of networks that earlier versions did not write, with what they stood for."""
 _ABOUT: Final = "molexa"
 _FROM_START: Final = "Delete it to start from the beginning."
 
@@ -91,6 +93,7 @@ def load_checkpoint(
     theirs = about.get("network")
     if not isinstance(theirs, dict):
         raise _damaged(path, "it does not tell its network")
+    theirs = _LATER | theirs
     if different := [key for key, value in mine.items() if theirs.get(key) != value]:
         raise WeightsError(
             f"the checkpoint is of another network ({listing(different)} differ)",

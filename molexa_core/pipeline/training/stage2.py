@@ -216,6 +216,7 @@ def varied(batch: Batch, generator: torch.Generator, *, mirror: bool) -> Batch:
         masses=batch.masses.gather(1, place),
         momenta=turned(batch.momenta),
         positions=None if positions is None else turned(positions),
+        told=None if batch.told is None else batch.told.reordered(place),
     )
 
 
