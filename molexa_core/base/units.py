@@ -41,3 +41,5 @@ FINE_STRUCTURE: Final = 7.2973525643e-3
 
 ACCELERATION_MM_NS2: Final = ATOMIC_VELOCITY_MM_NS / ATOMIC_TIME_NS / ATOMIC_FIELD_V_CM
 """Acceleration in mm/ns^2 of charge 1 and mass 1 (atomic units) in a field of 1 V/cm."""
+CYCLOTRON_RAD_NS: Final = 1.75882000838e-2
+"""Cyclotron frequency in rad/ns of charge 1 and mass 1 (atomic units) in 1 gauss: e / m_e."""

@@ -24,10 +24,10 @@ from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import FloatArray, Hits, IntArray
 from molexa_core.reduction.momentum import (
+    flight_row,
     flight_window,
     hit_momenta,
-    jet_mm_ns,
-    region_arrays,
+    node_ranges,
     require_single_valued,
 )
 from molexa_core.reduction.search import (
@@ -115,6 +115,7 @@ class Search:
     Attributes:
         ions: the ion of each column of the coincidences.
         windows: time-of-flight window in ns of each kind of ion, in the order of the channel.
+        nodes: times of flight in these windows at which the magnetic field hides the momentum.
         sum_range: momentum sums are collected from -range to +range, a.u.
 
     Raises:
@@ -128,28 +129,27 @@ class Search:
             raise UsageError(f"channel {channel.name} asks for no ion", do="Raise `detected`.")
         self.ions: tuple[Ion, ...] = channel.wanted_ions
         self.windows: dict[str, tuple[float, float]] = {}
+        self.nodes: dict[str, list[tuple[float, float]]] = {}
         self.sum_range = channel.gates.max_momentum
-        self._regions = setup.spectrometer.regions
+        self._spectrometer = setup.spectrometer
         self._jet = setup.jet.velocity_m_per_s
-        kinds, accelerations = [], []
+        kinds, flights = [], []
         for entry in entries:
             ion = parse_ion(entry.ion)
             limit = channel.gates.max_momentum
-            require_single_valued(ion, self._regions, limit)
-            window = entry.window_ns or flight_window(ion, self._regions, limit)
+            require_single_valued(ion, self._spectrometer, limit)
+            window = entry.window_ns or flight_window(ion, self._spectrometer, limit)
             self.windows[entry.ion] = window
-            kinds.append([ion.mass, *window])
-            lengths, acceleration = region_arrays(ion, self._regions)
-            self._lengths = lengths
-            accelerations.append(acceleration)
+            self.nodes[entry.ion] = node_ranges(ion, self._spectrometer, *window)
+            kinds.append(window)
+            flights.append(flight_row(ion, self._spectrometer, self._jet))
         self._kinds = np.array(kinds, np.float64)
-        self._accelerations = np.array(accelerations)
+        self._flights = np.array(flights)
         self._wanted = np.array([entry.wanted for entry in entries], np.int64)
         self._kind_of = np.repeat(np.arange(len(entries)), self._wanted).astype(np.int64)
         self._limits = np.array(
             [
                 channel.gates.max_momentum,
-                jet_mm_ns(self._jet),
                 MOST_COMBINATIONS,
                 self.sum_range,
             ]
@@ -199,7 +199,7 @@ class Search:
                 hits.y_mm[hit],
                 hits.t_ns[hit],
                 ion,
-                self._regions,
+                self._spectrometer,
                 jet_velocity_m_per_s=self._jet,
             )
         return momenta
@@ -216,8 +216,7 @@ class Search:
             np.ascontiguousarray(hits.y_mm, np.float64),
             np.ascontiguousarray(hits.t_ns, np.float64),
             self._kinds,
-            self._lengths,
-            self._accelerations,
+            self._flights,
             self._wanted,
             self._kind_of,
             self._limits,

@@ -1,12 +1,20 @@
 """Time-of-flight inversion: ion momentum from time of flight and detector position.
 
 The mass and charge of the ion are assumed. Axes: z along the extraction field, x along the light,
-y along the jet. No magnetic field. The inverse of `base.matter.flight.flight_time`:
+y along the jet. The inverse of `base.matter.flight`:
 
 * one homogeneous region of length L and acceleration a: L = v t + a t^2 / 2, hence
   pz = m (L / t - a t / 2);
 * several regions: Newton iteration on the starting velocity v in t(v) = t, kept inside a bracket;
-* px = m x / t and py = m (y / t - v_jet).
+* px = m x / t and py = m (y / t - v_jet);
+* in a magnetic field along z, with the cyclotron frequency omega = q B / m: the size of the
+  transverse momentum is m omega R / |2 sin(omega t / 2)|, its direction that of the hit turned by
+  +omega t / 2. At multiples of the gyration period all ions return to the axis, whatever their
+  momentum: such hits have none (`near_node`);
+* flight map: Newton iteration on pz in the polynomials of the map; positions over their scale.
+
+The compiled coincidence search and `hit_momenta` share `initial_momentum`. What it needs to know of
+an ion and the spectrometer is packed into one row of numbers, `flight_row`.
 """
 
 from __future__ import annotations
@@ -18,7 +26,14 @@ import numpy as np
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.errors import SettingsError
-from molexa_core.base.matter.flight import FieldRegion, flight_time
+from molexa_core.base.matter.flight import (
+    AnySpectrometer,
+    FieldRegion,
+    cyclotron_frequency,
+    flight_time,
+    pieces_of,
+    regions_of,
+)
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.units import (
@@ -29,6 +44,20 @@ from molexa_core.base.units import (
 
 _STEPS: Final = 80
 _TOLERANCE: Final = 1e-13
+_MASS: Final = 0
+_OMEGA: Final = 1
+_JET: Final = 2
+_REGIONS: Final = 3
+_PIECES: Final = 4
+_ORDERS: Final = 5
+_FACTOR: Final = 6
+_START: Final = 7
+"""Columns of a flight row: mass over `ATOMIC_VELOCITY_MM_NS`, cyclotron frequency in rad/ns, jet
+velocity in mm/ns, number of regions, then those of a flight map: pieces, orders and the momentum of
+the ion over that of the ion of the map. Lengths and accelerations of the regions follow, or break
+points and coefficients of times and scales, order by order."""
+NODE_SINE: Final = 0.05
+"""Hits have no momentum where |sin(omega t / 2)| is below, at multiples of the gyration period."""
 
 
 @compiled
@@ -92,13 +121,103 @@ def starting_velocity(time: float, lengths: FloatArray, accelerations: FloatArra
 
 
 @compiled
-def _starting_velocities(
-    times: FloatArray, lengths: FloatArray, accelerations: FloatArray
-) -> FloatArray:
-    velocities = np.empty(len(times))
-    for index in range(len(times)):
-        velocities[index] = starting_velocity(times[index], lengths, accelerations)
-    return velocities
+def _from_map(time: float, flight: FloatArray) -> tuple[float, float]:
+    """Momentum pz in a.u. in a flight map, and scale of the image; NaN outside the map."""
+    pieces, orders = int(flight[_PIECES]), int(flight[_ORDERS])
+    breaks = flight[_START : _START + pieces + 1]
+    times = flight[_START + pieces + 1 : _START + pieces + 1 + pieces * orders]
+    scales = flight[_START + pieces + 1 + pieces * orders :]
+    low, high = 0, pieces - 1
+    while low < high:  # the last piece that begins at this time or later
+        middle = (low + high + 1) // 2
+        if times[middle * orders] >= time:
+            low = middle
+        else:
+            high = middle - 1
+    first, last = 0.0, breaks[low + 1] - breaks[low]
+    beyond = 0.5 * last
+    found = 0.0
+    for _ in range(_STEPS):
+        found, slope = 0.0, 0.0
+        for order in range(orders - 1, -1, -1):
+            slope = slope * beyond + found
+            found = found * beyond + times[low * orders + order]
+        if found > time:
+            first = beyond
+        else:
+            last = beyond
+        trial = beyond + (time - found) / slope if slope < 0.0 else np.nan
+        if not first <= trial <= last:
+            trial = 0.5 * (first + last)
+        moved = abs(trial - beyond)
+        beyond = trial
+        if moved <= 1e-14 * (breaks[pieces] - breaks[0]):
+            break
+    if not abs(found - time) <= 1e-9 * time:
+        return np.nan, np.nan
+    scale = 0.0
+    for order in range(orders - 1, -1, -1):
+        scale = scale * beyond + scales[low * orders + order]
+    return flight[_FACTOR] * (breaks[low] + beyond), scale
+
+
+@compiled
+def near_node(half: float) -> bool:
+    """Whether omega t / 2 is so near a multiple of pi that positions tell nothing of momenta."""
+    return abs(half) > 1.0 and abs(np.sin(half)) < NODE_SINE
+
+
+@compiled
+def initial_momentum(
+    x: float, y: float, time: float, flight: FloatArray
+) -> tuple[float, float, float]:
+    """Momentum in a.u. of a hit on the assumption that it is the ion of a flight row.
+
+    Args:
+        x: calibrated position along the light, mm.
+        y: calibrated position along the jet, mm.
+        time: calibrated time of flight, ns.
+        flight: a row from `flight_row`.
+
+    Returns:
+        px, py, pz; all NaN where the ion cannot have that time of flight, and at a node.
+    """
+    if not time > 0.0:
+        return np.nan, np.nan, np.nan
+    mass = flight[_MASS]
+    regions = int(flight[_REGIONS])
+    if regions == 0:
+        pz, scale = _from_map(time, flight)
+        per_time = 1.0 / (scale * time)
+        return mass * x * per_time, mass * (y * per_time - flight[_JET]), pz
+    lengths = flight[_START : _START + regions]
+    accelerations = flight[_START + regions : _START + 2 * regions]
+    velocity = starting_velocity(time, lengths, accelerations)
+    if np.isnan(velocity):
+        return np.nan, np.nan, np.nan
+    along, across = x / time, y / time
+    if flight[_OMEGA] != 0.0:
+        half = 0.5 * flight[_OMEGA] * time
+        if near_node(half):
+            return np.nan, np.nan, np.nan
+        sine, cosine = np.sin(half), np.cos(half)
+        stretch = half / sine if half != 0.0 else 1.0
+        along, across = (
+            stretch * (cosine * along - sine * across),
+            stretch * (sine * along + cosine * across),
+        )
+    return mass * along, mass * (across - flight[_JET]), mass * velocity
+
+
+@compiled
+def _momenta(x: FloatArray, y: FloatArray, t: FloatArray, flight: FloatArray) -> FloatArray:
+    momenta = np.empty((len(t), 3))
+    for hit in range(len(t)):
+        px, py, pz = initial_momentum(x[hit], y[hit], t[hit], flight)
+        momenta[hit, 0], momenta[hit, 1], momenta[hit, 2] = px, py, pz
+        if not np.isfinite(px + py + pz):
+            momenta[hit] = np.nan
+    return momenta
 
 
 def hit_momenta(
@@ -106,7 +225,7 @@ def hit_momenta(
     y_mm: FloatArray,
     t_ns: FloatArray,
     ion: Ion,
-    regions: Sequence[FieldRegion],
+    spectrometer: AnySpectrometer,
     *,
     jet_velocity_m_per_s: float = 0.0,
 ) -> FloatArray:
@@ -117,22 +236,67 @@ def hit_momenta(
         y_mm: (hits) calibrated position along the jet.
         t_ns: (hits) calibrated time of flight.
         ion: the assumed ion, which gives mass and charge.
-        regions: field regions from the interaction point to the detector.
+        spectrometer: the spectrometer, or its regions from the interaction point to the detector.
         jet_velocity_m_per_s: mean velocity of the molecules along y.
 
     Returns:
-        (hits, 3) a.u.; NaN where the ion cannot have that time of flight.
+        (hits, 3) a.u.; NaN where the ion cannot have that time of flight, and at the nodes of a
+        magnetic field.
     """
-    lengths, accelerations = region_arrays(ion, regions)
-    t_ns = np.ascontiguousarray(t_ns, np.float64)
-    velocity = np.empty((len(t_ns), 3))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        velocity[:, 0] = x_mm / t_ns
-        velocity[:, 1] = y_mm / t_ns - jet_mm_ns(jet_velocity_m_per_s)
-    velocity[:, 2] = _starting_velocities(t_ns, lengths, accelerations)
-    velocity[~np.isfinite(velocity).all(axis=1)] = np.nan
-    momenta: FloatArray = velocity * (ion.mass / ATOMIC_VELOCITY_MM_NS)
+    momenta: FloatArray = _momenta(
+        np.ascontiguousarray(x_mm, np.float64),
+        np.ascontiguousarray(y_mm, np.float64),
+        np.ascontiguousarray(t_ns, np.float64),
+        flight_row(ion, spectrometer, jet_velocity_m_per_s),
+    )
     return momenta
+
+
+def flight_row(
+    ion: Ion, spectrometer: AnySpectrometer, jet_velocity_m_per_s: float = 0.0
+) -> FloatArray:
+    """What `initial_momentum` needs of an ion, a spectrometer and the jet, in one row of numbers.
+
+    The rows of all ions in one spectrometer have the same length.
+    """
+    pieces = pieces_of(spectrometer)
+    regions = regions_of(spectrometer)
+    head = np.zeros(_START)
+    head[_MASS] = ion.mass / ATOMIC_VELOCITY_MM_NS
+    head[_JET] = jet_mm_ns(jet_velocity_m_per_s)
+    if pieces is None:
+        head[_OMEGA] = float(cyclotron_frequency(ion.charge, ion.mass, spectrometer))
+        head[_REGIONS] = len(regions)
+        return np.concatenate([head, *region_arrays(ion, regions)])
+    charge, mass = np.array(float(ion.charge)), np.array(ion.mass)
+    head[_PIECES], head[_ORDERS] = pieces.time.shape
+    head[_FACTOR] = float(pieces.momentum_factor(charge, mass))
+    times = pieces.time * float(pieces.time_factor(charge, mass))
+    return np.concatenate([head, pieces.breaks, times.ravel(), pieces.scale.ravel()])
+
+
+def node_ranges(
+    ion: Ion, spectrometer: AnySpectrometer, first: float, last: float
+) -> list[tuple[float, float]]:
+    """Times of flight in ns, between two limits, at which the magnetic field hides the momentum.
+
+    Args:
+        ion: gives the gyration period 2 pi m / (q B).
+        spectrometer: tells the field.
+        first: earliest time of flight.
+        last: latest time of flight.
+    """
+    omega = abs(float(cyclotron_frequency(ion.charge, ion.mass, spectrometer)))
+    if omega == 0.0:
+        return []
+    margin = float(np.arcsin(NODE_SINE)) * 2.0 / omega
+    period = 2.0 * np.pi / omega
+    ranges = []
+    for turn in range(max(1, int(first / period)), int(last / period) + 2):
+        low, high = max(first, turn * period - margin), min(last, turn * period + margin)
+        if low < high:
+            ranges.append((low, high))
+    return ranges
 
 
 def region_arrays(ion: Ion, regions: Sequence[FieldRegion]) -> tuple[FloatArray, FloatArray]:
@@ -142,26 +306,43 @@ def region_arrays(ion: Ion, regions: Sequence[FieldRegion]) -> tuple[FloatArray,
     return lengths, fields * (ACCELERATION_MM_NS2 * ion.charge / ion.mass)
 
 
+def momentum_per_time(ion: Ion, spectrometer: AnySpectrometer) -> float:
+    """How much pz in a.u. of an ion at rest grows where it arrives 1 ns earlier.
+
+    q E of the first region, or what a flight map says.
+    """
+    step = 1e-3 * np.sqrt(ion.mass)
+    times = flight_time(np.array([-step, step]), ion.charge, ion.mass, spectrometer)
+    return float(2.0 * step / (times[0] - times[1]))
+
+
 def jet_mm_ns(velocity_m_per_s: float) -> float:
     """Convert a velocity from m/s to mm/ns."""
     return velocity_m_per_s / ATOMIC_VELOCITY_M_S * ATOMIC_VELOCITY_MM_NS
 
 
 def flight_window(
-    ion: Ion, regions: Sequence[FieldRegion], max_momentum: float
+    ion: Ion, spectrometer: AnySpectrometer, max_momentum: float
 ) -> tuple[float, float]:
     """Shortest and longest time of flight in ns of ions with at most this momentum in a.u.
+
+    Where a flight map ends before this momentum, the window ends with the map.
 
     Raises:
         SettingsError: the spectrometer gives two momenta the same time of flight.
     """
-    require_single_valued(ion, regions, max_momentum)
+    require_single_valued(ion, spectrometer, max_momentum)
     edges = np.array([max_momentum, -max_momentum])
-    first, last = flight_time(edges, ion.charge, ion.mass, regions)
+    pieces = pieces_of(spectrometer)
+    if pieces is not None:
+        factor = float(pieces.momentum_factor(np.array(float(ion.charge)), np.array(ion.mass)))
+        within = np.nextafter(factor * pieces.breaks[[0, -1]], 0.0) * (1.0 - 1e-15)
+        edges = np.clip(edges, within[0], within[1])
+    first, last = flight_time(edges, ion.charge, ion.mass, spectrometer)
     return float(first), float(last)
 
 
-def require_single_valued(ion: Ion, regions: Sequence[FieldRegion], max_momentum: float) -> None:
+def require_single_valued(ion: Ion, spectrometer: AnySpectrometer, max_momentum: float) -> None:
     """Check that the time of flight decreases with pz, so that it determines pz uniquely.
 
     A drift much longer than the first region (more than about 8 times) makes ions that start away
@@ -170,8 +351,10 @@ def require_single_valued(ion: Ion, regions: Sequence[FieldRegion], max_momentum
     Raises:
         SettingsError: two momenta have the same time of flight.
     """
+    if pieces_of(spectrometer) is not None:
+        return  # checked when it was read
     momenta = np.linspace(-max_momentum, max_momentum, 2001)
-    times = flight_time(momenta, ion.charge, ion.mass, regions)
+    times = flight_time(momenta, ion.charge, ion.mass, spectrometer)
     if not np.all(np.diff(times) < 0):
         turn = momenta[np.flatnonzero(np.diff(times) >= 0)[-1]]
         raise SettingsError(

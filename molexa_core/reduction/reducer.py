@@ -62,6 +62,15 @@ class Reducer:
         )
         for doubt in setup_doubts(setup):
             self.warn(doubt)
+        for name, ranges in self._search.nodes.items():
+            if ranges:
+                times = listing(f"{low:.0f} to {high:.0f} ns" for low, high in ranges)
+                self.warn(
+                    f"in the magnetic field of {setup.spectrometer.magnetic_field_gauss:g} G, "
+                    f"{name} returns to the axis whatever its momentum (nodes): its hits at "
+                    f"{times} are left out, so that some directions of flight are missing; use "
+                    "another field for this ion"
+                )
 
     def find_gate(self, run: Iterable[Hits], n_shots: int | None = None) -> None:
         """First pass: the momentum-sum gate, as given by the channel or found in the data.

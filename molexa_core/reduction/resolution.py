@@ -107,7 +107,8 @@ def resolution_of(ions: Sequence[Ion], setup: Setup, sums: FloatArray) -> Resolu
             size = setup.virtual.interaction_size_mm[axis]
         else:
             rest = measured - alone.sum() - together.sum()
-            size = float(np.sqrt(max(rest, 0.0))) / max(float(np.abs(start.sum())), 1e-300)
+            lever = float(np.abs(start.sum()))  # 0 where the start does not change the time
+            size = float(np.sqrt(max(rest, 0.0))) / lever if lever > 0.0 else 0.0
         whole = alone + together + size**2 * np.outer(start, start)
         if measured is not None and whole.sum() > measured:
             whole *= measured / whole.sum()
@@ -157,16 +158,17 @@ def _flights(ions: Sequence[Ion], setup: Setup) -> tuple[FloatArray, FloatArray,
 
     pz changes by `by_start` a.u. per mm of the start along z and `by_time` a.u. per ns.
     """
-    regions = setup.spectrometer.regions
+    spectrometer = setup.spectrometer
     mass = np.array([ion.mass for ion in ions])
     charge = np.array([float(ion.charge) for ion in ions])
     kick = _STEP * np.sqrt(mass)
-    time = flight_time(0.0, charge, mass, regions)
+    time = flight_time(0.0, charge, mass, spectrometer)
     by_momentum = (
-        flight_time(kick, charge, mass, regions) - flight_time(-kick, charge, mass, regions)
+        flight_time(kick, charge, mass, spectrometer)
+        - flight_time(-kick, charge, mass, spectrometer)
     ) / (2.0 * kick)
-    ahead = flight_time(0.0, charge, mass, regions, start_z_mm=_STEP)
-    behind = flight_time(0.0, charge, mass, regions, start_z_mm=-_STEP)
+    ahead = flight_time(0.0, charge, mass, spectrometer, start_z_mm=_STEP)
+    behind = flight_time(0.0, charge, mass, spectrometer, start_z_mm=-_STEP)
     by_place = (ahead - behind) / (2.0 * _STEP)
     return time, by_place / by_momentum, np.abs(1.0 / by_momentum)
 

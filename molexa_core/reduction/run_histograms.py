@@ -69,7 +69,7 @@ class HitSpectra:
         self, channel: Channel, setup: Setup, windows: Mapping[str, tuple[float, float]]
     ) -> None:
         mass = max(sum(ion.mass for ion in channel.all_ions), element("Ar").isotope_mass)
-        slowest = float(flight_time(0.0, 1.0, mass, setup.spectrometer.regions))
+        slowest = float(flight_time(0.0, 1.0, mass, setup.spectrometer))
         self._windows = dict(windows)
         self._pair_longest = 1.05 * max(last for _, last in windows.values())
         self._longest = max(1.1 * slowest, self._pair_longest)

@@ -11,14 +11,12 @@ import numpy as np
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.base.units import ATOMIC_VELOCITY_MM_NS
-from molexa_core.reduction.momentum import starting_velocity
+from molexa_core.reduction.momentum import initial_momentum
 from molexa_core.reduction.selection import select
 
-MASS: Final = 0
-FIRST: Final = 1
-LAST: Final = 2
-"""Columns of `kinds`: mass in m_e, and the time-of-flight window in ns."""
+FIRST: Final = 0
+LAST: Final = 1
+"""Columns of `kinds`: the time-of-flight window in ns."""
 SHOTS: Final = 0
 COMBINATIONS: Final = 1
 CROWDED: Final = 2
@@ -28,12 +26,10 @@ COUNTERS: Final = 5
 """Indices of `counters`: shots searched, combinations formed, shots left out because of too many
 combinations, coincidences found, momentum sums collected."""
 MAX_MOMENTUM: Final = 0
-JET: Final = 1
-MOST: Final = 2
-HALF_RANGE: Final = 3
-"""Indices of `limits`: largest momentum of an ion in a.u., jet velocity in mm/ns, most combinations
-of a shot, and the range of the momentum sums, from -range to +range in a.u."""
-_MM_NS: Final = ATOMIC_VELOCITY_MM_NS
+MOST: Final = 1
+HALF_RANGE: Final = 2
+"""Indices of `limits`: largest momentum of an ion in a.u., most combinations of a shot, and the
+range of the momentum sums, from -range to +range in a.u."""
 
 
 @compiled
@@ -70,11 +66,9 @@ def sort_shot(
     y: FloatArray,
     t: FloatArray,
     kinds: FloatArray,
-    lengths: FloatArray,
-    accelerations: FloatArray,
+    flights: FloatArray,
     wanted: IntArray,
     max_momentum: float,
-    jet: float,
     count: IntArray,
     members: IntArray,
     momenta: FloatArray,
@@ -87,21 +81,18 @@ def sort_shot(
     combinations = 1.0
     for kind in range(len(kinds)):
         n = 0
-        mass, first, last = kinds[kind, MASS], kinds[kind, FIRST], kinds[kind, LAST]
+        first, last = kinds[kind, FIRST], kinds[kind, LAST]
         for hit in range(begin, end):
             if first <= t[hit] <= last:
                 n += 1
         if n < wanted[kind]:
             return 0.0
         n = 0
-        scale = mass / _MM_NS
         for hit in range(begin, end):
             time = t[hit]
             if not first <= time <= last:
                 continue
-            px = scale * x[hit] / time
-            py = scale * (y[hit] / time - jet)
-            pz = scale * starting_velocity(time, lengths, accelerations[kind])
+            px, py, pz = initial_momentum(x[hit], y[hit], time, flights[kind])
             if not px * px + py * py + pz * pz <= max_momentum * max_momentum:
                 continue
             insert(members[kind], momenta[kind], n, hit, (px, py, pz), x, y, t)
@@ -221,8 +212,7 @@ def search_shots(
     y: FloatArray,
     t: FloatArray,
     kinds: FloatArray,
-    lengths: FloatArray,
-    accelerations: FloatArray,
+    flights: FloatArray,
     wanted: IntArray,
     kind_of: IntArray,
     limits: FloatArray,
@@ -237,8 +227,8 @@ def search_shots(
     """Search shots for coincidences.
 
     * `offsets`, `x`, `y`, `t`: calibrated hits of consecutive shots, mm and ns.
-    * `kinds` (kinds, 3): see `MASS`, `FIRST`, `LAST`; `wanted` (kinds): how many of each.
-    * `lengths` (regions) in mm, `accelerations` (kinds, regions) in mm/ns^2: the spectrometer.
+    * `kinds` (kinds, 2): see `FIRST`, `LAST`; `wanted` (kinds): how many of each.
+    * `flights` (kinds, numbers): `momentum.flight_row` of each kind: ion, spectrometer and jet.
     * `kind_of` (ions): kind of each ion of the channel, like ions side by side.
     * `limits`: see `MAX_MOMENTUM` and following.
     * `gate` (2, 3): centre and half width of the sum gate in a.u.; (0, 3) for no gate.
@@ -268,8 +258,8 @@ def search_shots(
             break
         counters[SHOTS] += 1
         combinations = sort_shot(
-            offsets[shot], offsets[shot + 1], x, y, t, kinds, lengths, accelerations, wanted,
-            limits[MAX_MOMENTUM], limits[JET], count, members, momenta,
+            offsets[shot], offsets[shot + 1], x, y, t, kinds, flights, wanted,
+            limits[MAX_MOMENTUM], count, members, momenta,
         )  # fmt: skip
         if combinations == 0.0:
             continue

@@ -16,11 +16,8 @@ from molexa_core.base.matter.ions import Ion
 from molexa_core.base.matter.release import LEAST_EV, MOST_EV, doubtful_release
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Hits
-from molexa_core.base.units import (
-    ACCELERATION_MM_NS2,
-    ATOMIC_VELOCITY_M_S,
-    ATOMIC_VELOCITY_MM_NS,
-)
+from molexa_core.base.units import ATOMIC_VELOCITY_M_S, ATOMIC_VELOCITY_MM_NS
+from molexa_core.reduction.momentum import momentum_per_time
 from molexa_core.reduction.peak import Peak
 
 MOST_HITS: Final = 100_000
@@ -64,14 +61,12 @@ _JET_M_S: Final = (50.0, 5000.0)
 def setup_doubts(setup: Setup) -> list[str]:
     """Warnings about lengths, fields or a jet velocity that no reaction microscope has."""
     regions = setup.spectrometer.regions
-    values = (
-        setup.detector.radius_mm,
-        sum(region.length_mm for region in regions),
-        regions[0].field_v_per_cm,
-    )
+    values = [setup.detector.radius_mm]
+    if regions:
+        values += [sum(region.length_mm for region in regions), regions[0].field_v_per_cm]
     doubts = [
         f"setup: {name} is {value:g} {unit}, which no reaction microscope has; check its unit"
-        for (name, low, high, unit), value in zip(_SETUP, values, strict=True)
+        for (name, low, high, unit), value in zip(_SETUP, values, strict=False)
         if not low <= value <= high
     ]
     jet = abs(setup.jet.velocity_m_per_s)
@@ -207,9 +202,9 @@ class UnitCheck:
                     f"flew at {velocity:.0f} m/s beside the jet: check the jet velocity (m/s), the "
                     "centre (mm) and the rotation (degrees) in the setup"
                 )
-        regions = self._setup.spectrometer.regions
-        push = sum(ion.charge for ion in self._ions) * regions[0].field_v_per_cm
-        late = peaks[2].centre / (push * ACCELERATION_MM_NS2 / ATOMIC_VELOCITY_MM_NS)
+        late = peaks[2].centre / sum(
+            momentum_per_time(ion, self._setup.spectrometer) for ion in self._ions
+        )
         if abs(late) > _LATE_NS:
             doubts.append(
                 f"the momentum sum along z is {peaks[2].centre:.3g} a.u., as if all times were "

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from molexa_core.base.errors import SettingsError
 from molexa_core.base.settings import Channel, DetectorFile, Project, Setup, parse_settings
 from molexa_core.base.settings.faults import fields_of
+from molexa_core.base.settings.setup import Region, Spectrometer
 from molexa_core.base.settings.yaml_file import read_yaml
 from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.pipeline.datasets.recipe_file import RecipeFile
@@ -53,6 +54,8 @@ def complete(schema: type) -> dict[str, Any]:
     simple |= {tuple[str, ...]: ["a"], tuple[float, ...]: [1.0]}
     simple[tuple[tuple[float, ...], ...]] = [[1.0]]
     values: dict[str, Any] = {}
+    if schema is Spectrometer:  # regions or a flight map: neither is needed, but one of them
+        values["regions"] = [complete(Region)]
     for name, info in fields_of(schema).items():
         if not info.is_required():
             continue

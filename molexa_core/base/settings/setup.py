@@ -6,12 +6,23 @@ y along the jet.
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Annotated
 
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from molexa_core.base.errors import SettingsError
+from molexa_core.base.matter.flight_map import FlightPieces, flight_pieces
+from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings.anode import Anode
 from molexa_core.base.settings.columns import Columns, EdgeColumns, Facility
 from molexa_core.base.settings.explosion_block import Explosion
-from molexa_core.base.settings.schema import Fraction, NotNegative, Positive, Schema
+from molexa_core.base.settings.schema import (
+    Fraction,
+    IonName,
+    NotNegative,
+    Positive,
+    Schema,
+)
 from molexa_core.base.settings.virtual import VirtualExperiment
 
 
@@ -27,21 +38,108 @@ class Region(Schema):
     field_v_per_cm: NotNegative
 
 
-class Spectrometer(Schema):
-    """Field regions from the interaction point to the ion detector.
+class FlightMap(Schema):
+    """Time of flight against pz and scale of the image, for a spectrometer with lenses.
+
+    For one ion; other ions follow, because a purely electric spectrometer knows only the energy
+    over the charge (`base.matter.flight_map`). Either a table, through which cubic splines run, or
+    polynomials sum of c_k pz^k.
 
     Attributes:
+        ion: the ion that the map is of.
+        pz_au: momenta along z of the table, ascending, positive towards the detector; with
+            polynomials the smallest and the largest for which they hold.
+        time_ns: (table) time of flight at each of them.
+        time_polynomial_ns: coefficients of pz^0, pz^1 ..., instead of `time_ns`.
+        position_scale: (table) place of landing over transverse velocity times time of flight, at
+            each momentum, or one value for all.
+        scale_polynomial: coefficients, instead of `position_scale`.
+        time_per_mm_ns: how much later the ion arrives per mm that it starts behind the interaction
+            point, seen from the detector; 0 where the spectrometer focuses the start in time.
+    """
+
+    ion: IonName
+    pz_au: tuple[float, ...]
+    time_ns: tuple[Positive, ...] | None = None
+    time_polynomial_ns: tuple[float, ...] | None = Field(default=None, min_length=2)
+    position_scale: tuple[Positive, ...] = (1.0,)
+    scale_polynomial: tuple[float, ...] | None = Field(default=None, min_length=1)
+    time_per_mm_ns: float = 0.0
+
+    @property
+    def pieces(self) -> FlightPieces:
+        """The map as polynomials between break points."""
+        ion = parse_ion(self.ion)
+        polynomial = self.time_polynomial_ns is not None
+        scale = self.position_scale if self.scale_polynomial is None else self.scale_polynomial
+        return flight_pieces(
+            float(ion.charge),
+            ion.mass,
+            self.pz_au,
+            self.time_polynomial_ns or self.time_ns or (),
+            scale,
+            polynomial=polynomial,
+            time_per_mm=self.time_per_mm_ns,
+        )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> FlightMap:
+        if (self.time_ns is None) == (self.time_polynomial_ns is None):
+            msg = "give either time_ns or time_polynomial_ns"
+            raise ValueError(msg)
+        if self.time_ns is not None and self.scale_polynomial is not None:
+            msg = "scale_polynomial goes with time_polynomial_ns; a table takes position_scale"
+            raise ValueError(msg)
+        if self.time_ns is None and len(self.position_scale) > 1:
+            msg = "position_scale: with time_polynomial_ns one number, or scale_polynomial"
+            raise ValueError(msg)
+        try:
+            _ = self.pieces
+        except SettingsError as error:
+            raise ValueError(error.what) from error
+        return self
+
+
+class Spectrometer(Schema):
+    """The way from the interaction point to the ion detector: field regions or a flight map.
+
+    Attributes:
+        magnetic_field_gauss: homogeneous magnetic field along z, positive towards the ion
+            detector. An observer at the ion detector who looks back to the source, with x to the
+            right and y up, sees a positive field turn positive ions clockwise.
+        flight_map: instead of regions, for spectrometers with lenses.
         regions: in the order an ion passes them; the first must extract (field above 0).
     """
 
-    regions: tuple[Region, ...] = Field(min_length=1)
+    magnetic_field_gauss: Annotated[float, Field(ge=-1e5, le=1e5)] = 0.0
+    flight_map: FlightMap | None = None
+    regions: tuple[Region, ...] = Field(default=(), validate_default=True)
 
-    @model_validator(mode="after")
-    def _extracts(self) -> Spectrometer:
-        if self.regions[0].field_v_per_cm <= 0:
+    @property
+    def pieces(self) -> FlightPieces | None:
+        """The flight map as polynomials between break points, where there is one."""
+        return None if self.flight_map is None else self.flight_map.pieces
+
+    @field_validator("regions")
+    @classmethod
+    def _extracts(cls, regions: tuple[Region, ...], info: ValidationInfo) -> tuple[Region, ...]:
+        if info.data.get("flight_map") is not None:
+            if regions:
+                msg = "give either regions or flight_map"
+                raise ValueError(msg)
+            if info.data.get("magnetic_field_gauss"):
+                msg = (
+                    "a flight_map cannot go with magnetic_field_gauss, since lenses and magnetic "
+                    "field do not act one after the other; give regions"
+                )
+                raise ValueError(msg)
+        elif "flight_map" in info.data and not regions:
+            msg = "missing; give at least one region, or a flight_map"
+            raise ValueError(msg)
+        elif regions and regions[0].field_v_per_cm <= 0:
             msg = "the first region needs a field above 0 V/cm: ions flying away must turn round"
             raise ValueError(msg)
-        return self
+        return regions
 
 
 class Detector(Schema):

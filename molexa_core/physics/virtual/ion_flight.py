@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.matter.flight import flight_time
+from molexa_core.base.matter.flight import displacement, flight_time
 from molexa_core.base.settings.setup import Calibration, Detector, Setup
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
-from molexa_core.base.units import ATOMIC_VELOCITY_MM_NS
 from molexa_core.physics.virtual.sources import Emission
 
 
@@ -55,13 +54,14 @@ class Arrivals:
 
 
 def fly(ions: Emission, setup: Setup) -> Arrivals:
-    """Arrival positions and times of ions; the extraction field does not change x and y motion.
+    """Arrival positions and times of ions; those outside a flight map have none (NaN).
 
     Raises:
         UsageError: an ion starts outside the first region.
     """
-    regions = setup.spectrometer.regions
-    if len(ions) and ions.start_mm[:, 2].max() >= regions[0].length_mm:
+    spectrometer = setup.spectrometer
+    regions = spectrometer.regions
+    if regions and len(ions) and ions.start_mm[:, 2].max() >= regions[0].length_mm:
         raise UsageError(
             f"an ion starts {ions.start_mm[:, 2].max():.3g} mm along z, behind the first region "
             f"of {regions[0].length_mm:g} mm",
@@ -69,10 +69,11 @@ def fly(ions: Emission, setup: Setup) -> Arrivals:
             do="Make the interaction smaller along z.",
         )
     t = flight_time(
-        ions.momentum[:, 2], ions.charge, ions.mass, regions, start_z_mm=ions.start_mm[:, 2]
+        ions.momentum[:, 2], ions.charge, ions.mass, spectrometer, start_z_mm=ions.start_mm[:, 2]
     )
-    velocity = ions.momentum[:, :2] / ions.mass[:, None] * ATOMIC_VELOCITY_MM_NS
-    place = ions.start_mm[:, :2] + velocity * t[:, None]
+    place = ions.start_mm[:, :2] + displacement(
+        ions.momentum, t, ions.charge, ions.mass, spectrometer
+    )
     return Arrivals(ions.shot, place[:, 0], place[:, 1], t, ions.molecule, ions.ion)
 
 
