@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molexa_core.base.matter.flight import flight_time
+from molexa_core.base.matter.flight import cyclotron_frequency, flight_time
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.settings import Setup, load_channel, parse_settings
@@ -49,7 +49,10 @@ def test_momenta_in_a_magnetic_field_are_those_without() -> None:
     assert within.summary.ker.peak == pytest.approx(without.summary.ker.peak, rel=2e-3)
     assert abs(turn(within, without)) < 0.05
     forgotten = reduced(field, free)
-    assert -2.0 < turn(forgotten, without) < -0.8  # clockwise, by a degree
+    proton = parse_ion("H+")
+    time = flight_time(0.0, 1, proton.mass, free.spectrometer)
+    half = 0.5 * cyclotron_frequency(1, proton.mass, field.spectrometer) * time
+    assert turn(forgotten, without) == pytest.approx(-np.rad2deg(half), rel=0.05)  # clockwise
 
 
 def test_a_node_in_a_window_is_said() -> None:
