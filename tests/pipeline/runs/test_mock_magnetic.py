@@ -12,6 +12,7 @@ from molexa_core.base.settings import Setup, load_channel, parse_settings
 from molexa_core.base.storage.resources import find
 from molexa_core.pipeline.chain.reduce import Reduction, reduce
 from molexa_core.pipeline.runs.mock import mock
+from molexa_core.reduction.reducer import Reducer
 
 WATER = load_channel(find("channels", "water", ".yaml"))
 REGIONS = [{"length_mm": 110.0, "field_v_per_cm": 250.0}]
@@ -62,7 +63,7 @@ def test_a_node_in_a_window_is_said() -> None:
     gauss = 2.0 * np.pi * proton.mass / (0.0175882 * time)
     field = setup_of(regions=REGIONS, magnetic_field_gauss=gauss)
     progress = CollectingProgress()
-    reduce([mock(WATER, 500, setup=setup, seed=1).hits], WATER, field, progress=progress)
+    Reducer(WATER, field, progress)
     assert any("H+ returns to the axis" in text for text in progress.warned)
 
 
