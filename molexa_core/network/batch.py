@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from molexa_core.network.told import Told
+from molexa_core.network.conditions import Told
 
 
 @dataclass(frozen=True)

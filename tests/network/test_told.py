@@ -10,10 +10,7 @@ import torch
 
 from molexa_core.base.errors import WeightsError
 from molexa_core.network.batch import Batch
-from molexa_core.network.config import NetworkSettings
-from molexa_core.network.inference.told import sample
-from molexa_core.network.network import Network
-from molexa_core.network.told import (
+from molexa_core.network.conditions import (
     ATOM_COLUMNS,
     COLUMNS,
     NAMES,
@@ -21,6 +18,9 @@ from molexa_core.network.told import (
     Told,
     told_together,
 )
+from molexa_core.network.config import NetworkSettings
+from molexa_core.network.inference.told import sample
+from molexa_core.network.network import Network
 from molexa_core.network.weights import load_network, save_weights, told_copy
 from tests.fakes.networks import small_settings
 

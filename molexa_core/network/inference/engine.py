@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from molexa_core.base import interruption
 from molexa_core.network.batch import Batch
+from molexa_core.network.conditions import Told
 from molexa_core.network.config import SamplerSettings
 from molexa_core.network.diffusion import churn_noise, sample
 from molexa_core.network.inference.threads import threads_for
@@ -34,7 +35,6 @@ from molexa_core.network.layouts.pair_layers import (
     SelfAttention,
 )
 from molexa_core.network.network import Network
-from molexa_core.network.told import Told
 
 MOST_ROWS: Final = {"atoms": 4096, "pairs": 2048}
 """Largest number of molecules times samples in one pass, by layout of the network."""
@@ -284,7 +284,7 @@ def _padded_size(count: int, most: int) -> int:
 
 
 def _mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    changed = {
+    changed: dict[str, Any] = {
         field.name: value.mapped(change) if isinstance(value, Told) else change(value)
         for field in fields(batch)
         if (value := getattr(batch, field.name)) is not None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molexa_core.network.batch import Batch
+from molexa_core.network.conditions import Told
 from molexa_core.network.config import NetworkSettings
 from molexa_core.network.features import ATOM_FEATURES, PAIR_FEATURES, momentum_features
 from molexa_core.network.layouts.attention import (
@@ -27,7 +28,6 @@ from molexa_core.network.layouts.attention import (
 )
 from molexa_core.network.layouts.pair_layers import LinearResidual
 from molexa_core.network.layouts.told_layers import ToldLayers
-from molexa_core.network.told import Told
 
 NUMBERS: Final = 56
 """Entries of the embedding of the atomic number."""
@@ -172,8 +172,8 @@ class AtomDynamics(nn.Module):
             told = Told.nothing(len(batch), n, batch.momenta.device)
         to_atoms, to_pairs = self.told(*told.inputs(batch.momenta))
         pairs = self.pairs[0](both) + to_pairs
-        for layer in self.pairs[1:]:
-            pairs = layer(pairs)
+        for place in range(1, len(self.pairs)):
+            pairs = self.pairs[place](pairs)
         return atoms + to_atoms, pairs
 
 

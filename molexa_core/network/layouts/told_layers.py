@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from molexa_core.network.told import ATOM_COLUMNS, COLUMNS
+from molexa_core.network.conditions import ATOM_COLUMNS, COLUMNS
 
 HIDDEN: Final = 192
 """Width of the perceptrons."""

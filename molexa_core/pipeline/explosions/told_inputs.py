@@ -21,7 +21,7 @@ from molexa_core.base.known_explosion import (
 )
 from molexa_core.base.matter.elements import ELEMENTS
 from molexa_core.base.uncertain import Uncertain
-from molexa_core.network.told import (
+from molexa_core.network.conditions import (
     CHOICES,
     CLOSED,
     DATA_KINDS,

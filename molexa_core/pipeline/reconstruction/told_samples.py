@@ -13,12 +13,12 @@ from molexa_core.base.known_explosion import Kind
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.tables import FloatArray
 from molexa_core.network.batch import Batch
+from molexa_core.network.conditions import DataKind
 from molexa_core.network.config import SamplerSettings
 from molexa_core.network.inference.answers import check_ions, prepared
 from molexa_core.network.inference.engine import Engine
 from molexa_core.network.inference.told import sample as sample_batch
 from molexa_core.network.network import Network
-from molexa_core.network.told import DataKind
 from molexa_core.network.weights import load_network
 from molexa_core.pipeline.explosions.told_inputs import told_of
 

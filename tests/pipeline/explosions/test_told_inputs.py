@@ -19,8 +19,8 @@ from molexa_core.base.known_explosion import (
 )
 from molexa_core.base.matter.ions import parse_ions
 from molexa_core.base.uncertain import Uncertain
+from molexa_core.network.conditions import CHOICES, KINDS, QUANTITIES, Told
 from molexa_core.network.network import Network
-from molexa_core.network.told import CHOICES, KINDS, QUANTITIES, Told
 from molexa_core.physics.mcmd.photon_tables import PhotonTables, pack_photon_tables
 from molexa_core.pipeline.explosions.told_inputs import AT, told_of
 from molexa_core.pipeline.reconstruction.told_samples import ToldEntry, sample

@@ -33,7 +33,7 @@ class Quantity:
         centre: a typical value, at which the input is 0.
         scale: by how much the coordinate changes where the input changes by 1.
         log: whether the coordinate is the logarithm of the value; otherwise it is the value.
-        least: smallest value that is told apart, for logarithms.
+        floor: smallest value that is told apart, for logarithms.
         rough: smallest and largest uncertainty in trainings, in units of `widths` of `Told`.
     """
 
@@ -41,13 +41,13 @@ class Quantity:
     centre: float
     scale: float
     log: bool = True
-    least: float = 1e-30
+    floor: float = 1e-30
     rough: tuple[float, float] = (0.05, 1.0)
 
     def coordinate(self, value: float) -> float:
         """The input for a value, without its flag."""
         if self.log:
-            return (math.log(max(value, self.least)) - math.log(self.centre)) / self.scale
+            return (math.log(max(value, self.floor)) - math.log(self.centre)) / self.scale
         return (value - self.centre) / self.scale
 
     @property
@@ -60,7 +60,7 @@ QUANTITIES: Final = (
     Quantity("photon_ev", 1500.0, 1.0, rough=(0.003, 0.05)),
     Quantity("fluence_um2", 2.75e12, 2.0),
     Quantity("duration_fs", 15.0, 1.0),
-    Quantity("transfer_time_fs", 1.0, 1.0, least=0.05),
+    Quantity("transfer_time_fs", 1.0, 1.0, floor=0.05),
     Quantity("shake_off", 0.0, 0.1, log=False),
     Quantity("double_auger", 0.0, 0.1, log=False),
     Quantity("laser_duration_fs", 35.0, 1.0),
