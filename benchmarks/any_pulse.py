@@ -88,6 +88,7 @@ ENERGIES: Final = (
 )
 """Photon energies, eV, of the tables that the surrogate was trained with."""
 CHUNK: Final = 4000
+CHUNK_OF_GPU: Final = 40_000
 FEWEST: Final = 100
 """Fewest coincidences of a target."""
 DECLARED: Final = 0.3
@@ -226,14 +227,26 @@ def tables_of(name: str, photon_ev: float, factor: float) -> MoleculeTables:
     return replace(tables, move_real=move, config_real=config)
 
 
-def explode(
-    name: str, member: Member, count: int, *, first: int, seed: int, vibrating: bool
-) -> Exploded:
+@dataclass(frozen=True)
+class Way:
+    """How explosions of one molecule are computed: seed, whether it vibrates, and the device."""
+
+    seed: int
+    vibrating: bool
+    device: str = "cpu"
+
+    @property
+    def chunk(self) -> int:
+        """Explosions at once."""
+        return CHUNK if self.device == "cpu" else CHUNK_OF_GPU
+
+
+def explode(name: str, member: Member, count: int, way: Way, *, first: int) -> Exploded:
     """Explosions of a molecule, each of a structure of its own if it vibrates."""
     known = molecule(name)
-    random = np.random.default_rng([seed, member.number, first, len(name)])
+    random = np.random.default_rng([way.seed, member.number, first, len(name)])
     modes = known.modes()
-    if vibrating and modes is not None:
+    if way.vibrating and modes is not None:
         positions = sample_ground_state(known.geometry.positions, modes.stiffened(), count, random)
         per_geometry = 1
     else:
@@ -245,6 +258,7 @@ def explode(
         member.model(),
         trajectories=per_geometry,
         seed=int(random.integers(2**62)),
+        device=way.device,
         workers=1,
         tables=tables_of(name, member.photon_ev, member.auger_factor),
     )
@@ -252,7 +266,7 @@ def explode(
     kept = ~found.lost.reshape(-1)
     charges = found.charges.reshape(-1, atoms)[kept]
     momenta = found.momenta.reshape(-1, atoms, 3)[kept].astype(np.float64)
-    return alike(known.geometry.symbols, charges, momenta, vibrating=vibrating)
+    return alike(known.geometry.symbols, charges, momenta, vibrating=way.vibrating)
 
 
 def alike(
@@ -274,25 +288,18 @@ def alike(
     return Exploded(charges[rows, order], momenta[rows, order])
 
 
-def pilot(name: str, member: Member, seed: int, *, vibrating: bool) -> Exploded | None:
+def pilot(name: str, member: Member, way: Way) -> Exploded | None:
     """Some explosions; None if the most frequent channel is too rare."""
     # Most members are told by a few explosions to break no molecule completely.
-    if not explode(name, member, FIRST, first=10**9, seed=seed, vibrating=vibrating).combinations():
+    if not explode(name, member, FIRST, way, first=10**9).combinations():
         return None
-    found = explode(name, member, PILOT, first=0, seed=seed, vibrating=vibrating)
+    found = explode(name, member, PILOT, way, first=0)
     seen = found.combinations()
     return found if seen and seen[0][1] >= LEAST_SHARE * PILOT else None
 
 
 def enough(
-    name: str,
-    member: Member,
-    found: Exploded,
-    wanted: int,
-    most: int,
-    seed: int,
-    *,
-    vibrating: bool,
+    name: str, member: Member, found: Exploded, wanted: int, most: int, way: Way
 ) -> tuple[tuple[int, ...], Exploded]:
     """The most frequent channel of a pilot, and its explosions."""
     charges = found.combinations()[0][0]
@@ -301,8 +308,8 @@ def enough(
         count = int((found.charges == np.array(charges)).all(axis=1).sum())
         if count >= wanted:
             break
-        more = explode(name, member, CHUNK, first=total, seed=seed, vibrating=vibrating)
-        found, total = found.joined(more), total + CHUNK
+        more = explode(name, member, way.chunk, way, first=total)
+        found, total = found.joined(more), total + way.chunk
     return charges, found
 
 
@@ -379,19 +386,31 @@ def parameter(found: Calibration, word: str) -> tuple[float, float] | None:
     return middle, float(np.sqrt(weight @ (width**2 + (mean - middle) ** 2)))
 
 
+def device_of(number: int, device: str) -> str:
+    """`cuda` means all GPUs in turn."""
+    if device != "cuda":
+        return device
+    import torch  # noqa: PLC0415
+
+    return f"cuda:{number % max(1, torch.cuda.device_count())}"
+
+
 def measured(number: int, settings: dict[str, Any]) -> dict[str, Any]:
     """Everything about one member."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     wrong, seed = settings["wrong"], settings["seed"]
     vibrating = settings["vibrating"]
     names = (*REFERENCES, *settings["targets"])
-    moving = {name: name in REFERENCES or vibrating for name in names}
+    ways = {
+        name: Way(seed, name in REFERENCES or vibrating, device_of(number, settings["device"]))
+        for name in names
+    }
     for attempt in range(500):
         member = drawn(number, attempt, wrong, seed)
         pilots: dict[str, Exploded] = {}
         for name in names:
             try:
-                tried = pilot(name, member, seed, vibrating=moving[name])
+                tried = pilot(name, member, ways[name])
             except MolexaError:
                 tried = None
             if tried is None:
@@ -408,8 +427,7 @@ def measured(number: int, settings: dict[str, Any]) -> dict[str, Any]:
             pilots[name],
             settings["coincidences"],
             settings["most"] * (5 if name in REFERENCES else 1),
-            seed,
-            vibrating=moving[name],
+            ways[name],
         )
         for name in names
     }
@@ -448,6 +466,8 @@ def judged(
         known = parameter(found, word)
         if known is not None:
             pulls[word] = (known[0] - value) / known[1]
+    heading = f"member {member.number}"
+    print(f"{heading}: p {found.p_value:.3f}, {seconds:.0f} s, pulls {pulls}", flush=True)
     rows = []
     for name in settings["targets"]:
         charges, exploded = runs[name]
@@ -474,6 +494,7 @@ def judged(
             "p_value": posterior.p_value,
             "effective_samples": posterior.effective_samples,
         }
+        print(f"{heading}: {json.dumps(row, default=int)}", flush=True)
     return {
         "member": asdict(member),
         "calibration": {
@@ -574,11 +595,12 @@ def main() -> None:
     parser.add_argument("--wrong", choices=WRONG, default="none")
     parser.add_argument("--vibrating", action="store_true", help="targets vibrate too")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="of the explosions: cpu, cuda, cuda:1")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     settings = {
         name: getattr(options, name)
-        for name in ("coincidences", "most", "targets", "wrong", "vibrating", "seed")
+        for name in ("coincidences", "most", "targets", "wrong", "vibrating", "seed", "device")
     }
     log = options.out.with_suffix(".members.jsonl")
     done: dict[int, dict[str, Any]] = {}

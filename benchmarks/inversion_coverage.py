@@ -14,10 +14,13 @@ most of them below.
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import chisquare
@@ -144,27 +147,50 @@ def main() -> None:
     parser.add_argument("--channels", type=int, nargs="+", default=[1])
     parser.add_argument("--knowledge", nargs="+", default=["known", "broad"])
     parser.add_argument("--spread", type=float, nargs="+", default=[0.0, 1.0])
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--mistold", action="store_true")
+    parser.add_argument("--out", type=Path, help="JSON lines, one for each case as it is found")
     asked = parser.parse_args()
-    with ProcessPoolExecutor(asked.workers) as pool:
-        for atoms in asked.atoms:
-            for channels in asked.channels:
-                for knowledge in asked.knowledge:
-                    for spread in asked.spread:
-                        work = partial(
-                            one_case,
-                            atoms=atoms,
-                            channels=channels,
-                            knowledge=knowledge,
-                            spread=spread,
-                            mistold=asked.mistold,
-                        )
-                        cases = list(pool.map(work, range(asked.cases)))
-                        print(
-                            f"{atoms} atoms, {channels} channels, {knowledge}, error of the "
-                            f"family x {spread:g}: {line(cases)}",
-                            flush=True,
-                        )
+    rows = list(product(asked.atoms, asked.channels, asked.knowledge, asked.spread))
+    found: dict[tuple[int, int, str, float], dict[int, Case]] = {row: {} for row in rows}
+    with ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor(asked.workers))
+        stream = stack.enter_context(asked.out.open("a")) if asked.out else None
+        # The same cases of all rows first: a run that is stopped has all rows.
+        waiting = {
+            pool.submit(one_case, seed, *row, asked.mistold): (seed, row)
+            for seed in range(asked.first, asked.first + asked.cases)
+            for row in rows
+        }
+        for future in as_completed(waiting):
+            seed, row = waiting[future]
+            found[row][seed] = case = future.result()
+            if stream is not None:
+                values = {k: np.asarray(v).tolist() for k, v in vars(case).items()}
+                stream.write(json.dumps({"row": row, "seed": seed, **values}) + "\n")
+                stream.flush()
+    for row, cases in found.items():
+        print(title(row), line([cases[seed] for seed in sorted(cases)]))
+        _, channels, knowledge, spread = row
+        one = found.get((row[0], 1, knowledge, spread))
+        if channels > 1 and one is not None:
+            print(f"    {against(cases, one)}")
+
+
+def title(row: tuple[int, int, str, float]) -> str:
+    """What a row of the table is about."""
+    atoms, channels, knowledge, spread = row
+    return f"{atoms} atoms, {channels} channels, {knowledge}, error of the family x {spread:g}:"
+
+
+def against(several: dict[int, Case], one: dict[int, Case]) -> str:
+    """Mean absolute error of several channels over that of the first alone."""
+    same = sorted(several.keys() & one.keys())
+    error = [
+        float(np.mean([np.abs(cases[seed].errors).mean() for seed in same]))
+        for cases in (several, one)
+    ]
+    return f"MAE {error[0]:.3f} against {error[1]:.3f} bohr of one: {error[0] / error[1]:.2f}"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -273,15 +273,16 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     tasks = [
         (name, kind, given.first + run, int(given.shots * SETTINGS[name][2]), given.means)
-        for kind in given.kinds
         for run in range(given.runs)
+        for kind in given.kinds
         for name in given.molecules
     ]
-    if given.workers > 1:
-        with ProcessPoolExecutor(given.workers, initializer=_one_thread) as pool:
-            runs = [_told(run) for run in pool.map(one_run, tasks)]
-    else:
-        runs = [_told(one_run(task)) for task in tasks]
+    runs, log = [], given.out.with_suffix(".runs.jsonl")
+    with ProcessPoolExecutor(given.workers, initializer=_one_thread) as pool, log.open("a") as to:
+        for future in as_completed([pool.submit(one_run, task) for task in tasks]):
+            runs.append(_told(future.result()))
+            to.write(json.dumps(runs[-1]) + "\n")
+            to.flush()
     summaries = {
         kind: {
             name: summary(r for r in runs if r["molecule"] == name and r["kind"] == kind)
