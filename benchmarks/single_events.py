@@ -40,6 +40,7 @@ from molexa_core.network.weights import default_weights, load_network
 from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.reduce import reduce
+from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from molexa_core.pipeline.reconstruction.single_events import reconstruct_events
@@ -228,7 +229,8 @@ def speed(events: int = 10_000) -> list[dict[str, Any]]:
         rows = np.arange(events) % len(truth)
         member = knowledge_of(told).hypotheses[0]
         table = Coincidences.of(truth.ions, truth.momentum[rows])
-        weights = load_network(default_weights(), "cpu")
+        device = take_device("auto")
+        weights = load_network(default_weights(), device)
         for turn in range(2):  # the first one compiles
             start = time.perf_counter()
             answer = reconstruct_events(table, explosion=told, weights=weights, seed=turn)
@@ -240,6 +242,7 @@ def speed(events: int = 10_000) -> list[dict[str, Any]]:
                 "events": events,
                 "used": len(answer.structures),
                 "seconds": seconds,
+                "device": str(device),
                 "cores": len(os.sched_getaffinity(0)),
             }
         )
