@@ -14,7 +14,17 @@ import pytest
 from molexa_core.base import fields
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("io", "detector", "reduction", "frame", "geometry", "physics", "network", "report")
+ROOMS = (
+    "io",
+    "detector",
+    "reduction",
+    "observables",
+    "frame",
+    "geometry",
+    "physics",
+    "network",
+    "report",
+)
 ONLY_IN = {
     "torch": {"network", "physics", "pipeline"},
     "uproot": {"io"},

@@ -69,6 +69,9 @@ PROVENANCE: Final = "provenance"
 """HDF5 attribute of `meta`, JSON of `base.storage.provenance.Provenance`."""
 FORMAT: Final = "format"
 FORMAT_VERSION: Final = 1
+GATES: Final = "gates"
+"""Name in `meta`, and key in settings of provenance: every gate that was applied, in order, with
+the rows it saw and kept."""
 SPECTRA: Final = "spectra"
 """Group of histograms: `spectra/NAME/{counts, edges0, edges1}`, attributes `labels`, `units`,
 `marks` (JSON)."""

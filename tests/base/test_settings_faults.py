@@ -69,6 +69,8 @@ def complete(schema: type) -> dict[str, Any]:
             values[name] = get_args(info.annotation)[0]
         elif text.startswith("dict["):
             values[name] = {"x": "float32"}
+        elif text.startswith("tuple[") and "..." not in text:
+            values[name] = [1.0] * len(get_args(info.annotation))
         else:
             values[name] = simple[info.annotation]
         if info.annotation is int:
@@ -85,12 +87,18 @@ def models(annotation: Any) -> Iterator[type]:
         yield from models(part)
 
 
+def named_blocks(annotation: Any) -> bool:
+    """Whether a key holds blocks under names of the user's choice."""
+    return str(annotation).startswith("dict[") and any(models(annotation))
+
+
 def every_block(schema: type) -> Iterator[tuple[list[Any], type]]:
     """The way to every block of a schema, and its schema."""
     yield [], schema
     for name, info in fields_of(schema).items():
         for block in models(info.annotation):
-            step = [name, 0] if "tuple" in str(info.annotation) else [name]
+            several = "tuple" in str(info.annotation) or named_blocks(info.annotation)
+            step = [name, 0] if several else [name]
             for way, inner in every_block(block):
                 yield [*step, *way], inner
 
@@ -104,10 +112,12 @@ def placed(schema: type, way: list[Any], block: dict[str, Any]) -> dict[str, Any
         last = index + 1 == len(way)
         if isinstance(part, int):
             continue
-        current = next(models(fields_of(current)[part].annotation))
+        annotation = fields_of(current)[part].annotation
+        current = next(models(annotation))
         inner = block if last or (index + 2 == len(way) and way[-1] == 0) else complete(current)
         listed = not last and isinstance(way[index + 1], int)
-        at[part] = [inner] if listed else inner
+        named = named_blocks(annotation)
+        at[part] = {"here": inner} if named else [inner] if listed else inner
         at = inner
     return values if way else block
 

@@ -12,10 +12,12 @@ from molexa_core.base.settings.load import (
     load_detector,
     load_explosion,
     load_project,
+    load_regions,
     load_setup,
     parse_settings,
 )
 from molexa_core.base.settings.project import Project
+from molexa_core.base.settings.region import Region
 from molexa_core.base.settings.setup import Setup
 from molexa_core.base.settings.virtual import VirtualExperiment
 
@@ -29,12 +31,14 @@ __all__ = [
     "Frame",
     "Gates",
     "Project",
+    "Region",
     "Setup",
     "VirtualExperiment",
     "load_channel",
     "load_detector",
     "load_explosion",
     "load_project",
+    "load_regions",
     "load_setup",
     "parse_settings",
 ]

@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from molexa_core.base.errors import UnknownIonError
+from molexa_core.base.errors import UnknownIonError, listing
 from molexa_core.base.matter.ions import Ion, ion_by_mass, parse_ion
 from molexa_core.base.matter.isotopes import Masses
+from molexa_core.base.settings.region import Region, RegionName
 from molexa_core.base.settings.schema import IonName, Positive, Schema
 
 MOST_IONS: Final = 64
@@ -71,7 +72,7 @@ class ChannelIon(Schema):
 
 
 class Gates(Schema):
-    """Gates on the momenta of an event, a.u.
+    """Gates on the momenta of an event, a.u., and on anything else of it (docs/gates.md).
 
     Attributes:
         max_momentum: largest momentum of a single ion that is considered.
@@ -79,12 +80,16 @@ class Gates(Schema):
             (`sum_sigmas` standard deviations of the peak) where not given.
         sum_centre: centre of the gate; found from the data where not given.
         sum_sigmas: half width in standard deviations when found from the data.
+        use: regions of the channel in which every coincidence must lie.
+        where: condition that every coincidence must fulfil, such as `ker in 20..26`.
     """
 
     max_momentum: Positive = 400.0
     sum_half_width: tuple[Positive, Positive, Positive] | None = None
     sum_centre: tuple[float, float, float] | None = None
     sum_sigmas: Positive = 3.0
+    use: tuple[RegionName, ...] = ()
+    where: str | None = None
 
 
 class Frame(Schema):
@@ -114,6 +119,7 @@ class Channel(Schema):
         molecule: name of the molecule for the virtual experiment, if it is a shipped one.
         ions: the ions of a complete break-up.
         gates, frame: defaults for `reduce` and `align`.
+        regions: regions in two observables by name, for `gates: use:`, `--gate` and conditions.
     """
 
     name: str
@@ -122,6 +128,7 @@ class Channel(Schema):
     ions: tuple[ChannelIon, ...] = Field(min_length=1, max_length=MOST_IONS)
     gates: Gates = Gates()
     frame: Frame | None = None
+    regions: dict[RegionName, Region] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Channel:
@@ -133,6 +140,10 @@ class Channel(Schema):
         for first, second in combinations((parse_ion(name) for name in names), 2):
             if first.charge == second.charge and isclose(first.mass, second.mass, rel_tol=1e-6):
                 msg = f"{first} and {second} have one mass and charge: they cannot be told apart"
+                raise ValueError(msg)
+        for name in self.gates.use:
+            if name not in self.regions:
+                msg = f"gates use the region {name}, but regions are {listing(self.regions)}"
                 raise ValueError(msg)
         if self.frame is not None:
             for role in (self.frame.reference, self.frame.second):

@@ -177,7 +177,8 @@ def _text(annotation: Any, notes: Sequence[Any]) -> str:
     if annotation is Path:
         return "the name of a file"
     if any(getattr(note, "pattern", None) for note in notes):
-        return "text of letters, digits, dot, dash and underscore"
+        dots = any("." in str(getattr(note, "pattern", None) or "") for note in notes)
+        return f"text of letters, digits{', dot, dash' if dots else ''} and underscore"
     return "text"
 
 

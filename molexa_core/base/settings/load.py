@@ -14,6 +14,7 @@ from molexa_core.base.settings.channel import Channel
 from molexa_core.base.settings.explosion_block import Explosion
 from molexa_core.base.settings.faults import fields_of, sentences
 from molexa_core.base.settings.project import Project
+from molexa_core.base.settings.region import Region, RegionsFile
 from molexa_core.base.settings.schema import Schema
 from molexa_core.base.settings.setup import Setup
 from molexa_core.base.settings.yaml_file import read_yaml
@@ -142,6 +143,20 @@ def load_channel(name: Path | str) -> Channel:
     """
     path = find("channels", str(name), ".yaml")
     return parse_settings(Channel, read_yaml(path), where=path)
+
+
+def load_regions(path: Path | str) -> dict[str, Region]:
+    """The regions in a file of regions, or in a channel.
+
+    Raises:
+        InputFileError: no such file.
+        SettingsError: the file is neither.
+    """
+    path = Path(path)
+    values = read_yaml(path)
+    if isinstance(values, dict) and "ions" in values:
+        return parse_settings(Channel, values, where=path).regions
+    return parse_settings(RegionsFile, values, where=path).regions
 
 
 def load_project(folder: Path | str = ".") -> Project:
