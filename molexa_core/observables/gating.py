@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.errors import NoEventsError, UsageError, listing, near_matches
+from molexa_core.base.fields import GATES
 from molexa_core.base.settings.region import Region
 from molexa_core.base.tables import Coincidences
 from molexa_core.observables.expression import Condition, parse_condition, parse_number
@@ -185,6 +186,12 @@ class Gating:
             rows.append(row)
         return rows
 
+    def meta(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        """`meta` of the events with these gates added behind those of earlier stages."""
+        if not self._gates:
+            return dict(before)
+        return {**before, GATES: [*recorded(before), *self.record()]}
+
     def sentences(self) -> list[str]:
         """What each gate did, in words."""
         return [sentence_of(row) for row in self.record()]
@@ -198,6 +205,12 @@ class Gating:
             if len(values):
                 low, high = count.ranges.get(name, (np.inf, -np.inf))
                 count.ranges[name] = min(low, values.min()), max(high, values.max())
+
+
+def recorded(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The gates that earlier stages recorded in `meta`."""
+    rows = meta.get(GATES)
+    return [dict(row) for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
 def sentence_of(row: Mapping[str, Any]) -> str:

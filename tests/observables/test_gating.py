@@ -42,6 +42,7 @@ def test_blocks_give_what_the_whole_gives_and_every_row_is_accounted_for() -> No
     np.testing.assert_array_equal(joined.event_id, kept.event_id)
     assert parts.record() == whole.record()
     first, second = whole.record()
+    assert parts.meta(whole.meta({"a": 1})) == {"a": 1, "gates": [first, second, first, second]}
     sizes = np.linalg.norm(full.momentum, axis=2)
     slow = (sizes <= 50.0).all(axis=1)
     assert (first["rows"], first["kept"]) == (400, slow.sum())
