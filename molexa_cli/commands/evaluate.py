@@ -9,8 +9,10 @@ import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_core.base.errors import UsageError
 
 if TYPE_CHECKING:
+    from molexa_core.pipeline.evaluation.calibration_run import CalibrationRun
     from molexa_core.pipeline.evaluation.evaluate_weights import EvaluationRun
 
 
@@ -25,8 +27,31 @@ def evaluate(
     ] = None,
     data: Annotated[
         str,
-        typer.Option("--data", help="molecules, stage1, or the folder of a data set."),
+        typer.Option(
+            "--data",
+            help="molecules, stage1, or the folder of a data set; with --calibration folders, "
+            "stage1, prior, family, held-out-molecules, held-out-pulses, held-out-physics, "
+            "separated by commas.",
+        ),
     ] = "molecules",
+    calibration: Annotated[
+        bool,
+        typer.Option(
+            "--calibration",
+            help="Test whether samples are from the posterior: coverage, ranks (SBC), TARP and a "
+            "local test, one entry per geometry.",
+        ),
+    ] = False,
+    inversion: Annotated[
+        bool,
+        typer.Option(
+            "--inversion", help="With --calibration: test the inversion in place of weights."
+        ),
+    ] = False,
+    setup: Annotated[
+        Path | None,
+        typer.Option("--setup", help="With --inversion: file with the block explosion it is told."),
+    ] = None,
     split: Annotated[
         str, typer.Option("--split", help="Of a data set: train, validation, test, set_aside.")
     ] = "test",
@@ -37,14 +62,26 @@ def evaluate(
         ),
     ] = "entry",
     samples: Annotated[
-        int, typer.Option("--samples", min=1, max=256, help="Structures drawn for each entry.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            "--samples",
+            min=1,
+            max=1024,
+            help="Structures drawn for each entry: 8, and 63 with --calibration.",
+        ),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, max=512, help="Steps of the sampler.")
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="Largest number of entries; 0 for all.")
-    ] = 4096,
+        int | None,
+        typer.Option(
+            "--limit",
+            min=0,
+            help="Largest number of entries: 4096, and 1000 of each set with --calibration; 0 for "
+            "all.",
+        ),
+    ] = None,
     smallest: Annotated[
         int | None,
         typer.Option("--smallest", help="Smallest number of atoms in molecules and stage1."),
@@ -71,6 +108,28 @@ def evaluate(
 
     Example: molexa evaluate --data stage1 --limit 2048 --out accuracy.json
     """
+    if calibration:
+        _calibrate(
+            weights,
+            data,
+            split=split,
+            by=by,
+            samples=samples,
+            steps=steps,
+            limit=limit,
+            span=(smallest, largest),
+            names=names,
+            inversion=inversion,
+            setup=setup,
+            device=device,
+            seed=seed,
+            out=out,
+            figures=figures,
+            json=json,
+        )
+        return
+    if inversion or setup is not None:
+        raise UsageError("--inversion and --setup need --calibration", do="Add --calibration.")
     from molexa_core.pipeline.evaluation.evaluate_weights import evaluate_weights
 
     run = evaluate_weights(
@@ -78,9 +137,9 @@ def evaluate(
         data,
         split=split,
         by=by,
-        samples=samples,
+        samples=8 if samples is None else samples,
         steps=steps,
-        limit=limit or None,
+        limit=4096 if limit is None else limit or None,
         smallest=smallest,
         largest=largest,
         names=[name.strip() for name in (names or "").split(";") if name.strip()],
@@ -99,6 +158,113 @@ def evaluate(
         remark(f"wrote {out}")
     if figures is not None:
         remark(f"figures are in {figures}")
+
+
+def _calibrate(
+    weights: str | None,
+    data: str,
+    *,
+    split: str,
+    by: str,
+    samples: int | None,
+    steps: int | None,
+    limit: int | None,
+    span: tuple[int | None, int | None],
+    names: str | None,
+    inversion: bool,
+    setup: Path | None,
+    device: str,
+    seed: int,
+    out: Path | None,
+    figures: Path | None,
+    json: bool,
+) -> None:
+    from molexa_core.pipeline.evaluation.calibration_run import (
+        CASES,
+        INVERSION,
+        PRIOR,
+        RANDOM,
+        SAMPLES,
+        calibrate_posterior,
+    )
+
+    if names is not None:
+        raise UsageError("--calibration takes no --names", do="Name sets with --data.")
+    if inversion and weights is not None:
+        raise UsageError(
+            "--inversion tests the inversion, --weights a network", do="Leave one of them out."
+        )
+    usual = PRIOR if inversion else RANDOM
+    sets = [usual] if data == "molecules" else [one.strip() for one in data.split(",")]
+    low, high = span
+    run = calibrate_posterior(
+        INVERSION if inversion else weights,
+        sets,
+        split=split,
+        by=by,
+        samples=samples or SAMPLES,
+        steps=steps,
+        cases=CASES if limit is None else limit or 10**9,
+        atoms=None if low is None and high is None else (low or 2, high or 9),
+        setup=setup,
+        device=device,
+        seed=seed,
+        out=out,
+        figures=figures,
+        command=command_line(),
+        progress=progress(),
+    )
+    if json:
+        write_json(run.to_dict())
+    else:
+        _show_calibration(run)
+    if out is not None:
+        remark(f"wrote {out}")
+    if figures is not None:
+        remark(f"the page is {figures / 'calibration.html'}")
+
+
+def _show_calibration(run: CalibrationRun) -> None:
+    told = run.to_dict()
+    write(", ".join(f"{key} {value}" for key, value in run.conditions.items()))
+    for name, one in told["calibration"].items():
+        rows = [
+            [
+                size,
+                str(row["cases"]),
+                str(row["molecules"]),
+                _interval(row["inside_68"], 100.0, 1),
+                _interval(row["inside_95"], 100.0, 1),
+                _interval(row["ratio"], 1.0, 2),
+                _interval(row["error"], 1.0, 3),
+                f"{row['half_width']:.3f}",
+            ]
+            for size, row in one["groups"].items()
+        ]
+        header = ["atoms", "cases", "molecules", "in 68 % (%)", "in 95 % (%)", "error over claim"]
+        header += ["mean distance error", "half-width"]
+        write(table(header, rows, title=f"{name} (bohr; 95 % intervals over molecules)"))
+        tests = [
+            [
+                row["test"],
+                f"{row['statistic']:.3g}",
+                f"{row['p_value']:.2g}",
+                f"{row['p_value_after_holm']:.2g}",
+            ]
+            for row in one["tests"]
+        ]
+        write(table(["test", "statistic", "p-value", "after Holm"], tests, title=name))
+        curves = [[row["of"], f"{row['largest_deviation']:.3f}"] for row in one["curves"]]
+        write(table(["coverage of", "largest deviation"], curves, title=name))
+        failed = told["failed"][name]
+        if one["refused"]:
+            write(f"{one['refused']} explosions got no error bars and are not counted")
+        write(f"{name}: " + (f"fails {', '.join(failed)}" if failed else "no test rejects"))
+
+
+def _interval(one: dict[str, float], factor: float, digits: int) -> str:
+    value, low, high = (factor * one[name] for name in ("value", "low", "high"))
+    return f"{value:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
 def _show(run: EvaluationRun) -> None:

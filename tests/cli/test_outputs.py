@@ -100,6 +100,7 @@ ROLES: dict[str, dict[str, str]] = {
     "evaluate": {
         "weights": READ,
         "data": READ,
+        "setup": NONE,
         "out": WRITTEN,
         "figures": FOLDER,
         "split": NONE,

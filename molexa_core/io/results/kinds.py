@@ -33,6 +33,7 @@ _LONGEST_HEADER: Final = 64 * 2**20
 _JSON_KINDS: Final[tuple[tuple[FileKind, frozenset[str]], ...]] = (
     (FileKind.RECONSTRUCTION, frozenset({"symbols", "positions_bohr", PROVENANCE})),
     (FileKind.EVALUATION, frozenset({"conditions", "errors", PROVENANCE})),
+    (FileKind.EVALUATION, frozenset({"conditions", "calibration", "failed", PROVENANCE})),
     (FileKind.FIGURE_VALUES, frozenset({"format", "sizes", "rows", "coverage", "geometries"})),
     (FileKind.CARD, frozenset({"network", "files", "training", "parameters", "versions"})),
     (FileKind.TRAINING, frozenset({"preset", "stage", "steps", "seconds", "stage_1_molecules"})),

@@ -160,7 +160,7 @@ def family_block(
         progress: display of the progress.
     """
     tables = tables or pack_photon_tables(progress=progress)
-    return _explode(recipe, prepare_block(recipe, number, tables), device, progress)
+    return explode_block(recipe, prepare_block(recipe, number, tables), device, progress)
 
 
 def family_blocks(
@@ -194,7 +194,7 @@ def family_blocks(
             while len(waiting) < ahead:
                 waiting.append(thread.submit(prepare_block, recipe, number, known))
                 number += step
-            yield _explode(recipe, waiting.pop(0).result(), device, progress)
+            yield explode_block(recipe, waiting.pop(0).result(), device, progress)
 
 
 def prepare_block(recipe: FamilyRecipe, number: int, tables: PhotonTables) -> PreparedBlock:
@@ -236,9 +236,10 @@ def prepare_block(recipe: FamilyRecipe, number: int, tables: PhotonTables) -> Pr
     return PreparedBlock(job, drawn, settings.columns[order], atoms, number)
 
 
-def _explode(
+def explode_block(
     recipe: FamilyRecipe, block: PreparedBlock, device: str, progress: Progress
 ) -> FamilyEntries:
+    """Follow a prepared block on a device, and the means of its combinations of charges."""
     each, parts = block.job.trajectories, []
 
     def means(charges: Tensor, momenta: Tensor, lost: Tensor, first: int) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.tables import FloatArray, IntArray
 
 LEVEL: Final = 0.6827
 """Probability of a normal deviate to be within one standard deviation."""
@@ -53,6 +53,13 @@ def quantiles(values: FloatArray, weights: FloatArray, levels: tuple[float, ...]
         middle = np.cumsum(share) - 0.5 * share
         found[:, column] = np.interp(levels, middle, values[order, column])
     return found
+
+
+def equal_rows(weights: FloatArray, count: int, random: np.random.Generator) -> IntArray:
+    """(count) rows drawn by their (n) weights, as evenly as can be, in random order."""
+    places = (np.arange(count) + random.random(count)) / count
+    rows = np.searchsorted(np.cumsum(weights / weights.sum()), places).clip(max=len(weights) - 1)
+    return random.permutation(rows)
 
 
 def credible_intervals(
