@@ -255,7 +255,7 @@ def observables(known: KnownExplosions) -> FloatArray:
         (known.numbers == 1).mean(axis=1),
         *known.settings[:, :3].T,
     ]
-    return np.nan_to_num(np.stack(columns, axis=1))
+    return np.asarray(np.nan_to_num(np.stack(columns, axis=1)))
 
 
 def _judged(
@@ -329,10 +329,11 @@ def _honesty(cases: list[_Cases], seed: int) -> Honesty:
     resampled = _values(share @ totals)
     mean = _values(table.sum(axis=0)[None])[:, 0]
     low, high = np.quantile(resampled, [0.025, 0.975], axis=1)
-    found = [
+    inside, wider, ratio, error = (
         Interval(float(a), float(b), float(c)) for a, b, c in zip(mean, low, high, strict=True)
-    ]
-    return Honesty(len(table), len(totals), *found, width=float(np.concatenate(half).mean()))
+    )
+    width = float(np.concatenate(half).mean())
+    return Honesty(len(table), len(totals), inside, wider, ratio, error, width)
 
 
 def _values(sums: FloatArray) -> FloatArray:

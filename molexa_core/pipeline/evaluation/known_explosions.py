@@ -18,7 +18,7 @@ from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.network.batch import Batch
 from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
@@ -240,7 +240,8 @@ def prior_explosions(
 def _singly_charged(symbols: tuple[str, ...], random: np.random.Generator) -> Fragments:
     """Ions of charge one, heavy ones in part of charge two."""
     numbers = np.array([_number(symbol) for symbol in symbols])
-    charges = 1.0 + (random.random(len(symbols)) < 0.4) * (numbers > 1)
+    twice: BoolArray = np.asarray((random.random(len(symbols)) < 0.4) & (numbers > 1))
+    charges: FloatArray = np.where(twice, 2.0, 1.0)
     masses = np.array([BY_NUMBER[int(one)].isotope_mass for one in numbers])
     return Fragments(symbols, charges, masses - charges)
 
@@ -378,7 +379,8 @@ def _per_um2(pulse: Pulse) -> float:
 
 def _other_physics(random: np.random.Generator, settings: DrawnSettings) -> DrawnSettings:
     """The same pulses with slow transfers, half of them by the rule of pairs."""
-    time = np.exp(random.uniform(*np.log(SLOW_TRANSFER), len(settings.options)))
+    shortest, longest = SLOW_TRANSFER
+    time = np.exp(random.uniform(np.log(shortest), np.log(longest), len(settings.options)))
     pairs = random.random(len(time)) < 0.5
     columns = settings.columns.copy()
     options: list[ModelOptions] = []

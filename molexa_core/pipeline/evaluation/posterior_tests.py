@@ -274,7 +274,8 @@ def _curve(name: str, reached: FloatArray, cases: IntArray, seed: int) -> Curve:
 def _scale(everything: FloatArray) -> FloatArray:
     """(B, K) standard deviations over the first axis, at least a little of the largest."""
     spread = everything.std(axis=0)
-    return np.maximum(spread, 1e-9 * np.maximum(spread.max(axis=1, keepdims=True), 1e-300))
+    least = 1e-9 * np.maximum(spread.max(axis=1, keepdims=True), 1e-300)
+    return np.asarray(np.maximum(spread, least))
 
 
 def _scaled(everything: FloatArray) -> FloatArray:
