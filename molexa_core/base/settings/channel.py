@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from math import isclose
 from typing import Any, Final, Literal
@@ -117,7 +118,8 @@ class Channel(Schema):
         name: short name, as on the command line.
         description: one line for people.
         molecule: name of the molecule for the virtual experiment, if it is a shipped one.
-        ions: the ions of a complete break-up.
+        ions: the ions of a complete break-up; a short form is `O+ C+ 2 H+`, or a list of such
+            words, in which an ion that stands twice counts twice.
         gates, frame: defaults for `reduce` and `align`.
         regions: regions in two observables by name, for `gates: use:`, `--gate` and conditions.
     """
@@ -129,6 +131,21 @@ class Channel(Schema):
     gates: Gates = Gates()
     frame: Frame | None = None
     regions: dict[RegionName, Region] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_ions(cls, values: Any) -> Any:
+        """Ions in their short form as blocks."""
+        if not isinstance(values, dict):
+            return values
+        ions = values.get("ions")
+        if isinstance(ions, str):
+            return {**values, "ions": counted_ions(ions)}
+        if isinstance(ions, list) and any(isinstance(ion, str) for ion in ions):
+            words = " ".join(ion for ion in ions if isinstance(ion, str))
+            blocks = [ion for ion in ions if not isinstance(ion, str)]
+            return {**values, "ions": [*counted_ions(words), *blocks]}
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Channel:
@@ -182,3 +199,32 @@ class Channel(Schema):
     def is_complete(self) -> bool:
         """Whether all ions of the break-up are required."""
         return all(entry.wanted == entry.count for entry in self.ions)
+
+
+def counted_ions(text: str) -> list[dict[str, Any]]:
+    """The ions in a short form, such as `O+ C+ 2 H+`, as blocks of a channel.
+
+    Numbers before an ion, alone or with x (`2x H+`), count it; commas may stand between ions.
+
+    Raises:
+        ValueError: a number without an ion.
+
+    Example:
+        >>> counted_ions("O+ C+ 2 H+ H+")
+        [{'ion': 'O+', 'count': 1}, {'ion': 'C+', 'count': 1}, {'ion': 'H+', 'count': 3}]
+    """
+    counts: dict[str, int] = {}
+    number: int | None = None
+    for word in text.replace(",", " ").split():
+        if re.fullmatch(r"[1-9]\d{0,2}[x×]?", word):
+            if number is not None:
+                msg = f"{text!r}: {number} stands before another number"
+                raise ValueError(msg)
+            number = int(word.rstrip("x×"))
+            continue
+        counts[word] = counts.get(word, 0) + (number or 1)
+        number = None
+    if number is not None:
+        msg = f"{text!r}: {number} stands before no ion"
+        raise ValueError(msg)
+    return [{"ion": ion, "count": count} for ion, count in counts.items()]

@@ -259,8 +259,14 @@ def _model(annotation: Any) -> type | None:
 def _unit(path: Sequence[Any]) -> str:
     """The unit that the last named key states."""
     key = next((part for part in reversed(path) if isinstance(part, str)), "")
+    unit = unit_of(key)
+    return f", in {unit}" if unit else ""
+
+
+def unit_of(key: str) -> str:
+    """The unit that the name of a key states, such as mm for `length_mm`; empty for none."""
     fitting = [end for end in UNITS if key.endswith(end)]
-    return f", in {UNITS[max(fitting, key=len)]}" if fitting else ""
+    return UNITS[max(fitting, key=len)] if fitting else ""
 
 
 def _shown(value: Any) -> str:

@@ -171,7 +171,7 @@ class Calibration(Schema):
         time_zero_ns: time of the light pulse on the time-of-flight axis.
         centre_x_mm, centre_y_mm: detector position of an ion at rest without jet.
         rotation_deg: the image is rotated by this angle, counter-clockwise.
-        scale_x, scale_y: factors on the rotated image.
+        scale_x, scale_y: factors on the rotated image; a negative one mirrors it.
     """
 
     time_zero_ns: float = 0.0
@@ -207,6 +207,12 @@ class Setup(Schema):
     """The apparatus: spectrometer, detector, calibration and jet.
 
     Attributes:
+        name: of the apparatus, for people.
+        spectrometer: the fields that the ions pass.
+        detector: size and limits of the ion detector.
+        calibration: from recorded to laboratory coordinates.
+        jet: velocity of the molecules.
+        detection_efficiency: probability that an ion is detected (virtual experiment).
         anode: the delay-line anode, for runs that hold wire-end signals instead of hits. In a
             file it may be the name of a `detector.yaml`, beside the setup.
         columns: column map, only for runs that no preset reads.

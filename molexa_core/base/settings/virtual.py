@@ -39,7 +39,8 @@ class WireSignals(Schema):
             the square of the position over the radius of the plate.
         bend_mm: largest deviation of a layer's position from a straight line.
         pile_up_ns: an edge comes so much too late at the end of the dead time of the one before
-            it, on whose tail it rides; the shift decays with `pile_up_decay_ns`.
+            it, on whose tail it rides.
+        pile_up_decay_ns: time in which this shift decays.
         bin_ns: width of a bin of the TDC.
     """
 

@@ -1,0 +1,1 @@
+"""The files a user begins with, filled from what is known, and a check that they fit together."""
