@@ -33,6 +33,8 @@ from molexa_core.base.errors import MolexaError
 
 COMMANDS: Final = (
     "demo",
+    "new",
+    "check",
     "mock",
     "inspect",
     "convert",

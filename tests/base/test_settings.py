@@ -9,7 +9,13 @@ import yaml
 
 from molexa_core.base.errors import InputFileError, SettingsError
 from molexa_core.base.matter.ions import Ion
-from molexa_core.base.settings import load_channel, load_project, load_setup
+from molexa_core.base.settings import (
+    Channel,
+    load_channel,
+    load_project,
+    load_setup,
+    parse_settings,
+)
 from molexa_core.base.storage.resources import available, shipped_folder
 
 CHANNELS = sorted(shipped_folder("channels").glob("*.yaml"))
@@ -189,3 +195,23 @@ def test_project_file(working_folder: Path) -> None:
     (working_folder / "molexa.yaml").write_text("chanel: water\n")
     with pytest.raises(SettingsError, match="chanel: unknown key .did you mean channel"):
         load_project(working_folder)
+
+
+@pytest.mark.parametrize(
+    ("short", "expected"),
+    [
+        ("O+ C+ S+", {"O+": 1, "C+": 1, "S+": 1}),
+        (["O+", "C+", "2 H+"], {"O+": 1, "C+": 1, "H+": 2}),
+        ("2x H+, O2+", {"H+": 2, "O2+": 1}),
+        (["C+", "C+", {"ion": "H+", "count": 4, "detected": 1}], {"C+": 2, "H+": 4}),
+    ],
+)
+def test_ions_have_a_short_form(short: object, expected: dict[str, int]) -> None:
+    channel = parse_settings(Channel, {"name": "a", "ions": short}, where="a.yaml")
+    assert {entry.ion: entry.count for entry in channel.ions} == expected
+
+
+@pytest.mark.parametrize("wrong", ["3", "O+ 2 2 H+", "Xx+", [], "", 5, ["O+", 3]])
+def test_a_wrong_short_form_is_refused(wrong: object) -> None:
+    with pytest.raises(SettingsError, match=r"a\.yaml"):
+        parse_settings(Channel, {"name": "a", "ions": wrong}, where="a.yaml")

@@ -243,7 +243,7 @@ def test_lists_of_different_length(tmp_path: Path) -> None:
 
 def test_no_tree_of_a_known_layout(tmp_path: Path, run: FakeRun) -> None:
     path = write_tree(tmp_path / "a.root", {"energy": flat_columns(run)["rhit"]}, "ntuple")
-    with pytest.raises(InputFileError, match="has the trees: ntuple.*`columns` in the setup"):
+    with pytest.raises(InputFileError, match="it has: energy.*`columns` of the setup"):
         open_root_run(path)
 
 

@@ -134,13 +134,13 @@ def _choose(file: Any, path: Path, columns: Columns | None) -> tuple[RootFileTab
             more = f"; {others} other detector(s) left aside" if others else ""
             why = f"{table.label} is that of lma2root; hits of {detectors[0].x!r}{more}"
             return table, in_units(table, Choice("lma2root", detectors[0], why), fixed=True)
-    found = []
+    found, unknown = [], []
     for tree in trees:
         table = open_table(file, tree, path)
         try:
             found.append((table, choose(table, None)))
-        except NoHitsError:
-            continue
+        except NoHitsError as error:
+            unknown.append(error)
     if known_as is not None and not found:
         raise known_as
     if len(found) == 1:
@@ -151,6 +151,8 @@ def _choose(file: Any, path: Path, columns: Columns | None) -> tuple[RootFileTab
             where=path,
             do="Say which in `columns` of the setup.",
         )
+    if columns is None and len(unknown) == 1:
+        raise unknown[0]  # it names the columns that there are
     known = listing([f"{name} ({preset.tree})" for name, preset in PRESETS.items()])
     wanted = (
         f"no tree {columns.tree!r}"

@@ -187,7 +187,8 @@ def _none(table: Table) -> NoHitsError:
     """The error that explains why no columns of hits were found, from the most likely cause."""
     looked = (
         f"Looked for those of LMF2Root ({LMF2ROOT.x} ...) and sp8-analysis ({SP8.x} ...), for "
-        "lists or numbers named x, y, t and a `shot`. Name them in `columns` of the setup."
+        "lists or numbers named x, y, t and a `shot`. Name them in `columns` of the setup, which "
+        "`molexa new setup` writes."
     )
     words = [name for name, kind in table.kinds.items() if kind.held == "other"]
     meant = _sets(table.kinds)

@@ -134,7 +134,7 @@ def _known(what: str, charge: int) -> _Target:
         words = "_".join(f"{_word(b['ion'])}{b['count'] if b['count'] > 1 else ''}" for b in blocks)
         return _Target(words.lower(), blocks)
     if what.lower().endswith(".xyz"):
-        geometry = read_xyz(what)
+        geometry = read_xyz(what)[0]
         name = _file_name(Path(what).stem)
         return _Target(name, _of_atoms(geometry.names, charge), None, geometry)
     try:

@@ -1,0 +1,205 @@
+"""`molexa new`: write setup, channel, recipe or a whole working folder to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Quiet, new_app
+from molexa_cli.console import remark, write
+from molexa_core.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from molexa_core.pipeline.starting.new_setup import Apparatus, ColumnNames
+
+Regions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region",
+        help="A region of the spectrometer as LENGTH_MM,V_PER_CM, such as 40.5,150; one option "
+        "for each, in the order an ion passes them.",
+    ),
+]
+Radius = Annotated[
+    float | None,
+    typer.Option("--radius-mm", help="Radius of the detector. Default: as far as the hits reach."),
+]
+Jet = Annotated[float | None, typer.Option("--jet-m-per-s", help="Velocity of the jet.")]
+X = Annotated[
+    str | None,
+    typer.Option("--x", help="Column with x, {i} for the slot, where it is not recognised."),
+]
+Y = Annotated[str | None, typer.Option("--y", help="Column with y.")]
+Time = Annotated[str | None, typer.Option("--time", help="Column with the time of flight.")]
+Shot = Annotated[
+    str | None, typer.Option("--shot", help="Column with the shot, where a row is a hit.")
+]
+Count = Annotated[
+    str | None, typer.Option("--count", help="Column with the number of hits of a shot.")
+]
+Tree = Annotated[str | None, typer.Option("--tree", help="Tree (ROOT) or group (HDF5).")]
+Tag = Annotated[
+    list[str] | None,
+    typer.Option("--tag", help="Column with a value per shot, such as a delay; repeatable."),
+]
+Empty = Annotated[
+    float | None,
+    typer.Option("--empty", help="Time of a place without a hit. Default: found in the run."),
+]
+Ions = Annotated[
+    str | None,
+    typer.Option("--ions", help="The ions, such as 'O2+ C2+ S2+'. Default: all atoms, one charge."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the app."""
+    group = new_app(
+        "Write a commented file to begin with: setup, channel, recipe, or a working folder.\n\n"
+        "Example: molexa new project ocs run.root --region 40.5,150 --region 81,420"
+    )
+
+    @group.callback()
+    def new() -> None:
+        pass
+
+    for command in (setup, channel, recipe, project):
+        group.command(command.__name__)(command)
+    app.add_typer(group, name="new")
+
+
+def setup(
+    run: Annotated[list[Path] | None, typer.Argument(help="Files of a run to look at.")] = None,
+    regions: Regions = None,
+    radius: Radius = None,
+    jet: Jet = None,
+    x: X = None,
+    y: Y = None,
+    time: Time = None,
+    shot: Shot = None,
+    count: Count = None,
+    tree: Tree = None,
+    tag: Tag = None,
+    empty: Empty = None,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("setup.yaml"),
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a setup: spectrometer, detector, calibration, jet, and the columns of a run.
+
+    Example: molexa new setup run.root --region 110,250 --jet-m-per-s 1000
+    """
+    from molexa_core.pipeline.starting.new_setup import ColumnNames, new_setup
+
+    names = ColumnNames(x, y, time, shot, count, tree, tuple(tag or ()), empty)
+    path, remarks = new_setup(run or (), _told(regions, radius, jet, names), out=out)
+    _said([path], remarks)
+
+
+def channel(
+    what: Annotated[
+        str,
+        typer.Argument(help="Molecule, formula, XYZ file, or the ions: ocs, CH3OH, 'O+ C+ 2 H+'."),
+    ],
+    ions: Ions = None,
+    charge: Annotated[int, typer.Option("--charge", help="Charge of every atom.", min=1)] = 1,
+    setup: Annotated[
+        str | None,
+        typer.Option("--setup", help="Setup for times of flight in the comments."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write. Default: channels/NAME.yaml.")
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a channel: the ions of a break-up, with masses and limits of their momenta.
+
+    Example: molexa new channel ocs --ions 'O2+ C2+ S2+'
+    """
+    from molexa_core.base.settings import load_project, load_setup
+    from molexa_core.pipeline.starting.new_channel import new_channel
+
+    named = setup or load_project().setup
+    known = None if named is None else load_setup(named)
+    path = new_channel(what, ions=ions, charge=charge, setup=known, out=out)
+    _said([path], [])
+
+
+def recipe(
+    molecules: Annotated[
+        list[str] | None, typer.Argument(help="Molecules. Default: all that ship.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the data set.")] = "recipe",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write. Default: NAME.yaml.")
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a recipe of a data set of simulated explosions.
+
+    Example: molexa new recipe ocs water --name triatomics
+    """
+    from molexa_core.pipeline.starting.new_recipe import new_recipe
+
+    _said([new_recipe(molecules or (), name=name, out=out)], [])
+
+
+def project(
+    what: Annotated[str, typer.Argument(help="Molecule, formula, XYZ file, or the ions.")],
+    run: Annotated[list[Path] | None, typer.Argument(help="Files of a run to look at.")] = None,
+    ions: Ions = None,
+    regions: Regions = None,
+    radius: Radius = None,
+    jet: Jet = None,
+    x: X = None,
+    y: Y = None,
+    time: Time = None,
+    shot: Shot = None,
+    count: Count = None,
+    tree: Tree = None,
+    tag: Tag = None,
+    empty: Empty = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write setup, channel and molexa.yaml into this folder, so that commands need no options.
+
+    Example: molexa new project ocs run.root --ions 'O2+ C2+ S2+' --region 110,250
+    """
+    from molexa_core.pipeline.starting.new_project import new_project
+    from molexa_core.pipeline.starting.new_setup import ColumnNames
+
+    names = ColumnNames(x, y, time, shot, count, tree, tuple(tag or ()), empty)
+    told = _told(regions, radius, jet, names)
+    _said(*new_project(what, run or (), told, ions=ions))
+
+
+def _told(
+    regions: list[str] | None, radius: float | None, jet: float | None, columns: ColumnNames
+) -> Apparatus:
+    from molexa_core.pipeline.starting.new_setup import Apparatus
+
+    return Apparatus(tuple(map(_region, regions or ())), columns, radius, jet)
+
+
+def _region(text: str) -> tuple[float, float]:
+    parts = text.replace(";", ",").split(",")
+    try:
+        length, field = (float(part) for part in parts)
+    except ValueError:
+        raise UsageError(
+            f"--region {text!r} is not a length and a field",
+            do="Write length in mm and field in V/cm, such as 40.5,150.",
+        ) from None
+    return length, field
+
+
+def _said(paths: list[Path], remarks: list[str]) -> None:
+    for text in remarks:
+        remark(text)
+    for path in paths:
+        write(f"wrote {path}")

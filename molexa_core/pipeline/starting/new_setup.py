@@ -1,0 +1,275 @@
+"""A setup file with the fields of the spectrometer as given, and what the run itself shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from molexa_core.base.errors import ColumnError, InputFileError, UsageError, listing
+from molexa_core.base.settings import Setup, parse_settings
+from molexa_core.base.settings.columns import SLOT
+from molexa_core.base.settings.commented import commented
+from molexa_core.base.tables import FloatArray, Hits
+from molexa_core.io.stored_run import StoredRun
+from molexa_core.pipeline.runs.open_run import open_stored
+from molexa_core.pipeline.starting.new_file import require_new, write_new
+
+SETUP_FILE: Final = "setup.yaml"
+_SHOTS: Final = 50_000
+"""Shots from the beginning of a run that are looked at."""
+_ALL: Final = 0.999
+"""Share of the hits inside the radius that is written down; the rest may be noise."""
+_REPEATED: Final = 0.05
+"""Share of the hits with one time and place from which these are taken for empty places."""
+_OPTIONAL: Final = ("anode", "columns", "edge_columns", "facility", "virtual", "explosion")
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """Names of the columns of a run that is not recognised.
+
+    Attributes:
+        x, y, time: of a hit; with `{i}` where the number of the slot stands.
+        shot: with the number of the shot, where a row is a hit.
+        count: with the number of hits of a shot.
+        tree: name of the tree or group.
+        tags: with a value per shot.
+        empty: the time of a place without a hit; found in the run if not given.
+    """
+
+    x: str | None = None
+    y: str | None = None
+    time: str | None = None
+    shot: str | None = None
+    count: str | None = None
+    tree: str | None = None
+    tags: tuple[str, ...] = ()
+    empty: float | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether any is named."""
+        names = (self.x, self.y, self.time, self.shot, self.count, self.tree, self.tags)
+        return any(names) or self.empty is not None
+
+    def block(self) -> dict[str, Any]:
+        """The block `columns` of a setup.
+
+        Raises:
+            UsageError: x, y or time is missing.
+        """
+        missing = [name for name in ("x", "y", "time") if getattr(self, name) is None]
+        if missing:
+            raise UsageError(
+                f"of the columns, {listing(missing)} is not named",
+                do="Name x, y and time, such as --x 'ion{i}_x' with {i} for the slot.",
+            )
+        layout = "flat" if SLOT in str(self.x) else "rows" if self.shot else "jagged"
+        values = {
+            "layout": layout,
+            "tree": self.tree,
+            "x": self.x,
+            "y": self.y,
+            "time": self.time,
+            "count": self.count,
+            "shot": self.shot,
+            "tags": list(self.tags) or None,
+            "empty": self.empty,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Apparatus:
+    """What the user tells of the apparatus.
+
+    Attributes:
+        regions: length in mm and field in V/cm of each region of the spectrometer, in order. Where
+            none is given, the file holds question marks in their place.
+        columns: names of the columns of a run that is not recognised.
+        radius_mm: of the detector; as far as the hits of the run reach if not given.
+        jet_m_per_s: velocity of the jet.
+    """
+
+    regions: tuple[tuple[float, float], ...] = ()
+    columns: ColumnNames = ColumnNames()
+    radius_mm: float | None = None
+    jet_m_per_s: float | None = None
+
+
+@dataclass
+class _Seen:
+    """What the beginning of a run shows.
+
+    Attributes:
+        values: keys of the setup that it determines.
+        notes: comments by the path of a key.
+        said: comments at the top.
+        filler: a time that stands in places without a hit.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    filler: float | None = None
+
+
+def new_setup(
+    run: Sequence[Path | str] = (),
+    told: Apparatus | None = None,
+    *,
+    out: Path | str = SETUP_FILE,
+) -> tuple[Path, list[str]]:
+    """Write a commented setup file.
+
+    Args:
+        run: files of a run; their layout, detector image and tags are looked at.
+        told: what the user tells of the apparatus.
+        out: the file.
+
+    Returns:
+        The path written, and remarks on what is still to be done.
+
+    Raises:
+        InputFileError, ColumnError: the run cannot be read.
+        SettingsError: values that cannot be.
+        OutputError: the file exists, or cannot be written.
+    """
+    path = require_new(out)
+    told = told or Apparatus()
+    block = told.columns.block() if told.columns.given else None
+    seen = _seen(run, block) if run else _Seen()
+    if block is not None and "empty" not in block and seen.filler is not None:
+        block["empty"] = seen.filler
+        seen = _seen(run, block)
+        seen.said.append(f"Places with the time {block['empty']:g} hold no hit.")
+    values = _values(told, seen, block)
+    checked = values if told.regions else {**values, "spectrometer": {"regions": [_ANY]}}
+    parse_settings(Setup, checked, where=path)
+    text = commented(
+        Setup,
+        values,
+        head="\n".join([_HEAD, *seen.said]),
+        without=_OPTIONAL,
+        notes=seen.notes,
+    )
+    remarks = list(seen.said)
+    if not told.regions:
+        remarks.append(
+            "the regions of the spectrometer are not known: replace the question marks by length "
+            "and field of each region, or give `regions=`"
+        )
+    if told.jet_m_per_s is None:
+        remarks.append("the velocity of the jet is a usual one: change jet -> velocity_m_per_s")
+    return write_new(path, text + _TAIL), remarks
+
+
+def _values(told: Apparatus, seen: _Seen, block: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The keys of the setup that are given; regions that are not told are question marks."""
+    regions = [dict(zip(_ANY, region, strict=True)) for region in told.regions]
+    detector = dict(seen.values.get("detector", {}))
+    if told.radius_mm is not None:
+        detector["radius_mm"] = told.radius_mm
+    values: dict[str, Any] = {
+        "name": "my apparatus",
+        "spectrometer": {"regions": regions or [dict.fromkeys(_ANY, "?")]},
+        "detector": detector,
+        "calibration": {"time_zero_ns": 0.0, "centre_x_mm": 0.0, "centre_y_mm": 0.0},
+        "jet": {} if told.jet_m_per_s is None else {"velocity_m_per_s": told.jet_m_per_s},
+    }
+    return values if block is None else {**values, "columns": dict(block)}
+
+
+_ANY: Final = {"length_mm": 1.0, "field_v_per_cm": 1.0}
+"""A region that stands for one that is not known where a setup is only read or checked."""
+_HEAD: Final = (
+    "Setup of molexa: the apparatus. z points along the extraction field to the ion detector, x "
+    "along the light, y along the jet.\n"
+    "Keys with a # in front have the value shown as long as the # stands there."
+)
+_TAIL: Final = """# What exploded the molecules, for reconstructions; one kind alone:
+# explosion:
+#   laser: {duration_fs: 30 +- 5}
+#   xray: {photon_ev: 1500, energy_mj: 0.8 +- 0.2, duration_fs: 25 +- 5, focus_um: 1.5 +- 0.3}
+#   unknown parts are left out; molexa calibrate explosion determines them from known molecules
+"""
+
+
+def _seen(files: Sequence[Path | str], block: Mapping[str, Any] | None) -> _Seen:
+    """What the beginning of a run shows, with the columns named in a block, if there is one."""
+    setup = None
+    if block is not None:
+        told = {
+            "spectrometer": {"regions": [_ANY]},
+            "columns": dict(block),
+        }
+        setup = parse_settings(Setup, told, where="columns")
+    try:
+        run = open_stored(files, setup)
+    except ColumnError as error:
+        raise ColumnError(
+            error.what,
+            where=error.where,
+            do="Name the columns: --x, --y, --time, with {i} where the number of a slot stands, "
+            "and --shot where a row is a hit.",
+        ) from error
+    seen = _Seen(said=[f"Run: {listing([path.name for path in run.paths])}; {run.choice}."])
+    if run.edges:
+        seen.said.append(
+            "It holds edges of the signals: molexa calibrate detector makes `anode` from it."
+        )
+        return seen
+    chunks, shots = [], 0
+    for chunk in run.hits():
+        chunks.append(chunk)
+        shots += chunk.n_shots
+        if shots >= _SHOTS:
+            break
+    if not chunks:
+        raise InputFileError("there are no shots in the run", where=run.paths[0])
+    _look(Hits.concatenate(chunks), run, seen)
+    return seen
+
+
+def _look(hits: Hits, run: StoredRun, seen: _Seen) -> None:
+    good = np.isfinite(hits.x_mm) & np.isfinite(hits.y_mm) & np.isfinite(hits.t_ns)
+    x, y, t = hits.x_mm[good], hits.y_mm[good], hits.t_ns[good]
+    if not len(t):
+        raise InputFileError("there are no hits in the run", where=run.paths[0])
+    seen.filler = _filler(x, y, t)
+    if seen.filler is not None:
+        seen.said.append(
+            f"Many hits have the time {seen.filler:g} at one place: if it stands for no hit, name "
+            f"the columns and --empty {seen.filler:g}."
+        )
+    reach = float(np.quantile(np.hypot(x, y), _ALL))
+    most = int(hits.counts.max())
+    seen.values["detector"] = {
+        "radius_mm": float(math.ceil(reach)) if reach >= 1.0 else float(f"{reach:.2g}"),
+        "slots": max(1, most),
+    }
+    seen.notes["detector.radius_mm"] = f"{100 * _ALL:g} % of the hits lie within {reach:.1f} mm"
+    seen.notes["detector.slots"] = f"The fullest of {hits.n_shots} shots has {most} hits"
+    seen.notes["calibration.centre_x_mm"] = f"The mean position of all hits is {x.mean():.2f} mm"
+    seen.notes["calibration.centre_y_mm"] = f"The mean position of all hits is {y.mean():.2f} mm"
+    first, last = (float(value) for value in np.quantile(t, [0.001, 0.999]))
+    seen.notes["calibration.time_zero_ns"] = (
+        f"Nearly all hits come between {first:.0f} and {last:.0f} ns; molexa calibrate "
+        "spectrometer finds the time zero from known peaks"
+    )
+    if hits.tags:
+        seen.said.append(f"Values per shot that travel with the events: {listing(hits.tags)}.")
+
+
+def _filler(x: FloatArray, y: FloatArray, t: FloatArray) -> float | None:
+    """A time that many hits share to the last digit, at one place: what stands for no hit."""
+    times, counts = np.unique(t, return_counts=True)
+    most = int(counts.argmax())
+    at = t == times[most]
+    one_place = np.ptp(x[at]) == 0.0 and np.ptp(y[at]) == 0.0
+    return float(times[most]) if counts[most] > _REPEATED * len(t) and one_place else None
