@@ -41,6 +41,73 @@ class CombinationMeans:
     error: Tensor
 
 
+@dataclass(frozen=True)
+class Combinations:
+    """m charge combinations of geometries of n atoms, and their k trajectories.
+
+    Attributes:
+        trajectory: [k] int64 numbers of the trajectories.
+        row: [k] int64 which combination each of them is of.
+        geometry, charges, count, trajectories: as in `CombinationMeans`.
+    """
+
+    trajectory: Tensor
+    row: Tensor
+    geometry: Tensor
+    charges: Tensor
+    count: Tensor
+    trajectories: Tensor
+
+    def means(self, momenta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, standard deviation and standard error of the mean, [m, n, 3] float32 each.
+
+        Args:
+            momenta: [k, n, 3] a.u. of the trajectories `trajectory`.
+        """
+        p = (momenta.double() / UNIT).round().long()
+        mean, variance = _moments(p, self.row, self.count)
+        spread = variance.sqrt()
+        error = spread / self.count.double().sqrt().view(-1, 1, 1)
+        return mean.float(), spread.float(), error.float()
+
+
+def combinations_of(
+    charges: Tensor,
+    lost: Tensor,
+    *,
+    geometries: int,
+    least: int,
+    most: int,
+    rarity: float,
+    seed: int,
+    first: int = 0,
+) -> Combinations:
+    """Sort trajectories by geometry and charges; arguments as for `combination_means`."""
+    each = len(charges) // geometries
+    place = torch.arange(geometries, device=charges.device).repeat_interleave(each)
+    valid = torch.bincount(place[~lost], minlength=geometries)
+    kept = (~lost & (charges > 0).all(1)).nonzero()[:, 0]
+    of_kept, place = charges[kept], place[kept]
+    code = _codes(of_kept, place, geometries)
+    found, group, count = torch.unique(code, return_inverse=True, return_counts=True)
+    one = torch.empty_like(found)  # any trajectory of each group: all have the same charges
+    one[group] = torch.arange(len(group), device=group.device)
+    geometry, combination = place[one], of_kept[one]
+    chosen = _chosen(geometry + first, combination, count, least, most, rarity, seed)
+    rank = torch.full_like(count, -1)
+    rank[chosen] = torch.arange(int(chosen.sum()), device=rank.device)
+    row = rank[group]
+    some = row >= 0
+    return Combinations(
+        trajectory=kept[some],
+        row=row[some],
+        geometry=geometry[chosen] + first,
+        charges=combination[chosen],
+        count=count[chosen].int(),
+        trajectories=valid[geometry[chosen]].int(),
+    )
+
+
 def combination_means(
     charges: Tensor,
     momenta: Tensor,
@@ -71,33 +138,25 @@ def combination_means(
         seed: of the draw.
         first: number of the first geometry, which the results are counted from.
     """
-    each = len(charges) // geometries
-    place = torch.arange(geometries, device=charges.device).repeat_interleave(each)
-    valid = torch.bincount(place[~lost], minlength=geometries)
-    kept = (~lost & (charges > 0).all(1)).nonzero()[:, 0]
-    of_kept, place = charges[kept], place[kept]
-    code = _codes(of_kept, place, geometries)
-    found, group, count = torch.unique(code, return_inverse=True, return_counts=True)
-    one = torch.empty_like(found)  # any trajectory of each group: all have the same charges
-    one[group] = torch.arange(len(group), device=group.device)
-    geometry, combination = place[one], of_kept[one]
-    chosen = _chosen(geometry + first, combination, count, least, most, rarity, seed)
-    rank = torch.full_like(count, -1)
-    rank[chosen] = torch.arange(int(chosen.sum()), device=rank.device)
-    row = rank[group]
-    some = row >= 0
-    row, numbers = row[some], count[chosen]
-    p = (momenta[kept[some]].double() / UNIT).round().long()
-    mean, variance = _moments(p, row, numbers)
-    spread = variance.sqrt()
+    found = combinations_of(
+        charges,
+        lost,
+        geometries=geometries,
+        least=least,
+        most=most,
+        rarity=rarity,
+        seed=seed,
+        first=first,
+    )
+    mean, spread, error = found.means(momenta[found.trajectory])
     return CombinationMeans(
-        geometry=geometry[chosen] + first,
-        charges=combination[chosen],
-        count=numbers.int(),
-        trajectories=valid[geometry[chosen]].int(),
-        mean=mean.float(),
-        spread=spread.float(),
-        error=(spread / numbers.double().sqrt().view(-1, 1, 1)).float(),
+        geometry=found.geometry,
+        charges=found.charges,
+        count=found.count,
+        trajectories=found.trajectories,
+        mean=mean,
+        spread=spread,
+        error=error,
     )
 
 

@@ -62,6 +62,35 @@ _UM2: Final = (1e4 / BOHR_ANGSTROM) ** 2
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A pulse whose neighbourhood is left out: all within these factors of its three numbers.
+
+    Attributes:
+        photon_ev, duration_fs, fluence_um2: the pulse.
+        factors: of photon energy, duration and fluence.
+    """
+
+    photon_ev: float
+    duration_fs: float
+    fluence_um2: float
+    factors: tuple[float, float, float] = (1.3, 1.4, 2.0)
+
+    def near(
+        self, photon_ev: FloatArray, duration_fs: FloatArray, fluence: FloatArray
+    ) -> BoolArray:
+        """Which of these pulses are in the neighbourhood."""
+        found = np.ones(len(photon_ev), dtype=bool)
+        for values, centre, factor in zip(
+            (photon_ev, duration_fs, fluence),
+            (self.photon_ev, self.duration_fs, self.fluence_um2),
+            self.factors,
+            strict=True,
+        ):
+            found &= np.abs(np.log(values / centre)) < np.log(factor)
+        return found
+
+
+@dataclass(frozen=True)
 class Box:
     """Ranges of the settings.
 
@@ -71,6 +100,8 @@ class Box:
         transfer_time_fs: log-uniform; one in ten at once.
         shake_off_limit, double_auger_limit: largest probability; uniform, and zero in three of ten.
         durations: number of different durations: each has its own time steps.
+        left_out: pulses whose neighbourhoods are left out.
+        left_out_ev: photon energies that are left out.
     """
 
     fluence_um2: tuple[float, float] = (10.0**9.5, 10.0**13.5)
@@ -79,6 +110,8 @@ class Box:
     shake_off_limit: float = 0.2
     double_auger_limit: float = 0.15
     durations: int = 400
+    left_out: tuple[LeftOut, ...] = ()
+    left_out_ev: tuple[float, ...] = ()
 
 
 def molecule_number(name: str) -> int:
@@ -131,6 +164,7 @@ def draw_geometries(
     *,
     random_share: float | None = None,
     elements: tuple[str, ...] = ELEMENTS_OF_TABLES,
+    names: tuple[str, ...] | None = None,
 ) -> DrawnGeometries:
     """Draw geometries of molecules with the same number of atoms.
 
@@ -141,6 +175,7 @@ def draw_geometries(
         split: molecules for training, or those that are held out.
         random_share: share of random clusters, of all nine elements; that of `SHARES` by default.
         elements: the only elements of the molecules.
+        names: the molecules, all with that number of atoms; those of the split if not given.
 
     Raises:
         UsageError: there is no such molecule, and not all are to be random clusters.
@@ -150,7 +185,7 @@ def draw_geometries(
     share = [SHARES[name] / whole for name in ("near", "displaced")]
     kind = np.searchsorted(np.cumsum(share), random.random(count))
     kind[random.random(count) < clusters] = 3
-    names = family_molecules(atoms, split, elements)
+    names = family_molecules(atoms, split, elements) if names is None else names
     if not names and clusters < 1.0:
         raise UsageError(f"no molecule of {atoms} atoms for the split {split}")
     known = _equilibria(names) if names else None
@@ -182,7 +217,7 @@ class _Equilibria:
     molecule: NDArray[np.int64]
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=2048)
 def _equilibria(names: tuple[str, ...]) -> _Equilibria:
     found = [molecule(name).geometry for name in names]
     numbers = np.array([[ELEMENTS[symbol].number for symbol in g.symbols] for g in found])
@@ -313,9 +348,10 @@ def draw_settings(
     energy, fluence = np.zeros(g, dtype=np.int64), np.zeros(g)
     cross_section = tables.cross_section()
     needed = math.ceil(n / MOST_PER_PHOTON)
+    allowed = np.flatnonzero(~np.isin(tables.photon_ev, box.left_out_ev))
     todo = np.arange(g)
     for _ in range(_ROUNDS):
-        energy[todo] = random.integers(0, len(tables.photon_ev), len(todo))
+        energy[todo] = allowed[random.integers(0, len(allowed), len(todo))]
         fluence[todo] = _log_uniform(random, box.fluence_um2, len(todo))
         seen = cross_section[energy[todo, None], numbers[todo]].sum(1)
         photons = seen * fluence[todo] / _UM2
@@ -324,6 +360,12 @@ def draw_settings(
             break
     times = np.geomspace(*box.duration_fs, box.durations)
     duration = times[random.integers(0, box.durations, g)]
+    for _ in range(_ROUNDS if box.left_out else 0):
+        near = [one.near(tables.photon_ev[energy], duration, fluence) for one in box.left_out]
+        again = np.flatnonzero(np.any(near, axis=0))
+        if not len(again):
+            break
+        duration[again] = times[random.integers(0, box.durations, len(again))]
     rule = np.asarray(random.integers(0, len(RULES), g), dtype=np.int64)
     transfer = _log_uniform(random, box.transfer_time_fs, g)
     transfer[random.random(g) < 0.1] = 0.0
