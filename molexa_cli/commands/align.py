@@ -9,6 +9,8 @@ import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, warn, write, write_json
+from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.selection import Selection
 
 if TYPE_CHECKING:
     from molexa_core.pipeline.chain.align import AlignedFile
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("align")(align)
+    options = with_parameters(behind="channel", selection=Selection)
+    app.command("align")(options(align))
 
 
 def align(
@@ -58,6 +61,8 @@ def align(
     out: Annotated[
         Path | None, typer.Option("--out", help="File to write. Default: *.aligned.h5 beside it.")
     ] = None,
+    *,
+    selection: Given,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -81,6 +86,7 @@ def align(
         like=like,
         recoil=recoil,
         channel=channel,
+        selection=Selection(**selection),
         command=command_line(),
         progress=progress(),
     )

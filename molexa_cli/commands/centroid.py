@@ -10,12 +10,15 @@ import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.fields import ENERGY
+from molexa_core.base.selection import Selection
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("centroid")(centroid)
+    options = with_parameters(behind="out", selection=Selection)
+    app.command("centroid")(options(centroid))
 
 
 def centroid(
@@ -27,6 +30,8 @@ def centroid(
         Path | None,
         typer.Option("--out", help="CSV file to write. Default: channel.csv beside the input."),
     ] = None,
+    *,
+    selection: Given,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -38,7 +43,13 @@ def centroid(
     """
     from molexa_core.pipeline.chain.centroid import centroid_file
 
-    target, rows = centroid_file(aligned, out=out, command=command_line(), progress=progress())
+    target, rows = centroid_file(
+        aligned,
+        out=out,
+        selection=Selection(**selection),
+        command=command_line(),
+        progress=progress(),
+    )
     records = rows.to_dict(orient="records")
     if json:
         plain = [

@@ -19,6 +19,7 @@ from molexa_core.base.known_explosion import (
     Model,
     XrayExplosion,
 )
+from molexa_core.base.selection import Selection
 from molexa_core.base.storage.files import PROJECT_FILE
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def register(app: typer.Typer) -> None:
     of_xray = with_parameters(behind="model", prefix="xray", xray=XrayExplosion)
     of_laser = with_parameters(behind="model", prefix="laser", laser=LaserExplosion)
     of_rise = with_parameters(behind="model", prefix="build_up", build_up=BuildUpExplosion)
-    options = of_xray(of_laser(of_rise(reconstruct)))
+    of_events = with_parameters(behind="events", prefix="events", selection=Selection)
+    options = of_xray(of_laser(of_rise(of_events(reconstruct))))
     app.command("reconstruct")(options)
 
 
@@ -108,6 +110,7 @@ def reconstruct(
     xray: Given,
     laser: Given,
     build_up: Given,
+    selection: Given,
     device: DeviceName = "auto",
     seed: Seed = 0,
     force: Force = False,
@@ -142,11 +145,18 @@ def reconstruct(
             truth=truth,
             setup=setup,
             changes=changes,
+            selection=Selection(**selection),
             command=command_line(),
             progress=progress(),
         )
         show_events(answer, json=json)
         return
+    if selection:
+        raise UsageError(
+            "mean momenta cannot be gated any more",
+            setting=next(iter(selection)),
+            do="Gate the events: give it to molexa align or molexa centroid, or name the events.",
+        )
     from molexa_core.pipeline.reconstruction.reconstruct import SAMPLES, SEARCH, reconstruct_file
 
     out = out or Path("geom.xyz")

@@ -9,13 +9,16 @@ import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, write, write_json
+from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.forward_model import MASSES
 from molexa_core.base.matter.isotopes import Masses
+from molexa_core.base.selection import Selection
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("reduce")(reduce)
+    options = with_parameters(behind="gate_sum", selection=Selection)
+    app.command("reduce")(options(reduce))
 
 
 def reduce(
@@ -39,6 +42,8 @@ def reduce(
             help="Half widths of the momentum-sum gate, a.u.; found from the data if not given.",
         ),
     ] = None,
+    *,
+    selection: Given,
     force: Force = False,
     masses: Annotated[
         Masses,
@@ -65,6 +70,7 @@ def reduce(
         out=out,
         gate_sum=gate_sum,
         masses=masses,
+        selection=Selection(**selection),
         command=command_line(),
         progress=reporter,
     )

@@ -9,11 +9,14 @@ import typer
 
 from molexa_cli.app import Debug, Force, Quiet
 from molexa_cli.console import progress, write
+from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.selection import Selection
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("report")(report)
+    options = with_parameters(behind="title", selection=Selection)
+    app.command("report")(options(report))
 
 
 def report(
@@ -23,6 +26,8 @@ def report(
         typer.Option("--out", help="File to write. Default: report.html in the folder."),
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Title of the page.")] = None,
+    *,
+    selection: Given,
     force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -36,5 +41,7 @@ def report(
     """
     from molexa_core.pipeline.chain.report import report_folder
 
-    target, _ = report_folder(folder, out=out, title=title, progress=progress())
+    target, _ = report_folder(
+        folder, out=out, title=title, selection=Selection(**selection), progress=progress()
+    )
     write(str(target))

@@ -341,6 +341,10 @@ class Coincidences:
             detector=DetectorValues.concatenate(detector) if len(detector) == len(tables) else None,
         )
 
+    def with_meta(self, meta: Mapping[str, Any]) -> Coincidences:
+        """The same rows with another description."""
+        return replace(self, meta=dict(meta))
+
     def kinetic_energy(self) -> FloatArray:
         """(n, ions) kinetic energy of each ion in hartree, p^2 / 2m."""
         mass = np.array([ion.mass for ion in self.ions])

@@ -107,6 +107,10 @@ class Gating:
         self._gates, self._stage = tuple(gates), stage
         self._counts = [_Count() for _ in self._gates]
 
+    def afresh(self) -> Gating:
+        """The same gates that have not seen a row yet."""
+        return Gating(self._gates, self._stage)
+
     def __bool__(self) -> bool:
         return bool(self._gates)
 
@@ -180,7 +184,7 @@ class Gating:
             used = {name: gate.condition.regions[name] for name in gate.condition.named_regions}
             if used:
                 row["regions"] = {
-                    name: region.model_dump(mode="json", exclude_none=True)
+                    name: region.model_dump(mode="json", exclude_defaults=True)
                     for name, region in used.items()
                 }
             rows.append(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -35,15 +35,24 @@ class Reducer:
         channel: ions, windows, gates.
         setup: spectrometer, detector, calibration, jet.
         progress: receives progress and remarks.
+        select: takes those coincidences of a block that pass further gates.
 
     Raises:
         SettingsError: the spectrometer gives two momenta the same time of flight.
     """
 
-    def __init__(self, channel: Channel, setup: Setup, progress: Progress = SILENT) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        setup: Setup,
+        progress: Progress = SILENT,
+        select: Callable[[Coincidences], Coincidences] | None = None,
+    ) -> None:
         self._channel = channel
         self._setup = setup
         self._progress = progress
+        self._select = select
+        self._kept = 0
         self._search = Search(channel, setup)
         self._tally = Tally()
         self._dropped = Dropped()
@@ -157,6 +166,9 @@ class Reducer:
             tags={TAG_SHOT: hits.first_shot + shots, TAG_HITS: hits.counts[shots]} | tags,
             detector=DetectorValues(hits.t_ns[rows], hits.x_mm[rows], hits.y_mm[rows]),
         )
+        if self._select is not None:
+            table = self._select(table)
+        self._kept += len(table)
         if len(table):
             self._energy.fill(table.kinetic_energy().sum(axis=1))
             self._units.add_rows(table)
@@ -179,7 +191,7 @@ class Reducer:
             dropped=self._dropped,
             crowded_shots=self._tally.crowded,
             combinations=self._tally.combinations,
-            coincidences=self._tally.found,
+            coincidences=self._kept,
             windows_ns=self._search.windows,
             momentum_sums=sums,
             purity=None if self._gate is None else purity(self._tally.elsewhere, self._gate),

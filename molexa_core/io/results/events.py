@@ -251,6 +251,7 @@ class EventsFile:
         provenance: provenance of the rows.
         meta: description of the table, plain values.
         n_rows: number of rows.
+        none: the table without a row, which has all columns.
 
     Raises:
         InputFileError: as `read_events`.
@@ -262,7 +263,7 @@ class EventsFile:
             self.provenance = read_provenance(file)
             self.ions = _read_ions(file)
             self.meta = _read_meta(file)
-            table = self._rows(file, 0, 0)
+            self.none = table = self._rows(file, 0, 0)
             self.n_rows = len(member(file, f"{EVENT_GROUP}/{EVENT_ID}"))
             known = () if table.detector is None else EVENT_DETECTOR
             tags = (f"{EVENT_TAG}/{name}" for name in table.tags)

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError, about_file, listing
+from molexa_core.base.fields import GATES
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.progress import SILENT, Progress, Task
+from molexa_core.base.selection import EVERYTHING, Selection
 from molexa_core.base.settings import Channel, Frame, parse_settings
 from molexa_core.base.storage.outputs import FileKind, output_place
 from molexa_core.base.storage.provenance import Provenance
@@ -37,6 +39,7 @@ from molexa_core.pipeline.chain.pick import (
     channel_of,
     only_file,
 )
+from molexa_core.pipeline.chain.selected import GatedEvents, gating_of, say_gates
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.output_guard import discards, require_outputs, settings_inputs
 from molexa_core.pipeline.two_passes import TwoPasses
@@ -120,6 +123,7 @@ def align_file(
     like: str | None = None,
     recoil: Recoil = "auto",
     channel: str | None = None,
+    selection: Selection = EVERYTHING,
     command: str = "molexa_core.pipeline.chain.align.align_file",
     progress: Progress = SILENT,
 ) -> tuple[Path, AlignedFile]:
@@ -135,7 +139,9 @@ def align_file(
         plane: see `align`.
         like: see `align`.
         recoil: see `align`.
-        channel: name or file of the channel; that of the events if not given.
+        channel: name or file of the channel; that of the events if not given. Gates of a channel
+            that is given are applied unless `molexa reduce` has done so.
+        selection: the events to take; laboratory frame.
         command: command line, for the provenance.
         progress: receives notices on the choices made.
 
@@ -144,6 +150,8 @@ def align_file(
 
     Raises:
         InputFileError: no events file, several of them, or a file of another kind.
+        UsageError: a condition that cannot be read or does not fit the events.
+        NoEventsError: the gates leave no event.
         OutputError: the result cannot be written.
     """
     source = (
@@ -162,7 +170,12 @@ def align_file(
     given = (reference, second, plane, like)
     frame = _frame(events.ions, *given, known, progress)
     target = beside(source, EVENTS_SUFFIX, ALIGNED_SUFFIX) if out is None else Path(out)
-    require_outputs((target, FileKind.ALIGNED), inputs=[source, *settings_inputs(channel=channel)])
+    read = [source, selection.regions, *settings_inputs(channel=channel)]
+    require_outputs((target, FileKind.ALIGNED), inputs=read)
+    gates = gating_of(
+        selection, "align", channel=known, before=events.meta, of_channel=channel is not None
+    )
+    gated = GatedEvents(events, gates)
     scratch = None if discards(target) else output_place(target).parent
     rows = max(1, BLOCK_NUMBERS // (3 * len(events.ions)))
     with ExitStack() as stack:
@@ -173,15 +186,18 @@ def align_file(
 
         with nullcontext() if any(given) else about_file(source):
             aligner = Aligner(events.ions, frame, recoil=_recoil(recoil, known), store=store)
-        passes = TwoPasses(partial(events.chunks, rows), _size)
+        passes = TwoPasses(partial(gated.chunks, rows), _size)
         with progress.task("frames", events.n_rows, "events") as task:
             aligner.look(_with_progress(passes.first(), task))
         with progress.task("aligning", events.n_rows, "events") as task:
             for table in aligner.blocks(_with_progress(passes.second(), task)):
                 writer.append(table)
         aligner.warnings += stale
-        meta = aligner.meta(events.meta)
+        meta = aligner.meta(gated.gating.meta(events.meta))
         settings = {"frame": meta["frame"], "recoil": aligner.summary["recoil"]}
+        if gated.gating:
+            say_gates(gated.gating, progress)
+            settings[GATES] = gated.gating.record()
         record = Provenance.of(command, inputs=[source], settings=settings, after=events.provenance)
         writer.finish(record, meta=meta)
     return target, AlignedFile(

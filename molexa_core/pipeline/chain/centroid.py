@@ -8,8 +8,9 @@ from typing import Final
 
 import pandas as pd
 
-from molexa_core.base.fields import ENERGY, EXPLOSION, WARNINGS
+from molexa_core.base.fields import ENERGY, EXPLOSION, GATES, WARNINGS
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.selection import EVERYTHING, Selection
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
@@ -19,6 +20,7 @@ from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
 from molexa_core.io.results.events import read_events
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
 from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, channel_of, only_file
+from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.output_guard import require_outputs
 
@@ -61,6 +63,7 @@ def centroid_file(
     path: Path | str | None = None,
     *,
     out: Path | str | None = None,
+    selection: Selection = EVERYTHING,
     command: str = "molexa_core.pipeline.chain.centroid.centroid_file",
     progress: Progress = SILENT,
 ) -> tuple[Path, pd.DataFrame]:
@@ -69,6 +72,7 @@ def centroid_file(
     Args:
         path: the aligned file; the only `*.aligned.h5` in the working folder if not given.
         out: the file to write.
+        selection: the rows to take; momenta are those of the molecular frame.
         command: command line, for the provenance.
         progress: receives notices on the choices made.
 
@@ -77,7 +81,8 @@ def centroid_file(
 
     Raises:
         InputFileError: no aligned file, several of them, or a file of another kind.
-        NoEventsError: the file holds no events.
+        UsageError: a condition that cannot be read or does not fit the events.
+        NoEventsError: the file holds no events, or the gates leave none.
         OutputError: the result cannot be written.
     """
     source = (
@@ -86,9 +91,12 @@ def centroid_file(
         else Path(path)
     )
     target = source.with_name(CHANNEL_FILE) if out is None else Path(out)
-    require_outputs((target, FileKind.MOMENTA), inputs=[source])
+    require_outputs((target, FileKind.MOMENTA), inputs=[source, selection.regions])
     table, before = read_events(source)
-    require_complete(channel_of(table.meta), source)
+    channel = channel_of(table.meta)
+    require_complete(channel, source)
+    gates = gating_of(selection, "centroid", channel=channel)
+    table = select(table, gates, progress)
     stale = require_fresh(source, before)
     say_unguarded(source, before, progress)
     rows = centroid(table)
@@ -100,6 +108,8 @@ def centroid_file(
     for warning in warnings_of(rows):
         progress.warn(warning)
     settings = {"errors": ERRORS, "frame": table.meta.get("frame")}
+    if gates:
+        settings[GATES] = gates.record()
     record = Provenance.of(command, inputs=[source], settings=settings, after=before)
     write_channel_csv(target, rows, record)
     return target, rows

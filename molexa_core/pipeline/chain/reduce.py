@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
-from molexa_core.base.fields import EXPLOSION, WARNINGS
+from molexa_core.base.fields import EXPLOSION, GATES, WARNINGS
 from molexa_core.base.matter.isotopes import Masses
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.selection import EVERYTHING, Selection
 from molexa_core.base.settings import (
     Channel,
     Explosion,
@@ -29,8 +30,10 @@ from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.detector.health import HitHealth
 from molexa_core.io.formats import without_suffix
 from molexa_core.io.results.events import EventsWriter
+from molexa_core.observables.gating import Gating
 from molexa_core.pipeline.chain.channel_limits import beyond_network
 from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
+from molexa_core.pipeline.chain.selected import gating_of
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.runs.open_run import OpenRun, open_run, size_of
 from molexa_core.pipeline.two_passes import TwoPasses
@@ -61,7 +64,12 @@ class Reduction:
 
 
 def reduce(
-    run: Iterable[Hits], channel: Channel, setup: Setup, *, progress: Progress = SILENT
+    run: Iterable[Hits],
+    channel: Channel,
+    setup: Setup,
+    *,
+    selection: Selection = EVERYTHING,
+    progress: Progress = SILENT,
 ) -> Reduction:
     """Find the coincidences of a channel in a run.
 
@@ -74,6 +82,7 @@ def reduce(
         run: chunks of shots, read twice: a list, or an open run.
         channel: ions, windows and gates.
         setup: spectrometer, detector, calibration and jet.
+        selection: further gates, behind those of the channel.
         progress: display of the progress and of the choices made.
 
     Returns:
@@ -83,24 +92,27 @@ def reduce(
         UsageError: the run can be read only once, such as a generator.
         InputFileError: the run has no shots, or no hit that can be an ion.
         ComputationError: the sum of the momenta has no peak, and no gate is given.
-        NoEventsError: no coincidence.
+        NoEventsError: no coincidence, or none that passes the gates.
     """
     if iter(run) is run:
         raise UsageError(
             "the run can be read only once", do="Give a list of chunks or an open run."
         )
-    reducer = Reducer(channel, setup, progress)
+    gates = gating_of(selection, "reduce", channel=channel, of_channel=True)
+    reducer = Reducer(channel, setup, progress, gates.select if gates else None)
     n_shots = run.n_shots if isinstance(run, OpenRun) else None
     health = HitHealth(setup.detector)
     with _reporting_faults(run, reducer, health):
         reducer.find_gate(run, n_shots)
         tables = list(reducer.blocks(health.watch(run), n_shots))
+        _finish(gates, reducer)
         for remark in health.remarks():
             reducer.say(remark)
         for warning in health.warnings():
             reducer.warn(warning)
     summary = replace(reducer.summary(), health=health.as_dict())
-    table = Coincidences.concatenate(tables, meta=_meta(channel, setup, summary))
+    meta = gates.meta(_meta(channel, setup, summary))
+    table = Coincidences.concatenate(tables, meta=meta)
     return Reduction(table, summary, reducer.spectra())
 
 
@@ -112,6 +124,7 @@ def reduce_files(
     out: Path | str | None = None,
     gate_sum: tuple[float, float, float] | None = None,
     masses: Masses = "isotope",
+    selection: Selection = EVERYTHING,
     command: str = "molexa.reduce",
     progress: Progress = SILENT,
 ) -> tuple[Path, ReduceSummary]:
@@ -130,6 +143,7 @@ def reduce_files(
         masses: of ions without a stated isotope: `isotope` (the most abundant one, which a
             spectrometer detects) or `average` (standard atomic weights); the average mass appears
             in the names of the ions, such as `Cl+@35.45`.
+        selection: further gates, behind those of the channel.
         command: command line, for the provenance.
         progress: display of the progress and of the choices made.
 
@@ -153,8 +167,9 @@ def reduce_files(
     target = Path(out) if out is not None else _default_output(run)
     named = channel or run.metadata().get(_CHANNEL)
     read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
-    require_outputs((target, FileKind.EVENTS), inputs=[*run.paths, *read])
-    reducer = Reducer(chosen, chosen_setup, progress)
+    require_outputs((target, FileKind.EVENTS), inputs=[*run.paths, selection.regions, *read])
+    gates = gating_of(selection, "reduce", channel=chosen, of_channel=True)
+    reducer = Reducer(chosen, chosen_setup, progress, gates.select if gates else None)
     for limit in beyond_network(chosen):
         reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
     health = HitHealth(chosen_setup.detector)
@@ -166,6 +181,7 @@ def reduce_files(
         reducer.find_gate(passes.first(), run.n_shots)
         for table in reducer.blocks(health.watch(passes.second()), run.n_shots):
             writer.append(table)
+        _finish(gates, reducer)
         for remark in (*run.remarks, *health.remarks()):
             reducer.say(remark)
         for warning in (*run.warnings, *health.warnings()):
@@ -173,15 +189,23 @@ def reduce_files(
         summary = replace(reducer.summary(), health=health.as_dict())
         if run.counts is not None:
             summary = replace(summary, sorter=run.counts.as_dict())
-        meta = _meta(chosen, chosen_setup, summary) | _about_run(run)
+        meta = gates.meta(_meta(chosen, chosen_setup, summary) | _about_run(run))
+        said = {GATES: meta[GATES]} if gates else {}
         provenance = Provenance.of(
             command,
             inputs=run.paths,
-            settings={_CHANNEL: meta[_CHANNEL], _SETUP: meta[_SETUP]},
+            settings={_CHANNEL: meta[_CHANNEL], _SETUP: meta[_SETUP], **said},
             after=_history(run),
         )
         writer.finish(provenance, meta=meta, spectra=reducer.spectra())
     return target, summary
+
+
+def _finish(gates: Gating, reducer: Reducer) -> None:
+    """Refuse gates that left nothing, and say what each did."""
+    gates.finish()
+    for sentence in gates.sentences():
+        reducer.say(sentence)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pandas as pd
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import ION
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.selection import EVERYTHING, Selection
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.outputs import FileKind
@@ -28,10 +29,11 @@ from molexa_core.io.results.structures import StructuresFile, read_structures_fi
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.chain.centroid import CHANNEL_FILE
 from molexa_core.pipeline.chain.channel_limits import inherited
-from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, only_file
+from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, channel_of, only_file
 from molexa_core.pipeline.chain.report_events import single_events
 from molexa_core.pipeline.chain.report_rows import alignment_rows, reduction_rows
 from molexa_core.pipeline.chain.score import score
+from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.chain.stale import require_fresh, require_made_from, say_unguarded
 from molexa_core.pipeline.output_guard import require_outputs
 from molexa_core.report.content import Lobe, NewtonMap, ReportContent, Source, Structure
@@ -124,6 +126,7 @@ def report_folder(
     *,
     out: Path | str | None = None,
     title: str | None = None,
+    selection: Selection = EVERYTHING,
     progress: Progress = SILENT,
 ) -> tuple[Path, Results]:
     """Write the report of a folder.
@@ -135,6 +138,8 @@ def report_folder(
         folder: the folder with the results.
         out: the file to write; `report.html` in the folder if not given.
         title: of the page.
+        selection: the coincidences from which maps and energies are drawn; histograms of `reduce`,
+            mean momenta and structures stay those of the files.
         progress: receives notices on the files that are used and the stages that are missing.
 
     Returns:
@@ -142,6 +147,8 @@ def report_folder(
 
     Raises:
         InputFileError: none of the files exists, one is damaged, or there are several of a stage.
+        UsageError: a condition that cannot be read or does not fit the events.
+        NoEventsError: the gates leave no coincidence.
         OutputError: the page cannot be written.
     """
     folder = Path(folder)
@@ -149,7 +156,7 @@ def report_folder(
         raise InputFileError("no such folder", where=folder, do="Name the folder of the results.")
     target = folder / REPORT_FILE if out is None else Path(out)
     require_outputs((target, FileKind.REPORT), inputs=_read_in(folder))
-    results = read_results(folder, progress=progress)
+    results = _selected(read_results(folder, progress=progress), selection, progress)
     for warning in _warnings(results):
         progress.warn(warning)
     if not results.files:
@@ -162,6 +169,24 @@ def report_folder(
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=UNWRITABLE)
     return target, results
+
+
+def _selected(results: Results, selection: Selection, progress: Progress) -> Results:
+    """The results with the coincidences that pass the gates."""
+    if selection.is_empty:
+        return results
+    tables = {}
+    for name in ("events", "aligned"):
+        table: Coincidences | None = getattr(results, name)
+        if table is not None:
+            gates = gating_of(selection, "report", channel=channel_of(table.meta))
+            tables[name] = select(table, gates, progress)
+    if not tables:
+        raise UsageError(
+            "there are no coincidences in this folder to which a gate could be applied",
+            setting="gate" if selection.gate else "where",
+        )
+    return replace(results, **tables)  # type: ignore[arg-type]
 
 
 def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from molexa_core.base.fields import WARNINGS
 from molexa_core.base.tables import Coincidences
+from molexa_core.observables.gating import recorded, sentence_of
 from molexa_core.reduction.purity import purity_text
 from molexa_core.report.text_tables import plain_rows, text_of, with_uncertainty
 
@@ -42,10 +43,20 @@ def reduction_rows(events: Coincidences) -> Rows:
         rows += [row for item in sums for row in _sum_rows(item)]
         known.add("momentum_sums")
     rows += plain_rows({name: value for name, value in summary.items() if name not in known})
+    rows += gate_rows(events.meta, but=())
     remarks = summary.get("remarks")
     if isinstance(remarks, list | tuple):
         rows += [("remark", str(remark)) for remark in remarks]
     return tuple(rows)
+
+
+def gate_rows(meta: Mapping[str, Any], *, but: Sequence[str]) -> list[tuple[str, str]]:
+    """The recorded gates in words, but those of some stages."""
+    return [
+        (f"gate of {row.get('stage')}", sentence_of(row).removeprefix("gate "))
+        for row in recorded(meta)
+        if row.get("stage") not in but
+    ]
 
 
 def _purity(values: Mapping[str, Any], purity: float, error: float) -> str:
@@ -101,6 +112,7 @@ def alignment_rows(aligned: Coincidences) -> Rows:
         if summary.get(name) is not None
     ]
     rows.append(("recoil", "removed" if summary.get("recoil") == "remove" else "kept"))
+    rows += gate_rows(aligned.meta, but=("reduce",))
     if isinstance(flagged := summary.get("flagged"), Mapping):
         rows.append(("without a frame", text_of(sum(int(count) for count in flagged.values()))))
     return tuple(rows)

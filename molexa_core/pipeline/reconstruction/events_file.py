@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.errors import MolexaError, UsageError, about_file
-from molexa_core.base.fields import EXPLOSION, MOMENTUM, WARNINGS
+from molexa_core.base.fields import EXPLOSION, GATES, MOMENTUM, WARNINGS
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.selection import EVERYTHING, Selection
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, FloatArray, Geometry, ion_labels
@@ -29,6 +30,7 @@ from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
 from molexa_core.pipeline.chain.pick import channel_of
 from molexa_core.pipeline.chain.score import score
+from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.assumed import Assumed, Changes, assumed_explosion
@@ -99,6 +101,7 @@ def reconstruct_events_file(
     seed: int = 0,
     device: str = "auto",
     truth: Path | str | None = None,
+    selection: Selection = EVERYTHING,
     command: str = "molexa_core.pipeline.reconstruction.events_file.reconstruct_events_file",
     progress: Progress = SILENT,
 ) -> EventsAnswer:
@@ -120,12 +123,15 @@ def reconstruct_events_file(
         seed: of all random draws.
         device: of the network.
         truth: XYZ file of the known structure; the errors of the mean structure are recorded.
+        selection: the events to take.
         command: command line, for the provenance.
         progress: display of the progress.
 
     Raises:
         InputFileError: a file is missing or not of its form.
-        UsageError: see `reconstruct_events`; also an output name that ends neither in `.xyz` nor
+        NoEventsError: the gates leave no event.
+        UsageError: see `reconstruct_events`; also a condition that does not fit the
+            events, an output name that ends neither in `.xyz` nor
             in `.h5`, or a known structure of other atoms.
         OutputError: a result cannot be written.
     """
@@ -136,10 +142,13 @@ def reconstruct_events_file(
         (geometry, FileKind.GEOMETRY),
         (beside, FileKind.RECONSTRUCTION),
         (structures, FileKind.STRUCTURES),
-        inputs=[path, truth, *settings_inputs(weights=named, setup=setup)],
+        inputs=[path, truth, selection.regions, *settings_inputs(weights=named, setup=setup)],
     )
     events, before = read_events(path)
-    require_complete(channel_of(events.meta), path)
+    channel = channel_of(events.meta)
+    require_complete(channel, path)
+    gates = gating_of(selection, "reconstruct", channel=channel)
+    events = select(events, gates, progress)
     known = [*inherited(events.meta), *require_fresh(path, before)]
     say_unguarded(path, before, progress)
     events = replace(events, meta={**events.meta, WARNINGS: known})
@@ -179,6 +188,8 @@ def reconstruct_events_file(
         EXPLOSION: assumed.explosion.plain(),
         "explosion_source": assumed.source,
     }
+    if gates:
+        settings[GATES] = gates.record()
     inputs = [path] if truth is None else [path, truth]
     made = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
     if structures is not None:
