@@ -49,10 +49,26 @@ Stage = Annotated[
     str,
     typer.Option(
         "--stage",
-        help="1: simulated classical explosions; 2: a data set; uncertainty: error estimate.",
+        help="1: classical explosions; 2: a data set, or X-ray pulses (told); uncertainty: errors.",
     ),
 ]
-Largest = Annotated[int, typer.Option("--largest", min=2, max=9, help="Largest number of atoms.")]
+Largest = Annotated[
+    int | None,
+    typer.Option("--largest", min=2, max=14, help="Largest number of atoms. Default: 9; told: 10."),
+]
+Elements = Annotated[
+    str | None,
+    typer.Option("--elements", help="Elements of the molecules, such as H,C,N,O,Br (told)."),
+]
+HeldOut = Annotated[
+    float,
+    typer.Option(
+        "--held-out",
+        min=0.0,
+        max=0.9,
+        help="Share of the shipped molecules that is left out, with pulses, for evaluate (told).",
+    ),
+]
 Minutes = Annotated[
     float | None, typer.Option("--minutes", help="Stop with a checkpoint after this time.")
 ]
@@ -95,7 +111,7 @@ def train(
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Number of steps.")] = None,
     seconds: Seconds = None,
     preset_name: Annotated[
-        str, typer.Option("--preset", help="Network and recipe: molexa or paper.")
+        str, typer.Option("--preset", help="Network and recipe: molexa, told or paper.")
     ] = "molexa",
     name: Annotated[str | None, typer.Option("--name", help="Name of the weights.")] = None,
     weights: Weights = None,
@@ -108,7 +124,9 @@ def train(
     learning_rate: LearningRate = None,
     recipe: Recipe = None,
     memory: Memory = True,
-    largest: Largest = 9,
+    largest: Largest = None,
+    elements: Elements = None,
+    held_out: HeldOut = 0.28,
     minutes: Minutes = None,
     checkpoint_every: CheckpointEvery = 15.0,
     validation: Molecules = 16384,
@@ -146,6 +164,8 @@ def train(
         seconds=seconds,
         seed=seed,
         largest=largest,
+        elements=[one.strip() for one in elements.split(",")] if elements else (),
+        held_out_share=held_out,
         weights=weights,
         init=init,
         data=None if data is None else str(data),

@@ -33,6 +33,7 @@ from molexa_core.physics.mcmd.photon_tables import (
     pack_photon_tables,
 )
 from molexa_core.physics.mcmd.trajectories import available_cores
+from molexa_core.pipeline.datasets.measurement_split import molecules_of
 from molexa_core.pipeline.training.classical_stream import ClassicalRecipe, classical_block
 from molexa_core.pipeline.training.stream_entries import (
     StreamEntries,
@@ -105,6 +106,31 @@ class StreamRecipe:
     def largest(self) -> int:
         """Largest number of atoms."""
         return max(one.largest for one in (self.pairs, self.classical) if one is not None)
+
+
+def held_out_stream(recipe: StreamRecipe) -> StreamRecipe:
+    """Explosions as in a training, of the molecules that are held out; no random clusters.
+
+    Sizes of which none is held out are left out.
+    """
+    pairs, classical = recipe.pairs, recipe.classical
+    few = replace(recipe, pair_blocks=min(24, recipe.pair_blocks), classical_blocks=4)
+
+    def kept(atoms: dict[int, float], elements: tuple[str, ...], share: float) -> dict[int, float]:
+        return {
+            n: weight
+            for n, weight in atoms.items()
+            if molecules_of(n, held_out=True, elements=elements, share=share)
+        }
+
+    if pairs is not None:
+        sizes = kept(pairs.atoms, pairs.elements, pairs.share)
+        few = replace(few, pairs=replace(pairs, held_out=True, random_share=0.0, atoms=sizes))
+    if classical is not None:
+        sizes = kept(classical.atoms, classical.elements, classical.share)
+        alone = replace(classical, held_out=True, random_share=0.0, atoms=sizes)
+        few = replace(few, classical=alone)
+    return few
 
 
 class _Ring:

@@ -7,8 +7,10 @@ The folder of a training holds `settings.json`, `log.jsonl` (one line per report
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -29,15 +31,24 @@ from molexa_core.base.storage.files import UNWRITABLE, atomic_path, make_folder
 from molexa_core.base.storage.json_file import read_json
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.network.batch import Batch
+from molexa_core.network.conditions import CHOICES, KINDS, NAMES
 from molexa_core.network.config import Preset
 from molexa_core.network.inference.familiarity import ranges_of
 from molexa_core.network.network import Network
 from molexa_core.network.training.checkpoint import LAST_STEP
 from molexa_core.network.training.loop import BatchSource, TrainingRun, train
 from molexa_core.network.training.rehearsal import FIRST_STEPS, steps_within
-from molexa_core.network.training.team import Team, team_of
-from molexa_core.network.weights import ModelCard, load_network, read_card, save_weights
+from molexa_core.network.training.team import ALONE, Team, team_of
+from molexa_core.network.weights import (
+    ModelCard,
+    load_network,
+    read_card,
+    save_weights,
+    told_copy,
+)
+from molexa_core.physics.mcmd.trajectories import available_cores
 from molexa_core.pipeline.datasets.data_set_name import data_set_name
+from molexa_core.pipeline.datasets.measurement_split import RULE, SHARE, measured_molecules
 from molexa_core.pipeline.datasets.read import read_dataset
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.output_guard import (
@@ -53,11 +64,19 @@ from molexa_core.pipeline.training.stage2 import (
     batch_of,
     simulated_rows,
 )
+from molexa_core.pipeline.training.told_stream import (
+    MOST_VISITS,
+    StreamRecipe,
+    ToldSource,
+    held_out_stream,
+)
 from molexa_core.pipeline.training.training_plan import TrainingPlan, stage_one_data, training_plan
 from molexa_core.pipeline.training.validation import validate
 
 __all__ = ["TrainingPlan", "stage_one_data", "train_in_folder", "training_plan"]
 
+MOST_WORKERS: Final = 14
+"""Processes beside each process of a training on GPUs."""
 LARGEST_SETTINGS: Final = 2**20
 """Largest size of `settings.json`, bytes."""
 RANGE_MOLECULES: Final = 20_000
@@ -93,7 +112,7 @@ def train_in_folder(
     """
     checkpoint = folder / "checkpoint.safetensors"
     _require_files(plan, folder, name, resume=resume)
-    with team_of(take_device(plan.device)) as (team, device):
+    with ExitStack() as on_exit, team_of(take_device(plan.device)) as (team, device):
         plan = replace(plan, device=device)
         # All processes check the folder before the leading one writes to it.
         if team.agree(checkpoint.exists() and not resume, torch.device(device)):
@@ -106,6 +125,7 @@ def train_in_folder(
             progress = SILENT
         network = _network(plan)
         source = _source(plan, network, team, progress)
+        on_exit.callback(_close, source)
         run = TrainingRun(
             settings=plan.preset.training,
             steps=plan.steps,
@@ -238,7 +258,9 @@ def _finish(
         data = {"kind": f"stage {plan.stage}, data set", "seed": plan.seed, **named}
         data |= {"split_by": plan.split_by, "simulated": plan.simulated}
         taught = f"trained on the data set {named['data_set']}"
-    if plan.data is None or plan.simulated > 0:
+    if plan.stream is not None:
+        data, taught = _told_data(plan, plan.stream)
+    elif plan.data is None or plan.simulated > 0:
         data |= asdict(simulated)
     before = _earlier(plan)
     known = before["data"].get("ranges") if before and plan.stage == "uncertainty" else None
@@ -268,6 +290,37 @@ def _finish(
     return card, metrics
 
 
+def _told_data(plan: TrainingPlan, stream: StreamRecipe) -> tuple[dict[str, Any], str]:
+    """What the weights were taught of explosions, for their card, and in words."""
+    kind = "classical explosions" if stream.pairs is None else "X-ray and classical explosions"
+    stage = "1" if stream.pairs is None else "2"
+    elements = plan.preset.network.elements
+    known = stream.pairs or stream.classical
+    share = SHARE if known is None else known.share
+    data: dict[str, Any] = {
+        "kind": f"stage {stage}, stream of {kind}",
+        "seed": plan.seed,
+        "stream": json.loads(json.dumps(asdict(stream))),
+        "told": {"kinds": list(KINDS), "numbers": list(NAMES), "switches": list(CHOICES)},
+        "held_out": {
+            "rule": RULE,
+            "share": share,
+            "molecules": sorted(measured_molecules(elements, share)),
+        },
+    }
+    words = [f"told the experiment; trained on a stream of {kind}"]
+    if stream.pairs is not None:
+        box = stream.pairs.box
+        ends = stream.photon_ev[0], stream.photon_ev[-1]
+        words.append(
+            f"X-ray pulses of {ends[0]:g} to {ends[1]:g} eV, {box.fluence_um2[0]:.2g} to "
+            f"{box.fluence_um2[1]:.2g} photons/um2, {box.duration_fs[0]:g} to "
+            f"{box.duration_fs[1]:g} fs"
+        )
+    words.append(f"{len(data['held_out']['molecules'])} molecules held out")
+    return data, "; ".join(words)
+
+
 def _limits(network: Network, ranges: dict[str, dict[str, list[float]]], taught: str) -> str:
     """The limits of the weights, in a sentence."""
     sizes = sorted(int(atoms) for atoms in ranges)
@@ -289,10 +342,15 @@ def training_ranges(
         molecules: number of simulated molecules to draw.
     """
     batches = []
-    if plan.data is not None and plan.stage == "2":
+    if plan.stream is not None:
+        few = replace(plan.stream, pair_blocks=min(24, plan.stream.pair_blocks))
+        told = ToldSource(few, 1024, plan.device, RANGE_SEED, workers=_workers(plan, ALONE))
+        batches = [told(step).to("cpu") for step in range(max(1, molecules // 1024))]
+        told.close()
+    elif plan.data is not None and plan.stage == "2":
         table = read_dataset(plan.data, "train", by=plan.split_by)
         batches.append(batch_of(table, plan.preset.network, "cpu", f"{plan.data} (train)"))
-    if plan.stage != "2" or plan.simulated > 0:
+    if plan.stream is None and (plan.stage != "2" or plan.simulated > 0):
         # In pieces that fit into the cache of a processor.
         size = min(molecules, 500)
         data = replace(stage_one_data(plan), block=1, uniform_atoms=False)
@@ -324,7 +382,17 @@ def _earlier(plan: TrainingPlan) -> dict[str, Any] | None:
 
 
 def validation_batches(plan: TrainingPlan) -> list[Batch]:
-    """Molecules outside the training: the validation split of a data set, or random ones."""
+    """Molecules outside the training: the validation split of a data set, or random ones.
+
+    Of a stream, the molecules that are held out, in pulses as in the training.
+    """
+    if plan.stream is not None:
+        size = min(plan.validation, 1024)
+        held = held_out_stream(plan.stream)
+        told = ToldSource(held, size, plan.device, VALIDATION_SEED, workers=_workers(plan, ALONE))
+        found = [told(step) for step in range(max(1, plan.validation // size))]
+        told.close()
+        return found
     if plan.stage == "2" and plan.data is not None:
         table = read_dataset(plan.data, "validation", by=plan.split_by)
         where = f"{plan.data} (validation)"
@@ -342,6 +410,27 @@ def validation_batches(plan: TrainingPlan) -> list[Batch]:
 def _source(plan: TrainingPlan, network: Network, team: Team, progress: Progress) -> BatchSource:
     """The source of this process's share of every batch."""
     batch = plan.preset.training.batch
+    if plan.stream is not None:
+        told = ToldSource(
+            plan.stream,
+            team.share(batch),
+            plan.device,
+            plan.seed,
+            team=team,
+            workers=_workers(plan, team),
+            progress=progress,
+        )
+        visits = plan.stream.visits(team.share(batch))
+        if visits > MOST_VISITS:
+            progress.warn(
+                f"a pair of geometry and pulse is seen {visits:.0f} times: the network will be too "
+                "sure of its answers; use smaller batches or more GPUs"
+            )
+        if plan.stage != "uncertainty":
+            return told
+        pool = PredictionPool(network, told, max(1, plan.pool // batch), plan.seed)
+        told.close()
+        return pool
     if plan.stage == "2":
         return _stage_two(plan, team, plan.data or "", "train")
     if plan.stage == "1":
@@ -353,6 +442,19 @@ def _source(plan: TrainingPlan, network: Network, team: Team, progress: Progress
     else:
         source = _stage_two(replace(plan, simulated=0.0), team, plan.data, "validation")
     return PredictionPool(network, source, batches, plan.seed, progress=progress)
+
+
+def _workers(plan: TrainingPlan, team: Team) -> int:
+    """Processes beside each process of a training that prepare its explosions."""
+    if not plan.device.startswith("cuda"):
+        return 0
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if team.size > 1 else 1
+    return max(1, min(MOST_WORKERS, available_cores() // here - 2))
+
+
+def _close(source: BatchSource) -> None:
+    if isinstance(source, ToldSource):
+        source.close()
 
 
 def _stage_one(plan: TrainingPlan, team: Team, batch: int) -> StageOneSource:
@@ -396,6 +498,8 @@ def _network(plan: TrainingPlan) -> Network:
     if start is None:
         return Network(plan.preset.network).to(plan.device)
     network, card = load_network(start, plan.device)
+    if plan.preset.network.told and not card.network.told:
+        return told_copy(network, plan.preset.network)
     if card.network != plan.preset.network:
         wanted, found = asdict(plan.preset.network), asdict(card.network)
         different = [key for key, value in wanted.items() if found[key] != value]

@@ -8,8 +8,14 @@ from typing import Any, Final, Literal, cast
 
 from molexa_core.base.errors import UsageError, listing, near_matches
 from molexa_core.network.config import Preset, TrainingSettings, preset
+from molexa_core.pipeline.datasets.measurement_split import SHARE, measurement_box
 from molexa_core.pipeline.training.stage1 import StageOneData
+from molexa_core.pipeline.training.told_stream import StreamRecipe
 
+TOLD_ATOMS: Final = 10
+"""Largest molecules that a network that is told the experiment is trained on, by default."""
+_LARGER: Final = 0.3
+"""How often a block has a number of atoms above the recipe's, if larger molecules are wanted."""
 UNCERTAINTY_BATCH: Final = 256
 """Default number of molecules per step of the uncertainty stage."""
 
@@ -40,6 +46,8 @@ class TrainingPlan:
         stop_after_s: stop with a checkpoint after this many seconds, to be resumed later.
         validation: number of molecules in the final validation.
         pool: number of predicted molecules for the stage `uncertainty`.
+        stream: explosions of a network that is told the experiment, if it is not trained on a data
+            set.
     """
 
     preset: Preset
@@ -58,6 +66,7 @@ class TrainingPlan:
     stop_after_s: float | None = None
     validation: int = 16384
     pool: int = 65536
+    stream: StreamRecipe | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and for `--dry-run`."""
@@ -76,7 +85,9 @@ def training_plan(
     memory: bool = True,
     seconds: float | None = TrainingPlan.seconds,
     seed: int = TrainingPlan.seed,
-    largest: int = TrainingPlan.largest,
+    largest: int | None = None,
+    elements: Sequence[str] = (),
+    held_out_share: float = SHARE,
     weights: str | None = TrainingPlan.weights,
     init: str | None = TrainingPlan.init,
     data: str | None = TrainingPlan.data,
@@ -91,7 +102,7 @@ def training_plan(
     """A plan from a preset, with parts of the recipe replaced.
 
     Args:
-        preset_name: `molexa` or `paper`.
+        preset_name: `molexa`, `told` or `paper`.
         stage: `1`, `2` or `uncertainty`.
         steps: number of steps; None if `seconds` is given.
         batch: molecules per step, instead of that of the preset.
@@ -101,7 +112,13 @@ def training_plan(
         memory: whether to keep the gated memory of the preset; plain skip connections otherwise.
         seconds: duration of the training, instead of the number of steps.
         seed: see `TrainingPlan`, as for all that follow.
-        largest: most atoms per molecule.
+        largest: most atoms per molecule; 9 if not given, 10 for a network that is told the
+            experiment.
+        elements: of the molecules of a network that is told the experiment; those of the preset if
+            not given.
+        held_out_share: share of the shipped molecules that such a network is not trained on, and
+            whether the pulses of the measurement are left out (if it is above 0); see
+            `datasets.measurement_split`.
         weights: finished weights that the stage `uncertainty` starts from.
         init: finished weights that stage 1 or 2 starts from.
         data: folder of the data set.
@@ -116,7 +133,7 @@ def training_plan(
     Raises:
         UsageError: unknown preset, stage or value of the recipe; the network has no memory blocks;
             not exactly one of steps and seconds; `uncertainty` without weights; stage 2 without
-            data.
+            data; molecules that are too large for the network, or elements that it is not made for.
     """
     if (steps is None) == (seconds is None):
         raise UsageError(
@@ -144,7 +161,20 @@ def training_plan(
         chosen = _without_memory(chosen)
     if stage not in ("1", "2", "uncertainty"):
         raise UsageError(f"no training stage {stage!r}", do="Choose 1, 2 or uncertainty.")
-    if stage == "2" and not data:
+    told = chosen.network.told
+    if elements and not told:
+        raise UsageError(
+            "the elements of this network are those of its data", do="Leave out `elements=`."
+        )
+    if elements:
+        chosen = replace(chosen, network=replace(chosen.network, elements=tuple(elements)))
+    atoms = largest or (TOLD_ATOMS if told else TrainingPlan.largest)
+    if atoms > chosen.network.max_atoms:
+        raise UsageError(
+            f"molecules of {atoms} atoms are too large for the preset {preset_name}",
+            do=f"Choose a `largest=` of {chosen.network.max_atoms} at most.",
+        )
+    if stage == "2" and not data and not told:
         raise UsageError("stage 2 needs a data set", do="Name its folder with `data=`.")
     if stage == "1" and data:
         raise UsageError(
@@ -160,7 +190,7 @@ def training_plan(
         steps=steps or 0,
         seconds=seconds,
         seed=seed,
-        largest=largest,
+        largest=atoms,
         weights=weights,
         init=init,
         data=data,
@@ -171,6 +201,39 @@ def training_plan(
         stop_after_s=stop_after_s,
         validation=validation,
         pool=pool,
+        stream=None
+        if not told or data
+        else stream_recipe(chosen, seed, atoms, held_out_share, classical_alone=stage == "1"),
+    )
+
+
+def stream_recipe(
+    chosen: Preset, seed: int, largest: int, held_out_share: float, *, classical_alone: bool
+) -> StreamRecipe:
+    """The explosions that a network is trained on that is told the experiment.
+
+    Args:
+        chosen: network and recipe.
+        seed: of molecules and explosions.
+        largest: most atoms per molecule.
+        held_out_share: see `training_plan`.
+        classical_alone: whether there are no X-ray pulses.
+    """
+    whole = StreamRecipe()
+    pairs, classical = whole.pairs, whole.classical
+    if pairs is None or classical is None:
+        msg = "the whole stream has both"
+        raise ValueError(msg)
+    elements = chosen.network.elements
+    weights = pairs.atoms | dict.fromkeys(range(TOLD_ATOMS + 1, largest + 1), _LARGER)
+    atoms = {n: share for n, share in weights.items() if n <= largest}
+    common: dict[str, Any] = {"seed": seed, "elements": elements, "atoms": atoms}
+    common["share"] = held_out_share
+    box = measurement_box() if held_out_share > 0 else pairs.box
+    return replace(
+        whole,
+        pairs=None if classical_alone else replace(pairs, **common, box=box),
+        classical=replace(classical, **common),
     )
 
 
