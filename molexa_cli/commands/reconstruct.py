@@ -283,12 +283,27 @@ def _explosion(record: ReconstructionRecord) -> str:
         return said
     worst = found["worst"]
     x, y, z = worst["direction"]
+    if found.get("effective_samples"):
+        said += "\n" + _weights(found)
     return (
         f"{said}\n"
         f"can it give these momenta? chi-square {found['chi_square']:.2f} for {found['degrees']} "
         f"degrees of freedom, p-value {found['p_value']:.2g}; least explained: {worst['ion']} "
         f"in {worst['channel']} along ({x:.2f}, {y:.2f}, {z:.2f}), {worst['sigma']:.1f} sigma"
     )
+
+
+def _weights(found: Mapping[str, Any]) -> str:
+    """How many draws count, and how well what is assumed predicted the momenta."""
+    text = (
+        f"draws weighted by likelihood and prior: {found['effective_samples']:.0f} count; "
+        f"ln evidence {found['log_evidence']:.1f}"
+    )
+    families = found.get("hypotheses", ())
+    if len(families) < 2:
+        return text
+    shares = ", ".join(f"{one['family']} {100 * one['probability']:.0f} %" for one in families)
+    return f"{text}; {shares}"
 
 
 def _lengths(record: ReconstructionRecord, most: int = 15) -> str:
@@ -314,17 +329,22 @@ def _lengths(record: ReconstructionRecord, most: int = 15) -> str:
         angles = [one for one in angles if {frozenset(one[1][:2]), frozenset(one[1][1:])} <= near]
     rows = [_length(one, BOHR_ANGSTROM, "Å", 3) for one, _ in lengths]
     rows += [_length(one, 1.0, "degree", 1) for one, _ in angles]
-    if not any(error for _, _, error, _ in rows):
-        return table(
-            ["between", "value", "unit"], [[of, value, unit] for of, value, _, unit in rows]
-        )
-    return table(["between", "value", "±", "unit"], rows)
+    header = ["between", "value", "±", "68 % region", "unit"]
+    # Columns in which nothing stands are left out.
+    kept = [column for column in range(len(header)) if any(row[column] for row in rows)]
+    return table([header[column] for column in kept], [[row[c] for c in kept] for row in rows])
 
 
 def _length(one: Mapping[str, Any], factor: float, unit: str, digits: int) -> list[str]:
-    half = one["half_width"]
+    half, parts = one["half_width"], one.get("region") or ()
     error = "" if half is None else f"{factor * half:.{digits}f}"
-    return [one["of"], f"{factor * one['median']:.{digits}f}", error, unit]
+    region = ""
+    if len(parts) > 1:  # with twins: half of a central interval means nothing
+        error = ""
+        region = " or ".join(
+            f"{factor * low:.{digits}f}-{factor * high:.{digits}f}" for low, high in parts
+        )
+    return [one["of"], f"{factor * one['median']:.{digits}f}", error, region, unit]
 
 
 def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:

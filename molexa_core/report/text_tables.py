@@ -120,7 +120,7 @@ def alternatives_table(structure: Structure) -> Table | None:
 def lengths_table(structure: Structure) -> Table | None:
     """Interatomic distances and angles with half-widths of 68 %; None if there are none."""
     rows = [
-        (str(one.get("of")), _with_half_width(one, factor), unit)
+        (str(one.get("of")), _region(one, factor) or _with_half_width(one, factor), unit)
         for found, factor, unit in (
             (structure.distances, BOHR_ANGSTROM, "Å"),
             (structure.angles, 1.0, "°"),
@@ -131,6 +131,8 @@ def lengths_table(structure: Structure) -> Table | None:
         return None
     widths = any(one.get("half_width") for one in (*structure.distances, *structure.angles))
     value = "median ± half of the 68 % interval" if widths else "value, without error bars"
+    if any(len(one.get("region") or ()) > 1 for one in (*structure.distances, *structure.angles)):
+        value += ", or the intervals of the 68 % region where there are several"
     return Table(("between", value, ""), tuple(rows), _LENGTHS)
 
 
@@ -170,6 +172,19 @@ def _with_half_width(one: Mapping[str, Any], factor: float) -> str:
     return with_uncertainty(factor * middle, width)
 
 
+def _region(one: Mapping[str, Any], factor: float) -> str:
+    """The intervals of a region of several; empty if there is but one."""
+    parts = one.get("region")
+    if not isinstance(parts, Sequence) or len(parts) < 2:
+        return ""
+    shortest = min(factor * (float(high) - float(low)) for low, high in parts)
+    places = min(max(1 - math.floor(math.log10(max(shortest, 1e-6))), 0), 4)
+    return " or ".join(
+        f"{decimal(factor * float(low), places)} to {decimal(factor * float(high), places)}"
+        for low, high in parts
+    )
+
+
 def explosion_rows(explosion: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Names and values of the explosion that was assumed; empty for records without it."""
     rows = [
@@ -182,6 +197,7 @@ def explosion_rows(explosion: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             ("degrees", "degrees of freedom"),
             ("p_value", "p-value"),
             ("effective_samples", "effective number of draws"),
+            ("log_evidence", "ln of the evidence"),
         )
         if explosion.get(name) is not None
     ]

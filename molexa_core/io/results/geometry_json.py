@@ -53,7 +53,8 @@ class ReconstructionRecord:
         explosion: the explosion that was assumed: `statement`, `origin` (told, calibrated,
             unknown), `source`; and whether it can give these momenta: `chi_square`, `degrees`,
             `p_value`, `worst` (ion and direction), `residuals_sigma`; see docs/formats.md.
-        distances: between atoms in bohr, `of`, `median`, `half_width` (68 %), `low`, `high`.
+        distances: between atoms in bohr, `of`, `median`, `half_width` (68 %), `low`, `high`; from a
+            posterior also `region`, the shortest set of 68 % as a list of intervals.
         angles: the same in degrees.
         events: where the structure is the mean over single events: distributions of distances and
             angles, statistical and systematic errors, and what the mean momenta give; else absent.

@@ -138,8 +138,15 @@ class Posterior:
     def distance_intervals(self, level: float = 0.6827) -> list[list[tuple[float, float]]]:
         """Of each distance the shortest set of this probability: several intervals with twins."""
         return [
-            credible_intervals(values, self.weights, level)
+            credible_intervals(values, self.weights, level, (0.0, np.inf))
             for values in pair_distances(self.positions).T
+        ]
+
+    def angle_intervals(self, level: float = 0.6827) -> list[list[tuple[float, float]]]:
+        """The same of each angle, degrees."""
+        return [
+            credible_intervals(values, self.weights, level, (0.0, 180.0))
+            for values in triplet_angles(self.positions).T
         ]
 
     def superposed(self) -> FloatArray:

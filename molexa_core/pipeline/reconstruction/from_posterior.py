@@ -135,13 +135,19 @@ def _alternative(mode: Mode, answer: FloatArray, symbols: Sequence[str]) -> dict
 def lengths_and_angles(
     posterior: Posterior, ions: Sequence[Ion]
 ) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:
-    """All distances (bohr) and angles (degrees) with their 68 % intervals, as they are recorded."""
+    """All distances (bohr) and angles (degrees) with their 68 % intervals, as they are recorded.
+
+    `region` is the shortest set that holds 68 %: several intervals where there are twins, between
+    which the middle of the central interval may be a value that nothing speaks for.
+    """
     pairs, triplets = names_of(ions)
-    distances = _rows(pairs, posterior.distances(), posterior)
+    reliable = unreliable(posterior) is None
+    regions = posterior.distance_intervals() if reliable else None
+    distances = _rows(pairs, posterior.distances(), regions)
     if not triplets:
         return distances, ()
     angles = summary(triplet_angles(posterior.positions), posterior.weights)
-    return distances, _rows(triplets, angles, posterior)
+    return distances, _rows(triplets, angles, posterior.angle_intervals() if reliable else None)
 
 
 def names_of(ions: Sequence[Ion]) -> tuple[list[str], list[str]]:
@@ -159,8 +165,11 @@ def names_of(ions: Sequence[Ion]) -> tuple[list[str], list[str]]:
     return pairs, triplets
 
 
-def _rows(names: Sequence[str], found: Summary, posterior: Posterior) -> tuple[dict[str, Any], ...]:
-    reliable = unreliable(posterior) is None
+def _rows(
+    names: Sequence[str], found: Summary, regions: Sequence[Sequence[tuple[float, float]]] | None
+) -> tuple[dict[str, Any], ...]:
+    """Rows of a record; without regions there are no error bars."""
+    reliable = regions is not None
     return tuple(
         {
             "of": name,
@@ -168,6 +177,7 @@ def _rows(names: Sequence[str], found: Summary, posterior: Posterior) -> tuple[d
             "half_width": float(found.half_width[row]) if reliable else None,
             "low": float(found.low[row]) if reliable else None,
             "high": float(found.high[row]) if reliable else None,
+            "region": None if regions is None else [list(part) for part in regions[row]],
         }
         for row, name in enumerate(names)
     )
