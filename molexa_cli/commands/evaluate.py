@@ -29,9 +29,9 @@ def evaluate(
         str,
         typer.Option(
             "--data",
-            help="molecules, stage1, or the folder of a data set; with --calibration folders, "
-            "stage1, prior, family, held-out-molecules, held-out-pulses, held-out-physics, "
-            "separated by commas.",
+            help="molecules, stage1, pulses, or the folder of a data set; with --calibration "
+            "folders, stage1, prior, family, held-out-molecules, held-out-pulses, "
+            "held-out-physics, separated by commas.",
         ),
     ] = "molecules",
     calibration: Annotated[
@@ -130,6 +130,9 @@ def evaluate(
         return
     if inversion or setup is not None:
         raise UsageError("--inversion and --setup need --calibration", do="Add --calibration.")
+    if data == PULSES:
+        _pulses(weights, steps, device, out, span=(smallest, largest), seed=seed, json=json)
+        return
     from molexa_core.pipeline.evaluation.evaluate_weights import evaluate_weights
 
     run = evaluate_weights(
@@ -265,6 +268,52 @@ def _show_calibration(run: CalibrationRun) -> None:
 def _interval(one: dict[str, float], factor: float, digits: int) -> str:
     value, low, high = (factor * one[name] for name in ("value", "low", "high"))
     return f"{value:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+PULSES = "pulses"
+
+
+def _pulses(
+    weights: str | None,
+    steps: int | None,
+    device: str,
+    out: Path | None,
+    *,
+    span: tuple[int | None, int | None],
+    seed: int,
+    json: bool,
+) -> None:
+    """Errors on held-out molecules in the X-ray pulses A to F."""
+    from molexa_core.network.weights import default_weights
+    from molexa_core.pipeline.evaluation.evaluate_told import ToldMeasurement, evaluate_told
+
+    plan = ToldMeasurement(atoms=(span[0] or 2, span[1] or 10), seed=seed)
+    found = evaluate_told(
+        weights or default_weights(),
+        plan,
+        steps=steps,
+        device=device,
+        out=out,
+        command=command_line(),
+        progress=progress(),
+    )
+    if json:
+        write_json(found)
+    else:
+        header = ["told", "atoms", "entries", "one sample", "mean of 8", "rms", "in 68 %", "ratio"]
+        for pulse, tellings in found["pulses"].items():
+            rows = [
+                [
+                    *(told, group),
+                    *(str(row[key]) for key in ("entries", "one", "mean", "rms")),
+                    *(f"{100 * row['inside']:.1f} %", f"{row['ratio']:.2f}"),
+                ]
+                for told, groups in tellings.items()
+                for group, row in groups.items()
+            ]
+            write(table(header, rows, title=f"pulse {pulse}: errors of distances (bohr)"))
+    if out is not None:
+        remark(f"wrote {out}")
 
 
 def _show(run: EvaluationRun) -> None:

@@ -73,9 +73,9 @@ class StreamRecipe:
     classical: ClassicalRecipe | None = field(default_factory=ClassicalRecipe)
     share: float = 0.2
     pair_blocks: int = 64
-    pair_every: int = 12
+    pair_every: int = 16
     classical_blocks: int = 24
-    classical_every: int = 16
+    classical_every: int = 24
     photon_ev: tuple[float, ...] = PHOTON_GRID_EV
 
     def rows(self, batch: int) -> tuple[int, int]:

@@ -87,7 +87,7 @@ class PairRecipe:
     explosions: int = 2**21
     atoms: dict[int, float] = field(
         default_factory=lambda: (
-            {2: 1.5, 3: 2.5, 4: 3.0, 5: 3.0, 6: 3.0, 7: 3.0} | {8: 2.0, 9: 2.0, 10: 0.7}
+            {2: 1.5, 3: 2.5, 4: 3.0, 5: 3.0, 6: 3.0, 7: 3.0} | {8: 2.5, 9: 2.5, 10: 1.0}
         )
     )
     vibrating: float = 0.4
