@@ -1,12 +1,11 @@
 """Coincidence search: combinations of hits of one shot that fit the ions of a channel.
 
 A hit is a candidate for an ion if its time of flight lies in the ion's window and if its momentum,
-computed with the ion's mass and charge, stays below the limit. The search forms all combinations
-of candidates, each hit used once per combination; like ions count as combinations and not as
-permutations. With a momentum-sum gate, combinations inside the gate compete: the one nearest to
-the centre (in half widths) is accepted, every other one that shares a hit with it is dropped, and
-those that share none are accepted too. Without a gate (partial channels) the combinations cannot
-be ranked, and all are kept.
+computed with the ion's mass and charge, stays below the limit. Each hit is used once per
+combination; like ions count as combinations and not as permutations. With a momentum-sum gate the
+search finds every combination inside the gate (`halves`). Combinations that share hits compete:
+the set that explains the shot best is accepted (`selection`). Without a gate (partial channels) the
+combinations cannot be ranked, and all are kept.
 
 Like ions in a row are ordered by time of flight; the order does not tell which atom each ion was.
 """
@@ -14,10 +13,9 @@ Like ions in a row are ordered by time of flight; the order does not tell which 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import Ion, parse_ion
@@ -31,26 +29,41 @@ from molexa_core.reduction.momentum import (
     require_single_valued,
 )
 from molexa_core.reduction.search import (
+    ALL,
+    BEST,
+    COLLECT,
     COLLECTED,
     COMBINATIONS,
     COUNTERS,
     CROWDED,
+    EVERY,
     FOUND,
+    LIMITS,
+    LOG_ODDS,
+    MAX_MOMENTUM,
+    MOST,
+    ROOM,
     SHOTS,
+    TRUNCATED,
     search_shots,
 )
 
 MOST_COMBINATIONS: Final = 200_000
-"""Shots with more combinations are left out and counted, so that no choice depends on the order
-of the hits."""
-MOST_CANDIDATES: Final = 4096
-"""Shots with more candidates in the gate and the displaced boxes are left out and counted."""
+"""Without a gate, shots with more combinations are left out and counted, so that no choice depends
+on the order of the hits."""
+MOST_WORK: Final = 4e9
+"""With a gate, shots that need more steps of about a nanosecond are left out and counted."""
+MOST_CANDIDATES: Final = 1 << 16
+"""Candidates of a shot, in the gate and in the displaced boxes, that are compared; where there are
+more, the best ones are, and the shot is counted."""
 SUM_BINS: Final = 400
 FAR: Final = 1.6
 """Distance of the far displaced boxes from the gate, in units of that of the near ones."""
 BOXES: Final = 13
 """The gate, six near boxes, six far ones."""
-_NO_GATE: Final = np.empty((0, 3))
+AMBIGUOUS: Final = 10.0 / 11.0
+"""A coincidence is ambiguous if its probability among those that share a hit with it is smaller:
+a likelihood ratio of less than 10."""
 _NO_SUMS: Final = np.empty((0, 6))
 
 
@@ -64,12 +77,30 @@ class SumGate:
         sigma: (3) standard deviation of the peak, where it was found in the data.
         spread: (3) standard deviation of the momentum sums of unrelated ions (accidental
             coincidences), where it is known.
+        odds: expected number of true candidates in the gate over that of false ones.
     """
 
     centre: FloatArray
     half_width: FloatArray
     sigma: FloatArray | None = None
     spread: FloatArray | None = None
+    odds: float = 1.0
+
+    @property
+    def deviation(self) -> FloatArray:
+        """(3) standard deviation to which chi-squares refer: a third of the half width where the
+        peak was not found in the data."""
+        return self.half_width / 3.0 if self.sigma is None else self.sigma
+
+    @property
+    def log_odds(self) -> float:
+        """Logarithm of the odds that a candidate in the centre of the gate is true.
+
+        False candidates are spread evenly over the gate, true ones are a normal distribution;
+        a candidate of chi-square c has the odds exp(log_odds - c / 2).
+        """
+        narrow = 2.0 * self.half_width / (np.sqrt(2.0 * np.pi) * self.deviation)
+        return float(np.log(self.odds) + np.log(narrow).sum())
 
     @property
     def shifts(self) -> FloatArray:
@@ -79,8 +110,7 @@ class SumGate:
         from the centre of the peak (a third of the half width is taken for one where the peak is
         not known), then six at `FAR` times the distance.
         """
-        sigma = self.half_width / 3.0 if self.sigma is None else self.sigma
-        near = np.diag(self.half_width + 4.0 * sigma)
+        near = np.diag(self.half_width + 4.0 * self.deviation)
         return np.vstack([np.zeros((1, 3)), near, -near, FAR * near, -FAR * near])
 
 
@@ -92,17 +122,43 @@ class Tally:
         shots: shots searched.
         combinations: combinations of candidate hits in them.
         crowded: shots left out because of too many combinations.
+        truncated: shots with more candidates than are compared.
         found: coincidences.
-        sums: (3, bins) histograms of the momentum sums of all combinations.
+        ambiguous: coincidences of a probability below `AMBIGUOUS`; counted by `solve`.
+        sums: (3, bins) histograms of the momentum sum on each axis, of the combinations in the
+            gate on the other two axes; of all combinations where there is no gate.
         elsewhere: (boxes) coincidences in the gate (box 0) and in each displaced box beside it.
     """
 
     shots: int = 0
     combinations: int = 0
     crowded: int = 0
+    truncated: int = 0
     found: int = 0
+    ambiguous: int = 0
     sums: IntArray = field(default_factory=lambda: np.zeros((3, SUM_BINS), np.int64))
     elsewhere: IntArray = field(default_factory=lambda: np.zeros(BOXES, np.int64))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Coincidences of consecutive shots.
+
+    Attributes:
+        shot: (n) index of the shot in the hits searched, ascending.
+        rows: (n, ions) indices of the hits.
+        chi_square: (n) of the momentum sum, with three degrees of freedom; 0 without a gate.
+        probability: (n) that these hits have these roles, given that this coincidence or one that
+            shares a hit with it is true; 1 where none does, and without a gate.
+    """
+
+    shot: IntArray
+    rows: IntArray
+    chi_square: FloatArray
+    probability: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.shot)
 
 
 class Search:
@@ -134,6 +190,8 @@ class Search:
         self._spectrometer = setup.spectrometer
         self._jet = setup.jet.velocity_m_per_s
         kinds, flights = [], []
+        # The kind with the fewest ions comes first: like ions are best listed together.
+        order = sorted(range(len(entries)), key=lambda place: entries[place].wanted)
         for entry in entries:
             ion = parse_ion(entry.ion)
             limit = channel.gates.max_momentum
@@ -143,19 +201,27 @@ class Search:
             self.nodes[entry.ion] = node_ranges(ion, self._spectrometer, *window)
             kinds.append(window)
             flights.append(flight_row(ion, self._spectrometer, self._jet))
-        self._kinds = np.array(kinds, np.float64)
-        self._flights = np.array(flights)
-        self._wanted = np.array([entry.wanted for entry in entries], np.int64)
+        self._kinds = np.array(kinds, np.float64)[order]
+        self._flights = np.array(flights)[order]
+        self._wanted = np.array([entries[place].wanted for place in order], np.int64)
         self._kind_of = np.repeat(np.arange(len(entries)), self._wanted).astype(np.int64)
-        self._limits = np.array(
-            [
-                channel.gates.max_momentum,
-                MOST_COMBINATIONS,
-                self.sum_range,
-            ]
-        )
+        column_of = np.repeat(order, self._wanted)
+        self._columns = np.argsort(column_of, kind="stable")
+        self._limits = np.zeros(LIMITS)
+        self._limits[MAX_MOMENTUM] = channel.gates.max_momentum
 
-    def collect_sums(self, hits: Hits, tally: Tally, into: FloatArray, filled: int) -> int:
+    def collect_sums(
+        self,
+        hits: Hits,
+        tally: Tally,
+        into: FloatArray,
+        filled: int,
+        *,
+        centre: FloatArray | None = None,
+        reach: float | FloatArray | None = None,
+        order: IntArray | None = None,
+        most: float = MOST_COMBINATIONS,
+    ) -> int:
         """Collect the momentum sums of all combinations within range until `into` is full.
 
         Args:
@@ -164,11 +230,21 @@ class Search:
             into: (capacity, 6) filled from row `filled` on with the sum of the momenta and the sum
                 of their squares on each axis.
             filled: rows in use.
+            centre: (3) middle of the range, a.u.; zero if None.
+            reach: sums from -reach to +reach about the centre, a.u., one for all or (3); the
+                range of the channel if None.
+            order: the shots to be searched; all if None.
+            most: shots with more combinations are not used.
 
         Returns:
             rows in use afterwards.
         """
-        counters = self._run(hits, tally, _NO_GATE, np.empty((0, 3)), into[filled:])[0]
+        wide = np.zeros((4, 3))
+        wide[0] = 0.0 if centre is None else centre
+        wide[1:] = self.sum_range if reach is None else reach
+        counters = self._run(
+            hits, tally, COLLECT, wide, np.zeros((0, 3)), most=most, into=into[filled:], order=order
+        )[0]
         return filled + int(counters[COLLECTED])
 
     def find(self, hits: Hits, tally: Tally, gate: SumGate | None) -> tuple[IntArray, IntArray]:
@@ -182,12 +258,23 @@ class Search:
         Returns:
             (found) index of the shot in `hits`, and (found, ions) indices of the hits.
         """
-        if gate is None:
-            box, shifts = _NO_GATE, np.zeros((1, 3))
-        else:
-            box, shifts = np.vstack([gate.centre, gate.half_width]), gate.shifts
-        coincidences = self._run(hits, tally, box, shifts, _NO_SUMS)[1]
-        return coincidences[:, 0].copy(), coincidences[:, 1:].copy()
+        found = self._solve(hits, tally, gate, BEST, weigh=False)
+        return found.shot, found.rows
+
+    def solve(
+        self, hits: Hits, tally: Tally, gate: SumGate | None, *, every: bool = False
+    ) -> Found:
+        """The coincidences with chi-squares and probabilities.
+
+        Args:
+            hits: calibrated hits.
+            tally: counts, increased.
+            gate: the gate on the momentum sum; None keeps every combination.
+            every: all candidates in the gate, also those that share hits, instead of the best set.
+        """
+        found = self._solve(hits, tally, gate, ALL if every else BEST, weigh=True)
+        tally.ambiguous += int((found.probability < AMBIGUOUS).sum())
+        return found
 
     def momenta(self, hits: Hits, rows: IntArray) -> FloatArray:
         """(found, ions, 3) momenta in a.u. of the hits that `find` returned."""
@@ -204,13 +291,48 @@ class Search:
             )
         return momenta
 
+    def _solve(
+        self, hits: Hits, tally: Tally, gate: SumGate | None, asked: int, *, weigh: bool
+    ) -> Found:
+        if gate is None:
+            box = np.zeros((4, 3))
+            box[1:] = [[np.inf], [1.0], [self.sum_range]]
+            asked, most, shifts, log_odds = EVERY, MOST_COMBINATIONS, np.zeros((1, 3)), 0.0
+        else:
+            shifts, most, log_odds = gate.shifts, MOST_WORK, gate.log_odds
+            reach = np.abs(shifts).max(axis=0) + gate.half_width
+            box = np.vstack([gate.centre, gate.half_width, gate.deviation, reach])
+        table = self._run(
+            hits, tally, asked, box, shifts, most=most, log_odds=log_odds, weigh=weigh
+        )[1]
+        return Found(
+            table[:, 0].astype(np.int64),
+            table[:, 1 + self._columns].astype(np.int64),
+            table[:, -2].copy(),
+            table[:, -1].copy(),
+        )
+
     def _run(
-        self, hits: Hits, tally: Tally, gate: FloatArray, shifts: FloatArray, into: FloatArray
-    ) -> tuple[IntArray, NDArray[Any]]:
+        self,
+        hits: Hits,
+        tally: Tally,
+        asked: int,
+        gate: FloatArray,
+        shifts: FloatArray,
+        *,
+        most: float,
+        log_odds: float = 0.0,
+        weigh: bool = False,
+        into: FloatArray = _NO_SUMS,
+        order: IntArray | None = None,
+    ) -> tuple[IntArray, FloatArray]:
         counters = np.zeros(COUNTERS, np.int64)
-        room = MOST_CANDIDATES if len(gate) else MOST_COMBINATIONS
         elsewhere = np.zeros(len(tally.elsewhere), np.int64)
-        found: IntArray = search_shots(
+        limits = self._limits.copy()
+        limits[MOST], limits[LOG_ODDS] = most, log_odds
+        limits[ROOM] = MOST_COMBINATIONS if asked == EVERY else MOST_CANDIDATES
+        found = search_shots(
+            np.arange(hits.n_shots, dtype=np.int64) if order is None else order,
             np.ascontiguousarray(hits.offsets, np.int64),
             np.ascontiguousarray(hits.x_mm, np.float64),
             np.ascontiguousarray(hits.y_mm, np.float64),
@@ -219,18 +341,20 @@ class Search:
             self._flights,
             self._wanted,
             self._kind_of,
-            self._limits,
+            limits,
+            asked,
+            weigh,
             gate,
             shifts,
             into,
             tally.sums,
             elsewhere,
             counters,
-            np.empty((room if len(shifts) else 0, 1 + len(self.ions)), np.int64),
         )
         tally.elsewhere += elsewhere
         tally.shots += int(counters[SHOTS])
         tally.combinations += int(counters[COMBINATIONS])
         tally.crowded += int(counters[CROWDED])
+        tally.truncated += int(counters[TRUNCATED])
         tally.found += int(counters[FOUND])
         return counters, found

@@ -1,11 +1,26 @@
-"""Compiled selection of the coincidences of a shot among candidates that share hits."""
+"""Compiled selection of the coincidences of a shot among candidates that share hits.
+
+A candidate has odds: how much more probable it is that its hits are one molecule than that their
+momenta cancel by chance. Candidates that share a hit exclude each other. Of all sets of candidates
+without a common hit the one with the largest sum of log(1 + odds) is accepted, so that one
+candidate does not take the hits of two others that explain more together.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 
 from molexa_core.base.compiled import compiled
-from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.tables import BoolArray, FloatArray, IntArray
+from molexa_core.reduction.halves import BITS
+
+TOGETHER: Final = 60
+"""Candidates of a shot, the best ones, whose sets are compared; any further ones are accepted in
+the order of their odds where their hits are free."""
+MOST_SETS: Final = 20_000
+"""Sets of candidates that are compared for a group; beyond, the best candidate comes first."""
 
 
 @compiled
@@ -36,59 +51,240 @@ def ranked(n: int, distances: FloatArray) -> IntArray:
 
 
 @compiled
-def select(
-    n: int,
-    boxes: IntArray,
-    distances: FloatArray,
-    hits: IntArray,
-    accepted: IntArray,
-    elsewhere: IntArray,
-) -> int:
-    """Choose among the candidates of one shot: the nearest first, none sharing a hit with it.
-
-    Candidates of box 0, the gate, compete with each other. Candidates of a displaced box compete
-    with those accepted in the gate and with those of their own box: each stands for a false
-    coincidence that would have been counted, had its sum fallen into the gate.
-
-    `boxes`, `distances` and `hits` (n, ions) describe the `n` candidates; `accepted` is filled with
-    the rows accepted in the gate; the winners of each box are added to `elsewhere`.
-
-    Returns:
-        number of rows accepted in the gate.
-    """
-    order = ranked(n, distances)
-    n_accepted = 0
-    for pass_box in range(len(elsewhere)):
-        won = np.empty(n if pass_box else 0, np.int64)
-        n_won = 0
-        for row in order:
-            if boxes[row] != pass_box:
-                continue
-            free = True
-            for rank in range(n_accepted):
-                other = accepted[rank]
-                if distances[other] <= distances[row] and _share(hits, row, other):
-                    free = False
-                    break
-            for rank in range(n_won):
-                if free and _share(hits, row, won[rank]):
-                    free = False
-            if not free:
-                continue
-            if pass_box == 0:
-                accepted[n_accepted] = row
-                n_accepted += 1
-            else:
-                won[n_won] = row
-                n_won += 1
-        elsewhere[pass_box] += n_won if pass_box else n_accepted
-    return n_accepted
+def halved(n: int, odds: FloatArray) -> float:
+    """The odds that about half of the candidates exceed."""
+    falling = np.empty(n)
+    for row in range(n):
+        falling[row] = -odds[row]
+    return float(odds[ranked(n, falling)[n // 2]])
 
 
 @compiled
-def _share(hits: IntArray, one: int, other: int) -> bool:
-    for i in range(hits.shape[1]):
-        for j in range(hits.shape[1]):
-            if hits[one, i] == hits[other, j]:
+def better(ceiling: float, first: int, n: int, rows: IntArray, odds: FloatArray) -> int:
+    """Drop the candidates from `first` on that do not exceed these odds; return how many remain."""
+    kept = first
+    for row in range(first, n):
+        if odds[row] > ceiling:
+            for column in range(rows.shape[1]):
+                rows[kept, column] = rows[row, column]
+            odds[kept] = odds[row]
+            kept += 1
+    return kept
+
+
+@compiled
+def in_box(box: int, n: int, rows: IntArray, odds: FloatArray) -> IntArray:
+    """The candidates of a box, those of the largest odds first."""
+    those = np.empty(n, np.int64)
+    falling = np.empty(n)
+    number = np.int64(0)
+    for row in range(n):
+        if rows[row, 0] == box:
+            those[number] = row
+            falling[number] = -odds[row]
+            number += 1
+    order = ranked(number, falling)
+    for place in range(number):
+        order[place] = those[order[place]]
+    return order
+
+@compiled
+def masks_of(n: int, rows: IntArray, begin: int) -> IntArray:
+    """(n) the hits of each candidate as bits; hit `begin` is the first of the shot."""
+    masks = np.zeros(n, np.int64)
+    for row in range(n):
+        for column in range(1, rows.shape[1]):
+            if rows[row, column] >= 0:
+                masks[row] |= 1 << ((rows[row, column] - begin) % BITS)
+    return masks
+
+
+@compiled
+def share(rows: IntArray, masks: IntArray, exact: bool, one: int, other: int) -> bool:
+    """Whether two candidates have a hit in common; `exact` where every hit has its own bit."""
+    if not masks[one] & masks[other]:
+        return False
+    if exact:
+        return True
+    for i in range(1, rows.shape[1]):
+        for j in range(1, rows.shape[1]):
+            if rows[one, i] == rows[other, j] and rows[one, i] >= 0:
                 return True
     return False
+
+
+@compiled
+def assign(
+    order: IntArray,
+    rows: IntArray,
+    odds: FloatArray,
+    masks: IntArray,
+    exact: bool,
+    weigh: bool,
+    accepted: BoolArray,
+    probability: FloatArray,
+) -> None:
+    """Accept the best set of candidates without a common hit.
+
+    Args:
+        order: candidates, those of the largest odds first.
+        rows: (n, 1 + ions) their hits from column 1 on; negative numbers are no hits.
+        odds: (n) logarithms of the odds.
+        masks: (n) see `masks_of`.
+        exact: whether every hit of the shot has its own bit.
+        weigh: whether probabilities are asked for.
+        accepted: (n) set for the candidates of `order`.
+        probability: (n) set for the candidates of `order`: probability that a candidate is true on
+            the condition that it, or another one that shares a hit with it, is.
+    """
+    top = min(len(order), TOGETHER)
+    if top == 1:
+        accepted[order[0]] = True
+        probability[order[0]] = 1.0
+        return
+    rivals = np.zeros(top, np.int64)
+    for i in range(top):
+        accepted[order[i]] = False
+        for j in range(i):
+            if share(rows, masks, exact, order[i], order[j]):
+                rivals[i] |= 1 << j
+                rivals[j] |= 1 << i
+    settled = 0
+    group = np.empty(top, np.int64)
+    for first in range(top):
+        if settled >> first & 1:
+            continue
+        if rivals[first] == 0:
+            accepted[order[first]] = True
+            probability[order[first]] = 1.0
+            continue
+        inside = (1 << first) | rivals[first]  # all candidates connected through common hits
+        before = 0
+        while inside != before:
+            before = inside
+            for i in range(top):
+                if before >> i & 1:
+                    inside |= rivals[i]
+        size = 0
+        for i in range(top):
+            if inside >> i & 1:
+                group[size] = i
+                size += 1
+        settled |= inside
+        compare_sets(group[:size], order, rivals, odds, weigh, accepted, probability)
+    for place in range(top, len(order)):
+        row = order[place]
+        accepted[row] = True
+        total = np.exp(odds[row])
+        for earlier in range(place):
+            other = order[earlier]
+            if (accepted[other] or earlier < top) and share(rows, masks, exact, row, other):
+                if accepted[other]:
+                    accepted[row] = False
+                total += np.exp(odds[other])
+        probability[row] = np.exp(odds[row]) / total
+
+
+@compiled
+def compare_sets(
+    group: IntArray,
+    order: IntArray,
+    rivals: IntArray,
+    odds: FloatArray,
+    weigh: bool,
+    accepted: BoolArray,
+    probability: FloatArray,
+) -> None:
+    """Go through all sets of a group of candidates that exclude each other in part."""
+    size = len(group)
+    weights, ratios, left = np.empty(size), np.empty(size), np.zeros(size + 1)
+    for i in range(size):
+        ratios[i] = np.exp(min(odds[order[group[i]]], 300.0 / size))
+        weights[i] = np.log1p(ratios[i])
+    for i in range(size - 1, -1, -1):
+        left[i] = left[i + 1] + weights[i]
+    place = np.empty(size + 1, np.int64)
+    taken, barred = np.zeros(size + 1, np.int64), np.zeros(size + 1, np.int64)
+    value, product = np.zeros(size + 1), np.ones(size + 1)
+    true, any_of = np.zeros(size), np.zeros(size)
+    best, best_value, sets = 0, 0.0, 0
+    depth = 0
+    place[0] = -1
+    while depth >= 0 and sets < MOST_SETS:
+        place[depth] += 1
+        i = place[depth]
+        if i >= size or (not weigh and value[depth] + left[i] <= best_value):
+            depth -= 1
+            continue
+        if barred[depth] >> group[i] & 1:
+            continue
+        sets += 1
+        taken[depth + 1] = taken[depth] | 1 << group[i]
+        barred[depth + 1] = barred[depth] | rivals[group[i]]
+        value[depth + 1] = value[depth] + weights[i]
+        product[depth + 1] = product[depth] * ratios[i]
+        if value[depth + 1] > best_value:
+            best, best_value = taken[depth + 1], value[depth + 1]
+        if weigh:
+            for j in range(size):
+                if taken[depth + 1] >> group[j] & 1:
+                    true[j] += product[depth + 1]
+                    any_of[j] += product[depth + 1]
+                elif taken[depth + 1] & rivals[group[j]]:
+                    any_of[j] += product[depth + 1]
+        place[depth + 1] = i
+        depth += 1
+    if sets >= MOST_SETS:  # the best first, each by itself against those that share a hit
+        best = 0
+        for i in range(size):
+            if not rivals[group[i]] & best:
+                best |= 1 << group[i]
+            true[i] = any_of[i] = ratios[i]
+            for j in range(size):
+                if rivals[group[i]] >> group[j] & 1:
+                    any_of[i] += ratios[j]
+    for i in range(size):
+        row = order[group[i]]
+        accepted[row] = best >> group[i] & 1
+        probability[row] = true[i] / any_of[i] if any_of[i] > 0.0 else 1.0
+
+
+@compiled
+def beside(
+    n: int,
+    rows: IntArray,
+    odds: FloatArray,
+    masks: IntArray,
+    exact: bool,
+    accepted: BoolArray,
+    elsewhere: IntArray,
+) -> None:
+    """Count the false coincidences of the displaced boxes: added to `elsewhere` (boxes).
+
+    Candidates of a displaced box compete with those accepted in the gate and with those of their
+    own box: each stands for a false coincidence that would have been counted, had its sum fallen
+    into the gate.
+    """
+    present = np.zeros(len(elsewhere), np.int64)
+    for row in range(n):
+        present[rows[row, 0]] += 1
+    won, probability = np.zeros(n, np.bool_), np.empty(n)
+    for box in range(1, len(elsewhere)):
+        if present[box] == 0:
+            continue
+        order = in_box(box, n, rows, odds)
+        free = 0
+        for row in order:
+            own, taken = np.log1p(np.exp(min(odds[row], 300.0))), 0.0
+            for other in range(n if present[0] else 0):
+                if rows[other, 0] == 0 and accepted[other] and share(rows, masks, exact, row, other):
+                    taken += np.log1p(np.exp(min(odds[other], 300.0)))
+            if own > taken:
+                order[free] = row
+                free += 1
+        if free == 0:
+            continue
+        kept = order[:free]
+        assign(kept, rows, odds, masks, exact, np.bool_(False), won, probability)
+        for row in kept:
+            elsewhere[box] += 1 if won[row] else 0
