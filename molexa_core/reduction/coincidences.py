@@ -88,8 +88,7 @@ class SumGate:
 
     @property
     def deviation(self) -> FloatArray:
-        """(3) standard deviation to which chi-squares refer: a third of the half width where the
-        peak was not found in the data."""
+        """(3) unit of the chi-squares: that of the peak, a third of the half width without one."""
         return self.half_width / 3.0 if self.sigma is None else self.sigma
 
     @property
@@ -101,6 +100,12 @@ class SumGate:
         """
         narrow = 2.0 * self.half_width / (np.sqrt(2.0 * np.pi) * self.deviation)
         return float(np.log(self.odds) + np.log(narrow).sum())
+
+    @property
+    def reach(self) -> FloatArray:
+        """(3) distance from the centre up to which sums are looked at: those of the boxes."""
+        reach: FloatArray = np.abs(self.shifts).max(axis=0) + self.half_width
+        return reach
 
     @property
     def shifts(self) -> FloatArray:
@@ -297,11 +302,11 @@ class Search:
         if gate is None:
             box = np.zeros((4, 3))
             box[1:] = [[np.inf], [1.0], [self.sum_range]]
-            asked, most, shifts, log_odds = EVERY, MOST_COMBINATIONS, np.zeros((1, 3)), 0.0
+            asked, most = EVERY, float(MOST_COMBINATIONS)
+            shifts, log_odds = np.zeros((1, 3)), 0.0
         else:
             shifts, most, log_odds = gate.shifts, MOST_WORK, gate.log_odds
-            reach = np.abs(shifts).max(axis=0) + gate.half_width
-            box = np.vstack([gate.centre, gate.half_width, gate.deviation, reach])
+            box = np.vstack([gate.centre, gate.half_width, gate.deviation, gate.reach])
         table = self._run(
             hits, tally, asked, box, shifts, most=most, log_odds=log_odds, weigh=weigh
         )[1]

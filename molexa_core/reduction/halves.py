@@ -52,6 +52,8 @@ def ways(kind_of: IntArray, count: IntArray, first: int, last: int) -> float:
     Args:
         kind_of: (ions) kind of each column, like ions side by side.
         count: (kinds) number of hits that can be each kind.
+        first: first of these columns.
+        last: the column behind them.
     """
     number = 1.0
     begin = first
@@ -94,10 +96,10 @@ def taken(
 ) -> bool:  # fmt: skip
     """Whether a hit is already that of a column from `first` to before `last`."""
     hit = members[kind, index]
+    found = False
     for column in range(first, last):
-        if members[kind_of[column], choice[column]] == hit:
-            return True
-    return False
+        found |= members[kind_of[column], choice[column]] == hit
+    return found
 
 
 @compiled
@@ -176,7 +178,7 @@ def list_half(
 
 
 @compiled
-def make_grid(
+def make_grid(  # noqa: C901, PLR0912  # one compiled loop
     n: int, sums: FloatArray, half_width: FloatArray, axes: IntArray, frame: FloatArray,
     starts: IntArray, order: IntArray, cells: IntArray,
 ) -> int:  # fmt: skip

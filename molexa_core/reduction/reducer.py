@@ -14,7 +14,14 @@ from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import Coincidences, DetectorValues, Hits
 from molexa_core.base.units import HARTREE_EV
-from molexa_core.reduction.coincidences import MOST_COMBINATIONS, Search, SumGate, Tally
+from molexa_core.reduction.coincidences import (
+    MOST_CANDIDATES,
+    MOST_COMBINATIONS,
+    MOST_WORK,
+    Search,
+    SumGate,
+    Tally,
+)
 from molexa_core.reduction.energy import EnergySpectrum
 from molexa_core.reduction.gate import find_peak, gate_around
 from molexa_core.reduction.laboratory import Dropped, calibrate
@@ -213,9 +220,16 @@ class Reducer:
                 f"{_reasons(self._dropped, self._setup)}"
             )
         if self._tally.crowded:
+            limit = (
+                f"more than {MOST_COMBINATIONS} combinations of hits"
+                if self._gate is None
+                else f"so many hits that the search for one would take over {MOST_WORK:g} steps"
+            )
+            self.say(f"left out {self._tally.crowded} of {self._tally.shots} shots with {limit}")
+        if self._tally.truncated:
             self.say(
-                f"left out {self._tally.crowded} of {self._tally.shots} shots with more than "
-                f"{MOST_COMBINATIONS} combinations of hits"
+                f"in {self._tally.truncated} of {self._tally.shots} shots only the best "
+                f"{MOST_CANDIDATES} candidates, in the gate and beside it, were compared"
             )
         self.warn_of_hits()
         if self._tally.found == 0:

@@ -120,16 +120,21 @@ class HitSpectra:
 
 
 def sum_spectra(tally: Tally, half_range: float, gate: SumGate | None) -> dict[str, Spectrum]:
-    """Histograms of the momentum sum of all combinations before the gate, which is marked."""
-    edges = np.linspace(-half_range, half_range, tally.sums.shape[1] + 1)
+    """Histograms of the momentum sum on each axis; the gate is marked.
+
+    Of the combinations that lie in the gate on the other two axes, as far as the search looks
+    beside the gate; of all combinations where there is no gate.
+    """
     spectra = {}
     for axis, name in enumerate(SPECTRUM_SUM):
-        marks = {}
+        marks, middle, reach = {}, 0.0, half_range
+        label = f"momentum sum along {'xyz'[axis]}"
         if gate is not None:
-            centre, half = float(gate.centre[axis]), float(gate.half_width[axis])
-            marks = {"gate low": centre - half, "gate high": centre + half, "centre": centre}
+            middle, half = float(gate.centre[axis]), float(gate.half_width[axis])
+            reach = float(gate.reach[axis])
+            marks = {"gate low": middle - half, "gate high": middle + half, "centre": middle}
             if gate.sigma is not None:
                 marks["sigma"] = float(gate.sigma[axis])
-        label = f"momentum sum along {'xyz'[axis]}"
+        edges = np.linspace(middle - reach, middle + reach, tally.sums.shape[1] + 1)
         spectra[name] = Spectrum(tally.sums[axis].copy(), (edges,), (label,), ("a.u.",), marks)
     return spectra

@@ -158,7 +158,7 @@ def mark_contested(count: IntArray, members: IntArray, bits: IntArray) -> None:
 
 
 @compiled
-def note(
+def note(  # noqa: C901, PLR0912  # one compiled loop
     kind_of: IntArray,
     choice: IntArray,
     members: IntArray,
@@ -259,7 +259,7 @@ def enlarged(table: FloatArray) -> FloatArray:
 
 
 @compiled
-def search_shots(
+def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     order: IntArray,
     offsets: IntArray,
     x: FloatArray,
@@ -397,7 +397,7 @@ def search_shots(
 
 
 @compiled
-def walk(
+def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     split: int,
     kind_of: IntArray,
     count: IntArray,
@@ -540,7 +540,7 @@ def walk(
                     if cut:
                         n = better(ceiling, before, n, rows, odds)
                     if asked == COLLECT and counters[COLLECTED] >= len(collected):
-                        return n
+                        return int(n)
                 cell = end + 1
         column -= 1
-    return n
+    return int(n)

@@ -88,6 +88,7 @@ def in_box(box: int, n: int, rows: IntArray, odds: FloatArray) -> IntArray:
         order[place] = those[order[place]]
     return order
 
+
 @compiled
 def masks_of(n: int, rows: IntArray, begin: int) -> IntArray:
     """(n) the hits of each candidate as bits; hit `begin` is the first of the shot."""
@@ -114,7 +115,7 @@ def share(rows: IntArray, masks: IntArray, exact: bool, one: int, other: int) ->
 
 
 @compiled
-def assign(
+def assign(  # noqa: C901, PLR0912  # one compiled loop
     order: IntArray,
     rows: IntArray,
     odds: FloatArray,
@@ -186,7 +187,7 @@ def assign(
 
 
 @compiled
-def compare_sets(
+def compare_sets(  # noqa: C901, PLR0912  # one compiled loop
     group: IntArray,
     order: IntArray,
     rivals: IntArray,
@@ -277,7 +278,8 @@ def beside(
         for row in order:
             own, taken = np.log1p(np.exp(min(odds[row], 300.0))), 0.0
             for other in range(n if present[0] else 0):
-                if rows[other, 0] == 0 and accepted[other] and share(rows, masks, exact, row, other):
+                rival = rows[other, 0] == 0 and accepted[other]
+                if rival and share(rows, masks, exact, row, other):
                     taken += np.log1p(np.exp(min(odds[other], 300.0)))
             if own > taken:
                 order[free] = row
