@@ -108,7 +108,7 @@ def _coincidences(content: ReportContent) -> dict[str, Picture | None]:
     if sums:
         pictures["sums"] = Picture(
             figures.momentum_sums(sums),
-            "Momentum sum along each laboratory axis, with the gate; of the combinations in the gate "
+            "Momentum sum along each laboratory axis with its gate, of the combinations in the gate "
             "on the other two axes. True coincidences form the peak, false ones the broad ground "
             "below it.",
             "momentum sums with gates",
