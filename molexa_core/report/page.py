@@ -108,9 +108,8 @@ def _coincidences(content: ReportContent) -> dict[str, Picture | None]:
     if sums:
         pictures["sums"] = Picture(
             figures.momentum_sums(sums),
-            "Momentum sum along each laboratory axis with its gate, of the combinations in the gate "
-            "on the other two axes. True coincidences form the peak, false ones the broad ground "
-            "below it.",
+            "Momentum sum along each laboratory axis with its gate, of combinations in the gate on "
+            "the other two axes. True coincidences form the peak, false ones the ground below it.",
             "momentum sums with gates",
         )
     return pictures
