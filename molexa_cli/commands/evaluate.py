@@ -52,6 +52,14 @@ def evaluate(
         Path | None,
         typer.Option("--setup", help="With --inversion: file with the block explosion it is told."),
     ] = None,
+    told: Annotated[
+        Literal["everything", "pulse", "nothing"],
+        typer.Option(
+            "--told",
+            help="With --calibration: what weights that are told the experiment are told of X-ray "
+            "pulses.",
+        ),
+    ] = "everything",
     split: Annotated[
         str, typer.Option("--split", help="Of a data set: train, validation, test, set_aside.")
     ] = "test",
@@ -119,6 +127,7 @@ def evaluate(
             limit=limit,
             span=(smallest, largest),
             names=names,
+            told=told,
             inversion=inversion,
             setup=setup,
             device=device,
@@ -174,6 +183,7 @@ def _calibrate(
     limit: int | None,
     span: tuple[int | None, int | None],
     names: str | None,
+    told: Literal["everything", "pulse", "nothing"],
     inversion: bool,
     setup: Path | None,
     device: str,
@@ -207,6 +217,7 @@ def _calibrate(
         by=by,
         samples=samples or SAMPLES,
         steps=steps,
+        telling=told,
         cases=CASES if limit is None else limit or 10**9,
         atoms=None if low is None and high is None else (low or 2, high or 9),
         setup=setup,

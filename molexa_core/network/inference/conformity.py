@@ -43,6 +43,8 @@ FEATURES: Final = (
     "photons absorbed",
 )
 """In words; lengths relative to touching atoms."""
+CONFORMITY: Final = "conformity"
+"""Key of the test in the `data` of a card."""
 TOLD: Final = (11, 12, 13, 14)
 """Features that may not be known: photons absorbed are where energy and fluence are."""
 SUSPECT: Final = 0.02

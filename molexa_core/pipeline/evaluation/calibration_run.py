@@ -25,6 +25,7 @@ from molexa_core.pipeline.evaluation.calibration_measures import Calibration, me
 from molexa_core.pipeline.evaluation.known_explosions import (
     KINDS,
     KnownExplosions,
+    Telling,
     family_explosions,
     prior_explosions,
     random_explosions,
@@ -87,6 +88,7 @@ def calibrate_posterior(
     by: str = "molecule",
     samples: int = SAMPLES,
     steps: int | None = None,
+    telling: Telling = "everything",
     cases: int = CASES,
     atoms: tuple[int, int] | None = None,
     explosion: Explosion | None = None,
@@ -108,6 +110,8 @@ def calibrate_posterior(
         by: `entry`, `geometry` or `molecule`, see `pipeline.datasets.read.read_dataset`.
         samples: draws of each case.
         steps: number of steps of the sampler of a network; that of the network if not given.
+        telling: what weights that can be told the experiment are told of explosions by the
+            Monte-Carlo model.
         cases: geometries of each set.
         atoms: smallest and largest number; 2 to that of the training if not given.
         explosion: what the inversion is told, and what is exploded in the set `prior`; that all
@@ -146,31 +150,18 @@ def calibrate_posterior(
     else:
         network, card = load_network(weights, where)
         settings = None if steps is None else replace(network.settings.sampler, steps=steps)
-        chosen = NetworkSampler(Engine(network), card.name, where, settings)
+        chosen = NetworkSampler(Engine(network), card.name, where, settings, telling)
         tau_fs, most = tau_of(card), network.settings.max_atoms
     span = atoms or (2, min(most, 9))
     found = {}
     for name in sets:
-        if name == RANDOM:
-            known = random_explosions(cases, atoms=span, tau_fs=tau_fs, seed=seed, device=where)
-        elif name == PRIOR:
-            knowledge = knowledge_of(told)
-            known = prior_explosions(cases, knowledge, atoms=span, error=ERROR, seed=seed)
-        elif name in KINDS:
-            known = family_explosions(
-                name,
-                cases,
-                atoms=span,
-                seed=seed,
-                device=where,
-                trajectories=trajectories,
-                progress=progress,
-            )
-        else:
-            known = stored_explosions(name, split, by=by, count=cases, seed=seed)
+        made_of = _Making(cases, span, seed, where, tau_fs, told, trajectories, split, by)
+        known = _explosions(name, made_of, progress)
         found[_shown(name)] = _measured(chosen, known, samples, seed, name, progress)
     conditions: dict[str, Any] = {"sampler": chosen.name, "samples": samples, "seed": seed}
     conditions |= {"device": where, "atoms": list(span)}
+    if weights is not None and network.settings.told:
+        conditions |= {"told": telling}
     if folders:
         conditions |= {"split": split, "by": by}
     run = CalibrationRun(found, conditions)
@@ -180,6 +171,43 @@ def calibrate_posterior(
     if figures is not None:
         _draw(run, Path(figures), made)
     return run
+
+
+@dataclass(frozen=True)
+class _Making:
+    """How sets are made; see `calibrate_posterior`."""
+
+    cases: int
+    atoms: tuple[int, int]
+    seed: int
+    device: str
+    tau_fs: float
+    explosion: Explosion
+    trajectories: int | None
+    split: str
+    by: str
+
+
+def _explosions(name: str, of: _Making, progress: Progress) -> dict[int, KnownExplosions]:
+    """The explosions of one set."""
+    if name == RANDOM:
+        return random_explosions(
+            of.cases, atoms=of.atoms, tau_fs=of.tau_fs, seed=of.seed, device=of.device
+        )
+    if name == PRIOR:
+        knowledge = knowledge_of(of.explosion)
+        return prior_explosions(of.cases, knowledge, atoms=of.atoms, error=ERROR, seed=of.seed)
+    if name in KINDS:
+        return family_explosions(
+            name,
+            of.cases,
+            atoms=of.atoms,
+            seed=of.seed,
+            device=of.device,
+            trajectories=of.trajectories,
+            progress=progress,
+        )
+    return stored_explosions(name, of.split, by=of.by, count=of.cases, seed=of.seed)
 
 
 def _measured(

@@ -9,23 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
 
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.known_explosion import XrayExplosion
 from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
+from molexa_core.base.uncertain import Uncertain
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.network.batch import Batch
+from molexa_core.network.conditions import Told
 from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
 from molexa_core.physics.mcmd.mixed_job import prepare_mixed
 from molexa_core.physics.mcmd.photon_tables import PhotonTables, pack_photon_tables
 from molexa_core.physics.molecules.library import molecules
-from molexa_core.physics.surrogate.entries import FamilyEntries
+from molexa_core.physics.surrogate.entries import FOCI, RULES, FamilyEntries
 from molexa_core.pipeline.datasets.family_draws import (
     DrawnGeometries,
     DrawnSettings,
@@ -41,6 +44,7 @@ from molexa_core.pipeline.datasets.family_entries import (
     explode_block,
 )
 from molexa_core.pipeline.evaluation.evaluation_sets import Explosions, entry_set, random_set
+from molexa_core.pipeline.explosions.told_inputs import told_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.training.stage1 import StageOneData
 
@@ -68,6 +72,8 @@ SLOW_TRANSFER: Final = (5.5, 10.0)
 """Transfer times in fs, all slower than those of the family."""
 GEOMETRIES: Final = 64
 """Largest number of geometries that are followed together."""
+Telling = Literal["everything", "pulse", "nothing"]
+"""What a sampler is told of explosions by the Monte-Carlo model."""
 _ROUNDS: Final = 40
 _COMMON: Final = ("H", "C", "N", "O", "F", "S", "Cl")
 _UM2: Final = (1e4 / BOHR_ANGSTROM) ** 2
@@ -115,10 +121,40 @@ class KnownExplosions:
             momenta=torch.from_numpy(self.momenta.astype(np.float32)),
         ).to(device)
 
+    def told(self, telling: Telling) -> Told:
+        """What a network is told of them; of the pulse and physics of simulated ones all is known.
+
+        Explosions by the classical model have no settings, and nothing is told of them.
+        """
+        kinds = [_kind(row, telling) for row in self.settings]
+        numbers = torch.from_numpy(self.numbers.astype(np.int64))
+        errors = torch.from_numpy(np.sqrt((self.errors**2).mean(axis=2)))
+        return told_of(kinds, numbers, data="still", errors=errors)
+
     def fragments(self, row: int) -> Fragments:
         """The ions of one explosion."""
         symbols = tuple(BY_NUMBER[int(number)].symbol for number in self.numbers[row])
         return Fragments(symbols, self.charges[row], self.masses[row] - self.charges[row])
+
+
+def _kind(settings: FloatArray, telling: Telling) -> XrayExplosion | None:
+    """What is told of one explosion with the settings (9)."""
+    if telling == "nothing" or not np.isfinite(settings[:3]).all():
+        return None
+    photon, fluence, duration = (Uncertain(float(one)) for one in np.exp(settings[:3]))
+    pulse = XrayExplosion(photon_ev=photon, fluence_um2=fluence, duration_fs=duration)
+    if telling == "pulse":
+        return pulse
+    rule, time = settings[3], np.exp(settings[4])
+    return replace(
+        pulse,
+        transfer=RULES[int(rule)] if np.isfinite(rule) else None,
+        transfer_time_fs=Uncertain(float(max(time, 0.01)) if np.isfinite(time) else 0.01),
+        recapture=bool(settings[5]),
+        shake_off=Uncertain(float(settings[6])),
+        double_auger=Uncertain(float(settings[7])),
+        focus=FOCI[int(settings[8])],
+    )
 
 
 Sizes = Mapping[int, KnownExplosions]
@@ -297,7 +333,7 @@ def family_explosions(
                 recipe = _recipe(kind, n, seed, trajectories, missing)
                 block = _block(kind, recipe, n, round_, known)
                 entries = explode_block(recipe, block, device, SILENT)
-                fresh = _one_each(entries, n, np.random.default_rng([seed, n, round_]))
+                fresh = one_of_each(entries, n, np.random.default_rng([seed, n, round_]))
                 parts.append(fresh)
                 task.advance(float(min(len(fresh), number - here)))
             if parts and sum(map(len, parts)):
@@ -392,7 +428,7 @@ def _other_physics(random: np.random.Generator, settings: DrawnSettings) -> Draw
     return DrawnSettings(settings.pulses, tuple(options), columns)
 
 
-def _one_each(entries: FamilyEntries, atoms: int, random: np.random.Generator) -> KnownExplosions:
+def one_of_each(entries: FamilyEntries, atoms: int, random: np.random.Generator) -> KnownExplosions:
     """One entry of each geometry."""
     order = random.permutation(len(entries))
     geometry = entries.geometry.cpu().numpy()[order]

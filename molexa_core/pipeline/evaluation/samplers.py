@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from molexa_core.base.tables import FloatArray
 from molexa_core.network.config import SamplerSettings
 from molexa_core.network.inference.answers import predict_batch
 from molexa_core.network.inference.engine import Engine
-from molexa_core.pipeline.evaluation.known_explosions import KnownExplosions
+from molexa_core.pipeline.evaluation.known_explosions import KnownExplosions, Telling
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.posterior import infer
@@ -52,18 +52,22 @@ class NetworkSampler:
         name: of the weights.
         device: of the network.
         settings: of the sampler; those of the network if not given.
+        telling: what a network that can be told the experiment is told of it.
     """
 
     engine: Engine
     name: str
     device: str = "cpu"
     settings: SamplerSettings | None = None
+    telling: Telling = "everything"
 
     def draw(
         self, explosions: KnownExplosions, count: int, *, seed: int, progress: Progress = SILENT
     ) -> FloatArray:
         """See `Sampler`."""
         batch = explosions.batch(self.device)
+        if self.engine.network.settings.told:
+            batch = replace(batch, told=explosions.told(self.telling).to(self.device))
         found = []
         with progress.task("drawing", float(count), "samples of each") as task:
             for number in range(count):

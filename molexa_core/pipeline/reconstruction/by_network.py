@@ -67,7 +67,7 @@ def by_network(
         unlike: the reason why the explosion is another one; then there are no error bars.
     """
     network, card, seed, chemistry = task.network, task.card, task.seed, task.chemistry
-    measured = measured_in(table, network, card)
+    measured = measured_in(table, network, card, told=task.assumed.explosion.told)
     ions, momenta, errors = measured.ions, measured.momenta, measured.errors
     forward = forward_of(card)
     refined = forward == "classical" if refined is None else refined

@@ -55,7 +55,9 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
     """The structure from all that is known about the explosion."""
     network, card, seed = task.network, task.card, task.seed
     read = [
-        measured_in(table, network, card, name=name_of(table, number))
+        measured_in(
+            table, network, card, told=task.assumed.explosion.told, name=name_of(table, number)
+        )
         for number, table in enumerate(tables)
     ]
     first = read[0]

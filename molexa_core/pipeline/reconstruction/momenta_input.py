@@ -11,9 +11,11 @@ import pandas as pd
 
 from molexa_core.base.errors import ColumnError, UsageError, listing
 from molexa_core.base.fields import ION, MOMENTUM, MOMENTUM_ERROR
+from molexa_core.base.known_explosion import Kind
 from molexa_core.base.matter.elements import sum_formula
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.tables import FloatArray, Geometry
+from molexa_core.network.inference.conformity import CONFORMITY
 from molexa_core.network.inference.familiarity import objections, read_ranges
 from molexa_core.network.weights import ModelCard
 
@@ -90,8 +92,16 @@ def without_sum(
     return momenta - np.outer(masses / masses.sum(), total), warnings
 
 
-def unfamiliar(card: ModelCard, ions: Sequence[Ion], momenta: FloatArray) -> list[str]:
-    """A warning if the momenta differ from those of the training, according to the card."""
+def unfamiliar(
+    card: ModelCard, ions: Sequence[Ion], momenta: FloatArray, told: Kind | None = None
+) -> list[str]:
+    """A warning if the input differs from those of the training, according to the card.
+
+    A card with a test whose rate of false alarms is known (`network.inference.conformity`) is asked
+    by it, others by the ranges of a few quantities.
+    """
+    if card.data.get(CONFORMITY):
+        return _unusual(card, ions, momenta, told) if momenta.any() else []
     ranges = read_ranges(card.data)
     if ranges is None:
         return high_charges(card, ions)
@@ -105,6 +115,22 @@ def unfamiliar(card: ModelCard, ions: Sequence[Ion], momenta: FloatArray) -> lis
     sentence = (
         f"the input is unlike anything that {card.name} was trained on, so the structure and its "
         f"error bars may be far off: {listing(found)}"
+    )
+    return [sentence]
+
+
+def _unusual(
+    card: ModelCard, ions: Sequence[Ion], momenta: FloatArray, told: Kind | None
+) -> list[str]:
+    # Cross sections need torch, which cards without the test do not.
+    from molexa_core.pipeline.explosions.unlike_training import unlike_training  # noqa: PLC0415
+
+    why = unlike_training(card.data, ions, momenta, told)
+    if why is None:
+        return []
+    sentence = (
+        f"the input is unlike anything that {card.name} was trained on, so the structure and its "
+        f"error bars may be far off: {why}"
     )
     return [sentence]
 

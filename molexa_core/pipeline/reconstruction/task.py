@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from molexa_core.base.known_explosion import Kind
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.progress import Progress
 from molexa_core.base.tables import FloatArray
@@ -71,14 +72,19 @@ class Measured:
 
 
 def measured_in(
-    table: pd.DataFrame, network: Network, card: ModelCard, *, name: str = "channel 1"
+    table: pd.DataFrame,
+    network: Network,
+    card: ModelCard,
+    *,
+    told: Kind | None = None,
+    name: str = "channel 1",
 ) -> Measured:
     """Read and check the momenta of a table, with warnings about them."""
     ions, momenta, errors = read_columns(table)
     check_ions(network, ions)
     require_possible(ions, momenta)
     momenta, remarks = without_sum(ions, momenta, errors)
-    unlike = unfamiliar(card, ions, momenta)
+    unlike = unfamiliar(card, ions, momenta, told)
     remarks = [*warnings_of(table), *remarks, *doubts_of_momenta(ions, momenta)]
     return Measured(ions, momenta, errors, remarks, unlike, name)
 
