@@ -20,7 +20,7 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.elements import BY_NUMBER, ELEMENTS
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import FloatArray
-from molexa_core.physics.atomic.cache import atomic_tables
+from molexa_core.physics.atomic.cache import atomic_tables, cache_file
 from molexa_core.physics.atomic.element_tables import AtomicTables
 from molexa_core.physics.mcmd.molecule_tables import pack_tables
 from molexa_core.physics.mcmd.trajectories import available_cores
@@ -152,7 +152,7 @@ def _computed(
     wanted.sort(key=lambda item: -_ROUGH_SIZE.get(item[1], 2000) * item[0] ** 0.3)
     found = {}
     with progress.task("atomic tables", len(wanted), "tables") as task:
-        if workers == 1:
+        if workers == 1 or all(_is_kept(energy, symbol) for energy, symbol in wanted):
             for energy, symbol in wanted:
                 found[energy, symbol] = atomic_tables(symbol, energy)
                 task.advance()
@@ -164,6 +164,12 @@ def _computed(
                 found[jobs[job]] = job.result()
                 task.advance()
     return found
+
+
+def _is_kept(energy: float, symbol: str) -> bool:
+    """Whether the cache has a table, so that reading it is faster than starting processes."""
+    path = cache_file(symbol, energy)
+    return path is not None and path.is_file()
 
 
 def _joined(

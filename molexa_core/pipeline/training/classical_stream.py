@@ -70,7 +70,7 @@ class ClassicalRecipe:
     seed: int = 0
     held_out: bool | None = False
     share: float = SHARE
-    entries: int = 4096
+    entries: int = 1024
     chunk: int = 16
     atoms: dict[int, float] = field(
         default_factory=lambda: (

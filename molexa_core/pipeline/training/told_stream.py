@@ -74,8 +74,8 @@ class StreamRecipe:
     share: float = 0.2
     pair_blocks: int = 64
     pair_every: int = 16
-    classical_blocks: int = 24
-    classical_every: int = 24
+    classical_blocks: int = 32
+    classical_every: int = 6
     photon_ev: tuple[float, ...] = PHOTON_GRID_EV
 
     def rows(self, batch: int) -> tuple[int, int]:
@@ -114,7 +114,7 @@ def held_out_stream(recipe: StreamRecipe) -> StreamRecipe:
     Sizes of which none is held out are left out.
     """
     pairs, classical = recipe.pairs, recipe.classical
-    few = replace(recipe, pair_blocks=min(24, recipe.pair_blocks), classical_blocks=4)
+    few = replace(recipe, pair_blocks=min(24, recipe.pair_blocks), classical_blocks=8)
 
     def kept(atoms: dict[int, float], elements: tuple[str, ...], share: float) -> dict[int, float]:
         return {

@@ -38,7 +38,7 @@ from molexa_core.network.network import Network
 from molexa_core.network.training.checkpoint import LAST_STEP
 from molexa_core.network.training.loop import BatchSource, TrainingRun, train
 from molexa_core.network.training.rehearsal import FIRST_STEPS, steps_within
-from molexa_core.network.training.team import ALONE, Team, team_of
+from molexa_core.network.training.team import Team, team_of
 from molexa_core.network.weights import (
     ModelCard,
     load_network,
@@ -343,10 +343,10 @@ def training_ranges(
     """
     batches = []
     if plan.stream is not None:
-        few = replace(plan.stream, pair_blocks=min(24, plan.stream.pair_blocks))
-        told = ToldSource(few, 1024, plan.device, RANGE_SEED, workers=_workers(plan, ALONE))
-        batches = [told(step).to("cpu") for step in range(max(1, molecules // 1024))]
-        told.close()
+        few = replace(plan.stream, pair_blocks=min(24, plan.stream.pair_blocks), classical_blocks=8)
+        told = ToldSource(few, 1024, plan.device, RANGE_SEED)
+        steps = max(1, min(molecules // 1024, few.pair_every))
+        batches = [told(step).to("cpu") for step in range(steps)]
     elif plan.data is not None and plan.stage == "2":
         table = read_dataset(plan.data, "train", by=plan.split_by)
         batches.append(batch_of(table, plan.preset.network, "cpu", f"{plan.data} (train)"))
@@ -389,10 +389,8 @@ def validation_batches(plan: TrainingPlan) -> list[Batch]:
     if plan.stream is not None:
         size = min(plan.validation, 1024)
         held = held_out_stream(plan.stream)
-        told = ToldSource(held, size, plan.device, VALIDATION_SEED, workers=_workers(plan, ALONE))
-        found = [told(step) for step in range(max(1, plan.validation // size))]
-        told.close()
-        return found
+        told = ToldSource(held, size, plan.device, VALIDATION_SEED)
+        return [told(step) for step in range(max(1, plan.validation // size))]
     if plan.stage == "2" and plan.data is not None:
         table = read_dataset(plan.data, "validation", by=plan.split_by)
         where = f"{plan.data} (validation)"
