@@ -1,0 +1,1 @@
+"""Partial coincidences: mean momenta of all ions from events in which only some are detected."""
