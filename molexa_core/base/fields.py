@@ -54,11 +54,14 @@ TAG_PUMP: Final = "pump_laser"
 TAG_PULSE_ENERGY: Final = "pulse_energy_uj"
 TAG_DELAY: Final = "delay_fs"
 """(n) float, pump-probe delay."""
+TAG_TURN: Final = ("turn_x", "turn_y", "turn_z")
+"""(n) float, rad, rotation vector from the laboratory to the molecular frame (partial channels)."""
 TAG_UNITS: Final = {
     TAG_TIMESTAMP: "s",
     TAG_BUNCH: "ns",
     TAG_PULSE_ENERGY: "uJ",
     TAG_DELAY: "fs",
+    **dict.fromkeys(TAG_TURN, "rad"),
 }
 """Units of tags whose meaning is known; others have an empty unit."""
 META: Final = "meta"
@@ -172,5 +175,6 @@ STRUCTURES: Final = "structures"
 
 # --- mean momenta --------------------------------------------------------------------------------
 ENERGY: Final = "energy"
+PARTIAL: Final = "partial"
 """In the `attrs` of a table of momenta and a comment of `channel.csv`: kinetic energy release of
 the means over the mean one."""

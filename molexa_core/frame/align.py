@@ -34,9 +34,10 @@ from typing import Any, Final, Literal, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from molexa_core.base.errors import NoEventsError, UnknownIonError, UsageError, listing
-from molexa_core.base.fields import WARNINGS
+from molexa_core.base.fields import TAG_TURN, WARNINGS
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences, FloatArray
@@ -105,6 +106,7 @@ def align_events(
     *,
     recoil: Literal["remove", "keep"] = "remove",
     least_sine: float = LEAST_SINE,
+    partial: bool = False,
 ) -> Aligned:
     """Rotate every event into the molecular frame.
 
@@ -114,6 +116,9 @@ def align_events(
         recoil: `remove` goes to the centre-of-mass frame first (`axes.without_recoil`); `keep`
             leaves the momenta unchanged, as needed for partial coincidences.
         least_sine: pairs with a smaller sine of the angle between them count as collinear.
+        partial: whether ions of the molecule are missing in the rows. Two ions then define a plane,
+            and every row keeps its rotation (`TAG_TURN`), from which the rows of a shot are put
+            together again.
 
     Returns:
         The rows in the molecular frame, in the order of the input events.
@@ -123,7 +128,7 @@ def align_events(
         UsageError: fewer than two ions, or an impossible choice of ions.
         NoEventsError: no input event, or none with a molecular frame.
     """
-    aligner = Aligner(table.ions, frame, recoil=recoil, least_sine=least_sine)
+    aligner = Aligner(table.ions, frame, recoil=recoil, least_sine=least_sine, partial=partial)
     aligner.look([table])
     (aligned,) = aligner.blocks([table])
     return Aligned(
@@ -160,6 +165,7 @@ class Aligner:
         frame: reference, second, plane, and whether like ions are equivalent.
         recoil: as in `align_events`.
         least_sine: as in `align_events`.
+        partial: as in `align_events`.
         store: creates a store for the momenta of like ions.
 
     Attributes:
@@ -179,9 +185,11 @@ class Aligner:
         *,
         recoil: Literal["remove", "keep"] = "remove",
         least_sine: float = LEAST_SINE,
+        partial: bool = False,
         store: Callable[[], Store] = MemoryStore,
     ) -> None:
-        self._names = _checked(ions, frame)
+        self._names = _checked(ions, frame, partial=partial)
+        self._partial, self._axis_only = partial, len(ions) == 2 and not partial
         self._mass = np.array([ion.mass for ion in ions])
         self._frame, self._recoil, self._least_sine = frame, recoil, least_sine
         self._orders = column_orders(self._names, frame)
@@ -237,7 +245,6 @@ class Aligner:
                 f"none of {len(self.flag)} events has a molecular frame ({_reasons(self.flag)})",
                 do="Choose other ions with `reference=` and `second=`.",
             )
-        axis_only = len(self._names) == 2
         self.summary = {
             "events": len(self.flag),
             "aligned": n_rows // choices,
@@ -248,7 +255,7 @@ class Aligner:
             "recoil": self._recoil,
             "median_angle_deg": _median_angle(_median(sines)),
             "discarded_perpendicular_rms": float(np.sqrt(left_out / (2 * n_rows)))
-            if axis_only
+            if self._axis_only
             else None,
             "rule": _rule(self._frame, self.roles, choices),
         }
@@ -276,8 +283,16 @@ class Aligner:
                 )
             selected = table.select(turned.rows)
             detector = selected.detector and selected.detector.reordered(turned.order)
+            tags = selected.tags
+            if self._partial and turned.axes is not None:
+                vectors = Rotation.from_matrix(turned.axes).as_rotvec()
+                tags = {**tags, **dict(zip(TAG_TURN, vectors.T, strict=True))}
             yield replace(
-                selected, momentum=turned.momentum, weight=turned.weight, detector=detector
+                selected,
+                momentum=turned.momentum,
+                weight=turned.weight,
+                tags=tags,
+                detector=detector,
             )
 
     def meta(self, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,17 +310,19 @@ class Aligner:
         if self._recoil == "remove":
             momentum = without_recoil(momentum, self._mass)
         reference, second = pairs(momentum, self._names, self._frame)
-        flag, sine = flags(momentum, reference, second, self._least_sine)
+        flag, sine = flags(momentum, reference, second, self._least_sine, axis_only=self._axis_only)
         good = np.flatnonzero((flag == Flag.GOOD) & (table.weight > 0))
         choices = reference.shape[1]
         rows = np.repeat(good, choices)
         reference, second = reference[good].ravel(), second[good].ravel()
-        turned, left_out = turn(momentum[rows], reference, second, self._frame)
+        turned, left_out, axes = turn(
+            momentum[rows], reference, second, self._frame, axis_only=self._axis_only
+        )
         order = self._orders[reference, second]
         turned = np.take_along_axis(turned, order[:, :, None], axis=1)
-        return Turned(
-            flag, sine[good], rows, turned, order, table.weight[rows] / choices, choices, left_out
-        )
+        weight = table.weight[rows] / choices
+        axes = axes if self._partial else None
+        return Turned(flag, sine[good], rows, turned, order, weight, choices, left_out, axes)
 
 
 @dataclass(frozen=True)
@@ -322,7 +339,7 @@ class _Blocks:
             yield momentum[:, :, self.axes], block[:, -1]
 
 
-def _checked(ions: tuple[Ion, ...], frame: Frame) -> list[str]:
+def _checked(ions: tuple[Ion, ...], frame: Frame, *, partial: bool) -> list[str]:
     """The names of the ions, after a check that the frame can be defined with them."""
     names = [str(ion) for ion in ions]
     if len(ions) < 2:
@@ -333,7 +350,7 @@ def _checked(ions: tuple[Ion, ...], frame: Frame) -> list[str]:
                 f"{role} is not among the ions of the events",
                 do=f"There are: {listing(sorted(set(names)))}.",
             )
-    if len(ions) == 2 and frame.second is not None:
+    if len(ions) == 2 and frame.second is not None and not partial:
         raise UsageError("two ions define an axis and no plane", do="Leave out the second ion.")
     if frame.second == frame.reference and names.count(frame.reference) == 1:
         raise UsageError(

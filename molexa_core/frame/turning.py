@@ -41,6 +41,7 @@ class Turned:
         weight: (rows) weight in averages.
         choices: rows per event.
         left_out: sum of the squared perpendicular components dropped for two ions, a.u.
+        axes: (rows, 3, 3) the rotation of each row, None for two ions.
     """
 
     flag: NDArray[np.int8]
@@ -51,12 +52,14 @@ class Turned:
     weight: FloatArray
     choices: int
     left_out: float
+    axes: FloatArray | None = None
 
     @property
     def bytes(self) -> int:
         """Size in memory."""
         arrays = (self.flag, self.sine, self.rows, self.momentum, self.order, self.weight)
-        return sum(array.nbytes for array in arrays)
+        more = 0 if self.axes is None else self.axes.nbytes
+        return sum(array.nbytes for array in arrays) + more
 
 
 def pairs(momentum: FloatArray, names: list[str], frame: Frame) -> tuple[IntArray, IntArray]:
@@ -85,16 +88,20 @@ def _most_orthogonal(momentum: FloatArray, reference: int, candidates: list[int]
 
 
 def flags(
-    momentum: FloatArray, reference: IntArray, second: IntArray, least_sine: float
+    momentum: FloatArray,
+    reference: IntArray,
+    second: IntArray,
+    least_sine: float,
+    *,
+    axis_only: bool,
 ) -> tuple[NDArray[np.int8], FloatArray]:
     """(n) flag of each event and (n, choices) sine of the angle between reference and second.
 
     An event is flagged if one of its choices has no frame: leaving out single choices would favour
-    the others.
+    the others. Without a plane (`axis_only`) the angle does not matter.
     """
     events = np.arange(len(momentum))[:, None]
     along_x, in_plane = momentum[events, reference], momentum[events, second]
-    axis_only = momentum.shape[1] == 2
     size = np.linalg.norm(momentum, axis=2)
     least = LEAST_FRACTION * size.max(axis=1)[:, None]
     resting = size[events, reference] <= least
@@ -110,24 +117,24 @@ def flags(
 
 
 def turn(
-    momentum: FloatArray, reference: IntArray, second: IntArray, frame: Frame
-) -> tuple[FloatArray, float]:
-    """Momenta (rows, ions, 3) along the molecular axes, and the sum of dropped squares."""
+    momentum: FloatArray, reference: IntArray, second: IntArray, frame: Frame, *, axis_only: bool
+) -> tuple[FloatArray, float, FloatArray | None]:
+    """Momenta (rows, ions, 3) along the molecular axes, the sum of dropped squares, the axes."""
     rows = np.arange(len(momentum))
     along_x, in_plane = momentum[rows, reference], momentum[rows, second]
-    if momentum.shape[1] == 2:
+    if axis_only:
         x = along_x / np.linalg.norm(along_x, axis=1, keepdims=True)
         along = np.einsum("nij,nj->ni", momentum, x)
         left_out = momentum - along[:, :, None] * x[:, None, :]
         turned = np.zeros_like(momentum)
         turned[:, :, 0] = along
-        return turned, float(np.square(left_out).sum())
+        return turned, float(np.square(left_out).sum()), None
     axes = rows_of_axes(along_x, in_plane, frame.plane)
     turned = np.matmul(momentum, axes.transpose(0, 2, 1))
     # These components are zero up to rounding; set them to zero exactly.
     turned[rows, reference, 1:] = 0.0
     turned[rows, second, 2 if frame.plane == "xy" else 1] = 0.0
-    return turned, 0.0
+    return turned, 0.0, axes
 
 
 def column_orders(names: list[str], frame: Frame) -> IntArray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from molexa_cli.main import main
-from molexa_core.base.errors import InputFileError
+from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.settings import Channel
 from molexa_core.base.storage.provenance import Provenance
@@ -22,6 +22,7 @@ from molexa_core.pipeline.chain.channel_limits import (
     require_complete,
 )
 from molexa_core.pipeline.chain.report import report_folder
+from molexa_core.pipeline.reconstruction.events_file import reconstruct_events_file
 from tests.fakes.root_runs import make_channel
 
 SAID = "99 % of the hits lie within 0.05 mm of the centre"
@@ -77,10 +78,16 @@ def test_warnings_survive_writing_and_reading(tmp_path: Path, rng: np.random.Gen
     assert read_channel_csv(tmp_path / "channel.csv")[0].attrs["warnings"] == ["two lines", "one"]
 
 
-def test_a_partial_channel_is_not_averaged(folder: Path, rng: np.random.Generator) -> None:
+def test_a_partial_channel_is_not_averaged_like_a_complete_one(
+    folder: Path, rng: np.random.Generator
+) -> None:
     write_events("run.events.h5", events_of(rng, partial()), Provenance.of("test"))
-    with pytest.raises(InputFileError, match=r"partial channel fake \(1 of 2 H\+"):
+    with pytest.raises(InputFileError, match=r"fake asks for O\+, H\+ per event, the events have"):
         centroid_file("run.events.h5")
+    with pytest.raises(UsageError, match="asks for"):
+        centroid(events_of(rng, partial()))
+    with pytest.raises(InputFileError, match=r"partial channel fake \(1 of 2 H\+"):
+        reconstruct_events_file("run.events.h5", "geom.xyz")
 
 
 def test_a_table_from_a_partial_channel_is_not_reconstructed() -> None:
@@ -88,6 +95,9 @@ def test_a_table_from_a_partial_channel_is_not_reconstructed() -> None:
     record = Provenance.of("centroid", after=Provenance.of("reduce", settings=settings))
     with pytest.raises(InputFileError, match="partial channel"):
         require_complete(channel_of_record(record), "channel.csv")
+    with pytest.raises(InputFileError, match="partial channel"):
+        require_complete(channel_of_record(record), "channel.csv", ions=["O+", "H+"])
+    require_complete(channel_of_record(record), "channel.csv", ions=["O+", "H+", "H+"])
 
 
 def test_momenta_that_do_not_cancel_are_told(rng: np.random.Generator) -> None:

@@ -55,6 +55,7 @@ def close(momentum: FloatArray, covariance: FloatArray) -> Closed:
     scale = max(1.0, float(np.sqrt(chi_square / 3.0)))
     gain = covariance @ inverse
     change = gain @ total
+    change += gain @ (total - change.sum(axis=0))  # what the regularisation left
     left = covariance - gain @ covariance
     from_tail = float(np.sqrt(chi2.isf(max(chi2.sf(chi_square, 3), 1e-300), 1)))
     return Closed(

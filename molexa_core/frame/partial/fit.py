@@ -192,7 +192,7 @@ def examine(
         first,
         complete,
         peaks.mean,
-        np.linalg.inv(peaks.covariance),
+        np.asarray(np.linalg.inv(peaks.covariance), np.float64),
         3.0 / np.trace(peaks.covariance, axis1=1, axis2=2),
         log_norm,
         _log_true(kinds, first, peaks),
@@ -291,7 +291,7 @@ def settle(
     return peaks, found
 
 
-def unexplained(events: Events, peaks: Peaks, found: Expectation, kind: int) -> FloatArray | None:
+def unexplained(events: Events, found: Expectation, kind: int) -> FloatArray | None:
     """The densest place of ions of a kind that no peak explains, a.u.; None without any."""
     event = events.event
     mine = events.kind == kind
@@ -308,9 +308,7 @@ def unexplained(events: Events, peaks: Peaks, found: Expectation, kind: int) -> 
     if not len(sure):
         return None
     centres = ions[sure[:: max(1, len(sure) // 300)]]
-    near = np.exp(
-        -0.5 * np.square(ions[None] - centres[:, None]).sum(axis=2) / np.square(width)
-    )
+    near = np.exp(-0.5 * np.square(ions[None] - centres[:, None]).sum(axis=2) / np.square(width))
     density = (near * weight).sum(axis=1)
     best = int(np.argmax(density))
     share = near[best] * weight
@@ -329,7 +327,7 @@ def grow(
         if not lacking:
             return settle(events, peaks, anchor, 12, mirror=mirror)
         kind = lacking[0]
-        place = unexplained(events, peaks, found, kind)
+        place = unexplained(events, found, kind)
         if place is None:
             return None
         size = max(float(np.linalg.norm(place)), 1.0)
@@ -344,7 +342,6 @@ def templates(events: Events, wanted: int) -> IntArray:
     place = np.clip(np.searchsorted(edges, size) - 1, 0, BINS - 1)
     score = np.log(shares[events.kind, place] + 1e-3) + 3.0
     total = np.bincount(events.event, weights=score, minlength=len(events))
-    count = np.diff(events.offsets)
     most = np.array([k.count for k in events.kinds])
     fits = np.ones(len(events), dtype=np.bool_)
     for k in range(len(most)):
@@ -352,9 +349,9 @@ def templates(events: Events, wanted: int) -> IntArray:
     total = np.where(fits & (events.weight > 0), total, -np.inf)
     ranked = np.argsort(-total, kind="stable")
     ranked = ranked[np.isfinite(total[ranked])]
-    del count
     best = ranked[: max(4 * wanted, len(ranked) // 10)]
-    return best[np.linspace(0, len(best) - 1, min(wanted, len(best))).astype(int)]
+    spread: IntArray = best[np.linspace(0, len(best) - 1, min(wanted, len(best))).astype(int)]
+    return spread
 
 
 def _log_true(kinds: tuple[Kind, ...], first: IntArray, peaks: Peaks) -> float:
@@ -372,14 +369,14 @@ def _log_true(kinds: tuple[Kind, ...], first: IntArray, peaks: Peaks) -> float:
 def _log_unrelated(events: Events, peaks: Peaks, size: FloatArray) -> FloatArray:
     """(events) log likelihood of ions that have nothing to do with each other."""
     density = _log_density(size, events.kind, peaks.edges, peaks.event_sizes)
-    total = np.bincount(events.event, weights=density, minlength=len(events))
-    total += np.log1p(-peaks.purity)
+    sums = np.bincount(events.event, weights=density, minlength=len(events))
+    total: FloatArray = sums + np.log1p(-peaks.purity)
     for k, kind in enumerate(events.kinds):
         if not kind.complete:
             # Poisson probability of the number, times its permutations.
-            total += events.counts(k) * np.log(peaks.event_counts[k]) - peaks.event_counts[k]
-    found: FloatArray = total
-    return found
+            mean = peaks.event_counts[k]
+            total = total + events.counts(k) * np.log(mean) - mean
+    return total
 
 
 def _log_density(

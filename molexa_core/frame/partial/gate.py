@@ -101,7 +101,7 @@ def find_gate(shapes: FloatArray) -> ShapeGate | None:
     if len(sample) < 2 * NEIGHBOURS:
         return None
     tree = cKDTree(sample)
-    far = tree.query(sample, k=NEIGHBOURS)[0][:, -1]
+    far = np.asarray(tree.query(sample, k=NEIGHBOURS)[0])[:, -1]
     centre = sample[np.argmin(far)]
     near = sample[tree.query(centre, k=NEIGHBOURS)[1]]
     centre, covariance = near.mean(axis=0), _covariance(near)

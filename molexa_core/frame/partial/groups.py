@@ -114,16 +114,22 @@ def events_of(table: Coincidences, kinds: tuple[Kind, ...], sign: float = 1.0) -
     """Group the rows of a table into events.
 
     Args:
-        table: rows in the laboratory frame, the columns of each kind side by side.
+        table: rows in the laboratory frame.
         kinds: the kinds of the columns.
         sign: factor of the weights.
     """
+    _, once = np.unique(table.event_id, return_index=True)
+    if len(once) < len(table):  # rows that differ in the roles of like ions
+        table = table.select(np.sort(once))
     names = [str(ion) for ion in table.ions]
     columns = [[i for i, name in enumerate(names) if name == kind.name] for kind in kinds]
     shot = np.asarray(table.tags.get(TAG_SHOT, table.event_id))
     complete = [c for kind, cols in zip(kinds, columns, strict=True) if kind.complete for c in cols]
     n = len(table)
-    momentum = np.round(table.momentum, DIGITS) + 0.0
+    momentum: FloatArray = np.round(table.momentum, DIGITS) + 0.0
+    for cols in columns:
+        order = np.argsort(np.square(momentum[:, cols]).sum(axis=2).round(DIGITS), axis=1)
+        momentum[:, cols] = np.take_along_axis(momentum[:, cols], order[:, :, None], axis=1)
     if complete:
         keys = np.column_stack([shot, momentum[:, complete].reshape(n, -1)])
         _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
@@ -134,14 +140,14 @@ def events_of(table: Coincidences, kinds: tuple[Kind, ...], sign: float = 1.0) -
     for number, (kind, cols) in enumerate(zip(kinds, columns, strict=True)):
         rows = first if kind.complete else np.arange(n)
         owner = np.repeat(group[rows], len(cols))
-        ions = momentum[rows][:, cols].reshape(-1, 3)
+        ions: FloatArray = momentum[rows][:, cols].reshape(-1, 3)
         if not kind.complete:
             both = np.unique(np.column_stack([owner, ions]), axis=0)
-            owner, ions = both[:, 0].astype(np.int64), both[:, 1:]
+            owner, ions = both[:, 0].astype(np.int64), np.asarray(both[:, 1:], np.float64)
         parts.append((owner, np.full(len(owner), number, np.int64), ions))
     owner, kind_of, ions = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((np.arange(len(owner)), kind_of, owner))
-    weight = np.bincount(group, weights=table.weight) / np.bincount(group)
+    weight = np.full(len(first), sign)
     return Events(
         kinds,
         offsets_of(np.bincount(owner, minlength=len(first))),

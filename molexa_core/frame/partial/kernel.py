@@ -26,6 +26,7 @@ LOOSEST: Final = 0.16
 """Least curvature of the likelihood about an axis, 1/rad^2: 2 pi / (2 pi)^2."""
 _SAME: Final = 0.35
 """Orientations that differ by less than this angle, rad, are one."""
+_NEGLIGIBLE: Final = 1e-4
 _LOWEST: Final = -60.0
 _HIGHEST: Final = 60.0
 
@@ -158,7 +159,8 @@ def blur(
         variance: (3) variance of the angle about each axis, rad^2.
         axes: (3, 3) the axes, columns.
         vector: (3) the vector at the most likely orientation.
-        mean, second: (3), (3, 3) filled.
+        mean: (3) filled.
+        second: (3, 3) filled.
     """
     part = np.zeros(3)
     for c in range(3):
@@ -192,66 +194,66 @@ def blur(
 
 
 @compiled
+def fill_forward(
+    ratio: FloatArray, ions: int, atoms: int, required: bool, into: FloatArray
+) -> float:
+    """Sums over assignments of the first ions to sets of peaks; the logarithm of their scale."""
+    masks = 1 << atoms
+    into[:] = 0.0
+    into[0, 0] = 1.0
+    scale = 0.0
+    for i in range(ions):
+        for mask in range(masks):
+            value = into[i, mask]
+            if value == 0.0:
+                continue
+            if not required:
+                into[i + 1, mask] += value
+            for a in range(atoms):
+                if not mask >> a & 1:
+                    into[i + 1, mask | (1 << a)] += value * ratio[i, a]
+        top = into[i + 1].max()
+        if top <= 0.0:
+            return -1e9
+        into[i + 1] /= top
+        scale += np.log(top)
+    return float(scale)
+
+
+@compiled
 def share_out(ratio: FloatArray, ions: int, atoms: int, required: bool, share: FloatArray) -> float:
     """Sum over all assignments of ions to different peaks, and the share of each pair in it.
 
     Args:
-        ratio: (ions, atoms) density of an ion at a peak over that of a false one.
-        ions, atoms: how many.
+        ratio: (ions, peaks) density of an ion at a peak over that of a false one.
+        ions: how many ions.
+        atoms: how many peaks.
         required: whether every ion has to belong to a peak.
-        share: (ions, atoms) filled with the posterior probabilities.
+        share: (ions, peaks) filled with the posterior probabilities.
 
     Returns:
         Logarithm of the sum.
     """
     masks = 1 << atoms
-    forward = np.zeros((ions + 1, masks))
-    scale = 0.0
-    forward[0, 0] = 1.0
-    for i in range(ions):
-        top = 0.0
-        for mask in range(masks):
-            value = forward[i, mask]
-            if value == 0.0:
-                continue
-            if not required:
-                forward[i + 1, mask] += value
-            for a in range(atoms):
-                if not mask >> a & 1:
-                    forward[i + 1, mask | (1 << a)] += value * ratio[i, a]
-        for mask in range(masks):
-            top = max(top, forward[i + 1, mask])
-        if top <= 0.0:
-            share[:ions, :atoms] = 0.0
-            return -1e9
-        for mask in range(masks):
-            forward[i + 1, mask] /= top
-        scale += np.log(top)
-    total = 0.0
-    for mask in range(masks):
-        total += forward[ions, mask]
-    backward = np.ones(masks)
-    before = np.empty(masks)
+    forward = np.empty((ions + 1, masks))
+    scale = fill_forward(ratio, ions, atoms, required, forward)
+    share[:ions, :atoms] = 0.0
+    if scale < -1e8:
+        return scale
+    total = forward[ions].sum()
+    backward, before = np.ones(masks), np.empty(masks)
     for i in range(ions - 1, -1, -1):
         whole = 0.0
-        for a in range(atoms):
-            share[i, a] = 0.0
         for mask in range(masks):
             before[mask] = 0.0 if required else backward[mask]
-            value = forward[i, mask]
-            if not required:
-                whole += value * backward[mask]
             for a in range(atoms):
                 if not mask >> a & 1:
                     step = ratio[i, a] * backward[mask | (1 << a)]
                     before[mask] += step
-                    share[i, a] += value * step
-                    whole += value * step
-        for a in range(atoms):
-            share[i, a] /= whole
-        top = before.max()
-        for mask in range(masks):
-            backward[mask] = before[mask] / top
+                    share[i, a] += forward[i, mask] * step
+            whole += forward[i, mask] * before[mask]
+        share[i, :atoms] /= whole
+        backward[:] = before / before.max()
     return float(scale + np.log(total))
 
 
@@ -360,6 +362,147 @@ def slot_for(
 
 
 @compiled
+def search(
+    ions: FloatArray,
+    mirrored: FloatArray,
+    kinds: IntArray,
+    first: IntArray,
+    mu: FloatArray,
+    tight: FloatArray,
+    log_norm: FloatArray,
+    false: FloatArray,
+    anchor: int,
+    images: int,
+    rotations: FloatArray,
+    hand: FloatArray,
+) -> int:
+    """The best orientations that lay two ions of an event on two peaks; how many."""
+    n, filled = len(kinds), 0
+    scores = np.full(KEPT, -1e300)
+    event_axes, trial = np.empty((3, 3)), np.empty((3, 3))
+    peak_axes = np.empty((3, 3))
+    for image in range(images):
+        used = ions if image == 0 else mirrored
+        side = 1.0 if image == 0 else -1.0
+        for pair in range(n * n):
+            i, j = pair // n, pair % n
+            if i == j or kinds[i] != anchor or not pair_axes(used[i], used[j], event_axes):
+                continue
+            atoms = first[kinds[j] + 1] - first[kinds[j]]
+            for both in range((first[anchor + 1] - first[anchor]) * atoms):
+                a, b = first[anchor] + both // atoms, first[kinds[j]] + both % atoms
+                if a == b or not pair_axes(mu[a], mu[b], peak_axes):
+                    continue
+                product(peak_axes, event_axes, trial)
+                score = quick_score(used, kinds, first, mu, tight, log_norm, false, trial)
+                at = slot_for(score, trial, side, scores, rotations, hand, filled)
+                if at >= 0:
+                    scores[at], hand[at] = score, side
+                    rotations[at] = trial
+                    filled = max(filled, at + 1)
+    return filled
+
+
+@compiled
+def product(one: FloatArray, other: FloatArray, into: FloatArray) -> None:
+    """Transpose of a matrix times another."""
+    for r in range(3):
+        for c in range(3):
+            into[r, c] = 0.0
+            for k in range(3):
+                into[r, c] += one[k, r] * other[k, c]
+
+
+@compiled
+def repeated(rotations: FloatArray, hand: FloatArray, h: int) -> bool:
+    """Whether an earlier orientation is the same as orientation `h`."""
+    for g in range(h):
+        if hand[g] == hand[h] and difference(rotations[g], rotations[h]) < _SAME:
+            return True
+    return False
+
+
+@compiled
+def weigh(
+    ions: FloatArray,
+    kinds: IntArray,
+    first: IntArray,
+    required: NDArray[np.bool_],
+    mu: FloatArray,
+    precision: FloatArray,
+    log_norm: FloatArray,
+    false: FloatArray,
+    rotation: FloatArray,
+    shares: FloatArray,
+) -> float:
+    """Log likelihood of an event in an orientation over that of false ions; fills the shares."""
+    n, at, value = len(kinds), 0, 0.0
+    turned, away = np.empty(3), np.empty(3)
+    for k in range(len(first) - 1):
+        stop = at
+        while stop < n and kinds[stop] == k:
+            stop += 1
+        atoms = first[k + 1] - first[k]
+        if stop == at or atoms == 0:
+            at = stop
+            continue
+        ratio = np.empty((stop - at, atoms))
+        for i in range(stop - at):
+            rotate(rotation, ions[at + i], turned)
+            for a in range(atoms):
+                p = first[k] + a
+                for c in range(3):
+                    away[c] = turned[c] - mu[p, c]
+                log_ratio = log_norm[p] - 0.5 * quadratic(precision[p], away) - false[at + i]
+                ratio[i, a] = np.exp(min(_HIGHEST, max(_LOWEST, log_ratio)))
+        value += share_out(ratio, stop - at, atoms, required[k], shares[at:stop])
+        at = stop
+    return value
+
+
+@compiled
+def quadratic(matrix: FloatArray, vector: FloatArray) -> float:
+    """A vector times a matrix times the vector."""
+    total = 0.0
+    for r in range(3):
+        for c in range(3):
+            total += vector[r] * matrix[r, c] * vector[c]
+    return total
+
+
+@compiled
+def collect(
+    ions: FloatArray,
+    kinds: IntArray,
+    first: IntArray,
+    rotation: FloatArray,
+    spread: FloatArray,
+    axes: FloatArray,
+    shares: FloatArray,
+    posterior: float,
+    weight: float,
+    share: FloatArray,
+    sums: FloatArray,
+    squares: FloatArray,
+    counts: FloatArray,
+) -> None:
+    """Add the ions of an event in an orientation to the sums of the peaks."""
+    turned, mean, second = np.empty(3), np.empty(3), np.empty((3, 3))
+    for i in range(len(kinds)):
+        rotate(rotation, ions[i], turned)
+        blur(spread, axes, turned, mean, second)
+        for a in range(first[kinds[i] + 1] - first[kinds[i]]):
+            part = posterior * shares[i, a]
+            share[i, a] += part
+            w, p = weight * part, first[kinds[i]] + a
+            counts[p] += w
+            for c in range(3):
+                sums[p, c] += w * mean[c]
+                for d in range(3):
+                    squares[p, c, d] += w * second[c, d]
+
+
+@compiled
 def expect(
     offsets: IntArray,
     momentum: FloatArray,
@@ -397,7 +540,8 @@ def expect(
         log_event_false: (events) log likelihood of the event if its ions are unrelated.
         first: (kinds + 1) first peak of each kind.
         required: (kinds) whether all ions of the kind belong to the molecule.
-        mu, precision: (peaks, 3), (peaks, 3, 3) mean and inverse covariance.
+        mu: (peaks, 3) means, a.u.
+        precision: (peaks, 3, 3) inverse covariances.
         tight: (peaks) inverse mean variance of one component.
         log_norm: (peaks) log of the normalisation and of the odds of detection.
         log_true: log of the odds that an event is true, and of constants.
@@ -409,154 +553,87 @@ def expect(
         log_odds: (events) filled: logarithm of the odds that the event is true.
         rotations: (events, 3, 3) filled: the most likely orientation.
         handed: (events) filled: 1, or -1 for the mirror image.
-        sums, squares, counts: (peaks, 3), (peaks, 3, 3), (peaks) filled with weighted sums.
+        sums: (peaks, 3) filled: sum of the momenta, weighted.
+        squares: (peaks, 3, 3) filled: sum of their products.
+        counts: (peaks) filled: sum of the weights.
 
     Returns:
         The log likelihood.
     """
     total = 0.0
-    sums[:], squares[:], counts[:] = 0.0, 0.0, 0.0
-    n_kinds = len(first) - 1
-    scores, best_rotation = np.empty(KEPT), np.empty((KEPT, 3, 3))
-    hand = np.empty(KEPT)
-    event_axes, peak_axes = np.empty((3, 3)), np.empty((3, 3))
-    inertia, turned = np.empty((3, 3)), np.empty(3)
-    trial = np.empty((3, 3))
-    mean, second = np.empty(3), np.empty((3, 3))
-    most = 1
-    for k in range(n_kinds):
-        most = max(most, first[k + 1] - first[k])
+    sums[:], squares[:], counts[:], share[:] = 0.0, 0.0, 0.0, 0.0
+    tried, hand = np.empty((KEPT, 3, 3)), np.empty(KEPT)
+    inertia = np.empty((3, 3))
+    images = 2 if mirror else 1
     for e in range(len(offsets) - 1):
         low, high = offsets[e], offsets[e + 1]
-        n = high - low
-        ions = momentum[low:high].copy()
-        kinds, false = kind[low:high], log_false[low:high]
+        ions, kinds, false = momentum[low:high].copy(), kind[low:high], log_false[low:high]
         mirrored = ions.copy()
-        for i in range(n):
-            mirrored[i, 2] = -mirrored[i, 2]
-        filled = 0
-        if use_begin:
-            best_rotation[0] = begin[e]
-            hand[0] = handed[e]
-            filled = 1
-        else:
-            scores[:] = -1e300
-            for image in range(2 if mirror else 1):
-                used = ions if image == 0 else mirrored
-                for i in range(n):
-                    if kinds[i] != anchor:
-                        continue
-                    for j in range(n):
-                        if j == i or not pair_axes(used[i], used[j], event_axes):
-                            continue
-                        for a in range(first[anchor], first[anchor + 1]):
-                            for b in range(first[kinds[j]], first[kinds[j] + 1]):
-                                if a == b or not pair_axes(mu[a], mu[b], peak_axes):
-                                    continue
-                                for r in range(3):
-                                    for c in range(3):
-                                        trial[r, c] = 0.0
-                                        for k in range(3):
-                                            trial[r, c] += peak_axes[k, r] * event_axes[k, c]
-                                score = quick_score(
-                                    used, kinds, first, mu, tight, log_norm, false, trial
-                                )
-                                side = 1.0 if image == 0 else -1.0
-                                at = slot_for(
-                                    score, trial, side, scores, best_rotation, hand, filled
-                                )
-                                if at >= 0:
-                                    scores[at] = score
-                                    best_rotation[at] = trial
-                                    hand[at] = side
-                                    filled = max(filled, at + 1)
+        mirrored[:, 2] *= -1.0
+        filled = 1
+        tried[0], hand[0] = begin[e], handed[e]
+        if not use_begin:
+            filled = search(
+                ions,
+                mirrored,
+                kinds,
+                first,
+                mu,
+                tight,
+                log_norm,
+                false,
+                anchor,
+                images,
+                tried,
+                hand,
+            )
         if filled == 0:
             log_odds[e] = -1e300
-            share[low:high] = 0.0
             total += weight[e] * log_event_false[e]
             continue
-        shares = np.zeros((filled, n, most))
+        shares = np.zeros((filled, high - low, share.shape[1]))
         spread, axes = np.zeros((filled, 3)), np.zeros((filled, 3, 3))
         logs = np.full(filled, -1e300)
         for h in range(filled):
             used = ions if hand[h] > 0 else mirrored
             for _ in range(STEPS):
-                improve(used, kinds, first, mu, tight, log_norm, false, best_rotation[h], inertia)
-            known = False
-            for g in range(h):
-                if hand[g] == hand[h] and difference(best_rotation[g], best_rotation[h]) < _SAME:
-                    known = True
-            if known:
+                improve(used, kinds, first, mu, tight, log_norm, false, tried[h], inertia)
+            if repeated(tried, hand, h):
                 continue
             principal(inertia, spread[h], axes[h])
-            value = log_true
+            value = log_true + false.sum() - np.log(float(images))
             for c in range(3):
                 # An angle about an axis is never less certain than anywhere on the circle.
                 stiff = max(spread[h, c], LOOSEST)
                 spread[h, c] = 1.0 / stiff
                 value -= 0.5 * np.log(stiff)
-            at = 0
-            for k in range(n_kinds):
-                stop = at
-                while stop < n and kinds[stop] == k:
-                    stop += 1
-                m, atoms = stop - at, first[k + 1] - first[k]
-                if m == 0:
-                    continue
-                ratio = np.empty((m, atoms))
-                for i in range(m):
-                    rotate(best_rotation[h], used[at + i], turned)
-                    for a in range(atoms):
-                        p = first[k] + a
-                        d = 0.0
-                        for r in range(3):
-                            for c in range(3):
-                                d += (
-                                    (turned[r] - mu[p, r])
-                                    * precision[p, r, c]
-                                    * (turned[c] - mu[p, c])
-                                )
-                        log_ratio = log_norm[p] - 0.5 * d - false[at + i]
-                        ratio[i, a] = np.exp(min(_HIGHEST, max(_LOWEST, log_ratio)))
-                value += share_out(ratio, m, atoms, required[k], shares[h, at:stop])
-                at = stop
-            logs[h] = value
-        if mirror:
-            logs += np.log(0.5)
-        for i in range(n):
-            for h in range(filled):
-                logs[h] += false[i]
+            logs[h] = value + weigh(
+                used, kinds, first, required, mu, precision, log_norm, false, tried[h], shares[h]
+            )
         top = max(logs.max(), log_event_false[e])
-        sum_true = 0.0
-        for h in range(filled):
-            sum_true += np.exp(logs[h] - top)
+        sum_true = np.exp(logs - top).sum()
         both = sum_true + np.exp(log_event_false[e] - top)
         total += weight[e] * (top + np.log(both))
         log_odds[e] = top + np.log(max(sum_true, 1e-300)) - log_event_false[e]
         best = int(np.argmax(logs))
-        rotations[e] = best_rotation[best]
+        rotations[e] = tried[best]
         handed[e] = 1 if hand[best] > 0 else -1
-        for i in range(n):
-            for a in range(most):
-                share[low + i, a] = 0.0
         for h in range(filled):
             posterior = np.exp(logs[h] - top) / both
-            if posterior < 1e-4:
-                continue
-            used = ions if hand[h] > 0 else mirrored
-            for i in range(n):
-                rotate(best_rotation[h], used[i], turned)
-                blur(spread[h], axes[h], turned, mean, second)
-                k = kinds[i]
-                for a in range(first[k + 1] - first[k]):
-                    r = posterior * shares[h, i, a]
-                    share[low + i, a] += r
-                    w = weight[e] * r
-                    p = first[k] + a
-                    counts[p] += w
-                    for c in range(3):
-                        sums[p, c] += w * mean[c]
-                        for d in range(3):
-                            squares[p, c, d] += w * second[c, d]
+            if posterior > _NEGLIGIBLE:
+                collect(
+                    ions if hand[h] > 0 else mirrored,
+                    kinds,
+                    first,
+                    tried[h],
+                    spread[h],
+                    axes[h],
+                    shares[h],
+                    posterior,
+                    weight[e],
+                    share[low:high],
+                    sums,
+                    squares,
+                    counts,
+                )
     return total
-

@@ -92,6 +92,19 @@ class PartialMeans:
     summary: dict[str, Any]
     warnings: tuple[str, ...]
 
+    @property
+    def sentence(self) -> str:
+        """What was found, in words."""
+        events = f"{self.summary['true_events']:.0f} true events of {self.summary['events']}"
+        given = [ion for ion, n in zip(self.labels, self.count, strict=True) if n == 0]
+        if given:
+            return f"{events}; {given[0]}: minus the sum of the others"
+        return (
+            f"{events}; the mean momenta added up to {100.0 * self.closed.sum_share:.2f} % of the "
+            f"sum of their sizes and were adjusted to zero by up to {self.closed.largest:.2g} a.u. "
+            f"({self.closed.sigmas:.1f} standard deviations)"
+        )
+
 
 @dataclass(frozen=True)
 class _Fit:
@@ -114,6 +127,12 @@ def solve_partial(
         NoEventsError: too few events.
         ComputationError: the peaks do not give the ions of the molecule; the reason is stated.
     """
+    if sorted(map(str, table.ions)) != sorted(map(str, channel.wanted_ions)):
+        raise UsageError(
+            f"channel {channel.name} asks for {listing(channel.wanted_ions)} per event, the events "
+            f"have {listing(table.ions)}",
+            do="Name the channel that the events were reduced with.",
+        )
     missing = _never_detected(channel)
     kinds = kinds_of(channel)
     if (many := [kind.name for kind in kinds if kind.count > MOST_LIKE]) or not kinds:
@@ -156,10 +175,16 @@ def solve_partial(
         "in_gate": len(events),
         "true_events": round(whole, 1),
         "purity": round(best.peaks.purity, 4),
-        "efficiency": {k.name: round(float(best.peaks.efficiency[i]), 4)
-                       for i, k in enumerate(kinds) if not k.complete},
-        "false_per_event": {k.name: round(float(best.peaks.false_rate[i]), 4)
-                            for i, k in enumerate(kinds) if not k.complete},
+        "efficiency": {
+            k.name: round(float(best.peaks.efficiency[i]), 4)
+            for i, k in enumerate(kinds)
+            if not k.complete
+        },
+        "false_per_event": {
+            k.name: round(float(best.peaks.false_rate[i]), 4)
+            for i, k in enumerate(kinds)
+            if not k.complete
+        },
         "starts": starts,
         "symmetric": symmetric is not None,
         "mirror_images": chiral,
@@ -221,7 +246,12 @@ def _anchor(kinds: tuple[Kind, ...], channel: Channel) -> int:
     wanted = channel.frame.reference if channel.frame is not None else ""
     ranked = sorted(
         range(len(kinds)),
-        key=lambda k: (not kinds[k].complete, kinds[k].name != wanted, kinds[k].count, -kinds[k].mass),
+        key=lambda k: (
+            not kinds[k].complete,
+            kinds[k].name != wanted,
+            kinds[k].count,
+            -kinds[k].mass,
+        ),
     )
     return ranked[0]
 
@@ -248,7 +278,7 @@ def _fitted(
         raise ComputationError(
             f"no peaks were found for {listing(k.name for k in kinds if not k.complete)}: the ions "
             "have no directions that the ions of the frame hold",
-            do="Choose other ions that are always detected, or ask for two of them (`detected: 2`).",
+            do="Choose other ions that are always detected, or ask for two (`detected: 2`).",
         )
     best = max(results, key=lambda fit: fit.found.likelihood)
     agreeing = _agreeing(results, number)
@@ -302,9 +332,7 @@ def _mirrored(one: Peaks, other: Peaks) -> bool:
     return _distance(replace(one, mean=one.mean * np.array([1.0, 1.0, -1.0])), other) < SAME_PEAKS
 
 
-def _symmetrised(
-    events: Events, best: _Fit, anchor: int
-) -> tuple[_Fit, list[Any] | None, bool]:
+def _symmetrised(events: Events, best: _Fit, anchor: int) -> tuple[_Fit, list[Any] | None, bool]:
     """Impose a symmetry that no event decides against; the mirror image for chiral molecules."""
     group = operations(best.peaks)
     if group and any(
@@ -341,7 +369,7 @@ def _check(events: Events, kinds: tuple[Kind, ...], best: _Fit, channel: Channel
             raise NoEventsError(
                 f"a peak of {kind.name} has {counts.min():.0f} ions, too few (at least "
                 f"{FEWEST_IN_PEAK})",
-                do="Reduce more of the run; or the molecule has fewer of them than the channel says.",
+                do="Reduce more of the run; or the molecule has fewer than the channel says.",
             )
         share = counts / counts.mean()
         if len(mine) > 1 and not SHARES[0] < share.min() <= share.max() < SHARES[1]:
@@ -382,7 +410,7 @@ def _another(
     for k, kind in enumerate(kinds):
         if kind.complete or kind.count >= MOST_LIKE:
             continue
-        place = unexplained(sample, best.peaks, before, k)
+        place = unexplained(sample, before, k)
         if place is None:
             continue
         size = max(float(np.linalg.norm(place)), 1.0)
@@ -524,8 +552,8 @@ def _doubts(
     for name, one in extra.items():
         if one["information_gain"] > 0 and one["share"] > 0.5:
             found.append(
-                f"{name} has one more peak than the channel has ions, with {one['share']:.2f} times "
-                "the ions of another: a second structure, or `count` is too small"
+                f"{name} has one more peak than the channel has ions, with {one['share']:.2f} "
+                "times the ions of another: a second structure, or `count` is too small"
             )
     del events, kinds, best
     return found

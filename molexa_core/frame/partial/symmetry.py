@@ -24,7 +24,8 @@ NEAR: Final = 0.3
 ODDS: Final = float(np.log(9.0))
 UNDECIDED: Final = 0.12
 """Largest share of undecided events for which two roles count as told apart: of two normal
-distributions 2 widths apart, which just show two maxima, a quarter is undecided, of 3.5 an eighth."""
+distributions 2 widths apart, which just show two maxima, a quarter is undecided; of 3.5 an eighth.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Operation:
     rotation: FloatArray
 
 
-def superpose(moving: FloatArray, fixed: FloatArray, weight: FloatArray | None = None) -> FloatArray:
+def superpose(
+    moving: FloatArray, fixed: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
     """Rotation that brings vectors (n, 3) closest to others (Kabsch), proper."""
     scale = np.ones(len(moving)) if weight is None else weight
     product_ = (moving * scale[:, None]).T @ fixed
@@ -75,7 +78,11 @@ def operations(peaks: Peaks, *, improper: bool = False) -> list[Operation]:
         rotation = superpose(moving, mean[order])
         away = float(np.sqrt(np.square(moving @ rotation.T - mean[order]).sum(axis=1).mean()))
         new = not any(np.array_equal(order, known.order) for known in found)
-        if away < NEAR * rms and new and (improper or not np.array_equal(order, np.arange(len(order)))):
+        if (
+            away < NEAR * rms
+            and new
+            and (improper or not np.array_equal(order, np.arange(len(order))))
+        ):
             found.append(Operation(order, rotation))
     return found
 

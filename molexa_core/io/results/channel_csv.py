@@ -3,7 +3,8 @@
 Header `ion,px,py,pz` and, optionally, `px_err,py_err,pz_err`, `count`, `label`. Lines that start
 with `#` are comments; one of them holds the provenance as JSON, those that begin with `# warning:`
 the warnings of earlier stages, `# energy:` what averaging left of the kinetic energy release
-(JSON), `# checksum:` the digest of header and rows. The frame is arbitrary.
+(JSON), `# partial:` how momenta were found in partial coincidences (JSON), `# checksum:` the digest
+of header and rows. The frame is arbitrary.
 Another unit is stated in the header, as `px (kg m/s)` or `px_si`, or in a comment above it, and is
 converted. Columns are separated by commas, or by semicolons or tabs with decimal points or commas.
 """
@@ -35,6 +36,7 @@ from molexa_core.base.fields import (
     LABEL,
     MOMENTUM,
     MOMENTUM_ERROR,
+    PARTIAL,
     PROVENANCE,
     WARNINGS,
 )
@@ -59,6 +61,7 @@ _COMMA: Final = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eEdD][-+]?[0-9]+)?")
 _CHECKSUM: Final = f"{_COMMENT} checksum: "
 _WARNING: Final = f"{_COMMENT} warning: "
 _ENERGY: Final = f"{_COMMENT} {ENERGY}: "
+_PARTIAL: Final = f"{_COMMENT} {PARTIAL}: "
 
 
 @dataclass
@@ -70,6 +73,7 @@ class _Lines:
     provenance: str | None = None
     checksum: str | None = None
     energy: str | None = None
+    partial: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     def take(self, line: str) -> bool:
@@ -80,6 +84,8 @@ class _Lines:
             self.checksum = line.removeprefix(_CHECKSUM).strip()
         elif line.startswith(_ENERGY):
             self.energy = line.removeprefix(_ENERGY)
+        elif line.startswith(_PARTIAL):
+            self.partial = line.removeprefix(_PARTIAL)
         elif line.startswith(_WARNING):
             self.warnings.append(line.removeprefix(_WARNING).strip())
         else:
@@ -126,8 +132,10 @@ def read_channel_csv(
         table[momenta] *= unit_value(unit)
         progress.say(f"{path}: momenta in {unit}, converted")
     table.attrs[WARNINGS] = lines.warnings
-    if (energy := _energy(lines.energy)) is not None:
+    if (energy := _values(lines.energy)) is not None:
         table.attrs[ENERGY] = energy
+    if (partial := _values(lines.partial)) is not None:
+        table.attrs[PARTIAL] = partial
     if lines.checksum is not None and lines.checksum != digest_of([c for _, c in lines.data]):
         edited = f"{path.name} was edited after molexa wrote it: its values are not those it had"
         table.attrs[WARNINGS].append(edited)
@@ -171,6 +179,8 @@ def write_channel_csv(
         text.write(f"{_CHECKSUM}{digest_of([ordered, *rows])}\n")
     if energy_of(table):
         text.write(f"{_ENERGY}{json.dumps(energy_of(table), allow_nan=False)}\n")
+    if isinstance(table.attrs.get(PARTIAL), dict):
+        text.write(f"{_PARTIAL}{json.dumps(table.attrs[PARTIAL], allow_nan=False)}\n")
     for warning in warnings_of(table):
         text.write(f"{_WARNING}{' '.join(warning.split())}\n")
     writer = csv.writer(text, lineterminator="\n")
@@ -330,8 +340,8 @@ def _cell(value: Any) -> str:
     return "" if math.isnan(number) else f"{number:.12g}"
 
 
-def _energy(text: str | None) -> dict[str, Any] | None:
-    """The values of the comment on the energy; None if there is none or it is damaged."""
+def _values(text: str | None) -> dict[str, Any] | None:
+    """The values of a comment in JSON; None if there is none or it is damaged."""
     try:
         found = None if text is None else json.loads(text)
     except ValueError:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from molexa_core.base.errors import ColumnError, InputFileError, UsageError, about_file, listing
-from molexa_core.base.fields import WARNINGS
+from molexa_core.base.fields import ION, WARNINGS
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.numbers import read_number
 from molexa_core.base.progress import Progress
@@ -32,7 +32,7 @@ from molexa_core.physics.virtual.sources import Target
 from molexa_core.pipeline.calibration.aligned_means import observe
 from molexa_core.pipeline.calibration.pairs import Observed, Pairs
 from molexa_core.pipeline.calibration.references import Reference, YieldReference
-from molexa_core.pipeline.chain.channel_limits import require_complete
+from molexa_core.pipeline.chain.channel_limits import channel_of_record, require_complete
 from molexa_core.pipeline.chain.pick import channel_of
 from molexa_core.pipeline.chain.stale import require_fresh
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns
@@ -145,6 +145,7 @@ def _events(path: Path, progress: Progress) -> Coincidences:
 
 def _of_means(path: Path, progress: Progress) -> tuple[tuple[Ion, ...], Observed, Frame]:
     table, record = read_channel_csv(path, progress)
+    require_complete(channel_of_record(record), path, ions=table[ION].tolist())
     for warning in [*table.attrs.get(WARNINGS, ()), *require_fresh(path, record)]:
         progress.warn(f"{path.name}: {warning}")
     with about_file(path):

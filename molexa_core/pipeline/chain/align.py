@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -104,13 +104,30 @@ def align(
     """
     _require_ions(table.ions, channel)
     frame = _frame(table.ions, reference, second, plane, like, channel, progress)
-    return align_events(table, frame, recoil=_recoil(recoil, channel))
+    known = channel if channel is not None else _channel_in(table.meta)
+    partial = _is_partial(known)
+    return align_events(table, frame, recoil=_recoil(recoil, known), partial=partial)
+
+
+def _channel_in(meta: Mapping[str, Any]) -> Channel | None:
+    """The channel that the events themselves name."""
+    return channel_of(meta) if "channel" in meta else None
+
+
+def _is_partial(channel: Channel | None) -> bool:
+    return channel is not None and not channel.is_complete
 
 
 def _recoil(recoil: Recoil, channel: Channel | None) -> Literal["remove", "keep"]:
-    if recoil == "keep" or (recoil == "auto" and channel is not None and not channel.is_complete):
+    if channel is not None and not channel.is_complete:
+        if recoil == "remove":
+            raise UsageError(
+                f"the recoil of the partial channel {channel.name} is not known: the momenta of "
+                "its ions do not add up to that of the molecule",
+                do="Leave out `recoil=`, or give `recoil='keep'`.",
+            )
         return "keep"
-    return "remove"
+    return "keep" if recoil == "keep" else "remove"
 
 
 def align_file(
@@ -185,7 +202,10 @@ def align_file(
             return DiskStore(stack.enter_context(tempfile.TemporaryFile(dir=scratch)))
 
         with nullcontext() if any(given) else about_file(source):
-            aligner = Aligner(events.ions, frame, recoil=_recoil(recoil, known), store=store)
+            own = _channel_in(events.meta)
+            chosen = _recoil(recoil, own if _is_partial(own) else known)
+            partial_ions = _is_partial(known) or _is_partial(own)
+            aligner = Aligner(events.ions, frame, recoil=chosen, partial=partial_ions, store=store)
         passes = TwoPasses(partial(gated.chunks, rows), _size)
         with progress.task("frames", events.n_rows, "events") as task:
             aligner.look(_with_progress(passes.first(), task))

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
+from scipy.spatial.transform import Rotation
 
-from molexa_core.base.fields import ENERGY, EXPLOSION, GATES, WARNINGS
+from molexa_core.base.errors import about_file
+from molexa_core.base.fields import (
+    COUNT,
+    ENERGY,
+    EXPLOSION,
+    GATES,
+    ION,
+    LABEL,
+    MOMENTUM,
+    MOMENTUM_ERROR,
+    PARTIAL,
+    TAG_TURN,
+    WARNINGS,
+)
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.selection import EVERYTHING, Selection
+from molexa_core.base.settings import Channel, Frame, parse_settings
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
-from molexa_core.frame.centroid import centroids, energy_kept
+from molexa_core.frame.centroid import EnergyKept, centroids, energy_kept
 from molexa_core.frame.completeness import lobe_doubt
+from molexa_core.frame.partial.solve import solve_partial
 from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
 from molexa_core.io.results.events import read_events
-from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
+from molexa_core.pipeline.chain.channel_limits import inherited
 from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, channel_of, only_file
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
@@ -26,13 +44,18 @@ from molexa_core.pipeline.output_guard import require_outputs
 
 CHANNEL_FILE: Final = "channel.csv"
 ERRORS: Final = "analytic, rows of an event taken together (cluster-robust)"
+ERRORS_PARTIAL: Final = "a tenth of the events left out in turn (jackknife), sum closed to zero"
 
 
-def centroid(table: Coincidences) -> pd.DataFrame:
+def centroid(table: Coincidences, *, progress: Progress = SILENT) -> pd.DataFrame:
     """The mean momentum of every ion in the molecular frame with its standard error.
+
+    Of a partial channel the momenta of all ions of the break-up are found
+    (`frame.partial.solve`).
 
     Args:
         table: aligned events (`pipeline.chain.align.align(...).table`).
+        progress: display of the progress.
 
     Returns:
         Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count`, `label`;
@@ -42,14 +65,21 @@ def centroid(table: Coincidences) -> pd.DataFrame:
         the mean one in eV, their ratio, and a sentence on it.
 
     Raises:
-        InputFileError: the events are of a partial channel.
-        NoEventsError: no event has a weight.
+        NoEventsError: no event has a weight, or too few for a partial channel.
+        UsageError, ComputationError: a partial channel that cannot be solved; says why.
     """
-    rows = centroids(table)
-    doubt = lobe_doubt(table)
-    found = [*inherited(table.meta), *([] if doubt is None else [doubt])]
+    channel = channel_of(table.meta) if "channel" in table.meta else None
+    if channel is not None and not channel.is_complete:
+        rows, of_peaks = _partial(table, channel, progress)
+        kept: EnergyKept | None = of_peaks
+    else:
+        rows = centroids(table)
+        doubt = lobe_doubt(table)
+        rows.attrs[WARNINGS] = [] if doubt is None else [doubt]
+        kept = energy_kept(table)
+    found = [*inherited(table.meta), *rows.attrs[WARNINGS]]
     rows.attrs[WARNINGS] = list(dict.fromkeys(found))
-    if (kept := energy_kept(table)) is not None:
+    if kept is not None:
         rows.attrs[ENERGY] = kept.to_dict()
         if kept.low:
             rows.attrs[WARNINGS].append(kept.sentence)
@@ -57,6 +87,37 @@ def centroid(table: Coincidences) -> pd.DataFrame:
     if isinstance(setup, Mapping) and setup.get(EXPLOSION) is not None:
         rows.attrs[EXPLOSION] = setup[EXPLOSION]
     return rows
+
+
+def _partial(
+    table: Coincidences, channel: Channel, progress: Progress
+) -> tuple[pd.DataFrame, EnergyKept]:
+    """The momenta of all ions of a partial channel."""
+    if isinstance(stored := table.meta.get("frame"), Mapping):
+        frame = parse_settings(Frame, dict(stored), where="frame of the aligned events")
+        channel = channel.model_copy(update={"frame": frame})
+    means = solve_partial(in_laboratory(table), channel, progress=progress)
+    error = np.sqrt(np.maximum(np.diagonal(means.covariance, axis1=1, axis2=2), 0.0))
+    columns: dict[str, object] = {ION: [str(ion) for ion in means.ions]}
+    # Components that the frame sets to zero, without what rounding leaves.
+    columns |= {name: means.momentum[:, axis].round(9) + 0.0 for axis, name in enumerate(MOMENTUM)}
+    columns |= {name: error[:, axis].round(9) + 0.0 for axis, name in enumerate(MOMENTUM_ERROR)}
+    columns[COUNT] = means.count.round(1)
+    columns[LABEL] = list(means.labels)
+    rows = pd.DataFrame(columns)
+    rows.attrs[WARNINGS] = list(means.warnings)
+    rows.attrs[PARTIAL] = {**means.summary, "meaning": means.sentence}
+    progress.say(means.sentence)
+    return rows, means.energy
+
+
+def in_laboratory(table: Coincidences) -> Coincidences:
+    """Rows of an aligned table of a partial channel turned back, so that those of a shot agree."""
+    if not all(name in table.tags for name in TAG_TURN):
+        return table
+    vectors = np.column_stack([table.tags[name] for name in TAG_TURN])
+    axes = Rotation.from_rotvec(vectors).as_matrix()
+    return replace(table, momentum=np.matmul(table.momentum, axes))
 
 
 def centroid_file(
@@ -94,12 +155,12 @@ def centroid_file(
     require_outputs((target, FileKind.MOMENTA), inputs=[source, selection.regions])
     table, before = read_events(source)
     channel = channel_of(table.meta)
-    require_complete(channel, source)
     gates = gating_of(selection, "centroid", channel=channel)
     table = select(table, gates, progress)
     stale = require_fresh(source, before)
     say_unguarded(source, before, progress)
-    rows = centroid(table)
+    with about_file(source):
+        rows = centroid(table, progress=progress)
     if "frame" not in table.meta:
         rows.attrs[WARNINGS].append(
             f"{source} was not made by molexa align: its momenta were averaged as they are"
@@ -107,7 +168,12 @@ def centroid_file(
     rows.attrs[WARNINGS] += stale
     for warning in warnings_of(rows):
         progress.warn(warning)
-    settings = {"errors": ERRORS, "frame": table.meta.get("frame")}
+    errors = ERRORS if PARTIAL not in rows.attrs else ERRORS_PARTIAL
+    settings = {
+        "errors": errors,
+        "frame": table.meta.get("frame"),
+        "channel": table.meta.get("channel"),
+    }
     if gates:
         settings[GATES] = gates.record()
     record = Provenance.of(command, inputs=[source], settings=settings, after=before)

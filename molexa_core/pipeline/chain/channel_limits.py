@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from molexa_core.base.errors import InputFileError, MolexaError, listing
@@ -12,19 +12,29 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.network.config import ELEMENTS, MOLEXA
 
 _DO = (
-    "A structure needs the momenta of all ions: reduce the run with a channel that asks for all of "
-    "them (leave out `detected`)."
+    "A structure needs the momenta of all ions: `molexa centroid` finds their means in the events "
+    "of a partial channel, or reduce the run with a channel that asks for all ions (leave out "
+    "`detected`)."
 )
 
 
-def require_complete(channel: Channel | None, where: object) -> None:
-    """Check that a channel contains every ion of the break-up.
+def require_complete(
+    channel: Channel | None, where: object, *, ions: Sequence[object] | None = None
+) -> None:
+    """Check that there is every ion of the break-up of a channel.
+
+    Args:
+        channel: the channel, None if it is not known.
+        where: the file, for the message.
+        ions: the ions that are there; those that an event of the channel has if None.
 
     Raises:
-        InputFileError: the channel is partial; the mean momenta of some of the ions do not
-            determine a molecule.
+        InputFileError: ions are missing; the momenta of some of the ions do not determine a
+            molecule.
     """
     if channel is None or channel.is_complete:
+        return
+    if ions is not None and sorted(map(str, ions)) == sorted(map(str, channel.all_ions)):
         return
     missing = [
         f"{entry.wanted} of {entry.count} {entry.ion}"
@@ -33,7 +43,7 @@ def require_complete(channel: Channel | None, where: object) -> None:
     ]
     raise InputFileError(
         f"the events are of the partial channel {channel.name} ({listing(missing)} per event); "
-        "their momenta cannot be averaged to those of a whole molecule yet",
+        "they are not the momenta of a whole molecule",
         where=where,
         do=_DO,
     )
@@ -67,8 +77,6 @@ def beyond_network(channel: Channel) -> list[str]:
         found.append(f"the network does not know {listing(strange)}, only {listing(ELEMENTS)}")
     if len(ions) > most:
         found.append(f"there are {len(ions)} ions, the network takes up to {most}")
-    if not channel.is_complete:
-        found.append("not all ions of the break-up are asked for")
     return found
 
 

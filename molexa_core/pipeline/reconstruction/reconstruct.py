@@ -21,7 +21,7 @@ from typing import Any, Final
 import pandas as pd
 
 from molexa_core.base.errors import UsageError, about_file
-from molexa_core.base.fields import EXPLOSION, WARNINGS
+from molexa_core.base.fields import EXPLOSION, ION, WARNINGS
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion, parse_settings
 from molexa_core.base.storage.files import require_file
@@ -266,7 +266,7 @@ def reconstruct_file(
 def _read(path: Path | str, progress: Progress) -> tuple[pd.DataFrame, Provenance | None]:
     """The table of a channel, with the warnings of its making, and how it was made."""
     table, record = read_channel_csv(path, progress)
-    require_complete(channel_of_record(record), path)
+    require_complete(channel_of_record(record), path, ions=table[ION].tolist())
     table.attrs[WARNINGS] = [*warnings_of(table), *require_fresh(path, record)]
     table.attrs[FILE] = str(path)
     say_unguarded(path, record, progress)
