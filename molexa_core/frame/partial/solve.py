@@ -1,7 +1,7 @@
 """The mean momenta of all ions of a molecule from partial coincidences.
 
 Paper, "Application of MOLEXA": the six protons of ethanol from the channel O+ C+ C+ H+. The steps:
-rows to events (`groups`), gate on the ions that are always detected (`gate`), mixture from several
+rows to events (`groups`), gate on the ions that are always detected (`shape_gate`), mixture from several
 starts (`fit`), symmetry (`symmetry`), checks, errors by leaving out parts of the events, ions that
 are never detected and closing by momentum conservation (`closing`), the frame of the channel.
 """
@@ -35,8 +35,8 @@ from molexa_core.frame.partial.fit import (
     templates,
     unexplained,
 )
-from molexa_core.frame.partial.gate import gate_events
 from molexa_core.frame.partial.groups import Events, Kind, events_of, kinds_of
+from molexa_core.frame.partial.shape_gate import gate_events
 from molexa_core.frame.partial.symmetry import UNDECIDED, imposed, operations, superpose, undecided
 
 STARTS: Final = 12
