@@ -1,9 +1,10 @@
 """The mean momenta of all ions of a molecule from partial coincidences.
 
 Paper, "Application of MOLEXA": the six protons of ethanol from the channel O+ C+ C+ H+. The steps:
-rows to events (`groups`), gate on the ions that are always detected (`shape_gate`), mixture from several
-starts (`fit`), symmetry (`symmetry`), checks, errors by leaving out parts of the events, ions that
-are never detected and closing by momentum conservation (`closing`), the frame of the channel.
+rows to events (`groups`), gate on the ions that are always detected (`shape_gate`), mixture from
+several starts (`fit`), symmetry (`symmetry`), checks, errors by leaving out parts of the events,
+ions that are never detected and closing by momentum conservation (`closing`), the frame of the
+channel.
 """
 
 from __future__ import annotations
