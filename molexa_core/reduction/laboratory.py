@@ -48,15 +48,7 @@ def calibrate(hits: Hits, setup: Setup) -> tuple[Hits, Dropped]:
     Returns:
         the hits that can be ions, and the numbers of those that cannot.
     """
-    calibration = setup.calibration
-    x = hits.x_mm - calibration.centre_x_mm
-    y = hits.y_mm - calibration.centre_y_mm
-    t = hits.t_ns - calibration.time_zero_ns
-    if calibration.rotation_deg:
-        angle = np.deg2rad(calibration.rotation_deg)
-        x, y = np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y
-    x = x * calibration.scale_x
-    y = y * calibration.scale_y
+    x, y, t = setup.calibration.to_laboratory(hits.x_mm, hits.y_mm, hits.t_ns)
     radius2 = x * x + y * y
     good = (t > 0) & (hits.t_ns >= 0) & (radius2 <= setup.detector.radius_mm**2) & np.isfinite(t)
     limit = setup.detector.max_method

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from molexa_core.base.errors import SettingsError
@@ -24,6 +25,7 @@ from molexa_core.base.settings.schema import (
     Schema,
 )
 from molexa_core.base.settings.virtual import VirtualExperiment
+from molexa_core.base.tables import FloatArray
 
 
 class Region(Schema):
@@ -187,6 +189,29 @@ class Calibration(Schema):
             msg = "scale_x and scale_y must not be 0"
             raise ValueError(msg)
         return self
+
+    def to_laboratory(
+        self, x_mm: FloatArray, y_mm: FloatArray, t_ns: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Recorded positions and times in laboratory coordinates."""
+        x, y = x_mm - self.centre_x_mm, y_mm - self.centre_y_mm
+        if self.rotation_deg:
+            angle = np.deg2rad(self.rotation_deg)
+            x, y = np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y
+        return x * self.scale_x, y * self.scale_y, t_ns - self.time_zero_ns
+
+    def as_recorded(
+        self, x_mm: FloatArray, y_mm: FloatArray, t_ns: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Laboratory coordinates as they are recorded: the inverse of `to_laboratory`."""
+        x, y = x_mm / self.scale_x, y_mm / self.scale_y
+        angle = np.deg2rad(self.rotation_deg)
+        cosine, sine = np.cos(angle), np.sin(angle)
+        return (
+            cosine * x + sine * y + self.centre_x_mm,
+            -sine * x + cosine * y + self.centre_y_mm,
+            t_ns + self.time_zero_ns,
+        )
 
 
 class Jet(Schema):

@@ -144,18 +144,8 @@ def within_slots(hits: Arrivals, slots: int) -> BoolArray:
 def as_written(
     hits: Arrivals, calibration: Calibration
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """x, y, t as stored in a run; the inverse of the calibration in `reduce`.
-
-    `reduce` takes x_lab = scale * R(rotation) (x_raw - centre) and t_lab = t_raw - time_zero.
-    """
-    x, y = hits.x_mm / calibration.scale_x, hits.y_mm / calibration.scale_y
-    angle = np.deg2rad(calibration.rotation_deg)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    return (
-        cosine * x + sine * y + calibration.centre_x_mm,
-        -sine * x + cosine * y + calibration.centre_y_mm,
-        hits.t_ns + calibration.time_zero_ns,
-    )
+    """x, y, t as stored in a run; the inverse of the calibration in `reduce`."""
+    return calibration.as_recorded(hits.x_mm, hits.y_mm, hits.t_ns)
 
 
 def detect(
