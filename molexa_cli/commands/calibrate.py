@@ -1,4 +1,4 @@
-"""`molexa calibrate`: determine settings of the detector or of the explosion from data."""
+"""`molexa calibrate`: determine settings of detector, spectrometer or explosion from data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from molexa_cli.console import command_line, progress, remark, table, write, wri
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
     group = new_app(
-        "Calibrate a detector, or the model of the explosion, from data.\n\n"
+        "Calibrate a detector, a spectrometer, or the model of the explosion, from data.\n\n"
         "Example: molexa calibrate explosion --reference n2.csv=N2 water.csv=water"
     )
 
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
         pass
 
     group.command("detector")(detector)
+    group.command("spectrometer")(spectrometer)
     group.command("explosion")(explosion)
     app.add_typer(group, name="calibrate")
 
@@ -66,6 +67,112 @@ def detector(
         write_json({"files": [str(path) for path in written], **found.as_dict()})
         return
     write(table(["quantity", "before", "after", "unit"], found.rows()))
+
+
+def spectrometer(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Files of one run, in order, of any known format; or its folder."),
+    ],
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--channel",
+            help="Name or file of a complete break-up in the run; may be repeated.",
+        ),
+    ] = None,
+    setup: Annotated[
+        str | None,
+        typer.Option("--setup", help="Setup as known so far. Default: molexa.yaml, or the run's."),
+    ] = None,
+    peak: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--peak",
+            metavar="ION=NS",
+            help="Recorded time of flight of a known ion at rest, for the first guess; may be "
+            "repeated.",
+        ),
+    ] = None,
+    free: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--free",
+            help="A quantity to determine beside the usual ones: lengths, magnetic_field, scale_x, "
+            "scale_y; may be repeated.",
+        ),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fix",
+            help="A quantity to take as given: time_zero, field, centre_x, centre_y, rotation, "
+            "jet; may be repeated.",
+        ),
+    ] = None,
+    isotropic: Annotated[
+        bool,
+        typer.Option("--isotropic", help="Molecules are oriented at random: use it."),
+    ] = False,
+    most: Annotated[
+        int,
+        typer.Option("--most", help="Largest number of coincidences per channel.", min=1000),
+    ] = 100_000,
+    out: Annotated[Path, typer.Option("--out", help="Setup to write.")] = Path(
+        "setup.calibrated.yaml"
+    ),
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="SVG, before and after. Default: beside --out.")
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Calibrate a spectrometer: time zero, fields, centre, rotation, jet, from break-ups.
+
+    Writes a new setup with errors, the numbers beside it as JSON, and a figure.
+
+    Example: molexa calibrate spectrometer run.root --channel water --setup setup.yaml
+    """
+    from molexa_core.pipeline.runs.calibrate_spectrometer import calibrate_spectrometer_files
+
+    written, found = calibrate_spectrometer_files(
+        runs,
+        channels=channel or (),
+        setup=setup,
+        peaks=[_peak(text) for text in peak or ()],
+        free=free or (),
+        fixed=fix or (),
+        isotropic=isotropic,
+        most=most,
+        out=out,
+        picture=picture,
+        command=command_line(),
+        progress=progress(),
+    )
+    if json:
+        write_json({"files": [str(path) for path in written], **found.as_dict()})
+        return
+    write(table(["quantity", "before", "after", "+-", "unit"], found.rows()))
+    write("")
+    for text in (*found.not_determined, *found.remarks):
+        write(text)
+    for path in written:
+        remark(f"wrote {path}")
+
+
+def _peak(text: str) -> tuple[str, float]:
+    """The ion and the time of `--peak`."""
+    from molexa_core.base.errors import UsageError
+
+    ion, _, time = text.replace(",", "=").replace(" ", "=").partition("=")
+    try:
+        return ion.strip(), float(time)
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no peak", setting="peak", do="Write it like H+=1523.4 (ns)."
+        ) from error
 
 
 def explosion(

@@ -41,6 +41,16 @@ ROLES: dict[str, dict[str, str]] = {
     "inspect": {"files": READ, "setup": READ},
     "convert": {"runs": READ, "setup": READ, "out": WRITTEN},
     "calibrate detector": {"runs": READ, "setup": READ, "out": WRITTEN, "picture": WRITTEN},
+    "calibrate spectrometer": {
+        "runs": READ,
+        "channel": READ,
+        "setup": READ,
+        "peak": NONE,
+        "free": NONE,
+        "fix": NONE,
+        "out": WRITTEN,
+        "picture": WRITTEN,
+    },
     "calibrate explosion": {
         "more": NONE,
         "reference": NONE,
@@ -124,6 +134,11 @@ FILES = {
     },
     "convert": {"runs": "run.root", "setup": "setup.yaml"},
     "calibrate detector": {"runs": "run.lmf", "setup": "setup.yaml"},
+    "calibrate spectrometer": {
+        "runs": "run.root",
+        "channel": "channel.yaml",
+        "setup": "setup.yaml",
+    },
     "calibrate explosion": {"setup": "setup.yaml"},
     "reduce": {"runs": "run.root", "channel": "channel.yaml", "setup": "setup.yaml"},
     "align": {"events": "run.events.h5", "channel": "water.yaml"},

@@ -228,6 +228,19 @@ class Jet(Schema):
     transverse_spread_m_per_s: NotNegative = 6.0
 
 
+class Calibrated(Schema):
+    """How well a setup is known, as `molexa calibrate spectrometer` wrote it.
+
+    Attributes:
+        uncertainty: standard error of each quantity found, in the unit of its key; of fields and
+            lengths that of the first region.
+        not_determined: sentences on what the data do not tell.
+    """
+
+    uncertainty: dict[str, NotNegative] = Field(default_factory=dict)
+    not_determined: tuple[str, ...] = ()
+
+
 class Setup(Schema):
     """The apparatus: spectrometer, detector, calibration and jet.
 
@@ -244,6 +257,7 @@ class Setup(Schema):
         edge_columns: the same for trees of edges.
         facility: what to take from the files of European XFEL and FLASH.
         virtual: imperfections of the virtual experiment; ignored for real runs.
+        calibrated: how well spectrometer, calibration and jet are known.
         explosion: what is known about the explosion, for reconstructions. In a file it may be the
             name of a file with such a block, beside the setup, or `unknown`.
     """
@@ -258,5 +272,6 @@ class Setup(Schema):
     edge_columns: EdgeColumns | None = None
     facility: Facility = Facility()
     virtual: VirtualExperiment = VirtualExperiment()
+    calibrated: Calibrated | None = None
     explosion: Explosion | None = None
     detection_efficiency: Fraction = 0.6

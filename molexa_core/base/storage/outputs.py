@@ -54,6 +54,7 @@ class FileKind(StrEnum):
     REPORT = "report page"
     DETECTOR = "calibration of a detector (YAML)"
     SETUP = "setup (YAML)"
+    SPECTROMETER = "calibration of a spectrometer (JSON)"
     EXPLOSION = "calibration of an explosion (YAML)"
 
 

@@ -32,6 +32,7 @@ _LARGEST: Final = 256 * 2**20
 _LONGEST_HEADER: Final = 64 * 2**20
 _JSON_KINDS: Final[tuple[tuple[FileKind, frozenset[str]], ...]] = (
     (FileKind.RECONSTRUCTION, frozenset({"symbols", "positions_bohr", PROVENANCE})),
+    (FileKind.SPECTROMETER, frozenset({"quantities", "not_determined", PROVENANCE})),
     (FileKind.EVALUATION, frozenset({"conditions", "errors", PROVENANCE})),
     (FileKind.EVALUATION, frozenset({"conditions", "calibration", "failed", PROVENANCE})),
     (FileKind.FIGURE_VALUES, frozenset({"format", "sizes", "rows", "coverage", "geometries"})),

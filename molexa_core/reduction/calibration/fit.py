@@ -230,6 +230,20 @@ def _settle(sample: ChannelSample, setup: Setup, *, isotropic: bool, rough: bool
     )
 
 
+def conditions_at(sample: ChannelSample, setup: Setup, *, isotropic: bool = False) -> Means:
+    """The conditions of a sample at a setup; its state is updated."""
+    _settle(sample, setup, isotropic=isotropic, rough=False)
+    return means(
+        sample.momenta(setup),
+        sample.ions,
+        sample.state,
+        volume=sample.volume,
+        channel=sample.name,
+        reach=reach_of(sample.ions, setup),
+        isotropic=isotropic,
+    )
+
+
 def _inverse(covariance: FloatArray) -> FloatArray:
     """Inverse of a covariance, well conditioned by scaling to standard errors."""
     errors = np.sqrt(np.maximum(np.diag(covariance), 1e-300))

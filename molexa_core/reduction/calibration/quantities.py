@@ -64,7 +64,8 @@ QUANTITIES: Final = {
 }
 """By name, in the order of results."""
 USUAL: Final = ("time_zero", "field", "centre_x", "centre_y", "rotation", "jet")
-"""Free where nothing else is said; the magnetic field too where the setup has one."""
+"""Free where nothing else is said; the magnetic field too where the setup has one,
+and not the jet where it has none."""
 
 
 def chosen(setup: Setup, free: tuple[str, ...], fixed: tuple[str, ...]) -> tuple[Quantity, ...]:
@@ -90,6 +91,8 @@ def chosen(setup: Setup, free: tuple[str, ...], fixed: tuple[str, ...]) -> tuple
     usual = set(USUAL)
     if setup.spectrometer.magnetic_field_gauss:
         usual.add("magnetic_field")
+    if setup.jet.velocity_m_per_s == 0.0:
+        usual.discard("jet")
     names = (usual | set(free)) - set(fixed)
     if setup.spectrometer.flight_map is not None and names & {"lengths", "magnetic_field"}:
         raise UsageError(
