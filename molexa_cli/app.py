@@ -5,6 +5,7 @@ Only the public interface of typer is used; its internals change between version
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -15,6 +16,8 @@ from molexa_core.base.device import DEVICE
 from molexa_core.base.parameter import SEED
 from molexa_core.base.storage.outputs import set_replacing
 
+ASKED = "_MOLEXA_COMPLETE"
+"""Variable with which a shell asks for completions (`molexa_cli.completion`)."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -24,16 +27,17 @@ def new_app(help_text: str) -> typer.Typer:
         help=help_text,
         no_args_is_help=True,
         context_settings=CONTEXT,
-        add_completion=False,
+        add_completion=ASKED in os.environ,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
 
 
-def _set_quiet(context: typer.Context, value: bool) -> bool:
+def _set_quiet(context: typer.Context, value: int) -> int:
     wording.running(context.command)
-    SWITCHES.quiet = value
+    SWITCHES.quiet, SWITCHES.silent = value > 0, value > 1
     SWITCHES.warned.clear()
+    SWITCHES.shown = 0
     return value
 
 
@@ -48,13 +52,15 @@ def _set_force(value: bool) -> bool:
 
 
 Quiet = Annotated[
-    bool,
+    int,
     typer.Option(
         "--quiet",
         "-q",
+        count=True,
+        show_default=False,
         callback=_set_quiet,
         is_eager=True,
-        help="No progress, no remarks on stderr; warnings stay.",
+        help="No progress, no remarks on stderr; twice (-qq) no warnings either.",
     ),
 ]
 """Every command ends its parameters with `quiet: Quiet = False, debug: Debug = False`."""

@@ -6,28 +6,49 @@ import errno
 import io
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from molexa_cli.wording import as_typed
 from molexa_core.base import interruption
-from molexa_core.base.errors import OutputError
+from molexa_core.base.errors import OutputError, UsageError
 from molexa_core.base.progress import Progress, SilentProgress, Task
 from molexa_core.base.storage.files import UNWRITABLE, cannot_write
 
 
 @dataclass
 class _Switches:
+    """The switches of the running command.
+
+    Attributes:
+        quiet: no progress, no remarks.
+        silent: no warnings either.
+        debug: tracebacks of errors.
+        separator: between the columns of tables, for `--csv` and `--tsv`; None for tables in text.
+        warned: warnings so far.
+        shown: how many of them were written.
+        tables: the tables so far, if there is a separator.
+    """
+
     quiet: bool = False
+    silent: bool = False
     debug: bool = False
+    separator: str | None = None
     warned: list[str] = field(default_factory=list)
+    shown: int = 0
+    tables: list[str] = field(default_factory=list)
 
 
 SWITCHES = _Switches()
-"""The switches `--quiet` and `--debug` of the running command, and its warnings so far."""
+"""The switches of the running command, and its warnings so far."""
+WIDTH: Final = 80
+"""Width of tables on a terminal that does not say its own, and in files."""
+_NARROWEST: Final = 16
 
 
 class ConsoleProgress:
@@ -111,6 +132,24 @@ def write(text: str) -> None:
     Raises:
         OutputError: stdout cannot be written, such as a file on a full disk.
     """
+    if SWITCHES.separator is not None:
+        return  # only the tables are wanted
+    _write_line(text)
+
+
+def write_tables() -> None:
+    """Write the tables of a command with `--csv` or `--tsv`, with an empty line between them.
+
+    Raises:
+        UsageError: the command made none.
+        OutputError: as `write`.
+    """
+    if not SWITCHES.tables:
+        raise UsageError("there is no table to print here", do="Leave out --csv and --tsv.")
+    _write_line("\n\n".join(SWITCHES.tables))
+
+
+def _write_line(text: str) -> None:
     with _stdout():
         _write_all(text if text.endswith("\n") else f"{text}\n")
 
@@ -166,12 +205,27 @@ def remark(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Write a warning to stderr, once, also with `--quiet`: why a result may be wrong."""
+    """Keep a warning, why a result may be wrong, for the end of the command; also with `--quiet`.
+
+    Warnings are the last that a command writes, so that nothing pushes them off the screen.
+    """
     text = as_typed(text)
-    if text in SWITCHES.warned:
+    if text not in SWITCHES.warned:
+        SWITCHES.warned.append(text)
+
+
+def show_warnings() -> None:
+    """Write the warnings of the command that were not written yet, in colour on a terminal."""
+    waiting, SWITCHES.shown = SWITCHES.warned[SWITCHES.shown :], len(SWITCHES.warned)
+    if SWITCHES.silent or not waiting:
         return
-    SWITCHES.warned.append(text)
-    _tell(f"warning: {text}")
+    with suppress(OutputError, OSError):
+        flush_stdout()
+    mark = "warning:"
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        mark = f"\x1b[1;33m{mark}\x1b[0m"
+    for text in waiting:
+        _tell(f"{mark} {text}")
 
 
 def _tell(text: str) -> None:
@@ -181,24 +235,70 @@ def _tell(text: str) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> str:
-    """A plain-text table: text is left-aligned, numbers are right-aligned."""
+    """A plain-text table: text is left-aligned, numbers are right-aligned.
+
+    A table that is wider than the terminal gets lines broken in its widest column of text. With
+    `--csv` or `--tsv` the table is kept for `write_tables`, with all digits.
+    """
+    if SWITCHES.separator is not None:
+        SWITCHES.tables.append(_separated(header, rows, title))
     cells = [list(header), *[[_cell(value) for value in row] for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     numeric = [
         bool(rows) and all(isinstance(row[column], int | float) for row in rows)
         for column in range(len(header))
     ]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in cells
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    _narrow(widths, numeric)
+    lines = [line for row in cells for line in _lines_of(row, widths, numeric)]
+    heads = len(_lines_of(cells[0], widths, numeric))
+    lines.insert(heads, "  ".join("-" * width for width in widths))
     if title:
         lines.insert(0, title)
     return "\n".join(lines)
+
+
+def _narrow(widths: list[int], numeric: list[bool]) -> None:
+    """Make the widest columns of text narrower until the table fits the terminal."""
+    most = max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+    while (excess := sum(widths) + 2 * (len(widths) - 1) - most) > 0:
+        text = [at for at, number in enumerate(numeric) if not number and widths[at] > _NARROWEST]
+        if not text:
+            return
+        widest = sorted(text, key=lambda at: widths[at])
+        at = widest[-1]
+        next_width = widths[widest[-2]] if len(widest) > 1 else _NARROWEST
+        widths[at] = max(_NARROWEST, widths[at] - excess, min(next_width, widths[at] - 1))
+
+
+def _lines_of(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> list[str]:
+    """A row of a table as one line, or as several where a cell is longer than its column."""
+    parts = [
+        [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    lines = []
+    for number in range(max((len(part) for part in parts), default=1)):
+        cells = [part[number] if number < len(part) else "" for part in parts]
+        lines.append(
+            "  ".join(
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(cells, widths, numeric, strict=True)
+            ).rstrip()
+        )
+    return lines
+
+
+def _separated(header: Sequence[str], rows: Sequence[Sequence[object]], title: str) -> str:
+    """A table as CSV or TSV; its title is a line of comment before it."""
+    import csv
+
+    text = io.StringIO()
+    if title:
+        text.write(f"# {title}\n")
+    writer = csv.writer(text, delimiter=SWITCHES.separator or ",", lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().rstrip("\n")
 
 
 def command_line() -> str:

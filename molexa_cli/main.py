@@ -16,6 +16,7 @@ from typing import Annotated, Final
 
 import typer
 
+from molexa_cli import completion
 from molexa_cli.app import new_app
 from molexa_cli.console import (
     SWITCHES,
@@ -23,8 +24,10 @@ from molexa_cli.console import (
     abandon_stdout,
     flush_stdout,
     open_streams,
+    show_warnings,
     write,
 )
+from molexa_cli.declared import complete_commands, plain_numbers
 from molexa_cli.usage import plain_words
 from molexa_cli.wording import sentence
 from molexa_core import __version__
@@ -53,6 +56,7 @@ COMMANDS: Final = (
     "evaluate",
     "weights",
     "channels",
+    "completion",
 )
 """The command modules in the order of the help."""
 _WITHOUT_COMMAND: Final = ("-h", "--help", "--version")
@@ -92,6 +96,9 @@ def build_app(arguments: Sequence[str] | None = None) -> typer.Typer:
             _register_name(app, name, getattr(module, name))
         else:
             module.register(app)
+    complete_commands(app)
+    if completion.asked():
+        completion.teach(app)
     return app
 
 
@@ -115,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         interruption.check()  # asked while the program was loaded
         code = _command()
         flush_stdout()
+        show_warnings()
         interruption.stop_listening(leaving=arguments is None)
         interruption.check()  # asked too late for any block: it is not passed over all the same
     except BrokenPipeError:
@@ -135,8 +143,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _command() -> int:
     """Run the command and return its exit code."""
+    words = sys.argv[1:] or ["--help"]
+    app = build_app(None if completion.asked() else words)
     try:
-        code = build_app(sys.argv[1:])(prog_name="molexa", standalone_mode=False)
+        code = app(plain_numbers(app, words), prog_name="molexa", standalone_mode=False)
     except typer.Abort:
         return 1
     except Exception as error:
@@ -151,6 +161,7 @@ def _command() -> int:
 
 def _report_error(text: str, code: int) -> int:
     """Report an error in one sentence, after earlier messages; returns the exit code."""
+    show_warnings()
     with suppress(OSError):  # the terminal may have been closed
         if SWITCHES.debug:
             traceback.print_exc()

@@ -130,7 +130,8 @@ def channel(
 
 def recipe(
     molecules: Annotated[
-        list[str] | None, typer.Argument(help="Molecules. Default: all that ship.")
+        list[str] | None,
+        typer.Argument(help="Names or formulas of molecules. Default: all that ship."),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the data set.")] = "recipe",
     out: Annotated[

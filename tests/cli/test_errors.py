@@ -42,10 +42,10 @@ def test_unknown_option_is_2(molexa: Run) -> None:
     assert "--jsn" in done.stderr
 
 
-def test_no_command_shows_the_help_and_is_2(molexa: Run) -> None:
+def test_no_command_shows_the_help(molexa: Run) -> None:
     done = molexa()
-    assert done.returncode == 2
-    assert "Commands:" in done.stdout + done.stderr
+    assert done.returncode == 0
+    assert "Commands:" in done.stdout
 
 
 def test_bad_input_is_1_with_one_line_and_no_traceback(molexa: Run, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_bad_input_is_1_with_one_line_and_no_traceback(molexa: Run, tmp_path: Pa
     assert done.stderr.startswith("molexa: ")
     assert len(done.stderr.strip().splitlines()) == 1
     assert "channels/mine.yaml" in done.stderr
-    assert "did you mean ions?" in done.stderr
+    assert "did you mean ions" in done.stderr
 
 
 def test_debug_shows_the_traceback(molexa: Run, tmp_path: Path) -> None:

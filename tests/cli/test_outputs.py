@@ -27,7 +27,7 @@ from molexa_core.io.xyz import write_xyz
 from molexa_core.pipeline.datasets.blocks import plan, resolve
 from tests.fakes.chain import make_folder
 
-READ, WRITTEN, FOLDER, NONE = "read", "written", "folder", "none"
+READ, WRITTEN, FOLDER, NEW, NONE = "read", "written", "folder", "new", "none"
 UNCERTAIN = {
     option_name(one.parameter): NONE
     for of in (XrayExplosion, LaserExplosion, BuildUpExplosion)
@@ -35,6 +35,10 @@ UNCERTAIN = {
     if one.kind is Uncertain and one.parameter.option is not None
 }
 """Numbers with an uncertainty, which are typed as text."""
+NAMES_OF_COLUMNS = dict.fromkeys(
+    ("regions", "x", "y", "time", "shot", "count", "tree", "tag"), NONE
+)
+"""A file that is NEW is made only where there is none, and replaces nothing."""
 ROLES: dict[str, dict[str, str]] = {
     "demo": {"molecule": NONE, "out": FOLDER},
     "mock": {"channel": READ, "geometry": READ, "setup": READ, "out": WRITTEN, "truth": WRITTEN},
@@ -123,6 +127,12 @@ ROLES: dict[str, dict[str, str]] = {
     "weights calibrate": {"name": READ, "data": READ, "device": NONE},
     "weights shrink": {"name": READ, "out": FOLDER},
     "channels": {},
+    "completion": {"shell": NONE},
+    "check": {"run": READ, "setup": READ, "channel": READ},
+    "new setup": {"run": READ, "out": NEW} | NAMES_OF_COLUMNS,
+    "new channel": {"what": NONE, "ions": NONE, "setup": READ, "out": NEW},
+    "new recipe": {"molecules": NONE, "name": NONE, "out": NEW},
+    "new project": {"what": NONE, "run": READ, "ions": NONE} | NAMES_OF_COLUMNS,
 }
 """What the parameters of each command are that take a path or a text."""
 FILES = {

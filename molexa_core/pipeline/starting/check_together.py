@@ -86,7 +86,7 @@ def check_together(
     setup, channel = setup or project.setup, channel or project.channel
     if not run and setup is None and channel is None:
         raise UsageError(
-            "nothing to check", do="Name a run, --setup or --channel, or make molexa.yaml."
+            "nothing to check", do="Name a run, `setup=` or `channel=`, or make molexa.yaml."
         )
     checked = CheckedTogether()
     known_setup = None if setup is None else _setup(setup, checked)

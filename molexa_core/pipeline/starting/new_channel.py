@@ -110,7 +110,7 @@ def _frame(channel: Channel) -> str:
     if len(channel.all_ions) < 3:
         return ""
     return (
-        "# The molecular frame; without it molexa align chooses (or align --ref, --second):\n"
+        "# The molecular frame; without it molexa align chooses (or is told):\n"
         "# frame:\n"
         f"#   reference: {names[0]}  # its momentum is the x axis\n"
         f"#   second: {names[min(1, len(names) - 1)]}  # its momentum lies in the x-y plane\n"

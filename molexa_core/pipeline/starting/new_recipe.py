@@ -53,7 +53,7 @@ def new_recipe(
     parse_settings(RecipeFile, values, where=path)
     head = (
         "Recipe of a data set of simulated explosions in an X-ray pulse:\n"
-        f"molexa dataset build --recipe {path} --out FOLDER\n"
+        "molexa dataset build makes it.\n"
         "Keys with a # in front have the value shown as long as the # stands there."
     )
     return write_new(path, commented(RecipeFile, values, head=head))

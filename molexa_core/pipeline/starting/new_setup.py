@@ -67,7 +67,7 @@ class ColumnNames:
         if missing:
             raise UsageError(
                 f"of the columns, {listing(missing)} is not named",
-                do="Name x, y and time, such as --x 'ion{i}_x' with {i} for the slot.",
+                do="Name `x=`, `y=` and `time=`, with {i} for the number of a slot: ion{i}_x.",
             )
         layout = "flat" if SLOT in str(self.x) else "rows" if self.shot else "jagged"
         values = {
@@ -215,8 +215,8 @@ def _seen(files: Sequence[Path | str], block: Mapping[str, Any] | None) -> _Seen
         raise ColumnError(
             error.what,
             where=error.where,
-            do="Name the columns: --x, --y, --time, with {i} where the number of a slot stands, "
-            "and --shot where a row is a hit.",
+            do="Name the columns: `x=`, `y=`, `time=`, with {i} where the number of a slot stands, "
+            "and `shot=` where a row is a hit.",
         ) from error
     seen = _Seen(said=[f"Run: {listing([path.name for path in run.paths])}; {run.choice}."])
     if run.edges:
@@ -245,7 +245,7 @@ def _look(hits: Hits, run: StoredRun, seen: _Seen) -> None:
     if seen.filler is not None:
         seen.said.append(
             f"Many hits have the time {seen.filler:g} at one place: if it stands for no hit, name "
-            f"the columns and --empty {seen.filler:g}."
+            f"the columns and `empty={seen.filler:g}`."
         )
     reach = float(np.quantile(np.hypot(x, y), _ALL))
     most = int(hits.counts.max())

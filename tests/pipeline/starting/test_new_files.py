@@ -130,7 +130,7 @@ def test_a_setup_holds_what_is_told_and_what_the_run_shows() -> None:
 
 def test_a_run_that_is_not_recognised_says_how_to_name_its_columns() -> None:
     run = _foreign_run(Path("run.root"))
-    with pytest.raises(ColumnError, match="--x, --y, --time"):
+    with pytest.raises(ColumnError, match="`x=`, `y=`, `time=`"):
         new_setup([run], TWO_REGIONS)
     with pytest.raises(MolexaError, match="y is not named"):
         new_setup([run], Apparatus(TWO_REGIONS.regions, ColumnNames("hit{i}_pos_a", time="t")))

@@ -1,0 +1,136 @@
+"""Tables as CSV, whole numbers as 1e5, warnings last, completion by the shell."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+
+from molexa_cli.console import SWITCHES, WIDTH, show_warnings, table, warn
+from molexa_cli.declared import plain_numbers
+from molexa_cli.main import build_app
+from molexa_core.io.column_list import columns_of
+from tests.cli.conftest import Run
+
+
+@pytest.mark.parametrize(("option", "separator"), [("--csv", ","), ("--tsv", "\t")])
+def test_tables_are_printed_as_csv_or_tsv(molexa: Run, option: str, separator: str) -> None:
+    done = molexa("channels", option)
+    rows = list(csv.reader(io.StringIO(done.stdout), delimiter=separator))
+    assert rows[0] == ["name", "ions", "description"]
+    assert ["nitrogen", "N+ N+"] in [row[:2] for row in rows]
+
+
+def test_csv_has_every_table_and_nothing_else(molexa: Run) -> None:
+    assert molexa("mock", "nitrogen", "--events", "50", "--out", "run.root").returncode == 0
+    done = molexa("inspect", "run.root", "--csv")
+    assert done.returncode == 0
+    first, *others = done.stdout.split("\n\n")
+    assert first.startswith("# run.root\nquantity,value,unit\n")
+    assert all("," in line or line.startswith("#") for line in done.stdout.split("\n") if line)
+    assert others
+
+
+def test_the_forms_of_output_exclude_each_other(molexa: Run) -> None:
+    done = molexa("channels", "--csv", "--json")
+    assert done.returncode == 2
+    assert "exclude each other" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "plain"),
+    [
+        (["mock", "a", "--events", "1e5"], ["mock", "a", "--events", "100000"]),
+        (["mock", "a", "--events=2.5e3"], ["mock", "a", "--events=2500"]),
+        (["mock", "a", "--events", "2.5e0"], ["mock", "a", "--events", "2.5e0"]),
+        (["mock", "a", "--events", "1e99"], ["mock", "a", "--events", "1e99"]),
+        (["mock", "1e5", "--out", "1e5"], ["mock", "1e5", "--out", "1e5"]),
+        (["mock", "a", "--photon-ev", "1e3"], ["mock", "a", "--photon-ev", "1e3"]),
+    ],
+)
+def test_whole_numbers_may_have_an_exponent(typed: list[str], plain: list[str]) -> None:
+    assert plain_numbers(build_app(typed), typed) == plain
+
+
+def test_a_wide_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    words = "a long explanation of what was found in this file and what it means " * 4
+    text = table(["what", "words", "n"], [["first", words, 3], ["second", "short", 12]])
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert " ".join(text.split()).count("explanation") == 4
+    assert text.splitlines()[-1].endswith(" 12")
+
+
+def test_warnings_are_written_once_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    SWITCHES.warned.clear()
+    SWITCHES.shown = 0
+    for _ in range(2):
+        warn("the sum is off")
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        show_warnings()
+    assert capsys.readouterr().err == "warning: the sum is off\n"
+
+
+def test_quiet_twice_hides_warnings_and_once_does_not(molexa: Run, tmp_path: Path) -> None:
+    text = "name: far\nspectrometer: {regions: [{length_mm: 9000, field_v_per_cm: 100}]}\n"
+    (tmp_path / "far.yaml").write_text(text, encoding="utf-8")
+    assert molexa("mock", "nitrogen", "--events", "400", "--out", "run.root").returncode == 0
+    words = ("reduce", "run.root", "--channel", "nitrogen", "--setup", "far.yaml")
+    assert "warning: " in molexa(*words, "-q").stderr
+    assert "warning: " not in molexa(*words, "-qq").stderr
+
+
+def _completions(line: str, folder: Path) -> list[str]:
+    words = line.split()
+    done = subprocess.run(
+        [sys.executable, "-m", "molexa_cli.main"],
+        cwd=folder,
+        env=os.environ
+        | {
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words) - 1),
+            "_MOLEXA_COMPLETE": "complete_bash",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_shell_completes_commands_options_and_values(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "run.root") as file:
+        file["Events"] = {f"hit{slot}_posX": np.zeros(3) for slot in (1, 2)}
+    assert _completions("molexa redu", tmp_path) == ["reduce"]
+    assert _completions("molexa reduce --gate-s", tmp_path) == ["--gate-sum"]
+    assert _completions("molexa reduce --channel nit", tmp_path) == ["nitrogen"]
+    assert "water" in _completions("molexa new channel wat", tmp_path)
+    assert "hit{i}_posX" in _completions("molexa new setup run.root --x hit", tmp_path)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_a_shell_names_the_program(molexa: Run, shell: str) -> None:
+    done = molexa("completion", shell)
+    assert done.returncode == 0
+    assert "_MOLEXA_COMPLETE" in done.stdout
+    assert "molexa" in done.stdout
+
+
+def test_bash_accepts_its_script(molexa: Run) -> None:
+    script = molexa("completion", "bash").stdout
+    done = subprocess.run(["bash", "-n"], input=script, text=True, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_columns_of_numbered_slots_have_a_name_with_the_slot(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("shot,x1,x2,y1\n1,2,3,4\n", encoding="utf-8")
+    assert columns_of(tmp_path / "a.csv") == ["shot", "x{i}", "x1", "x2", "y{i}", "y1"]
