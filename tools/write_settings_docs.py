@@ -98,6 +98,7 @@ def _walk(block: type, values: Mapping[str, Any]) -> Iterator[tuple[type, str, A
         value = values[key.name]
         yield block, key.name, value
         items = value if key.listed and isinstance(value, list) else [value]
+        items = list(value.values()) if key.named and isinstance(value, Mapping) else items
         for item in items:
             if key.block is not None and isinstance(item, Mapping):
                 yield from _walk(key.block, item)

@@ -37,6 +37,7 @@ class Key:
         default: plain value if it is left out; None where nothing takes its place.
         block: the schema of its value, or of the items of its value, where that is a block.
         listed: whether the value is a list of such blocks.
+        named: whether the value is such blocks by name.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Key:
     default: Any
     block: type | None
     listed: bool
+    named: bool = False
 
 
 def keys_of(block: type) -> tuple[Key, ...]:
@@ -56,7 +58,7 @@ def keys_of(block: type) -> tuple[Key, ...]:
     defaults = _defaults(block)
     found = []
     for name, info in fields_of(block).items():
-        inner, listed = block_in(info.annotation)
+        inner, listed, named = block_in(info.annotation)
         parameter = stated[name].parameter if name in stated else None
         meaning = meanings.get(name, "")
         if parameter is not None:
@@ -69,11 +71,12 @@ def keys_of(block: type) -> tuple[Key, ...]:
                 name=name,
                 meaning=meaning,
                 unit=(parameter.unit if parameter is not None else "") or unit_of(name),
-                values=_values(info, inner, parameter, listed=listed),
+                values=_words(inner, listed=listed, named=named) or _values(info, parameter),
                 needed=default is _NEEDED,
                 default=None if default is _NEEDED else plain(default),
                 block=inner,
                 listed=listed,
+                named=named,
             )
         )
     return tuple(found)
@@ -98,7 +101,8 @@ def _collect(block: type, path: str, found: dict[str, type], above: tuple[type, 
         if key.block is None or key.block in above:
             continue
         inner = f"{path}.{key.name}" if path else key.name
-        _collect(key.block, f"{inner}[]" if key.listed else inner, found, (*above, block))
+        end = "[]" if key.listed else ".NAME" if key.named else ""
+        _collect(key.block, f"{inner}{end}", found, (*above, block))
 
 
 def meanings_of(block: type) -> Mapping[str, str]:
@@ -134,19 +138,19 @@ def summary_of(block: type) -> str:
     return re.sub(r"\s*\n\s*(?!\n)", " ", head.replace("\n\n", "\0")).replace("\0", "\n\n").strip()
 
 
-def block_in(annotation: Any) -> tuple[type | None, bool]:
-    """The schema of a value that is a block, or a list of blocks; None where it is neither."""
+def block_in(annotation: Any) -> tuple[type | None, bool, bool]:
+    """The schema of a value that is a block; whether of a list of them, or of them by name."""
     if isinstance(annotation, type):
         if issubclass(annotation, BaseModel):
-            return annotation, False
+            return annotation, False, False
         with_keys = dataclasses.is_dataclass(annotation) and bool(parameters(annotation))
-        return (annotation, False) if with_keys else (None, False)
-    is_list = get_origin(annotation) in {tuple, list}
+        return annotation if with_keys else None, False, False
+    origin = get_origin(annotation)
     for part in get_args(annotation):
-        inner, listed = block_in(part)
+        inner, listed, named = block_in(part)
         if inner is not None:
-            return inner, listed or is_list
-    return None, False
+            return inner, listed or origin in {tuple, list}, named or origin is dict
+    return None, False, False
 
 
 def plain(value: Any) -> Any:
@@ -181,11 +185,14 @@ def _defaults(block: type) -> dict[str, Any]:
     return found
 
 
-def _values(
-    info: FieldInfo, inner: type | None, parameter: Parameter | None, *, listed: bool
-) -> str:
-    if inner is not None:
-        return "a list of blocks" if listed else "a block"
+def _words(inner: type | None, *, listed: bool, named: bool) -> str:
+    """What is to be written where a value is made of blocks; empty where it is not."""
+    if inner is None:
+        return ""
+    return "a list of blocks" if listed else "blocks by name" if named else "a block"
+
+
+def _values(info: FieldInfo, parameter: Parameter | None) -> str:
     words = allowed(info.annotation, info.metadata)
     if parameter is None or (parameter.low is None and parameter.high is None):
         return words
