@@ -12,6 +12,7 @@ Like ions in a row are ordered by time of flight; the order does not tell which 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -212,6 +213,7 @@ class Search:
         self._kind_of = np.repeat(np.arange(len(entries)), self._wanted).astype(np.int64)
         column_of = np.repeat(order, self._wanted)
         self._columns = np.argsort(column_of, kind="stable")
+        self._counts = tuple(entry.wanted for entry in entries)
         self._limits = np.zeros(LIMITS)
         self._limits[MAX_MOMENTUM] = channel.gates.max_momentum
 
@@ -281,20 +283,36 @@ class Search:
         tally.ambiguous += int((found.probability < AMBIGUOUS).sum())
         return found
 
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """How many ions of each kind a coincidence has, in the order of `windows`."""
+        return self._counts
+
+    def candidates(self, hits: Hits) -> Iterator[tuple[IntArray, FloatArray]]:
+        """For each kind of ion the hits that can be one, and their momenta (hits, 3) in a.u."""
+        for name, (first, last) in self.windows.items():
+            rows = np.flatnonzero((hits.t_ns >= first) & (hits.t_ns <= last))
+            momenta = self._momenta_as(parse_ion(name), hits, rows)
+            inside = np.square(momenta).sum(axis=1) <= self.sum_range**2
+            yield rows[inside], momenta[inside]
+
     def momenta(self, hits: Hits, rows: IntArray) -> FloatArray:
         """(found, ions, 3) momenta in a.u. of the hits that `find` returned."""
         momenta = np.empty((*rows.shape, 3))
         for column, ion in enumerate(self.ions):
-            hit = rows[:, column]
-            momenta[:, column] = hit_momenta(
-                hits.x_mm[hit],
-                hits.y_mm[hit],
-                hits.t_ns[hit],
-                ion,
-                self._spectrometer,
-                jet_velocity_m_per_s=self._jet,
-            )
+            momenta[:, column] = self._momenta_as(ion, hits, rows[:, column])
         return momenta
+
+    def _momenta_as(self, ion: Ion, hits: Hits, rows: IntArray) -> FloatArray:
+        """(rows, 3) momenta of hits as one kind of ion."""
+        return hit_momenta(
+            hits.x_mm[rows],
+            hits.y_mm[rows],
+            hits.t_ns[rows],
+            ion,
+            self._spectrometer,
+            jet_velocity_m_per_s=self._jet,
+        )
 
     def _solve(
         self, hits: Hits, tally: Tally, gate: SumGate | None, asked: int, *, weigh: bool

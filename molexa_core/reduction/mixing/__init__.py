@@ -1,0 +1,1 @@
+"""False coincidences: ions of different explosions, built by mixing shots (event mixing)."""

@@ -1,0 +1,429 @@
+"""Compiled loops of event mixing: combinations of the ions of one shot, and of several shots.
+
+The candidates of a stretch of shots are listed kind by kind and, within a kind, shot by shot:
+those of kind k in shot s are `first[k, s]:first[k, s + 1]` of `hit`, `place` and `momentum`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from molexa_core.base.compiled import compiled
+from molexa_core.base.tables import BoolArray, FloatArray, IntArray
+
+GATE: Final = 0
+RING: Final = 1
+"""Regions of the momentum sum: inside the gate, in the side band around it."""
+_MOST_TRIALS: Final = 64
+
+
+@compiled
+def next_random(state: np.ndarray) -> float:
+    """The next number in [0, 1) (splitmix64; Steele, Lea, Flood, OOPSLA 2014)."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@compiled
+def region(total: FloatArray, box: FloatArray) -> int:
+    """Where a momentum sum lies: `GATE`, `RING`, or -1 elsewhere.
+
+    `box` (4, 3): centre, half width of the gate, inner and outer half width of the ring, a.u.
+    """
+    in_gate, inner, outer = True, True, True
+    for axis in range(3):
+        away = abs(total[axis] - box[0, axis])
+        in_gate &= away <= box[1, axis]
+        inner &= away <= box[2, axis]
+        outer &= away <= box[3, axis]
+    if in_gate:
+        return GATE
+    if outer and not inner:
+        return RING
+    return -1
+
+
+@compiled
+def combinations(
+    first: IntArray,
+    hit: IntArray,
+    momentum: FloatArray,
+    usable: BoolArray,
+    kind_of: IntArray,
+    box: FloatArray,
+    rows: IntArray,
+    shots: IntArray,
+    regions: IntArray,
+) -> int:
+    """List all combinations of the ions of each shot, those in gate or ring if there is a gate.
+
+    * `kind_of` (ions): kind of each ion, like ions side by side; combinations, not permutations.
+    * `box`: see `region`; (0, 3) to keep every combination.
+    * `rows` (room, ions) candidates, `shots` (room), `regions` (room): filled.
+
+    Returns:
+        how many there are; only the first `room` of them are listed.
+    """
+    ions = len(kind_of)
+    choice = np.empty(ions, np.int64)
+    sums = np.zeros((ions + 1, 3))
+    n = 0
+    for shot in range(first.shape[1] - 1):
+        if not usable[shot]:
+            continue
+        column = 0
+        choice[0] = first[kind_of[0], shot] - 1
+        while column >= 0:
+            kind = kind_of[column]
+            choice[column] += 1
+            this = choice[column]
+            if this >= first[kind, shot + 1]:
+                column -= 1
+                continue
+            taken = False
+            for earlier in range(column):
+                taken |= hit[choice[earlier]] == hit[this]
+            if taken:
+                continue
+            for axis in range(3):
+                sums[column + 1, axis] = sums[column, axis] + momentum[this, axis]
+            if column < ions - 1:
+                column += 1
+                same = kind_of[column] == kind
+                choice[column] = this if same else first[kind_of[column], shot] - 1
+                continue
+            where = GATE if len(box) == 0 else region(sums[ions], box)
+            if where < 0:
+                continue
+            if n < len(rows):
+                shots[n] = shot
+                regions[n] = where
+                for ion in range(ions):
+                    rows[n, ion] = choice[ion]
+            n += 1
+    return n
+
+
+@compiled
+def draw_block(
+    block: IntArray,
+    shot: int,
+    first: IntArray,
+    hit: IntArray,
+    chosen: IntArray,
+    n: int,
+    state: np.ndarray,
+) -> int:
+    """Draw the ions of a block from the candidates of a shot, every combination alike.
+
+    Appends to `chosen` from `n` on.
+
+    Returns:
+        the number of ions chosen so far, -1 if one hit would be used twice.
+    """
+    start = n
+    for kind in range(len(block)):
+        low, high = first[kind, shot], first[kind, shot + 1]
+        of_kind = n
+        for _ in range(block[kind]):
+            new = False
+            while not new:
+                this = low + int(next_random(state) * (high - low))
+                new = True
+                for other in range(of_kind, n):
+                    new &= chosen[other] != this
+            chosen[n] = this
+            n += 1
+    for one in range(start, n):
+        for other in range(start, one):
+            if hit[chosen[one]] == hit[chosen[other]]:
+                return -1
+    return n
+
+
+@compiled
+def too_close(one: FloatArray, other: FloatArray, dead_time: float, dead_radius: float) -> bool:
+    """Whether one of two hits (t, x, y) of one shot would have hidden the other."""
+    if abs(one[0] - other[0]) >= dead_time:
+        return False
+    return (one[1] - other[1]) ** 2 + (one[2] - other[2]) ** 2 < dead_radius**2
+
+
+@compiled
+def hidden(
+    here: FloatArray,
+    shot: int,
+    offsets: IntArray,
+    every: FloatArray,
+    skip: IntArray,
+    dead: FloatArray,
+) -> bool:
+    """Whether an earlier hit of a shot, except those in `skip`, would have hidden one at `here`."""
+    for other in range(offsets[shot], offsets[shot + 1]):
+        if every[other, 0] >= here[0] or not too_close(here, every[other], dead[0], dead[1]):
+            continue
+        chosen = False
+        for ion in range(len(skip)):
+            chosen |= skip[ion] == other
+        if not chosen:
+            return True
+    return False
+
+
+@compiled
+def block_hidden(
+    source: int,
+    shot: int,
+    chosen: IntArray,
+    of: IntArray,
+    skip: IntArray,
+    place: FloatArray,
+    offsets: IntArray,
+    every: FloatArray,
+    dead: FloatArray,
+) -> bool:
+    """Whether a shot would have hidden one of the chosen hits that come from `source`."""
+    for ion in range(len(chosen)):
+        if of[ion] == source and hidden(place[chosen[ion]], shot, offsets, every, skip, dead):
+            return True
+    return False
+
+
+@compiled
+def survival(
+    chosen: IntArray,
+    of: IntArray,
+    hit: IntArray,
+    place: FloatArray,
+    offsets: IntArray,
+    every: FloatArray,
+    alike: IntArray,
+    dead: FloatArray,
+    state: np.ndarray,
+) -> float:
+    """How likely the hits of different shots are to be recorded in one shot, over what mixing says.
+
+    A hit also suffers from the dead time that the other ions of the explosions leave, those that
+    are not part of the combination. Each block is therefore tested against all hits of the other
+    shots. These also contain unrelated hits, of which each block has met as many in its own shot
+    already. For two blocks A and B from the shots a and b, the factor is
+
+        [a leaves B] / P(any shot leaves B) * [b leaves A] / P(any shot that leaves B leaves A):
+
+    what the unrelated hits of a and b do cancels but for those that would hide both blocks, which
+    the two meet once in one shot. Inverse probabilities are numbers of trials until a shot does.
+
+    Returns:
+        0 if a hit is hidden, else the product of these numbers over all pairs of blocks.
+    """
+    ions = len(chosen)
+    skip = np.empty(ions, np.int64)
+    sources = np.empty(ions, np.int64)
+    blocks = 0
+    for ion in range(ions):
+        skip[ion] = hit[chosen[ion]]
+        new = True
+        for block in range(blocks):
+            new &= sources[block] != of[ion]
+        if new:
+            sources[blocks] = of[ion]
+            blocks += 1
+    for i in range(blocks):
+        for j in range(blocks):
+            if i != j and block_hidden(
+                sources[i], sources[j], chosen, of, skip, place, offsets, every, dead
+            ):
+                return 0.0
+    factor = 1.0
+    for i in range(blocks):
+        for j in range(i):
+            for both in range(2):
+                trials = 0.0
+                for _ in range(_MOST_TRIALS):
+                    shot = alike[int(next_random(state) * len(alike))]
+                    leaves = not block_hidden(
+                        sources[i], shot, chosen, of, skip, place, offsets, every, dead
+                    )
+                    if both == 1:
+                        if not leaves:
+                            continue
+                        leaves = not block_hidden(
+                            sources[j], shot, chosen, of, skip, place, offsets, every, dead
+                        )
+                    trials += 1.0
+                    if leaves:
+                        break
+                factor *= max(trials, 1.0)
+    return factor
+
+
+@compiled
+def comes_before(place: FloatArray, one: int, other: int) -> bool:
+    """Whether a candidate precedes another in the order of time of flight, then position."""
+    for axis in range(3):
+        if place[one, axis] != place[other, axis]:
+            return bool(place[one, axis] < place[other, axis])
+    return False
+
+
+@compiled
+def mix(
+    first: IntArray,
+    hit: IntArray,
+    place: FloatArray,
+    momentum: FloatArray,
+    blocks: IntArray,
+    cumulative: FloatArray,
+    closing: IntArray,
+    closing_shot: IntArray,
+    closing_sum: FloatArray,
+    cells: IntArray,
+    origin: FloatArray,
+    step: FloatArray,
+    shape: IntArray,
+    kind_of_candidate: IntArray,
+    columns: IntArray,
+    box: FloatArray,
+    dead: FloatArray,
+    offsets: IntArray,
+    every: FloatArray,
+    alike: IntArray,
+    draws: int,
+    pick: float,
+    ring_share: float,
+    state: np.ndarray,
+    rows: IntArray,
+    sources: IntArray,
+    regions: IntArray,
+    factors: FloatArray,
+) -> int:
+    """Combine blocks drawn from different shots with all closing blocks that fit the gate.
+
+    * `blocks` (others, kinds) and `cumulative` (others, shots + 1): the blocks that are drawn, and
+      the running sum of their combinations in each shot.
+    * `closing` (n, size) candidates, `closing_shot`, `closing_sum` (n, 3): all combinations of the
+      last block, ordered by cell of a grid of momenta; `cells` (cells + 1) where each begins, with
+      `origin`, `step` and `shape` (3).
+    * `kind_of_candidate`: kind of each candidate; `columns` (kinds): first column of each kind.
+    * `box`: see `region`; (0, 3) without a gate. `dead`: dead time in ns and radius in mm.
+    * `draws`: how many times the other blocks are drawn; `pick`: probability with which a closing
+      block is taken, in the ring that times `ring_share`.
+    * `offsets`, `every` (hits, 3): all hits (t, x, y) shot by shot; `alike`: the shots mixed.
+    * `rows`, `sources` (room, ions) candidates and shots, like ions in order of time of flight,
+      `regions` and `factors` (room; see `survival`): filled.
+
+    Returns:
+        the number of combinations; only the first `room` of them are listed.
+    """
+    ions = rows.shape[1]
+    others = len(blocks)
+    size = closing.shape[1]
+    chosen = np.empty(ions, np.int64)
+    of = np.empty(ions, np.int64)
+    shots = np.empty(others, np.int64)
+    filled = np.empty(len(columns), np.int64)
+    partial = np.empty(3)
+    total = np.empty(3)
+    low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    skip = np.log(1.0 - pick) if pick < 1.0 else -np.inf
+    n = 0
+    for _ in range(draws):
+        good, filled_ions = True, 0
+        for block in range(others):
+            running = cumulative[block]
+            target = next_random(state) * running[-1]
+            shot = np.searchsorted(running, target, side="right") - 1
+            for earlier in range(block):
+                good &= shots[earlier] != shot
+            shots[block] = shot
+            if not good:
+                break
+            before = filled_ions
+            filled_ions = draw_block(blocks[block], shot, first, hit, chosen, before, state)
+            if filled_ions < 0:
+                good = False
+                break
+            for ion in range(before, filled_ions):
+                of[ion] = shot
+                for earlier in range(before):
+                    good &= not too_close(
+                        place[chosen[ion]], place[chosen[earlier]], dead[0], dead[1]
+                    )
+            if not good:
+                break
+        if not good:
+            continue
+        for axis in range(3):
+            partial[axis] = 0.0
+            for ion in range(filled_ions):
+                partial[axis] += momentum[chosen[ion], axis]
+            if len(box):
+                wanted = box[0, axis] - partial[axis]
+                bottom = (wanted - box[3, axis] - origin[axis]) / step[axis]
+                top = (wanted + box[3, axis] - origin[axis]) / step[axis]
+                low[axis] = int(min(max(np.floor(bottom), 0.0), shape[axis]))
+                high[axis] = int(min(max(np.floor(top) + 1.0, 0.0), shape[axis]))
+            else:
+                low[axis], high[axis] = 0, shape[axis]
+        waiting = 0.0 if pick >= 1.0 else np.floor(np.log(1.0 - next_random(state)) / skip)
+        for i in range(low[0], high[0]):
+            for j in range(low[1], high[1]):
+                # Cells along the last axis lie side by side.
+                line = (i * shape[1] + j) * shape[2]
+                begin, end = cells[line + low[2]], cells[line + max(high[2], low[2])]
+                while waiting < end - begin:
+                    last = begin + int(waiting)
+                    waiting += 1.0
+                    if pick < 1.0:
+                        waiting += np.floor(np.log(1.0 - next_random(state)) / skip)
+                    for axis in range(3):
+                        total[axis] = partial[axis] + closing_sum[last, axis]
+                    where = GATE if len(box) == 0 else region(total, box)
+                    if where < 0 or (where == RING and next_random(state) >= ring_share):
+                        continue
+                    fits = True
+                    for block in range(others):
+                        fits &= shots[block] != closing_shot[last]
+                    for ion in range(size):
+                        this = closing[last, ion]
+                        chosen[filled_ions + ion] = this
+                        of[filled_ions + ion] = closing_shot[last]
+                        for earlier in range(filled_ions):
+                            fits &= not too_close(
+                                place[this], place[chosen[earlier]], dead[0], dead[1]
+                            )
+                    if not fits:
+                        continue
+                    factor = 1.0
+                    if dead[0] > 0.0 and dead[1] > 0.0:
+                        factor = survival(
+                            chosen, of, hit, place, offsets, every, alike, dead, state
+                        )
+                        if factor == 0.0:
+                            continue
+                    if n < len(rows):
+                        factors[n] = factor
+                        filled[:] = 0
+                        for ion in range(ions):
+                            this = chosen[ion]
+                            kind = kind_of_candidate[this]
+                            slot = columns[kind] + filled[kind]
+                            while slot > columns[kind] and comes_before(
+                                place, this, rows[n, slot - 1]
+                            ):
+                                rows[n, slot] = rows[n, slot - 1]
+                                sources[n, slot] = sources[n, slot - 1]
+                                slot -= 1
+                            rows[n, slot] = this
+                            sources[n, slot] = of[ion]
+                            filled[kind] += 1
+                        regions[n] = where
+                    n += 1
+                waiting -= end - begin
+    return n

@@ -1,0 +1,481 @@
+"""Event mixing: the false coincidences of a channel, from hits of different but alike shots.
+
+The run is divided into stretches of consecutive shots, and each into classes of alike shots. For
+every partition of the ions (`partitions`) combinations are drawn whose blocks come from different
+shots of a class. Their mean number is a U-statistic of the shots: unbiased for any number of shots
+that is not smaller than that of the blocks. Combinations inside the momentum-sum gate become rows,
+each of which stands for `weight` expected false coincidences; those in a ring around the gate are
+compared with the combinations found there, which tests the normalisation.
+
+All combinations in the gate are true or false coincidences here, including those that share a hit:
+a choice among them would depend on the other hits of the shot, which mixed shots do not have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base.errors import ComputationError
+from molexa_core.base.settings import Setup
+from molexa_core.base.subtraction import Subtracted
+from molexa_core.base.tables import FloatArray, Hits, IntArray
+from molexa_core.reduction.coincidences import Search, SumGate
+from molexa_core.reduction.mixing.alike import alike_shots
+from molexa_core.reduction.mixing.candidates import Candidates, Combinations
+from molexa_core.reduction.mixing.loops import GATE, RING, mix
+from molexa_core.reduction.mixing.partitions import (
+    Block,
+    Partition,
+    number_of_partitions,
+    partitions,
+)
+
+STRETCH: Final = 16_384
+"""Shots that are mixed with each other, at least; fewer than twice as many. It must not change:
+the draws of a run depend on it."""
+OVERSAMPLING: Final = 8.0
+"""Rows per expected false coincidence, where they are not too many."""
+_MOST_ROWS: Final = 24.0
+"""Rows of false coincidences per coincidence found, at most."""
+_FEW_ROWS: Final = 4000
+_RING: Final = (2.0, 3.0)
+"""Inner and outer half width of the ring in those of the gate."""
+_RING_SHARE: Final = 0.05
+_PICKS: Final = 0.25
+"""Mean number of rows per draw, at most: rows of one draw share their ions."""
+_MOST_DRAWS: Final = 4_000_000
+_PILOT: Final = 400
+_CELLS: Final = 48
+MOST_PARTITIONS: Final = 400
+_NO_BOX: Final = np.empty((0, 3))
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Coincidences of a stretch of shots, and the false ones expected among them.
+
+    Attributes:
+        hits: the calibrated hits of the stretch.
+        rows: (n, ions) hits of every combination inside the gate.
+        shots: (n) shot of each, counted in `hits`.
+        false_rows: (m, ions) hits of the false coincidences, of different shots.
+        false_shots: (m, ions) shot of each of these hits.
+        weight: (m) expected number of false coincidences that the row stands for; negative where
+            it corrects others.
+    """
+
+    hits: Hits
+    rows: IntArray
+    shots: IntArray
+    false_rows: IntArray
+    false_shots: IntArray
+    weight: FloatArray
+
+
+@dataclass
+class MixingTally:
+    """Sums of event mixing over the stretches of a run.
+
+    Attributes:
+        shots: shots that were mixed.
+        alone: shots of classes with too few alike shots.
+        crowded: shots left out because of too many combinations.
+        found: combinations inside the gate.
+        false: expected number of false ones among them.
+        variance: of the difference of both.
+        beside: combinations found in the ring around the gate.
+        beside_false: those expected there.
+        beside_variance: of the difference of both.
+        draws: combinations of blocks that were drawn.
+        rows: false coincidences made.
+        whole: sums for the number of true combinations without a gate, in closed form.
+        without: the same for all ions but one of each kind.
+    """
+
+    shots: int = 0
+    alone: int = 0
+    crowded: int = 0
+    found: int = 0
+    false: float = 0.0
+    variance: float = 0.0
+    beside: int = 0
+    beside_false: float = 0.0
+    beside_variance: float = 0.0
+    draws: int = 0
+    rows: int = 0
+    whole: FloatArray = field(default_factory=lambda: np.zeros(2))
+    without: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+
+
+class Mixer:
+    """Builds the false coincidences of a run, stretch by stretch, in bounded memory.
+
+    Args:
+        search: the ions of the channel.
+        setup: the dead time and radius of the detector.
+        gate: the momentum-sum gate; None for partial channels.
+        seed: of the random numbers.
+
+    Raises:
+        ComputationError: more ions than can be mixed.
+    """
+
+    def __init__(self, search: Search, setup: Setup, gate: SumGate | None, seed: int = 0) -> None:
+        self._search = search
+        self._seed = seed
+        self._dead = np.array([setup.detector.dead_time_ns, setup.detector.dead_radius_mm])
+        self._box = _NO_BOX
+        if gate is not None:
+            half = gate.half_width
+            self._box = np.array([gate.centre, half, _RING[0] * half, _RING[1] * half])
+        wanted = search.wanted
+        if number_of_partitions(wanted, MOST_PARTITIONS + 1) > MOST_PARTITIONS:
+            raise ComputationError(
+                f"false coincidences of {sum(wanted)} ions are too many to be mixed: their ions "
+                f"can come from different explosions in more than {MOST_PARTITIONS} ways",
+                do="Switch mixing off with `mixing=`, or ask for fewer ions (`detected`).",
+            )
+        self._partitions = partitions(wanted)
+        self._kind_of = np.repeat(np.arange(len(wanted)), wanted)
+        self.tally = MixingTally(without=np.zeros((len(wanted), 2)))
+        self._waiting: list[Hits] = []
+        self._n_waiting = 0
+        self._stretch = 0
+
+    def add(self, hits: Hits) -> Iterator[Mixed]:
+        """Take the next calibrated hits, and give the stretches that are complete."""
+        self._waiting.append(hits)
+        self._n_waiting += hits.n_shots
+        if self._n_waiting >= 2 * STRETCH:
+            together = Hits.concatenate(self._waiting)
+            while together.n_shots >= 2 * STRETCH:
+                yield self._mixed(together.shots(0, STRETCH))
+                together = together.shots(STRETCH, together.n_shots)
+            self._waiting, self._n_waiting = [together], together.n_shots
+
+    def rest(self) -> Iterator[Mixed]:
+        """The last stretch.
+
+        Raises:
+            ComputationError: no shot has enough alike ones to be mixed with.
+        """
+        if self._n_waiting:
+            yield self._mixed(Hits.concatenate(self._waiting))
+            self._waiting, self._n_waiting = [], 0
+        if self.tally.alone and not self.tally.shots:
+            raise ComputationError(
+                f"false coincidences cannot be built: there are {self.tally.alone} shots, none "
+                f"of which has {len(self._kind_of) - 1} others alike (flags, delay, pulse energy)",
+                do="Take more shots, or switch mixing off with `mixing=`.",
+            )
+
+    def _mixed(self, hits: Hits) -> Mixed:
+        everything = Candidates.of(hits, self._search)
+        self.tally.crowded += int((~everything.usable).sum())
+        classes = alike_shots(hits.tags, hits.n_shots)
+        state = np.array(
+            np.random.SeedSequence([self._seed, self._stretch, 14]).generate_state(1, np.uint64)
+        )
+        self._stretch += 1
+        real, false = [], []
+        for number in range(int(classes.max(initial=0)) + 1):
+            inside = everything.only(classes == number)
+            if inside.n_shots < len(self._kind_of):
+                self.tally.alone += inside.n_shots
+                continue
+            found = inside.combinations(self._search.wanted, self._box)
+            made = list(self._of_class(inside, found, state))
+            self._count(inside, found, made)
+            real.append(_in(found, GATE))
+            false += [_of(part, part.regions == GATE) for part in made]
+        rows, shots = _joined(real, len(self._kind_of))
+        columns = len(self._kind_of)
+        hit = everything.hit
+        empty = np.empty((0, columns), np.int64)
+        return Mixed(
+            hits,
+            hit[rows],
+            shots,
+            hit[np.concatenate([empty, *(part.rows for part in false)])],
+            np.concatenate([empty, *(part.sources for part in false)]),
+            np.concatenate([np.empty(0), *(part.weight for part in false)]),
+        )
+
+    def _of_class(
+        self, shots: Candidates, found: Combinations, state: NDArray[np.uint64]
+    ) -> Iterator[_Made]:
+        """The false coincidences of alike shots, partition by partition."""
+        grids: dict[Block, _Grid] = {}
+        plans = [
+            plan
+            for part in self._partitions
+            if (plan := self._plan(shots, part, grids)) is not None
+        ]
+        expected = sum(plan.expected * self._fitting(shots, plan, state) for plan in plans)
+        room = _MOST_ROWS * float((found.regions == GATE).sum()) + _FEW_ROWS
+        rate = min(OVERSAMPLING, room / max(expected, 1e-300))
+        for plan in plans:
+            yield self._made(shots, plan, rate, state)
+
+    def _plan(self, shots: Candidates, part: Partition, grids: dict[Block, _Grid]) -> _Plan | None:
+        """What is drawn for one partition; None where there are no such combinations."""
+        numbers = [shots.per_shot(block) for block in part.blocks]
+        totals = [float(number.sum()) for number in numbers]
+        if min(totals) <= 0.0:
+            return None
+        least = min(sum(block) for block in part.blocks)
+        for block in part.blocks:
+            if sum(block) == least and block not in grids:
+                grids[block] = _Grid.of(shots, block, self._box)
+        # The closing block is the one whose momenta are spread most: it fits most draws.
+        last = min(
+            (index for index, block in enumerate(part.blocks) if sum(block) == least),
+            key=lambda index: grids[part.blocks[index]].density,
+        )
+        others = [index for index in range(len(totals)) if index != last]
+        n, m = shots.n_shots, len(totals)
+        expected = n * math.prod(totals[index] / (n - place) for place, index in enumerate(others))
+        expected /= n - m + 1  # the closing blocks are summed over all shots
+        grid = grids[part.blocks[last]]
+        return _Plan(
+            blocks=np.array([part.blocks[index] for index in others], np.int64),
+            cumulative=np.array(
+                [np.concatenate([[0.0], np.cumsum(numbers[index])]) for index in others]
+            ),
+            grid=grid,
+            coefficient=part.coefficient,
+            expected=abs(part.coefficient) * expected,
+            at_most=grid.at_most(self._box),
+        )
+
+    def _fitting(self, shots: Candidates, plan: _Plan, state: NDArray[np.uint64]) -> float:
+        """Mean number of closing blocks that fit the gate of a draw: from some draws, if many."""
+        if not len(self._box) or plan.expected * plan.at_most < _FEW_ROWS:
+            return plan.at_most
+        pick = min(1.0, 4.0 / plan.at_most)
+        regions = self._drawn(shots, plan, _PILOT, pick, 0.0, state)[2]
+        return (len(regions) + 1.0) / (_PILOT * pick)
+
+    def _drawn(
+        self,
+        shots: Candidates,
+        plan: _Plan,
+        draws: int,
+        pick: float,
+        ring_share: float,
+        state: NDArray[np.uint64],
+    ) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
+        """Candidates, shots, regions and factors of mixed combinations; see `loops.mix`."""
+        columns, grid = len(self._kind_of), plan.grid
+        room = int(2.0 * draws * pick * plan.at_most) + 4096
+        start, alike = state.copy(), np.flatnonzero(shots.usable).astype(np.int64)
+        while True:
+            state[:] = start
+            rows, sources = np.empty((room, columns), np.int64), np.empty((room, columns), np.int64)
+            regions, factors = np.empty(room, np.int64), np.empty(room)
+            n = mix(
+                shots.first, shots.hit, shots.place, shots.momentum,
+                plan.blocks, plan.cumulative,
+                grid.rows, grid.shots, grid.sums, grid.cells, grid.origin, grid.step, grid.shape,
+                shots.kind, self._columns, self._box, self._dead,
+                shots.offsets, shots.every, alike,
+                draws, pick, ring_share, state, rows, sources, regions, factors,
+            )  # fmt: skip
+            if n <= room:
+                return rows[:n], sources[:n], regions[:n], factors[:n]
+            room = n
+
+    def _made(
+        self, shots: Candidates, plan: _Plan, rate: float, state: NDArray[np.uint64]
+    ) -> _Made:
+        pick = min(1.0, _PICKS / max(plan.at_most, 1e-300))
+        draws = min(max(1, math.ceil(rate * plan.expected / pick)), _MOST_DRAWS)
+        rows, sources, regions, factors = self._drawn(shots, plan, draws, pick, _RING_SHARE, state)
+        self.tally.draws += draws
+        size = plan.expected / (draws * pick)
+        weight = math.copysign(size, plan.coefficient) * factors
+        weight[regions == RING] /= _RING_SHARE
+        return _Made(rows, sources, regions, weight)
+
+    @property
+    def _columns(self) -> IntArray:
+        """(kinds) first column of each kind."""
+        wanted = np.array(self._search.wanted, np.int64)
+        first: IntArray = np.cumsum(wanted) - wanted
+        return first
+
+    def _count(self, shots: Candidates, found: Combinations, made: list[_Made]) -> None:
+        tally = self.tally
+        tally.shots += shots.n_shots
+        tally.rows += sum(int((part.regions == GATE).sum()) for part in made)
+        for region in (GATE, RING):
+            real = _in(found, region)
+            parts = [_of(part, part.regions == region) for part in made]
+            weight = np.concatenate([np.empty(0), *(part.weight for part in parts)])
+            sources = np.concatenate(
+                [np.empty((0, len(self._kind_of)), np.int64), *(part.sources for part in parts)]
+            )
+            ones = np.ones(len(real.shots))
+            total = Subtracted.of(real.shots, ones, sources, weight, shots.n_shots)
+            false = float(weight.sum())
+            variance = float(total.variance[0])
+            if region == GATE:
+                tally.found += len(ones)
+                tally.false += false
+                tally.variance += variance
+            else:
+                tally.beside += len(ones)
+                tally.beside_false += false
+                tally.beside_variance += variance
+        wanted = self._search.wanted
+        tally.whole += true_number(shots, wanted)
+        for kind in range(len(wanted)):
+            fewer = tuple(count - (kind == other) for other, count in enumerate(wanted))
+            if any(fewer):
+                tally.without[kind] += true_number(shots, fewer)
+
+
+def true_number(shots: Candidates, block: Block) -> FloatArray:
+    """(2) number of true combinations of a block's ions in alike shots, and its variance.
+
+    The closed form, without any mixing and without a gate: the joint factorial cumulant of the
+    counts, sum over partitions of the products of mean numbers of combinations. The variance is
+    that of the sum over shots of each shot's influence.
+    """
+    own = shots.per_shot(block)[shots.usable]
+    n = len(own)
+    total, influence = float(own.sum()), own - own.mean()
+    for part in partitions(block) if sum(block) > 1 else ():
+        numbers = np.array([shots.per_shot(piece)[shots.usable] for piece in part.blocks])
+        means = numbers.mean(axis=1)
+        total -= part.coefficient * n * distinct_mean(numbers)
+        for index in range(len(means)):
+            rest = float(np.prod(np.delete(means, index)))
+            influence = influence - part.coefficient * rest * (numbers[index] - means[index])
+    return np.array([total, float(np.square(influence).sum()) * n / max(n - 1, 1)])
+
+
+def distinct_mean(numbers: FloatArray) -> float:
+    """Mean of numbers[0, s] numbers[1, s'] ... over all choices of different shots s, s', ... .
+
+    Args:
+        numbers: (blocks, shots).
+    """
+    m, n = numbers.shape
+    total = 0.0
+    for sets in _set_partitions(list(range(m))):
+        sign = math.prod((-1.0) ** (len(part) - 1) * math.factorial(len(part) - 1) for part in sets)
+        total += sign * math.prod(float(np.prod(numbers[part], axis=0).sum()) for part in sets)
+    return total / math.prod(n - place for place in range(m))
+
+
+def _set_partitions(members: list[int]) -> Iterator[list[list[int]]]:
+    if not members:
+        yield []
+        return
+    first, rest = members[0], members[1:]
+    for sets in _set_partitions(rest):
+        yield [[first], *sets]
+        for place in range(len(sets)):
+            yield [*sets[:place], [first, *sets[place]], *sets[place + 1 :]]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Mixed combinations: candidates, their shots, region of the momentum sum, weight."""
+
+    rows: IntArray
+    sources: IntArray
+    regions: IntArray
+    weight: FloatArray
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """All combinations of a block, ordered by the cell of their momentum sum."""
+
+    rows: IntArray
+    shots: IntArray
+    sums: FloatArray
+    cells: IntArray
+    origin: FloatArray
+    step: FloatArray
+    shape: IntArray
+
+    @classmethod
+    def of(cls, shots: Candidates, block: Block, box: FloatArray) -> _Grid:
+        """The grid of a block; a single cell without a gate."""
+        found = shots.combinations(block, _NO_BOX)
+        sums = shots.momentum[found.rows].sum(axis=1)
+        low, high = sums.min(axis=0), sums.max(axis=0)
+        shape = np.ones(3, np.int64)
+        if len(box):
+            shape = np.clip(((high - low) / (2.0 * box[3])).astype(np.int64), 1, _CELLS)
+        step = (high - low) / shape * (1.0 + 1e-9) + 1e-9
+        cell = np.minimum(((sums - low) / step).astype(np.int64), shape - 1)
+        number = (cell[:, 0] * shape[1] + cell[:, 1]) * shape[2] + cell[:, 2]
+        order = np.argsort(number, kind="stable")
+        counts = np.bincount(number, minlength=int(shape.prod()))
+        cells = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=cells[1:])
+        return cls(
+            found.rows[order], found.shots[order], np.ascontiguousarray(sums[order]), cells,
+            low, step, shape,
+        )  # fmt: skip
+
+    @property
+    def density(self) -> float:
+        """How densely the block's momenta lie, per volume: mean over them, of all of them 1."""
+        per_cell = np.diff(self.cells).astype(np.float64)
+        return float((per_cell**2).sum() / max(per_cell.sum(), 1.0) ** 2 / np.prod(self.step))
+
+    def at_most(self, box: FloatArray) -> float:
+        """About how many closing blocks fit the gate of a draw that any of them fits."""
+        if not len(box):
+            return float(len(self.rows))
+        volume = float(np.prod(2.0 * box[1]))
+        return max(1.0, min(1.0, self.density * volume) * len(self.rows))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is drawn for one partition.
+
+    Attributes:
+        blocks: (others, kinds) the blocks that are drawn.
+        cumulative: (others, shots + 1) running sums of their combinations.
+        grid: the closing blocks.
+        coefficient: of the partition.
+        expected: combinations of the drawn blocks per shot of the closing one, times the
+            coefficient's size.
+        at_most: about how many closing blocks fit the gate of a draw that any of them fits.
+    """
+
+    blocks: IntArray
+    cumulative: FloatArray
+    grid: _Grid
+    coefficient: float
+    expected: float
+    at_most: float
+
+
+def _in(found: Combinations, region: int) -> Combinations:
+    inside = found.regions == region
+    return Combinations(found.rows[inside], found.shots[inside], found.regions[inside])
+
+
+def _of(made: _Made, inside: NDArray[Any]) -> _Made:
+    return _Made(made.rows[inside], made.sources[inside], made.regions[inside], made.weight[inside])
+
+
+def _joined(parts: list[Combinations], columns: int) -> tuple[IntArray, IntArray]:
+    rows = np.concatenate([np.empty((0, columns), np.int64), *(part.rows for part in parts)])
+    shots = np.concatenate([np.empty(0, np.int64), *(part.shots for part in parts)])
+    order = np.argsort(shots, kind="stable")
+    return rows[order], shots[order]
