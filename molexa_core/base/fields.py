@@ -33,6 +33,12 @@ EVENT_DETECTOR: Final = {"tof_ns": "ns", "x_mm": "mm", "y_mm": "mm"}
 with the time zero removed, position with the centre removed, rotated and scaled as calibrated."""
 EVENT_WEIGHT: Final = "weight"
 """(n) float, aligned tables: 1 / number of equivalent assignments of the event."""
+FALSE_GROUP: Final = "false"
+"""Group of the false coincidences, built from hits of different shots, with the columns of
+`EVENT_GROUP` and `EVENT_SOURCE`; the weight is the expected number of false coincidences that a row
+stands for, negative where it corrects others."""
+EVENT_SOURCE: Final = "source"
+"""(n, ions) int64, false coincidences only: shot from which the hit of each ion was taken."""
 EVENT_TAG: Final = "tag"
 """Group of per-event tags: `shot`, and delay, pulse energy, ... where the run has them."""
 TAG_SHOT: Final = "shot"

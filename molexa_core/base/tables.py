@@ -244,6 +244,11 @@ class Coincidences:
         meta: description of the table (channel, frame, summary) as plain values.
         detector: what the detector measured of each ion, in the laboratory whatever the frame of
             the momenta; None where it is not known, such as in files of earlier versions.
+        false: false coincidences to be subtracted, built from hits of different shots: rows of the
+            same ions, each standing for `weight` expected ones (negative where it corrects others).
+            None where they are not known.
+        source: (n, ions) in a table of false coincidences the shot of the hit of each ion; None in
+            others.
     """
 
     ions: tuple[Ion, ...]
@@ -253,6 +258,8 @@ class Coincidences:
     tags: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     detector: DetectorValues | None = None
+    false: Coincidences | None = None
+    source: IntArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.event_id)
@@ -265,6 +272,10 @@ class Coincidences:
         for name, column in ({} if self.detector is None else self.detector.columns).items():
             if column.shape != shape[:2]:
                 raise UsageError(f"{name} has shape {column.shape}, expected {shape[:2]}")
+        if self.source is not None and self.source.shape != shape[:2]:
+            raise UsageError(f"source has shape {self.source.shape}, expected {shape[:2]}")
+        if self.false is not None and self.false.ions != self.ions:
+            raise UsageError("the false coincidences have other ions")
 
     def __len__(self) -> int:
         return len(self.event_id)
@@ -294,9 +305,10 @@ class Coincidences:
         )
 
     def select(self, mask: BoolArray | IntArray) -> Coincidences:
-        """The rows of a mask or of row numbers, all columns together."""
+        """The rows of a mask or of row numbers, all columns together; `false` stays as it is."""
         return replace(
             self,
+            source=None if self.source is None else self.source[mask],
             event_id=self.event_id[mask],
             momentum=self.momentum[mask],
             weight=self.weight[mask],
@@ -310,7 +322,8 @@ class Coincidences:
     ) -> Coincidences:
         """The rows of tables of the same ions and tags, one after the other.
 
-        Detector values are kept if all tables have them.
+        Detector values are kept if all tables have them; false coincidences are joined, and a
+        table without them counts as having none.
 
         Args:
             tables: at least one.
@@ -329,6 +342,8 @@ class Coincidences:
             if missing := sorted(set(first.tags) - set(table.tags)):
                 raise UsageError(f"tag {', '.join(missing)} is missing in some of the tables")
         detector = [table.detector for table in tables if table.detector is not None]
+        sources = [table.source for table in tables if table.source is not None]
+        false = [table.false for table in tables if table.false is not None]
         return cls(
             ions=first.ions,
             event_id=np.concatenate([table.event_id for table in tables]),
@@ -339,6 +354,8 @@ class Coincidences:
             },
             meta=dict(first.meta if meta is None else meta),
             detector=DetectorValues.concatenate(detector) if len(detector) == len(tables) else None,
+            false=cls.concatenate(false) if false else None,
+            source=np.concatenate(sources) if len(sources) == len(tables) else None,
         )
 
     def with_meta(self, meta: Mapping[str, Any]) -> Coincidences:

@@ -131,6 +131,9 @@ def align_events(
     aligner = Aligner(table.ions, frame, recoil=recoil, least_sine=least_sine, partial=partial)
     aligner.look([table])
     (aligned,) = aligner.blocks([table])
+    if table.false is not None:
+        (false,) = aligner.false_blocks([table.false])
+        aligned = replace(aligned, false=false)
     return Aligned(
         table=replace(aligned, meta=aligner.meta(table.meta)),
         flag=aligner.flag,
@@ -271,29 +274,36 @@ class Aligner:
     def blocks(self, blocks: Iterable[Coincidences]) -> Iterator[Coincidences]:
         """Second pass: the same blocks in the molecular frame; `meta` is that of the input."""
         for table in blocks:
-            turned = self._kept.popleft() if self._kept else self._turned(table)
-            for columns, lobes in zip(self._groups, self._lobes, strict=True):
-                block = turned.momentum[:, columns]
-                assignment = assign_to(block[:, :, self._axes], lobes)
-                turned.momentum[:, columns] = np.take_along_axis(
-                    block, assignment[:, :, None], axis=1
-                )
-                turned.order[:, columns] = np.take_along_axis(
-                    turned.order[:, columns], assignment, axis=1
-                )
-            selected = table.select(turned.rows)
-            detector = selected.detector and selected.detector.reordered(turned.order)
-            tags = selected.tags
-            if self._partial and turned.axes is not None:
-                vectors = Rotation.from_matrix(turned.axes).as_rotvec()
-                tags = {**tags, **dict(zip(TAG_TURN, vectors.T, strict=True))}
-            yield replace(
-                selected,
-                momentum=turned.momentum,
-                weight=turned.weight,
-                tags=tags,
-                detector=detector,
+            yield self._in_frame(table, self._kept.popleft() if self._kept else self._turned(table))
+
+    def false_blocks(self, blocks: Iterable[Coincidences]) -> Iterator[Coincidences]:
+        """False coincidences in the same frame, their like ions matched to the same lobes."""
+        for table in blocks:
+            yield self._in_frame(table, self._turned(table))
+
+    def _in_frame(self, table: Coincidences, turned: Turned) -> Coincidences:
+        for columns, lobes in zip(self._groups, self._lobes, strict=True):
+            block = turned.momentum[:, columns]
+            assignment = assign_to(block[:, :, self._axes], lobes)
+            turned.momentum[:, columns] = np.take_along_axis(
+                block, assignment[:, :, None], axis=1
             )
+            turned.order[:, columns] = np.take_along_axis(
+                turned.order[:, columns], assignment, axis=1
+            )
+        selected = table.select(turned.rows)
+        detector = selected.detector and selected.detector.reordered(turned.order)
+        tags = selected.tags
+        if self._partial and turned.axes is not None:
+            vectors = Rotation.from_matrix(turned.axes).as_rotvec()
+            tags = {**tags, **dict(zip(TAG_TURN, vectors.T, strict=True))}
+        return replace(
+            selected,
+            momentum=turned.momentum,
+            weight=turned.weight,
+            tags=tags,
+            detector=detector,
+        )
 
     def meta(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """`meta` of the events with frame, roles, summary and warnings added."""
@@ -311,7 +321,8 @@ class Aligner:
             momentum = without_recoil(momentum, self._mass)
         reference, second = pairs(momentum, self._names, self._frame)
         flag, sine = flags(momentum, reference, second, self._least_sine, axis_only=self._axis_only)
-        good = np.flatnonzero((flag == Flag.GOOD) & (table.weight > 0))
+        counts = table.weight > 0 if table.source is None else table.weight != 0
+        good = np.flatnonzero((flag == Flag.GOOD) & counts)
         choices = reference.shape[1]
         rows = np.repeat(good, choices)
         reference, second = reference[good].ravel(), second[good].ravel()

@@ -7,6 +7,8 @@ Layout (docs/conventions.md), readable with plain h5py:
     events/tof_ns (n, ions) float64    events/x_mm, events/y_mm (n, ions) float64
     events/tag/NAME (n)                spectra/NAME/{counts, edges0[, edges1]}
     meta/NAME  JSON strings            meta: attributes `format`, `provenance` (JSON)
+    false/...                          false coincidences, with the columns of events/, and
+    false/source (n, ions) int64       the shot from which the hit of each ion was taken
 
 The detector values `tof_ns`, `x_mm`, `y_mm` (calibrated hits) are missing in files of earlier
 versions and in tables from elsewhere. Every dataset has a `units` attribute. The columns are
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -33,8 +36,10 @@ from molexa_core.base.fields import (
     EVENT_ID,
     EVENT_ION,
     EVENT_MOMENTUM,
+    EVENT_SOURCE,
     EVENT_TAG,
     EVENT_WEIGHT,
+    FALSE_GROUP,
     META,
     SPECTRA,
     TAG_UNITS,
@@ -43,7 +48,7 @@ from molexa_core.base.fields import (
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import Coincidences, DetectorValues
+from molexa_core.base.tables import Coincidences, DetectorValues, IntArray
 from molexa_core.io.hdf5.file import (
     append_rows,
     member,
@@ -108,15 +113,17 @@ class EventsWriter:
 
     def __enter__(self) -> Self:
         self._file = self._new.__enter__()
-        group = self._file.create_group(EVENT_GROUP)
+        self._new_group(self._file, EVENT_GROUP)
+        return self
+
+    def _new_group(self, file: h5py.File, name: str) -> h5py.Group:
+        group = file.create_group(name)
         write_strings(group, EVENT_ION, self._ions, unit="")
         group.create_group(EVENT_TAG)
-        self._column(f"{EVENT_GROUP}/{EVENT_ID}", np.empty(0, np.int64), "")
-        self._column(
-            f"{EVENT_GROUP}/{EVENT_MOMENTUM}", np.empty((0, len(self._ions), 3)), MOMENTUM_UNIT
-        )
-        self._column(f"{EVENT_GROUP}/{EVENT_WEIGHT}", np.empty(0), "")
-        return self
+        self._column(f"{name}/{EVENT_ID}", np.empty(0, np.int64), "")
+        self._column(f"{name}/{EVENT_MOMENTUM}", np.empty((0, len(self._ions), 3)), MOMENTUM_UNIT)
+        self._column(f"{name}/{EVENT_WEIGHT}", np.empty(0), "")
+        return group
 
     def __exit__(
         self,
@@ -136,36 +143,68 @@ class EventsWriter:
         Raises:
             UsageError: other ions or other tags, or detector values for some rows only.
         """
+        self._append(EVENT_GROUP, table, first=self._rows == 0)
+        self._rows += len(table)
+        if table.false is not None:
+            self.append_false(table.false)
+
+    def append_false(self, table: Coincidences) -> None:
+        """Add false coincidences, as `append` adds rows.
+
+        Raises:
+            UsageError: as `append`.
+        """
+        file = self._open()
+        first = FALSE_GROUP not in file
+        if first:
+            self._new_group(file, FALSE_GROUP)
+            self._column(
+                f"{FALSE_GROUP}/{EVENT_SOURCE}", np.empty((0, len(self._ions)), np.int64), ""
+            )
+        if table.source is None:
+            raise UsageError("false coincidences need the shots of their hits (`source`)")
+        self._append(FALSE_GROUP, table, first=first)
+        append_rows(file[FALSE_GROUP][EVENT_SOURCE], table.source)
+
+    def scale_false(self, factor: float) -> None:
+        """Multiply the weights of all false coincidences written so far."""
+        file = self._open()
+        if FALSE_GROUP in file:
+            weight = file[FALSE_GROUP][EVENT_WEIGHT]
+            for start in range(0, len(weight), _CHUNK_BYTES):
+                part = slice(start, min(start + _CHUNK_BYTES, len(weight)))
+                weight[part] = factor * weight[part]
+
+    def _append(self, name: str, table: Coincidences, *, first: bool) -> None:
         file = self._open()
         if table.ions != self._ions:
             raise UsageError(
                 f"cannot append ions {listing(table.ions)} to a file of {listing(self._ions)}"
             )
-        group = file[EVENT_GROUP]
-        if self._rows == 0:
-            for name, column in table.tags.items():
-                if f"{EVENT_TAG}/{name}" not in group:
-                    path = f"{EVENT_GROUP}/{EVENT_TAG}/{name}"
-                    self._column(path, column[:0], TAG_UNITS.get(name, ""))
+        group = file[name]
+        if first:
+            for tag, column in table.tags.items():
+                if f"{EVENT_TAG}/{tag}" not in group:
+                    path = f"{name}/{EVENT_TAG}/{tag}"
+                    self._column(path, column[:0], TAG_UNITS.get(tag, ""))
             if table.detector is not None and "tof_ns" not in group:
-                for name, unit in EVENT_DETECTOR.items():
-                    self._column(f"{EVENT_GROUP}/{name}", np.empty((0, len(self._ions))), unit)
+                for value, unit in EVENT_DETECTOR.items():
+                    self._column(f"{name}/{value}", np.empty((0, len(self._ions))), unit)
         if set(table.tags) != set(group[EVENT_TAG]):
             raise UsageError(
                 f"cannot append tags {listing(sorted(table.tags))} to a file of "
                 f"{listing(sorted(group[EVENT_TAG]))}"
             )
         detector = {} if table.detector is None else table.detector.columns
-        if set(detector) != {name for name in EVENT_DETECTOR if name in group}:
+        if set(detector) != {value for value in EVENT_DETECTOR if value in group}:
             raise UsageError("some rows have detector values and others have none")
         append_rows(group[EVENT_ID], table.event_id)
         append_rows(group[EVENT_MOMENTUM], table.momentum)
         append_rows(group[EVENT_WEIGHT], table.weight)
-        for name, column in table.tags.items():
-            append_rows(group[EVENT_TAG][name], column)
-        for name, values in detector.items():
-            append_rows(group[name], values)
-        self._rows += len(table)
+        for tag, column in table.tags.items():
+            append_rows(group[EVENT_TAG][tag], column)
+        for value, values in detector.items():
+            append_rows(group[value], values)
 
     def finish(
         self,
@@ -226,19 +265,10 @@ def read_events(path: Path | str) -> tuple[Coincidences, Provenance]:
     with open_hdf5(path) as file:
         provenance = read_provenance(file)
         ions = _read_ions(file)
-        base = f"{EVENT_GROUP}/"
-        table = _table(
-            file,
-            ions,
-            {
-                EVENT_ID: read_array(file, base + EVENT_ID, kinds="iu", ndim=1),
-                EVENT_MOMENTUM: read_array(
-                    file, base + EVENT_MOMENTUM, kinds="f", ndim=3, unit=MOMENTUM_UNIT
-                ),
-                EVENT_WEIGHT: read_array(file, base + EVENT_WEIGHT, kinds="f", ndim=1),
-            },
-            _read_meta(file),
-        )
+        meta = _read_meta(file)
+        table = _table(file, ions, meta)
+        if FALSE_GROUP in file:
+            table = replace(table, false=_table(file, ions, {}, group=FALSE_GROUP))
         return table, provenance
 
 
@@ -252,6 +282,7 @@ class EventsFile:
         meta: description of the table, plain values.
         n_rows: number of rows.
         none: the table without a row, which has all columns.
+        n_false: number of rows of false coincidences; None where the file has none.
 
     Raises:
         InputFileError: as `read_events`.
@@ -263,42 +294,41 @@ class EventsFile:
             self.provenance = read_provenance(file)
             self.ions = _read_ions(file)
             self.meta = _read_meta(file)
-            self.none = table = self._rows(file, 0, 0)
-            self.n_rows = len(member(file, f"{EVENT_GROUP}/{EVENT_ID}"))
-            known = () if table.detector is None else EVENT_DETECTOR
-            tags = (f"{EVENT_TAG}/{name}" for name in table.tags)
-            for name in (EVENT_MOMENTUM, EVENT_WEIGHT, *tags, *known):
-                rows = len(member(file, f"{EVENT_GROUP}/{name}"))
-                if rows != self.n_rows:
-                    raise InputFileError(
-                        f"{name} has {rows} rows, but {EVENT_ID} has {self.n_rows}", where=path
-                    )
+            self.none = _table(file, self.ions, self.meta, slice(0, 0))
+            self.n_rows = self._length(file, EVENT_GROUP)
+            self.n_false = self._length(file, FALSE_GROUP) if FALSE_GROUP in file else None
 
-    def chunks(self, rows: int) -> Iterator[Coincidences]:
-        """All rows in order.
+    def _length(self, file: h5py.File, group: str) -> int:
+        """Number of rows of a group, after a check that all its columns have as many."""
+        table = _table(file, self.ions, self.meta, slice(0, 0), group=group)
+        n_rows = len(member(file, f"{group}/{EVENT_ID}"))
+        known = () if table.detector is None else tuple(EVENT_DETECTOR)
+        known += () if table.source is None else (EVENT_SOURCE,)
+        tags = (f"{EVENT_TAG}/{name}" for name in table.tags)
+        for name in (EVENT_MOMENTUM, EVENT_WEIGHT, *tags, *known):
+            rows = len(member(file, f"{group}/{name}"))
+            if rows != n_rows:
+                raise InputFileError(
+                    f"{name} has {rows} rows, but {EVENT_ID} has {n_rows}", where=self.path
+                )
+        return n_rows
+
+    def chunks(self, rows: int, *, false: bool = False) -> Iterator[Coincidences]:
+        """All rows in order, or all rows of the false coincidences.
 
         Args:
+            false: those of the false coincidences.
             rows: most rows of a chunk.
 
         Raises:
             InputFileError: the file is damaged, or holds values that are not numbers.
         """
+        group, number = (FALSE_GROUP, self.n_false or 0) if false else (EVENT_GROUP, self.n_rows)
         with open_hdf5(self.path) as file:
-            for start in range(0, self.n_rows, rows):
+            for start in range(0, number, rows):
                 interruption.check()
-                yield self._rows(file, start, min(start + rows, self.n_rows))
-
-    def _rows(self, file: h5py.File, start: int, stop: int) -> Coincidences:
-        base = f"{EVENT_GROUP}/"
-        part = slice(start, stop)
-        columns = {
-            EVENT_ID: read_array(file, base + EVENT_ID, kinds="iu", ndim=1, rows=part),
-            EVENT_MOMENTUM: read_array(
-                file, base + EVENT_MOMENTUM, kinds="f", ndim=3, unit=MOMENTUM_UNIT, rows=part
-            ),
-            EVENT_WEIGHT: read_array(file, base + EVENT_WEIGHT, kinds="f", ndim=1, rows=part),
-        }
-        return _table(file, self.ions, columns, self.meta, part)
+                part = slice(start, min(start + rows, number))
+                yield _table(file, self.ions, self.meta, part, group=group)
 
 
 def read_spectra(path: Path | str) -> dict[str, Spectrum]:
@@ -317,20 +347,24 @@ def read_spectra(path: Path | str) -> dict[str, Spectrum]:
 def _table(
     file: h5py.File,
     ions: tuple[Ion, ...],
-    columns: dict[str, NDArray[Any]],
     meta: Mapping[str, Any],
     rows: slice | None = None,
+    *,
+    group: str = EVENT_GROUP,
 ) -> Coincidences:
-    where = file.filename
-    event_id, momentum, weight = (columns[key] for key in (EVENT_ID, EVENT_MOMENTUM, EVENT_WEIGHT))
+    where, base = file.filename, f"{group}/"
+    event_id = read_array(file, base + EVENT_ID, kinds="iu", ndim=1, rows=rows)
+    momentum = read_array(
+        file, base + EVENT_MOMENTUM, kinds="f", ndim=3, unit=MOMENTUM_UNIT, rows=rows
+    )
+    weight = read_array(file, base + EVENT_WEIGHT, kinds="f", ndim=1, rows=rows)
     tags = {}
-    for name in file[EVENT_GROUP].get(EVENT_TAG, ()):
-        path = f"{EVENT_GROUP}/{EVENT_TAG}/{name}"
-        tags[name] = read_array(file, path, kinds="iufb", ndim=1, rows=rows)
+    for name in file[group].get(EVENT_TAG, ()):
+        tags[name] = read_array(file, f"{base}{EVENT_TAG}/{name}", kinds="iufb", ndim=1, rows=rows)
     expected = (len(event_id), len(ions), 3)
     if momentum.shape != expected:
         raise InputFileError(
-            f"{EVENT_GROUP}/{EVENT_MOMENTUM} has shape {momentum.shape}, expected {expected} for "
+            f"{base}{EVENT_MOMENTUM} has shape {momentum.shape}, expected {expected} for "
             f"{len(event_id)} events of {listing(ions)}",
             where=where,
         )
@@ -342,7 +376,8 @@ def _table(
     if not np.isfinite(momentum).all():
         bad = int((~np.isfinite(momentum)).any(axis=(1, 2)).sum())
         raise InputFileError(f"{bad} events have momenta that are not numbers", where=where)
-    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+    false = group == FALSE_GROUP
+    if not (np.isfinite(weight).all() and (false or (weight >= 0).all())):
         raise InputFileError("some weights are negative or not numbers", where=where)
     return Coincidences(
         ions=ions,
@@ -351,23 +386,35 @@ def _table(
         weight=weight.astype(np.float64, copy=False),
         tags=tags,
         meta=meta,
-        detector=_detector(file, expected[:2], rows),
+        detector=_detector(file, group, expected[:2], rows),
+        source=_source(file, expected[:2], rows) if false else None,
     )
 
 
+def _source(file: h5py.File, expected: tuple[int, int], rows: slice | None) -> IntArray:
+    """The shots of the hits of false coincidences."""
+    path = f"{FALSE_GROUP}/{EVENT_SOURCE}"
+    values = read_array(file, path, kinds="iu", ndim=2, rows=rows)
+    if values.shape != expected:
+        raise InputFileError(
+            f"{path} has shape {values.shape}, expected {expected}", where=file.filename
+        )
+    return values.astype(np.int64, copy=False)
+
+
 def _detector(
-    file: h5py.File, expected: tuple[int, int], rows: slice | None
+    file: h5py.File, group: str, expected: tuple[int, int], rows: slice | None
 ) -> DetectorValues | None:
     """The detector values of the rows; None in files without them.
 
     Raises:
         InputFileError: some of the columns are missing, of another shape, or not numbers.
     """
-    if not any(name in file[EVENT_GROUP] for name in EVENT_DETECTOR):
+    if not any(name in file[group] for name in EVENT_DETECTOR):
         return None
     columns = {}
     for name, unit in EVENT_DETECTOR.items():
-        path = f"{EVENT_GROUP}/{name}"
+        path = f"{group}/{name}"
         values = read_array(file, path, kinds="f", ndim=2, unit=unit, rows=rows, finite=True)
         if values.shape != expected:
             raise InputFileError(
