@@ -42,6 +42,14 @@ def reduce(
             help="Half widths of the momentum-sum gate, a.u.; found from the data if not given.",
         ),
     ] = None,
+    mixing: Annotated[
+        bool | None,
+        typer.Option(
+            "--mixing/--no-mixing",
+            help="Build false coincidences from hits of different shots, which later stages "
+            "subtract; done for complete channels if not given.",
+        ),
+    ] = None,
     *,
     selection: Given,
     force: Force = False,
@@ -69,6 +77,7 @@ def reduce(
         setup=setup,
         out=out,
         gate_sum=gate_sum,
+        mixing=mixing,
         masses=masses,
         selection=Selection(**selection),
         command=command_line(),

@@ -63,17 +63,15 @@ class Subtracted:
             n_shots: number of shots; the number of coincidences per shot is taken as small if it
                 is not known, which makes the variance larger, never smaller.
         """
-        real = np.asarray(values, np.float64).reshape(len(shot), -1)
-        false = np.asarray(false_values, np.float64).reshape(len(sources), -1)
+        real, false = _columns(values), _columns(false_values)
         ordered = np.sort(sources, axis=1)
         first = np.ones(ordered.shape, np.bool_)
         first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
         number = first.sum(axis=1)
         row = np.repeat(np.arange(len(false)), number)
         names, place = np.unique(np.concatenate([shot, ordered[first]]), return_inverse=True)
-        columns = max(real.shape[1], false.shape[1])
-        influence = np.empty((len(names), columns))
-        for column in range(columns):
+        influence = np.empty((len(names), real.shape[1]))
+        for column in range(real.shape[1]):
             added = np.concatenate([real[:, column], -false[row, column]])
             influence[:, column] = np.bincount(place, weights=added, minlength=len(names))
         square = influence.T @ influence
@@ -88,3 +86,9 @@ class Subtracted:
             at = np.flatnonzero(low)
             covariance[at, at] = np.diag(sampling)[at]
         return cls(real.sum(axis=0) - false.sum(axis=0), covariance)
+
+
+def _columns(values: FloatArray) -> FloatArray:
+    """(n, values) of values (n) or (n, values)."""
+    array: FloatArray = np.asarray(values, np.float64)
+    return array[:, None] if array.ndim == 1 else array

@@ -285,9 +285,7 @@ class Aligner:
         for columns, lobes in zip(self._groups, self._lobes, strict=True):
             block = turned.momentum[:, columns]
             assignment = assign_to(block[:, :, self._axes], lobes)
-            turned.momentum[:, columns] = np.take_along_axis(
-                block, assignment[:, :, None], axis=1
-            )
+            turned.momentum[:, columns] = np.take_along_axis(block, assignment[:, :, None], axis=1)
             turned.order[:, columns] = np.take_along_axis(
                 turned.order[:, columns], assignment, axis=1
             )

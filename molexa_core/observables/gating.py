@@ -8,7 +8,7 @@ every gate did.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -137,6 +137,7 @@ class Gating:
             count.kept += int(holds.sum())
             count.unknown += int(unknown.sum())
             table = table if holds.all() else table.select(holds)
+            table = _with_false(table, gate.condition)
         return table
 
     def finish(self) -> None:
@@ -228,14 +229,21 @@ def sentence_of(row: Mapping[str, Any]) -> str:
 
 
 def select_where(table: Coincidences, condition: Condition | str) -> Coincidences:
-    """The rows of a table that fulfil a condition.
+    """The rows of a table that fulfil a condition, and its false coincidences that do.
 
     Raises:
         ExpressionError, InputFileError: as `Condition.mask`.
     """
     if isinstance(condition, str):
         condition = parse_condition(condition)
-    return table.select(condition.mask(table))
+    return _with_false(table.select(condition.mask(table)), condition)
+
+
+def _with_false(table: Coincidences, condition: Condition) -> Coincidences:
+    """The table with those of its false coincidences that fulfil a condition."""
+    if table.false is None:
+        return table
+    return replace(table, false=table.false.select(condition.mask(table.false)))
 
 
 def _unit(name: str) -> str:

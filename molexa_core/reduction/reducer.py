@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,8 @@ from molexa_core.base.fields import TAG_HITS, TAG_SHOT
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.base.tables import Coincidences, DetectorValues, Hits
+from molexa_core.base.subtraction import Subtracted
+from molexa_core.base.tables import Coincidences, DetectorValues, Hits, IntArray
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.reduction.coincidences import (
     MOST_CANDIDATES,
@@ -25,6 +27,12 @@ from molexa_core.reduction.coincidences import (
 from molexa_core.reduction.energy import EnergySpectrum
 from molexa_core.reduction.gate import find_peak, gate_around
 from molexa_core.reduction.laboratory import Dropped, calibrate
+from molexa_core.reduction.mixing.false_summary import (
+    FalseCoincidences,
+    false_coincidences,
+    scale_of,
+)
+from molexa_core.reduction.mixing.mixer import Mixed, Mixer, MixingTally
 from molexa_core.reduction.peak import Peak
 from molexa_core.reduction.purity import purity
 from molexa_core.reduction.run_histograms import HitSpectra, sum_spectra
@@ -43,6 +51,8 @@ class Reducer:
         setup: spectrometer, detector, calibration, jet.
         progress: receives progress and remarks.
         select: takes those coincidences of a block that pass further gates.
+        mixing: whether to build false coincidences by mixing shots; None: if the channel is
+            complete, and if it can be done.
 
     Raises:
         SettingsError: the spectrometer gives two momenta the same time of flight.
@@ -54,7 +64,12 @@ class Reducer:
         setup: Setup,
         progress: Progress = SILENT,
         select: Callable[[Coincidences], Coincidences] | None = None,
+        *,
+        mixing: bool | None = None,
     ) -> None:
+        self._mixing = mixing
+        self._mixer: Mixer | None = None
+        self._n_rows = self._n_false = 0
         self._channel = channel
         self._setup = setup
         self._progress = progress
@@ -146,15 +161,17 @@ class Reducer:
             InputFileError: no shots, no hits, or no hit that can be an ion.
             NoEventsError: no coincidence.
         """
+        self._mixer = self._new_mixer()
         with self._progress.task("coincidences", n_shots, "shots") as task:
             for chunk in run:
-                table = self._block(chunk)
+                yield from self._block(chunk)
                 task.advance(chunk.n_shots)
-                if len(table):
-                    yield table
+            if self._mixer is not None:
+                for mixed in self._mixer.rest():
+                    yield from self._noted(self._mixed_table(mixed))
         self._check_end()
 
-    def _block(self, chunk: Hits) -> Coincidences:
+    def _block(self, chunk: Hits) -> Iterator[Coincidences]:
         hits, dropped = calibrate(chunk, self._setup)
         self._dropped.add(dropped)
         self._hits += chunk.n_hits
@@ -162,24 +179,99 @@ class Reducer:
             self._count_inside(hits, self._inside)
         self._spectra.fill(hits)
         self._units.add_hits(hits)
-        first_id = self._tally.found
         shots, rows = self._search.find(hits, self._tally, self._gate)
-        momenta = self._search.momenta(hits, rows)
+        if self._mixer is None:
+            yield from self._noted(self._table(hits, shots, rows))
+            return
+        for mixed in self._mixer.add(hits):
+            yield from self._noted(self._mixed_table(mixed))
+
+    def _noted(self, table: Coincidences) -> Iterator[Coincidences]:
+        """What further gates leave of the table, unless it is empty, after it was counted."""
+        if self._select is not None:
+            table = self._select(table)
+        self._kept += len(table)
+        if self._mixer is not None:
+            self._count_gated(table, self._mixer.tally)
+        if len(table):
+            self._energy.fill(table.kinetic_energy().sum(axis=1))
+            self._units.add_rows(table)
+        if len(table) or (table.false is not None and len(table.false)):
+            yield table
+
+    def _table(self, hits: Hits, shots: IntArray, rows: IntArray) -> Coincidences:
+        """Coincidences from the hits of each."""
         tags = {name: column[shots] for name, column in hits.tags.items()}
-        table = Coincidences.of(
+        first_id = self._n_rows
+        self._n_rows += len(shots)
+        return Coincidences.of(
             self._search.ions,
-            momenta,
+            self._search.momenta(hits, rows),
             event_id=np.arange(first_id, first_id + len(shots), dtype=np.int64),
             tags={TAG_SHOT: hits.first_shot + shots, TAG_HITS: hits.counts[shots]} | tags,
             detector=DetectorValues(hits.t_ns[rows], hits.x_mm[rows], hits.y_mm[rows]),
         )
-        if self._select is not None:
-            table = self._select(table)
-        self._kept += len(table)
-        if len(table):
-            self._energy.fill(table.kinetic_energy().sum(axis=1))
-            self._units.add_rows(table)
-        return table
+
+    def _mixed_table(self, mixed: Mixed) -> Coincidences:
+        """Coincidences of a stretch of shots, with the false ones."""
+        table = self._table(mixed.hits, mixed.shots, mixed.rows)
+        hits, shots, rows = mixed.hits, mixed.false_shots[:, 0], mixed.false_rows
+        first_id = self._n_false
+        self._n_false += len(rows)
+        others = mixed.false_shots
+        new = np.ones(others.shape, np.bool_)
+        for column in range(1, others.shape[1]):
+            new[:, column] = (others[:, :column] != others[:, column : column + 1]).all(axis=1)
+        # The hits of a shot with these explosions: those of the shots, the unrelated ones once.
+        usual = hits.n_hits / max(hits.n_shots, 1)
+        together = (hits.counts[others] * new).sum(axis=1) - (new.sum(axis=1) - 1) * usual
+        false = Coincidences(
+            ions=self._search.ions,
+            event_id=np.arange(first_id, first_id + len(rows), dtype=np.int64),
+            momentum=self._search.momenta(hits, rows),
+            weight=mixed.weight,
+            tags={
+                TAG_SHOT: hits.first_shot + shots,
+                TAG_HITS: np.maximum(np.rint(together), rows.shape[1]).astype(np.int64),
+                **{name: column[shots] for name, column in hits.tags.items()},
+            },
+            detector=DetectorValues(hits.t_ns[rows], hits.x_mm[rows], hits.y_mm[rows]),
+            source=hits.first_shot + others,
+        )
+        return replace(table, false=false)
+
+    def _count_gated(self, table: Coincidences, tally: MixingTally) -> None:
+        """Count the coincidences, true and false, behind all gates."""
+        false = table.false
+        if false is None or false.source is None:
+            return
+        shots, ones = table.tags[TAG_SHOT], np.ones(len(table))
+        total = Subtracted.of(shots, ones, false.source, false.weight, tally.last_shots)
+        alone = Subtracted.of(shots, 0.0 * ones, false.source, false.weight, tally.last_shots)
+        tally.found += len(table)
+        tally.false += float(false.weight.sum())
+        tally.variance += float(total.variance[0])
+        tally.false_variance += float(alone.variance[0])
+        tally.rows += len(false)
+
+    def _new_mixer(self) -> Mixer | None:
+        """What builds the false coincidences; None without."""
+        if self._mixing is False or (self._mixing is None and not self._channel.is_complete):
+            return None
+        if len(self._search.ions) < 2:
+            return None
+        try:
+            return Mixer(self._search, self._setup, self._gate)
+        except ComputationError as error:
+            if self._mixing:
+                raise
+            self.warn(f"nothing is subtracted: {error.what}")
+            return None
+
+    @property
+    def false_scale(self) -> float:
+        """Factor on the weights of the false coincidences, known after the last block."""
+        return 1.0 if self._mixer is None else scale_of(self._mixer.tally)[0]
 
     def summary(self) -> ReduceSummary:
         """Counts, gate, purity and kinetic energy release; call it after the last block."""
@@ -203,6 +295,7 @@ class Reducer:
             momentum_sums=sums,
             purity=None if self._gate is None else purity(self._tally.elsewhere, self._gate),
             ker=self._energy.release(),
+            false=self._false,
             remarks=tuple(self._remarks),
             warnings=tuple(self._warnings),
         )
@@ -212,6 +305,51 @@ class Reducer:
         spectra = self._spectra.spectra()
         spectra |= sum_spectra(self._tally, self._search.sum_range, self._gate)
         return spectra | self._energy.spectra()
+
+    @property
+    def _false(self) -> FalseCoincidences | None:
+        if self._mixer is None or not self._mixer.tally.shots:
+            return None
+        kinds = tuple(self._search.windows)
+        return false_coincidences(self._mixer.tally, kinds, self._tally.found)
+
+    def _check_mixing(self, mixer: Mixer) -> None:
+        """Say what is doubtful about the false coincidences."""
+        try:
+            mixer.check()
+        except ComputationError as error:
+            if self._mixing:
+                raise
+            self.warn(f"nothing is subtracted: {error.what}")
+            return
+        tally, false = mixer.tally, self._false
+        if tally.crowded:
+            self.warn(
+                f"left out {tally.crowded} shots with more than {MOST_COMBINATIONS} combinations "
+                "of hits, which cannot be mixed; make the windows narrower, or switch mixing off"
+            )
+        if tally.dead_time_off:
+            self.say(
+                "hits follow each other within the dead time and radius of the setup, so that no "
+                "dead time is taken into account in the false coincidences"
+            )
+        if tally.alone:
+            self.warn(
+                f"{tally.alone} of {tally.alone + tally.shots} shots have too few others that are "
+                "alike (flags, delay, pulse energy): no false coincidences are subtracted there"
+            )
+        if false is not None and false.scale_error > 0.0:
+            self.warn(
+                f"beside the gate there are {false.scale:.3f} +- {false.scale_error:.3f} times as "
+                "many combinations as in mixed shots: the rate varies from shot to shot in a way "
+                "that no tag shows, or other break-ups lie there; false coincidences are scaled by "
+                "this factor, so look at the momentum sums, and give the pulse energy as a tag"
+            )
+        if false is not None and false.true <= 2.0 * false.true_error:
+            self.warn(
+                f"{false.true:.0f} +- {false.true_error:.0f} true coincidences of {false.found}: "
+                "none is certain; make the gates narrower or take data at a lower rate"
+            )
 
     def _check_end(self) -> None:
         if self._dropped.total:
@@ -234,6 +372,8 @@ class Reducer:
         self.warn_of_hits()
         if self._tally.found == 0:
             raise self._nothing(self._tally, self._dropped, self._hits, self._inside)
+        if self._mixer is not None:
+            self._check_mixing(self._mixer)
         for doubt in self._units.about_momenta(self._peaks, self._energy.release().peak):
             self.warn(doubt)
 

@@ -10,6 +10,7 @@ from typing import Any
 from molexa_core.base.intervals import plus_minus
 from molexa_core.reduction.energy import FEWEST, KineticEnergyRelease
 from molexa_core.reduction.laboratory import Dropped
+from molexa_core.reduction.mixing.false_summary import FalseCoincidences
 from molexa_core.reduction.peak import Peak
 from molexa_core.reduction.purity import Purity, purity_text
 
@@ -68,6 +69,8 @@ class ReduceSummary:
         momentum_sums: peak and gate of each axis; empty for partial channels, which have no gate.
         purity: share of true coincidences, from side bands of the peak; None for partial channels.
         ker: kinetic energy release of the ions of the channel.
+        false: false coincidences built by mixing shots; None where that was not done. The
+            coincidences then are all combinations inside the gate, those that share hits included.
         remarks: further remarks.
         warnings: reasons why the numbers may be wrong.
         sorter: counts of the sorter of edges (`detector.sorter.SortCounts.as_dict`); empty for runs
@@ -89,6 +92,7 @@ class ReduceSummary:
     ker: KineticEnergyRelease
     remarks: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    false: FalseCoincidences | None = None
     sorter: Mapping[str, Any] = field(default_factory=dict)
     health: Mapping[str, Any] = field(default_factory=dict)
 
@@ -112,8 +116,14 @@ class ReduceSummary:
             ("candidates", f"{self.combinations} ({self.combinations / shots:.4g} per shot)", ""),
             ("coincidences", f"{self.coincidences} ({self.coincidences / shots:.4g} per shot)", ""),
         ]
+        if self.false is not None:
+            rows += _false_rows(self.false)
         if self.purity is not None:
-            rows.append(("estimated purity", purity_text(asdict(self.purity)), "%"))
+            name = "estimated purity"
+            if self.false is not None:
+                rows.append(("by gating alone, each hit once", f"{self.false.gated}", ""))
+                name = "estimated purity of these, from side bands"
+            rows.append((name, purity_text(asdict(self.purity)), "%"))
         ker = self.ker
         rows += [
             ("KER peak", f"{ker.peak:.3f}", "eV"),
@@ -162,6 +172,24 @@ class ReduceSummary:
             if self.sorter[key]:
                 rows.append((f"sorting: {label}", f"{self.sorter[key]}", ""))
         return rows
+
+
+def _false_rows(false: FalseCoincidences) -> list[tuple[str, str, str]]:
+    """Rows on the false coincidences."""
+    rows = [
+        ("false coincidences (mixed shots)", f"{false.false:.1f}", ""),
+        ("true coincidences", plus_minus(false.true, false.true_error), ""),
+        ("true coincidences per shot", plus_minus(false.per_shot, false.per_shot_error), ""),
+        ("purity", plus_minus(100.0 * false.purity, 100.0 * false.purity_error), "%"),
+    ]
+    if false.side_band is not None:
+        text = plus_minus(false.side_band, false.side_band_error)
+        rows.append(("beside the gate: found over mixed", text, ""))
+    rows += [
+        (f"detection efficiency of {of.ion}", plus_minus(of.efficiency, of.error), "")
+        for of in false.efficiencies
+    ]
+    return rows
 
 
 def _width(fwhm: float | None) -> str:

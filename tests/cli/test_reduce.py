@@ -50,7 +50,8 @@ def test_a_run_that_carries_its_settings(molexa: Run, folder: Path) -> None:
     done = molexa("reduce", "run.root", folder=folder)
     assert done.returncode == 0, done.stderr
     assert "coincidences" in done.stdout
-    assert "estimated purity" in done.stdout
+    assert "true coincidences" in done.stdout
+    assert "purity" in done.stdout
     assert "KER peak" in done.stdout
     assert "wrote run.events.h5" in done.stderr
     table, record = read_events(folder / "run.events.h5")

@@ -100,7 +100,7 @@ def test_the_purity_estimate_agrees_with_the_truth() -> None:
         IONS, SETUP, shots=60_000, per_shot=0.8, efficiency=0.6, noise_per_shot=2.5,
         recoil=(8.0, 6.0, 4.0), seed=3,
     )  # fmt: skip
-    result = reduce(run.chunks(30_000), WATER, SETUP)
+    result = reduce(run.chunks(30_000), WATER, SETUP, mixing=False)
     assert result.summary.purity is not None
     false = int((true_molecules(run, result.table) < 0).sum())
     assert false > 200

@@ -69,6 +69,7 @@ def reduce(
     setup: Setup,
     *,
     selection: Selection = EVERYTHING,
+    mixing: bool | None = None,
     progress: Progress = SILENT,
 ) -> Reduction:
     """Find the coincidences of a channel in a run.
@@ -83,6 +84,9 @@ def reduce(
         channel: ions, windows and gates.
         setup: spectrometer, detector, calibration and jet.
         selection: further gates, behind those of the channel.
+        mixing: whether to build the false coincidences by mixing hits of different shots, which all
+            later stages subtract; None: if the channel is complete. All combinations inside the
+            gate are kept then; without mixing those that share a hit with a better one are dropped.
         progress: display of the progress and of the choices made.
 
     Returns:
@@ -99,7 +103,7 @@ def reduce(
             "the run can be read only once", do="Give a list of chunks or an open run."
         )
     gates = gating_of(selection, "reduce", channel=channel, of_channel=True)
-    reducer = Reducer(channel, setup, progress, gates.select if gates else None)
+    reducer = Reducer(channel, setup, progress, gates.select if gates else None, mixing=mixing)
     n_shots = run.n_shots if isinstance(run, OpenRun) else None
     health = HitHealth(setup.detector)
     with _reporting_faults(run, reducer, health):
@@ -113,6 +117,9 @@ def reduce(
     summary = replace(reducer.summary(), health=health.as_dict())
     meta = gates.meta(_meta(channel, setup, summary))
     table = Coincidences.concatenate(tables, meta=meta)
+    if table.false is not None:
+        weight = table.false.weight * reducer.false_scale
+        table = replace(table, false=replace(table.false, weight=weight))
     return Reduction(table, summary, reducer.spectra())
 
 
@@ -123,6 +130,7 @@ def reduce_files(
     setup: str | None = None,
     out: Path | str | None = None,
     gate_sum: tuple[float, float, float] | None = None,
+    mixing: bool | None = None,
     masses: Masses = "isotope",
     selection: Selection = EVERYTHING,
     command: str = "molexa.reduce",
@@ -140,6 +148,7 @@ def reduce_files(
         setup: setup file.
         out: the events file; `RUN.events.h5` in the working folder if not given.
         gate_sum: half widths of the momentum-sum gate in a.u., instead of those of the channel.
+        mixing: see `reduce`.
         masses: of ions without a stated isotope: `isotope` (the most abundant one, which a
             spectrometer detects) or `average` (standard atomic weights); the average mass appears
             in the names of the ions, such as `Cl+@35.45`.
@@ -169,7 +178,9 @@ def reduce_files(
     read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
     require_outputs((target, FileKind.EVENTS), inputs=[*run.paths, selection.regions, *read])
     gates = gating_of(selection, "reduce", channel=chosen, of_channel=True)
-    reducer = Reducer(chosen, chosen_setup, progress, gates.select if gates else None)
+    reducer = Reducer(
+        chosen, chosen_setup, progress, gates.select if gates else None, mixing=mixing
+    )
     for limit in beyond_network(chosen):
         reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
     health = HitHealth(chosen_setup.detector)
@@ -181,6 +192,7 @@ def reduce_files(
         reducer.find_gate(passes.first(), run.n_shots)
         for table in reducer.blocks(health.watch(passes.second()), run.n_shots):
             writer.append(table)
+        writer.scale_false(reducer.false_scale)
         _finish(gates, reducer)
         for remark in (*run.remarks, *health.remarks()):
             reducer.say(remark)

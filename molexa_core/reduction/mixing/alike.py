@@ -49,11 +49,12 @@ def alike_shots(tags: Mapping[str, NDArray[Any]], shots: int) -> IntArray:
             classes = _divided(classes, _levels(np.asarray(tags[name], np.float64)))
     if TAG_PULSE_ENERGY in tags:
         energy = np.asarray(tags[TAG_PULSE_ENERGY], np.float64)
+        divided = np.zeros(shots, np.int64)
         for number in np.unique(classes):
             inside = np.flatnonzero(classes == number)
             part = _quantiles(energy[inside], max(1, min(_MOST_CLASSES, len(inside) // FEWEST)))
-            classes[inside] = part + number * (_MOST_CLASSES + 1)
-        classes = np.unique(classes, return_inverse=True)[1].astype(np.int64)
+            divided[inside] = part + number * (_MOST_CLASSES + 1)
+        classes = np.unique(divided, return_inverse=True)[1].astype(np.int64)
     return classes
 
 

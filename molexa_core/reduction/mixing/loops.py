@@ -156,6 +156,28 @@ def too_close(one: FloatArray, other: FloatArray, dead_time: float, dead_radius:
 
 
 @compiled
+def close_pairs(
+    offsets: IntArray, every: FloatArray, shots: IntArray, dead: FloatArray
+) -> IntArray:
+    """Pairs of hits that would hide each other: in single shots, and between each and the next.
+
+    `shots` are the shots looked at; the last one is followed by the first.
+    """
+    number = np.zeros(2, np.int64)
+    for index in range(len(shots)):
+        shot = shots[index]
+        following = shots[(index + 1) % len(shots)]
+        for one in range(offsets[shot], offsets[shot + 1]):
+            for other in range(offsets[shot], one):
+                if too_close(every[one], every[other], dead[0], dead[1]):
+                    number[0] += 1
+            for other in range(offsets[following], offsets[following + 1]):
+                if too_close(every[one], every[other], dead[0], dead[1]):
+                    number[1] += 1
+    return number
+
+
+@compiled
 def hidden(
     here: FloatArray,
     shot: int,
@@ -193,6 +215,40 @@ def block_hidden(
         if of[ion] == source and hidden(place[chosen[ion]], shot, offsets, every, skip, dead):
             return True
     return False
+
+
+@compiled
+def trials(
+    one: int,
+    other: int,
+    both: bool,
+    chosen: IntArray,
+    of: IntArray,
+    skip: IntArray,
+    place: FloatArray,
+    offsets: IntArray,
+    every: FloatArray,
+    alike: IntArray,
+    dead: FloatArray,
+    state: np.ndarray,
+) -> float:
+    """Number of shots that are tried until one leaves the hits from shot `one`.
+
+    With `both`: number of shots that leave those from `one`, until one also leaves those from
+    `other`.
+    """
+    tried = 0.0
+    for _ in range(_MOST_TRIALS):
+        shot = alike[int(next_random(state) * len(alike))]
+        leaves = not block_hidden(one, shot, chosen, of, skip, place, offsets, every, dead)
+        if both:
+            if not leaves:
+                continue
+            leaves = not block_hidden(other, shot, chosen, of, skip, place, offsets, every, dead)
+        tried += 1.0
+        if leaves:
+            break
+    return max(tried, 1.0)
 
 
 @compiled
@@ -243,23 +299,11 @@ def survival(
     factor = 1.0
     for i in range(blocks):
         for j in range(i):
-            for both in range(2):
-                trials = 0.0
-                for _ in range(_MOST_TRIALS):
-                    shot = alike[int(next_random(state) * len(alike))]
-                    leaves = not block_hidden(
-                        sources[i], shot, chosen, of, skip, place, offsets, every, dead
-                    )
-                    if both == 1:
-                        if not leaves:
-                            continue
-                        leaves = not block_hidden(
-                            sources[j], shot, chosen, of, skip, place, offsets, every, dead
-                        )
-                    trials += 1.0
-                    if leaves:
-                        break
-                factor *= max(trials, 1.0)
+            for both in (False, True):
+                factor *= trials(
+                    sources[i], sources[j], both,
+                    chosen, of, skip, place, offsets, every, alike, dead, state,
+                )  # fmt: skip
     return factor
 
 
@@ -270,6 +314,127 @@ def comes_before(place: FloatArray, one: int, other: int) -> bool:
         if place[one, axis] != place[other, axis]:
             return bool(place[one, axis] < place[other, axis])
     return False
+
+
+@compiled
+def draw_others(
+    blocks: IntArray,
+    cumulative: FloatArray,
+    first: IntArray,
+    hit: IntArray,
+    place: FloatArray,
+    dead: FloatArray,
+    chosen: IntArray,
+    of: IntArray,
+    state: np.ndarray,
+) -> int:
+    """Draw blocks from different shots, every combination of a block alike.
+
+    Fills `chosen` and `of` with candidates and their shots.
+
+    Returns:
+        the number of ions; -1 if a shot or a hit is drawn twice, or one hit would hide another.
+    """
+    shots = np.empty(len(blocks), np.int64)
+    ions = 0
+    for block in range(len(blocks)):
+        running = cumulative[block]
+        shot = np.searchsorted(running, next_random(state) * running[-1], side="right") - 1
+        for earlier in range(block):
+            if shots[earlier] == shot:
+                return -1
+        shots[block] = shot
+        before = ions
+        ions = draw_block(blocks[block], shot, first, hit, chosen, before, state)
+        if ions < 0 or hides(chosen, before, ions, place, dead):
+            return -1
+        for ion in range(before, ions):
+            of[ion] = shot
+    return ions
+
+
+@compiled
+def hides(chosen: IntArray, before: int, ions: int, place: FloatArray, dead: FloatArray) -> bool:
+    """Whether an ion from `before` on and an earlier one would hide each other in one shot."""
+    for ion in range(before, ions):
+        for earlier in range(before):
+            if too_close(place[chosen[ion]], place[chosen[earlier]], dead[0], dead[1]):
+                return True
+    return False
+
+
+@compiled
+def cells_in_reach(
+    partial: FloatArray,
+    box: FloatArray,
+    origin: FloatArray,
+    step: FloatArray,
+    shape: IntArray,
+    low: IntArray,
+    high: IntArray,
+) -> None:
+    """The cells, from `low` to before `high`, with which a sum may come into gate or ring."""
+    for axis in range(3):
+        low[axis], high[axis] = 0, shape[axis]
+        if len(box):
+            wanted = box[0, axis] - partial[axis] - origin[axis]
+            bottom, top = (wanted - box[3, axis]) / step[axis], (wanted + box[3, axis]) / step[axis]
+            low[axis] = int(min(max(np.floor(bottom), 0.0), shape[axis]))
+            high[axis] = int(min(max(np.floor(top) + 1.0, low[axis]), shape[axis]))
+
+
+@compiled
+def write_row(
+    chosen: IntArray,
+    of: IntArray,
+    kind: IntArray,
+    columns: IntArray,
+    place: FloatArray,
+    row: IntArray,
+    source: IntArray,
+) -> None:
+    """Write candidates and shots into their columns, like ions in order of time of flight."""
+    filled = np.zeros(len(columns), np.int64)
+    for ion in range(len(chosen)):
+        this = chosen[ion]
+        begin = columns[kind[this]]
+        slot = begin + filled[kind[this]]
+        while slot > begin and comes_before(place, this, row[slot - 1]):
+            row[slot] = row[slot - 1]
+            source[slot] = source[slot - 1]
+            slot -= 1
+        row[slot] = this
+        source[slot] = of[ion]
+        filled[kind[this]] += 1
+
+
+@compiled
+def add_closing(
+    closing: IntArray,
+    shot: int,
+    ions: int,
+    chosen: IntArray,
+    of: IntArray,
+    hit: IntArray,
+    place: FloatArray,
+    dead: FloatArray,
+    offsets: IntArray,
+    every: FloatArray,
+    alike: IntArray,
+    state: np.ndarray,
+) -> float:
+    """Add the closing block to the ions drawn; the factor of `survival`, 0 if it does not fit."""
+    for ion in range(ions):
+        if of[ion] == shot:
+            return 0.0
+    for ion in range(len(closing)):
+        chosen[ions + ion] = closing[ion]
+        of[ions + ion] = shot
+    if hides(chosen, ions, len(chosen), place, dead):
+        return 0.0
+    if dead[0] > 0.0 and dead[1] > 0.0:
+        return survival(chosen, of, hit, place, offsets, every, alike, dead, state)
+    return 1.0
 
 
 @compiled
@@ -321,109 +486,43 @@ def mix(
     Returns:
         the number of combinations; only the first `room` of them are listed.
     """
-    ions = rows.shape[1]
-    others = len(blocks)
-    size = closing.shape[1]
-    chosen = np.empty(ions, np.int64)
-    of = np.empty(ions, np.int64)
-    shots = np.empty(others, np.int64)
-    filled = np.empty(len(columns), np.int64)
-    partial = np.empty(3)
-    total = np.empty(3)
+    chosen, of = np.empty(rows.shape[1], np.int64), np.empty(rows.shape[1], np.int64)
+    partial, total = np.empty(3), np.empty(3)
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
     skip = np.log(1.0 - pick) if pick < 1.0 else -np.inf
     n = 0
     for _ in range(draws):
-        good, filled_ions = True, 0
-        for block in range(others):
-            running = cumulative[block]
-            target = next_random(state) * running[-1]
-            shot = np.searchsorted(running, target, side="right") - 1
-            for earlier in range(block):
-                good &= shots[earlier] != shot
-            shots[block] = shot
-            if not good:
-                break
-            before = filled_ions
-            filled_ions = draw_block(blocks[block], shot, first, hit, chosen, before, state)
-            if filled_ions < 0:
-                good = False
-                break
-            for ion in range(before, filled_ions):
-                of[ion] = shot
-                for earlier in range(before):
-                    good &= not too_close(
-                        place[chosen[ion]], place[chosen[earlier]], dead[0], dead[1]
-                    )
-            if not good:
-                break
-        if not good:
+        ions = draw_others(blocks, cumulative, first, hit, place, dead, chosen, of, state)
+        if ions < 0:
             continue
         for axis in range(3):
             partial[axis] = 0.0
-            for ion in range(filled_ions):
+            for ion in range(ions):
                 partial[axis] += momentum[chosen[ion], axis]
-            if len(box):
-                wanted = box[0, axis] - partial[axis]
-                bottom = (wanted - box[3, axis] - origin[axis]) / step[axis]
-                top = (wanted + box[3, axis] - origin[axis]) / step[axis]
-                low[axis] = int(min(max(np.floor(bottom), 0.0), shape[axis]))
-                high[axis] = int(min(max(np.floor(top) + 1.0, 0.0), shape[axis]))
-            else:
-                low[axis], high[axis] = 0, shape[axis]
-        waiting = 0.0 if pick >= 1.0 else np.floor(np.log(1.0 - next_random(state)) / skip)
-        for i in range(low[0], high[0]):
-            for j in range(low[1], high[1]):
-                # Cells along the last axis lie side by side.
-                line = (i * shape[1] + j) * shape[2]
-                begin, end = cells[line + low[2]], cells[line + max(high[2], low[2])]
-                while waiting < end - begin:
-                    last = begin + int(waiting)
-                    waiting += 1.0
-                    if pick < 1.0:
-                        waiting += np.floor(np.log(1.0 - next_random(state)) / skip)
-                    for axis in range(3):
-                        total[axis] = partial[axis] + closing_sum[last, axis]
-                    where = GATE if len(box) == 0 else region(total, box)
-                    if where < 0 or (where == RING and next_random(state) >= ring_share):
-                        continue
-                    fits = True
-                    for block in range(others):
-                        fits &= shots[block] != closing_shot[last]
-                    for ion in range(size):
-                        this = closing[last, ion]
-                        chosen[filled_ions + ion] = this
-                        of[filled_ions + ion] = closing_shot[last]
-                        for earlier in range(filled_ions):
-                            fits &= not too_close(
-                                place[this], place[chosen[earlier]], dead[0], dead[1]
-                            )
-                    if not fits:
-                        continue
-                    factor = 1.0
-                    if dead[0] > 0.0 and dead[1] > 0.0:
-                        factor = survival(
-                            chosen, of, hit, place, offsets, every, alike, dead, state
-                        )
-                        if factor == 0.0:
-                            continue
-                    if n < len(rows):
-                        factors[n] = factor
-                        filled[:] = 0
-                        for ion in range(ions):
-                            this = chosen[ion]
-                            kind = kind_of_candidate[this]
-                            slot = columns[kind] + filled[kind]
-                            while slot > columns[kind] and comes_before(
-                                place, this, rows[n, slot - 1]
-                            ):
-                                rows[n, slot] = rows[n, slot - 1]
-                                sources[n, slot] = sources[n, slot - 1]
-                                slot -= 1
-                            rows[n, slot] = this
-                            sources[n, slot] = of[ion]
-                            filled[kind] += 1
-                        regions[n] = where
-                    n += 1
-                waiting -= end - begin
+        cells_in_reach(partial, box, origin, step, shape, low, high)
+        waiting = np.floor(np.log(1.0 - next_random(state)) / skip)
+        for line in range((high[0] - low[0]) * (high[1] - low[1])):
+            # Cells along the last axis lie side by side.
+            i, j = low[0] + line // (high[1] - low[1]), low[1] + line % (high[1] - low[1])
+            place_of = (i * shape[1] + j) * shape[2]
+            begin, end = cells[place_of + low[2]], cells[place_of + high[2]]
+            while waiting < end - begin:
+                last = begin + int(waiting)
+                waiting += 1.0 + np.floor(np.log(1.0 - next_random(state)) / skip)
+                for axis in range(3):
+                    total[axis] = partial[axis] + closing_sum[last, axis]
+                where = GATE if len(box) == 0 else region(total, box)
+                if where < 0 or (where == RING and next_random(state) >= ring_share):
+                    continue
+                factor = add_closing(
+                    closing[last], closing_shot[last], ions, chosen, of, hit, place, dead,
+                    offsets, every, alike, state,
+                )  # fmt: skip
+                if factor == 0.0:
+                    continue
+                if n < len(rows):
+                    factors[n], regions[n] = factor, where
+                    write_row(chosen, of, kind_of_candidate, columns, place, rows[n], sources[n])
+                n += 1
+            waiting -= end - begin
     return n

@@ -27,14 +27,14 @@ from molexa_core.base.subtraction import Subtracted
 from molexa_core.base.tables import FloatArray, Hits, IntArray
 from molexa_core.reduction.coincidences import Search, SumGate
 from molexa_core.reduction.mixing.alike import alike_shots
-from molexa_core.reduction.mixing.candidates import Candidates, Combinations
-from molexa_core.reduction.mixing.loops import GATE, RING, mix
+from molexa_core.reduction.mixing.loops import GATE, RING, close_pairs, mix
 from molexa_core.reduction.mixing.partitions import (
     Block,
     Partition,
     number_of_partitions,
     partitions,
 )
+from molexa_core.reduction.mixing.shot_candidates import Candidates, Combinations
 
 STRETCH: Final = 16_384
 """Shots that are mixed with each other, at least; fewer than twice as many. It must not change:
@@ -51,6 +51,12 @@ _PICKS: Final = 0.25
 """Mean number of rows per draw, at most: rows of one draw share their ions."""
 _MOST_DRAWS: Final = 4_000_000
 _PILOT: Final = 400
+_FEWEST_CLOSE: Final = 20.0
+_CLOSE_SHARE: Final = 0.5
+"""Share of the pairs expected within dead time and radius above which there is no dead time."""
+_RATIO_STRETCHES: Final = 8
+"""Stretches from which efficiencies are found."""
+_RATIO_ROWS: Final = 8000
 _CELLS: Final = 48
 MOST_PARTITIONS: Final = 400
 _NO_BOX: Final = np.empty((0, 3))
@@ -84,33 +90,48 @@ class MixingTally:
 
     Attributes:
         shots: shots that were mixed.
+        last_shots: those of the last stretch.
         alone: shots of classes with too few alike shots.
         crowded: shots left out because of too many combinations.
-        found: combinations inside the gate.
+        found: combinations inside all gates; this and the next three, and `rows`, are counted by
+            who takes the stretches.
         false: expected number of false ones among them.
         variance: of the difference of both.
+        false_variance: of the expected number of false ones.
         beside: combinations found in the ring around the gate.
         beside_false: those expected there.
         beside_variance: of the difference of both.
         draws: combinations of blocks that were drawn.
         rows: false coincidences made.
-        whole: sums for the number of true combinations without a gate, in closed form.
-        without: the same for all ions but one of each kind.
+        dead_time_off: whether the dead time of the setup is not taken into account, because the run
+            has the pairs of hits that it forbids.
+        wanted: number of ions of each kind.
+        ratio_sums: (kinds, 2) true coincidences of all ions in the gate, and of all but one ion of
+            the kind without a gate, in the stretches that were used for efficiencies.
+        ratio_covariance: (kinds, 2, 2) of these.
     """
 
+    wanted: Block
     shots: int = 0
+    last_shots: int = 0
     alone: int = 0
     crowded: int = 0
     found: int = 0
     false: float = 0.0
     variance: float = 0.0
+    false_variance: float = 0.0
     beside: int = 0
     beside_false: float = 0.0
     beside_variance: float = 0.0
     draws: int = 0
     rows: int = 0
-    whole: FloatArray = field(default_factory=lambda: np.zeros(2))
-    without: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+    dead_time_off: bool = False
+    ratio_sums: FloatArray = field(init=False)
+    ratio_covariance: FloatArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ratio_sums = np.zeros((len(self.wanted), 2))
+        self.ratio_covariance = np.zeros((len(self.wanted), 2, 2))
 
 
 class Mixer:
@@ -130,6 +151,8 @@ class Mixer:
         self._search = search
         self._seed = seed
         self._dead = np.array([setup.detector.dead_time_ns, setup.detector.dead_radius_mm])
+        self._stated_dead = self._dead.copy()
+        self._close = np.zeros(2, np.int64)
         self._box = _NO_BOX
         if gate is not None:
             half = gate.half_width
@@ -143,7 +166,7 @@ class Mixer:
             )
         self._partitions = partitions(wanted)
         self._kind_of = np.repeat(np.arange(len(wanted)), wanted)
-        self.tally = MixingTally(without=np.zeros((len(wanted), 2)))
+        self.tally = MixingTally(wanted)
         self._waiting: list[Hits] = []
         self._n_waiting = 0
         self._stretch = 0
@@ -160,24 +183,29 @@ class Mixer:
             self._waiting, self._n_waiting = [together], together.n_shots
 
     def rest(self) -> Iterator[Mixed]:
-        """The last stretch.
+        """The last stretch."""
+        if self._n_waiting:
+            yield self._mixed(Hits.concatenate(self._waiting))
+            self._waiting, self._n_waiting = [], 0
+
+    def check(self) -> None:
+        """Check, after the last stretch, that shots could be mixed.
 
         Raises:
             ComputationError: no shot has enough alike ones to be mixed with.
         """
-        if self._n_waiting:
-            yield self._mixed(Hits.concatenate(self._waiting))
-            self._waiting, self._n_waiting = [], 0
         if self.tally.alone and not self.tally.shots:
             raise ComputationError(
-                f"false coincidences cannot be built: there are {self.tally.alone} shots, none "
-                f"of which has {len(self._kind_of) - 1} others alike (flags, delay, pulse energy)",
-                do="Take more shots, or switch mixing off with `mixing=`.",
+                f"false coincidences cannot be built by mixing: of {self.tally.alone} shots none "
+                f"has {len(self._kind_of) - 1} others that are alike (flags, delay, pulse energy)",
+                do="Take more shots, or switch it off with `mixing=`.",
             )
 
     def _mixed(self, hits: Hits) -> Mixed:
         everything = Candidates.of(hits, self._search)
         self.tally.crowded += int((~everything.usable).sum())
+        self.tally.last_shots = everything.n_shots
+        self._look_at_dead_time(everything)
         classes = alike_shots(hits.tags, hits.n_shots)
         state = np.array(
             np.random.SeedSequence([self._seed, self._stretch, 14]).generate_state(1, np.uint64)
@@ -186,12 +214,13 @@ class Mixer:
         real, false = [], []
         for number in range(int(classes.max(initial=0)) + 1):
             inside = everything.only(classes == number)
+            found = inside.combinations(self._search.wanted, self._box)
             if inside.n_shots < len(self._kind_of):
                 self.tally.alone += inside.n_shots
+                real.append(_in(found, GATE))
                 continue
-            found = inside.combinations(self._search.wanted, self._box)
             made = list(self._of_class(inside, found, state))
-            self._count(inside, found, made)
+            self._count(inside, found, made, state)
             real.append(_in(found, GATE))
             false += [_of(part, part.regions == GATE) for part in made]
         rows, shots = _joined(real, len(self._kind_of))
@@ -207,6 +236,16 @@ class Mixer:
             np.concatenate([np.empty(0), *(part.weight for part in false)]),
         )
 
+    def _look_at_dead_time(self, shots: Candidates) -> None:
+        """Switch the setup's dead time off if the run has the pairs of hits that it forbids."""
+        usable = np.flatnonzero(shots.usable).astype(np.int64)
+        if self._stated_dead.min() > 0.0 and len(usable) > 1:
+            self._close += close_pairs(shots.offsets, shots.every, usable, self._stated_dead)
+        within, expected = int(self._close[0]), 0.5 * float(self._close[1])
+        there = expected < _FEWEST_CLOSE or within < _CLOSE_SHARE * expected
+        self._dead = self._stated_dead if there else np.zeros(2)
+        self.tally.dead_time_off = not there
+
     def _of_class(
         self, shots: Candidates, found: Combinations, state: NDArray[np.uint64]
     ) -> Iterator[_Made]:
@@ -215,15 +254,17 @@ class Mixer:
         plans = [
             plan
             for part in self._partitions
-            if (plan := self._plan(shots, part, grids)) is not None
+            if (plan := self._plan(shots, part, grids, self._box)) is not None
         ]
         expected = sum(plan.expected * self._fitting(shots, plan, state) for plan in plans)
         room = _MOST_ROWS * float((found.regions == GATE).sum()) + _FEW_ROWS
         rate = min(OVERSAMPLING, room / max(expected, 1e-300))
         for plan in plans:
-            yield self._made(shots, plan, rate, state)
+            yield self._made(shots, plan, rate, state, self._box)
 
-    def _plan(self, shots: Candidates, part: Partition, grids: dict[Block, _Grid]) -> _Plan | None:
+    def _plan(
+        self, shots: Candidates, part: Partition, grids: dict[Block, _Grid], box: FloatArray
+    ) -> _Plan | None:
         """What is drawn for one partition; None where there are no such combinations."""
         numbers = [shots.per_shot(block) for block in part.blocks]
         totals = [float(number.sum()) for number in numbers]
@@ -232,7 +273,7 @@ class Mixer:
         least = min(sum(block) for block in part.blocks)
         for block in part.blocks:
             if sum(block) == least and block not in grids:
-                grids[block] = _Grid.of(shots, block, self._box)
+                grids[block] = _Grid.of(shots, block, box)
         # The closing block is the one whose momenta are spread most: it fits most draws.
         last = min(
             (index for index, block in enumerate(part.blocks) if sum(block) == least),
@@ -249,9 +290,10 @@ class Mixer:
                 [np.concatenate([[0.0], np.cumsum(numbers[index])]) for index in others]
             ),
             grid=grid,
+            wanted=tuple(np.sum(part.blocks, axis=0).tolist()),
             coefficient=part.coefficient,
             expected=abs(part.coefficient) * expected,
-            at_most=grid.at_most(self._box),
+            at_most=grid.at_most(box),
         )
 
     def _fitting(self, shots: Candidates, plan: _Plan, state: NDArray[np.uint64]) -> float:
@@ -259,7 +301,7 @@ class Mixer:
         if not len(self._box) or plan.expected * plan.at_most < _FEW_ROWS:
             return plan.at_most
         pick = min(1.0, 4.0 / plan.at_most)
-        regions = self._drawn(shots, plan, _PILOT, pick, 0.0, state)[2]
+        regions = self._drawn(shots, plan, _PILOT, pick, 0.0, state, self._box)[2]
         return (len(regions) + 1.0) / (_PILOT * pick)
 
     def _drawn(
@@ -270,9 +312,12 @@ class Mixer:
         pick: float,
         ring_share: float,
         state: NDArray[np.uint64],
+        box: FloatArray,
     ) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
         """Candidates, shots, regions and factors of mixed combinations; see `loops.mix`."""
-        columns, grid = len(self._kind_of), plan.grid
+        columns, grid = plan.ions, plan.grid
+        of_kind = np.array(plan.wanted, np.int64)
+        first = np.cumsum(of_kind) - of_kind
         room = int(2.0 * draws * pick * plan.at_most) + 4096
         start, alike = state.copy(), np.flatnonzero(shots.usable).astype(np.int64)
         while True:
@@ -283,7 +328,7 @@ class Mixer:
                 shots.first, shots.hit, shots.place, shots.momentum,
                 plan.blocks, plan.cumulative,
                 grid.rows, grid.shots, grid.sums, grid.cells, grid.origin, grid.step, grid.shape,
-                shots.kind, self._columns, self._box, self._dead,
+                shots.kind, first, box, self._dead,
                 shots.offsets, shots.every, alike,
                 draws, pick, ring_share, state, rows, sources, regions, factors,
             )  # fmt: skip
@@ -292,98 +337,85 @@ class Mixer:
             room = n
 
     def _made(
-        self, shots: Candidates, plan: _Plan, rate: float, state: NDArray[np.uint64]
+        self,
+        shots: Candidates,
+        plan: _Plan,
+        rate: float,
+        state: NDArray[np.uint64],
+        box: FloatArray,
     ) -> _Made:
         pick = min(1.0, _PICKS / max(plan.at_most, 1e-300))
         draws = min(max(1, math.ceil(rate * plan.expected / pick)), _MOST_DRAWS)
-        rows, sources, regions, factors = self._drawn(shots, plan, draws, pick, _RING_SHARE, state)
+        rows, sources, regions, factors = self._drawn(
+            shots, plan, draws, pick, _RING_SHARE, state, box
+        )
         self.tally.draws += draws
         size = plan.expected / (draws * pick)
         weight = math.copysign(size, plan.coefficient) * factors
         weight[regions == RING] /= _RING_SHARE
         return _Made(rows, sources, regions, weight)
 
-    @property
-    def _columns(self) -> IntArray:
-        """(kinds) first column of each kind."""
-        wanted = np.array(self._search.wanted, np.int64)
-        first: IntArray = np.cumsum(wanted) - wanted
-        return first
-
-    def _count(self, shots: Candidates, found: Combinations, made: list[_Made]) -> None:
+    def _count(
+        self,
+        shots: Candidates,
+        found: Combinations,
+        made: list[_Made],
+        state: NDArray[np.uint64],
+    ) -> None:
         tally = self.tally
         tally.shots += shots.n_shots
-        tally.rows += sum(int((part.regions == GATE).sum()) for part in made)
-        for region in (GATE, RING):
-            real = _in(found, region)
-            parts = [_of(part, part.regions == region) for part in made]
-            weight = np.concatenate([np.empty(0), *(part.weight for part in parts)])
-            sources = np.concatenate(
-                [np.empty((0, len(self._kind_of)), np.int64), *(part.sources for part in parts)]
-            )
-            ones = np.ones(len(real.shots))
-            total = Subtracted.of(real.shots, ones, sources, weight, shots.n_shots)
-            false = float(weight.sum())
-            variance = float(total.variance[0])
-            if region == GATE:
-                tally.found += len(ones)
-                tally.false += false
-                tally.variance += variance
-            else:
-                tally.beside += len(ones)
-                tally.beside_false += false
-                tally.beside_variance += variance
+        real = _in(found, RING)
+        parts = [_of(part, part.regions == RING) for part in made]
+        weight = np.concatenate([np.empty(0), *(part.weight for part in parts)])
+        sources = np.concatenate(
+            [np.empty((0, len(self._kind_of)), np.int64), *(part.sources for part in parts)]
+        )
+        ones = np.ones(len(real.shots))
+        total = Subtracted.of(real.shots, ones, sources, weight, shots.n_shots)
+        tally.beside += len(ones)
+        tally.beside_false += float(weight.sum())
+        tally.beside_variance += float(total.variance[0])
+        if self._stretch <= _RATIO_STRETCHES:
+            self._count_without(shots, found, made, state)
+
+    def _count_without(
+        self,
+        shots: Candidates,
+        found: Combinations,
+        made: list[_Made],
+        state: NDArray[np.uint64],
+    ) -> None:
+        """Count true coincidences without one ion, next to those of all ions."""
         wanted = self._search.wanted
-        tally.whole += true_number(shots, wanted)
+        real = _in(found, GATE)
+        gated = [_of(part, part.regions == GATE) for part in made]
         for kind in range(len(wanted)):
             fewer = tuple(count - (kind == other) for other, count in enumerate(wanted))
-            if any(fewer):
-                tally.without[kind] += true_number(shots, fewer)
-
-
-def true_number(shots: Candidates, block: Block) -> FloatArray:
-    """(2) number of true combinations of a block's ions in alike shots, and its variance.
-
-    The closed form, without any mixing and without a gate: the joint factorial cumulant of the
-    counts, sum over partitions of the products of mean numbers of combinations. The variance is
-    that of the sum over shots of each shot's influence.
-    """
-    own = shots.per_shot(block)[shots.usable]
-    n = len(own)
-    total, influence = float(own.sum()), own - own.mean()
-    for part in partitions(block) if sum(block) > 1 else ():
-        numbers = np.array([shots.per_shot(piece)[shots.usable] for piece in part.blocks])
-        means = numbers.mean(axis=1)
-        total -= part.coefficient * n * distinct_mean(numbers)
-        for index in range(len(means)):
-            rest = float(np.prod(np.delete(means, index)))
-            influence = influence - part.coefficient * rest * (numbers[index] - means[index])
-    return np.array([total, float(np.square(influence).sum()) * n / max(n - 1, 1)])
-
-
-def distinct_mean(numbers: FloatArray) -> float:
-    """Mean of numbers[0, s] numbers[1, s'] ... over all choices of different shots s, s', ... .
-
-    Args:
-        numbers: (blocks, shots).
-    """
-    m, n = numbers.shape
-    total = 0.0
-    for sets in _set_partitions(list(range(m))):
-        sign = math.prod((-1.0) ** (len(part) - 1) * math.factorial(len(part) - 1) for part in sets)
-        total += sign * math.prod(float(np.prod(numbers[part], axis=0).sum()) for part in sets)
-    return total / math.prod(n - place for place in range(m))
-
-
-def _set_partitions(members: list[int]) -> Iterator[list[list[int]]]:
-    if not members:
-        yield []
-        return
-    first, rest = members[0], members[1:]
-    for sets in _set_partitions(rest):
-        yield [[first], *sets]
-        for place in range(len(sets)):
-            yield [*sets[:place], [first, *sets[place]], *sets[place + 1 :]]
+            if sum(fewer) < 2:
+                continue
+            every = shots.combinations(fewer, _NO_BOX)
+            parts = partitions(fewer)
+            grids: dict[Block, _Grid] = {}
+            plans = [p for part in parts if (p := self._plan(shots, part, grids, _NO_BOX))]
+            rate = _RATIO_ROWS / max(sum(plan.expected * plan.at_most for plan in plans), 1.0)
+            others = [self._made(shots, plan, min(rate, 1.0), state, _NO_BOX) for plan in plans]
+            values = np.zeros((len(real.shots) + len(every.shots), 2))
+            values[: len(real.shots), 0] = 1.0
+            values[len(real.shots) :, 1] = 1.0
+            weight = [np.column_stack([part.weight, 0.0 * part.weight]) for part in gated]
+            weight += [np.column_stack([0.0 * part.weight, part.weight]) for part in others]
+            sources = [part.sources for part in gated]
+            # A row of fewer ions is filled up with the shot of its last one.
+            sources += [part.sources[:, [*range(sum(fewer)), -1]] for part in others]
+            total = Subtracted.of(
+                np.concatenate([real.shots, every.shots]),
+                values,
+                np.concatenate([np.empty((0, sum(wanted)), np.int64), *sources]),
+                np.concatenate([np.empty((0, 2)), *weight]),
+                shots.n_shots,
+            )
+            self.tally.ratio_sums[kind] += total.total
+            self.tally.ratio_covariance[kind] += total.covariance
 
 
 @dataclass(frozen=True)
@@ -451,6 +483,7 @@ class _Plan:
         blocks: (others, kinds) the blocks that are drawn.
         cumulative: (others, shots + 1) running sums of their combinations.
         grid: the closing blocks.
+        wanted: number of ions of each kind.
         coefficient: of the partition.
         expected: combinations of the drawn blocks per shot of the closing one, times the
             coefficient's size.
@@ -460,9 +493,15 @@ class _Plan:
     blocks: IntArray
     cumulative: FloatArray
     grid: _Grid
+    wanted: Block
     coefficient: float
     expected: float
     at_most: float
+
+    @property
+    def ions(self) -> int:
+        """Number of ions of a combination."""
+        return sum(self.wanted)
 
 
 def _in(found: Combinations, region: int) -> Combinations:

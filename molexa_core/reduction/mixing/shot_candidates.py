@@ -1,4 +1,4 @@
-"""The candidate hits of a stretch of shots, kind by kind, as the loops of event mixing take them."""
+"""The candidate hits of a stretch of shots, kind by kind, as the loops of mixing take them."""
 
 from __future__ import annotations
 
@@ -58,20 +58,27 @@ class Candidates:
         """The candidates for the ions of a search in calibrated hits."""
         firsts, parts = [], []
         base = 0
-        for number, (rows, momentum) in enumerate(search.candidates(hits)):
-            shot = np.searchsorted(hits.offsets, rows, side="right") - 1
-            order = np.lexsort((hits.y_mm[rows], hits.x_mm[rows], hits.t_ns[rows], shot))
-            rows, momentum, shot = rows[order], momentum[order], shot[order]
+        for number, (unordered, momenta) in enumerate(search.candidates(hits)):
+            shot = np.searchsorted(hits.offsets, unordered, side="right") - 1
+            place = hits.t_ns[unordered], hits.x_mm[unordered], hits.y_mm[unordered]
+            order = np.lexsort((place[2], place[1], place[0], shot))
+            rows, momentum = unordered[order], momenta[order]
             counts = np.bincount(shot, minlength=hits.n_shots)
             first = np.zeros(hits.n_shots + 1, np.int64)
             np.cumsum(counts, out=first[1:])
             firsts.append(first + base)
-            place = np.column_stack([hits.t_ns[rows], hits.x_mm[rows], hits.y_mm[rows]])
-            parts.append((rows, place, momentum, np.full(len(rows), number, np.int64)))
+            parts.append(
+                (
+                    rows,
+                    np.column_stack(place)[order],
+                    momentum,
+                    np.full(len(rows), number, np.int64),
+                )
+            )
             base += len(rows)
-        hit, place, momentum, kind = (np.concatenate(part) for part in zip(*parts, strict=True))
+        hit, where, momentum, kind = (np.concatenate(part) for part in zip(*parts, strict=True))
         found = cls(
-            np.array(firsts), hit.astype(np.int64), place, momentum, kind,
+            np.array(firsts), hit.astype(np.int64), where, momentum, kind,
             np.ones(hits.n_shots, np.bool_), search.wanted,
             np.asarray(hits.offsets, np.int64),
             np.column_stack([hits.t_ns, hits.x_mm, hits.y_mm]).astype(np.float64),
