@@ -113,9 +113,11 @@ def test_mixing_agrees_with_the_closed_form_where_there_is_no_gate() -> None:
     assert not list(mixer.add(hits))
     (mixed,) = mixer.rest()
     true, variance = true_number(Candidates.of(hits, search), (1, 2))
-    by_mixing = len(mixed.rows) - mixed.weight.sum()
-    assert mixer.tally.variance >= 0.8 * variance
-    assert abs(by_mixing - true) < 3.0 * math.sqrt(mixer.tally.variance - 0.8 * variance + 1.0)
+    ones = np.ones(len(mixed.rows))
+    found = Subtracted.of(mixed.shots, ones, mixed.false_shots, mixed.weight, hits.n_shots)
+    sampling = float(np.square(mixed.weight).sum())
+    assert found.variance[0] == pytest.approx(variance + sampling, rel=0.3)
+    assert abs(found.total[0] - true) < 3.0 * math.sqrt(sampling)
     complete = complete_molecules(run, 120.0).sum()
     assert abs(true - complete) < 3.0 * math.sqrt(variance)
 

@@ -212,7 +212,7 @@ def align_file(
         with progress.task("aligning", events.n_rows, "events") as task:
             for table in aligner.blocks(_with_progress(passes.second(), task)):
                 writer.append(table)
-        for table in aligner.false_blocks(events.chunks(rows, false=True)):
+        for table in aligner.false_blocks(gated.false_chunks(rows)):
             writer.append_false(table)
         aligner.warnings += stale
         meta = aligner.meta(gated.gating.meta(events.meta))

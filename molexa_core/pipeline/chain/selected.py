@@ -98,6 +98,12 @@ class GatedEvents:
             yield self.gating.select(table)
         self.gating.finish()
 
+    def false_chunks(self, rows: int) -> Iterator[Coincidences]:
+        """The false coincidences that pass the gates, at most `rows` at a time."""
+        gating = self.gating.afresh()
+        for table in self._events.chunks(rows, false=True):
+            yield gating.select(table)
+
 
 def _regions(selection: Selection, channel: Channel | None) -> dict[str, Region]:
     """The regions that may be named: of the file given, else of the channel and the folder."""
