@@ -89,6 +89,8 @@ class XfelRun(StoredRun):
         files = XfelFile.each(paths, handles, suspect=facility.trains == "all")
         self.paths = tuple(file.path for file in files)
         self.source = _choose(files, facility.source)
+        known = dict.fromkeys(name for file in files for name in file.detectors())
+        self._others = [name for name in known if name != self.source]
         wanted = facility.data
         if wanted is None:
             wanted = "hits" if any(self._has(file, "rec") for file in files) else "edges"
@@ -122,6 +124,10 @@ class XfelRun(StoredRun):
     def _has(self, file: XfelFile, group: str) -> bool:
         name = "edges" if group == "raw" else "hits"
         return file.holds(f"INSTRUMENT/{self.source}/{group}/{name}")
+
+    def unread(self) -> list[str]:
+        """Other detectors in the files."""
+        return list(self._others)
 
     @property
     def remarks(self) -> list[str]:
@@ -298,7 +304,8 @@ def _choose(files: Sequence[XfelFile], wanted: str | None) -> str:
         raise InputFileError(
             f"there are several detectors: {listing(known)}",
             where=where,
-            do="Say which as `source` of `facility` in the setup.",
+            do="Say which as `source` of `facility` in the setup: that of the ions (mostly TOP); "
+            "electrons (mostly BOTTOM) are not analysed.",
         )
     near = near_matches(wanted, known)
     raise InputFileError(

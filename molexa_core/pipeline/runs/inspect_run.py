@@ -14,6 +14,7 @@ from molexa_core.base.settings.setup import Detector
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import Edges, FloatArray, Hits
 from molexa_core.detector.health import HitHealth
+from molexa_core.io.electrons import electron_remark
 from molexa_core.io.stored_run import StoredRun
 from molexa_core.pipeline.runs.inspection import Inspection
 from molexa_core.pipeline.runs.open_run import sorted_hits
@@ -161,6 +162,8 @@ def inspect_run(
         found.faults += census.notes
     _add_tables(found, census)
     found.remarks += run.remarks
+    if (electrons := electron_remark(run.unread())) is not None:
+        found.remarks.append(electrons)
     found.warnings += run.warnings
     stored = run.metadata()
     _add_stored(found, stored)

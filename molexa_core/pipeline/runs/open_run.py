@@ -13,6 +13,7 @@ from molexa_core.base.settings.anode import Anode
 from molexa_core.base.tables import Edges, Hits
 from molexa_core.detector.sorter import SortCounts, Sorter
 from molexa_core.io.candidate import HowToRead
+from molexa_core.io.electrons import electron_remark
 from molexa_core.io.run import open_stored_run
 from molexa_core.io.stored_run import StoredRun
 
@@ -52,7 +53,8 @@ class OpenRun(StoredRun):
     @property
     def remarks(self) -> list[str]:
         """Notes for the user; complete after reading."""
-        return list(self.stored.remarks)
+        electrons = electron_remark(self.stored.unread())
+        return [*self.stored.remarks, *([] if electrons is None else [electrons])]
 
     @property
     def warnings(self) -> list[str]:
