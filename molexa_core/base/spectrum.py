@@ -25,6 +25,8 @@ class Spectrum:
         marks: values worth showing, by name: gate limits, fitted centre and width, in the unit of
             axis 0.
         outside: values beyond the edges, which are in no bin.
+        errors: standard error of each bin, where it is not the square root of the counts: after a
+            subtraction, which can leave negative counts.
     """
 
     counts: NDArray[Any]
@@ -33,6 +35,7 @@ class Spectrum:
     units: tuple[str, ...]
     marks: Mapping[str, float] = field(default_factory=dict)
     outside: float = 0.0
+    errors: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.counts.ndim not in {1, 2}:
@@ -42,6 +45,8 @@ class Spectrum:
                 f"{self.counts.ndim} axes, but {len(self.edges)} sets of edges, "
                 f"{len(self.labels)} labels and {len(self.units)} units"
             )
+        if self.errors is not None and self.errors.shape != self.counts.shape:
+            raise UsageError(f"{self.counts.shape} bins, but errors of shape {self.errors.shape}")
         for axis, edges in enumerate(self.edges):
             if edges.shape != (self.counts.shape[axis] + 1,):
                 raise UsageError(

@@ -19,11 +19,14 @@ m - 1 is taken off.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.errors import UsageError
+from molexa_core.base.fields import TAG_SHOT
+from molexa_core.base.tables import Coincidences, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,76 @@ class Subtracted:
             at = np.flatnonzero(low)
             covariance[at, at] = np.diag(sampling)[at]
         return cls(real.sum(axis=0) - false.sum(axis=0), covariance)
+
+
+@dataclass(frozen=True)
+class TrueMean:
+    """Means over the true coincidences of a table.
+
+    Attributes:
+        mean: (values).
+        error: (values) standard errors: counts, hits that rows share, false rows and their
+            normalisation.
+        number: weight of the true coincidences; `number_error` its standard error.
+    """
+
+    mean: FloatArray
+    error: FloatArray
+    number: float
+    number_error: float
+
+    @property
+    def certain(self) -> bool:
+        """Whether there are true coincidences beyond two standard errors."""
+        return self.number > 2.0 * self.number_error
+
+
+def true_mean(table: Coincidences, values: FloatArray, false_values: FloatArray) -> TrueMean:
+    """Means over the coincidences of a table, its false ones subtracted.
+
+    Args:
+        table: with false coincidences.
+        values: (n, values) or (n) of its rows.
+        false_values: (m, values) or (m) of the rows of its false coincidences.
+    """
+    false = table.false
+    if false is None or false.source is None:
+        raise UsageError("the table has no false coincidences")
+    real, mixed = _columns(values), _columns(false_values)
+    shots = table.tags.get(TAG_SHOT)
+    shot = table.event_id if shots is None else shots.astype(np.int64)
+    number = float(table.weight.sum() - false.weight.sum())
+    total = table.weight @ real - false.weight @ mixed
+    mean = total / (number or 1.0)
+    ones = np.ones((len(table), 1)), np.ones((len(false), 1))
+    found = Subtracted.of(
+        shot,
+        table.weight[:, None] * np.hstack([real - mean, ones[0]]),
+        false.source,
+        false.weight[:, None] * np.hstack([mixed - mean, ones[1]]),
+        shots_of(table.meta),
+    )
+    scale = scale_error_of(table.meta)
+    shift = scale * (false.weight @ (mixed - mean))
+    variance = found.variance[:-1] + shift**2
+    of_number = found.variance[-1] + (scale * float(false.weight.sum())) ** 2
+    return TrueMean(mean, np.sqrt(variance) / abs(number or 1.0), number, float(np.sqrt(of_number)))
+
+
+def shots_of(meta: Mapping[str, object]) -> int | None:
+    """Number of shots behind a table, where its meta tells it."""
+    summary = meta.get("summary")
+    shots = summary.get("shots") if isinstance(summary, Mapping) else None
+    return shots if isinstance(shots, int) else None
+
+
+def scale_error_of(meta: Mapping[str, object]) -> float:
+    """Relative standard error of the normalisation of the false coincidences of a table."""
+    summary = meta.get("summary")
+    false = summary.get("false") if isinstance(summary, Mapping) else None
+    if not isinstance(false, Mapping) or not false.get("scale"):
+        return 0.0
+    return float(false["scale_error"]) / float(false["scale"])
 
 
 def _columns(values: FloatArray) -> FloatArray:

@@ -7,6 +7,9 @@ sum w, each event e contributes u_e = sum over its rows of w (x - m), and
     var(m) = E / (E - 1) * sum_e u_e^2 / (sum w)^2,  E events.
 
 With one row per event and equal weights this is the usual s^2 / E. No random numbers are used.
+
+Where false coincidences are known they are subtracted: m = (sum w x - sum w_f x_f) / (sum w - sum
+w_f), and the shots take the place of the events (`base.subtraction`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import pandas as pd
 
 from molexa_core.base.errors import NoEventsError
 from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
+from molexa_core.base.subtraction import true_mean
 from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.frame.align import ONLY
@@ -32,23 +36,47 @@ def centroids(table: Coincidences) -> pd.DataFrame:
 
     Returns:
         Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count` (effective
-        number of events: the number of events if all have the same weight), `label` (the ion with
+        number of events: the number of events if all have the same weight; with false coincidences
+        the number of events of which the yield would be known as well), `label` (the ion with
         its number among like ions, and its role if the table's meta has roles). The errors of a
         single event are NaN.
 
     Raises:
-        NoEventsError: no event with a weight.
+        NoEventsError: no event with a weight, or no true coincidence beyond two standard errors.
     """
     total = float(table.weight.sum())
     if not len(table) or total <= 0:
         raise NoEventsError(
             "no events to average", do="Look at the summaries of molexa reduce and molexa align."
         )
+    if table.false is not None and len(table.false):
+        return _of_true(table, table.false)
     mean = np.average(table.momentum, axis=0, weights=table.weight)
     event, by_event = np.unique(table.event_id, return_inverse=True)
     error = _standard_error(table, mean, by_event, len(event))
     per_event = np.bincount(by_event, weights=table.weight)
     effective = total**2 / float(np.square(per_event).sum())
+    return _rows(table, mean, error, effective)
+
+
+def _of_true(table: Coincidences, false: Coincidences) -> pd.DataFrame:
+    """`centroids` with the false coincidences subtracted."""
+    flat = table.momentum.reshape(len(table), -1), false.momentum.reshape(len(false), -1)
+    found = true_mean(table, *flat)
+    if not found.certain:
+        raise NoEventsError(
+            f"{found.number:.0f} +- {found.number_error:.0f} true coincidences among "
+            f"{table.weight.sum():.0f}: no mean momentum is certain",
+            do="Make the gates narrower, or take data at a lower rate.",
+        )
+    shape = (len(table.ions), 3)
+    effective = (found.number / found.number_error) ** 2
+    return _rows(table, found.mean.reshape(shape), found.error.reshape(shape), effective)
+
+
+def _rows(
+    table: Coincidences, mean: FloatArray, error: FloatArray, effective: float
+) -> pd.DataFrame:
     columns: dict[str, object] = {ION: [str(ion) for ion in table.ions]}
     columns |= {name: mean[:, axis] for axis, name in enumerate(MOMENTUM)}
     columns |= {name: error[:, axis] for axis, name in enumerate(MOMENTUM_ERROR)}
@@ -120,10 +148,17 @@ def energy_kept(table: Coincidences) -> EnergyKept | None:
     if not len(table) or float(table.weight.sum()) <= 0:
         return None
     mass = np.array([ion.mass for ion in table.ions])
-    mean = np.average(table.momentum, axis=0, weights=table.weight)
-    of_means = float((np.square(mean).sum(axis=1) / (2.0 * mass)).sum()) * HARTREE_EV
     energy = table.kinetic_energy().sum(axis=1) * HARTREE_EV
-    whole = float(np.average(energy, weights=table.weight))
+    if table.false is not None and len(table.false):
+        false = table.false
+        flat = table.momentum.reshape(len(table), -1), false.momentum.reshape(len(false), -1)
+        mean = true_mean(table, *flat).mean.reshape(len(table.ions), 3)
+        of_false = false.kinetic_energy().sum(axis=1) * HARTREE_EV
+        whole = float(true_mean(table, energy, of_false).mean[0])
+    else:
+        mean = np.average(table.momentum, axis=0, weights=table.weight)
+        whole = float(np.average(energy, weights=table.weight))
+    of_means = float((np.square(mean).sum(axis=1) / (2.0 * mass)).sum()) * HARTREE_EV
     return EnergyKept(of_means, whole) if whole > 0 else None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from molexa_core.base.errors import NoEventsError, UsageError
 from molexa_core.base.fields import MOMENTUM
 from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.subtraction import scale_error_of, true_mean
 from molexa_core.base.tables import Coincidences
 from molexa_core.base.units import HARTREE_EV
 
@@ -32,7 +33,7 @@ def newton_map(
     """Newton plot: momenta of all ions of aligned events in one plane of the molecular frame.
 
     The momenta are in a.u., not scaled to that of the reference; an event counts once per ion, with
-    its weight.
+    its weight. False coincidences of the table are subtracted.
 
     Args:
         table: aligned events.
@@ -60,6 +61,9 @@ def newton_map(
     axis = bh.axis.Regular(bins, -half, half)
     histogram = bh.Histogram(axis, axis, storage=bh.storage.Double())
     histogram.fill(across, up, weight=np.repeat(table.weight, len(chosen)))
+    if (false := table.false) is not None:
+        across, up = (false.momentum[:, chosen, axis].ravel() for axis in (first, second))
+        histogram.fill(across, up, weight=-np.repeat(false.weight, len(chosen)))
     edges = np.asarray(axis.edges)
     return Spectrum(
         counts=np.asarray(histogram.view()),
@@ -72,7 +76,9 @@ def newton_map(
 def kinetic_energy_release(table: Coincidences, *, bins: int = KER_BINS) -> Spectrum:
     """Histogram of the kinetic energy release, the sum of p^2 / 2m over all ions, in eV.
 
-    Aligned events are in the centre-of-mass frame unless the recoil was kept.
+    Aligned events are in the centre-of-mass frame unless the recoil was kept. False coincidences of
+    the table are subtracted; the spectrum then has errors: counts, weights of the false rows and
+    their normalisation.
 
     Raises:
         NoEventsError: no events.
@@ -81,14 +87,23 @@ def kinetic_energy_release(table: Coincidences, *, bins: int = KER_BINS) -> Spec
         raise NoEventsError("no events for the kinetic energy release")
     energy = table.kinetic_energy().sum(axis=1) * HARTREE_EV
     top = _MARGIN * float(np.quantile(energy, _COVERED)) or 1.0
-    axis = bh.axis.Regular(bins, 0.0, top)
-    histogram = bh.Histogram(axis, storage=bh.storage.Double())
-    histogram.fill(energy, weight=table.weight)
+    edges = np.linspace(0.0, top, bins + 1)
+    counts = np.histogram(energy, edges, weights=table.weight)[0]
+    errors = None
     mean = float(np.average(energy, weights=table.weight))
+    if (false := table.false) is not None and len(false):
+        of_false = false.kinetic_energy().sum(axis=1) * HARTREE_EV
+        taken = np.histogram(of_false, edges, weights=false.weight)[0]
+        variance = np.histogram(energy, edges, weights=table.weight**2)[0]
+        variance += np.histogram(of_false, edges, weights=false.weight**2)[0]
+        errors = np.sqrt(variance + (scale_error_of(table.meta) * taken) ** 2)
+        counts = counts - taken
+        mean = float(true_mean(table, energy, of_false).mean[0])
     return Spectrum(
-        counts=np.asarray(histogram.view()),
-        edges=(np.asarray(axis.edges),),
+        counts=counts,
+        edges=(edges,),
         labels=("kinetic energy release",),
         units=("eV",),
         marks={"mean": mean},
+        errors=errors,
     )

@@ -48,12 +48,15 @@ class KineticEnergyRelease:
         peak: position of the maximum, of a Gaussian through the upper half of the peak.
         fwhm: full width at half maximum of that peak; None with fewer than `FEWEST` coincidences
             or where all of them have the same energy.
+        mean_error: standard error of the mean; None where false coincidences are not known, whose
+            share it would not contain.
     """
 
     mean: float
     std: float
     peak: float
     fwhm: float | None
+    mean_error: float | None = None
 
 
 class EnergySpectrum:
@@ -68,6 +71,41 @@ class EnergySpectrum:
         self._fine = np.zeros(_FINE, np.int64)
         self._sum = 0
         self._n = 0
+        self._false: FloatArray | None = None
+        self._squares: FloatArray | None = None
+        self._sums = np.zeros((2, 2))
+        self._covariance = np.zeros((2, 2))
+        self._scale, self._scale_error = 1.0, 0.0
+
+    def subtract(
+        self,
+        energy_hartree: FloatArray,
+        weight: FloatArray,
+        real: FloatArray,
+        covariance: FloatArray,
+    ) -> None:
+        """Take false coincidences off.
+
+        Args:
+            energy_hartree: (n) kinetic energy release of each, hartree.
+            weight: (n) how many each stands for.
+            real: (2) number of the coincidences that they are subtracted from, and the sum of
+                their energies, hartree.
+            covariance: (2, 2) of the differences of both.
+        """
+        energy = energy_hartree * HARTREE_EV
+        bins = np.minimum(energy * (_FINE / self._highest), _FINE - 1).astype(np.int64)
+        if self._false is None or self._squares is None:
+            self._false, self._squares = np.zeros(_FINE), np.zeros(_FINE)
+        self._false += np.bincount(bins, weights=weight, minlength=_FINE)
+        self._squares += np.bincount(bins, weights=weight**2, minlength=_FINE)
+        units = np.array([1.0, HARTREE_EV])
+        self._sums += np.array([real * units, [weight.sum(), weight @ energy]])
+        self._covariance += covariance * np.outer(units, units)
+
+    def normalise(self, scale: float, error: float) -> None:
+        """Factor on all false coincidences, and its standard error."""
+        self._scale, self._scale_error = scale, error
 
     def fill(self, energy_hartree: FloatArray) -> None:
         """Count the kinetic energy releases (n) of coincidences, in hartree."""
@@ -97,16 +135,25 @@ class EnergySpectrum:
         bins = min(_BINS, (_FINE - first) // join)
         inside = slice(first, first + bins * join)
         counts = self._fine[inside].reshape(bins, join).sum(axis=1)
+        errors = None
+        if self._false is not None and self._squares is not None:
+            taken = self._scale * self._false[inside].reshape(bins, join).sum(axis=1)
+            squares = self._squares[inside].reshape(bins, join).sum(axis=1)
+            relative = self._scale_error / self._scale
+            errors = np.sqrt(counts + self._scale**2 * squares + (relative * taken) ** 2)
+            counts = counts - taken
         edges = np.linspace(first / scale, (first + bins * join) / scale, bins + 1)
         marks = {"peak": release.peak, "mean": release.mean}
         if release.fwhm is not None:
             marks["fwhm"] = release.fwhm
-        outside = self._n - int(counts.sum())
+        outside = self._n - int(self._fine[inside].sum())
         label = ("kinetic energy release",)
-        return Spectrum(counts, (edges,), label, ("eV",), marks, outside=outside)
+        return Spectrum(counts, (edges,), label, ("eV",), marks, outside=outside, errors=errors)
 
     def release(self) -> KineticEnergyRelease:
-        """Mean, peak and widths."""
+        """Mean, peak and widths, of the true coincidences if false ones are known."""
+        if self._false is not None and self._scale * self._sums[1, 0] < 0.98 * self._sums[0, 0]:
+            return self._of_true(self._false)
         n = max(1, self._n)
         mean = self._sum / _SUM_STEPS / n
         step = self._highest / _FINE
@@ -114,6 +161,30 @@ class EnergySpectrum:
         std = float(np.sqrt((self._fine * (centres - mean) ** 2).sum() / n))
         peak, fwhm = peak_and_width(self._fine)
         return KineticEnergyRelease(mean, std, peak * step, None if fwhm is None else fwhm * step)
+
+    def _of_true(self, false: FloatArray) -> KineticEnergyRelease:
+        (found, energies), (expected, of_false) = self._sums
+        number = found - self._scale * expected
+        mean = (energies - self._scale * of_false) / number
+        off = np.array([-mean, 1.0])
+        variance = float(off @ self._covariance @ off)
+        variance += (self._scale_error * (of_false - mean * expected)) ** 2
+        step = self._highest / _FINE
+        centres = (np.arange(_FINE) + 0.5) * step
+        true = self._fine - self._scale * false
+        std = float(np.sqrt(max(float(true @ (centres - mean) ** 2) / number, 0.0)))
+        # The nearest histogram without negative bins: its cumulative number only rises.
+        running = np.clip(np.cumsum(true), 0.0, number)
+        rising = 0.5 * (np.maximum.accumulate(running) + np.minimum.accumulate(running[::-1])[::-1])
+        whole = np.diff(np.rint(rising).astype(np.int64), prepend=0)
+        peak, fwhm = peak_and_width(whole)
+        return KineticEnergyRelease(
+            float(mean),
+            std,
+            peak * step,
+            None if fwhm is None else fwhm * step,
+            float(np.sqrt(max(variance, 0.0)) / number),
+        )
 
 
 def peak_and_width(counts: IntArray) -> tuple[float, float | None]:

@@ -169,6 +169,8 @@ class Reducer:
             if self._mixer is not None:
                 for mixed in self._mixer.rest():
                     yield from self._noted(self._mixed_table(mixed))
+        if self._mixer is not None:
+            self._energy.normalise(*scale_of(self._mixer.tally))
         self._check_end()
 
     def _block(self, chunk: Hits) -> Iterator[Coincidences]:
@@ -245,9 +247,14 @@ class Reducer:
         false = table.false
         if false is None or false.source is None:
             return
-        shots, ones = table.tags[TAG_SHOT], np.ones(len(table))
-        total = Subtracted.of(shots, ones, false.source, false.weight, tally.last_shots)
-        alone = Subtracted.of(shots, 0.0 * ones, false.source, false.weight, tally.last_shots)
+        shots, of_false = table.tags[TAG_SHOT], false.kinetic_energy().sum(axis=1)
+        values = np.column_stack([np.ones(len(table)), table.kinetic_energy().sum(axis=1)])
+        weighted = false.weight[:, None] * np.column_stack([np.ones(len(false)), of_false])
+        total = Subtracted.of(shots, values, false.source, weighted, tally.last_shots)
+        alone = Subtracted.of(
+            shots, np.zeros(len(table)), false.source, false.weight, tally.last_shots
+        )
+        self._energy.subtract(of_false, false.weight, values.sum(axis=0), total.covariance)
         tally.found += len(table)
         tally.false += float(false.weight.sum())
         tally.variance += float(total.variance[0])

@@ -128,7 +128,7 @@ class ReduceSummary:
         rows += [
             ("KER peak", f"{ker.peak:.3f}", "eV"),
             ("KER full width at half maximum", _width(ker.fwhm), "eV"),
-            ("KER mean", f"{ker.mean:.3f}", "eV"),
+            ("KER mean", _mean(ker), "eV"),
         ]
         for axis in self.momentum_sums:
             if axis.centre is not None:
@@ -172,6 +172,10 @@ class ReduceSummary:
             if self.sorter[key]:
                 rows.append((f"sorting: {label}", f"{self.sorter[key]}", ""))
         return rows
+
+
+def _mean(ker: KineticEnergyRelease) -> str:
+    return f"{ker.mean:.3f}" if ker.mean_error is None else plus_minus(ker.mean, ker.mean_error)
 
 
 def _false_rows(false: FalseCoincidences) -> list[tuple[str, str, str]]:

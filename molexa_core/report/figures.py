@@ -90,7 +90,8 @@ def kinetic_energy(spectrum: Spectrum) -> str:
     """Kinetic energy release with its mean or peak."""
     with figure(4.5, 2.8) as (drawing, axes):
         counts = _steps(axes, spectrum)
-        axes.set_ylim(0, float(counts.max()) * 1.2 or 1.0)
+        lowest = min(0.0, 1.2 * float(counts.min()))  # negative after a subtraction
+        axes.set_ylim(lowest, float(counts.max()) * 1.2 or 1.0)
         _zoom(axes, spectrum, counts)
         name = next((name for name in (PEAK, MEAN) if name in spectrum.marks), None)
         if name is not None:
@@ -187,6 +188,9 @@ def _steps(axes: Axes, spectrum: Spectrum) -> np.ndarray:
     counts = np.asarray(spectrum.counts, dtype=float)
     axes.stairs(counts, spectrum.edges[0], color=FILL, fill=True)
     axes.stairs(counts, spectrum.edges[0], color=LINE, linewidth=0.9)
+    if spectrum.errors is not None:
+        middle, errors = spectrum.centres[0], np.asarray(spectrum.errors, dtype=float)
+        axes.vlines(middle, counts - errors, counts + errors, color=MUTED, linewidth=0.6)
     grid(axes)
     return counts
 

@@ -19,6 +19,9 @@ def write_spectrum(group: h5py.Group, spectrum: Spectrum) -> None:
         "counts", data=spectrum.counts, compression="gzip", compression_opts=1, shuffle=True
     )
     group["counts"].attrs[UNITS] = ""
+    if spectrum.errors is not None:
+        group.create_dataset("errors", data=spectrum.errors)
+        group["errors"].attrs[UNITS] = ""
     for axis, edges in enumerate(spectrum.edges):
         group.create_dataset(f"edges{axis}", data=edges)
         group[f"edges{axis}"].attrs[UNITS] = spectrum.units[axis]
@@ -41,9 +44,16 @@ def read_spectrum(file: h5py.File, name: str) -> Spectrum:
         key: read_json(file, attribute(group, key), f"attribute {key} of {name}")
         for key in ("labels", "units", "marks")
     }
+    errors, least = None, 0.0
+    if "errors" in group:  # counts after a subtraction, which can be negative
+        errors = read_array(file, f"{name}/errors", kinds="f", ndim=axes, finite=True, least=0)
+        least = -np.inf
     try:
         return Spectrum(
-            counts=read_array(file, f"{name}/counts", kinds="iuf", ndim=axes, finite=True, least=0),
+            counts=read_array(
+                file, f"{name}/counts", kinds="iuf", ndim=axes, finite=True, least=least
+            ),
+            errors=errors,
             edges=tuple(
                 read_array(file, f"{name}/edges{axis}", kinds="f", ndim=1, finite=True)
                 for axis in range(axes)
