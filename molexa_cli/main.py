@@ -48,6 +48,7 @@ COMMANDS: Final = (
     "reconstruct",
     "score",
     "report",
+    "movie",
     "simulate",
     "atom",
     "molecules",

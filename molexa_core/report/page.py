@@ -70,7 +70,7 @@ def render(content: ReportContent) -> str:
         structure=None if structure is None else _structure(structure),
         events=None if content.events is None else _events(content.events),
         steps=[tables.step_record(record) for record in content.provenance],
-        viewer=Markup(_viewer()) if structure is not None else "",  # noqa: S704  vendored, not input
+        viewer=Markup(viewer_script()) if structure is not None else "",  # noqa: S704  vendored, not input
     )
 
 
@@ -196,7 +196,12 @@ def _structure(structure: Structure) -> StructureParts:
     }
 
 
-def _viewer() -> str:
+def viewer_script() -> str:
+    """The script of the molecule viewer.
+
+    Raises:
+        InputFileError: the installation lacks it.
+    """
     if not _VIEWER.is_file():
         raise InputFileError(
             "the molecule viewer is missing from the installation",

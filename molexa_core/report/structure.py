@@ -63,7 +63,7 @@ def scene(structure: Structure) -> Scene:
             {
                 "name": names[index],
                 "colour": element_colour(symbol),
-                "radius": _radius(symbol),
+                "radius": ball_radius(symbol),
                 "at": [round(float(value), 5) for value in positions[index]],
                 "uncertainty": None if radii is None else round(float(radii[index]), 5),
             }
@@ -93,7 +93,8 @@ def _names(structure: Structure) -> list[str]:
     return [f"{name}{index + 1}" for index, name in enumerate(structure.geometry.names)]
 
 
-def _radius(symbol: str) -> float:
+def ball_radius(symbol: str) -> float:
+    """Radius of the ball of an atom, angstrom."""
     return 0.10 if symbol == "H" else 0.14
 
 

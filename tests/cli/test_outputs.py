@@ -83,6 +83,7 @@ ROLES: dict[str, dict[str, str]] = {
     | UNCERTAIN,
     "score": {"structure": READ, "known": READ},
     "report": {"folder": READ, "out": WRITTEN, "title": NONE},
+    "movie": {"files": READ, "out": WRITTEN, "known": READ, "at": NONE, "unit": NONE},
     "simulate": {
         "geometry": READ,
         "out": WRITTEN,
@@ -160,6 +161,7 @@ FILES = {
         "setup": "setup.yaml",
     },
     "report": {"folder": "channel.csv"},
+    "movie": {"files": "nitrogen.xyz", "known": "nitrogen.xyz"},
     "simulate": {"geometry": "nitrogen.xyz"},
     "dataset resolve": {"recipe": "recipe.yaml"},
     "evaluate": {"weights": "card.json", "data": "data/recipe.json"},
@@ -173,7 +175,17 @@ MORE: dict[str, list[str]] = {
     "molecules": ["water"],
     "align": ["--ref", "O+"],
 }
-ARGUMENTS = {"channel", "runs", "events", "aligned", "source", "folder", "geometry", "name"}
+ARGUMENTS = {
+    "channel",
+    "files",
+    "runs",
+    "events",
+    "aligned",
+    "source",
+    "folder",
+    "geometry",
+    "name",
+}
 Command = Callable[..., None]
 
 
@@ -347,7 +359,11 @@ def test_two_outputs_are_never_one_file(
 OUTPUTS = [
     (name, key) for name, roles in ROLES.items() for key, role in roles.items() if role == WRITTEN
 ]
-SUFFIXES = {("reconstruct", "out"): ".xyz", ("simulate", "figure"): ".svg"}
+SUFFIXES = {
+    ("movie", "out"): ".xyz",
+    ("reconstruct", "out"): ".xyz",
+    ("simulate", "figure"): ".svg",
+}
 
 
 def _pipe(path: Path) -> None:
