@@ -12,7 +12,7 @@ from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.fields import ENERGY
-from molexa_core.base.selection import Selection
+from molexa_core.base.gate_options import Selection
 
 
 def register(app: typer.Typer) -> None:

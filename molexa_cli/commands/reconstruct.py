@@ -12,14 +12,15 @@ from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import command_line, progress, remark, table, warn, write, write_json
 from molexa_cli.events_shown import holds_events, show_events
 from molexa_cli.parameters import Given, with_parameters
+from molexa_cli.series_shown import show_series
 from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.gate_options import Selection, SeriesOptions
 from molexa_core.base.known_explosion import (
     BuildUpExplosion,
     LaserExplosion,
     Model,
     XrayExplosion,
 )
-from molexa_core.base.selection import Selection
 from molexa_core.base.storage.files import PROJECT_FILE
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def register(app: typer.Typer) -> None:
     of_xray = with_parameters(behind="model", prefix="xray", xray=XrayExplosion)
     of_laser = with_parameters(behind="model", prefix="laser", laser=LaserExplosion)
     of_rise = with_parameters(behind="model", prefix="build_up", build_up=BuildUpExplosion)
-    of_events = with_parameters(behind="events", prefix="events", selection=Selection)
+    of_events = with_parameters(
+        behind="events", prefix="events", selection=Selection, series=SeriesOptions
+    )
     options = of_xray(of_laser(of_rise(of_events(reconstruct))))
     app.command("reconstruct")(options)
 
@@ -111,6 +114,7 @@ def reconstruct(
     laser: Given,
     build_up: Given,
     selection: Given,
+    series: Given,
     device: DeviceName = "auto",
     seed: Seed = 0,
     force: Force = False,
@@ -128,11 +132,42 @@ def reconstruct(
     changes = Changes(model, {"xray": xray, "laser": laser, "build_up": build_up})
     if events or (len(sources) == 1 and holds_events(sources[0])):
         _refuse(["--refine/--no-refine"] if refine is not None else [])
+        if series and "by" not in series:
+            raise UsageError(
+                "bins and background belong to a series", setting=next(iter(series)),
+                do="Say what it runs over with `by=`.",
+            )  # fmt: skip
         if len(sources) > 1:
             raise UsageError(f"{len(sources)} files with --events", do="Name one events file.")
         from molexa_core.pipeline.reconstruction import single_events
         from molexa_core.pipeline.reconstruction.events_file import reconstruct_events_file
 
+        if series:
+            from molexa_core.pipeline.reconstruction.series_results import (
+                SERIES_FILE,
+                reconstruct_series_file,
+            )
+
+            if truth is not None:
+                raise UsageError("a series has no single known structure", setting="truth")
+            values = reconstruct_series_file(
+                sources[0],
+                SeriesOptions(**series),
+                out or Path(SERIES_FILE),
+                weights=weights or _project_weights(),
+                samples=single_events.SAMPLES if samples is None else samples,
+                search=single_events.SEARCH if search is None else search,
+                chemistry=chemistry is not False,
+                seed=seed,
+                device=device,
+                setup=setup,
+                changes=changes,
+                selection=Selection(**selection),
+                command=command_line(),
+                progress=progress(),
+            )
+            show_series(values, json=json)
+            return
         answer = reconstruct_events_file(
             sources[0],
             out or Path("geom.xyz"),
@@ -151,6 +186,12 @@ def reconstruct(
         )
         show_events(answer, json=json)
         return
+    if series:
+        raise UsageError(
+            "mean momenta are no series",
+            setting=next(iter(series)),
+            do="Name the events file (molexa reconstruct run.events.h5 --by ...).",
+        )
     if selection:
         raise UsageError(
             "mean momenta cannot be gated any more",

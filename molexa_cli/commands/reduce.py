@@ -11,8 +11,8 @@ from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.forward_model import MASSES
+from molexa_core.base.gate_options import Selection
 from molexa_core.base.matter.isotopes import Masses
-from molexa_core.base.selection import Selection
 
 
 def register(app: typer.Typer) -> None:

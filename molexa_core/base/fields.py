@@ -78,6 +78,9 @@ PROVENANCE: Final = "provenance"
 """HDF5 attribute of `meta`, JSON of `base.storage.provenance.Provenance`."""
 FORMAT: Final = "format"
 FORMAT_VERSION: Final = 1
+SHOTS: Final = "shots"
+"""Group with one row per shot of the run, those without a coincidence included: `shots/NAME
+(shots)` of every tag. It says how many shots were taken under a condition."""
 GATES: Final = "gates"
 """Name in `meta`, and key in settings of provenance: every gate that was applied, in order, with
 the rows it saw and kept."""

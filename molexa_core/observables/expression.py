@@ -26,6 +26,7 @@ from molexa_core.observables.tree import (
     ConditionNode,
     Inside,
     IsSet,
+    Logic,
     Node,
     NumberNode,
     Quantity,
@@ -65,6 +66,11 @@ class _Read:
     def named_regions(self) -> tuple[str, ...]:
         """The regions that it names."""
         return tuple(part.name for part in parts_of(self.node) if isinstance(part, Inside))
+
+    @property
+    def of_shots(self) -> bool:
+        """Whether it depends on tags alone, which shots without coincidences have too."""
+        return not self.named_regions and all(isinstance(one, Tag) for one in self.quantities)
 
     def check(self, ions: Sequence[Ion], tags: Sequence[str]) -> None:
         """Check that the events have all that it names.
@@ -152,6 +158,14 @@ class Condition(_Read):
         rows = self._rows(table)
         holds = cast("ConditionNode", self.node).holds(rows)
         return holds & rows.known, ~rows.known
+
+    def parts_of_shots(self) -> list[Condition]:
+        """Those of its parts, joined by `and`, that depend on tags alone."""
+        node = self.node
+        joined = isinstance(node, Logic) and node.operator == "and"
+        parts = node.parts if isinstance(node, Logic) and joined else (node,)
+        alone = [Condition(self.text, part, self.regions) for part in parts]
+        return [part for part in alone if part.quantities and part.of_shots]
 
 
 @dataclass(frozen=True)

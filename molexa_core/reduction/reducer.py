@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, listing
 from molexa_core.base.fields import TAG_HITS, TAG_SHOT
@@ -53,6 +54,7 @@ class Reducer:
         select: takes those coincidences of a block that pass further gates.
         mixing: whether to build false coincidences by mixing shots; None: if the channel is
             complete, and if it can be done.
+        note_shots: receives the tags of all shots, block by block, where the run has tags.
 
     Raises:
         SettingsError: the spectrometer gives two momenta the same time of flight.
@@ -66,6 +68,7 @@ class Reducer:
         select: Callable[[Coincidences], Coincidences] | None = None,
         *,
         mixing: bool | None = None,
+        note_shots: Callable[[dict[str, NDArray[Any]]], None] | None = None,
     ) -> None:
         self._mixing = mixing
         self._mixer: Mixer | None = None
@@ -74,6 +77,7 @@ class Reducer:
         self._setup = setup
         self._progress = progress
         self._select = select
+        self._note_shots = note_shots
         self._kept = 0
         self._search = Search(channel, setup)
         self._tally = Tally()
@@ -179,6 +183,9 @@ class Reducer:
         self._hits += chunk.n_hits
         if self._tally.found == 0:
             self._count_inside(hits, self._inside)
+        if self._note_shots is not None and hits.tags:
+            number = hits.first_shot + np.arange(hits.n_shots)
+            self._note_shots({TAG_SHOT: number, TAG_HITS: hits.counts, **hits.tags})
         self._spectra.fill(hits)
         self._units.add_hits(hits)
         shots, rows = self._search.find(hits, self._tally, self._gate)

@@ -145,6 +145,45 @@ class SingleEvents:
 
 
 @dataclass(frozen=True)
+class SeriesLine:
+    """One quantity of a series.
+
+    Attributes:
+        name: what it is, such as `O+-C+`.
+        unit: as printed.
+        at: (bins) value of what the series runs over.
+        value: (bins) not a number where there is no signal.
+        error: (bins) standard error.
+    """
+
+    name: str
+    unit: str
+    at: FloatArray
+    value: FloatArray
+    error: FloatArray
+
+
+@dataclass(frozen=True)
+class SeriesContent:
+    """Results in bins.
+
+    Attributes:
+        by: what it runs over, with its unit.
+        lines: the quantities that are drawn.
+        header, rows: the table.
+        facts: (name, value) of background, explosion, events left out.
+        warnings: of the series.
+    """
+
+    by: str
+    lines: tuple[SeriesLine, ...]
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    facts: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ReportContent:
     """All contents of the page; parts that are None were not found and are listed as missing.
 
@@ -160,6 +199,7 @@ class ReportContent:
         centroids: mean momenta, the table of `centroid`.
         structure: the reconstructed structure.
         events: structures of single events.
+        series: results against what they were computed by, such as the delay.
         energy: what averaging left of the kinetic energy release, as a sentence.
         provenance: the record of every step, oldest first.
         warnings: warnings of all stages.
@@ -176,6 +216,7 @@ class ReportContent:
     centroids: pd.DataFrame | None = None
     structure: Structure | None = None
     events: SingleEvents | None = None
+    series: tuple[SeriesContent, ...] = ()
     energy: str = ""
     provenance: tuple[Provenance, ...] = ()
     warnings: tuple[str, ...] = ()

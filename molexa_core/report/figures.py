@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.patches import Rectangle
 
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.report.content import EventRow, Lobe, NewtonMap
+from molexa_core.report.content import EventRow, Lobe, NewtonMap, SeriesContent
 from molexa_core.report.style import (
     ACCENT,
     FILL,
@@ -132,6 +132,27 @@ def distributions(rows: Sequence[EventRow]) -> str:
             line.set_ylabel("events per bin")
         handles, labels = all_axes.flat[0].get_legend_handles_labels()
         drawing.legend(handles, labels, loc="outside upper center", ncols=2)
+        return as_uri(drawing)
+
+
+def series(item: SeriesContent) -> str:
+    """Quantities of a series with their errors, one panel each."""
+    across = min(len(item.lines), 3)
+    down = -(-len(item.lines) // across)
+    with figure(3.0 * across, 2.3 * down, nrows=down, ncols=across, squeeze=False) as (
+        drawing,
+        all_axes,
+    ):
+        for axes, line in zip(all_axes.flat, item.lines, strict=False):
+            grid(axes)
+            axes.errorbar(
+                line.at, line.value, yerr=line.error, fmt="o", markersize=3, color=LINE,
+                ecolor=MUTED, elinewidth=0.9, capsize=1.5,
+            )  # fmt: skip
+            axes.set_xlabel(item.by)
+            axes.set_ylabel(axis_label(line.name, line.unit))
+        for axes in all_axes.flat[len(item.lines) :]:
+            axes.set_axis_off()
         return as_uri(drawing)
 
 

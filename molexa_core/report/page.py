@@ -69,6 +69,19 @@ def render(content: ReportContent) -> str:
         centroids=None if content.centroids is None else tables.centroid_table(content.centroids),
         structure=None if structure is None else _structure(structure),
         events=None if content.events is None else _events(content.events),
+        series=[
+            {
+                "picture": Picture(
+                    figures.series(item),
+                    f"Means of the signal against {item.by}, with standard errors.",
+                    "series",
+                ),
+                "table": tables.Table(item.header, item.rows, (True,) * len(item.header)),
+                "facts": item.facts,
+                "warnings": item.warnings,
+            }
+            for item in content.series
+        ],
         steps=[tables.step_record(record) for record in content.provenance],
         viewer=Markup(viewer_script()) if structure is not None else "",  # noqa: S704  vendored, not input
     )

@@ -56,6 +56,8 @@ class FileKind(StrEnum):
     SETUP = "setup (YAML)"
     SPECTROMETER = "calibration of a spectrometer (JSON)"
     EXPLOSION = "calibration of an explosion (YAML)"
+    SERIES = "series (JSON)"
+    SERIES_TABLE = "table of a series"
 
 
 class RunKind(str):

@@ -23,6 +23,8 @@ SETUP_MARK: Final = "# molexa setup: "
 """Begins the first line of a setup that molexa wrote; the record follows."""
 EXPLOSION_MARK: Final = "# molexa explosion: "
 """Begins the first line of a calibration of an explosion; the record follows."""
+SERIES_MARK: Final = "# molexa series: "
+"""Begins the first line of the table of a series; the record follows."""
 GENERATOR: Final = '<meta name="generator" content="molexa">'
 """Element of an HTML page by which it is known as a report."""
 

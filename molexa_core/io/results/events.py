@@ -6,6 +6,7 @@ Layout (docs/conventions.md), readable with plain h5py:
     events/ion (ions) strings          events/weight (n) float64
     events/tof_ns (n, ions) float64    events/x_mm, events/y_mm (n, ions) float64
     events/tag/NAME (n)                spectra/NAME/{counts, edges0[, edges1]}
+    shots/NAME (shots)                 the tags of all shots, where the run has tags
     meta/NAME  JSON strings            meta: attributes `format`, `provenance` (JSON)
     false/...                          false coincidences, with the columns of events/, and
     false/source (n, ions) int64       the shot from which the hit of each ion was taken
@@ -41,6 +42,7 @@ from molexa_core.base.fields import (
     EVENT_WEIGHT,
     FALSE_GROUP,
     META,
+    SHOTS,
     SPECTRA,
     TAG_UNITS,
     UNITS,
@@ -69,6 +71,7 @@ __all__ = [
     "EventsFile",
     "EventsWriter",
     "read_events",
+    "read_shots",
     "read_spectra",
     "read_spectrum",
     "write_events",
@@ -206,6 +209,15 @@ class EventsWriter:
         for value, values in detector.items():
             append_rows(group[value], values)
 
+    def append_shots(self, tags: Mapping[str, NDArray[Any]]) -> None:
+        """Add the tags of consecutive shots; their names must be those of the shots before."""
+        file = self._open()
+        for name, column in tags.items():
+            path = f"{SHOTS}/{name}"
+            if path not in file:
+                self._column(path, column[:0], TAG_UNITS.get(name, ""))
+            append_rows(file[path], column)
+
     def finish(
         self,
         provenance: Provenance,
@@ -281,6 +293,7 @@ class EventsFile:
         provenance: provenance of the rows.
         meta: description of the table, plain values.
         n_rows: number of rows.
+        n_shots: number of shots whose tags the file holds.
         none: the table without a row, which has all columns.
         n_false: number of rows of false coincidences; None where the file has none.
 
@@ -297,6 +310,8 @@ class EventsFile:
             self.none = _table(file, self.ions, self.meta, slice(0, 0))
             self.n_rows = self._length(file, EVENT_GROUP)
             self.n_false = self._length(file, FALSE_GROUP) if FALSE_GROUP in file else None
+            shots = list(file[SHOTS].values()) if SHOTS in file else []
+            self.n_shots = len(shots[0]) if shots else 0
 
     def _length(self, file: h5py.File, group: str) -> int:
         """Number of rows of a group, after a check that all its columns have as many."""
@@ -342,6 +357,29 @@ def read_spectra(path: Path | str) -> dict[str, Spectrum]:
         if SPECTRA not in file:
             return {}
         return {name: read_spectrum(file, f"{SPECTRA}/{name}") for name in file[SPECTRA]}
+
+
+def read_shots(path: Path | str, rows: slice | None = None) -> dict[str, NDArray[Any]]:
+    """The tags of all shots by name; empty where the file does not hold them.
+
+    Args:
+        path: an events file.
+        rows: the shots to read; all if not given.
+
+    Raises:
+        InputFileError: the file is missing, not HDF5 or damaged.
+    """
+    with open_hdf5(path) as file:
+        read_provenance(file)
+        if SHOTS not in file:
+            return {}
+        tags = {
+            name: read_array(file, f"{SHOTS}/{name}", kinds="iufb", ndim=1, rows=rows)
+            for name in file[SHOTS]
+        }
+        if len({len(column) for column in tags.values()}) > 1:
+            raise InputFileError(f"the columns of {SHOTS} differ in length", where=path)
+        return tags
 
 
 def _table(

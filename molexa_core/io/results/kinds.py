@@ -20,7 +20,13 @@ from molexa_core.base.fields import (
     STRUCTURES,
 )
 from molexa_core.base.storage.outputs import FileKind, Kind, run_kind
-from molexa_core.base.storage.provenance import EXPLOSION_MARK, FIGURE_MARK, GENERATOR, SETUP_MARK
+from molexa_core.base.storage.provenance import (
+    EXPLOSION_MARK,
+    FIGURE_MARK,
+    GENERATOR,
+    SERIES_MARK,
+    SETUP_MARK,
+)
 from molexa_core.io import formats, marks
 from molexa_core.io.candidate import Candidate
 from molexa_core.io.results.inspected import holds_events, holds_truth
@@ -33,6 +39,7 @@ _LONGEST_HEADER: Final = 64 * 2**20
 _JSON_KINDS: Final[tuple[tuple[FileKind, frozenset[str]], ...]] = (
     (FileKind.RECONSTRUCTION, frozenset({"symbols", "positions_bohr", PROVENANCE})),
     (FileKind.SPECTROMETER, frozenset({"quantities", "not_determined", PROVENANCE})),
+    (FileKind.SERIES, frozenset({"by", "bins", "background", PROVENANCE})),
     (FileKind.EVALUATION, frozenset({"conditions", "errors", PROVENANCE})),
     (FileKind.EVALUATION, frozenset({"conditions", "calibration", "failed", PROVENANCE})),
     (FileKind.FIGURE_VALUES, frozenset({"format", "sizes", "rows", "coverage", "geometries"})),
@@ -154,6 +161,10 @@ def _is_explosion(text: str) -> bool:
     return text.startswith(EXPLOSION_MARK + "{")
 
 
+def _is_series_table(text: str) -> bool:
+    return text.startswith(SERIES_MARK + "{")
+
+
 def _is_momenta(text: str) -> bool:
     comments = [line for line in text.split("\n")[:20] if line.startswith("#")]
     return any(line.startswith(f"# {PROVENANCE}: {{") for line in comments)
@@ -175,6 +186,7 @@ def _is_report(text: str) -> bool:
 _TEXT_KINDS: Final[tuple[tuple[Callable[[str], bool], FileKind], ...]] = (
     (_is_setup, FileKind.SETUP),
     (_is_explosion, FileKind.EXPLOSION),
+    (_is_series_table, FileKind.SERIES_TABLE),
     (_is_momenta, FileKind.MOMENTA),
     (_is_geometry, FileKind.GEOMETRY),
     (_is_figure, FileKind.FIGURE),

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError, about_file, listing
 from molexa_core.base.fields import GATES
+from molexa_core.base.gate_options import EVERYTHING, Selection
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.progress import SILENT, Progress, Task
-from molexa_core.base.selection import EVERYTHING, Selection
 from molexa_core.base.settings import Channel, Frame, parse_settings
 from molexa_core.base.storage.outputs import FileKind, output_place
 from molexa_core.base.storage.provenance import Provenance
@@ -31,7 +31,7 @@ from molexa_core.frame.align import (
     align_events,
     heaviest_frame,
 )
-from molexa_core.io.results.events import EventsFile, EventsWriter
+from molexa_core.io.results.events import EventsFile, EventsWriter, read_shots
 from molexa_core.pipeline.chain.pick import (
     ALIGNED_SUFFIX,
     EVENTS_SUFFIX,
@@ -214,6 +214,8 @@ def align_file(
                 writer.append(table)
         for table in aligner.false_blocks(gated.false_chunks(rows)):
             writer.append_false(table)
+        for first in range(0, events.n_shots, BLOCK_NUMBERS):
+            writer.append_shots(read_shots(source, slice(first, first + BLOCK_NUMBERS)))
         aligner.warnings += stale
         meta = aligner.meta(gated.gating.meta(events.meta))
         settings = {"frame": meta["frame"], "recoil": aligner.summary["recoil"]}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import EXPLOSION, GATES, WARNINGS
+from molexa_core.base.gate_options import EVERYTHING, Selection
 from molexa_core.base.matter.isotopes import Masses
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.selection import EVERYTHING, Selection
 from molexa_core.base.settings import (
     Channel,
     Explosion,
@@ -178,17 +178,20 @@ def reduce_files(
     read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
     require_outputs((target, FileKind.EVENTS), inputs=[*run.paths, selection.regions, *read])
     gates = gating_of(selection, "reduce", channel=chosen, of_channel=True)
-    reducer = Reducer(
-        chosen, chosen_setup, progress, gates.select if gates else None, mixing=mixing
-    )
-    for limit in beyond_network(chosen):
-        reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
-    health = HitHealth(chosen_setup.detector)
     passes = TwoPasses(run.__iter__, size_of)
-    with (
-        _reporting_faults(run, reducer, health),
-        EventsWriter(target, chosen.wanted_ions) as writer,
-    ):
+    with EventsWriter(target, chosen.wanted_ions) as writer, ExitStack() as stack:
+        reducer = Reducer(
+            chosen,
+            chosen_setup,
+            progress,
+            select=gates.select if gates else None,
+            mixing=mixing,
+            note_shots=writer.append_shots,
+        )
+        for limit in beyond_network(chosen):
+            reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
+        health = HitHealth(chosen_setup.detector)
+        stack.enter_context(_reporting_faults(run, reducer, health))
         reducer.find_gate(passes.first(), run.n_shots)
         for table in reducer.blocks(health.watch(passes.second()), run.n_shots):
             writer.append(table)

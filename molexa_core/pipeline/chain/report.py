@@ -12,8 +12,8 @@ import pandas as pd
 
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import ION
+from molexa_core.base.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.selection import EVERYTHING, Selection
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.outputs import FileKind
@@ -25,6 +25,7 @@ from molexa_core.geometry.bonds import bonds
 from molexa_core.io.results.channel_csv import energy_of, read_channel_csv, warnings_of
 from molexa_core.io.results.events import read_events, read_spectra
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
+from molexa_core.io.results.series_file import read_series
 from molexa_core.io.results.structures import StructuresFile, read_structures_file
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.chain.centroid import CHANNEL_FILE
@@ -32,6 +33,7 @@ from molexa_core.pipeline.chain.channel_limits import inherited
 from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, channel_of, only_file
 from molexa_core.pipeline.chain.report_events import single_events
 from molexa_core.pipeline.chain.report_rows import alignment_rows, reduction_rows
+from molexa_core.pipeline.chain.report_series import series_content
 from molexa_core.pipeline.chain.score import score
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.chain.stale import require_fresh, require_made_from, say_unguarded
@@ -41,6 +43,7 @@ from molexa_core.report.page import render
 from molexa_core.report.text_tables import text_of
 
 REPORT_FILE: Final = "report.html"
+SERIES_SUFFIX: Final = "series.json"
 GEOMETRY_JSON: Final = "geom.json"
 GEOMETRY_XYZ: Final = "geom.xyz"
 STRUCTURES_FILE: Final = "structures.h5"
@@ -73,6 +76,7 @@ class Results:
         record: the reconstruction (`reconstruct`).
         structures: the structures of single events (`reconstruct` of events).
         known: a known structure for comparison.
+        series: the values of every series, by the name of its file.
         provenance: the provenance of every step, oldest first.
         files: the file of each stage, by name of the stage.
         warnings: on files that may not belong together.
@@ -85,6 +89,7 @@ class Results:
     record: ReconstructionRecord | None = None
     structures: StructuresFile | None = None
     known: Geometry | None = None
+    series: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: tuple[Provenance, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -114,6 +119,7 @@ def report(results: Results, *, title: str | None = None) -> str:
             centroids=results.centroids,
             structure=structure,
             events=None if results.structures is None else single_events(results.structures),
+            series=tuple(series_content(one, name) for name, one in results.series.items()),
             energy=_energy(results),
             provenance=results.provenance,
             warnings=_warnings(results),
@@ -229,6 +235,10 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
         results = replace(results, structures=held)
         of_events.append((path, held.provenance))
         files[OF_EVENTS] = path.name
+    series, made_by = _series_in(folder)
+    results = replace(results, series=series)
+    of_events += made_by
+    files |= {f"series {number}": name for number, name in enumerate(series, start=1)}
     for name in KNOWN_FILES:
         if (folder / name).is_file() and results.known is None:
             results = replace(results, known=read_xyz(folder / name, progress)[0])
@@ -242,6 +252,18 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
     return replace(
         results, provenance=_steps(known), files=files, warnings=_stale_warnings(records, of_events)
     )
+
+
+def _series_in(
+    folder: Path,
+) -> tuple[dict[str, dict[str, Any]], list[tuple[Path, Provenance | None]]]:
+    """The values of every series in a folder by the name of its file, and their provenance."""
+    values: dict[str, dict[str, Any]] = {}
+    records: list[tuple[Path, Provenance | None]] = []
+    for path in sorted(folder.glob(f"*{SERIES_SUFFIX}")):
+        values[path.name], made = read_series(path)
+        records.append((path, made))
+    return values, records
 
 
 def _stale_warnings(
@@ -265,6 +287,7 @@ def _read_in(folder: Path) -> list[Path]:
     stages = [
         path for suffix in (EVENTS_SUFFIX, ALIGNED_SUFFIX) for path in folder.glob(f"*{suffix}")
     ]
+    stages += folder.glob(f"*{SERIES_SUFFIX}")
     return [*stages, *(folder / name for name in names)]
 
 
@@ -316,6 +339,10 @@ def _sources(results: Results) -> tuple[Source, ...]:
         "centroid": "mean momentum of every ion",
         "reconstruct": "structure with uncertainties",
         OF_EVENTS: "a structure for every event (optional)",
+        **dict.fromkeys(
+            (stage for stage in results.files if stage.startswith("series")),
+            "means of the signal in bins (optional)",
+        ),
         "known structure": "what the result is compared with (optional)",
     }
     if results.structures is None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from molexa_core.base.errors import UsageError, about_file
+from molexa_core.base.gate_options import REGIONS_FILE, Selection
 from molexa_core.base.progress import Progress
-from molexa_core.base.selection import REGIONS_FILE, Selection
 from molexa_core.base.settings import Channel, Region, load_regions
 from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.events import EventsFile

@@ -21,7 +21,7 @@ from molexa_core.base.fields import EXPLOSION
 from molexa_core.base.matter.ions import isotopes_of
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion, Setup, parse_settings
-from molexa_core.base.tables import Coincidences, FloatArray, Geometry, ion_labels
+from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Geometry, ion_labels
 from molexa_core.frame.completeness import sum_doubt
 from molexa_core.geometry.bonds import bonds
 from molexa_core.io.results.structures import EventStructures
@@ -164,6 +164,118 @@ class EventDistribution:
         }
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Events ready to be solved.
+
+    Attributes:
+        table: every event once, those with usable momenta.
+        unusable: number of the others.
+        momenta: (n, N, 3) with sum zero, like ions in random order, a.u.
+        shuffle: (n, N) the column of the table that each ion is.
+        resolution: of the momenta, if it is known.
+        knowledge: what is known about the explosion.
+        network: gives the starts.
+        random: for all that is drawn later.
+        warnings: those of earlier stages, and doubts about the momentum sums.
+    """
+
+    table: Coincidences
+    unusable: int
+    momenta: FloatArray
+    shuffle: np.ndarray
+    resolution: Resolution | None
+    knowledge: ExplosionKnowledge
+    network: Network
+    random: np.random.Generator
+    warnings: tuple[str, ...]
+
+    def in_their_frame(self, resolution: Resolution) -> Resolution:
+        """The resolution in the frame of the momenta."""
+        return resolution if _in_laboratory(self.table) else resolution.averaged()
+
+
+def prepared(
+    events: Coincidences,
+    explosion: Explosion | ExplosionKnowledge | None,
+    *,
+    weights: str | tuple[Network, ModelCard] | None,
+    seed: int,
+    device: str,
+) -> Prepared:
+    """Events ready to be solved.
+
+    Args:
+        events: as in `reconstruct_events`.
+        explosion: as in `reconstruct_events`.
+        weights: as in `reconstruct_events`.
+        seed: of all random draws.
+        device: of the network.
+
+    Raises:
+        UnknownIonError: an ion that the network does not know.
+        UsageError: no events, or too few or too many ions.
+    """
+    network, _ = (
+        weights
+        if isinstance(weights, tuple)
+        else load_network(weights or default_weights(), take_device(device))
+    )
+    check_ions(network, events.ions)
+    table, unusable = _usable(events)
+    random = np.random.default_rng([seed, 5])
+    doubt = sum_doubt(events)
+    warnings = inherited(events.meta) + ([] if doubt is None else [doubt])
+    resolution, momenta = _measured(events, table)
+    shuffle = _shuffled(table, random)
+    momenta = np.take_along_axis(momenta, shuffle[:, :, None], axis=1)
+    require_possible(events.ions, np.sqrt(np.median(momenta**2, axis=0)))
+    knowledge = _knowledge(explosion, events)
+    return Prepared(
+        table, unusable, momenta, shuffle, resolution, knowledge, network, random, tuple(warnings)
+    )
+
+
+def first_that_explains(
+    ready: Prepared,
+    rows: BoolArray,
+    *,
+    samples: int,
+    search: int,
+    chemistry: bool,
+    seed: int,
+    progress: Progress,
+) -> tuple[Solver, list[Branch]]:
+    """A solver and the branches that it finds, the best first, for some of the events.
+
+    Args:
+        ready: the events.
+        rows: (n) those that are looked at.
+        samples: as in `reconstruct_events`.
+        search: as in `reconstruct_events`.
+        chemistry: as in `reconstruct_events`.
+        seed: of all random draws.
+        progress: display of the progress.
+
+    Raises:
+        ComputationError: no structure explains the events.
+    """
+    return _first_that_explains(
+        ready.knowledge,
+        ready.table,
+        ready.resolution,
+        ready.momenta[rows],
+        ready.network,
+        (),
+        samples=samples,
+        search=search,
+        chemistry=chemistry,
+        seed=seed,
+        random=ready.random,
+        progress=progress,
+    )
+
+
 def reconstruct_events(
     events: Coincidences,
     *,
@@ -210,21 +322,10 @@ def reconstruct_events(
             f"{samples} samples, {search} further starts, {draws} draws",
             do="Ask for at least one sample and two draws.",
         )
-    network, _ = (
-        weights
-        if isinstance(weights, tuple)
-        else load_network(weights or default_weights(), take_device(device))
-    )
-    check_ions(network, events.ions)
-    table, unusable = _usable(events)
-    random = np.random.default_rng([seed, 5])
-    doubt = sum_doubt(events)
-    warnings = inherited(events.meta) + ([] if doubt is None else [doubt])
-    resolution, momenta = _measured(events, table)
-    shuffle = _shuffled(table, random)
-    momenta = np.take_along_axis(momenta, shuffle[:, :, None], axis=1)
-    require_possible(events.ions, np.sqrt(np.median(momenta**2, axis=0)))
-    knowledge = _knowledge(explosion, events)
+    ready = prepared(events, explosion, weights=weights, seed=seed, device=device)
+    table, unusable, momenta, shuffle = ready.table, ready.unusable, ready.momenta, ready.shuffle
+    resolution, knowledge, network = ready.resolution, ready.knowledge, ready.network
+    random, warnings = ready.random, list(ready.warnings)
     solver, found = _first_that_explains(
         knowledge,
         events,

@@ -1,0 +1,69 @@
+"""Structure against delay: OCS whose bonds grow, under static background, through the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.pump_probe import BONDS, virtual_run
+from molexa_core.base.fields import TAG_DELAY
+from molexa_core.base.gate_options import Selection, SeriesOptions
+from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.io.results.events import read_events, read_shots
+from molexa_core.io.results.series_file import read_series
+from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.reconstruction.series_results import reconstruct_series_file
+
+DELAYS, SHOTS = 3, 5000
+OPTIONS = SeriesOptions(by=TAG_DELAY, background=["pump_laser == 0"])
+
+PUMPED = Selection(where=["pump_laser == 1"])
+
+
+@pytest.mark.slow
+def test_bonds_that_grow_are_followed_under_static_background(working_folder: Path) -> None:
+    truth = virtual_run(working_folder, 3, DELAYS, SHOTS, share=0.6)
+    events, _ = reduce_files(["run.h5"], channel="ocs.yaml")
+    values = reconstruct_series_file(events, OPTIONS)
+    again, record = read_series("series.json")
+    assert again["bins"] == json.loads(json.dumps(values["bins"]))
+    assert record.settings["series"] == {"by": TAG_DELAY, "background": ["pump_laser == 0"]}
+    pulls = []
+    for step, row in enumerate(values["bins"]):
+        assert row["shots"] == SHOTS
+        assert abs(row["signal"] / row["events"] - 0.4) < 0.2
+        found = {one["of"]: one for one in row["quantities"]}
+        for bond, (name, _, _) in enumerate(BONDS):
+            one = found[name]
+            assert one["bond"]
+            miss = one["mean"] * BOHR_ANGSTROM - truth[step, bond]
+            pulls.append(miss / (one["statistical"] * BOHR_ANGSTROM))
+    assert np.abs(pulls).max() < 4.0
+    # not subtracting the background is wrong by far: the stretched bond of the last delay
+    plain = reconstruct_series_file(
+        events, SeriesOptions(by=TAG_DELAY), "plain.series.json", selection=PUMPED
+    )
+    of = {one["of"]: one for one in plain["bins"][-1]["quantities"]}["C+-S+"]
+    assert of["mean"] * BOHR_ANGSTROM < truth[-1, 1] - 10 * of["statistical"] * BOHR_ANGSTROM
+    text = Path("series.csv").read_text().splitlines()
+    assert text[0].startswith("# molexa series: {")
+    assert text[1].startswith("delay_fs (fs),low,high,events,signal,signal_error,ker (eV)")
+    assert len(text) == 2 + DELAYS
+
+
+def test_every_shot_is_counted_and_travels_through_align(working_folder: Path) -> None:
+    virtual_run(working_folder, 4, 2, 1500, share=0.6)
+    events, summary = reduce_files(["run.h5"], channel="ocs.yaml")
+    shots = read_shots(events)
+    assert {len(column) for column in shots.values()} == {summary.shots}
+    assert [(shots[TAG_DELAY] == at).sum() for at in (0.0, 20.0)] == [1500 + 750, 1500 + 750]
+    assert (shots["pump_laser"] == 0).sum() == 1500
+    table = read_events(events)[0]
+    np.testing.assert_array_equal(table.tags["hits"], shots["hits"][table.tags["shot"]])
+    aligned, _ = align_file(events)
+    for name, column in read_shots(aligned).items():
+        np.testing.assert_array_equal(column, shots[name])
