@@ -78,6 +78,10 @@ Force = Annotated[
 """For every command that writes to named files."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 """For every command that prints a table."""
+AtomicUnits = Annotated[
+    bool, typer.Option("--au", help="Print lengths in bohr; JSON has them in bohr in any case.")
+]
+"""For every command that prints lengths."""
 Seed = Annotated[
     int,
     typer.Option(

@@ -26,6 +26,8 @@ def holds_events(source: Path) -> bool:
 
 def show_events(answer: EventsAnswer, *, json: bool) -> None:
     """Print means and distributions, from events and from mean momenta."""
+    from molexa_core.base.units import BOHR_ANGSTROM
+
     found = answer.found
     for warning in found.warnings:
         warn(warning)
@@ -52,8 +54,9 @@ def show_events(answer: EventsAnswer, *, json: bool) -> None:
     if answer.record.errors is not None:
         errors = answer.record.errors
         write(
-            f"against the known structure: mean absolute error {errors['mae']:.3f} bohr, mean "
-            f"distance error {errors['mean_distance_error']:.3f} bohr"
+            "against the known structure: mean absolute error "
+            f"{errors['mae'] * BOHR_ANGSTROM:.3f} Å, mean distance error "
+            f"{errors['mean_distance_error'] * BOHR_ANGSTROM:.3f} Å"
         )
     files = [answer.geometry, answer.structures]
     remark(f"written to {' and '.join(str(file) for file in files if file is not None)}")

@@ -137,7 +137,7 @@ def check_demo(folder: Path, said: str, largest_mae: float) -> dict[str, Any]:
     # provenance names the very commands that were shown
     assert texts_of(folder, "geom.json") == commands[:5]
     verdict = demo_verdict(folder)
-    assert f"off by {verdict.errors['mae']:.3f} a.u." in said
+    assert f"({verdict.errors['mae']:.3f} a.u.)" in said
     assert said.strip().splitlines()[-1].startswith(f"Report: {folder.name}/report.html")
 
     momenta, _ = read_channel_csv(folder / "channel.csv")

@@ -66,9 +66,10 @@ def _verdict(molecule: str, errors: dict[str, Any]) -> str:
     distance = [errors[f"{kind}_distance_error"] for kind in ("mean", "max")]
     angle = [errors[f"{kind}_angle_error"] for kind in ("mean", "max")]
     return (
-        f"Against the {molecule} that was exploded, coordinates are off by {mae:.3f} a.u. "
-        f"({mae * BOHR_ANGSTROM:.3f} Å) on average (MAE);\n"
-        f"distances by {distance[0]:.3f} a.u. on average, {distance[1]:.3f} at most; "
+        f"Against the {molecule} that was exploded, coordinates are off by "
+        f"{mae * BOHR_ANGSTROM:.3f} Å ({mae:.3f} a.u.) on average (MAE);\n"
+        f"distances by {distance[0] * BOHR_ANGSTROM:.3f} Å on average, "
+        f"{distance[1] * BOHR_ANGSTROM:.3f} at most; "
         f"angles by {angle[0]:.1f} degrees on average, {angle[1]:.1f} at most."
     )
 

@@ -93,7 +93,8 @@ def reconstruct(
         str | None, typer.Option("--weights", help="Name or JSON file of the network weights.")
     ] = None,
     truth: Annotated[
-        Path | None, typer.Option("--truth", help="XYZ file of the known structure to compare.")
+        Path | None,
+        typer.Option("--truth", help="XYZ file of the known structure to compare, or a molecule."),
     ] = None,
     setup: Annotated[
         Path | None,
@@ -389,12 +390,14 @@ def _length(one: Mapping[str, Any], factor: float, unit: str, digits: int) -> li
 
 
 def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:
+    from molexa_core.base.units import BOHR_ANGSTROM
+
     by_evidence = "evidence_share" in record.alternatives[0]
     share = "evidence_share" if by_evidence else "share_of_samples"
     rows = [
         [
             str(number),
-            f"{one['distance_from_answer_bohr']:8.3f}",
+            f"{one['distance_from_answer_bohr'] * BOHR_ANGSTROM:8.3f}",
             f"{100 * one['residual']:.2g}",
             f"{100 * one[share]:.0f}",
             _first_of(one["objections"]),
@@ -404,7 +407,7 @@ def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:
     rest = len(record.alternatives) - most
     more = f" (the first {most} of {len(record.alternatives)})" if rest > 0 else ""
     of_what = "evidence / %" if by_evidence else "samples / %"
-    header = ["other", "mean distance / bohr", "closure / %", of_what, "objections"]
+    header = ["other", "mean distance / Å", "closure / %", of_what, "objections"]
     title = f"other structures with the same momenta{more}"
     if by_evidence:
         title += f"; the answer has {100 * record.closure['evidence_share']:.0f} % of the evidence"
@@ -419,17 +422,20 @@ def _first_of(objections: list[str]) -> str:
 
 
 def _errors_line(record: ReconstructionRecord) -> str:
+    from molexa_core.base.units import BOHR_ANGSTROM
+
     errors = record.errors or {}
     rows = []
     for label, key, unit in (
-        ("mean absolute error", "mae", "bohr"),
-        ("mean distance error", "mean_distance_error", "bohr"),
-        ("maximum distance error", "max_distance_error", "bohr"),
+        ("mean absolute error", "mae", "Å"),
+        ("mean distance error", "mean_distance_error", "Å"),
+        ("maximum distance error", "max_distance_error", "Å"),
         ("mean angle error", "mean_angle_error", "degree"),
         ("maximum angle error", "max_angle_error", "degree"),
     ):
         if errors.get(key) is not None:
-            rows.append([label, f"{errors[key]:8.3f}", unit])
+            factor = BOHR_ANGSTROM if unit == "Å" else 1.0
+            rows.append([label, f"{factor * errors[key]:8.3f}", unit])
     return table(["against the known structure", "value", "unit"], rows)
 
 

@@ -30,7 +30,7 @@ from molexa_core.physics.virtual.experiment import target_of
 from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.reduce import reduce, reduce_files
-from molexa_core.pipeline.explosions.simulate import find_geometry, ions_of_atoms, simulate
+from molexa_core.pipeline.explosions.simulate import geometry_to_explode, ions_of_atoms, simulate
 from molexa_core.pipeline.explosions.simulate_mcmd import channel_table, simulate_mcmd
 from molexa_core.pipeline.explosions.simulate_movie import simulate_movie_file
 from molexa_core.pipeline.runs.mock import default_setup, mock, mock_file, with_virtual
@@ -107,7 +107,7 @@ def test_formulas_with_isotopes_name_molecules(
     assert found.geometry.names == atoms
     assert found.geometry.symbols == plain.geometry.symbols
     assert np.array_equal(found.geometry.positions, plain.geometry.positions)
-    geometry, files = find_geometry(formula)
+    geometry, files = geometry_to_explode(formula)
     assert geometry.names == atoms
     assert files == ()
     slow, fast = found.modes(), plain.modes()
@@ -275,7 +275,7 @@ def test_a_reconstruction_keeps_its_isotopes(tmp_path: Path) -> None:
 
 def test_nothing_is_said_of_isotopes_that_nobody_stated() -> None:
     progress = CollectingProgress()
-    geometry, _ = find_geometry("water", progress)
+    geometry, _ = geometry_to_explode("water", progress)
     assert geometry.isotopes is None
     assert progress.said == progress.warned == []
 

@@ -18,6 +18,7 @@ from molexa_core.geometry.measures import pair_distances
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.chain.stale import require_fresh
+from molexa_core.pipeline.structures import find_geometry
 
 
 @dataclass(frozen=True)
@@ -123,16 +124,16 @@ def score_files(
     allow_mirror: bool = False,
     progress: Progress = SILENT,
 ) -> Score:
-    """Compare the structures in two XYZ files; of several structures in a file the first is used.
+    """Compare a structure with a known one; of several structures in a file the first is used.
 
     The first may be structures of single events (`structures.h5`): their mean is compared; or a
     reconstruction (`geom.json`): its claimed half-widths of distances are compared with the errors.
 
     Raises:
-        InputFileError: a file is missing or is not an XYZ file.
+        InputFileError: a file is missing or is not an XYZ file, or there is no such molecule.
         UsageError: the structures have different atoms.
     """
-    two = _first(known, progress)
+    two = find_geometry(known, progress)[0]
     claimed: ReconstructionRecord | None = None
     if Path(structure).suffix == ".h5":
         one, record = _mean_of_events(structure, progress)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from molexa_core.base.errors import InputFileError, UsageError, about_file, listing
+from molexa_core.base.errors import UsageError, about_file, listing
 from molexa_core.base.fields import EXPLOSION, ION, LABEL, MOMENTUM, WARNINGS
 from molexa_core.base.forward_model import TAU_FS, ChargeBuildUp
 from molexa_core.base.known_explosion import block_of, simulated
@@ -22,7 +22,7 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
 from molexa_core.base.units import ATOMIC_TIME_FS, HARTREE_EV
 from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
-from molexa_core.io.xyz import read_xyz, write_xyz
+from molexa_core.io.xyz import write_xyz
 from molexa_core.physics.coulomb.batches import (
     explode_many,
     path_of,
@@ -31,8 +31,8 @@ from molexa_core.physics.coulomb.batches import (
 )
 from molexa_core.physics.coulomb.build_up import build_up, rises_of_atoms
 from molexa_core.physics.coulomb.explosion import accuracy_of
-from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.output_guard import require_outputs
+from molexa_core.pipeline.structures import find_geometry
 
 Model = Literal["instant", "classical"]
 FRAMES: Final = 101
@@ -203,7 +203,7 @@ def simulate_file(
         UsageError: as in `simulate`.
         OutputError: a result cannot be written.
     """
-    geometry, inputs = find_geometry(source, progress)
+    geometry, inputs = geometry_to_explode(source, progress)
     require_outputs((out, FileKind.MOMENTA), (trajectory, FileKind.GEOMETRY), inputs=inputs)
     if frames < 2 or not 0 < until_fs < np.inf:
         raise UsageError(
@@ -241,29 +241,18 @@ def simulate_file(
     return result
 
 
-def find_geometry(
+def geometry_to_explode(
     source: Path | str, progress: Progress = SILENT
 ) -> tuple[Geometry, tuple[Path, ...]]:
     """The geometry of an XYZ file or of a shipped molecule, and the files that were read.
 
     Raises:
-        InputFileError: the name is neither a file nor a molecule.
+        InputFileError: the name is neither a file nor a molecule, or two atoms are in one place.
     """
-    path = Path(source)
-    if not path.exists() and path.suffix.lower() != ".xyz" and len(path.parts) == 1:
-        try:
-            found = molecule(str(source))
-        except InputFileError as error:
-            raise InputFileError(
-                f"{str(source)!r} is neither a file nor a shipped molecule", do=error.do
-            ) from error
-        return found.geometry, ()
-    geometries = read_xyz(path, progress)
-    if len(geometries) > 1:
-        progress.say(f"{path} has {len(geometries)} structures; the first is used")
-    with about_file(path):
-        require_apart(geometries[0].symbols, geometries[0].positions, where=None)
-    return geometries[0], (path,)
+    geometry, files = find_geometry(source, progress)
+    with about_file(source):
+        require_apart(geometry.symbols, geometry.positions, where=None)
+    return geometry, files
 
 
 def ions_of_atoms(

@@ -29,7 +29,7 @@ from molexa_core.io.results.channel_csv import write_channel_csv
 from molexa_core.io.results.channels_h5 import write_channels
 from molexa_core.physics.coulomb.batches import require_apart
 from molexa_core.pipeline.explosions.explode import explode_geometries
-from molexa_core.pipeline.explosions.simulate import find_geometry, ions_of_atoms
+from molexa_core.pipeline.explosions.simulate import geometry_to_explode, ions_of_atoms
 from molexa_core.pipeline.output_guard import Output, discards, require_outputs
 
 TRAJECTORIES: Final = 10_000
@@ -146,7 +146,7 @@ def simulate_mcmd_file(
     """
     options = ModelOptions() if options is None else options
     require_names(out, charges, figure)
-    geometry, inputs = find_geometry(source, progress)
+    geometry, inputs = geometry_to_explode(source, progress)
     require_outputs(*results_of(out, figure), inputs=inputs)
     ions = None if charges is None else ions_of_atoms(geometry, parse_ions(charges))
     if ions is not None:

@@ -22,7 +22,7 @@ from molexa_core.geometry.superposition import superpose
 from molexa_core.io.results.events import read_events
 from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.results.structures import write_structures
-from molexa_core.io.xyz import read_xyz, write_xyz
+from molexa_core.io.xyz import write_xyz
 from molexa_core.network.network import Network
 from molexa_core.network.weights import ModelCard, default_weights, load_network
 from molexa_core.pipeline.chain.align import align
@@ -50,6 +50,7 @@ from molexa_core.pipeline.reconstruction.single_events import (
     reconstruct_events,
 )
 from molexa_core.pipeline.reconstruction.task import stated_explosion
+from molexa_core.pipeline.structures import find_geometry
 
 STRUCTURES: Final = "structures.h5"
 FROM_CENTROIDS: Final = "from_centroids"
@@ -155,7 +156,7 @@ def reconstruct_events_file(
     assumed = assumed_explosion(changes=changes, setup=setup, record=before, path=path)
     for one in assumed.remarks:
         progress.say(one)
-    true = None if truth is None else read_xyz(truth, progress)[0]
+    true = None if truth is None else find_geometry(truth, progress)[0]
     loaded = load_network(named, take_device(device))
     with about_file(path):
         beside_it: dict[str, Any] = {"reason": "not asked for"}

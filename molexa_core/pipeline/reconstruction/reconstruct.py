@@ -24,13 +24,12 @@ from molexa_core.base.errors import UsageError, about_file
 from molexa_core.base.fields import EXPLOSION, ION, WARNINGS
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion, parse_settings
-from molexa_core.base.storage.files import require_file
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.io.results.channel_csv import read_channel_csv, warnings_of
 from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
-from molexa_core.io.xyz import read_xyz, write_xyz
+from molexa_core.io.xyz import write_xyz
 from molexa_core.network.network import Network
 from molexa_core.network.weights import ModelCard, default_weights, load_network
 from molexa_core.pipeline.chain.channel_limits import channel_of_record, require_complete
@@ -53,6 +52,7 @@ from molexa_core.pipeline.reconstruction.momenta_input import (
     without_sum,
 )
 from molexa_core.pipeline.reconstruction.task import FILE, Task, name_of
+from molexa_core.pipeline.structures import find_geometry
 
 SAMPLES: Final = 16
 """Default number of structures drawn."""
@@ -281,4 +281,4 @@ def _errors_against(record: ReconstructionRecord, known: Geometry) -> dict[str, 
 
 
 def _first_structure(path: Path | str, progress: Progress) -> Geometry:
-    return read_xyz(require_file(path), progress)[0]
+    return find_geometry(path, progress)[0]
