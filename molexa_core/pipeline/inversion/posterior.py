@@ -25,7 +25,7 @@ from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
 from molexa_core.pipeline.inversion.problem import Problem, search
 from molexa_core.pipeline.inversion.residuals import ChannelData, MeasuredChannel, turns_onto
-from molexa_core.pipeline.inversion.sampling import Anchor, Draws, branches, draw
+from molexa_core.pipeline.inversion.sampling import Anchor, Draws, anchor_at, branches, draw
 from molexa_core.pipeline.inversion.weighted_draws import Summary, credible_intervals, summary
 
 __all__ = ["MeasuredChannel", "Mode", "Posterior", "infer"]
@@ -51,6 +51,9 @@ NEAR: Final = 30.0
 """ln of the posterior below the largest down to which a maximum is kept."""
 NEAR_POINTS: Final = 12.0
 """The same for the other points of the search, about which draws begin as well."""
+FOLD_WAYS: Final = 2
+FOLD_REACH: Final = (0.1, 0.25, 0.5)
+"""Directions from a maximum in which twins beside a fold are looked for, and how far, bohr."""
 MOST_POINTS: Final = 150
 """Largest number of them."""
 
@@ -278,6 +281,14 @@ def _modes(
         # Several channels leave no long branches without a maximum.
         aimed, there = search(problem, begin, u)
         z, height = np.concatenate([z, aimed]), np.concatenate([height, there])
+    if len(problem.channels) == 1 and not problem.family_leaves_something(z[:1]):
+        # Where momenta are matched exactly, broad errors have hidden twins beside a fold.
+        best = z[np.argsort(-height)[:MOST_BRANCHES]]
+        beside = [across(problem, one) for one in best]
+        if starts is not None:
+            beside.append(begin[: len(starts)])
+        close, there = search(problem, np.concatenate(beside), near=True)
+        z, height = np.concatenate([z, close]), np.concatenate([height, there])
     order = np.argsort(-height)
     order = order[np.isfinite(height[order]) & (height[order] > height.max() - NEAR)]
     every = branches(problem, z[order], MOST_BRANCHES)
@@ -292,6 +303,19 @@ def _modes(
         [(((points - a.z) @ np.linalg.inv(a.root).T) ** 2).sum(axis=1) for a in anchors]
     )
     return anchors, points, np.asarray(apart.argmin(axis=0))
+
+
+def across(problem: Problem, z: FloatArray) -> FloatArray:
+    """(n, size) starts on both sides of one point (size), along what momenta leave most open."""
+    anchor = anchor_at(problem, z)
+    if anchor is None:
+        return z[None]
+    ways, _, _ = np.linalg.svd(anchor.root)
+    found = [z]
+    for way in ways[:, :FOLD_WAYS].T:
+        unit = way / max(float(np.abs(way[: problem.coordinates]).max()), 0.1)
+        found += [z + sign * length * unit for length in FOLD_REACH for sign in (-1.0, 1.0)]
+    return np.stack(found)
 
 
 def _starts(problem: Problem, given: FloatArray | None, random: np.random.Generator) -> FloatArray:

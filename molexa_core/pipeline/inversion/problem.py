@@ -244,7 +244,7 @@ class Problem:
 
 
 def search(
-    problem: Problem, z: FloatArray, aims: FloatArray | None = None
+    problem: Problem, z: FloatArray, aims: FloatArray | None = None, *, near: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Descend from all starts at once to maxima of the posterior (Levenberg-Marquardt).
 
@@ -254,13 +254,16 @@ def search(
         aims: (n, k) parameters u towards which each is drawn instead of to what is believed. So
             branches are found that have no maximum of their own, such as those beyond a fold
             (randomized maximum likelihood: D. S. Oliver, N. He, A. C. Reynolds, ECMOR V (1996)).
+        near: whether the starts are near solutions already: errors of momenta are then as they are
+            from the beginning. Broad ones make one maximum of twins on both sides of a fold.
 
     Returns:
         (n, size) where they settled, one of those that agree, and (n) their ln posterior.
     """
     most = MOST_KEPT if aims is None else len(z)
     aims = np.zeros((len(z), problem.free)) if aims is None else aims
-    for softening, steps in zip(SOFTENING, STEPS, strict=True):
+    stages = list(zip(SOFTENING, STEPS, strict=True))
+    for softening, steps in stages[-1:] if near else stages:
         trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
         if softening <= TIGHT:
             z, trees, aims = _different(problem, z, trees, aims, most)
