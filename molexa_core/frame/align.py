@@ -197,6 +197,9 @@ class Aligner:
         self._frame, self._recoil, self._least_sine = frame, recoil, least_sine
         self._orders = column_orders(self._names, frame)
         self.roles, self._groups = _roles(self._names, frame)
+        if partial:  # which of the like ions were detected is found from all events together
+            self.roles = tuple(OTHER if role.startswith("lobe") else role for role in self.roles)
+            self._groups = []
         self._store = store
         self._stores = [store() for _ in self._groups]
         self._kept: deque[Turned] = deque()

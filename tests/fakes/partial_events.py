@@ -20,6 +20,14 @@ ANGULAR = {
 """A molecule whose momenta add up to zero: two heavy ions and three protons."""
 
 
+CHIRAL = {
+    "O+": [[100.0, 0.0, 0.0]],
+    "C+": [[-70.0, 45.0, 0.0]],
+    "H+": [[-35.0, -25.0, 35.0], [5.0, -45.0, -20.0], [0.0, 25.0, -15.0]],
+}
+"""A molecule that is not its mirror image."""
+
+
 def channel_of(molecule: dict[str, list[list[float]]], detected: dict[str, int]) -> Channel:
     """A channel that detects only some of the ions of a kind."""
     ions = [
@@ -44,6 +52,7 @@ def partial_events(
     efficiency: float = 0.5,
     width: float = 3.0,
     false: float = 0.2,
+    racemic: bool = False,
 ) -> Coincidences:
     """Rows as `molexa reduce` writes them: all combinations of the ions of each shot.
 
@@ -55,6 +64,7 @@ def partial_events(
         efficiency: of the kinds that are not always detected; the others always are.
         width: standard deviation of a component of the momenta, a.u.; sums stay zero.
         false: mean number of unrelated ions per shot and partial kind.
+        racemic: whether every other molecule is the mirror image.
     """
     kinds = list(molecule)
     names = [ion for ion in kinds for _ in molecule[ion]]
@@ -66,6 +76,8 @@ def partial_events(
     momenta = np.einsum("nij,naj->nai", turns, mean + noise)
     wanted = {entry.ion: entry.wanted for entry in channel.ions}
     partial = {entry.ion for entry in channel.ions if entry.wanted < entry.count}
+    if racemic:
+        momenta[::2, :, 2] *= -1.0
     typical = float(np.linalg.norm(mean, axis=1).mean())
     rows: list[FloatArray] = []
     shots: list[int] = []

@@ -15,10 +15,11 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.channel_csv import read_channel_csv, write_channel_csv
 from molexa_core.io.results.events import read_events, write_events
 from molexa_core.pipeline.chain.align import align
-from molexa_core.pipeline.chain.centroid import centroid, centroid_file
+from molexa_core.pipeline.chain.centroid import centroid, centroid_file, in_laboratory
 from molexa_core.pipeline.chain.channel_limits import (
     beyond_network,
     channel_of_record,
+    other_molecule,
     require_complete,
 )
 from molexa_core.pipeline.chain.report import report_folder
@@ -98,6 +99,26 @@ def test_a_table_from_a_partial_channel_is_not_reconstructed() -> None:
     with pytest.raises(InputFileError, match="partial channel"):
         require_complete(channel_of_record(record), "channel.csv", ions=["O+", "H+"])
     require_complete(channel_of_record(record), "channel.csv", ions=["O+", "H+", "H+"])
+
+
+def test_ions_that_are_missing_in_a_channel_are_told() -> None:
+    few = make_channel(("O+", 1), ("C+", 2), ("H+", 1)).model_copy(update={"molecule": "ethanol"})
+    assert "lacks 5 H for its molecule ethanol" in str(other_molecule(few))
+    whole = make_channel(("O+", 1), ("C+", 2), ("H+", 6)).model_copy(update={"molecule": "ethanol"})
+    assert other_molecule(whole) is None
+    assert other_molecule(few.model_copy(update={"molecule": None})) is None
+    many = make_channel(("O+", 1), ("D+", 3)).model_copy(update={"molecule": "water"})
+    assert "has 1 H too many" in str(other_molecule(many))
+
+
+def test_the_recoil_of_a_partial_channel_is_kept(rng: np.random.Generator) -> None:
+    table = events_of(rng, partial())
+    two = Coincidences.of(["O+", "H+"], table.momentum[:, :2], meta=dict(table.meta))
+    with pytest.raises(UsageError, match="recoil of the partial channel"):
+        align(two, recoil="remove")
+    aligned = align(two).table
+    assert np.linalg.norm(aligned.momentum.sum(axis=1), axis=1).min() > 1.0
+    np.testing.assert_allclose(in_laboratory(aligned).momentum, two.momentum, atol=1e-9)
 
 
 def test_momenta_that_do_not_cancel_are_told(rng: np.random.Generator) -> None:

@@ -14,7 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.errors import ComputationError, NoEventsError, UsageError, listing
+from molexa_core.base.errors import (
+    ComputationError,
+    MolexaError,
+    NoEventsError,
+    UsageError,
+    listing,
+)
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Frame
@@ -38,7 +44,14 @@ from molexa_core.frame.partial.fit import (
 )
 from molexa_core.frame.partial.groups import Events, Kind, events_of, kinds_of
 from molexa_core.frame.partial.shape_gate import gate_events
-from molexa_core.frame.partial.symmetry import UNDECIDED, imposed, operations, superpose, undecided
+from molexa_core.frame.partial.symmetry import (
+    UNDECIDED,
+    Operation,
+    imposed,
+    operations,
+    superpose,
+    undecided,
+)
 
 STARTS: Final = 12
 AGREEING: Final = 3
@@ -62,8 +75,12 @@ RIVAL: Final = 0.02
 SUM_REFUSED: Final = 0.05
 SUM_DOUBTED: Final = 0.02
 LEAST_FRAME: Final = 0.15
+PLANAR: Final = 3
 PARTS: Final = 10
 """Parts of the events that are left out in turn for the errors."""
+FORM: Final = 0.005
+"""Error of a component, in units of the momentum, because peaks are not normal distributions and a
+mean depends on how the orientation of a vibrating molecule is defined; from virtual molecules."""
 _JACKKNIFE_ROUNDS: Final = 5
 
 
@@ -111,6 +128,8 @@ class PartialMeans:
 class _Fit:
     peaks: Peaks
     found: Expectation
+    mirror: bool = False
+    symmetric: tuple[Operation, ...] = ()
 
 
 def solve_partial(
@@ -144,9 +163,7 @@ def solve_partial(
     everything = events_of(table, kinds)
     events = _gated(everything, channel)
     anchor = _anchor(kinds, channel)
-    best, starts = _fitted(events, kinds, anchor, progress)
-    best, symmetric, chiral = _symmetrised(events, best, anchor)
-    _check(events, kinds, best, channel)
+    best, starts = _solved(events, kinds, anchor, channel, progress)
     extra = _another(events, kinds, best, anchor)
     frame = channel.frame or Frame(reference=max(kinds, key=lambda kind: kind.mass).name)
     names = [kinds[k].name for k in best.peaks.kind]
@@ -155,9 +172,9 @@ def solve_partial(
     with progress.task("errors", PARTS, "parts") as task:
         spread = []
         for part in range(PARTS):
-            spread.append(_without(events, best, anchor, part, order, frame, names, symmetric))
+            spread.append(_without(events, best, anchor, part, order, frame, names))
             task.advance(1)
-    covariance = _jackknife(np.array(spread))
+    covariance = _with_form(_jackknife(np.array(spread)), momentum)
     count = best.found.counts[order]
     ions = [parse_ion(names[a]) for a in order]
     summary_sum = momentum.sum(axis=0)
@@ -187,8 +204,8 @@ def solve_partial(
             if not k.complete
         },
         "starts": starts,
-        "symmetric": symmetric is not None,
-        "mirror_images": chiral,
+        "symmetric": bool(best.symmetric),
+        "mirror_images": best.mirror,
         "another_peak": extra,
         "sum_au": [round(float(v), 4) for v in closed.sum_before],
         "sum_share": None if missing else round(closed.sum_share, 5),
@@ -257,8 +274,48 @@ def _anchor(kinds: tuple[Kind, ...], channel: Channel) -> int:
     return ranked[0]
 
 
+def _solved(
+    events: Events, kinds: tuple[Kind, ...], anchor: int, channel: Channel, progress: Progress
+) -> tuple[_Fit, dict[str, Any]]:
+    """The peaks, checked; of a chiral molecule together with its mirror image where both occur."""
+    try:
+        best, starts = _fitted(events, kinds, anchor, progress)
+        best = _symmetrised(events, best, anchor)
+        _check(events, kinds, best, channel)
+    except MolexaError as reason:
+        if sum(kind.count for kind in kinds) <= PLANAR:
+            raise  # three momenta have no mirror image
+        try:
+            both, starts = _fitted(events, kinds, anchor, progress, mirror=True)
+            _check(events, kinds, both, channel)
+        except MolexaError:
+            raise reason from None
+        if operations(both.peaks, improper=True):
+            raise  # the mirror image is the molecule itself: that was not the reason
+        return both, starts
+    if not operations(best.peaks, improper=True):
+        peaks, found = settle(events, best.peaks, anchor, ROUNDS, mirror=True)
+        both = _Fit(peaks, found, mirror=True)
+        if found.likelihood > best.found.likelihood and _passes(events, kinds, both, channel):
+            return both, starts
+    return best, starts
+
+
+def _passes(events: Events, kinds: tuple[Kind, ...], fit: _Fit, channel: Channel) -> bool:
+    try:
+        _check(events, kinds, fit, channel)
+    except MolexaError:
+        return False
+    return True
+
+
 def _fitted(
-    events: Events, kinds: tuple[Kind, ...], anchor: int, progress: Progress
+    events: Events,
+    kinds: tuple[Kind, ...],
+    anchor: int,
+    progress: Progress,
+    *,
+    mirror: bool = False,
 ) -> tuple[_Fit, dict[str, Any]]:
     """The best of several starts, settled on all events."""
     number = min(SAMPLE, len(events))
@@ -269,7 +326,8 @@ def _fitted(
     with progress.task("peaks", len(chosen), "starts") as task:
         for event in chosen:
             one = sample.take(np.array([event]))
-            grown = grow(sample, begin(sample, one.kind.tolist(), one.momentum), anchor, atoms)
+            start = begin(sample, one.kind.tolist(), one.momentum)
+            grown = grow(sample, start, anchor, atoms, mirror=mirror)
             task.advance(1)
             if grown is not None and np.isfinite(grown[1].likelihood):
                 results.append(_Fit(*grown))
@@ -291,8 +349,8 @@ def _fitted(
         and not _mirrored(best.peaks, fit.peaks)
     ]
     record = {"made": len(results), "agree": len(agreeing), "rivals": len(close_by)}
-    peaks, found = settle(events, best.peaks, anchor, ROUNDS)
-    return _Fit(peaks, found), record
+    peaks, found = settle(events, best.peaks, anchor, ROUNDS, mirror=mirror)
+    return _Fit(peaks, found, mirror), record
 
 
 def _agreeing(results: list[_Fit], number: int) -> list[_Fit]:
@@ -333,8 +391,8 @@ def _mirrored(one: Peaks, other: Peaks) -> bool:
     return _distance(replace(one, mean=one.mean * np.array([1.0, 1.0, -1.0])), other) < SAME_PEAKS
 
 
-def _symmetrised(events: Events, best: _Fit, anchor: int) -> tuple[_Fit, list[Any] | None, bool]:
-    """Impose a symmetry that no event decides against; the mirror image for chiral molecules."""
+def _symmetrised(events: Events, best: _Fit, anchor: int) -> _Fit:
+    """Impose a symmetry that the events do not decide against."""
     group = operations(best.peaks)
     if group and any(
         undecided(events, best.peaks, anchor, best.found, item) > UNDECIDED for item in group
@@ -346,8 +404,8 @@ def _symmetrised(events: Events, best: _Fit, anchor: int) -> tuple[_Fit, list[An
             ROUNDS,
             impose=lambda now: imposed(now, group),
         )
-        return _Fit(peaks, found), group, False
-    return best, None, False
+        return _Fit(peaks, found, symmetric=tuple(group))
+    return best
 
 
 def _check(events: Events, kinds: tuple[Kind, ...], best: _Fit, channel: Channel) -> None:
@@ -406,7 +464,7 @@ def _another(
     """What one more peak of each partial kind would take: Bayesian information and its share."""
     number = min(SAMPLE, len(events))
     sample = events.take(np.linspace(0, len(events) - 1, number).astype(int))
-    before = examine(sample, best.peaks, anchor)
+    before = examine(sample, best.peaks, anchor, mirror=best.mirror)
     answers = {}
     for k, kind in enumerate(kinds):
         if kind.complete or kind.count >= MOST_LIKE:
@@ -416,7 +474,7 @@ def _another(
             continue
         size = max(float(np.linalg.norm(place)), 1.0)
         more = best.peaks.with_peak(k, place, np.square(0.1 * size) * np.eye(3))
-        peaks, found = settle(sample, more, anchor, 8)
+        peaks, found = settle(sample, more, anchor, 8, mirror=best.mirror)
         mine = np.flatnonzero(peaks.kind == k)
         counts = found.counts[mine]
         gain = 2.0 * (found.likelihood - before.likelihood) - 9.0 * float(np.log(number))
@@ -470,7 +528,6 @@ def _without(
     order: IntArray,
     frame: Frame,
     names: list[str],
-    symmetric: list[Any] | None,
 ) -> FloatArray:
     """The momenta in the frame of the channel from all events but one part."""
     kept = np.flatnonzero(np.arange(len(events)) % PARTS != part)
@@ -478,10 +535,10 @@ def _without(
     peaks = best.peaks
     rotation, handed = best.found.rotation[kept], best.found.handed[kept]
     for _ in range(_JACKKNIFE_ROUNDS):
-        found = examine(fewer, peaks, anchor, orientation=(rotation, handed))
+        found = examine(fewer, peaks, anchor, mirror=best.mirror, orientation=(rotation, handed))
         peaks = maximise(fewer, peaks, found)
-        if symmetric is not None:
-            peaks = imposed(peaks, symmetric)
+        if best.symmetric:
+            peaks = imposed(peaks, list(best.symmetric))
         rotation = found.rotation
     mean = peaks.mean
     ordered = mean[order]
@@ -502,6 +559,14 @@ def _jackknife(values: FloatArray) -> FloatArray:
     parts = len(values)
     away = values - values.mean(axis=0)
     found: FloatArray = (parts - 1) / parts * np.einsum("pai,paj->aij", away, away)
+    return found
+
+
+def _with_form(covariance: FloatArray, momentum: FloatArray) -> FloatArray:
+    """Covariances with what the form of the peaks leaves out, where the frame leaves it free."""
+    share = np.square(FORM) * np.square(momentum).sum(axis=1)
+    free = np.diagonal(covariance, axis1=1, axis2=2) > 1e-12
+    found: FloatArray = covariance + (share[:, None] * free)[:, :, None] * np.eye(3)
     return found
 
 

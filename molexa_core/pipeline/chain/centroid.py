@@ -44,7 +44,10 @@ from molexa_core.pipeline.output_guard import require_outputs
 
 CHANNEL_FILE: Final = "channel.csv"
 ERRORS: Final = "analytic, rows of an event taken together (cluster-robust)"
-ERRORS_PARTIAL: Final = "a tenth of the events left out in turn (jackknife), sum closed to zero"
+ERRORS_PARTIAL: Final = (
+    "a tenth of the events left out in turn (jackknife), and 0.5 % of the momentum for the form of "
+    "the peaks; closed by momentum conservation"
+)
 
 
 def centroid(table: Coincidences, *, progress: Progress = SILENT) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from molexa_core.base.fields import WARNINGS
 from molexa_core.base.settings import Channel, parse_settings
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.network.config import ELEMENTS, MOLEXA
+from molexa_core.physics.molecules.library import molecule
 
 _DO = (
     "A structure needs the momenta of all ions: `molexa centroid` finds their means in the events "
@@ -78,6 +80,30 @@ def beyond_network(channel: Channel) -> list[str]:
     if len(ions) > most:
         found.append(f"there are {len(ions)} ions, the network takes up to {most}")
     return found
+
+
+def other_molecule(channel: Channel) -> str | None:
+    """A sentence if the ions of a channel are not the atoms of the molecule that it names."""
+    if channel.molecule is None:
+        return None
+    try:
+        symbols = molecule(channel.molecule).geometry.symbols
+    except MolexaError:
+        return None  # not a shipped one
+    atoms = Counter(symbols)
+    ions: Counter[str] = Counter()
+    for ion in channel.all_ions:
+        for element, count in ion.elements:
+            ions[element.symbol] += count
+    if ions == atoms:
+        return None
+    lacking = listing(f"{n} {symbol}" for symbol, n in sorted((atoms - ions).items()))
+    more = listing(f"{n} {symbol}" for symbol, n in sorted((ions - atoms).items()))
+    what = f"lacks {lacking}" if lacking else f"has {more} too many"
+    return (
+        f"channel {channel.name} {what} for its molecule {channel.molecule}: what is not detected "
+        "belongs into the channel too, with `count` and `detected`, or a structure is wrong"
+    )
 
 
 def inherited(meta: Mapping[str, Any]) -> list[str]:

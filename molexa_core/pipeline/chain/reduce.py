@@ -31,7 +31,7 @@ from molexa_core.detector.health import HitHealth
 from molexa_core.io.formats import without_suffix
 from molexa_core.io.results.events import EventsWriter
 from molexa_core.observables.gating import Gating
-from molexa_core.pipeline.chain.channel_limits import beyond_network
+from molexa_core.pipeline.chain.channel_limits import beyond_network, other_molecule
 from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
 from molexa_core.pipeline.chain.selected import gating_of
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
@@ -188,6 +188,8 @@ def reduce_files(
             mixing=mixing,
             note_shots=writer.append_shots,
         )
+        if (other := other_molecule(chosen)) is not None:
+            reducer.warn(other)
         for limit in beyond_network(chosen):
             reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
         health = HitHealth(chosen_setup.detector)

@@ -12,7 +12,7 @@ from molexa_core.base.errors import ComputationError, NoEventsError, UsageError
 from molexa_core.frame.partial.closing import close
 from molexa_core.frame.partial.groups import events_of, kinds_of
 from molexa_core.frame.partial.solve import PartialMeans, solve_partial
-from tests.fakes.partial_events import angular, channel_of, partial_events
+from tests.fakes.partial_events import CHIRAL, angular, channel_of, partial_events
 
 
 def away(found: PartialMeans, molecule: dict[str, list[list[float]]]) -> float:
@@ -45,6 +45,22 @@ def test_all_momenta_are_found(detected: int, rng: np.random.Generator) -> None:
     protons = found.count[2:]
     assert protons.min() > 0.8 * protons.max()
     assert found.summary["false_per_event"]["H+"] == pytest.approx(0.3, abs=0.12)
+
+
+def test_a_chiral_molecule_and_its_mirror_image_together(rng: np.random.Generator) -> None:
+    channel = channel_of(CHIRAL, {"H+": 1})
+    table = partial_events(CHIRAL, channel, rng, molecules=1200, racemic=True)
+    found = solve_partial(table, channel)
+    assert found.summary["mirror_images"]
+    mirrored = {ion: [[x, y, -z] for x, y, z in momenta] for ion, momenta in CHIRAL.items()}
+    assert min(away(found, CHIRAL), away(found, mirrored)) < 0.04
+
+
+def test_one_hand_of_a_chiral_molecule(rng: np.random.Generator) -> None:
+    channel = channel_of(CHIRAL, {"H+": 1})
+    found = solve_partial(partial_events(CHIRAL, channel, rng, molecules=900), channel)
+    assert not found.summary["mirror_images"]
+    assert away(found, CHIRAL) < 0.03
 
 
 def test_an_ion_that_is_never_detected_comes_from_conservation(rng: np.random.Generator) -> None:
