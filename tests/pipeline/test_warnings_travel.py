@@ -107,7 +107,7 @@ def test_ions_that_are_missing_in_a_channel_are_told() -> None:
     whole = make_channel(("O+", 1), ("C+", 2), ("H+", 6)).model_copy(update={"molecule": "ethanol"})
     assert other_molecule(whole) is None
     assert other_molecule(few.model_copy(update={"molecule": None})) is None
-    many = make_channel(("O+", 1), ("D+", 3)).model_copy(update={"molecule": "water"})
+    many = make_channel(("O+", 1), ("H+", 3)).model_copy(update={"molecule": "water"})
     assert "has 1 H too many" in str(other_molecule(many))
 
 

@@ -99,7 +99,7 @@ def other_molecule(channel: Channel) -> str | None:
         return None
     lacking = listing(f"{n} {symbol}" for symbol, n in sorted((atoms - ions).items()))
     more = listing(f"{n} {symbol}" for symbol, n in sorted((ions - atoms).items()))
-    what = f"lacks {lacking}" if lacking else f"has {more} too many"
+    what = f"lacks {lacking}" if atoms - ions else f"has {more} too many"
     return (
         f"channel {channel.name} {what} for its molecule {channel.molecule}: what is not detected "
         "belongs into the channel too, with `count` and `detected`, or a structure is wrong"
