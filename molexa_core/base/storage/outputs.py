@@ -57,6 +57,9 @@ class FileKind(StrEnum):
     SPECTROMETER = "calibration of a spectrometer (JSON)"
     EXPLOSION = "calibration of an explosion (YAML)"
     SERIES = "series (JSON)"
+    REGIONS = "file of regions (YAML)"
+    CHANNEL = "channel with regions (YAML)"
+    GATE_PAGE = "page of a map"
     SERIES_TABLE = "table of a series"
 
 

@@ -25,6 +25,10 @@ EXPLOSION_MARK: Final = "# molexa explosion: "
 """Begins the first line of a calibration of an explosion; the record follows."""
 SERIES_MARK: Final = "# molexa series: "
 """Begins the first line of the table of a series; the record follows."""
+REGIONS_MARK: Final = "# molexa regions: "
+"""Begins the first line of a file of regions, and of a channel with regions that molexa wrote."""
+GATE_GENERATOR: Final = '<meta name="generator" content="molexa gate">'
+"""Element of an HTML page by which it is known as a page to draw a region on."""
 GENERATOR: Final = '<meta name="generator" content="molexa">'
 """Element of an HTML page by which it is known as a report."""
 

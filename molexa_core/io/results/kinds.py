@@ -23,7 +23,9 @@ from molexa_core.base.storage.outputs import FileKind, Kind, run_kind
 from molexa_core.base.storage.provenance import (
     EXPLOSION_MARK,
     FIGURE_MARK,
+    GATE_GENERATOR,
     GENERATOR,
+    REGIONS_MARK,
     SERIES_MARK,
     SETUP_MARK,
 )
@@ -161,6 +163,18 @@ def _is_explosion(text: str) -> bool:
     return text.startswith(EXPLOSION_MARK + "{")
 
 
+def _is_regions(text: str) -> bool:
+    return text.startswith(REGIONS_MARK + "{") and "\nions:" not in text
+
+
+def _is_channel(text: str) -> bool:
+    return text.startswith(REGIONS_MARK + "{") and "\nions:" in text
+
+
+def _is_gate_page(text: str) -> bool:
+    return text[:9].lower() == "<!doctype" and GATE_GENERATOR in text
+
+
 def _is_series_table(text: str) -> bool:
     return text.startswith(SERIES_MARK + "{")
 
@@ -187,6 +201,9 @@ _TEXT_KINDS: Final[tuple[tuple[Callable[[str], bool], FileKind], ...]] = (
     (_is_setup, FileKind.SETUP),
     (_is_explosion, FileKind.EXPLOSION),
     (_is_series_table, FileKind.SERIES_TABLE),
+    (_is_regions, FileKind.REGIONS),
+    (_is_channel, FileKind.CHANNEL),
+    (_is_gate_page, FileKind.GATE_PAGE),
     (_is_momenta, FileKind.MOMENTA),
     (_is_geometry, FileKind.GEOMETRY),
     (_is_figure, FileKind.FIGURE),
