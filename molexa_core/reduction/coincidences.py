@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -43,6 +44,7 @@ from molexa_core.reduction.search import (
     LOG_ODDS,
     MAX_MOMENTUM,
     MOST,
+    OVERLAP,
     ROOM,
     SHOTS,
     TRUNCATED,
@@ -216,6 +218,10 @@ class Search:
         self._counts = tuple(entry.wanted for entry in entries)
         self._limits = np.zeros(LIMITS)
         self._limits[MAX_MOMENTUM] = channel.gates.max_momentum
+        self._limits[OVERLAP] = any(
+            one[0] <= other[1] and other[0] <= one[1]
+            for one, other in combinations(self.windows.values(), 2)
+        )
 
     def collect_sums(
         self,
@@ -331,7 +337,7 @@ class Search:
         return Found(
             table[:, 0].astype(np.int64),
             table[:, 1 + self._columns].astype(np.int64),
-            table[:, -2].copy(),
+            np.zeros(len(table)) if gate is None else table[:, -2].copy(),
             table[:, -1].copy(),
         )
 

@@ -21,8 +21,14 @@ BITS: Final = 62
 mask. Masks without a common bit share no hit; others are compared hit by hit."""
 MOST_LISTED: Final = 1 << 20
 """Most combinations of the second half that are listed."""
-FEW: Final = 40.0
-"""Up to this number of listed combinations no grid is made."""
+_SCANNED: Final = 40.0
+"""Up to this number of listed combinations a grid of few cells is of no use."""
+PARENT: Final = 0
+PLACE: Final = 1
+USED: Final = 2
+START: Final = 3
+"""Rows of `tree`: the combination without its last hit, place of the last hit in the list of its
+kind, mask of the hits, and place of the first hit."""
 _ROWS: Final = 12.0
 _CELLS: Final = 60.0
 _INSIDE: Final = 0.03
@@ -32,15 +38,17 @@ _SMALL: Final = 400.0
 """Expected work below which no other division is tried."""
 _FINEST: Final = 0.5
 """Size of a cell of the grid, in half widths of the gate, where there are many combinations."""
+_MOST_SIDE: Final = 512.0
 
 
 @compiled
 def choose(n: int, k: int) -> float:
     """Number of ways to choose k of n."""
-    ways = 1.0
-    for i in range(k):
-        ways *= (n - i) / (i + 1.0)
-    return ways
+    above, below = float(n), 1.0
+    for i in range(1, k):
+        above *= n - i
+        below *= i + 1.0
+    return above / below if k > 1 else above
 
 
 @compiled
@@ -76,7 +84,7 @@ def divide(kind_of: IntArray, count: IntArray) -> tuple[int, float]:
         if listed > MOST_LISTED:
             break
         walked = ways(kind_of, count, np.int64(0), first)
-        if listed <= FEW:
+        if listed <= _SCANNED:
             work = walked * (4.0 + 1.5 * listed)
         else:
             split = first > 0 and kind_of[first - 1] == kind_of[first]
@@ -118,133 +126,137 @@ def list_half(
     members: IntArray,
     momenta: FloatArray,
     bits: IntArray,
-    choice: IntArray,
     room: IntArray,
-    path: FloatArray,
-    masks: IntArray,
     sums: FloatArray,
-    used: IntArray,
-    chosen: IntArray,
-) -> int:
-    """List all combinations of the columns from `first` on.
+    tree: IntArray,
+) -> tuple[int, int]:
+    """List all combinations of the columns from `first` on, column after column.
 
-    Fills `sums` (3, n), `used` (n: mask) and `chosen` (n, ions - first: places in the lists of
-    each kind), in ascending order of the first place. `path` (ions + 1, 3) and `masks` (ions + 1)
-    are work space.
+    Fills `sums` (3, nodes) and `tree` (see `PARENT` and following). Node 0 is the empty
+    combination; a node adds one hit to its parent. Nodes of a column stand in ascending order of
+    the places of their hits.
 
     Returns:
-        number of combinations.
+        first node of the last column, and the number of nodes.
     """
-    last = len(kind_of)
-    room_for(kind_of, first, last, room)
-    n = 0
-    column = first
-    choice[column] = -1
-    path[column, 0] = path[column, 1] = path[column, 2] = 0.0
-    masks[column] = 0
-    while column >= first:
+    ions = len(kind_of)
+    room_for(kind_of, first, ions, room)
+    for axis in range(3):
+        sums[axis, 0] = 0.0
+    tree[PARENT, 0] = tree[PLACE, 0] = tree[START, 0] = -1
+    tree[USED, 0] = 0
+    begin, end = 0, 1
+    for column in range(first, ions):
         kind = kind_of[column]
-        end = count[kind] - room[column] + 1
-        if column < last - 1:
-            choice[column] += 1
-            index = choice[column]
-            if index >= end:
-                column -= 1
-                continue
-            bit = bits[kind, index]
-            if bit & masks[column] and taken(kind, index, first, column, kind_of, choice, members):
-                continue
-            for axis in range(3):
-                path[column + 1, axis] = path[column, axis] + momenta[kind, index, axis]
-            masks[column + 1] = masks[column] | bit
-            column += 1
-            choice[column] = choice[column - 1] if kind_of[column] == kind else -1
-            continue
-        x, y, z, mask = path[column, 0], path[column, 1], path[column, 2], masks[column]
-        for index in range(choice[column] + 1, end):
-            bit = bits[kind, index]
-            if bit & mask and taken(kind, index, first, column, kind_of, choice, members):
-                continue
-            sums[0, n] = x + momenta[kind, index, 0]
-            sums[1, n] = y + momenta[kind, index, 1]
-            sums[2, n] = z + momenta[kind, index, 2]
-            used[n] = mask | bit
-            for earlier in range(first, column):
-                chosen[n, earlier - first] = choice[earlier]
-            chosen[n, column - first] = index
-            n += 1
-        column -= 1
-    return n
+        same = column > first and kind_of[column - 1] == kind
+        stop = count[kind] - room[column] + 1
+        new = end
+        for node in range(begin, end):
+            x, y, z = sums[0, node], sums[1, node], sums[2, node]
+            mask, start = tree[USED, node], tree[START, node]
+            for index in range(tree[PLACE, node] + 1 if same else 0, stop):
+                bit = bits[kind, index]
+                if bit & mask:
+                    hit = members[kind, index]
+                    clash = False
+                    other = node
+                    for earlier in range(column - 1, first - 1, -1):
+                        clash |= members[kind_of[earlier], tree[PLACE, other]] == hit
+                        other = tree[PARENT, other]
+                    if clash:
+                        continue
+                sums[0, new] = x + momenta[kind, index, 0]
+                sums[1, new] = y + momenta[kind, index, 1]
+                sums[2, new] = z + momenta[kind, index, 2]
+                tree[PARENT, new] = node
+                tree[PLACE, new] = index
+                tree[USED, new] = mask | bit
+                tree[START, new] = index if column == first else start
+                new += 1
+        begin, end = end, new
+    return begin, end
 
 
 @compiled
-def make_grid(  # noqa: C901, PLR0912  # one compiled loop
-    n: int, sums: FloatArray, half_width: FloatArray, axes: IntArray, frame: FloatArray,
-    starts: IntArray, order: IntArray, cells: IntArray,
-) -> int:  # fmt: skip
+def bound(
+    first: int, kind_of: IntArray, count: IntArray, momenta: FloatArray, limits: FloatArray
+) -> None:
+    """Limits of the sums of the columns from `first` on: fills `limits` (2, 3: least, largest)."""
+    ions = len(kind_of)
+    for axis in range(3):
+        limits[0, axis] = limits[1, axis] = 0.0
+    begin = first
+    while begin < ions:
+        kind = kind_of[begin]
+        end = begin
+        while end < ions and kind_of[end] == kind:
+            end += 1
+        for axis in range(3):
+            low, high = np.inf, -np.inf
+            for index in range(count[kind]):
+                low = min(low, momenta[kind, index, axis])
+                high = max(high, momenta[kind, index, axis])
+            limits[0, axis] += (end - begin) * low
+            limits[1, axis] += (end - begin) * high
+        begin = end
+
+
+@compiled
+def make_grid(
+    begin: int,
+    end: int,
+    sums: FloatArray,
+    half_width: FloatArray,
+    limits: FloatArray,
+    axes: IntArray,
+    frame: FloatArray,
+    starts: IntArray,
+    cells: IntArray,
+    sorted_sums: FloatArray,
+    nodes: IntArray,
+) -> int:
     """Sort listed sums into the cells of a grid over the two axes that tell most.
 
     Fills `axes` (3: rows, columns, the remaining one), `frame` (2, 2: origin and cells per a.u. of
-    rows and columns), `starts` (cells + 1) and `order` (n: numbers of the sums by cell, ascending
-    in each); `cells` (n) is work space. One cell for few sums.
+    rows and columns), `starts` (cells + 1), `sorted_sums` (3, n: components in the order of `axes`)
+    and `nodes` (n), by cell, ascending in each. `cells` (n) is work space; `begin` and `end` are
+    the first node and the one behind the last, `limits` those of `bound`.
 
     Returns:
         number of columns; that of rows is the same.
     """
-    side = 1
-    low, high = np.empty(3), np.empty(3)
-    spread = np.empty(3)
-    for axis in range(3):
-        low[axis], high[axis] = sums[axis, 0], sums[axis, 0]
-        for row in range(1, n):
-            low[axis] = min(low[axis], sums[axis, row])
-            high[axis] = max(high[axis], sums[axis, row])
-        spread[axis] = (high[axis] - low[axis]) / half_width[axis]
+    n = end - begin
     axes[2] = 0
     for axis in range(1, 3):
-        if spread[axis] < spread[axes[2]]:
+        narrow = (limits[1, axis] - limits[0, axis]) / half_width[axis]
+        if narrow < (limits[1, axes[2]] - limits[0, axes[2]]) / half_width[axes[2]]:
             axes[2] = axis
     axes[0], axes[1] = (axes[2] + 1) % 3, (axes[2] + 2) % 3
-    if n > FEW:
-        side = int(min(512.0, np.sqrt(n), max(spread[axes[0]], spread[axes[1]]) / _FINEST + 1.0))
-    for place in range(2):
-        axis = axes[place]
-        frame[place, 0] = low[axis]
-        length = high[axis] - low[axis]
-        frame[place, 1] = side / length if length > 0.0 else 0.0
+    u, v, w = axes[0], axes[1], axes[2]
+    length, height = limits[1, u] - limits[0, u], limits[1, v] - limits[0, v]
+    widest = max(length / half_width[u], height / half_width[v]) / _FINEST + 1.0
+    side = int(min(_MOST_SIDE, np.sqrt(0.5 * n), widest))
+    frame[0, 0], frame[0, 1] = limits[0, u], side / length if length > 0.0 else 0.0
+    frame[1, 0], frame[1, 1] = limits[0, v], side / height if height > 0.0 else 0.0
+    left, across, low, along = frame[0, 0], frame[0, 1], frame[1, 0], frame[1, 1]
     for cell in range(side * side + 1):
         starts[cell] = 0
-    if side == 1:
-        starts[1] = n
-        for row in range(n):
-            order[row] = row
-        return side
-    u, v = axes[0], axes[1]
-    for row in range(n):
-        i = min(int((sums[u, row] - frame[0, 0]) * frame[0, 1]), side - 1)
-        j = min(int((sums[v, row] - frame[1, 0]) * frame[1, 1]), side - 1)
-        cells[row] = i * side + j
-        starts[cells[row] + 1] += 1
+    for place in range(n):
+        row = min(int((sums[u, begin + place] - left) * across), side - 1)
+        column = min(int((sums[v, begin + place] - low) * along), side - 1)
+        cells[place] = row * side + column
+        starts[cells[place] + 1] += 1
     for cell in range(side * side):
         starts[cell + 1] += starts[cell]
-    for row in range(n - 1, -1, -1):  # backwards from the end of each cell
-        starts[cells[row] + 1] -= 1
-        order[starts[cells[row] + 1]] = row
+    for place in range(n - 1, -1, -1):  # from the end of each cell
+        cell = cells[place]
+        starts[cell + 1] -= 1
+        to = starts[cell + 1]
+        sorted_sums[0, to] = sums[u, begin + place]
+        sorted_sums[1, to] = sums[v, begin + place]
+        sorted_sums[2, to] = sums[w, begin + place]
+        nodes[to] = begin + place
     for cell in range(side * side):
         starts[cell] = starts[cell + 1]
     starts[side * side] = n
     return side
-
-
-@compiled
-def gather(
-    n: int, sums: FloatArray, used: IntArray, chosen: IntArray, axes: IntArray, order: IntArray,
-    sorted_sums: FloatArray, sorted_used: IntArray, sorted_first: IntArray,
-) -> None:  # fmt: skip
-    """The listed combinations in the order of the grid; components in the order of `axes`."""
-    for place in range(n):
-        row = order[place]
-        for axis in range(3):
-            sorted_sums[axis, place] = sums[axes[axis], row]
-        sorted_used[place] = used[row]
-        sorted_first[place] = chosen[row, 0]

@@ -188,14 +188,18 @@ def initial_momentum(
     regions = int(flight[_REGIONS])
     if regions == 0:
         pz, scale = _from_map(time, flight)
-        per_time = 1.0 / (scale * time)
-        return mass * x * per_time, mass * (y * per_time - flight[_JET]), pz
-    lengths = flight[_START : _START + regions]
-    accelerations = flight[_START + regions : _START + 2 * regions]
-    velocity = starting_velocity(time, lengths, accelerations)
+        stretched = 1.0 / (scale * time)
+        return mass * x * stretched, mass * (y * stretched - flight[_JET]), pz
+    per_time = 1.0 / time
+    if regions == 1:  # as `starting_velocity`, without the slices
+        velocity = flight[_START] * per_time - 0.5 * flight[_START + 1] * time
+    else:
+        lengths = flight[_START : _START + regions]
+        accelerations = flight[_START + regions : _START + 2 * regions]
+        velocity = starting_velocity(time, lengths, accelerations)
     if np.isnan(velocity):
         return np.nan, np.nan, np.nan
-    along, across = x / time, y / time
+    along, across = x * per_time, y * per_time
     if flight[_OMEGA] != 0.0:
         half = 0.5 * flight[_OMEGA] * time
         if near_node(half):

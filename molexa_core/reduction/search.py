@@ -15,8 +15,12 @@ from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.reduction.halves import (
     BITS,
+    PARENT,
+    PLACE,
+    START,
+    USED,
+    bound,
     divide,
-    gather,
     list_half,
     make_grid,
     room_for,
@@ -42,10 +46,13 @@ MAX_MOMENTUM: Final = 0
 MOST: Final = 1
 LOG_ODDS: Final = 2
 ROOM: Final = 3
-LIMITS: Final = 4
+OVERLAP: Final = 4
+CEILING: Final = 5
+LIMITS: Final = 6
 """Indices of `limits`: largest momentum of an ion in a.u., most work for a shot (with a gate:
 expected steps of about a nanosecond; without one: combinations), logarithm of the odds of a
-candidate in the centre of the gate, most candidates of a shot."""
+candidate in the centre of the gate, most candidates of a shot, whether a hit can be several kinds
+of ions, and the odds that a candidate of the present shot must exceed."""
 CENTRE: Final = 0
 HALF_WIDTH: Final = 1
 SIGMA: Final = 2
@@ -58,32 +65,10 @@ COLLECT: Final = 3
 """What is asked for: the best coincidences of each shot, all candidates in the gate, every
 combination without a gate, or momentum sums only."""
 _SLACK: Final = 1e-9
-
-
-@compiled
-def insert(
-    members: IntArray,
-    momenta: FloatArray,
-    n: int,
-    hit: int,
-    momentum: tuple[float, float, float],
-    x: FloatArray,
-    y: FloatArray,
-    t: FloatArray,
-) -> None:
-    """Insert a hit into a list of `n` hits ordered by time of flight, then position."""
-    slot = n
-    while slot > 0:
-        previous = members[slot - 1]
-        if (t[previous], x[previous], y[previous]) <= (t[hit], x[hit], y[hit]):
-            break
-        members[slot] = previous
-        for axis in range(3):
-            momenta[slot, axis] = momenta[slot - 1, axis]
-        slot -= 1
-    members[slot] = hit
-    for axis in range(3):
-        momenta[slot, axis] = momentum[axis]
+_PICKS: Final = 1024
+"""Combinations that are judged together."""
+_FEW: Final = 300.0
+"""Up to this number of combinations of a shot all of them are looked at."""
 
 
 @compiled
@@ -109,23 +94,38 @@ def sort_shot(
     Returns:
         whether there are enough hits of each kind.
     """
+    largest = max_momentum * max_momentum
     for kind in range(len(kinds)):
         n = 0
-        first, last = kinds[kind, FIRST], kinds[kind, LAST]
+        first, last, flight = kinds[kind, FIRST], kinds[kind, LAST], flights[kind]
         for hit in range(begin, end):
             if first <= t[hit] <= last:
                 n += 1
         if n < wanted[kind]:
             return False
-        n = np.int64(0)
+        n = 0
         for hit in range(begin, end):
             time = t[hit]
             if not first <= time <= last:
                 continue
-            px, py, pz = initial_momentum(x[hit], y[hit], time, flights[kind])
-            if not px * px + py * py + pz * pz <= max_momentum * max_momentum:
+            px, py, pz = initial_momentum(x[hit], y[hit], time, flight)
+            if not px * px + py * py + pz * pz <= largest:
                 continue
-            insert(members[kind], momenta[kind], n, hit, (px, py, pz), x, y, t)
+            slot = n
+            while slot > 0:
+                other = members[kind, slot - 1]
+                if t[other] < time or (
+                    t[other] == time and (x[other], y[other]) <= (x[hit], y[hit])
+                ):
+                    break
+                members[kind, slot] = other
+                for axis in range(3):
+                    momenta[kind, slot, axis] = momenta[kind, slot - 1, axis]
+                slot -= 1
+            members[kind, slot] = hit
+            momenta[kind, slot, 0] = px
+            momenta[kind, slot, 1] = py
+            momenta[kind, slot, 2] = pz
             n += 1
         if n < wanted[kind]:
             return False
@@ -158,15 +158,16 @@ def mark_contested(count: IntArray, members: IntArray, bits: IntArray) -> None:
 
 
 @compiled
-def note(  # noqa: C901, PLR0912  # one compiled loop
+def judge(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
+    n_picks: int,
+    picks: IntArray,
     kind_of: IntArray,
-    choice: IntArray,
     members: IntArray,
     momenta: FloatArray,
     gate: FloatArray,
     shifts: FloatArray,
     asked: int,
-    log_odds: float,
+    limits: FloatArray,
     collected: FloatArray,
     histograms: IntArray,
     counters: IntArray,
@@ -174,78 +175,80 @@ def note(  # noqa: C901, PLR0912  # one compiled loop
     rows: IntArray,
     odds: FloatArray,
 ) -> int:
-    """Judge one combination, whose sum is added up in the order of the columns.
+    """Judge combinations, whose sums are added up in the order of the columns.
 
-    Adds it to `rows` (box, hits) and `odds`, once for each box that contains its sum, to
-    `collected`, and to the histogram of an axis if the sum lies in the gate on the other two.
+    `picks` (combinations, ions) holds the place of each hit in the list of its kind. A combination
+    is added to `rows` (box, hits) and `odds`, once for each box that contains its sum, to
+    `collected`, and to the histogram of an axis if the sum lies in the gate on the other two. Where
+    there is no room for all of them, the best ones are kept, and the shot is counted.
 
     Returns:
         number of rows in use.
     """
     ions = len(kind_of)
-    total, squares = np.zeros(3), np.zeros(3)
-    for column in range(ions):
-        for axis in range(3):
-            p = momenta[kind_of[column], choice[column], axis]
-            total[axis] += p
-            squares[axis] += p * p
-    if asked == EVERY:
-        rows[n, 0] = 0
-        odds[n] = 0.0
+    total = np.empty(3)
+    for pick in range(n_picks):
+        inside = 0
+        outside_on = 0
+        near = True
+        x, y, z = 0.0, 0.0, 0.0
         for column in range(ions):
-            rows[n, 1 + column] = members[kind_of[column], choice[column]]
+            kind, place = kind_of[column], picks[pick, column]
+            x += momenta[kind, place, 0]
+            y += momenta[kind, place, 1]
+            z += momenta[kind, place, 2]
+        total[0], total[1], total[2] = x, y, z
         for axis in range(3):
-            count_sum(total[axis], gate[CENTRE, axis], gate[REACH, axis], histograms[axis])
-        return n + 1
-    inside = 0
-    outside_on = 0
-    for axis in range(3):
-        apart = abs(total[axis] - gate[CENTRE, axis])
-        if apart > gate[REACH, axis]:
-            return n
-        if apart <= gate[HALF_WIDTH, axis]:
-            inside += 1
-        else:
-            outside_on = axis
-    if inside < 2:
-        return n
-    if asked == COLLECT:
-        place = counters[COLLECTED]
-        if place < len(collected):
+            apart = abs(total[axis] - gate[CENTRE, axis])
+            near &= apart <= gate[REACH, axis] or asked == EVERY
+            if apart <= gate[HALF_WIDTH, axis]:
+                inside += 1
+            else:
+                outside_on = axis
+        if inside < 2 or not near:
+            continue
+        if asked == COLLECT:
+            place = counters[COLLECTED]
+            if place >= len(collected):
+                break
             for axis in range(3):
                 collected[place, axis] = total[axis]
-                collected[place, 3 + axis] = squares[axis]
+                collected[place, 3 + axis] = 0.0
+                for column in range(ions):
+                    p = momenta[kind_of[column], picks[pick, column], axis]
+                    collected[place, 3 + axis] += p * p
             counters[COLLECTED] += 1
-        return n
-    for axis in range(3):
-        if inside == 3 or axis == outside_on:
-            count_sum(total[axis], gate[CENTRE, axis], gate[REACH, axis], histograms[axis])
-    for box in range(len(shifts)):
-        chi_square = 0.0
-        for axis in range(3):
-            deviation = total[axis] - gate[CENTRE, axis] - shifts[box, axis]
-            if not abs(deviation / gate[HALF_WIDTH, axis]) <= 1.0:
-                chi_square = -1.0
-                break
-            deviation /= gate[SIGMA, axis]
-            chi_square += deviation * deviation
-        if chi_square < 0.0:
             continue
-        rows[n, 0] = box
-        odds[n] = log_odds - 0.5 * chi_square
-        for column in range(ions):
-            rows[n, 1 + column] = members[kind_of[column], choice[column]]
-        n += 1
+        for axis in range(3):
+            if inside == 3 or axis == outside_on:
+                reach = gate[REACH, axis]
+                bins = histograms.shape[1]
+                position = (total[axis] - gate[CENTRE, axis] + reach) * (bins / (2.0 * reach))
+                if 0.0 <= position < bins:
+                    histograms[axis, int(position)] += 1
+        for box in range(len(shifts) if inside < 3 else 1):
+            if inside < 3 and shifts[box, outside_on] == 0.0:
+                continue
+            chi_square = 0.0
+            for axis in range(3):
+                deviation = total[axis] - gate[CENTRE, axis] - shifts[box, axis]
+                if not abs(deviation / gate[HALF_WIDTH, axis]) <= 1.0:
+                    chi_square = -1.0
+                    break
+                deviation /= gate[SIGMA, axis]
+                chi_square += deviation * deviation
+            if chi_square < 0.0 or limits[LOG_ODDS] - 0.5 * chi_square <= limits[CEILING]:
+                continue
+            if n >= len(rows):
+                counters[TRUNCATED] += 1 if limits[CEILING] == -np.inf else 0
+                limits[CEILING] = halved(n, odds)
+                n = better(limits[CEILING], n, rows, odds)
+            rows[n, 0] = box
+            odds[n] = limits[LOG_ODDS] - 0.5 * chi_square
+            for column in range(ions):
+                rows[n, 1 + column] = members[kind_of[column], picks[pick, column]]
+            n += 1
     return n
-
-
-@compiled
-def count_sum(value: float, centre: float, reach: float, histogram: IntArray) -> None:
-    """Count a momentum sum in a histogram from -reach to +reach about the centre."""
-    bins = len(histogram)
-    position = (value - centre + reach) * (bins / (2.0 * reach))
-    if 0.0 <= position < bins:
-        histogram[int(position)] += 1
 
 
 @compiled
@@ -311,17 +314,14 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     size = int(limits[ROOM])
     rows = np.empty((size, 1 + ions), np.int64)
     odds = np.empty(size)
-    sums = np.empty((3, 1))
-    used = np.empty(1, np.int64)
-    chosen = np.empty((1, ions), np.int64)
-    cells = np.empty(1, np.int64)
-    by_cell = np.empty(1, np.int64)
-    sorted_sums = np.empty((3, 1))
-    sorted_used = np.empty(1, np.int64)
-    sorted_first = np.empty(1, np.int64)
-    starts = np.empty(4, np.int64)
+    picks = np.empty((_PICKS, ions), np.int64)
+    size = 0
+    sums, sorted_sums = np.empty((3, size)), np.empty((3, size))
+    tree = np.empty((4, size), np.int64)
+    nodes, cells = np.empty(size, np.int64), np.empty(size, np.int64)
+    starts = np.empty(size, np.int64)
     axes = np.empty(3, np.int64)
-    frame = np.empty((2, 2))
+    frame, extent = np.empty((2, 2)), np.empty((2, 3))
     choice = np.zeros(ions, np.int64)
     room = np.zeros(ions, np.int64)
     path = np.zeros((ions + 1, 3))
@@ -336,64 +336,196 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         ):  # fmt: skip
             continue
         combinations = ways(kind_of, count, np.int64(0), np.int64(ions))
+        few = combinations <= _FEW
         split, work = ions - 1, combinations
-        if asked != EVERY:
+        if asked != EVERY and not few:
             split, work = divide(kind_of, count)
         if (combinations if asked == COLLECT else work) > limits[MOST]:
             counters[CROWDED] += 1
             continue
         counters[COMBINATIONS] += 0 if asked == EVERY else int(combinations)
-        if len(kinds) > 1:
+        if limits[OVERLAP] != 0.0:
             mark_contested(count, members, bits)
-        listed = int(ways(kind_of, count, split, np.int64(ions)))
-        if listed > len(used):
-            size = 2 * listed
-            sums, sorted_sums = np.empty((3, size)), np.empty((3, size))
-            used, sorted_used = np.empty(size, np.int64), np.empty(size, np.int64)
-            chosen = np.empty((size, ions), np.int64)
-            cells, by_cell = np.empty(size, np.int64), np.empty(size, np.int64)
-            sorted_first = np.empty(size, np.int64)
-            starts = np.empty(size + 2, np.int64)
-        n_listed = list_half(
-            split, kind_of, count, members, momenta, bits, choice, room, path, masks, sums, used,
-            chosen,
-        )  # fmt: skip
-        if n_listed == 0:
-            continue
-        side = make_grid(n_listed, sums, gate[HALF_WIDTH], axes, frame, starts, by_cell, cells)
-        gather(n_listed, sums, used, chosen, axes, by_cell, sorted_sums, sorted_used, sorted_first)
-        n = walk(
-            split, kind_of, count, members, momenta, bits, choice, room, path, masks, side,
-            starts, frame, axes, by_cell, chosen, sorted_sums, sorted_used, sorted_first, gate,
-            shifts, asked, limits, collected, histograms, counters, rows, odds,
-        )  # fmt: skip
+        limits[CEILING] = -np.inf
+        if few:
+            n = scan(
+                kind_of, count, members, momenta, choice, room, path, gate, shifts, asked, limits,
+                collected, histograms, counters, rows, odds, picks,
+            )  # fmt: skip
+        else:
+            listed = int(ways(kind_of, count, split, np.int64(ions)))
+            if listed > len(nodes):
+                size = listed + 1
+                sorted_sums = np.empty((3, size))
+                nodes, cells = np.empty(size, np.int64), np.empty(size, np.int64)
+                starts = np.empty(size + 2, np.int64)
+                size = 1 + listed * ions
+                sums, tree = np.empty((3, size)), np.empty((4, size), np.int64)
+            begin, end = list_half(split, kind_of, count, members, momenta, bits, room, sums, tree)
+            if end == begin:
+                continue
+            bound(split, kind_of, count, momenta, extent)
+            side = make_grid(
+                begin, end, sums, gate[HALF_WIDTH], extent, axes, frame, starts, cells,
+                sorted_sums, nodes,
+            )  # fmt: skip
+            n = walk(
+                split, kind_of, count, members, momenta, bits, choice, room, path, masks, side,
+                starts, frame, axes, tree, sorted_sums, nodes, gate, shifts, asked,
+                limits, collected, histograms, counters, rows, odds,
+                picks,
+            )  # fmt: skip
         if asked == COLLECT or n == 0:
             continue
-        counters[COMBINATIONS] += n if asked == EVERY else 0
-        accepted, probability = np.ones(n, np.bool_), np.ones(n)
-        picked = in_box(np.int64(0), n, rows, odds)
-        if asked != EVERY:
-            exact = offsets[shot + 1] - offsets[shot] <= BITS
-            hit_masks = masks_of(n, rows, offsets[shot])
-            if len(picked):
-                assign(picked, rows, odds, hit_masks, exact, weigh, accepted, probability)
-            if len(picked) < n:
-                beside(n, rows, odds, hit_masks, exact, accepted, elsewhere)
-        for row in picked:
-            if not accepted[row] and asked == BEST:
-                continue
-            if asked != EVERY and accepted[row]:
+        first, last = counters[FOUND], counters[FOUND] + n
+        while last > len(coincidences):
+            coincidences = enlarged(coincidences)
+        if asked == EVERY or (n == 1 and rows[0, 0] == 0):  # nothing competes
+            for row in range(n):
+                coincidences[first + row, 0] = row
+                coincidences[first + row, 2 + ions] = 1.0
+            counters[FOUND] += n
+            if asked == EVERY:
+                counters[COMBINATIONS] += n
+            else:
                 elsewhere[0] += 1
-            found = counters[FOUND]
-            if found >= len(coincidences):
-                coincidences = enlarged(coincidences)
+        else:
+            counters[FOUND] += settle(
+                n, rows, odds, offsets[shot], offsets[shot + 1], weigh, asked == ALL, elsewhere,
+                coincidences, first,
+            )  # fmt: skip
+        for found in range(first, counters[FOUND]):
+            row = int(coincidences[found, 0])
             coincidences[found, 0] = shot
             for ion in range(1, 1 + ions):
                 coincidences[found, ion] = rows[row, ion]
             coincidences[found, 1 + ions] = 2.0 * (limits[LOG_ODDS] - odds[row])
-            coincidences[found, 2 + ions] = probability[row]
-            counters[FOUND] += 1
     return coincidences[: counters[FOUND]]
+
+
+@compiled
+def scan(  # noqa: C901, PLR0912  # one compiled loop
+    kind_of: IntArray,
+    count: IntArray,
+    members: IntArray,
+    momenta: FloatArray,
+    choice: IntArray,
+    room: IntArray,
+    path: FloatArray,
+    gate: FloatArray,
+    shifts: FloatArray,
+    asked: int,
+    limits: FloatArray,
+    collected: FloatArray,
+    histograms: IntArray,
+    counters: IntArray,
+    rows: IntArray,
+    odds: FloatArray,
+    picks: IntArray,
+) -> int:
+    """Go through all combinations of a shot with few of them; see `walk`."""
+    last = len(kind_of) - 1
+    room_for(kind_of, np.int64(0), np.int64(last + 1), room)
+    reach_x = gate[REACH, 0] * (1.0 + _SLACK) + _SLACK
+    reach_y = gate[REACH, 1] * (1.0 + _SLACK) + _SLACK
+    reach_z = gate[REACH, 2] * (1.0 + _SLACK) + _SLACK
+    if asked == EVERY:
+        reach_x = reach_y = reach_z = np.inf
+    none, n, n_picks = np.int64(0), np.int64(0), np.int64(0)
+    column = np.int64(0)
+    choice[0] = -1
+    for axis in range(3):
+        path[0, axis] = -gate[CENTRE, axis]
+    while column >= 0:
+        kind = kind_of[column]
+        end = count[kind] - room[column] + 1
+        if column < last:
+            choice[column] += 1
+            index = choice[column]
+            if index >= end:
+                column -= 1
+                continue
+            if limits[OVERLAP] != 0.0 and taken(
+                kind, index, none, column, kind_of, choice, members
+            ):
+                continue
+            for axis in range(3):
+                path[column + 1, axis] = path[column, axis] + momenta[kind, index, axis]
+            column += 1
+            choice[column] = choice[column - 1] if kind_of[column] == kind else -1
+            continue
+        x, y, z = path[column, 0], path[column, 1], path[column, 2]
+        for index in range(choice[column] + 1, end):
+            if (
+                abs(z + momenta[kind, index, 2]) > reach_z
+                or abs(x + momenta[kind, index, 0]) > reach_x
+                or abs(y + momenta[kind, index, 1]) > reach_y
+            ):
+                continue
+            if limits[OVERLAP] != 0.0 and taken(
+                kind, index, none, column, kind_of, choice, members
+            ):
+                continue
+            for earlier in range(column):
+                picks[n_picks, earlier] = choice[earlier]
+            picks[n_picks, column] = index
+            n_picks += 1
+            if n_picks == len(picks):
+                n = judge(
+                    n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits,
+                    collected, histograms, counters, n, rows, odds,
+                )  # fmt: skip
+                n_picks = np.int64(0)
+                if asked == COLLECT and counters[COLLECTED] >= len(collected):
+                    return int(n)
+        column -= 1
+    if n_picks == 0:
+        return int(n)
+    return judge(
+        n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits, collected,
+        histograms, counters, n, rows, odds,
+    )  # fmt: skip
+
+
+@compiled
+def settle(
+    n: int,
+    rows: IntArray,
+    odds: FloatArray,
+    begin: int,
+    end: int,
+    weigh: bool,
+    every: bool,
+    elsewhere: IntArray,
+    coincidences: FloatArray,
+    first: int,
+) -> int:
+    """Resolve the candidates of a shot with the hits from `begin` to before `end`.
+
+    Writes the rows of the coincidences into the first column of `coincidences` from row `first` on,
+    and their probabilities into the last one; counts side bands in `elsewhere`.
+
+    Returns:
+        number of coincidences.
+    """
+    accepted, probability = np.ones(n, np.bool_), np.ones(n)
+    exact = end - begin <= BITS
+    masks = masks_of(n, rows, begin)
+    picked = in_box(np.int64(0), n, rows, odds)
+    if len(picked):
+        assign(picked, rows, odds, masks, exact, weigh, accepted, probability)
+    if len(picked) < n:
+        beside(n, rows, odds, masks, exact, accepted, elsewhere)
+    number = 0
+    for row in picked:
+        if accepted[row]:
+            elsewhere[0] += 1
+        elif not every:
+            continue
+        coincidences[first + number, 0] = row
+        coincidences[first + number, coincidences.shape[1] - 1] = probability[row]
+        number += 1
+    return number
 
 
 @compiled
@@ -412,11 +544,9 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     starts: IntArray,
     frame: FloatArray,
     axes: IntArray,
-    by_cell: IntArray,
-    chosen: IntArray,
+    tree: IntArray,
     sorted_sums: FloatArray,
-    sorted_used: IntArray,
-    sorted_first: IntArray,
+    nodes: IntArray,
     gate: FloatArray,
     shifts: FloatArray,
     asked: int,
@@ -426,12 +556,12 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     counters: IntArray,
     rows: IntArray,
     odds: FloatArray,
+    picks: IntArray,
 ) -> int:
     """Go through the combinations of the first half and look up what completes them.
 
     Returns:
-        number of candidates in `rows` (box, hits) and `odds`; where there is no room for all of
-        them, the best ones are kept, and the shot is counted.
+        number of candidates in `rows` (box, hits) and `odds`; see `judge`.
     """
     ions = len(kind_of)
     u, v, w = axes[0], axes[1], axes[2]
@@ -442,6 +572,8 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     reach_u = gate[REACH, u] * slack + _SLACK
     reach_v = gate[REACH, v] * slack + _SLACK
     reach_w = gate[REACH, w] * slack + _SLACK
+    left, across = frame[0, 0], frame[0, 1]
+    low, along = frame[1, 0], frame[1, 1]
     alike = split > 0 and kind_of[split - 1] == kind_of[split]
     room_for(kind_of, np.int64(0), split, room)
     if alike:  # the second half needs hits of the same kind behind those of the first
@@ -451,9 +583,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         for column in range(split):
             if kind_of[column] == kind_of[split]:
                 room[column] += behind
-    n, none = np.int64(0), np.int64(0)
-    cut = False
-    ceiling = -np.inf
+    n, n_picks, none = np.int64(0), np.int64(0), np.int64(0)
     column = np.int64(0)
     if split:
         choice[0] = -1
@@ -484,63 +614,69 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         need_w = gate[CENTRE, w] - path[split, w]
         first_row, last_row = 0, 0
         if side > 1:
-            first_row = max(0, int(np.floor((need_u - reach_u - frame[0, 0]) * frame[0, 1])))
-            last_row = min(side - 1, int(np.floor((need_u + reach_u - frame[0, 0]) * frame[0, 1])))
+            first_row = max(0, int(np.floor((need_u - reach_u - left) * across)))
+            last_row = min(side - 1, int(np.floor((need_u + reach_u - left) * across)))
         for row in range(first_row, last_row + 1):
             first_cell, last_cell = 0, 0
             if side > 1:
                 wide = reach_v
-                low = (need_u - half_u - frame[0, 0]) * frame[0, 1]
-                high = (need_u + half_u - frame[0, 0]) * frame[0, 1]
-                # the last row also holds the upper edge
-                if (high < row and row > 0) or low > row + 1:
+                # outside the gate on this axis: the sum must lie in it on the others
+                behind_row = row > 0 and (need_u + half_u - left) * across < row
+                if behind_row or (need_u - half_u - left) * across > row + 1:
                     wide = half_v
-                low = np.floor((need_v - wide - frame[1, 0]) * frame[1, 1])
-                high = np.floor((need_v + wide - frame[1, 0]) * frame[1, 1])
-                first_cell = max(0, int(low))
-                last_cell = min(side - 1, int(high))
+                first_cell = max(0, int(np.floor((need_v - wide - low) * along)))
+                last_cell = min(side - 1, int(np.floor((need_v + wide - low) * along)))
             cell = first_cell
             while cell <= last_cell:
                 end = cell if alike else last_cell
                 begin_at, end_at = starts[row * side + cell], starts[row * side + end + 1]
+                cell = end + 1
                 for place in range(end_at - 1, begin_at - 1, -1):
-                    if sorted_first[place] <= earliest:
+                    if alike and tree[START, nodes[place]] <= earliest:
                         break
                     apart_u = abs(sorted_sums[0, place] - need_u)
                     apart_v = abs(sorted_sums[1, place] - need_v)
                     apart_w = abs(sorted_sums[2, place] - need_w)
                     if asked != EVERY:
-                        inside = (apart_u <= half_u) + (apart_v <= half_v) + (apart_w <= half_w)
-                        if inside < 2:
-                            continue
                         if apart_u > reach_u or apart_v > reach_v or apart_w > reach_w:
                             continue
-                    listed = by_cell[place]
-                    if mask & sorted_used[place]:
+                        outside = 0
+                        if apart_u > half_u:
+                            outside += 1
+                        if apart_v > half_v:
+                            outside += 1
+                        if apart_w > half_w:
+                            outside += 1
+                        if outside > 1:
+                            continue
+                    node = nodes[place]
+                    common = mask & tree[USED, node]
+                    for other in range(ions - 1, split - 1, -1):
+                        choice[other] = tree[PLACE, node]
+                        node = tree[PARENT, node]
+                    if common:
                         clash = False
                         for other in range(split, ions):
-                            index = chosen[listed, other - split]
-                            if taken(kind_of[other], index, none, split, kind_of, choice, members):
-                                clash = True
-                                break
+                            clash |= taken(
+                                kind_of[other], choice[other], none, split, kind_of, choice, members
+                            )
                         if clash:
                             continue
-                    for other in range(split, ions):
-                        choice[other] = chosen[listed, other - split]
-                    if n + len(shifts) > len(rows):
-                        counters[TRUNCATED] += 0 if cut else 1
-                        cut = True
-                        ceiling = halved(n, odds)
-                        n = better(ceiling, none, n, rows, odds)
-                    before = n
-                    n = note(
-                        kind_of, choice, members, momenta, gate, shifts, asked, limits[LOG_ODDS],
-                        collected, histograms, counters, n, rows, odds,
-                    )  # fmt: skip
-                    if cut:
-                        n = better(ceiling, before, n, rows, odds)
-                    if asked == COLLECT and counters[COLLECTED] >= len(collected):
-                        return int(n)
-                cell = end + 1
+                    for other in range(ions):
+                        picks[n_picks, other] = choice[other]
+                    n_picks += 1
+                    if n_picks == len(picks):
+                        n = judge(
+                            n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits,
+                            collected, histograms, counters, n, rows, odds,
+                        )  # fmt: skip
+                        n_picks = np.int64(0)
+                        if asked == COLLECT and counters[COLLECTED] >= len(collected):
+                            return int(n)
         column -= 1
-    return int(n)
+    if n_picks == 0:
+        return int(n)
+    return judge(
+        n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits, collected,
+        histograms, counters, n, rows, odds,
+    )  # fmt: skip

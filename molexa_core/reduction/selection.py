@@ -60,10 +60,10 @@ def halved(n: int, odds: FloatArray) -> float:
 
 
 @compiled
-def better(ceiling: float, first: int, n: int, rows: IntArray, odds: FloatArray) -> int:
-    """Drop the candidates from `first` on that do not exceed these odds; return how many remain."""
-    kept = first
-    for row in range(first, n):
+def better(ceiling: float, n: int, rows: IntArray, odds: FloatArray) -> int:
+    """Drop the candidates that do not exceed these odds; return how many remain."""
+    kept = 0
+    for row in range(n):
         if odds[row] > ceiling:
             for column in range(rows.shape[1]):
                 rows[kept, column] = rows[row, column]
