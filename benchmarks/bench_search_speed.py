@@ -17,13 +17,12 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from itertools import groupby
 
 os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 
 import numba
 import numpy as np
-from _record import RESULTS, store
+from _record import store
 
 from molexa_core.base.matter.flight import flight_time
 from molexa_core.base.matter.ions import Ion, parse_ion
@@ -105,7 +104,7 @@ class Baseline:
         self.jet = setup.jet.velocity_m_per_s * 1e-6
 
     def momenta(self, hits: Hits) -> tuple[np.ndarray, np.ndarray]:
-        """(kinds, hits, 3) momentum of each hit as each ion, and (kinds, hits) whether it can be."""
+        """(kinds, hits, 3) momentum of each hit as each ion; (kinds, hits) whether it can be."""
         p = np.empty((len(self.kinds), hits.n_hits, 3))
         able = np.empty((len(self.kinds), hits.n_hits), np.bool_)
         for row, ((ion, _), (first, last)) in enumerate(zip(self.kinds, self.windows, strict=True)):
@@ -160,7 +159,7 @@ def with_numpy(base: Baseline, hits: Hits, gate: SumGate, block: int) -> tuple[i
 
 
 @numba.njit(cache=True)
-def loops(
+def loops(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     offsets: np.ndarray,
     p: np.ndarray,
     able: np.ndarray,

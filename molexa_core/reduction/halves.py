@@ -9,13 +9,15 @@ product (Horowitz and Sahni, J. ACM 21, 277 (1974)).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import FloatArray, IntArray
 
+integer: Any = np.int64
+"""Makes numbers that are handed to functions: for a literal a function is compiled once more."""
 BITS: Final = 62
 """Hits that can be two kinds of ions are numbered; the number modulo `BITS` is their bit in a
 mask. Masks without a common bit share no hit; others are compared hit by hit."""
@@ -80,10 +82,10 @@ def divide(kind_of: IntArray, count: IntArray) -> tuple[int, float]:
     ions = len(kind_of)
     best, least = ions - 1, np.inf
     for first in range(ions - 1, -1, -1):
-        listed = ways(kind_of, count, first, np.int64(ions))
+        listed = ways(kind_of, count, first, integer(ions))
         if listed > MOST_LISTED:
             break
-        walked = ways(kind_of, count, np.int64(0), first)
+        walked = ways(kind_of, count, integer(0), first)
         if listed <= _SCANNED:
             work = walked * (4.0 + 1.5 * listed)
         else:

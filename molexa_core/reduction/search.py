@@ -1,8 +1,7 @@
 """Compiled loops of the coincidence search: hits of a shot to candidates and coincidences.
 
 `coincidences` prepares the arrays; their meaning is given at `search_shots`. The combinations are
-enumerated by `halves`, candidates that share hits are resolved by `selection`. Numbers handed to
-functions are written `np.int64(0)` where a literal would have the function compiled once more.
+enumerated by `halves`, candidates that share hits are resolved by `selection`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from molexa_core.reduction.halves import (
     USED,
     bound,
     divide,
+    integer,
     list_half,
     make_grid,
     room_for,
@@ -335,7 +335,7 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
             limits[MAX_MOMENTUM], count, members, momenta,
         ):  # fmt: skip
             continue
-        combinations = ways(kind_of, count, np.int64(0), np.int64(ions))
+        combinations = ways(kind_of, count, integer(0), integer(ions))
         few = combinations <= _FEW
         split, work = ions - 1, combinations
         if asked != EVERY and not few:
@@ -353,7 +353,7 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
                 collected, histograms, counters, rows, odds, picks,
             )  # fmt: skip
         else:
-            listed = int(ways(kind_of, count, split, np.int64(ions)))
+            listed = int(ways(kind_of, count, split, integer(ions)))
             if listed > len(nodes):
                 size = listed + 1
                 sorted_sums = np.empty((3, size))
@@ -425,14 +425,14 @@ def scan(  # noqa: C901, PLR0912  # one compiled loop
 ) -> int:
     """Go through all combinations of a shot with few of them; see `walk`."""
     last = len(kind_of) - 1
-    room_for(kind_of, np.int64(0), np.int64(last + 1), room)
+    room_for(kind_of, integer(0), integer(last + 1), room)
     reach_x = gate[REACH, 0] * (1.0 + _SLACK) + _SLACK
     reach_y = gate[REACH, 1] * (1.0 + _SLACK) + _SLACK
     reach_z = gate[REACH, 2] * (1.0 + _SLACK) + _SLACK
     if asked == EVERY:
         reach_x = reach_y = reach_z = np.inf
-    none, n, n_picks = np.int64(0), np.int64(0), np.int64(0)
-    column = np.int64(0)
+    none, n, n_picks = integer(0), integer(0), integer(0)
+    column = integer(0)
     choice[0] = -1
     for axis in range(3):
         path[0, axis] = -gate[CENTRE, axis]
@@ -475,7 +475,7 @@ def scan(  # noqa: C901, PLR0912  # one compiled loop
                     n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits,
                     collected, histograms, counters, n, rows, odds,
                 )  # fmt: skip
-                n_picks = np.int64(0)
+                n_picks = integer(0)
                 if asked == COLLECT and counters[COLLECTED] >= len(collected):
                     return int(n)
         column -= 1
@@ -511,7 +511,7 @@ def settle(
     accepted, probability = np.ones(n, np.bool_), np.ones(n)
     exact = end - begin <= BITS
     masks = masks_of(n, rows, begin)
-    picked = in_box(np.int64(0), n, rows, odds)
+    picked = in_box(integer(0), n, rows, odds)
     if len(picked):
         assign(picked, rows, odds, masks, exact, weigh, accepted, probability)
     if len(picked) < n:
@@ -575,7 +575,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     left, across = frame[0, 0], frame[0, 1]
     low, along = frame[1, 0], frame[1, 1]
     alike = split > 0 and kind_of[split - 1] == kind_of[split]
-    room_for(kind_of, np.int64(0), split, room)
+    room_for(kind_of, integer(0), split, room)
     if alike:  # the second half needs hits of the same kind behind those of the first
         behind = 0
         for column in range(split, ions):
@@ -583,8 +583,8 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         for column in range(split):
             if kind_of[column] == kind_of[split]:
                 room[column] += behind
-    n, n_picks, none = np.int64(0), np.int64(0), np.int64(0)
-    column = np.int64(0)
+    n, n_picks, none = integer(0), integer(0), integer(0)
+    column = integer(0)
     if split:
         choice[0] = -1
     path[0, 0] = path[0, 1] = path[0, 2] = 0.0
@@ -670,7 +670,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
                             n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits,
                             collected, histograms, counters, n, rows, odds,
                         )  # fmt: skip
-                        n_picks = np.int64(0)
+                        n_picks = integer(0)
                         if asked == COLLECT and counters[COLLECTED] >= len(collected):
                             return int(n)
         column -= 1

@@ -14,7 +14,7 @@ import numpy as np
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
-from molexa_core.reduction.halves import BITS
+from molexa_core.reduction.halves import BITS, integer
 
 TOGETHER: Final = 60
 """Candidates of a shot, the best ones, whose sets are compared; any further ones are accepted in
@@ -77,7 +77,7 @@ def in_box(box: int, n: int, rows: IntArray, odds: FloatArray) -> IntArray:
     """The candidates of a box, those of the largest odds first."""
     those = np.empty(n, np.int64)
     falling = np.empty(n)
-    number = np.int64(0)
+    number = integer(0)
     for row in range(n):
         if rows[row, 0] == box:
             those[number] = row
@@ -287,6 +287,6 @@ def beside(
         if free == 0:
             continue
         kept = order[:free]
-        assign(kept, rows, odds, masks, exact, np.bool_(False), won, probability)
+        assign(kept, rows, odds, masks, exact, free < 0, won, probability)
         for row in kept:
             elsewhere[box] += 1 if won[row] else 0
