@@ -336,7 +336,8 @@ class _Prepare:
 
     def __call__(self, number: int) -> PreparedPairs:
         own = number * self.size + self.rank
-        block = prepare_pairs(self.recipe, own, _tables(self.photon_ev, self.recipe.elements))
+        tables = _tables(self.photon_ev, self.recipe.elements)
+        block = prepare_pairs(self.recipe, own, tables, alike=self.size)
         return replace(block, job=replace(block.job, tables=_none()))
 
 

@@ -139,14 +139,26 @@ class PreparedPairs:
     vibrates: bool
 
 
-def prepare_pairs(recipe: PairRecipe, number: int, tables: PhotonTables) -> PreparedPairs:
-    """Draw geometries, pulses and vibrations of a block."""
-    key = hashed(recipe.seed, "pairs", recipe.held_out, number)
-    random = np.random.default_rng(np.frombuffer(key, dtype=np.uint32).tolist())
+def prepare_pairs(
+    recipe: PairRecipe, number: int, tables: PhotonTables, *, alike: int = 1
+) -> PreparedPairs:
+    """Draw geometries, pulses and vibrations of a block.
+
+    Args:
+        recipe: what the block is made of.
+        number: of the block.
+        tables: atomic tables.
+        alike: so many blocks one after the other have molecules of one size. Processes that train
+            together wait for each other, so that what they explode should take the same time.
+    """
+    common = hashed(recipe.seed, "sizes of pairs", recipe.held_out, number // alike)
+    random = np.random.default_rng(np.frombuffer(common, dtype=np.uint32).tolist())
     sizes = sorted(recipe.atoms)
     weights = np.array([recipe.atoms[n] for n in sizes])
     atoms = int(random.choice(sizes, p=weights / weights.sum()))
     vibrates = bool(random.random() < recipe.vibrating)
+    key = hashed(recipe.seed, "pairs", recipe.held_out, number)
+    random = np.random.default_rng(np.frombuffer(key, dtype=np.uint32).tolist())
     drawn = draw_geometries(
         random,
         atoms,

@@ -29,6 +29,7 @@ PAIRS = PairRecipe(
 )
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.filterwarnings("default"),  # the compiler of torch warns of its own parts
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]
 

@@ -185,6 +185,14 @@ def test_blocks_depend_on_recipe_and_number_alone(tables: PhotonTables) -> None:
         assert torch.equal(getattr(first, item.name), getattr(again, item.name))
 
 
+def test_blocks_of_processes_that_wait_for_each_other_are_alike(tables: PhotonTables) -> None:
+    found = [prepare_pairs(PAIRS, number, tables, alike=4) for number in range(8)]
+    for turn in (found[:4], found[4:]):
+        assert len({block.drawn.numbers.shape for block in turn}) == 1
+        assert len({block.vibrates for block in turn}) == 1
+        assert len({block.drawn.positions.tobytes() for block in turn}) == 4
+
+
 def test_classical_explosions_are_of_all_kinds(classical: StreamEntries) -> None:
     assert {KINDS[int(kind)] for kind in classical.kind.unique()} == set(KINDS) - {"xray"}
     assert set(classical.data.tolist()) == {0, 1, 2}
