@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from molexa_core.base.errors import WeightsError
+from molexa_core.base.matter.ions import parse_ions
 from molexa_core.network.batch import Batch
 from molexa_core.network.conditions import (
     ATOM_COLUMNS,
@@ -19,6 +21,7 @@ from molexa_core.network.conditions import (
     told_together,
 )
 from molexa_core.network.config import NetworkSettings
+from molexa_core.network.inference.answers import reconstruct_structures
 from molexa_core.network.inference.told import sample
 from molexa_core.network.network import Network
 from molexa_core.network.weights import load_network, save_weights, told_copy
@@ -183,3 +186,24 @@ def test_coordinates_are_zero_at_typical_values() -> None:
     for one in QUANTITIES:
         assert one.coordinate(one.centre) == pytest.approx(0.0)
     assert len(set(NAMES)) == len(NAMES)
+
+
+def test_answers_of_a_told_network_follow_the_input() -> None:
+    """What is told of each atom goes with it into the order in which the network sees the atoms."""
+    network = _trained()
+    ions = parse_ions("H+,O2+,H+,C+")
+    momenta = np.array([[0.0, 60, 5], [40.0, -30, 9], [-50.0, -10, 0], [10.0, -20, -14]])
+    told = _told(1, 4)
+    one = reconstruct_structures(network, ions, momenta, samples=2, seed=3, told=told)
+    order = [2, 0, 3, 1]
+    other = reconstruct_structures(
+        network,
+        tuple(ions[k] for k in order),
+        momenta[order],
+        samples=2,
+        seed=3,
+        told=told.reordered(torch.tensor([order])),
+    )
+    np.testing.assert_allclose(one.samples[:, order], other.samples, atol=1e-4)
+    untold = reconstruct_structures(network, ions, momenta, samples=2, seed=3)
+    assert np.abs(one.samples - untold.samples).max() > 1e-3

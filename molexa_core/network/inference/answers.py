@@ -17,6 +17,7 @@ from molexa_core.base.errors import UnknownIonError, UsageError, listing
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.network.batch import Batch
+from molexa_core.network.conditions import Told
 from molexa_core.network.config import SamplerSettings
 from molexa_core.network.diffusion import churn_noise
 from molexa_core.network.inference.engine import Engine
@@ -82,10 +83,11 @@ def reconstruct_structures(
     samples: int,
     seed: int,
     sampler: SamplerSettings | None = None,
+    told: Told | None = None,
 ) -> Structures:
     """Sample structures for one set of momenta (N, 3); see `reconstruct_sets`."""
     (structures,) = reconstruct_sets(
-        network, ions, momenta[None], samples=samples, seed=seed, sampler=sampler
+        network, ions, momenta[None], samples=samples, seed=seed, sampler=sampler, told=told
     )
     return structures
 
@@ -98,6 +100,7 @@ def reconstruct_sets(
     samples: int,
     seed: int,
     sampler: SamplerSettings | None = None,
+    told: Told | None = None,
 ) -> list[Structures]:
     """Sample structures for many sets of momenta of the same ions.
 
@@ -109,6 +112,8 @@ def reconstruct_sets(
         seed: of the samples; sample k starts from the same noise in every set and for any
             number of samples.
         sampler: settings that replace those of the network.
+        told: what is told of each set, with atoms in the order of the ions; networks that are told
+            nothing do without.
 
     Returns:
         One `Structures` per set.
@@ -122,7 +127,7 @@ def reconstruct_sets(
     views = [_View.of(atoms, one) for one in momenta]
     engine = prepared(network)
     settings = sampler or engine.network.settings.sampler
-    return _sample_views(engine, atoms, views, samples, settings, seed)
+    return _sample_views(engine, atoms, views, samples, settings, seed, told)
 
 
 @dataclass(frozen=True)
@@ -198,8 +203,13 @@ def _sample_views(
     samples: int,
     settings: SamplerSettings,
     seed: int,
+    told: Told | None,
 ) -> list[Structures]:
     """Sample all frames of all views in one call of the network."""
+    if told is not None:
+        sets = np.repeat(np.arange(len(views)), [view.count for view in views])
+        places = torch.from_numpy(np.concatenate([view.orders for view in views]))
+        told = told.to("cpu").taken(torch.from_numpy(sets)).reordered(places)
     orders = np.concatenate([view.orders for view in views])
     momenta = np.concatenate([view.momenta for view in views])
     batch = Batch(
@@ -207,6 +217,7 @@ def _sample_views(
         charges=torch.from_numpy(atoms.charges[orders]).float(),
         masses=torch.from_numpy(atoms.masses[orders]).float(),
         momenta=torch.from_numpy(momenta).float(),
+        told=told,
     ).to(engine.device)
     count = len(orders)
     noise, fresh = _noise(samples, momenta.shape[1], seed, settings)

@@ -12,6 +12,7 @@ import pandas as pd
 from molexa_core.base.matter.ions import Ion, isotopes_of
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.io.results.geometry_json import ReconstructionRecord
+from molexa_core.network.conditions import Told
 from molexa_core.network.inference.answers import (
     Structures,
     reconstruct_sets,
@@ -47,6 +48,7 @@ from molexa_core.pipeline.reconstruction.task import (
     measured_in,
     model_entry,
     stated_explosion,
+    told_in,
 )
 
 PERTURBED: Final = 12
@@ -74,7 +76,10 @@ def by_network(
     tau_fs = tau_of(card)
     engine = Engine(network)
     with task.progress.task("reconstructing", 3.0, "steps") as steps:
-        drawn = reconstruct_structures(engine, ions, momenta, samples=task.samples, seed=seed)
+        told = told_in(task, measured)
+        drawn = reconstruct_structures(
+            engine, ions, momenta, samples=task.samples, seed=seed, told=told
+        )
         residuals = closure_residuals(drawn.samples, ions, momenta, tau_fs)
         steps.advance()
         candidates = solutions(
@@ -93,7 +98,7 @@ def by_network(
             candidates, drawn.samples, residuals, forward=forward, chemistry=chemistry
         )
         steps.advance()
-        propagated = _propagated(engine, measured, seed)
+        propagated = _propagated(engine, measured, seed, told)
         steps.advance()
     symbols = tuple(ion.element.symbol for ion in ions)
     reason = without_error_bars(
@@ -157,7 +162,7 @@ def _model_error(
     return np.asarray(np.hypot(GAUSSIAN * expected, resolution))
 
 
-def _propagated(engine: Engine, measured: Measured, seed: int) -> FloatArray:
+def _propagated(engine: Engine, measured: Measured, seed: int, told: Told | None) -> FloatArray:
     """(N, 3) scatter of the answer when the momenta vary within their errors, if known.
 
     The diffusion starts from the same noise every time, so that only the momenta vary.
@@ -170,7 +175,8 @@ def _propagated(engine: Engine, measured: Measured, seed: int) -> FloatArray:
     noise = generator.standard_normal((PERTURBED, *momenta.shape))
     moved = momenta + errors * noise
     moved -= (masses / masses.sum())[:, None] * moved.sum(axis=1, keepdims=True)
-    drawn = reconstruct_sets(engine, ions, moved, samples=1, seed=seed)
+    whole = None if told is None else told.repeated(PERTURBED)
+    drawn = reconstruct_sets(engine, ions, moved, samples=1, seed=seed, told=whole)
     answers = [structures.samples[0] for structures in drawn]
     scatter: FloatArray = np.std(answers, axis=0, ddof=1)
     return scatter

@@ -43,6 +43,7 @@ from molexa_core.pipeline.reconstruction.task import (
     model_entry,
     name_of,
     stated_explosion,
+    told_in,
 )
 
 DRAWS: Final = 1000
@@ -63,7 +64,12 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
     first = read[0]
     engine = Engine(network)
     drawn = reconstruct_structures(
-        engine, first.ions, first.momenta, samples=task.samples, seed=seed
+        engine,
+        first.ions,
+        first.momenta,
+        samples=task.samples,
+        seed=seed,
+        told=told_in(task, first),
     )
     symbols = tuple(ion.element.symbol for ion in first.ions)
     knowledge = knowledge_of(task.assumed.explosion, symbols)

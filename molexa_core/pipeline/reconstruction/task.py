@@ -6,18 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
+import torch
 
 from molexa_core.base.known_explosion import Kind
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.progress import Progress
 from molexa_core.base.tables import FloatArray
 from molexa_core.io.results.channel_csv import warnings_of
+from molexa_core.network.conditions import Told
 from molexa_core.network.inference.answers import check_ions
 from molexa_core.network.network import Network
 from molexa_core.network.weights import ModelCard
 from molexa_core.physics.family.family import ExplosionKnowledge
 from molexa_core.pipeline.explosions.assumed import Assumed
+from molexa_core.pipeline.explosions.told_inputs import told_of
 from molexa_core.pipeline.reconstruction.channels import ChannelMomenta
 from molexa_core.pipeline.reconstruction.error_bars import doubts_of_momenta, require_possible
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns, unfamiliar, without_sum
@@ -87,6 +91,20 @@ def measured_in(
     unlike = unfamiliar(card, ions, momenta, told)
     remarks = [*warnings_of(table), *remarks, *doubts_of_momenta(ions, momenta)]
     return Measured(ions, momenta, errors, remarks, unlike, name)
+
+
+def told_in(task: Task, measured: Measured) -> Told | None:
+    """What the network is told of mean momenta; None for a network that is told nothing."""
+    if not task.network.settings.told:
+        return None
+    errors = measured.errors
+    numbers = torch.tensor([[ion.element.number for ion in measured.ions]])
+    return told_of(
+        [task.assumed.explosion.told],
+        numbers,
+        data="mean",
+        errors=None if errors is None else torch.from_numpy(np.sqrt((errors**2).mean(1)))[None],
+    )
 
 
 def name_of(table: pd.DataFrame, number: int) -> str:

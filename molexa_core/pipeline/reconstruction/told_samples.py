@@ -97,7 +97,7 @@ def _batch(entries: Sequence[ToldEntry], told: Sequence[Kind | None]) -> Batch:
     """Entries of one kind and number of atoms, with what is told of them."""
     numbers = torch.tensor([[ion.element.number for ion in entry.ions] for entry in entries])
     charges = torch.tensor([[float(ion.charge) for ion in entry.ions] for entry in entries])
-    masses = torch.tensor([[ion.mass for ion in entry.ions] for entry in entries])
+    masses = torch.tensor([[ion.neutral_mass for ion in entry.ions] for entry in entries])
     momenta = torch.from_numpy(np.stack([entry.momenta for entry in entries])).float()
     width = numbers.shape[1]
     errors = [np.full(width, -1.0) if one.errors is None else one.errors for one in entries]

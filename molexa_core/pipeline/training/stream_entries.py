@@ -30,7 +30,10 @@ NOTHING: Final = 0.2
 EVERYTHING: Final = 0.2
 PULSE_ALONE: Final = 0.2
 """Shares of which everything is told, and of which all but the switches of the physics is. Of the
-rest each group of numbers is told with the probability 1/2; in half of these some are uncertain."""
+rest each group of numbers is told with the probability 1/2."""
+ROUGH: Final = (0.25, 0.5)
+"""Shares in which some numbers are uncertain: of the entries of `EVERYTHING` and `PULSE_ALONE`, and
+of the rest."""
 OF_PHYSICS: Final = 0.8
 """Probability of each of the switches, where some of them are told."""
 COUNTED: Final = 0.9
@@ -226,7 +229,8 @@ def partly_told(entries: StreamEntries, generator: torch.Generator) -> Told:
         known[:, column] &= physics & (switches[:, place] | ~some)
     named = physics[:, None] & (switches[:, len(_PHYSICS) :] | ~some[:, None])
     kind_told = torch.where(nothing, chance() < 0.5, ~some | (chance() < 0.7) | known.any(1))
-    values, widths = _uncertain(whole.values, known, some & (chance() < 0.5), generator)
+    rough = ~nothing & (chance() < torch.where(some, ROUGH[1], ROUGH[0]))
+    values, widths = _uncertain(whole.values, known, rough, generator)
     counted, measured, stated = (chance() < COUNTED for _ in range(3))
     told = replace(
         whole,
