@@ -38,7 +38,7 @@ from molexa_core.reduction.peak import Peak
 from molexa_core.reduction.purity import purity
 from molexa_core.reduction.run_histograms import HitSpectra, sum_spectra
 from molexa_core.reduction.summary import ReduceSummary, SumAxis
-from molexa_core.reduction.suspected_units import UnitCheck, setup_doubts
+from molexa_core.reduction.suspected_units import UnitCheck, setup_doubts, unseen
 
 MOST_SUMS: Final = 100_000
 """Number of combinations, from the beginning of the run, from which the gate is found."""
@@ -388,8 +388,11 @@ class Reducer:
             raise self._nothing(self._tally, self._dropped, self._hits, self._inside)
         if self._mixer is not None:
             self._check_mixing(self._mixer)
-        for doubt in self._units.about_momenta(self._peaks, self._energy.release().peak):
+        half = None if self._gate is None else self._gate.half_width
+        for doubt in self._units.about_momenta(self._peaks, self._energy.release().peak, half):
             self.warn(doubt)
+        if self._channel.is_complete and len(self._search.ions) > 1:
+            self.say(unseen(self._setup))
 
     def examine(self, chunk: Hits) -> None:
         """Look at the units of hits without searching for coincidences."""

@@ -12,11 +12,15 @@ from typing import Final
 
 import numpy as np
 
+from molexa_core.base.errors import listing
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.matter.release import LEAST_EV, MOST_EV, doubtful_release
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Hits
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S, ATOMIC_VELOCITY_MM_NS
+from molexa_core.reduction.calibration.conditions import first_state
+from molexa_core.reduction.calibration.doubts import calibration_doubt
+from molexa_core.reduction.calibration.fit import ChannelSample
 from molexa_core.reduction.momentum import momentum_per_time
 from molexa_core.reduction.peak import Peak
 
@@ -29,12 +33,19 @@ _SMALL: Final = 0.03
 """Least radius that holds 99 % of the hits, in radii of the detector."""
 _OFF: Final = 0.5
 """Largest share of hits off the detector."""
+_CUT: Final = 0.02
+"""Share of hits off the detector from which the image does not fit it."""
 _INSIDE: Final = 0.01
 """Least share of hits at times of flight of the channel's ions."""
 _DRIFT_M_S: Final = 400.0
 """Largest plausible velocity of the molecules beside that of the jet."""
 _LATE_NS: Final = 5.0
 """Largest plausible error of the time zero, from the momentum sum along z."""
+_OFF_ERRORS: Final = 7.0
+_OFF_WIDTHS: Final = 0.3
+_OFF_SIZES: Final = 0.03
+"""Momentum sums are off centre if they differ from zero by this many standard errors, widths of the
+peak and typical momenta of the slowest ion."""
 _SHARPEST_MM: Final = 0.003
 """Best plausible position resolution, from the width of the momentum sums."""
 _SCALE: Final = 1.04
@@ -78,6 +89,16 @@ def setup_doubts(setup: Setup) -> list[str]:
     return doubts
 
 
+def unseen(setup: Setup) -> str:
+    """What a single run does not tell of its calibration, as a remark."""
+    parts = ["a common factor in positions, lengths and fields"]
+    if setup.spectrometer.magnetic_field_gauss == 0.0:
+        parts.append("a mirror image")
+    if setup.jet.velocity_m_per_s == 0.0:
+        parts.append("a rotation of the image (no jet)")
+    return f"not determined by a single run: {listing(parts)}"
+
+
 class UnitCheck:
     """Check of the first hits and coincidences of a run for impossible values.
 
@@ -101,6 +122,7 @@ class UnitCheck:
         self._hits: list[tuple[FloatArray, FloatArray]] = []
         self._n_hits = 0
         self._rows: list[FloatArray] = []
+        self._places: list[tuple[FloatArray, FloatArray, FloatArray]] = []
         self._n_rows = 0
 
     def add_hits(self, hits: Hits) -> None:
@@ -117,6 +139,9 @@ class UnitCheck:
         if room > 0 and len(table):
             self._rows.append(table.momentum[:room])
             self._n_rows += len(self._rows[-1])
+            if table.detector is not None:
+                of, part = table.detector, slice(0, room)
+                self._places.append((of.x_mm[part], of.y_mm[part], of.tof_ns[part]))
 
     def about_hits(self, off_detector: int, all_hits: int) -> list[str]:
         """Warnings about positions and times.
@@ -131,6 +156,12 @@ class UnitCheck:
             doubts.append(
                 f"{100 * off_detector / all_hits:.0f} % of the hits lie off the detector of "
                 f"{radius:g} mm radius: are the positions in mm, and is the centre right?"
+            )
+        elif all_hits >= FEWEST_HITS and off_detector > max(_CUT * all_hits, 20):
+            doubts.append(
+                f"{100 * off_detector / all_hits:.1f} % of the hits lie off the detector of "
+                f"{radius:g} mm radius and are dropped, so that fast ions are missing: is "
+                "radius_mm too small, or the centre wrong?"
             )
         if self._n_hits < FEWEST_HITS:
             return doubts
@@ -163,12 +194,18 @@ class UnitCheck:
         low, high = np.quantile(times, [0.1, 0.9])
         return f"{low:.4g} to {high:.4g} ns"
 
-    def about_momenta(self, peaks: Sequence[Peak] | None, release_ev: float) -> list[str]:
+    def about_momenta(
+        self,
+        peaks: Sequence[Peak] | None,
+        release_ev: float,
+        half_width: FloatArray | None = None,
+    ) -> list[str]:
         """Warnings about the momenta.
 
         Args:
             peaks: peaks of the momentum sums along x, y and z, where they are known.
             release_ev: peak of the kinetic energy release, eV.
+            half_width: (3) half widths of the gate on the sums, a.u.
         """
         doubts = []
         if self._n_rows >= FEWEST_ROWS and not LEAST_EV <= release_ev <= MOST_EV:
@@ -187,16 +224,35 @@ class UnitCheck:
             doubts += self._about_sums(peaks)
         if self._n_rows >= FEWEST_ROWS and self._complete:
             doubts += self._about_directions()
+            if peaks is not None and half_width is not None:
+                doubt = self._about_calibration(peaks, half_width)
+                doubts += [] if doubt is None else [doubt]
         return doubts
+
+    def _about_calibration(self, peaks: Sequence[Peak], half_width: FloatArray) -> str | None:
+        """What must vanish in true break-ups and does not, with the likely cause."""
+        if not self._places or len(self._ions) < 2:
+            return None
+        x, y, t = (np.concatenate(parts) for parts in zip(*self._places, strict=True))
+        momenta = np.concatenate(self._rows)
+        usual = self._of_the_usual_release(momenta)
+        x, y, t = self._setup.calibration.as_recorded(x[usual], y[usual], t[usual])
+        state = first_state(
+            momenta[usual].sum(axis=1),
+            np.array([peak.sigma for peak in peaks]),
+            np.array([peak.centre for peak in peaks]),
+        )
+        volume = float(np.prod(2.0 * half_width))
+        sample = ChannelSample("", self._ions, x, y, t, volume, state)
+        return calibration_doubt(sample, self._setup)
 
     def _about_sums(self, peaks: Sequence[Peak]) -> list[str]:
         doubts = []
         mass = sum(ion.mass for ion in self._ions)
         for axis, peak in zip("xy", peaks[:2], strict=True):
             velocity = peak.centre / mass * ATOMIC_VELOCITY_M_S
-            if abs(velocity) > _DRIFT_M_S and abs(peak.centre) > 3.0 * peak.sigma / np.sqrt(
-                max(peak.signal, 1.0)
-            ):
+            clear = abs(peak.centre) > 3.0 * peak.sigma / np.sqrt(max(peak.signal, 1.0))
+            if (abs(velocity) > _DRIFT_M_S and clear) or self._off_centre(peak):
                 doubts.append(
                     f"the momentum sum along {axis} is {peak.centre:.3g} a.u., as if the molecules "
                     f"flew at {velocity:.0f} m/s beside the jet: check the jet velocity (m/s), the "
@@ -205,7 +261,7 @@ class UnitCheck:
         late = peaks[2].centre / sum(
             momentum_per_time(ion, self._setup.spectrometer) for ion in self._ions
         )
-        if abs(late) > _LATE_NS:
+        if abs(late) > _LATE_NS or self._off_centre(peaks[2]):
             doubts.append(
                 f"the momentum sum along z is {peaks[2].centre:.3g} a.u., as if all times were "
                 f"{abs(late):.3g} ns too {'early' if late > 0 else 'late'}: check time_zero_ns, "
@@ -220,6 +276,19 @@ class UnitCheck:
                     f"{1000 * sharpness:.2g} um, finer than any detector: are they in mm?"
                 )
         return doubts
+
+    def _off_centre(self, peak: Peak) -> bool:
+        """Whether a momentum sum is off zero by more than errors, and by what matters."""
+        if not self._complete or not self._rows:
+            return False
+        error = peak.sigma / np.sqrt(max(peak.signal, 1.0))
+        sizes = np.median(np.linalg.norm(np.concatenate(self._rows), axis=2), axis=0)
+        slowest = float(min(sizes[sizes > peak.sigma], default=peak.sigma))
+        return bool(
+            abs(peak.centre) > _OFF_ERRORS * error
+            and abs(peak.centre) > _OFF_WIDTHS * peak.sigma
+            and abs(peak.centre) > _OFF_SIZES * slowest
+        )
 
     def _position_weight(self) -> float | None:
         """Width in a.u. of the momentum sum for a position error of 1 mm; None if not known."""

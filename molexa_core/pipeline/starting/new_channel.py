@@ -283,9 +283,7 @@ def _ions_note(channel: Channel, setup: Setup | None) -> str:
         text = f"{ion}: {ion.mass / DALTON_ME:.4f} u, m/q {ion.mass / DALTON_ME / ion.charge:.4f}"
         if setup is not None:
             try:
-                first, last = flight_window(
-                    ion, setup.spectrometer.regions, channel.gates.max_momentum
-                )
+                first, last = flight_window(ion, setup.spectrometer, channel.gates.max_momentum)
                 zero = setup.calibration.time_zero_ns
                 text += f", {first + zero:.0f} to {last + zero:.0f} ns"
             except MolexaError as error:

@@ -244,6 +244,46 @@ def conditions_at(sample: ChannelSample, setup: Setup, *, isotropic: bool = Fals
     )
 
 
+@dataclass(frozen=True)
+class Linear:
+    """Conditions of a sample at a setup, and how they change with its quantities.
+
+    Attributes:
+        conditions: (m) what they are.
+        values: (m) their values, zero where the setup is right.
+        covariance: (m, m) of the values.
+        weight: (m, m) its inverse.
+        slopes: (m, k) derivatives by the quantities, in plausible changes.
+    """
+
+    conditions: tuple[Condition, ...]
+    values: FloatArray
+    covariance: FloatArray
+    weight: FloatArray
+    slopes: FloatArray
+
+
+def linear_at(
+    sample: ChannelSample, setup: Setup, quantities: Sequence[Quantity], *, for_slopes: int = 4000
+) -> Linear:
+    """The conditions at a setup with their derivatives; the state of the sample is updated.
+
+    Args:
+        sample: coincidences of a channel.
+        setup: the setup.
+        quantities: by which derivatives are taken.
+        for_slopes: number of coincidences from which they are taken.
+    """
+    problem = _Problem([sample], setup, tuple(quantities), (), isotropic=False, rough=False)
+    nothing = np.zeros(len(quantities))
+    problem.settle(nothing)
+    here = problem.evaluated(nothing)
+    part = replace(problem, samples=[sample.first(for_slopes)])
+    slopes = part.slopes(nothing)
+    weight = _inverse(here.covariance)
+    return Linear(here.conditions, here.values, here.covariance, weight, slopes)
+
+
 def _inverse(covariance: FloatArray) -> FloatArray:
     """Inverse of a covariance, well conditioned by scaling to standard errors."""
     errors = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
