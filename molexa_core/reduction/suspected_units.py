@@ -18,9 +18,9 @@ from molexa_core.base.matter.release import LEAST_EV, MOST_EV, doubtful_release
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Hits
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S, ATOMIC_VELOCITY_MM_NS
-from molexa_core.reduction.calibration.conditions import first_state
 from molexa_core.reduction.calibration.doubts import calibration_doubt
-from molexa_core.reduction.calibration.fit import ChannelSample
+from molexa_core.reduction.calibration.moment_fit import ChannelSample
+from molexa_core.reduction.calibration.vanishing import first_state
 from molexa_core.reduction.momentum import momentum_per_time
 from molexa_core.reduction.peak import Peak
 

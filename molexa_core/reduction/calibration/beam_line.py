@@ -17,7 +17,7 @@ from molexa_core.base.matter.flight import flight_time
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import FloatArray, Hits
-from molexa_core.base.units import ATOMIC_VELOCITY_MM_NS, BOLTZMANN_HARTREE_K
+from molexa_core.base.units import BOLTZMANN_HARTREE_K
 from molexa_core.reduction.laboratory import calibrate
 from molexa_core.reduction.momentum import momentum_per_time
 
@@ -90,14 +90,6 @@ def _around(chunks: Sequence[Hits], setup: Setup, name: str) -> FloatArray:
         x, y, _ = setup.calibration.as_recorded(hits.x_mm[near], hits.y_mm[near], hits.t_ns[near])
         places.append(np.stack([x, y], axis=1))
     return np.concatenate(places) if places else np.empty((0, 2))
-
-
-def thermal_width_mm(name: str, setup: Setup) -> float:
-    """Standard deviation of the landing place of a thermal ion, mm."""
-    ion = parse_ion(name)
-    time = float(flight_time(0.0, float(ion.charge), ion.mass, setup.spectrometer))
-    thermal = np.sqrt(ion.mass * BOLTZMANN_HARTREE_K * _KELVIN)
-    return float(thermal / ion.mass * ATOMIC_VELOCITY_MM_NS * time)
 
 
 def _line(places: FloatArray) -> tuple[float, float, int] | None:

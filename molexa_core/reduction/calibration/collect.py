@@ -10,9 +10,9 @@ import numpy as np
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import FloatArray, Hits
-from molexa_core.reduction.calibration.conditions import first_state
-from molexa_core.reduction.calibration.fit import ChannelSample
+from molexa_core.reduction.calibration.moment_fit import ChannelSample
 from molexa_core.reduction.calibration.quantities import changed
+from molexa_core.reduction.calibration.vanishing import first_state
 from molexa_core.reduction.coincidences import Search, Tally
 from molexa_core.reduction.gate import find_peak, gate_around
 from molexa_core.reduction.laboratory import calibrate

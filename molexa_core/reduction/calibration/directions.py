@@ -9,9 +9,9 @@ import numpy as np
 
 from molexa_core.base.errors import listing
 from molexa_core.base.tables import FloatArray
-from molexa_core.reduction.calibration.conditions import Condition
-from molexa_core.reduction.calibration.fit import Fit
+from molexa_core.reduction.calibration.moment_fit import Fit
 from molexa_core.reduction.calibration.quantities import Quantity
+from molexa_core.reduction.calibration.vanishing import Condition
 
 _INVOLVED: Final = 0.15
 """Least component of a direction at which a quantity belongs to it."""

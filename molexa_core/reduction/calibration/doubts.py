@@ -1,6 +1,6 @@
 """Signs of a wrong calibration in the coincidences of a run, with the likely cause.
 
-The conditions of `conditions.py` are evaluated with the setup as it is. What must vanish and does
+The conditions of `vanishing.py` are evaluated with the setup as it is. What must vanish and does
 not is a sign of a wrong setup if it is significant and if putting it right would change momenta
 noticeably. The likely cause is the quantity whose change alone removes most of the contradiction.
 """
@@ -15,7 +15,7 @@ from molexa_core.base.errors import listing
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import FloatArray
 from molexa_core.reduction.calibration.directions import condition_words
-from molexa_core.reduction.calibration.fit import ChannelSample, Linear, linear_at
+from molexa_core.reduction.calibration.moment_fit import ChannelSample, Linear, linear_at
 from molexa_core.reduction.calibration.quantities import QUANTITIES, Quantity, changed
 
 FEWEST: Final = 200

@@ -14,14 +14,13 @@ from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import FloatArray, Hits
 from molexa_core.reduction.calibration.beam_line import BeamLine, beam_line
 from molexa_core.reduction.calibration.collect import collect, first_setup
-from molexa_core.reduction.calibration.conditions import columns_of
 from molexa_core.reduction.calibration.directions import (
     condition_words,
     correlated,
     correlations_of,
     undetermined,
 )
-from molexa_core.reduction.calibration.fit import (
+from molexa_core.reduction.calibration.moment_fit import (
     ChannelSample,
     Fit,
     Measured,
@@ -36,12 +35,15 @@ from molexa_core.reduction.calibration.quantities import (
     value_of,
 )
 from molexa_core.reduction.calibration.time_peaks import TimePeak, from_peaks, refined
+from molexa_core.reduction.calibration.vanishing import columns_of
 
 MOST: Final = 100_000
 """Coincidences of each channel that are used, where no other number is given."""
 FEWEST: Final = 300
 _FEW: Final = 10_000
 _ROUNDS: Final = 3
+_STAYS: Final = 0.1
+"""Steps below this many standard errors end the rounds."""
 _TURNS: Final = (0.0, 90.0, 180.0, -90.0)
 _CLEARLY: Final = 25.0
 """Gain in chi-square from which the image is turned by 90 degrees or more."""
@@ -229,20 +231,35 @@ def calibrate_spectrometer(
         if line is None:
             begin, quantities, said = _without_direction(samples, begin, setup, quantities)
             unseen += said
-        found = None
-        now = begin
-        for turn in range(_ROUNDS):
-            samples = [collect(chunks, channel, now, most=most) for channel in channels]
-            line = beam_line(chunks, now) if line is not None else None
-            found = fit(samples, now, quantities, further=_further(line), isotropic=isotropic)
-            step = np.abs(found.changes) / np.sqrt(np.maximum(np.diag(found.covariance), 1e-300))
-            now = found.setup
-            task.advance(1)
-            if turn and step.max() < 0.1:
-                break
-    assert found is not None  # noqa: S101  # there is at least one round
+        found, samples, line = _to_the_end(
+            chunks, channels, begin, quantities, line, isotropic=isotropic, most=most
+        )
+        task.advance(_ROUNDS)
     outcome = _outcome(setup, found, samples, line, found_peaks, remarks, isotropic=isotropic)
     return replace(outcome, not_determined=(*unseen, *outcome.not_determined))
+
+
+def _to_the_end(
+    chunks: Sequence[Hits],
+    channels: Sequence[Channel],
+    setup: Setup,
+    quantities: Sequence[Quantity],
+    line: BeamLine | None,
+    *,
+    isotropic: bool,
+    most: int,
+) -> tuple[Fit, list[ChannelSample], BeamLine | None]:
+    """Coincidences are found again with every better setup, until it stays."""
+    turn = 0
+    while True:
+        samples = [collect(chunks, channel, setup, most=most) for channel in channels]
+        line = beam_line(chunks, setup) if line is not None else None
+        found = fit(samples, setup, quantities, further=_further(line), isotropic=isotropic)
+        step = np.abs(found.changes) / np.sqrt(np.maximum(np.diag(found.covariance), 1e-300))
+        setup = found.setup
+        turn += 1
+        if turn == _ROUNDS or (turn > 1 and step.max() < _STAYS):
+            return found, samples, line
 
 
 def _first(

@@ -22,7 +22,8 @@ from molexa_core.base.matter.flight import flight_time
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import FloatArray
-from molexa_core.reduction.calibration.conditions import (
+from molexa_core.reduction.calibration.quantities import Quantity, changed
+from molexa_core.reduction.calibration.vanishing import (
     EDGE,
     Condition,
     Means,
@@ -32,7 +33,6 @@ from molexa_core.reduction.calibration.conditions import (
     reaches,
     settle,
 )
-from molexa_core.reduction.calibration.quantities import Quantity, changed
 from molexa_core.reduction.momentum import hit_momenta, jet_mm_ns
 
 _ROUNDS: Final = 12

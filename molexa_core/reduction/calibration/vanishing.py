@@ -419,9 +419,3 @@ def reaches(
         room = max(radius - offset - speed * time, 0.0)
         found[str(ion)] = room / time * ion.mass / ATOMIC_VELOCITY_MM_NS
     return found
-
-
-def inside(means_: Means) -> BoolArray:
-    """(n) coincidences that rather belong to the peak."""
-    selected: BoolArray = means_.weight > 0.5
-    return selected
