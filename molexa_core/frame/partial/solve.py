@@ -76,6 +76,9 @@ SUM_REFUSED: Final = 0.05
 SUM_DOUBTED: Final = 0.02
 LEAST_FRAME: Final = 0.15
 PLANAR: Final = 3
+MOST_LOST: Final = 1.0
+"""Log likelihood per event that an imposed symmetry may cost: peaks that are drawn apart take up
+vibrations that the ions have in common, which is worth a few tenths."""
 PARTS: Final = 10
 """Parts of the events that are left out in turn for the errors."""
 FORM: Final = 0.005
@@ -392,20 +395,20 @@ def _mirrored(one: Peaks, other: Peaks) -> bool:
 
 
 def _symmetrised(events: Events, best: _Fit, anchor: int) -> _Fit:
-    """Impose a symmetry that the events do not decide against."""
-    group = operations(best.peaks)
-    if group and any(
-        undecided(events, best.peaks, anchor, best.found, item) > UNDECIDED for item in group
-    ):
-        peaks, found = settle(
-            events,
-            imposed(best.peaks, group),
-            anchor,
-            ROUNDS,
-            impose=lambda now: imposed(now, group),
-        )
-        return _Fit(peaks, found, symmetric=tuple(group))
-    return best
+    """Impose those symmetries that the events do not decide against."""
+    group = [
+        item
+        for item in operations(best.peaks)
+        if undecided(events, best.peaks, anchor, best.found, item) > UNDECIDED
+    ]
+    if not group:
+        return best
+    start = imposed(best.peaks, group)
+    peaks, found = settle(events, start, anchor, ROUNDS, impose=lambda now: imposed(now, group))
+    lost = best.found.likelihood - found.likelihood
+    if lost > MOST_LOST * float(best.found.true.sum()):
+        return best
+    return _Fit(peaks, found, symmetric=tuple(group))
 
 
 def _check(events: Events, kinds: tuple[Kind, ...], best: _Fit, channel: Channel) -> None:
