@@ -120,6 +120,13 @@ def _listing(aligned: AlignedFile, target: Path) -> str:
     else:
         left_out = f"{summary['discarded_perpendicular_rms']:.3g} a.u."
         rows.append(["perpendicular momentum left out, rms", left_out])
+    if (quality := summary.get("frame_quality")) is not None:
+        spread = f"{quality['reference_spread_au']:.2g} a.u. across "
+        spread += f"{quality['reference_momentum_au']:.3g} a.u."
+        rows += [
+            ["spread of the reference", spread],
+            ["kinetic energy that the means keep", f"{100 * quality['energy_kept']:.1f} %"],
+        ]
     rows += [
         ["recoil", "removed" if summary["recoil"] == "remove" else "kept"],
         ["like ions", summary["rule"]],

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Protocol, TypedDict
+from typing import Any, Final, Literal, NotRequired, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,7 @@ class AlignSummary(TypedDict):
     median_angle_deg: float | None
     discarded_perpendicular_rms: float | None
     rule: str
+    frame_quality: NotRequired[dict[str, float]]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Literal
@@ -14,8 +14,8 @@ from typing import IO, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import UsageError, about_file, listing
-from molexa_core.base.fields import GATES
+from molexa_core.base.errors import NoEventsError, UsageError, about_file, listing
+from molexa_core.base.fields import GATES, WARNINGS
 from molexa_core.base.gate_options import EVERYTHING, Selection
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.progress import SILENT, Progress, Task
@@ -30,6 +30,13 @@ from molexa_core.frame.align import (
     Store,
     align_events,
     heaviest_frame,
+)
+from molexa_core.frame.quality import (
+    SAMPLE,
+    FrameQuality,
+    better_frame,
+    frame_doubt,
+    frame_quality,
 )
 from molexa_core.io.results.events import EventsFile, EventsWriter, read_shots
 from molexa_core.pipeline.chain.pick import (
@@ -106,7 +113,37 @@ def align(
     frame = _frame(table.ions, reference, second, plane, like, channel, progress)
     known = channel if channel is not None else _channel_in(table.meta)
     partial = _is_partial(known)
-    return align_events(table, frame, recoil=_recoil(recoil, known), partial=partial)
+    chosen = _recoil(recoil, known)
+    aligned = align_events(table, frame, recoil=chosen, partial=partial)
+    if partial:
+        return aligned
+    rows = np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int)
+    quality, doubt = _judged(table.select(rows), frame, chosen)
+    if quality is None:
+        return aligned
+    summary: AlignSummary = {**aligned.summary, "frame_quality": quality.to_dict()}
+    more = () if doubt is None else (doubt,)
+    told = list(dict.fromkeys([*aligned.table.meta.get(WARNINGS, ()), *more]))
+    meta = {**aligned.table.meta, "align": summary, WARNINGS: told}
+    return replace(
+        aligned,
+        table=replace(aligned.table, meta=meta),
+        summary=summary,
+        warnings=(*aligned.warnings, *more),
+    )
+
+
+def _judged(
+    sample: Coincidences, frame: Frame, recoil: Literal["remove", "keep"]
+) -> tuple[FrameQuality | None, str | None]:
+    """How good the frame is, and a warning if another one is better."""
+    try:
+        quality = frame_quality(sample, frame, recoil)
+    except NoEventsError:
+        return None, None
+    if quality is None or not quality.poor:
+        return quality, None
+    return quality, frame_doubt(quality, better_frame(sample, quality, recoil))
 
 
 def _channel_in(meta: Mapping[str, Any]) -> Channel | None:
@@ -212,6 +249,11 @@ def align_file(
         with progress.task("aligning", events.n_rows, "events") as task:
             for table in aligner.blocks(_with_progress(passes.second(), task)):
                 writer.append(table)
+        if not partial_ions and (sample := next(iter(gated.chunks(SAMPLE)), None)) is not None:
+            quality, doubt = _judged(sample, frame, chosen)
+            if quality is not None:
+                aligner.summary["frame_quality"] = quality.to_dict()
+            aligner.warnings += () if doubt is None else (doubt,)
         for table in aligner.false_blocks(gated.false_chunks(rows)):
             writer.append_false(table)
         for first in range(0, events.n_shots, BLOCK_NUMBERS):
