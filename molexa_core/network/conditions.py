@@ -194,11 +194,15 @@ class Told:
         return self.mapped(lambda value: value.repeat_interleave(times, 0))
 
     def reordered(self, place: Tensor) -> Told:
-        """The atoms of each entry in another order, (B, N) indices; fewer atoms are a cut."""
+        """The atoms of each entry in another order, (B, N) indices."""
         wide = place[..., None].expand(-1, -1, PHOTONS)
         return replace(
             self, errors=self.errors.gather(1, place), photons=self.photons.gather(1, wide)
         )
+
+    def cut(self, atoms: int) -> Told:
+        """The first atoms of each entry."""
+        return replace(self, errors=self.errors[:, :atoms], photons=self.photons[:, :atoms])
 
     def padded(self, atoms: int) -> Told:
         """With room for this many atoms."""

@@ -1,6 +1,7 @@
 """Molecules and pulses that a training leaves out, so that its weights can be measured on them.
 
-Molecules: those of the split `held-out` of the library with all their isomers, and further sum
+Molecules: those of the split `held-out` of the library and those of 8 and 9 atoms that surrogates
+are not trained on (`family_draws.LARGE_HELD_OUT`), with all their isomers; and further sum
 formulas, in the order of the SHA-256 of `RULE` and the formula, until `SHARE` of the molecules of
 each size are held out. Pulses: the neighbourhoods of B to E of `PULSES`, and the photon energy
 of F.
@@ -15,7 +16,7 @@ from typing import Final
 from molexa_core.base.forward_model import BOHR_PER_UM, Pulse
 from molexa_core.physics.mcmd.photon_tables import ELEMENTS_OF_TABLES
 from molexa_core.physics.molecules.library import molecules
-from molexa_core.pipeline.datasets.family_draws import Box, LeftOut
+from molexa_core.pipeline.datasets.family_draws import LARGE_HELD_OUT, Box, LeftOut
 from molexa_core.pipeline.datasets.splits import hashed
 
 RULE: Final = "molexa measurement"
@@ -31,7 +32,7 @@ def measured_molecules(
 
     Args:
         elements: the only elements of the molecules.
-        share: of the molecules of each size; with 0 only those of the split `held-out`.
+        share: of the molecules of each size; with 0 only those that are held out in any case.
     """
     all_of_them = list(molecules(elements=elements, atoms=(2, MOST_ATOMS)))
     kept_out = {one.formula for one in all_of_them if one.split == "held-out"}
@@ -43,6 +44,7 @@ def measured_molecules(
             if held >= share * len(of_size):
                 break
             kept_out.add(formula)
+    kept_out |= {one.formula for one in all_of_them if one.name in LARGE_HELD_OUT}
     return frozenset(one.name for one in all_of_them if one.formula in kept_out)
 
 

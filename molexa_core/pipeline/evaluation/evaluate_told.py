@@ -31,7 +31,7 @@ from molexa_core.network.config import SamplerSettings
 from molexa_core.network.inference.engine import Engine
 from molexa_core.network.inference.told import sample
 from molexa_core.network.network import Network
-from molexa_core.network.weights import load_network
+from molexa_core.network.weights import learned_from, load_network
 from molexa_core.physics.mcmd.photon_tables import PhotonTables, pack_photon_tables
 from molexa_core.physics.mcmd.trajectories import available_cores
 from molexa_core.physics.surrogate.entries import FOCI, RULES
@@ -114,6 +114,7 @@ class ToldMeasurement:
             molecules at rest.
         explosions: of a geometry, in units of those of the training.
         samples: of each entry.
+        molecules: the molecules to measure; by the rule if not given.
         seed: of geometries, explosions and samples.
     """
 
@@ -127,6 +128,7 @@ class ToldMeasurement:
     vibrating: bool = False
     explosions: int = 1
     samples: int = DRAWS
+    molecules: frozenset[str] | None = None
     seed: int = SEED
     elements: tuple[str, ...] = PairRecipe.elements
     options: ModelOptions = field(default_factory=ModelOptions)
@@ -179,9 +181,7 @@ def measured_entries(
     """
     parts = []
     for atoms in range(plan.atoms[0], plan.atoms[1] + 1):
-        names = molecules_of(
-            atoms, held_out=plan.held_out, elements=plan.elements, share=plan.share
-        )
+        names = _names_of(plan, atoms)
         if not names:
             continue
         # The same geometries in every pulse.
@@ -447,8 +447,10 @@ def evaluate_told(
         progress.warn(f"{card.name} is not told anything: what is known of the pulse is not used")
     atoms = plan.atoms[0], min(plan.atoms[1], network.settings.max_atoms)
     plan = replace(plan, atoms=atoms)
-    held = card.data.get("held_out", {}).get("molecules", [])
-    if plan.held_out and not set(_names(plan)) <= set(held):
+    held = learned_from(card).get("held_out", {}).get("molecules")
+    if plan.molecules is None and held:
+        plan = replace(plan, molecules=frozenset(map(str, held)))
+    elif plan.held_out and not held:
         progress.warn(f"{card.name} may have been trained on these molecules")
     settings = network.settings.sampler
     chosen = settings if steps is None else replace(settings, steps=steps)
@@ -459,7 +461,7 @@ def evaluate_told(
             "files": card.files,
             "device": where,
             "sampler": asdict(chosen),
-            "plan": json.loads(json.dumps(asdict(plan))),
+            "plan": json.loads(json.dumps(asdict(replace(plan, molecules=None)))),
             "molecules": _names(plan),
         },
         "pulses": rows,
@@ -478,7 +480,13 @@ def _names(plan: ToldMeasurement) -> list[str]:
     """The molecules that are measured."""
     found: list[str] = []
     for atoms in range(plan.atoms[0], plan.atoms[1] + 1):
-        found += molecules_of(
-            atoms, held_out=plan.held_out, elements=plan.elements, share=plan.share
-        )
+        found += _names_of(plan, atoms)
     return sorted(found)
+
+
+def _names_of(plan: ToldMeasurement, atoms: int) -> tuple[str, ...]:
+    """Those with this number of atoms."""
+    if plan.molecules is not None:
+        every = molecules_of(atoms, held_out=None, elements=plan.elements)
+        return tuple(name for name in every if (name in plan.molecules) == plan.held_out)
+    return molecules_of(atoms, held_out=plan.held_out, elements=plan.elements, share=plan.share)

@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.known_explosion import Kind
 from molexa_core.base.matter.elements import BY_NUMBER, element
 from molexa_core.network.batch import Batch
 from molexa_core.network.config import NetworkSettings
 from molexa_core.network.training.team import ALONE, Team
 from molexa_core.pipeline.datasets.entries import EntryTable
+from molexa_core.pipeline.explosions.told_inputs import told_of, with_photons
 from molexa_core.pipeline.training.stage1 import StageOneSource
+from molexa_core.pipeline.training.stream_entries import partly
 
 _EPOCH_SEEDS: Final = 15_485_863
 
@@ -47,7 +50,12 @@ class StageTwoData:
 
 
 def batch_of(
-    table: EntryTable, network: NetworkSettings, device: torch.device | str, where: str
+    table: EntryTable,
+    network: NetworkSettings,
+    device: torch.device | str,
+    where: str,
+    *,
+    told: Kind | None = None,
 ) -> Batch:
     """All entries of a table as one batch.
 
@@ -56,6 +64,7 @@ def batch_of(
         network: settings of the network that will use them.
         device: device of the batch.
         where: the data set, for messages.
+        told: what is known of its explosions, for a network that is told the experiment.
 
     Raises:
         InputFileError: there are no entries, the network does not cover the elements or the size of
@@ -91,6 +100,15 @@ def batch_of(
         mask=torch.from_numpy(table.mask[:, :largest].copy()),
         positions=torch.from_numpy(table.positions[:, :largest].astype(np.float32)),
     )
+    if network.told:
+        errors = np.sqrt(np.square(table.errors[:, :largest].astype(np.float64)).mean(axis=2))
+        one = told_of([told], numbers[:1], data="still").repeated(len(numbers))
+        whole = replace(
+            one,
+            count=torch.from_numpy(table.counts.astype(np.float32)),
+            errors=torch.from_numpy(errors).float(),
+        )
+        batch = replace(batch, told=with_photons(whole, numbers))
     return batch.to(device)
 
 
@@ -165,6 +183,11 @@ class StageTwoSource:
             self.team.seed(self.seed) * _EPOCH_SEEDS + 2 * step + 1
         )
         batch = varied(batch, generator, mirror=self.data.mirror)
+        if batch.told is not None:
+            draws = torch.Generator(batch.numbers.device).manual_seed(
+                self.team.seed(self.seed) * _EPOCH_SEEDS + 2 * step
+            )
+            batch = replace(batch, told=partly(batch.told, batch.numbers, draws))
         if self._simulated is None or self.drawn == self.share:
             return batch
         return joined(batch, self._simulated(step))
@@ -272,4 +295,5 @@ def _chosen(entries: Batch, rows: Tensor, width: int | None) -> Batch:
         momenta=entries.momenta[there, :width],
         mask=None if mask is None or uniform else mask[there, :width],
         positions=None if positions is None else positions[there, :width],
+        told=None if entries.told is None else entries.told.taken(there).cut(width),
     )

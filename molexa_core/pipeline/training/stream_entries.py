@@ -205,12 +205,21 @@ def everything_told(entries: StreamEntries) -> Told:
 
 
 def partly_told(entries: StreamEntries, generator: torch.Generator) -> Told:
-    """What a network is told of each entry, drawn at random; see the shares above.
+    """What a network is told of each entry, drawn at random; see `partly`."""
+    return partly(everything_told(entries), entries.numbers.long(), generator)
+
+
+def partly(whole: Told, numbers: Tensor, generator: torch.Generator) -> Told:
+    """A part of what could be told, drawn at random; see the shares above.
 
     An uncertain number is told with an error that is drawn from its declared uncertainty.
+
+    Args:
+        whole: all that could be told, exactly.
+        numbers: [M, N] int64 atomic numbers, 0 for padding.
+        generator: of the draws.
     """
-    whole = everything_told(entries)
-    count, device = len(entries), entries.numbers.device
+    count, device = len(whole), numbers.device
 
     def chance(*shape: int) -> Tensor:
         return torch.rand(count, *shape, device=device, generator=generator)
@@ -243,7 +252,7 @@ def partly_told(entries: StreamEntries, generator: torch.Generator) -> Told:
         count=torch.where(counted, whole.count, 0.0),
         errors=torch.where(measured[:, None], whole.errors, -1.0),
     )
-    return with_photons(told, entries.numbers.long())
+    return with_photons(told, numbers)
 
 
 def _uncertain(

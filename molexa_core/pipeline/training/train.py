@@ -24,7 +24,10 @@ from molexa_core.base.errors import (
     WeightsError,
     listing,
 )
+from molexa_core.base.fields import EXPLOSION
+from molexa_core.base.known_explosion import Kind
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.settings import Explosion, parse_settings
 from molexa_core.base.storage.bounded import MisfitError, Within, fitting
 from molexa_core.base.storage.checksums import sealed, unsealed
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path, make_folder
@@ -349,7 +352,9 @@ def training_ranges(
         batches = [told(step).to("cpu") for step in range(steps)]
     elif plan.data is not None and plan.stage == "2":
         table = read_dataset(plan.data, "train", by=plan.split_by)
-        batches.append(batch_of(table, plan.preset.network, "cpu", f"{plan.data} (train)"))
+        batches.append(
+            batch_of(table, replace(plan.preset.network, told=False), "cpu", f"{plan.data} (train)")
+        )
     if plan.stream is None and (plan.stage != "2" or plan.simulated > 0):
         # In pieces that fit into the cache of a processor.
         size = min(molecules, 500)
@@ -394,7 +399,8 @@ def validation_batches(plan: TrainingPlan) -> list[Batch]:
     if plan.stage == "2" and plan.data is not None:
         table = read_dataset(plan.data, "validation", by=plan.split_by)
         where = f"{plan.data} (validation)"
-        entries = batch_of(table, plan.preset.network, plan.device, where)
+        told_set = _exploded_as(plan.data)
+        entries = batch_of(table, plan.preset.network, plan.device, where, told=told_set)
         # The files are ordered by molecule, so the first entries would be a biased choice.
         order = torch.randperm(len(entries), generator=torch.Generator().manual_seed(0))
         chosen = order[: plan.validation].to(entries.numbers.device)
@@ -469,7 +475,8 @@ def _stage_one(plan: TrainingPlan, team: Team, batch: int) -> StageOneSource:
 def _stage_two(plan: TrainingPlan, team: Team, folder: str, split: str) -> StageTwoSource:
     recipe = plan.preset.training
     table = read_dataset(folder, split, by=plan.split_by)
-    entries = batch_of(table, plan.preset.network, plan.device, f"{folder} ({split})")
+    where, told = f"{folder} ({split})", _exploded_as(folder)
+    entries = batch_of(table, plan.preset.network, plan.device, where, told=told)
     data = StageTwoData(
         folder=folder,
         by=plan.split_by,
@@ -484,6 +491,12 @@ def _stage_two(plan: TrainingPlan, team: Team, folder: str, split: str) -> Stage
         mixed = replace(plan, preset=_mixing(plan.preset))
         simulated = _stage_one(mixed, team, rows) if rows else None
     return StageTwoSource(entries, data, recipe.batch, plan.seed, team=team, simulated=simulated)
+
+
+def _exploded_as(folder: str) -> Kind | None:
+    """What is known of the explosions of a data set: its pulse and physics, from its recipe."""
+    block = data_set_name(folder).get(EXPLOSION)
+    return parse_settings(Explosion, block, where=folder).told if block else None
 
 
 def _mixing(chosen: Preset) -> Preset:

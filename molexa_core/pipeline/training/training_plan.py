@@ -176,6 +176,11 @@ def training_plan(
         )
     if stage == "2" and not data and not told:
         raise UsageError("stage 2 needs a data set", do="Name its folder with `data=`.")
+    if told and simulated > 0.0:
+        raise UsageError(
+            "a network that is told the experiment simulates its molecules without being asked",
+            do="Leave out `simulated=`.",
+        )
     if stage == "1" and data:
         raise UsageError(
             "stage 1 simulates its molecules", do="Leave out `data=`, or choose `stage='2'`."

@@ -9,13 +9,19 @@ import pytest
 import torch
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.known_explosion import XrayExplosion
+from molexa_core.base.uncertain import Uncertain
+from molexa_core.network.config import ELEMENTS as ALL
 from molexa_core.network.config import TOLD, Preset
 from molexa_core.network.network import Network
 from molexa_core.network.weights import forward_of, load_network, save_weights
 from molexa_core.pipeline.datasets.measurement_split import measured_molecules, measurement_box
+from molexa_core.pipeline.explosions.told_inputs import AT
+from molexa_core.pipeline.training.stage2 import StageTwoData, StageTwoSource, batch_of
 from molexa_core.pipeline.training.told_stream import StreamRecipe
 from molexa_core.pipeline.training.train import train_in_folder
 from molexa_core.pipeline.training.training_plan import TrainingPlan, training_plan
+from tests.fakes.entries import table_of
 from tests.fakes.networks import small_settings
 
 LIGHT = ("H", "C", "N", "O")
@@ -85,6 +91,8 @@ def test_plans_that_make_no_sense() -> None:
         training_plan("molexa", "1", 4, elements=LIGHT)
     with pytest.raises(UsageError, match="data set"):
         training_plan("molexa", "2", 4)
+    with pytest.raises(UsageError, match="simulates"):
+        training_plan("told", "2", 4, data="made up", simulated=0.5)
 
 
 @pytest.mark.slow
@@ -130,3 +138,21 @@ def test_the_error_estimate_of_a_told_network_is_trained(tmp_path: Path) -> None
     for name, value in before.state_dict().items():
         same = torch.equal(value, after.state_dict()[name])
         assert same or name.startswith("uncertainty."), name
+
+
+def test_a_data_set_tells_its_pulse() -> None:
+    pulse = XrayExplosion(photon_ev=Uncertain(2000.0), duration_fs=Uncertain(15.0))
+    entries = batch_of(table_of(60), replace(SMALL.network, elements=ALL), "cpu", "x", told=pulse)
+    assert entries.told is not None
+    assert entries.told.known[:, AT["duration_fs"]].all()
+    data = StageTwoData(folder="x", by="entry", entries=len(entries))
+    source = StageTwoSource(entries, data, 32, 3)
+    batch, again = source(1), StageTwoSource(entries, data, 32, 3)(1)
+    assert batch.told is not None
+    assert again.told is not None
+    known = batch.told.known[:, AT["duration_fs"]].float().mean()
+    assert 0.2 < known < 0.95  # some are told less
+    torch.testing.assert_close(batch.told.values, again.told.values)
+    common, each = batch.told.inputs(batch.momenta)
+    assert common.isfinite().all()
+    assert each.isfinite().all()
