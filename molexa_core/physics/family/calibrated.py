@@ -68,6 +68,16 @@ class CalibratedFamily:
         return self.family.name
 
     @property
+    def costly(self) -> bool:
+        """Whether the family takes long."""
+        return bool(getattr(self.family, "costly", False))
+
+    def held(self) -> Family:
+        """The family without derivatives by parameters, where it can leave them out."""
+        held = getattr(self.family, "held", None)
+        return self.family if held is None else held()
+
+    @property
     def coordinates(self) -> tuple[Coordinate, ...]:
         """Those of the family."""
         return self.family.coordinates

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -90,9 +90,7 @@ class SurrogateModel:
         with torch.no_grad(), _one_thread():
             for part in _parts(len(positions)):
                 batch = _Batch(fragments, positions[part], settings[part])
-                found = batch.predict(self.network.momenta)
-                exploded = explode_rises(*batch.given, *_rises(found), accuracy=QUICK)
-                momenta[part] = exploded.momenta + batch.added(found).numpy()
+                momenta[part] = batch.momenta(self.network.momenta)
         momenta[_in_one_place(positions)] = np.nan
         return momenta
 
@@ -177,8 +175,38 @@ class SurrogateModel:
 
 
 _Key = tuple[int, tuple[str, ...], tuple[float, ...], bytes]
-_KEPT: Final[dict[_Key, tuple[ChargeNetwork, Encoded]]] = {}
-_MOST_KEPT: Final = 64
+_Place = tuple[_Key, bytes, bytes]
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Kept(Generic[K, V]):
+    """What was computed last, since searches ask for several things of the same molecules.
+
+    The network itself is kept as well, so that its number stays its own.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: dict[K, tuple[ChargeNetwork, V]] = {}
+
+    def get(self, key: K) -> V | None:
+        found = self._found.get(key)
+        return None if found is None else found[1]
+
+    def put(self, key: K, model: ChargeNetwork, value: V) -> V:
+        while len(self._found) >= self._most:
+            self._found.pop(next(iter(self._found)), None)
+        self._found[key] = model, value
+        return value
+
+
+_ENCODED_ONE: Final[_Kept[_Key, Encoded]] = _Kept(64)
+"""Of one setting, which a search may ask for all the time."""
+_ENCODED: Final[_Kept[_Key, Encoded]] = _Kept(12)
+"""Of several settings."""
+_PREDICTED: Final[_Kept[_Place, Predicted]] = _Kept(36)
+_MOMENTA: Final[_Kept[_Place, FloatArray]] = _Kept(36)
 
 
 class _Batch:
@@ -190,7 +218,8 @@ class _Batch:
         n = len(positions)
         rows, which = _different(settings)
         self.symbols = fragments.symbols
-        self.key = rows[0].tobytes() if len(rows) == 1 else b""
+        self.settings_key = rows.tobytes()
+        self.places = which.tobytes(), positions.tobytes()
         self.elements = torch.tensor([[SYMBOLS.index(s) for s in fragments.symbols]])
         self.elements = self.elements.expand(len(rows), -1)
         charges = torch.from_numpy(fragments.charges).float()
@@ -219,21 +248,32 @@ class _Batch:
             few.window[self.which],
         )
 
+    def _key(self, model: ChargeNetwork) -> _Key:
+        charges = tuple(self.few_charges[0].tolist())
+        return id(model), self.symbols, charges, self.settings_key
+
     def _encode_few(self, model: ChargeNetwork) -> Encoded:
-        """Of the settings that differ; one setting is kept: a search asks for it all the time."""
-        if len(self.rows) > 1:
-            return model.encode(self.elements, self.few_charges, self.rows)
-        key = (id(model), self.symbols, tuple(self.few_charges[0].tolist()), self.key)
-        if key not in _KEPT:
-            while len(_KEPT) >= _MOST_KEPT:
-                _KEPT.pop(next(iter(_KEPT)), None)
-            # The network itself is kept as well, so that its number stays its own.
-            _KEPT[key] = model, model.encode(self.elements, self.few_charges, self.rows)
-        return _KEPT[key][1]
+        """Of the settings that differ."""
+        kept = _ENCODED if len(self.rows) > 1 else _ENCODED_ONE
+        found = kept.get(key := self._key(model))
+        if found is None:
+            found = model.encode(self.elements, self.few_charges, self.rows)
+            kept.put(key, model, found)
+        return found
 
     def predict(self, model: ChargeNetwork) -> Predicted:
-        found: Predicted = model(self.encode(model), self.log_distance)
+        found = _PREDICTED.get(key := (self._key(model), *self.places))
+        if found is None:
+            found = _PREDICTED.put(key, model, model(self.encode(model), self.log_distance))
         return found
+
+    def momenta(self, model: ChargeNetwork) -> FloatArray:
+        kept = _MOMENTA.get(key := (self._key(model), *self.places))
+        if kept is None:
+            found = self.predict(model)
+            exploded = explode_rises(*self.given, *_rises(found), accuracy=QUICK)
+            kept = _MOMENTA.put(key, model, exploded.momenta + self.added(found).numpy())
+        return kept
 
     def added(self, found: Predicted) -> Tensor:
         return impulses(found.impulse, self.positions, self.charges, self.masses)
@@ -242,6 +282,8 @@ class _Batch:
         self, model: ChargeNetwork, columns: tuple[int, ...]
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         found, near = by_distances(model, self.encode(model), self.log_distance)
+        key = (self._key(model), *self.places)
+        _PREDICTED.put(key, model, found)
         exploded = explode_rises(*self.given, *_rises(found), derivatives="all", accuracy=QUICK)
         moved, risen = exploded.by_positions, exploded.by_rises
         if moved is None or risen is None:  # the engine was asked for both
@@ -282,6 +324,7 @@ class _Batch:
             )  # fmt: skip
             changed = chain(far).double().numpy()
         momenta = exploded.momenta + self.added(found).double().numpy()
+        _MOMENTA.put(key, model, momenta)
         return momenta, moved + total.double().numpy(), changed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -86,6 +86,15 @@ class XrayFamily:
     recapture: bool = False
     still: frozenset[str] = frozenset()
     model: SurrogateModel = field(default_factory=load_surrogate, repr=False, compare=False)
+
+    @property
+    def costly(self) -> bool:
+        """Networks take a hundred times as long as the engine of point charges."""
+        return True
+
+    def held(self) -> XrayFamily:
+        """The same without derivatives by parameters."""
+        return replace(self, still=frozenset(one.name for one in COORDINATES))
 
     @property
     def name(self) -> str:

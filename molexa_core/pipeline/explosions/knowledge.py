@@ -58,6 +58,8 @@ rate (`physics.family.build_up_family`), of which saturation takes away a fifth.
 CASCADE_FS: Final = 20.0
 """Window of the rise after a short X-ray pulse: lifetimes of inner holes, 2 to 10 fs each, in
 several steps."""
+REACHES: Final = 2.0
+"""Standard deviations by which a number that is told may lie beyond the box of the surrogate."""
 STAND_IN_WIDTH: Final = 0.4
 """Standard deviation of ln tau of it: fluence, photon energy and molecule are not in it."""
 EXACT: Final = BuildUpFamily(window_spread=0.0, onset_spread=0.0, smallest_error=0.0)
@@ -213,7 +215,10 @@ def _not_covered(told: XrayExplosion, symbols: Sequence[str] | None) -> str | No
         value = told.on_axis if one.name == "fluence_um2" else getattr(told, one.name)
         if value is None or value.value <= 0.0:
             continue
-        low, high = LOW[place] - MARGIN[place], HIGH[place] + MARGIN[place]
+        # What is told within an error may begin beyond the box and reach into it.
+        spread = value.uncertainty if one.scale == "linear" else value.relative
+        margin = max(MARGIN[place], REACHES * spread)
+        low, high = LOW[place] - margin, HIGH[place] + margin
         at = one.of_value(value.value)
         if at > high or (at < low and one.name != "transfer_time_fs"):
             unit = f" {one.unit}" if one.unit else ""

@@ -29,6 +29,8 @@ FREEDOM: Final = 5.0
 """Degrees of freedom of the t distributions."""
 PER_ROUND: Final = 1500
 """Draws in each round; twice as many in the first."""
+PER_COSTLY_ROUND: Final = 500
+"""The same for families that take long."""
 CENTRES: Final = 48
 """Draws of large weight that are centres in each round."""
 REACH: Final = (1e3, 0.7, 0.3)
@@ -115,6 +117,7 @@ def adapt(
         rounds: largest number of rounds.
     """
     count = int(modes.max()) + 1
+    per_round = PER_COSTLY_ROUND if problem.costly else PER_ROUND
     mixture = _first(problem, points, modes)
     z, height = np.empty((0, problem.size)), np.empty(0)
     drawn: list[int] = []
@@ -122,7 +125,7 @@ def adapt(
     densities: list[FloatArray] = []
     for number in range(rounds):
         interruption.check()
-        fresh = mixture.draw(random, PER_ROUND * (2 if number == 0 else 1))
+        fresh = mixture.draw(random, per_round * (2 if number == 0 else 1))
         height = np.concatenate([height, problem.log_posterior(fresh, problem.compare(fresh))[0]])
         drawn.append(len(fresh))
         # Each draw is weighed against all mixtures, also against those of other rounds.

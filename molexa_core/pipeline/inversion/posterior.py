@@ -23,7 +23,7 @@ from molexa_core.pipeline.inversion.adaptive import adapt
 from molexa_core.pipeline.inversion.ensemble import settle
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
-from molexa_core.pipeline.inversion.problem import Problem, search
+from molexa_core.pipeline.inversion.problem import Problem, search, search_roughly
 from molexa_core.pipeline.inversion.residuals import ChannelData, MeasuredChannel, turns_onto
 from molexa_core.pipeline.inversion.sampling import Anchor, Draws, anchor_at, branches, draw
 from molexa_core.pipeline.inversion.weighted_draws import Summary, credible_intervals, summary
@@ -33,6 +33,15 @@ __all__ = ["MeasuredChannel", "Mode", "Posterior", "infer"]
 STARTS: Final = (25, 15)
 """Number of starts per atom that the search makes itself, for each hypothesis: with one channel,
 and with several, which few twins fit."""
+COSTLY_STARTS: Final = (10, 8)
+"""The same for families that say that they are `costly`."""
+MOST_FOLLOWED: Final = 8
+"""Number of points from which such families are followed to other parameters or hypotheses."""
+NEAR_STAGES: Final = 3
+"""Stages of the search from there."""
+FOLLOWING: Final = 0.4
+"""Share of these starts where the solutions of another hypothesis about the same parameters are
+starts as well: what explains the momenta in one nearly does in the other."""
 MOST_BRANCHES: Final = 10
 """Largest number of branches of one hypothesis."""
 LEAST_SHARE: Final = 1e-3
@@ -206,7 +215,8 @@ def infer(
         for number, hypothesis in enumerate(knowledge.hypotheses):
             problem = Problem(hypothesis.family, hypothesis.belief, data, geometry)
             random = np.random.default_rng([seed, number])
-            anchors, points, of_points = _modes(problem, starts, random)
+            known = [one.points for one in found if problem.costly and _alike(one.problem, problem)]
+            anchors, points, of_points = _modes(problem, starts, known, random)
             if anchors and hypothesis.weight > 0.0:
                 weight = float(np.log(hypothesis.weight))
                 found.append(_Found(number, weight, problem, anchors, points, of_points))
@@ -267,27 +277,45 @@ def _check(
         raise UsageError(f"starts of shape {starts.shape} for {len(symbols)} atoms")
 
 
+def _alike(one: Problem, other: Problem) -> bool:
+    """Whether the unknowns are the same quantities."""
+    return one.size == other.size and one.belief.names == other.belief.names
+
+
 def _modes(
-    problem: Problem, starts: FloatArray | None, random: np.random.Generator
+    problem: Problem,
+    starts: FloatArray | None,
+    known: Sequence[FloatArray],
+    random: np.random.Generator,
 ) -> tuple[list[Anchor], FloatArray, IntArray]:
     """Anchors of the branches that count, best first; all points that count, anchors first, and to
     which anchor each belongs.
+
+    Args:
+        problem: of one hypothesis.
+        starts: see `infer`.
+        known: (n, size) points that other hypotheses about the same parameters found, where the
+            family takes long.
+        random: source of random numbers.
     """
-    positions = _starts(problem, starts, random)
+    positions = _starts(problem, starts, FOLLOWING if known else 1.0, random)
     u = random.standard_normal((len(positions), problem.free))
     begin = problem.join(problem.turned_onto_data(positions, u), u)
-    z, height = search(problem, begin)
-    if problem.free and len(problem.channels) == 1:
-        # Several channels leave no long branches without a maximum.
-        aimed, there = search(problem, begin, u)
-        z, height = np.concatenate([z, aimed]), np.concatenate([height, there])
+    if problem.costly:
+        z, height = _searched_sparingly(problem, begin, known, random)
+    else:
+        z, height = search(problem, begin)
+        if problem.free and len(problem.channels) == 1:
+            # Several channels leave no long branches without a maximum.
+            aimed, there = search(problem, begin, u)
+            z, height = np.concatenate([z, aimed]), np.concatenate([height, there])
     if len(problem.channels) == 1 and not problem.family_leaves_something(z[:1]):
         # Where momenta are matched exactly, broad errors have hidden twins beside a fold.
         best = z[np.argsort(-height)[:MOST_BRANCHES]]
         beside = [across(problem, one) for one in best]
         if starts is not None:
             beside.append(begin[: len(starts)])
-        close, there = search(problem, np.concatenate(beside), near=True)
+        close, there = search(problem, np.concatenate(beside), stages=1)
         z, height = np.concatenate([z, close]), np.concatenate([height, there])
     order = np.argsort(-height)
     order = order[np.isfinite(height[order]) & (height[order] > height.max() - NEAR)]
@@ -318,10 +346,33 @@ def across(problem: Problem, z: FloatArray) -> FloatArray:
     return np.stack(found)
 
 
-def _starts(problem: Problem, given: FloatArray | None, random: np.random.Generator) -> FloatArray:
+def _searched_sparingly(
+    problem: Problem, begin: FloatArray, known: Sequence[FloatArray], random: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """What `search` finds, for families that take long.
+
+    The first, rough stages see one channel and leave the parameters where they are. What other
+    hypotheses found needs the last stages only, and so does what is looked for at other parameters.
+    """
+    rough = search_roughly(problem, begin)
+    near = [one[:MOST_FOLLOWED] for one in known]
+    z, height = search(problem, np.concatenate([rough, *near]), stages=NEAR_STAGES)
+    if not (problem.free and len(problem.channels) == 1 and len(z)):
+        return z, height
+    best = z[np.argsort(-height)[np.arange(len(begin)) % min(len(z), MOST_FOLLOWED)]]
+    aims = random.standard_normal((len(best), problem.free))
+    aimed, there = search(problem, best, aims, stages=NEAR_STAGES)
+    return np.concatenate([z, aimed]), np.concatenate([height, there])
+
+
+def _starts(
+    problem: Problem, given: FloatArray | None, share: float, random: np.random.Generator
+) -> FloatArray:
     """(n, N, 3) starts: those given, geometries of the prior, and shapes along the velocities."""
     channel = problem.channels[0]
-    drawn = problem.prior.draw(random, STARTS[len(problem.channels) > 1] * problem.atoms)
+    per_atom = COSTLY_STARTS if problem.costly else STARTS
+    count = per_atom[len(problem.channels) > 1] * problem.atoms
+    drawn = problem.prior.draw(random, max(3, round(share * count)))
     away = far_shape(channel.measured, channel.fragments.masses)
     size = np.sqrt((drawn**2).sum(axis=2).mean(axis=1))
     third = len(drawn) // 3
@@ -340,6 +391,10 @@ def _posterior(
     evidence += [one.log_weight for one in found]
     if _contradicted(found):
         return _gathered(_maxima(found), knowledge, draws, np.random.default_rng([seed, 2]))
+    if any(one.problem.costly for one in found):
+        likely = evidence > evidence.max() + np.log(LEAST_SHARE)
+        found = [one for one, keep in zip(found, likely, strict=True) if keep]
+        evidence = evidence[likely]
     share = np.sqrt(np.exp(evidence - evidence.max()))
     for one, part in zip(found, share / share.sum(), strict=True):
         wanted = max(LEAST_DRAWS * len(one.anchors), int(draws * part))

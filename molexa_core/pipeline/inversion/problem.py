@@ -40,8 +40,12 @@ APART: Final = 0.05
 """Points that differ by less, bohr and standard deviations of parameters, are followed as one."""
 MOST_KEPT: Final = 32
 """Largest number of points that are followed to the end; of aimed ones, all."""
+MOST_COSTLY: Final = 12
+"""The same for families that take long, with several channels."""
 TIGHT: Final = 0.01
 """Softening from which on derivatives contain how covariances change."""
+ROUGH: Final = 0.03
+"""Softening from which on errors of a family that takes long, all smaller, are not computed."""
 STEPS: Final = (8, 5, 5, 5, 20)
 """Largest number of steps in each stage."""
 LONGEST_STEP: Final = 0.5
@@ -50,6 +54,9 @@ WIDEST_STEP: Final = 1.0
 """Largest change of a parameter in one step, standard deviations."""
 DIFFERENCE: Final = 5e-3
 """Step of differences of covariances, bohr and standard deviations of parameters."""
+MUCH: Final = 0.03
+"""Relative error of the momenta from which on it matters how it changes with the geometry:
+residuals change with it about as much as with the momenta themselves, times this."""
 _STEEPEST: Final = 1e12
 """Largest derivative; where a model fails there are larger ones."""
 SETTLED: Final = 1e-3
@@ -93,6 +100,7 @@ class Problem:
         self.coordinates = self.basis.shape[1]
         self.free = self.factor.shape[1]
         self.size = self.coordinates + self.free
+        self.costly = bool(getattr(family, "costly", False))
 
     @cached_property
     def identity(self) -> FloatArray:
@@ -145,7 +153,11 @@ class Problem:
             softening: additional error of the momenta, share of their rms.
         """
         result, total = [], np.zeros(len(z))
-        for channel, covariance in zip(self.channels, self.covariances(z, found), strict=True):
+        if self.costly and softening >= ROUGH:
+            covariances = [np.repeat(one.noise[None], len(z), axis=0) for one in self.channels]
+        else:
+            covariances = self.covariances(z, found)
+        for channel, covariance in zip(self.channels, covariances, strict=True):
             extra = (softening * channel.scale) ** 2 * np.eye(channel.count)
             whiten, logarithm = whitening(covariance + extra)
             result.append(whiten)
@@ -199,22 +211,32 @@ class Problem:
         data = sum(one.count for one in self.channels)
         rest = self.free + len(guide.tree)
         change = np.zeros((len(z), data + rest, self.size))
-        if not len(z) or not self.family_leaves_something(z):
+        rows = np.flatnonzero(self._leaves_much(guide.whiteners))
+        if not len(rows) or not self.family_leaves_something(z[rows]):
             return change
-        moved = (z[:, None, :] + DIFFERENCE * np.eye(self.size)).reshape(-1, self.size)
+        moved = (z[rows, None, :] + DIFFERENCE * np.eye(self.size)).reshape(-1, self.size)
         x, parameters = self.split(moved)
         first = 0
         for channel, one, whiten in zip(self.channels, found, guide.whiteners, strict=True):
-            turns = np.repeat(one.turns, self.size, axis=0)
+            turns = np.repeat(one.turns[rows], self.size, axis=0)
             covariance = channel.covariance(self.family, x, parameters, turns)
             extra = (softening * channel.scale) ** 2 * np.eye(channel.count)
             root, _ = whitening(covariance + extra)
-            root = root.reshape(len(z), self.size, channel.count, channel.count)
-            there = np.einsum("nzij,nj->niz", root, one.values)
-            here = whitened(whiten, one.values)
-            change[:, first : first + channel.count] = (there - here[:, :, None]) / DIFFERENCE
+            root = root.reshape(len(rows), self.size, channel.count, channel.count)
+            there = np.einsum("nzij,nj->niz", root, one.values[rows])
+            here = whitened(whiten[rows], one.values[rows])
+            change[rows, first : first + channel.count] = (there - here[:, :, None]) / DIFFERENCE
             first += channel.count
         return np.nan_to_num(change, posinf=0.0, neginf=0.0)
+
+    def _leaves_much(self, whiteners: Sequence[FloatArray]) -> BoolArray:
+        """(n) whether momenta of some channel have a relative error above `MUCH`."""
+        large: BoolArray = np.zeros(len(whiteners[0]), dtype=bool)
+        for channel, whiten in zip(self.channels, whiteners, strict=True):
+            root = np.linalg.inv(whiten)
+            error = np.sqrt((root**2).sum(axis=(1, 2)) / channel.count)
+            large |= error > MUCH * channel.scale
+        return large
 
     def family_leaves_something(self, z: FloatArray) -> bool:
         """Whether the family has an error of its own at the first of these points."""
@@ -244,7 +266,11 @@ class Problem:
 
 
 def search(
-    problem: Problem, z: FloatArray, aims: FloatArray | None = None, *, near: bool = False
+    problem: Problem,
+    z: FloatArray,
+    aims: FloatArray | None = None,
+    *,
+    stages: int = len(SOFTENING),
 ) -> tuple[FloatArray, FloatArray]:
     """Descend from all starts at once to maxima of the posterior (Levenberg-Marquardt).
 
@@ -254,22 +280,40 @@ def search(
         aims: (n, k) parameters u towards which each is drawn instead of to what is believed. So
             branches are found that have no maximum of their own, such as those beyond a fold
             (randomized maximum likelihood: D. S. Oliver, N. He, A. C. Reynolds, ECMOR V (1996)).
-        near: whether the starts are near solutions already: errors of momenta are then as they are
-            from the beginning. Broad ones make one maximum of twins on both sides of a fold.
+        stages: how many of the stages of `SOFTENING`, the last ones; 1 where starts are near
+            solutions already: errors of momenta are then as they are from the beginning. Broad
+            ones make one maximum of twins on both sides of a fold.
 
     Returns:
         (n, size) where they settled, one of those that agree, and (n) their ln posterior.
     """
-    most = MOST_KEPT if aims is None else len(z)
+    few = problem.costly and len(problem.channels) > 1
+    most = (MOST_COSTLY if few else MOST_KEPT) if aims is None else len(z)
     aims = np.zeros((len(z), problem.free)) if aims is None else aims
-    stages = list(zip(SOFTENING, STEPS, strict=True))
-    for softening, steps in stages[-1:] if near else stages:
+    for softening, steps in zip(SOFTENING[-stages:], STEPS[-stages:], strict=True):
         trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
         if softening <= TIGHT:
             z, trees, aims = _different(problem, z, trees, aims, most)
         z = _descend(problem, z, trees, aims, softening, steps)
     found = problem.compare(z)
     return z, problem.log_posterior(z, found)[0]
+
+
+def search_roughly(problem: Problem, z: FloatArray) -> FloatArray:
+    """(n, size) where (n, size) starts come in the first stages, at their parameters.
+
+    With the first channel alone and without derivatives by the parameters: what the other channels
+    and parameters add is small beside the softening.
+    """
+    held = getattr(problem.family, "held", None)
+    family = problem.family if held is None else held()
+    rough = Problem(family, problem.belief, problem.channels[:1], problem.prior)
+    aims = z[:, problem.coordinates :]
+    for softening, steps in zip(SOFTENING, STEPS, strict=True):
+        if softening > ROUGH:
+            trees: IntArray = np.array([rough.prior.tree(x) for x in rough.split(z)[0]])
+            z = _descend(rough, z, trees, aims, softening, steps)
+    return z
 
 
 def curvature(problem: Problem, z: FloatArray) -> FloatArray:
@@ -355,9 +399,10 @@ def _terms(
         guide = Guide(tuple(one[same] for one in whiteners), trees[same][0])
         value[same] = problem.values(z[same], part, guide, cores=True)
         slope[same] = problem.jacobian(z[same], part, guide, cores=True)
-        if softening <= TIGHT:
-            change = problem.by_whiteners(z[same], part, guide, softening)
-            slope[same, : change.shape[1]] += change
+    if softening <= TIGHT and len(z):
+        # Which pairs are bonds does not matter here.
+        change = problem.by_whiteners(z, found, Guide(whiteners, trees[0]), softening)
+        slope[:, : change.shape[1]] += change
     data = sum(one.count for one in problem.channels)
     value[:, data : data + problem.free] -= aims
     return value, np.nan_to_num(slope)

@@ -283,6 +283,16 @@ def test_a_pulse_that_the_monte_carlo_model_does_not_cover_has_a_stand_in(
     assert reason in known.statement
 
 
+def test_a_pulse_that_is_told_roughly_may_begin_beyond_the_surrogate() -> None:
+    """83 +- 25 fs is 60 fs as likely as not; 83 +- 2 fs is not."""
+    roughly, exactly = (
+        knowledge_of(Explosion.of(XrayExplosion(duration_fs=Uncertain(83, error))), ("O", "H", "H"))
+        for error in (25, 2)
+    )
+    assert all(isinstance(one.family, XrayFamily) for one in roughly.hypotheses)
+    assert isinstance(exactly.hypotheses[0].family, BuildUpFamily)
+
+
 def test_single_events_in_x_rays_have_a_stand_in() -> None:
     known = knowledge_of(Explosion.of(XrayExplosion(duration_fs=Uncertain(10))), single=True)
     assert isinstance(known.hypotheses[0].family, BuildUpFamily)
