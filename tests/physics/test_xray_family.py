@@ -98,28 +98,6 @@ def test_what_was_asked_before_changes_nothing(
             assert np.abs(errors[k] - error).max() < 1e-3 * np.abs(error).max()
 
 
-def test_what_was_asked_before_changes_nothing(
-    family: XrayFamily, positions: FloatArray, parameters: FloatArray
-) -> None:
-    """Searches ask for momenta, derivatives and errors of the same molecules in turn."""
-    alone = [
-        (
-            family.explode(MOLECULE, positions[k : k + 1], parameters[k : k + 1])[0],
-            family.error(MOLECULE, positions[k : k + 1], parameters[k : k + 1])[0],
-        )
-        for k in range(len(positions))
-    ]
-    for _ in range(2):
-        linear = family.linearise(MOLECULE, positions, parameters)
-        errors = family.error(MOLECULE, positions, parameters)
-        momenta = family.explode(MOLECULE, positions, parameters)
-        for k, (single, error) in enumerate(alone):
-            scale = np.abs(single).max()
-            assert np.abs(momenta[k] - single).max() < 1e-5 * scale
-            assert np.abs(linear.momenta[k] - single).max() < 1e-5 * scale
-            assert np.abs(errors[k] - error).max() < 1e-3 * np.abs(error).max()
-
-
 def test_derivatives_are_those_of_differences(
     family: XrayFamily, positions: FloatArray, parameters: FloatArray
 ) -> None:
