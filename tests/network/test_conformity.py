@@ -76,6 +76,11 @@ def test_what_is_far_from_the_training_is_recognised_by_what_is_told() -> None:
     fresh[:, TOLD[2]] += 12.0 * np.nanstd(values[:, TOLD[2]])
     assert (_p_values(test, fresh, sizes) < SUSPECT).mean() > 0.95
     assert test.strangest(fresh[0])[0] == FEATURES[TOLD[2]]
+    # A little beyond all of the training is enough, where it is told.
+    fresh[:, TOLD[2]] = values[:, TOLD[2]].max() + 0.1
+    assert test.beyond(fresh)[:, 2].all()
+    assert (_p_values(test, fresh, sizes) < SUSPECT).all()
+    assert not test.beyond(told_in(fresh, "110"))[:, 2].any()
     # Where it is not told, nothing is strange.
     assert (_p_values(test, told_in(fresh, "110"), sizes) < SUSPECT).mean() < 0.06
 

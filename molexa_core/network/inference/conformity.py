@@ -8,7 +8,9 @@ not fitted to: the rank among n of them, plus one, over n + 1 is a p-value (conf
 V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World, Springer (2005)). However
 badly the mixture fits, an entry of the training has a p-value below a in a share a of the cases; a
 bad fit only costs power. Entries are compared with those of similar size (Mondrian categories), and
-with the same numbers told.
+with the same numbers told. A number that is told and lies beyond all of the training is unlike it
+by itself: a pulse of 80 fs is next to one of 60 fs for the mixture, and its momenta are those of a
+larger molecule in a shorter pulse.
 """
 
 from __future__ import annotations
@@ -56,6 +58,8 @@ FEWEST: Final = 100
 COMPONENTS: Final = 8
 TAIL: Final = 0.2
 """Share of the scores that is kept: larger p-values are not told apart."""
+SLACK: Final = 0.02
+"""How far beyond the training, in its logarithm, a number that is told still counts as inside."""
 _STEPS: Final = 60
 _RIDGE: Final = 3e-3
 
@@ -84,7 +88,9 @@ def features(
     total = np.maximum(energy.sum(axis=1), 1e-12)
     one, two = np.triu_indices(count, k=1)
     product = charges[:, one] * charges[:, two]
-    radius = np.vectorize(lambda number: BY_NUMBER[int(number)].covalent_radius_angstrom)(numbers)
+    radius = np.vectorize(
+        lambda number: BY_NUMBER[int(number)].covalent_radius_angstrom, otypes=[np.float64]
+    )(numbers)
     touching = (radius[:, one] + radius[:, two]) / BOHR_ANGSTROM
     velocity = momenta / masses[:, :, None]
     speed2 = ((velocity[:, one] - velocity[:, two]) ** 2).sum(axis=2)
@@ -258,15 +264,17 @@ class Conformity:
         scores: by what is told of energy, fluence and duration, such as `101`, and by the place in
             `SIZES`, -1 for all sizes.
         ends: (2, M) first and last hundredth of each feature, for messages.
+        told: (2, 3) smallest and largest ln of photon energy, fluence and duration.
     """
 
     mixture: Mixture
     scores: Mapping[tuple[str, int], Scores]
     ends: FloatArray
+    told: FloatArray
 
     def p_values(self, values: FloatArray, atoms: int) -> FloatArray:
         """(B) p-values of (B, M) `features` of molecules with this number of atoms."""
-        found = self.mixture.surprise(values)
+        found = np.where(self.beyond(values).any(axis=1), np.inf, self.mixture.surprise(values))
         p = np.empty(len(values))
         for row, score in enumerate(found):
             told = pattern_of(values[row])
@@ -274,13 +282,21 @@ class Conformity:
             p[row] = chosen.p_value(float(score))
         return p
 
+    def beyond(self, values: FloatArray) -> BoolArray:
+        """(B, 3) whether photon energy, fluence and duration are told beyond the training."""
+        given = values[:, list(TOLD[:3])]
+        low, high = self.told
+        with np.errstate(invalid="ignore"):
+            return np.asarray((given < low - SLACK) | (given > high + SLACK))
+
     def strangest(self, values: FloatArray) -> list[str]:
         """Features of one entry (M) outside the hundredths, the furthest first, in words."""
         low, high = self.ends
         width = np.maximum(high - low, 1e-9)
+        outside = [FEATURES[TOLD[n]] for n in np.flatnonzero(self.beyond(values[None])[0])]
         beyond = np.maximum(low - values, values - high) / width
         order = np.argsort(-np.nan_to_num(beyond, nan=-1.0))
-        return [FEATURES[n] for n in order if beyond[n] > 0.0]
+        return list(dict.fromkeys(outside + [FEATURES[n] for n in order if beyond[n] > 0.0]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a card."""
@@ -292,6 +308,7 @@ class Conformity:
                 for (told, size), one in self.scores.items()
             ],
             "ends": _rounded(self.ends),
+            "told": _rounded(self.told),
         }
 
     @classmethod
@@ -321,7 +338,8 @@ class Conformity:
                 msg = "other shapes"
                 raise ValueError(msg)
             np.linalg.cholesky(mixture.covariances)
-            return cls(mixture, scores, np.array(values["ends"], float).reshape(2, width))
+            ends = np.array(values["ends"], float).reshape(2, width)
+            return cls(mixture, scores, ends, np.array(values["told"], float).reshape(2, 3))
         except (KeyError, TypeError, ValueError, AttributeError, np.linalg.LinAlgError) as error:
             raise WeightsError(
                 "the test of inputs in the model card is damaged or of another version",
@@ -390,7 +408,8 @@ def fit_conformity(
             if (sizes == size).sum() >= FEWEST:
                 scores[pattern, int(size)] = _scores(found[sizes == size])
     ends = np.stack([_quantiles(values, q) for q in (0.01, 0.99)])
-    return Conformity(mixture, scores, ends)
+    told = values[:, list(TOLD[:3])]
+    return Conformity(mixture, scores, ends, np.stack([np.nanmin(told, 0), np.nanmax(told, 0)]))
 
 
 def _scores(found: FloatArray) -> Scores:

@@ -440,7 +440,9 @@ def one_of_each(entries: FamilyEntries, atoms: int, random: np.random.Generator)
         return np.asarray(getattr(chosen, name)[:, :atoms].double().numpy())
 
     numbers = values("numbers").astype(np.int64)
-    masses = np.vectorize(lambda number: BY_NUMBER[int(number)].isotope_mass)(numbers)
+    masses = np.vectorize(lambda number: BY_NUMBER[int(number)].isotope_mass, otypes=[np.float64])(
+        numbers
+    )
     momenta = values("momenta")
     return KnownExplosions(
         numbers=numbers,

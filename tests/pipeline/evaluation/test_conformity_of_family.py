@@ -80,7 +80,7 @@ def test_a_pulse_far_from_the_family_and_impossible_energies_are_named(
     )
     assert unlike_training(stored, ions, momenta, inside) is None
     long = XrayExplosion(
-        photon_ev=Uncertain(1500.0), fluence_um2=Uncertain(1e12), duration_fs=Uncertain(2000.0)
+        photon_ev=Uncertain(1500.0), fluence_um2=Uncertain(1e12), duration_fs=Uncertain(80.0)
     )
     said = unlike_training(stored, ions, momenta, long)
     assert said is not None
