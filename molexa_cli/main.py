@@ -49,6 +49,7 @@ COMMANDS: Final = (
     "reconstruct",
     "score",
     "report",
+    "update",
     "movie",
     "simulate",
     "atom",

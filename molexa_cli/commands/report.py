@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, Force, Quiet
-from molexa_cli.console import progress, write
+from molexa_cli.console import command_line, progress, write
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.gate_options import Selection
 
@@ -42,6 +42,11 @@ def report(
     from molexa_core.pipeline.chain.report import report_folder
 
     target, _ = report_folder(
-        folder, out=out, title=title, selection=Selection(**selection), progress=progress()
+        folder,
+        out=out,
+        title=title,
+        selection=Selection(**selection),
+        command=command_line(),
+        progress=progress(),
     )
     write(str(target))

@@ -202,6 +202,7 @@ class ReportContent:
         series: results against what they were computed by, such as the delay.
         energy: what averaging left of the kinetic energy release, as a sentence.
         provenance: the record of every step, oldest first.
+        command: the command line that writes the page.
         warnings: warnings of all stages.
     """
 
@@ -219,4 +220,5 @@ class ReportContent:
     series: tuple[SeriesContent, ...] = ()
     energy: str = ""
     provenance: tuple[Provenance, ...] = ()
+    command: str = ""
     warnings: tuple[str, ...] = ()

@@ -46,7 +46,7 @@ from molexa_core.pipeline.chain.pick import (
     channel_of,
     only_file,
 )
-from molexa_core.pipeline.chain.selected import GatedEvents, gating_of, say_gates
+from molexa_core.pipeline.chain.selected import GatedEvents, gating_of, say_gates, settings_read
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.output_guard import discards, require_outputs, settings_inputs
 from molexa_core.pipeline.two_passes import TwoPasses
@@ -264,7 +264,8 @@ def align_file(
         if gated.gating:
             say_gates(gated.gating, progress)
             settings[GATES] = gated.gating.record()
-        record = Provenance.of(command, inputs=[source], settings=settings, after=events.provenance)
+        inputs = [source, *settings_read(selection, channel=channel)]
+        record = Provenance.of(command, inputs=inputs, settings=settings, after=events.provenance)
         writer.finish(record, meta=meta)
     return target, AlignedFile(
         settings["frame"], aligner.flag, aligner.roles, aligner.summary, aligner.warnings

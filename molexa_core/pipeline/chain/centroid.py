@@ -38,7 +38,7 @@ from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
 from molexa_core.io.results.events import read_events
 from molexa_core.pipeline.chain.channel_limits import inherited
 from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, channel_of, only_file
-from molexa_core.pipeline.chain.selected import gating_of, select
+from molexa_core.pipeline.chain.selected import gating_of, select, settings_read
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.output_guard import require_outputs
 
@@ -179,6 +179,7 @@ def centroid_file(
     }
     if gates:
         settings[GATES] = gates.record()
-    record = Provenance.of(command, inputs=[source], settings=settings, after=before)
+    inputs = [source, *settings_read(selection)]
+    record = Provenance.of(command, inputs=inputs, settings=settings, after=before)
     write_channel_csv(target, rows, record)
     return target, rows

@@ -33,7 +33,7 @@ from molexa_core.io.results.events import EventsWriter
 from molexa_core.observables.gating import Gating
 from molexa_core.pipeline.chain.channel_limits import beyond_network, other_molecule
 from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
-from molexa_core.pipeline.chain.selected import gating_of
+from molexa_core.pipeline.chain.selected import gating_of, settings_read
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.runs.open_run import OpenRun, open_run, size_of
 from molexa_core.pipeline.two_passes import TwoPasses
@@ -210,12 +210,20 @@ def reduce_files(
         said = {GATES: meta[GATES]} if gates else {}
         provenance = Provenance.of(
             command,
-            inputs=run.paths,
+            inputs=[*run.paths, *_settings_files(selection, channel, setup)],
             settings={_CHANNEL: meta[_CHANNEL], _SETUP: meta[_SETUP], **said},
             after=_history(run),
         )
         writer.finish(provenance, meta=meta, spectra=reducer.spectra())
     return target, summary
+
+
+def _settings_files(selection: Selection, channel: str | None, setup: str | None) -> list[Path]:
+    """The files of the user that say how the run is reduced."""
+    project = load_project()
+    return settings_read(
+        selection, channel=channel or project.channel, setup=setup or project.setup
+    )
 
 
 def _finish(gates: Gating, reducer: Reducer) -> None:

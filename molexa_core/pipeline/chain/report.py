@@ -95,12 +95,13 @@ class Results:
     warnings: tuple[str, ...] = ()
 
 
-def report(results: Results, *, title: str | None = None) -> str:
+def report(results: Results, *, title: str | None = None, command: str = "") -> str:
     """The report as one self-contained HTML page.
 
     Args:
         results: results of the stages; the page names the missing ones.
         title: of the page; made from the ions if not given.
+        command: the command line that writes the page.
 
     Raises:
         InputFileError: a file of the page template is missing in the installation.
@@ -122,6 +123,7 @@ def report(results: Results, *, title: str | None = None) -> str:
             series=tuple(series_content(one, name) for name, one in results.series.items()),
             energy=_energy(results),
             provenance=results.provenance,
+            command=command,
             warnings=_warnings(results),
         )
     )
@@ -133,6 +135,7 @@ def report_folder(
     out: Path | str | None = None,
     title: str | None = None,
     selection: Selection = EVERYTHING,
+    command: str = "",
     progress: Progress = SILENT,
 ) -> tuple[Path, Results]:
     """Write the report of a folder.
@@ -146,6 +149,7 @@ def report_folder(
         title: of the page.
         selection: the coincidences from which maps and energies are drawn; histograms of `reduce`,
             mean momenta and structures stay those of the files.
+        command: the command line, which the page names.
         progress: receives notices on the files that are used and the stages that are missing.
 
     Returns:
@@ -171,7 +175,7 @@ def report_folder(
             where=folder.resolve(),
             do="Run molexa reduce, align, centroid or reconstruct in it first.",
         )
-    text = report(results, title=title)
+    text = report(results, title=title, command=command)
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=UNWRITABLE)
     return target, results

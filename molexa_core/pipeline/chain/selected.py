@@ -10,9 +10,11 @@ from molexa_core.base.errors import UsageError, about_file
 from molexa_core.base.gate_options import REGIONS_FILE, Selection
 from molexa_core.base.progress import Progress
 from molexa_core.base.settings import Channel, Region, load_regions
+from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.events import EventsFile
 from molexa_core.observables.gating import Gate, Gating, recorded
+from molexa_core.pipeline.output_guard import settings_inputs
 
 
 def gating_of(
@@ -49,6 +51,29 @@ def gating_of(
     gates += [Gate.of_region(name, regions) for name in selection.gate or ()]
     gates += [Gate.of_condition(text, regions) for text in selection.where or ()]
     return Gating(gates, stage)
+
+
+def settings_read(
+    selection: Selection, *, channel: str | None = None, setup: Path | str | None = None
+) -> list[Path]:
+    """The settings files of the user that a stage reads, for its provenance.
+
+    Args:
+        selection: names of regions and conditions, and their file.
+        channel: name or file of the channel that was given.
+        setup: the setup that was given.
+    """
+    found = settings_inputs(channel=channel, setup=setup)
+    if selection.regions is not None:
+        found.append(Path(selection.regions))
+    elif not selection.is_empty and Path(REGIONS_FILE).is_file():
+        found.append(Path(REGIONS_FILE))
+    shipped = [shipped_folder(kind).resolve() for kind in ("channels", "templates")]
+    return [
+        path
+        for path in dict.fromkeys(found)
+        if path.is_file() and not any(folder in path.resolve().parents for folder in shipped)
+    ]
 
 
 def select(table: Coincidences, gating: Gating, progress: Progress) -> Coincidences:

@@ -30,7 +30,7 @@ from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
 from molexa_core.pipeline.chain.pick import channel_of
 from molexa_core.pipeline.chain.score import score
-from molexa_core.pipeline.chain.selected import gating_of, select
+from molexa_core.pipeline.chain.selected import gating_of, select, settings_read
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.assumed import Assumed, Changes, assumed_explosion
@@ -192,6 +192,7 @@ def reconstruct_events_file(
     if gates:
         settings[GATES] = gates.record()
     inputs = [path] if truth is None else [path, truth]
+    inputs += settings_read(selection, setup=setup)
     made = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
     if structures is not None:
         summary = {**found.to_dict(), FROM_CENTROIDS: beside_it}

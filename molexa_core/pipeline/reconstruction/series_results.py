@@ -17,7 +17,7 @@ from molexa_core.network.weights import default_weights, load_network
 from molexa_core.observables.binning import binned
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
 from molexa_core.pipeline.chain.pick import channel_of
-from molexa_core.pipeline.chain.selected import gating_of, select
+from molexa_core.pipeline.chain.selected import gating_of, select, settings_read
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.assumed import Changes, assumed_explosion
@@ -125,7 +125,8 @@ def reconstruct_series_file(
     }
     if gates:
         settings[GATES] = gates.record()
-    record = Provenance.of(command, inputs=[path], settings=settings, seed=seed, after=before)
+    inputs = [path, *settings_read(selection, setup=setup)]
+    record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
     values = found.to_dict()
     write_series(out, values, record)
     write_series_table(table_file, values, record)

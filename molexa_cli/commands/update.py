@@ -1,0 +1,87 @@
+"""`molexa update`: make what is missing or outdated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from molexa_cli.app import Debug, Json, Quiet
+from molexa_cli.console import remark, warn, write, write_json
+
+if TYPE_CHECKING:
+    from molexa_core.pipeline.chain.update import Plan
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("update")(update)
+
+
+def update(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made and why, and make nothing.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Make the results of the working folder that are missing or outdated, and nothing else.
+
+    Every result tells the command that made it and what it was made from. Those whose run, setup,
+    channel, regions or earlier result have changed are made again by their own commands, in order.
+
+    Example: molexa update --dry-run
+    """
+    from molexa_core.pipeline.chain.update import plan_update
+
+    plan = plan_update()
+    for text in plan.remarks:
+        warn(text)
+    if json:
+        write_json(_values(plan, dry_run=dry_run))
+    elif not plan.steps:
+        write(f"up to date: {', '.join(plan.current)}")
+    for step in plan.steps:
+        if not json:
+            write(f"{step.line}    # {', '.join(step.makes)}: {step.why}")
+        if not dry_run:
+            _run(step.command, quiet=quiet)
+    if dry_run and plan.steps:
+        remark("nothing was made (--dry-run)")
+
+
+def _run(command: tuple[str, ...], *, quiet: bool) -> None:
+    """Run one command of molexa; its results go to stderr.
+
+    Raises:
+        ComputationError: it failed.
+    """
+    import subprocess
+    import sys
+
+    from molexa_core.base import interruption
+    from molexa_core.base.errors import ComputationError
+
+    switch = ["--quiet"] if quiet and "--quiet" not in command and "-q" not in command else []
+    line = [sys.executable, "-m", "molexa_cli.main", *command, *switch]
+    shown = subprocess.DEVNULL if quiet else sys.stderr.fileno()
+    done = subprocess.run(line, stdout=shown, check=False)  # noqa: S603
+    interruption.check()
+    if done.returncode:
+        raise ComputationError(
+            f"molexa {command[0]} failed with exit code {done.returncode}",
+            do="Nothing that comes after it was made.",
+        )
+
+
+def _values(plan: Plan, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "steps": [
+            {"command": step.line, "makes": list(step.makes), "why": step.why}
+            for step in plan.steps
+        ],
+        "current": list(plan.current),
+        "remarks": list(plan.remarks),
+        "made": not dry_run,
+    }

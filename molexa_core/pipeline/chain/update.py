@@ -1,0 +1,260 @@
+"""Update: which results in a folder are missing or outdated, and the commands that make them.
+
+Every result records the command that made it and the digests of what it was made from, and the
+same of every step before. So a folder describes its own analysis: a result is outdated if one of
+its inputs (run, result of an earlier stage, setup, channel, regions) has another content now or
+will be made anew, and it is missing if a later result was made from it and it is not there. What
+nothing in the folder was made from is not known, and raw runs are never made.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from molexa_core.base.errors import InputFileError, MolexaError
+from molexa_core.base.storage.files import digest
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import COMMAND_MARK, Provenance
+from molexa_core.io.results.channel_csv import read_channel_csv
+from molexa_core.io.results.events import EventsFile
+from molexa_core.io.results.geometry_json import read_geometry_json
+from molexa_core.io.results.kinds import kind_of_result
+from molexa_core.io.results.series_file import read_series
+from molexa_core.io.results.structures import read_structures_file
+
+PROGRAM: Final = "molexa"
+REDUCE: Final = "reduce"
+STAGES: Final = (REDUCE, "align", "centroid", "reconstruct", "report")
+"""Commands that are run again; what came before, such as a virtual run, is a source."""
+_HEAD: Final = 64 * 1024
+
+
+@dataclass
+class Target:
+    """A result of the folder.
+
+    Attributes:
+        name: of the file.
+        command: the words behind `molexa` that make it.
+        inputs: digest of each input by its name, as recorded.
+        depth: steps before it.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    inputs: Mapping[str, str]
+    depth: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that has to be run.
+
+    Attributes:
+        command: the words behind `molexa`.
+        makes: the results.
+        why: the reason, as a clause.
+    """
+
+    command: tuple[str, ...]
+    makes: tuple[str, ...]
+    why: str
+
+    @property
+    def line(self) -> str:
+        """The command as it is typed."""
+        return shlex.join([PROGRAM, *self.command])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an update does.
+
+    Attributes:
+        steps: commands in their order.
+        current: results that are up to date.
+        remarks: sentences on results that cannot be judged or made.
+    """
+
+    steps: tuple[Step, ...]
+    current: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass
+class _Found:
+    """The results of a folder while they are collected."""
+
+    targets: dict[str, Target] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    report: Path | None = None
+
+
+def plan_update(folder: Path | str = ".") -> Plan:
+    """Which results of a folder are missing or outdated.
+
+    Commands are those that are recorded, so the folder must be the one they were typed in.
+
+    Raises:
+        InputFileError: no such folder, no result in it, or an input that nothing makes is missing.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputFileError("no such folder", where=folder, do="Name the folder of the results.")
+    found = _collected(folder)
+    if not found.targets and found.report is None:
+        raise InputFileError(
+            "no result that tells how it was made",
+            where=folder.resolve(),
+            do="Run molexa reduce, align, centroid or reconstruct in it first.",
+        )
+    steps: dict[tuple[str, ...], Step] = {}
+    made: set[str] = set()
+    current = []
+    for target in sorted(found.targets.values(), key=lambda one: (one.depth, one.name)):
+        why = _reason(folder, target, made)
+        if why is None:
+            current.append(target.name)
+            continue
+        made.add(target.name)
+        before = steps.get(target.command)
+        makes = (target.name,) if before is None else (*before.makes, target.name)
+        steps[target.command] = Step(target.command, makes, why if before is None else before.why)
+    if found.report is not None:
+        why = _report_reason(found.report, [folder / name for name in found.targets], made)
+        if why is None:
+            current.append(found.report.name)
+        else:
+            command = _report_command(found.report)
+            steps[command] = Step(command, (found.report.name,), why)
+    return Plan(tuple(steps.values()), tuple(current), tuple(found.remarks))
+
+
+def _collected(folder: Path) -> _Found:
+    found = _Found()
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if path.suffix not in {".h5", ".csv", ".json", ".html"}:
+            continue
+        try:
+            kind = kind_of_result(path)
+            if kind is FileKind.REPORT:
+                found.report = path
+                continue
+            record = _record(path, kind)
+        except MolexaError as error:
+            found.remarks.append(f"{path.name} cannot be read ({error.what}) and is left alone")
+            continue
+        if record is not None:
+            _add(found, path.name, record)
+    return found
+
+
+def _record(path: Path, kind: object) -> Provenance | None:
+    """The provenance of a result of the stages; None for all others."""
+    if kind in {FileKind.EVENTS, FileKind.ALIGNED}:
+        return EventsFile(path).provenance
+    if kind is FileKind.MOMENTA:
+        return read_channel_csv(path)[1]
+    if kind is FileKind.RECONSTRUCTION:
+        return read_geometry_json(path)[1]
+    if kind is FileKind.SERIES:
+        return read_series(path)[1]
+    if kind is FileKind.STRUCTURES:
+        return read_structures_file(path).provenance
+    return None
+
+
+def _add(found: _Found, name: str, record: Provenance) -> None:
+    """Add a result, and those that it was made from."""
+    steps: list[Mapping[str, Any]] = [*record.history, record.own_record()]
+    for depth, step in enumerate(steps):
+        last = depth == len(steps) - 1
+        product = name if last else _product(step, steps[depth + 1])
+        command = _words(step.get("command"))
+        if command is None or product is None:
+            if last:
+                found.remarks.append(
+                    f"{name} was not made by a command of molexa ({step.get('command')}) and is "
+                    "left alone"
+                )
+            continue
+        inputs = step.get("inputs")
+        inputs = inputs if isinstance(inputs, Mapping) else {}
+        if last or product not in found.targets:
+            known = {str(key): str(value) for key, value in inputs.items()}
+            found.targets[product] = Target(product, command, known, depth)
+
+
+def _words(command: object) -> tuple[str, ...] | None:
+    """The words behind `molexa` of a recorded command of a stage; None for anything else."""
+    try:
+        words = shlex.split(str(command))
+    except ValueError:
+        return None
+    if len(words) < 2 or words[0] != PROGRAM or words[1] not in STAGES:
+        return None
+    return tuple(words[1:])
+
+
+def _product(step: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """The file that a step made: the input of the next step that it does not read itself."""
+    read = step.get("inputs")
+    mine = set(read) if isinstance(read, Mapping) else set()
+    inputs = after.get("inputs")
+    names = [
+        str(name)
+        for name in (inputs if isinstance(inputs, Mapping) else {})
+        if name not in mine and Path(name).suffix in {".h5", ".csv"}
+    ]
+    return names[0] if len(names) == 1 else None
+
+
+def _reason(folder: Path, target: Target, made: set[str]) -> str | None:
+    """Why a target must be made; None if it is up to date.
+
+    Raises:
+        InputFileError: it must, and one of its inputs is neither there nor made by a command.
+    """
+    why = None if (folder / target.name).is_file() else "it is missing"
+    missing = []
+    for name, then in target.inputs.items():
+        path = folder / name
+        if name in made:
+            why = why or f"{name} is made anew"
+        elif not path.is_file():
+            missing.append(name)
+        elif digest(path) != then:
+            why = why or f"{name} has changed"
+    if missing and why is not None:
+        raise InputFileError(
+            f"{target.name} must be made ({why}), but {missing[0]} is missing, which no result "
+            "tells how to make",
+            where=folder.resolve(),
+            do="Put it back, or run the command that makes it.",
+        )
+    return why
+
+
+def _report_reason(report: Path, results: Sequence[Path], made: set[str]) -> str | None:
+    if made:
+        return f"{min(made)} is made anew"
+    written = report.stat().st_mtime
+    newer = [path.name for path in results if path.is_file() and path.stat().st_mtime > written]
+    return f"{newer[0]} is newer" if newer else None
+
+
+def _report_command(report: Path) -> tuple[str, ...]:
+    """The command that a page names, else the one that writes a page of this name."""
+    with report.open(encoding="utf-8", errors="replace") as stream:
+        head = stream.read(_HEAD)
+    match = re.search(re.escape(COMMAND_MARK) + r'"([^"]*)"', head)
+    words = None if match is None else _words(html.unescape(match[1]))
+    return words or ("report", "--out", report.name)

@@ -1,0 +1,123 @@
+"""Update makes what is missing or outdated, and nothing else, by the commands that are recorded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from molexa_core.base.errors import InputFileError
+from molexa_core.base.gate_options import Selection
+from molexa_core.io.root.run import write_root_run
+from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.centroid import centroid_file
+from molexa_core.pipeline.chain.draw_gate import GateMap
+from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.update import Plan, plan_update
+from tests.conftest import Run
+from tests.fakes.root_runs import make_channel, make_run, make_setup
+
+SETUP = make_setup()
+CHANNEL = make_channel(("O+", 1), ("H+", 2))
+REDUCE = ("reduce", "run.root", "--channel", "mine.yaml")
+ALIGN = ("align", "--gate", "slow", "--ref", "O+")
+CENTROID = ("centroid",)
+
+
+def line(words: tuple[str, ...]) -> str:
+    return " ".join(["molexa", *words])
+
+
+@pytest.fixture
+def folder(working_folder: Path) -> Path:
+    run = make_run(("O+", "H+", "H+"), SETUP, shots=3000, recoil=(1.5, 1.0, 0.5))
+    meta = {"setup": SETUP.model_dump(mode="json")}
+    write_root_run(working_folder / "run.root", [run.hits], slots=24, meta=meta)
+    Path("mine.yaml").write_text(yaml.safe_dump(CHANNEL.model_dump(mode="json")))
+    events, _ = reduce_files(["run.root"], channel="mine.yaml", command=line(REDUCE))
+    box = {"box": {"x": [0.0, 9.0], "y": [0.0, 90.0]}}
+    GateMap(events, "ker", "p(O+)").write("slow", box)
+    aligned, _ = align_file(
+        events, reference="O+", selection=Selection(gate=["slow"]), command=line(ALIGN)
+    )
+    centroid_file(aligned, command=line(CENTROID))
+    return working_folder
+
+
+def made(plan: Plan) -> list[tuple[tuple[str, ...], str]]:
+    return [(step.command, step.why) for step in plan.steps]
+
+
+def test_nothing_is_made_where_nothing_has_changed(folder: Path) -> None:
+    plan = plan_update()
+    assert made(plan) == []
+    assert set(plan.current) == {"run.events.h5", "run.aligned.h5", "channel.csv"}
+    assert not plan.remarks
+
+
+def test_a_changed_channel_makes_everything_behind_it(folder: Path) -> None:
+    values = CHANNEL.model_dump(mode="json") | {"description": "another"}
+    Path("mine.yaml").write_text(yaml.safe_dump(values))
+    assert made(plan_update()) == [
+        (REDUCE, "mine.yaml has changed"),
+        (ALIGN, "run.events.h5 is made anew"),
+        (CENTROID, "run.aligned.h5 is made anew"),
+    ]
+
+
+def test_a_changed_region_makes_only_what_uses_it(folder: Path) -> None:
+    text = Path("regions.yaml").read_text()
+    Path("regions.yaml").write_text(text.replace("9.0", "8.0"))
+    assert made(plan_update()) == [
+        (ALIGN, "regions.yaml has changed"),
+        (CENTROID, "run.aligned.h5 is made anew"),
+    ]
+
+
+def test_what_is_missing_is_made_even_from_the_history_of_later_results(folder: Path) -> None:
+    Path("run.aligned.h5").unlink()
+    assert made(plan_update())[0] == (ALIGN, "it is missing")
+    Path("run.events.h5").unlink()
+    assert [command for command, _ in made(plan_update())] == [REDUCE, ALIGN, CENTROID]
+    Path("run.root").unlink()
+    with pytest.raises(InputFileError, match=r"run\.events\.h5 must be made .* run\.root is miss"):
+        plan_update()
+
+
+def test_a_missing_run_does_not_matter_while_nothing_needs_it(folder: Path) -> None:
+    Path("run.root").unlink()
+    assert made(plan_update()) == []
+
+
+def test_results_of_other_programs_are_left_alone(folder: Path) -> None:
+    centroid_file("run.aligned.h5", out="other.csv", command="a notebook")
+    Path("mine.csv").write_text("ion,px,py,pz\nO+,1,0,0\n")
+    plan = plan_update()
+    assert made(plan) == []
+    assert len(plan.remarks) == 1
+    assert "other.csv was not made by a command of molexa (a notebook)" in plan.remarks[0]
+    (folder / "empty").mkdir()
+    with pytest.raises(InputFileError, match="no result that tells how it was made"):
+        plan_update("empty")
+
+
+@pytest.mark.slow
+def test_the_command_runs_the_commands(molexa: Run, folder: Path) -> None:
+    values = CHANNEL.model_dump(mode="json") | {"description": "another"}
+    Path("mine.yaml").write_text(yaml.safe_dump(values))
+    told = molexa("update", "--dry-run", "--json", folder=folder)
+    assert [step["command"] for step in json.loads(told.stdout)["steps"]] == [
+        line(REDUCE),
+        line(ALIGN),
+        line(CENTROID),
+    ]
+    assert made(plan_update())
+    done = molexa("update", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert made(plan_update()) == []
+    Path("mine.yaml").write_text("name: [")
+    failed = molexa("update", folder=folder)
+    assert failed.returncode == 1
+    assert "molexa: molexa reduce failed with exit code 1" in failed.stderr
