@@ -18,6 +18,7 @@ from itertools import combinations
 from typing import Final
 
 import numpy as np
+from scipy.special import comb
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import Ion, parse_ion
@@ -48,6 +49,7 @@ from molexa_core.reduction.search import (
     ROOM,
     SHOTS,
     TRUNCATED,
+    WORK,
     search_shots,
 )
 
@@ -247,7 +249,8 @@ class Search:
             reach: sums from -reach to +reach about the centre, a.u., one for all or (3); the
                 range of the channel if None.
             order: the shots to be searched; all if None.
-            most: shots with more combinations are not used.
+            most: shots with more combinations, or that need more work than `MOST_WORK`, are not
+                used.
 
         Returns:
             rows in use afterwards.
@@ -256,7 +259,15 @@ class Search:
         wide[0] = 0.0 if centre is None else centre
         wide[1:] = self.sum_range if reach is None else reach
         counters = self._run(
-            hits, tally, COLLECT, wide, np.zeros((0, 3)), most=most, into=into[filled:], order=order
+            hits,
+            tally,
+            COLLECT,
+            wide,
+            np.zeros((0, 3)),
+            most=most,
+            work=MOST_WORK,
+            into=into[filled:],
+            order=order,
         )[0]
         return filled + int(counters[COLLECTED])
 
@@ -294,6 +305,17 @@ class Search:
         """How many ions of each kind a coincidence has, in the order of `windows`."""
         return self._counts
 
+    def combinations(self, hits: Hits) -> FloatArray:
+        """(shots) number of combinations of the candidates of each shot.
+
+        Choices that use one hit as two kinds of ions are counted too.
+        """
+        number = np.ones(hits.n_shots)
+        for wanted, (rows, _) in zip(self._counts, self.candidates(hits), strict=True):
+            shots = np.searchsorted(hits.offsets, rows, side="right") - 1
+            number *= comb(np.bincount(shots, minlength=hits.n_shots), wanted)
+        return number
+
     def candidates(self, hits: Hits) -> Iterator[tuple[IntArray, FloatArray]]:
         """For each kind of ion the hits that can be one, and their momenta (hits, 3) in a.u."""
         for name, (first, last) in self.windows.items():
@@ -326,13 +348,14 @@ class Search:
         if gate is None:
             box = np.zeros((4, 3))
             box[1:] = [[np.inf], [1.0], [self.sum_range]]
-            asked, most = EVERY, float(MOST_COMBINATIONS)
+            asked, most, work = EVERY, float(MOST_COMBINATIONS), np.inf
             shifts, log_odds = np.zeros((1, 3)), 0.0
         else:
-            shifts, most, log_odds = gate.shifts, MOST_WORK, gate.log_odds
+            shifts, log_odds = gate.shifts, gate.log_odds
+            most, work = np.inf, MOST_WORK
             box = np.vstack([gate.centre, gate.half_width, gate.deviation, gate.reach])
         table = self._run(
-            hits, tally, asked, box, shifts, most=most, log_odds=log_odds, weigh=weigh
+            hits, tally, asked, box, shifts, most=most, work=work, log_odds=log_odds, weigh=weigh
         )[1]
         return Found(
             table[:, 0].astype(np.int64),
@@ -349,7 +372,8 @@ class Search:
         gate: FloatArray,
         shifts: FloatArray,
         *,
-        most: float,
+        most: float = np.inf,
+        work: float = np.inf,
         log_odds: float = 0.0,
         weigh: bool = False,
         into: FloatArray = _NO_SUMS,
@@ -358,7 +382,7 @@ class Search:
         counters = np.zeros(COUNTERS, np.int64)
         elsewhere = np.zeros(len(tally.elsewhere), np.int64)
         limits = self._limits.copy()
-        limits[MOST], limits[LOG_ODDS] = most, log_odds
+        limits[MOST], limits[WORK], limits[LOG_ODDS] = most, work, log_odds
         limits[ROOM] = MOST_COMBINATIONS if asked == EVERY else MOST_CANDIDATES
         found = search_shots(
             np.arange(hits.n_shots, dtype=np.int64) if order is None else order,

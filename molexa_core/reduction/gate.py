@@ -107,8 +107,8 @@ def _densest(sums: FloatArray, half_range: float) -> FloatArray:
     """(3) the momentum sum with the highest density compared with its surroundings."""
     edges = [np.linspace(-half_range, half_range, _CELLS + 1)] * 3
     cells = np.histogramdd(sums, bins=edges)[0]
-    near = uniform_filter(cells, 3, mode="constant") * 3**3
-    around = uniform_filter(cells, 11, mode="constant") * 3**3
+    near = uniform_filter(cells, 3, mode="reflect") * 3**3
+    around = uniform_filter(cells, 11, mode="reflect") * 3**3
     excess = (near - around) / np.sqrt(around + 1.0)
     best = np.unravel_index(int(np.argmax(excess)), excess.shape)
     middle = np.array(

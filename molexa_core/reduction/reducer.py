@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,8 @@ from molexa_core.reduction.coincidences import (
     Tally,
 )
 from molexa_core.reduction.energy import EnergySpectrum
-from molexa_core.reduction.gate import find_peak, gate_around
+from molexa_core.reduction.first_pass import FirstPass, with_odds
+from molexa_core.reduction.gate import gate_around
 from molexa_core.reduction.laboratory import Dropped, calibrate
 from molexa_core.reduction.mixing.false_summary import (
     FalseCoincidences,
@@ -39,9 +40,6 @@ from molexa_core.reduction.purity import purity
 from molexa_core.reduction.run_histograms import HitSpectra, sum_spectra
 from molexa_core.reduction.summary import ReduceSummary, SumAxis
 from molexa_core.reduction.suspected_units import UnitCheck, setup_doubts, unseen
-
-MOST_SUMS: Final = 100_000
-"""Number of combinations, from the beginning of the run, from which the gate is found."""
 
 
 class Reducer:
@@ -111,7 +109,7 @@ class Reducer:
         """First pass: the momentum-sum gate, as given by the channel or found in the data.
 
         Args:
-            run: chunks of shots; read until there are `MOST_SUMS` combinations.
+            run: chunks of shots; read until there are enough combinations.
             n_shots: shots in the run, for the progress.
 
         Raises:
@@ -124,35 +122,39 @@ class Reducer:
                 "on the momentum sum; combinations that share a hit are all kept"
             )
             return
-        sums, filled, tally = np.empty((MOST_SUMS, 6)), 0, Tally()
+        centre = np.zeros(3) if gates.sum_centre is None else np.array(gates.sum_centre)
+        first = FirstPass(self._search, centre)
         dropped, n_hits, inside = Dropped(), 0, self._none_inside()
+        chunks = iter(run)
         with self._progress.task("momentum-sum gate", n_shots, "shots") as task:
-            for chunk in run:
+            for chunk in chunks:
                 hits, bad = calibrate(chunk, self._setup)
                 dropped.add(bad)
                 n_hits += chunk.n_hits
-                if filled == 0:
+                if first.tally.combinations == 0:
                     self._count_inside(hits, inside)
-                filled = self._search.collect_sums(hits, tally, sums, filled)
+                first.add(hits)
                 task.advance(chunk.n_shots)
-                if filled >= MOST_SUMS:
-                    self.say(f"the gate is found from the first {tally.shots} shots")
+                if first.full:
                     break
-        if filled == 0 and gates.sum_half_width is None:
-            raise self._nothing(tally, dropped, n_hits, inside)
+        if first.none and gates.sum_half_width is None:
+            raise self._nothing(first.tally, dropped, n_hits, inside)
         try:
-            self._peaks = find_peak(sums[:filled], self._search.sum_range)
+            self._peaks = first.find(calibrate(chunk, self._setup)[0] for chunk in chunks)
         except ComputationError as error:
             if gates.sum_half_width is None:
                 raise
             self.say(f"{error.what}; the gate is the one given")
-        self._gate = gate_around(
+        if first.remark:
+            self.say(first.remark)
+        gate = gate_around(
             self._peaks,
             sigmas=gates.sum_sigmas,
             centre=gates.sum_centre,
             half_width=gates.sum_half_width,
-            spread=np.sqrt(sums[:filled, 3:].mean(axis=0)) if filled else None,
+            spread=np.sqrt(first.sums[:, 3:].mean(axis=0)) if first.filled else None,
         )
+        self._gate = with_odds(gate, self._peaks, first.sums)
 
     def blocks(self, run: Iterable[Hits], n_shots: int | None = None) -> Iterator[Coincidences]:
         """Second pass: the coincidences, chunk by chunk.

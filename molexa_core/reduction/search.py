@@ -48,11 +48,12 @@ LOG_ODDS: Final = 2
 ROOM: Final = 3
 OVERLAP: Final = 4
 CEILING: Final = 5
-LIMITS: Final = 6
-"""Indices of `limits`: largest momentum of an ion in a.u., most work for a shot (with a gate:
-expected steps of about a nanosecond; without one: combinations), logarithm of the odds of a
-candidate in the centre of the gate, most candidates of a shot, whether a hit can be several kinds
-of ions, and the odds that a candidate of the present shot must exceed."""
+WORK: Final = 6
+LIMITS: Final = 7
+"""Indices of `limits`: largest momentum of an ion in a.u., most combinations of a shot, logarithm
+of the odds of a candidate in the centre of the gate, most candidates of a shot, whether a hit can
+be several kinds of ions, the odds that a candidate of the present shot must exceed, and most work
+for a shot in expected steps of about a nanosecond."""
 CENTRE: Final = 0
 HALF_WIDTH: Final = 1
 SIGMA: Final = 2
@@ -340,7 +341,7 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         split, work = ions - 1, combinations
         if asked != EVERY and not few:
             split, work = divide(kind_of, count)
-        if (combinations if asked == COLLECT else work) > limits[MOST]:
+        if combinations > limits[MOST] or work > limits[WORK]:
             counters[CROWDED] += 1
             continue
         counters[COMBINATIONS] += 0 if asked == EVERY else int(combinations)
