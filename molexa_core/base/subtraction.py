@@ -129,13 +129,15 @@ def true_mean(table: Coincidences, values: FloatArray, false_values: FloatArray)
     shot = table.event_id if shots is None else shots.astype(np.int64)
     number = float(table.weight.sum() - false.weight.sum())
     total = table.weight @ real - false.weight @ mixed
+    # All rows of a false event were drawn at once, such as its assignments of like ions.
+    _, first, event = np.unique(false.event_id, return_index=True, return_inverse=True)
     mean = total / (number or 1.0)
     ones = np.ones((len(table), 1)), np.ones((len(false), 1))
     found = Subtracted.of(
         shot,
         table.weight[:, None] * np.hstack([real - mean, ones[0]]),
-        false.source,
-        false.weight[:, None] * np.hstack([mixed - mean, ones[1]]),
+        false.source[first],
+        _summed(false.weight[:, None] * np.hstack([mixed - mean, ones[1]]), event, len(first)),
         shots_of(table.meta),
     )
     scale = scale_error_of(table.meta)
@@ -159,6 +161,14 @@ def scale_error_of(meta: Mapping[str, object]) -> float:
     if not isinstance(false, Mapping) or not false.get("scale"):
         return 0.0
     return float(false["scale_error"]) / float(false["scale"])
+
+
+def _summed(values: FloatArray, group: IntArray, groups: int) -> FloatArray:
+    """(groups, values) sums of the rows of each group."""
+    sums: FloatArray = np.stack(
+        [np.bincount(group, weights=column, minlength=groups) for column in values.T], axis=1
+    )
+    return sums
 
 
 def _columns(values: FloatArray) -> FloatArray:
