@@ -44,6 +44,7 @@ COMMANDS: Final = (
     "calibrate",
     "reduce",
     "gate",
+    "covariance",
     "align",
     "centroid",
     "reconstruct",

@@ -38,6 +38,7 @@ class FileKind(StrEnum):
     TRUTH = "truth of a virtual run"
     CHANNELS = "file of combinations of charges"
     STRUCTURES = "file of structures of single events"
+    COVARIANCE = "file of covariances"
     DATASET = "file of a data set"
     RECIPE = "resolved recipe"
     MOMENTA = "table of mean momenta"

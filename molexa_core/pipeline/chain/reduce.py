@@ -233,6 +233,25 @@ def _finish(gates: Gating, reducer: Reducer) -> None:
         reducer.say(sentence)
 
 
+def channel_and_setup(
+    paths: Sequence[Path | str],
+    channel: str | None,
+    setup: str | None,
+    progress: Progress = SILENT,
+) -> tuple[OpenRun, Channel, Setup, list[Path]]:
+    """A run with its channel and setup, found as `reduce_files` finds them.
+
+    Returns:
+        The open run, channel and setup, and the settings files that were read.
+    """
+    known = _given_setup(setup)
+    run = open_run(paths, known, progress=progress)
+    chosen = _choose_channel(channel, run)
+    named = channel or run.metadata().get(_CHANNEL)
+    read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
+    return run, chosen, _telling(run.setup, run), list(read)
+
+
 @contextmanager
 def _reporting_faults(run: Iterable[Hits], reducer: Reducer, health: HitHealth) -> Iterator[None]:
     """If the reduction fails, first report faults of the run, which may be the reason."""

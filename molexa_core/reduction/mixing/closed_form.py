@@ -46,7 +46,7 @@ def distinct_mean(numbers: FloatArray) -> float:
     for sets in _set_partitions(list(range(m))):
         sign = math.prod((-1.0) ** (len(part) - 1) * math.factorial(len(part) - 1) for part in sets)
         total += sign * math.prod(float(np.prod(numbers[part], axis=0).sum()) for part in sets)
-    return total / math.prod(n - place for place in range(m))
+    return total / float(math.prod(n - place for place in range(m)))
 
 
 def _set_partitions(members: list[int]) -> Iterator[list[list[int]]]:

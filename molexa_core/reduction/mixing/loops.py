@@ -27,7 +27,7 @@ def next_random(state: np.ndarray) -> float:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
-    return (z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    return float((z >> np.uint64(11)) * (1.0 / 9007199254740992.0))
 
 
 @compiled
@@ -152,7 +152,7 @@ def too_close(one: FloatArray, other: FloatArray, dead_time: float, dead_radius:
     """Whether one of two hits (t, x, y) of one shot would have hidden the other."""
     if abs(one[0] - other[0]) >= dead_time:
         return False
-    return (one[1] - other[1]) ** 2 + (one[2] - other[2]) ** 2 < dead_radius**2
+    return bool((one[1] - other[1]) ** 2 + (one[2] - other[2]) ** 2 < dead_radius**2)
 
 
 @compiled

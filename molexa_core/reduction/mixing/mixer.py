@@ -207,8 +207,9 @@ class Mixer:
         self.tally.last_shots = everything.n_shots
         self._look_at_dead_time(everything)
         classes = alike_shots(hits.tags, hits.n_shots)
-        state = np.array(
-            np.random.SeedSequence([self._seed, self._stretch, 14]).generate_state(1, np.uint64)
+        state: NDArray[np.uint64] = np.array(
+            np.random.SeedSequence([self._seed, self._stretch, 14]).generate_state(1, np.uint64),
+            np.uint64,
         )
         self._stretch += 1
         real, false = [], []
