@@ -27,12 +27,12 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 import numpy as np
 
 from molexa_core.base.tables import offsets_of
+from molexa_core.reduction.cumulants.cumulant_maps import CumulantMap
 from molexa_core.reduction.cumulants.kstatistics import (
     factorial_cumulant,
     over_slices,
     residuals,
 )
-from molexa_core.reduction.cumulants.cumulant_maps import CumulantMap
 
 BINS = 64
 RATE = 0.03

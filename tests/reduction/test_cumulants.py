@@ -5,13 +5,13 @@ import pytest
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import offsets_of
+from molexa_core.reduction.cumulants.cumulant_maps import CumulantMap
 from molexa_core.reduction.cumulants.kstatistics import (
     factorial_cumulant,
     k_statistic,
     over_slices,
     residuals,
 )
-from molexa_core.reduction.cumulants.cumulant_maps import CumulantMap
 from molexa_core.reduction.cumulants.windows import cumulants, require_separate, rise
 
 
