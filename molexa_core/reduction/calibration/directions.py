@@ -15,8 +15,9 @@ from molexa_core.reduction.calibration.vanishing import Condition
 
 _INVOLVED: Final = 0.15
 """Least component of a direction at which a quantity belongs to it."""
-_MOST_FREE: Final = 0.02
-"""Share of a quantity that may lie in directions that are not determined."""
+_MOVED: Final = 2.0
+"""A direction also moves what it changes by this many of the errors within the other directions."""
+_ROUNDING: Final = 1e-4
 _CORRELATED: Final = 0.7
 _DIRECTION_WORDS: Final = {
     "x": "with the direction along x",
@@ -35,20 +36,23 @@ def undetermined(found: Fit) -> tuple[set[str], list[str]]:
     """
     values, vectors = np.linalg.eigh(found.information)
     free = vectors[:, values <= 1.0]
+    plausible = np.array([one.plausible for one in found.quantities])
+    errors = np.sqrt(np.maximum(np.diag(found.covariance), 0.0)) / plausible
+    least = np.minimum(_MOVED * errors, _INVOLVED)
     names = {
         one.name
-        for one, row in zip(found.quantities, free, strict=True)
-        if float((row**2).sum()) > _MOST_FREE
+        for one, row, limit in zip(found.quantities, free, least, strict=True)
+        if float(np.sqrt((row**2).sum())) > max(limit, _ROUNDING)
     }
-    return names, [_sentence(found.quantities, vector) for vector in free.T]
+    return names, [_sentence(found.quantities, vector, least) for vector in free.T]
 
 
-def _sentence(quantities: Sequence[Quantity], vector: FloatArray) -> str:
+def _sentence(quantities: Sequence[Quantity], vector: FloatArray, least: FloatArray) -> str:
     vector = vector / vector[int(np.argmax(np.abs(vector)))]
     involved = [
         (one, float(part))
-        for one, part in zip(quantities, vector, strict=True)
-        if abs(part) > _INVOLVED
+        for one, part, limit in zip(quantities, vector, least, strict=True)
+        if abs(part) > max(limit, _ROUNDING)
     ]
     if len(involved) == 1:
         return f"not determined: {involved[0][0].words}; it stays as it was in the setup"

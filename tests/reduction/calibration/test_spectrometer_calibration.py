@@ -11,6 +11,7 @@ from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings import Channel, Setup, load_channel, parse_settings
 from molexa_core.base.storage.resources import find
 from molexa_core.base.tables import Hits
+from molexa_core.base.units import HARTREE_EV
 from molexa_core.pipeline.runs.mock import mock
 from molexa_core.reduction.calibration.beam_line import beam_line
 from molexa_core.reduction.calibration.quantities import (
@@ -24,6 +25,7 @@ from molexa_core.reduction.calibration.spectrometer import (
     calibrate_spectrometer,
 )
 from molexa_core.reduction.calibration.time_peaks import TimePeak, from_peaks, refined
+from tests.fakes.root_runs import fly, make_channel, make_setup
 
 WATER = load_channel(find("channels", "water", ".yaml"))
 NITROGEN = load_channel(find("channels", "nitrogen", ".yaml"))
@@ -228,3 +230,40 @@ def test_faults_are_told() -> None:
         calibrate_spectrometer([hits], [partial], TRUTH)
     with pytest.raises(ComputationError, match="too few|no coincidence"):
         calibrate_spectrometer([hits], [WATER], TRUTH)
+
+
+def pairs_of_nitrogen(aligned: float) -> Hits:
+    """Hits of N+ pairs that share 12 eV and prefer the z axis, with errors of the detector."""
+    random = np.random.default_rng(5)
+    ion, setup, n = parse_ion("N+"), make_setup(), 4000
+    size = np.sqrt(random.normal(12.0, 0.8, n) / HARTREE_EV * ion.mass)
+    cosine = random.uniform(-1.0, 1.0, n)
+    cosine = np.sign(cosine) * np.abs(cosine) ** (1.0 / (1.0 + aligned))
+    angle = random.uniform(0.0, 2.0 * np.pi, n)
+    sine = np.sqrt(1.0 - cosine**2)
+    one = size[:, None] * np.stack([sine * np.cos(angle), sine * np.sin(angle), cosine], axis=1)
+    x, y, t = (part.reshape(-1) for part in fly(np.stack([one, -one], axis=1), [ion] * 2, setup))
+    noise = random.normal(size=(3, 2 * n)) * np.array([[0.1], [0.1], [0.3]])
+    offsets = np.arange(n + 1) * 2
+    return Hits(0, offsets, x + noise[0], y + noise[1], t + noise[2], np.zeros(2 * n, np.int16))
+
+
+@pytest.mark.slow
+def test_one_kind_of_ion_tells_centre_and_jet_only_together_also_of_aligned_molecules() -> None:
+    channel, truth = make_channel(("N+", 2), max_momentum=250.0), make_setup()
+    start = changed(truth, {"time_zero": 3.0, "field": 0.01, "jet": 100.0})
+    found = calibrate_spectrometer([pairs_of_nitrogen(2.0)], [channel], start)
+    by_name = {one.name: one for one in found.findings}
+    for name in ("jet", "centre_y", "rotation"):
+        assert by_name[name].error is None, name
+    assert max(abs(value) for value in pulls(found, truth).values()) < 4.0
+    told = " ".join(found.not_determined)
+    assert "jet velocity" in told
+    assert "centre along y" in told
+    assert any("directions of flight are not uniform" in text for text in found.remarks)
+    # with the jet known, the centre is found
+    fixed = calibrate_spectrometer(
+        [pairs_of_nitrogen(2.0)], [channel], changed(start, {"jet": -100.0}), fixed=("jet",)
+    )
+    assert max(abs(value) for value in pulls(fixed, truth).values()) < 4.0
+    assert {one.name: one for one in fixed.findings}["centre_y"].error is not None
