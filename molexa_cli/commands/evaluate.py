@@ -31,7 +31,7 @@ def evaluate(
             "--data",
             help="molecules, stage1, pulses, or the folder of a data set; with --calibration "
             "folders, stage1, prior, family, held-out-molecules, held-out-pulses, "
-            "held-out-physics, separated by commas.",
+            "held-out-physics, learned, separated by commas.",
         ),
     ] = "molecules",
     calibration: Annotated[

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.errors import UsageError, listing
-from molexa_core.base.forward_model import TAU_FS
-from molexa_core.base.known_explosion import ClassicalExplosion
+from molexa_core.base.forward_model import TAU_FS, ModelOptions, Pulse
+from molexa_core.base.known_explosion import ClassicalExplosion, XrayExplosion
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion, load_explosion
 from molexa_core.base.storage.checksums import sealed
@@ -19,12 +19,19 @@ from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.uncertain import Uncertain
 from molexa_core.network.inference.engine import Engine
-from molexa_core.network.weights import default_weights, load_network, tau_of
+from molexa_core.network.weights import (
+    ModelCard,
+    default_weights,
+    learned_from,
+    load_network,
+    tau_of,
+)
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.evaluation.calibration_measures import Calibration, measure, verdict
 from molexa_core.pipeline.evaluation.known_explosions import (
     KINDS,
     KnownExplosions,
+    Population,
     Telling,
     family_explosions,
     prior_explosions,
@@ -39,6 +46,7 @@ from molexa_core.pipeline.output_guard import (
     require_outputs,
     settings_inputs,
 )
+from molexa_core.pipeline.reconstruction.learned import learned_explosion
 
 RANDOM: Final = "stage1"
 PRIOR: Final = "prior"
@@ -145,6 +153,7 @@ def calibrate_posterior(
     told = explosion or Explosion.of(ClassicalExplosion(Uncertain(TAU_FS, 0.2 * TAU_FS)))
     tau_fs, most = _window(told), 9
     chosen: Sampler
+    population = Population()
     if weights is None:
         chosen = InversionSampler(told)
     else:
@@ -152,10 +161,13 @@ def calibrate_posterior(
         settings = None if steps is None else replace(network.settings.sampler, steps=steps)
         chosen = NetworkSampler(Engine(network), card.name, where, settings, telling)
         tau_fs, most = tau_of(card), network.settings.max_atoms
+        population = population_of(card)
     span = atoms or (2, min(most, 9))
     found = {}
     for name in sets:
-        made_of = _Making(cases, span, seed, where, tau_fs, told, trajectories, split, by)
+        made_of = _Making(
+            cases, span, seed, where, tau_fs, told, trajectories, split, by, population
+        )
         known = _explosions(name, made_of, progress)
         found[_shown(name)] = _measured(chosen, known, samples, seed, name, progress)
     conditions: dict[str, Any] = {"sampler": chosen.name, "samples": samples, "seed": seed}
@@ -186,6 +198,7 @@ class _Making:
     trajectories: int | None
     split: str
     by: str
+    population: Population
 
 
 def _explosions(name: str, of: _Making, progress: Progress) -> dict[int, KnownExplosions]:
@@ -205,6 +218,7 @@ def _explosions(name: str, of: _Making, progress: Progress) -> dict[int, KnownEx
             seed=of.seed,
             device=of.device,
             trajectories=of.trajectories,
+            population=of.population,
             progress=progress,
         )
     return stored_explosions(name, of.split, by=of.by, count=of.cases, seed=of.seed)
@@ -224,6 +238,42 @@ def _measured(
             do="Choose another split or set.",
         )
     return measure(sampler, known, samples=samples, seed=seed, progress=progress)
+
+
+def population_of(card: ModelCard) -> Population:
+    """What the explosions of these weights' training were drawn from, as far as the card says."""
+    found = Population()
+    held = learned_from(card).get("held_out")
+    if isinstance(held, Mapping) and held.get("molecules"):
+        found = replace(found, held_out=frozenset(map(str, held["molecules"])))
+    told = learned_explosion(card)
+    if isinstance(told, XrayExplosion):
+        found = _in_pulse(found, told)
+    return found
+
+
+def _in_pulse(found: Population, told: XrayExplosion) -> Population:
+    """The same with the one pulse and the switches of the model that were learned."""
+    if told.photon_ev is None or told.duration_fs is None or told.on_axis is None:
+        return found
+    pulse = Pulse(
+        photon_ev=told.photon_ev.value,
+        duration_fs=told.duration_fs.value,
+        fluence_um2=told.on_axis.value,
+    )
+    given: dict[str, Any] = {
+        name: value.value if isinstance(value, Uncertain) else value
+        for name in (
+            "transfer",
+            "transfer_time_fs",
+            "recapture",
+            "shake_off",
+            "double_auger",
+            "focus",
+        )
+        if (value := getattr(told, name)) is not None
+    }
+    return replace(found, pulse=pulse, options=replace(ModelOptions(), **given))
 
 
 def _window(told: Explosion) -> float:

@@ -6,8 +6,9 @@ independent: each geometry is exploded once, or one of its entries is chosen at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -26,10 +27,15 @@ from molexa_core.network.batch import Batch
 from molexa_core.network.conditions import Told
 from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
 from molexa_core.physics.mcmd.mixed_job import prepare_mixed
-from molexa_core.physics.mcmd.photon_tables import PhotonTables, pack_photon_tables
+from molexa_core.physics.mcmd.photon_tables import (
+    ELEMENTS_OF_TABLES,
+    PhotonTables,
+    pack_photon_tables,
+)
 from molexa_core.physics.molecules.library import molecules
 from molexa_core.physics.surrogate.entries import FOCI, RULES, FamilyEntries
 from molexa_core.pipeline.datasets.family_draws import (
+    Box,
     DrawnGeometries,
     DrawnSettings,
     FamilySplit,
@@ -43,6 +49,12 @@ from molexa_core.pipeline.datasets.family_entries import (
     PreparedBlock,
     explode_block,
 )
+from molexa_core.pipeline.datasets.measurement_split import PULSES as PULSES_MEASURED
+from molexa_core.pipeline.datasets.measurement_split import (
+    measured_molecules,
+    measurement_box,
+    molecules_of,
+)
 from molexa_core.pipeline.evaluation.evaluation_sets import Explosions, entry_set, random_set
 from molexa_core.pipeline.explosions.told_inputs import told_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
@@ -52,19 +64,16 @@ FAMILY: Final = "family"
 HELD_OUT: Final = "held-out-molecules"
 PULSES: Final = "held-out-pulses"
 PHYSICS: Final = "held-out-physics"
+LEARNED: Final = "learned"
 KINDS: Final = {
     FAMILY: "molecules of the library in new geometries, pulses and physics of the whole family",
     HELD_OUT: "molecules that no training had, pulses and physics of the whole family",
     PULSES: "molecules that no training had, in the neighbourhoods of four left-out pulses",
     PHYSICS: "molecules that no training had, transfers slower and of another rule than trained",
+    LEARNED: "molecules that no training had, in the one pulse that weights learned",
 }
 """Sets that are made by the Monte-Carlo model."""
-LEFT_OUT: Final = (
-    Pulse(photon_ev=1500.0, energy_mj=1.0, duration_fs=25.0),
-    Pulse(photon_ev=2000.0, energy_mj=1.0, duration_fs=40.0),
-    Pulse(photon_ev=2000.0, energy_mj=1.0, duration_fs=5.0),
-    Pulse(photon_ev=600.0, energy_mj=0.3, duration_fs=25.0, focus_um=1.5),
-)
+LEFT_OUT: Final = tuple(one.pulse for one in PULSES_MEASURED if one.left_out)
 """Pulses in whose neighbourhood a training has nothing."""
 NEIGHBOURHOOD: Final = 0.15
 """How far ln of fluence and duration reach about them."""
@@ -78,6 +87,31 @@ _ROUNDS: Final = 40
 _COMMON: Final = ("H", "C", "N", "O", "F", "S", "Cl")
 _UM2: Final = (1e4 / BOHR_ANGSTROM) ** 2
 """Square micrometre in bohr^2."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """What explosions by the Monte-Carlo model are drawn from.
+
+    Attributes:
+        box: ranges of the settings.
+        held_out: names of the molecules that the training left out; by
+            `datasets.measurement_split` if not given.
+        pulse, options: the one setting of the set `learned`.
+        elements: the only elements of the molecules.
+    """
+
+    box: Box = field(default_factory=measurement_box)
+    held_out: frozenset[str] | None = None
+    pulse: Pulse | None = None
+    options: ModelOptions = field(default_factory=ModelOptions)
+    elements: tuple[str, ...] = ELEMENTS_OF_TABLES
+
+    def names(self, atoms: int, *, held_out: bool) -> tuple[str, ...]:
+        """Molecules of this size that were left out, or that were not."""
+        held = measured_molecules() if self.held_out is None else self.held_out
+        every = molecules_of(atoms, held_out=None, elements=self.elements)
+        return tuple(name for name in every if (name in held) == held_out)
 
 
 @dataclass(frozen=True)
@@ -294,6 +328,7 @@ def family_explosions(
     seed: int,
     device: str = "auto",
     trajectories: int | None = None,
+    population: Population | None = None,
     tables: PhotonTables | None = None,
     progress: Progress = SILENT,
 ) -> dict[int, KnownExplosions]:
@@ -309,12 +344,19 @@ def family_explosions(
         seed: of all draws.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         trajectories: explosions of a geometry; those of a training if not given.
+        population: what they are drawn from; the whole family without what measurements leave out
+            if not given.
         tables: atomic tables; from the cache if not given.
         progress: display of the progress.
 
     Raises:
-        UsageError: no such kind.
+        UsageError: no such kind, or no pulse for the set `learned`.
     """
+    of = population or Population()
+    if kind == LEARNED and of.pulse is None:
+        raise UsageError(
+            "the weights did not learn one pulse", do=f"Choose {FAMILY} or {HELD_OUT}."
+        )
     if kind not in KINDS:
         raise UsageError(f"no set {kind!r}", do=f"There are {listing(KINDS)}.")
     known = tables or pack_photon_tables(progress=progress)
@@ -324,6 +366,8 @@ def family_explosions(
     found: dict[int, KnownExplosions] = {}
     with progress.task(f"explosions: {kind}", float(sum(wanted.values())), "geometries") as task:
         for n, number in wanted.items():
+            if not of.names(n, held_out=kind != FAMILY):
+                continue
             parts: list[KnownExplosions] = []
             for round_ in range(_ROUNDS):
                 here = sum(map(len, parts))
@@ -331,7 +375,7 @@ def family_explosions(
                     break
                 missing = int(np.clip(1.2 * (number - here) + 4, 8, GEOMETRIES))
                 recipe = _recipe(kind, n, seed, trajectories, missing)
-                block = _block(kind, recipe, n, round_, known)
+                block = _block(kind, replace(recipe, box=of.box), n, round_, known, of)
                 entries = explode_block(recipe, block, device, SILENT)
                 fresh = one_of_each(entries, n, np.random.default_rng([seed, n, round_]))
                 parts.append(fresh)
@@ -359,12 +403,24 @@ def _recipe(
 
 
 def _block(
-    kind: str, recipe: FamilyRecipe, atoms: int, number: int, tables: PhotonTables
+    kind: str,
+    recipe: FamilyRecipe,
+    atoms: int,
+    number: int,
+    tables: PhotonTables,
+    of: Population,
 ) -> PreparedBlock:
     random = np.random.default_rng([recipe.seed, atoms, number, sorted(KINDS).index(kind)])
     each = recipe.trajectories[atoms]
     drawn = draw_geometries(
-        random, atoms, recipe.geometries(atoms), recipe.split, random_share=recipe.random_share
+        random,
+        atoms,
+        recipe.geometries(atoms),
+        recipe.split,
+        # Random clusters are of all elements.
+        random_share=recipe.random_share if of.elements == ELEMENTS_OF_TABLES else 0.0,
+        elements=of.elements,
+        names=of.names(atoms, held_out=kind != FAMILY),
     )
     least = min(recipe.least_count / each, 0.5)
     settings = draw_settings(random, drawn.numbers, tables, recipe.box, least_share=least)
@@ -372,6 +428,8 @@ def _block(
         settings = _near_left_out(random, settings)
     elif kind == PHYSICS:
         settings = _other_physics(random, settings)
+    elif kind == LEARNED and of.pulse is not None:
+        settings = _one_setting(len(drawn.numbers), of.pulse, of.options)
     order = np.argsort(-settings.columns[:, 2], kind="stable")
     drawn = DrawnGeometries(drawn.numbers[order], drawn.positions[order], drawn.molecule[order])
     job = prepare_mixed(
@@ -404,6 +462,22 @@ def _near_left_out(random: np.random.Generator, settings: DrawnSettings) -> Draw
         pulses.append(pulse)
         columns[row, :3] = np.log([pulse.photon_ev, _per_um2(pulse), pulse.duration_fs])
     return DrawnSettings(tuple(pulses), settings.options, columns)
+
+
+def _one_setting(count: int, pulse: Pulse, options: ModelOptions) -> DrawnSettings:
+    """The same pulse and switches for all."""
+    rule = RULES.index(options.transfer) if options.transfer in RULES else math.nan
+    time = options.transfer_time_fs
+    row = [
+        *np.log([pulse.photon_ev, _per_um2(pulse), pulse.duration_fs]),
+        rule,
+        math.log(time) if time > 0.0 else -math.inf,
+        float(options.recapture),
+        options.shake_off,
+        options.double_auger,
+        float(FOCI.index(options.focus)),
+    ]
+    return DrawnSettings((pulse,) * count, (options,) * count, np.tile(row, (count, 1)))
 
 
 def _per_um2(pulse: Pulse) -> float:
