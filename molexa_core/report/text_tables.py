@@ -201,6 +201,11 @@ def explosion_rows(explosion: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         )
         if explosion.get(name) is not None
     ]
+    rows += [
+        ("computed with", f"{one.get('name')}, SHA-256 {one.get('sha256')}")
+        for one in explosion.get("weights") or ()
+        if isinstance(one, Mapping)
+    ]
     worst = explosion.get("worst")
     if isinstance(worst, Mapping):
         place = f"{worst.get('ion')} in {worst.get('channel')}"

@@ -120,6 +120,8 @@ def test_the_explosion_that_was_assumed_is_stated() -> None:
     assert rows["p-value"] == "0.004"
     assert rows["least explained"].startswith("O+ in a.csv, along ")
     assert explosion_rows({}) == ()
+    used = {"weights": [{"name": "molexa-xray", "sha256": "ab" * 32}]}
+    assert dict(explosion_rows(used))["computed with"] == f"molexa-xray, SHA-256 {'ab' * 32}"
 
 
 def test_alternatives_of_a_posterior_have_shares_of_the_evidence() -> None:

@@ -72,6 +72,11 @@ class CalibratedFamily:
         """Whether the family takes long."""
         return bool(getattr(self.family, "costly", False))
 
+    @property
+    def weights(self) -> tuple[str, str] | None:
+        """Name and SHA-256 of the numbers that the family computes with, if any."""
+        return getattr(self.family, "weights", None)
+
     def held(self) -> Family:
         """The family without derivatives by parameters, where it can leave them out."""
         held = getattr(self.family, "held", None)

@@ -170,4 +170,4 @@ def _loaded(sha256: str, card_path: str, where: Path, changed: int) -> Surrogate
             f"the numbers do not fit their card: {first}", where=where, do=_AGAIN
         ) from error
     factors = card.error_factor, card.yield_error_factor
-    return SurrogateModel(network.eval(), *factors, card.photon_ev)
+    return SurrogateModel(network.eval(), *factors, card.photon_ev, (card.name, card.sha256))

@@ -51,12 +51,14 @@ class SurrogateModel:
         error_factor: of the predicted errors, found on molecules that were set aside.
         yield_error_factor: of those of the yields.
         photon_ev: photon energies that it was trained at, ascending; between them it interpolates.
+        weights: name and SHA-256 of the file with the numbers; none where it was not read from one.
     """
 
     network: SurrogateNetwork
     error_factor: float = 1.0
     yield_error_factor: float = 1.0
     photon_ev: tuple[float, ...] = ()
+    weights: tuple[str, str] | None = None
 
     def between_tables(self, fragments: Fragments, log_energy: FloatArray) -> FloatArray:
         """(n) how far photon energies are from those of the training where that matters.

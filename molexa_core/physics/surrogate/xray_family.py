@@ -92,6 +92,11 @@ class XrayFamily:
         """Networks take a hundred times as long as the engine of point charges."""
         return True
 
+    @property
+    def weights(self) -> tuple[str, str] | None:
+        """Name and SHA-256 of the numbers that it computes with."""
+        return self.model.weights
+
     def held(self) -> XrayFamily:
         """The same without derivatives by parameters."""
         return replace(self, still=frozenset(one.name for one in COORDINATES))

@@ -112,6 +112,10 @@ def _inspect_reconstruction(found: Inspection) -> None:
         ("closure", record.closure.get("residual")),
         ("assumed explosion", explosion.get("statement", "not recorded")),
         ("said by", explosion.get("source")),
+        *(
+            ("explosion computed with", f"{one['name']}, SHA-256 {one['sha256']}")
+            for one in explosion.get("weights", ())
+        ),
         ("p-value", explosion.get("p_value")),
         ("other structures", len(record.alternatives)),
         ("warnings", len(record.warnings)),

@@ -20,6 +20,7 @@ from molexa_core.base.known_explosion import (
     ClassicalExplosion,
     Kind,
     LaserExplosion,
+    XrayExplosion,
     simulated,
 )
 from molexa_core.base.matter.ions import parse_ion
@@ -38,7 +39,9 @@ from molexa_core.network.network import Network
 from molexa_core.network.weights import ModelCard, default_weights, load_network
 from molexa_core.physics.family.family import Fragments
 from molexa_core.physics.molecules.library import molecule
+from molexa_core.physics.surrogate.surrogate_card import read_surrogate_card
 from molexa_core.pipeline.chain.score import score_files
+from molexa_core.pipeline.explosions.assumed import Assumed
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.explosions.simulate import simulate
 from molexa_core.pipeline.explosions.simulate_mcmd import channel_table, simulate_mcmd
@@ -54,6 +57,7 @@ from molexa_core.pipeline.reconstruction.from_posterior import (
 )
 from molexa_core.pipeline.reconstruction.learned import learned_explosion, not_as_learned
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
+from molexa_core.pipeline.reconstruction.task import stated_explosion
 from molexa_core.pipeline.runs.inspect import inspect_file
 
 MOMENTA = ["px", "py", "pz"]
@@ -271,6 +275,15 @@ def test_a_monte_carlo_explosion_told_exactly_gives_the_molecule(
     assert record.explosion["p_value"] > 0.01
     assert np.abs(pulls(record, "water")).max() < 2.5
     assert width(record) < 0.3
+
+
+def test_the_weights_that_compute_an_x_ray_pulse_are_recorded() -> None:
+    card, _ = read_surrogate_card()
+    told = Explosion.of(XrayExplosion(photon_ev=Uncertain(2000)))
+    stated = stated_explosion(Assumed(told, "the setup"), knowledge_of(told))
+    assert stated["weights"] == [{"name": card.name, "sha256": card.sha256}]
+    laser = Explosion.of(LaserExplosion(duration_fs=Uncertain(30)))
+    assert "weights" not in stated_explosion(Assumed(laser, "the setup"), knowledge_of(laser))
 
 
 def test_channels_of_different_molecules_are_refused(loaded: tuple[Network, ModelCard]) -> None:
