@@ -424,6 +424,11 @@ def _source(plan: TrainingPlan, network: Network, team: Team, progress: Progress
             workers=_workers(plan, team),
             progress=progress,
         )
+        if plan.stream.pairs is not None and not plan.device.startswith("cuda"):
+            progress.warn(
+                "X-ray explosions for this training take days without a GPU; `stage='1'` is made "
+                "of classical ones alone"
+            )
         visits = plan.stream.visits(team.share(batch))
         if visits > MOST_VISITS:
             progress.warn(
