@@ -160,6 +160,7 @@ def one_run(work: tuple[str, int, int, bool]) -> dict[str, Any]:
     rest = size < 0.1 * size.max()
     share = np.where(rest, away / size.max(), away / size)
     told = rows.attrs[PARTIAL]
+    held = errors > 1e-3 * size.mean()  # the rest is fixed by the frame or by symmetry
     answer |= {
         "seconds": time.perf_counter() - begun,
         "worst_percent": 100.0 * float(share.max()),
@@ -167,7 +168,7 @@ def one_run(work: tuple[str, int, int, bool]) -> dict[str, Any]:
         "mean_percent": 100.0 * float(share.mean()),
         "sum_percent": None if told["sum_share"] is None else 100.0 * told["sum_share"],
         "kept": rows.attrs["energy"]["ratio"],
-        "pull": float(np.sqrt(np.mean(np.square((found - mean)[errors > 0] / errors[errors > 0])))),
+        "pull": float(np.sqrt(np.mean(np.square((found - mean)[held] / errors[held])))),
         "warnings": rows.attrs["warnings"],
         "symmetric": told["symmetric"],
         "starts": told["starts"],

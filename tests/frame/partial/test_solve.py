@@ -47,6 +47,7 @@ def test_all_momenta_are_found(detected: int, rng: np.random.Generator) -> None:
     assert found.summary["false_per_event"]["H+"] == pytest.approx(0.3, abs=0.12)
 
 
+@pytest.mark.slow
 def test_a_chiral_molecule_and_its_mirror_image_together(rng: np.random.Generator) -> None:
     channel = channel_of(CHIRAL, {"H+": 1})
     table = partial_events(CHIRAL, channel, rng, molecules=1200, racemic=True)
@@ -73,6 +74,7 @@ def test_an_ion_that_is_never_detected_comes_from_conservation(rng: np.random.Ge
     assert "conservation" in found.labels[1]
 
 
+@pytest.mark.slow
 def test_protons_without_directions_are_refused(rng: np.random.Generator) -> None:
     molecule = angular()
     channel = channel_of(molecule, {"H+": 1})
@@ -84,6 +86,7 @@ def test_protons_without_directions_are_refused(rng: np.random.Generator) -> Non
         solve_partial(table, channel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_wrong_number_of_ions_is_refused_or_told(count: int, rng: np.random.Generator) -> None:
     molecule = angular()
