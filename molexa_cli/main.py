@@ -43,6 +43,7 @@ COMMANDS: Final = (
     "convert",
     "calibrate",
     "reduce",
+    "join",
     "gate",
     "covariance",
     "align",

@@ -46,7 +46,7 @@ def update(
         if not json:
             write(f"{step.line}    # {', '.join(step.makes)}: {step.why}")
         if not dry_run:
-            _run(step.command, quiet=quiet)
+            _run(step.command, quiet=bool(quiet))
     if dry_run and plan.steps:
         remark("nothing was made (--dry-run)")
 

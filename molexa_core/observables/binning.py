@@ -15,7 +15,7 @@ corrected by the same background: its error is common to all bins.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -101,6 +101,7 @@ class Binned:
         shots: (bins) number of shots, None where it is not known.
         statements: the conditions of the background.
         unknown: rows whose value is not a number.
+        sign: (n) 1 for coincidences, -1 for false ones that are subtracted.
     """
 
     by: str
@@ -112,11 +113,13 @@ class Binned:
     shots: IntArray | None
     statements: tuple[str, ...]
     unknown: int
+    sign: FloatArray
 
     @property
     def counts(self) -> IntArray:
-        """(bins) rows of each bin."""
-        return np.bincount(self.member[self.member >= 0], minlength=len(self.bins))
+        """(bins) rows of each bin, without false ones."""
+        counted = self.member[(self.member >= 0) & (self.sign > 0)]
+        return np.bincount(counted, minlength=len(self.bins))
 
     @property
     def of_background(self) -> BoolArray:
@@ -132,7 +135,11 @@ class Binned:
         return np.asarray((self.member >= 0) | self.of_background)
 
     def coefficients(self, number: int, weight: FloatArray) -> FloatArray:
-        """(n) coefficient of each row in a bin: its weight, -s times it in the background."""
+        """(n) coefficient of each row in a bin: its weight, -s times it in the background.
+
+        That of false coincidences has the other sign.
+        """
+        weight = self.sign * weight
         found = np.where(self.member == number, weight, 0.0)
         for kind, rows in enumerate(self.background):
             found = found - np.where(rows, self.scales[number, kind] * weight, 0.0)
@@ -190,7 +197,7 @@ class Binned:
             "by": self.by,
             "unit": self.unit,
             "background": list(self.statements),
-            "background_events": [int(kind.sum()) for kind in self.background],
+            "background_events": [int((kind & (self.sign > 0)).sum()) for kind in self.background],
             "bins": rows,
         }
 
@@ -206,6 +213,30 @@ class Binned:
             self.shots,
             self.statements,
             self.unknown,
+            self.sign[rows],
+        )
+
+    def with_false(self, false: Coincidences) -> Binned:
+        """The same bins with the rows of false coincidences behind the others, to be subtracted.
+
+        Raises:
+            ExpressionError, InputFileError: as `binned`.
+        """
+        values = parse_number(self.by).values(false)
+        background = [parse_condition(text).mask(false) for text in self.statements]
+        taken = np.zeros(len(false), np.bool_)
+        for rows in background:
+            taken |= rows
+        member = np.full(len(false), -1, np.int64)
+        for number, one in enumerate(self.bins):
+            member[one.holds(values) & ~taken] = number
+        return replace(
+            self,
+            member=np.concatenate([self.member, member]),
+            background=tuple(
+                np.concatenate(pair) for pair in zip(self.background, background, strict=True)
+            ),
+            sign=np.concatenate([self.sign, np.full(len(false), -1.0)]),
         )
 
 
@@ -308,6 +339,7 @@ def binned(
         None if counted is None else counted[0],
         tuple(condition.text for condition in conditions),
         int((~known & ~taken).sum()),
+        np.ones(len(table)),
     )
 
 

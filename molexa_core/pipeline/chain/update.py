@@ -30,7 +30,7 @@ from molexa_core.io.results.structures import read_structures_file
 
 PROGRAM: Final = "molexa"
 REDUCE: Final = "reduce"
-STAGES: Final = (REDUCE, "align", "centroid", "reconstruct", "report")
+STAGES: Final = (REDUCE, "join", "align", "centroid", "reconstruct", "report")
 """Commands that are run again; what came before, such as a virtual run, is a source."""
 _HEAD: Final = 64 * 1024
 

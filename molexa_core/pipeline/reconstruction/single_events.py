@@ -190,6 +190,37 @@ class Prepared:
     random: np.random.Generator
     warnings: tuple[str, ...]
 
+    def with_others(self, table: Coincidences) -> Prepared:
+        """The same with further events behind them, such as false coincidences.
+
+        They do not change the resolution. Momenta that are not numbers are taken as they are; no
+        structure explains them.
+        """
+        if self.resolution is None:
+            mass = np.array([ion.mass for ion in table.ions])
+            total = table.momentum.sum(axis=1, keepdims=True)
+            momenta = table.momentum - (mass / mass.sum())[:, None] * total
+        else:
+            momenta = self.resolution.without_sum(table.momentum)
+        shuffle = _shuffled(table, self.random)
+        momenta = np.take_along_axis(momenta, shuffle[:, :, None], axis=1)
+        ours, theirs = (replace(one, false=None, source=None) for one in (self.table, table))
+        return replace(
+            self,
+            table=Coincidences.concatenate([ours, theirs]),
+            momenta=np.concatenate([self.momenta, momenta]),
+            shuffle=np.concatenate([self.shuffle, shuffle]),
+        )
+
+    def select(self, rows: BoolArray) -> Prepared:
+        """Some of the events."""
+        return replace(
+            self,
+            table=self.table.select(rows),
+            momenta=self.momenta[rows],
+            shuffle=self.shuffle[rows],
+        )
+
     def in_their_frame(self, resolution: Resolution) -> Resolution:
         """The resolution in the frame of the momenta."""
         return resolution if _in_laboratory(self.table) else resolution.averaged()

@@ -13,7 +13,7 @@ alone: its structure has others beside it. The same choice is made for signal an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -169,12 +169,17 @@ def reconstruct_series(
         ComputationError: no structure explains the events.
     """
     whole = binned(events, options, shots)
-    series = whole.select(whole.used)
-    ready = prepared(
-        events.select(whole.used), explosion, weights=weights, seed=seed, device=device
-    )
-    series = _rows_of(series, events.select(whole.used), ready)
-    typical = series.of_background if series.background else np.ones(len(ready.table), np.bool_)
+    events, series = events.select(whole.used), whole.select(whole.used)
+    ready = prepared(events, explosion, weights=weights, seed=seed, device=device)
+    series = _rows_of(series, events, ready)
+    if events.false is not None and len(events.false):
+        false = _once(events.false.with_meta(events.meta))
+        ready, series = ready.with_others(false), series.with_false(false)
+        ready = ready.select(series.used)
+        series = series.select(series.used)
+    typical = series.sign > 0
+    if series.background:
+        typical &= series.of_background
     solver, found = first_that_explains(
         ready, typical, samples=samples, search=search, chemistry=chemistry, seed=seed,
         progress=progress,
@@ -182,7 +187,8 @@ def reconstruct_series(
     reference, _, _ = settled(solver, ready.momenta[typical], found[0].reference)
     solved = _solved(solver, ready.momenta, reference, progress)
     explained = solved.explained
-    good = explained & _among_others(pair_distances(solved.positions), explained)
+    features = pair_distances(solved.positions)
+    good = explained & _among_others(features, explained, series.sign > 0)
     if not good.any():
         raise ComputationError(
             "no structure explains the momenta of the events",
@@ -202,6 +208,13 @@ def reconstruct_series(
     }
     warnings = [*ready.warnings, *remarks_of(whole), *_doubts(left_out, len(solved))]
     return _means(counted, kept, table, reference, shifts, commons, ready, left_out, warnings)
+
+
+def _once(table: Coincidences) -> Coincidences:
+    """Every event once, with the sum of its weights."""
+    _, first, by_event = np.unique(table.event_id, return_index=True, return_inverse=True)
+    weight = np.bincount(by_event, weights=table.weight).astype(np.float64)
+    return replace(table.select(first), weight=weight)
 
 
 def _rows_of(series: Binned, events: Coincidences, ready: Prepared) -> Binned:
@@ -228,22 +241,25 @@ def _solved(
     return solved
 
 
-def _among_others(features: FloatArray, explained: BoolArray) -> BoolArray:
+def _among_others(features: FloatArray, explained: BoolArray, real: BoolArray) -> BoolArray:
     """(n) which structures have others beside them, by their distances (n, pairs).
 
-    The distance to the `NEIGHBOURS`th nearest structure is compared with that of the denser half.
+    The distance to the `NEIGHBOURS`th nearest structure of a real event is compared with what is
+    typical. False coincidences, of which there are more than are expected, do not count as others.
     """
     from scipy.spatial import KDTree  # noqa: PLC0415  # takes a tenth of a second
 
     found = np.zeros(len(features), np.bool_)
-    rows = np.flatnonzero(explained)
-    if len(rows) <= 2 * NEIGHBOURS:
+    rows, those = np.flatnonzero(explained), np.flatnonzero(explained & real)
+    if len(those) <= 2 * NEIGHBOURS:
         found[rows] = True
         return found
-    scale = np.median(np.abs(features[rows] - np.median(features[rows], axis=0)), axis=0) + 1e-6
-    scaled = features[rows] / scale
-    far = np.asarray(KDTree(scaled).query(scaled, k=NEIGHBOURS + 1)[0])[:, -1]
-    found[rows] = far <= LONELY * float(np.quantile(far, 0.75))
+    scale = np.median(np.abs(features[those] - np.median(features[those], axis=0)), axis=0) + 1e-6
+    tree = KDTree(features[those] / scale)
+    near = np.asarray(tree.query(features[rows] / scale, k=NEIGHBOURS + 1)[0])
+    # A real event is its own nearest.
+    far = np.where(real[rows], near[:, -1], near[:, -2])
+    found[rows] = far <= LONELY * float(np.quantile(far[real[rows]], 0.75))
     return found
 
 
@@ -268,7 +284,7 @@ def _of_groups(
     commons: dict[int, Systematic | None] = {}
     with progress.task("errors", len(groups), "bins") as task:
         for key, rows in groups.items():
-            part = solved.rows(rows)
+            part = solved.rows(rows & (series.sign > 0))
             shifts[key] = commons[key] = None
             task.advance()
             if len(part) < 2:
@@ -311,7 +327,7 @@ def _means(
     common = np.zeros((count, width)) if known else None
     for number in range(count):
         coefficients = series.coefficients(number, table.weight)
-        signal = signal_of(values, coefficients, table.event_id)
+        signal = signal_of(values, coefficients, np.arange(len(table)))
         release[number] = signal.value[width], signal.error[width]
         number_of[number] = signal.number, signal.number_error
         value[number], error[number] = signal.value[:width], signal.error[:width]
@@ -347,6 +363,7 @@ def _means(
 def _shares(series: Binned, number: int, weight: FloatArray) -> dict[int, float]:
     """What each group has of the signal: its weight over that of the signal, with its sign."""
     total = float(series.coefficients(number, weight).sum())
+    weight = series.sign * weight
     found = {number: float(weight[series.member == number].sum()) / total}
     for kind, rows in enumerate(series.background):
         scale = float(series.scales[number, kind])

@@ -1,0 +1,124 @@
+"""Joined events are those of the runs, numbered anew; what does not belong together is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from molexa_core.base.errors import InputFileError, UsageError
+from molexa_core.base.progress import CollectingProgress
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import Coincidences, Hits
+from molexa_core.io.formats import hit_writers
+from molexa_core.io.results.events import read_events, read_shots, write_events
+from molexa_core.io.run_format import Places
+from molexa_core.pipeline.chain.join import differences, join_files
+from molexa_core.pipeline.chain.reduce import reduce_files
+from tests.fakes.root_runs import make_channel, make_run, make_setup
+
+SETUP = make_setup()
+CHANNEL = make_channel(("O+", 1), ("H+", 2))
+SHOTS = (3000, 2000)
+
+
+@pytest.fixture
+def runs(working_folder: Path) -> list[Path]:
+    meta = {
+        "setup": SETUP.model_dump(mode="json"),
+        "channel": CHANNEL.model_dump(mode="json"),
+    }
+    paths = []
+    for number, shots in enumerate(SHOTS):
+        run = make_run(("O+", "H+", "H+"), SETUP, shots=shots, recoil=(1.5, 1.0, 0.5), seed=number)
+        delay = np.resize([0.0, 50.0], shots)
+        hits: Hits = replace(run.hits, tags={"delay_fs": delay})
+        name = f"run{number}"
+        hit_writers()["hdf5"].write(Path(f"{name}.h5"), iter([hits]), Places(slots=24), meta)
+        paths.append(reduce_files([f"{name}.h5"])[0])
+    return paths
+
+
+def test_rows_shots_and_tags_follow_each_other(runs: list[Path]) -> None:
+    joined = join_files(runs, "both.events.h5")
+    one, other = (read_events(path)[0] for path in runs)
+    both, record = read_events(joined.file)
+    assert joined.rows == (len(one), len(other))
+    np.testing.assert_array_equal(both.event_id, np.arange(len(both)))
+    np.testing.assert_array_equal(both.momentum, np.concatenate([one.momentum, other.momentum]))
+    expected = np.concatenate([one.tags["shot"], other.tags["shot"] + SHOTS[0]])
+    np.testing.assert_array_equal(both.tags["shot"], expected)
+    np.testing.assert_array_equal(both.tags["run"], np.repeat([0, 1], joined.rows))
+    assert both.detector is not None
+    shots = read_shots(joined.file)
+    assert len(shots["shot"]) == sum(SHOTS)
+    np.testing.assert_array_equal(shots["shot"], np.arange(sum(SHOTS)))
+    np.testing.assert_array_equal(both.tags["delay_fs"], shots["delay_fs"][both.tags["shot"]])
+    assert both.meta["summary"]["shots"] == sum(SHOTS)
+    assert set(record.inputs) == {str(path) for path in runs}
+    if one.false is not None and other.false is not None:
+        assert both.false is not None
+        assert both.false.source is not None
+        assert both.false.weight.sum() == pytest.approx(
+            one.false.weight.sum() + other.false.weight.sum()
+        )
+        assert both.false.source[-1].min() >= SHOTS[0]
+
+
+def changed(path: Path, name: str, **changes: Any) -> Path:
+    table, record = read_events(path)
+    write_events(name, replace(table, **changes), record)
+    return Path(name)
+
+
+def test_other_setups_gates_and_tags_are_refused_with_what_differs(runs: list[Path]) -> None:
+    table = read_events(runs[1])[0]
+    setup = SETUP.model_copy(
+        update={"calibration": SETUP.calibration.model_copy(update={"time_zero_ns": 12.0})}
+    )
+    later = {**table.meta, "setup": {**setup.model_dump(mode="json"), "name": "another name"}}
+    gated = {**table.meta, "gates": [{"gate": "a", "statement": "ker > 1", "stage": "reduce"}]}
+    tags = {name: column for name, column in table.tags.items() if name != "delay_fs"}
+    cases = (
+        ({"meta": later}, "setup .* calibration -> time_zero_ns: 0.0 and 12.0. Reduce the runs"),
+        ({"meta": gated}, "its gates are ker > 1, those of .* none"),
+        ({"meta": {**table.meta, "frame": {}}}, "aligned"),
+        ({"tags": tags, "false": None}, "tag 'delay_fs' is missing in other.events.h5"),
+        ({"detector": None, "false": None}, "only one of it and .* times of flight"),
+    )
+    for changes, words in cases:
+        other = changed(runs[1], "other.events.h5", **changes)
+        with pytest.raises(InputFileError, match=words):
+            join_files([runs[0], other], "both.events.h5")
+    assert not Path("both.events.h5").exists()
+    bare = Coincidences.of(["O+", "H+"], np.ones((3, 2, 3)), meta={"channel": {}})
+    write_events("two.events.h5", bare, Provenance.of("test"))
+    with pytest.raises(InputFileError, match=r"it has O\+, H\+, and"):
+        join_files([runs[0], "two.events.h5"], "both.events.h5")
+    for few in (runs[:1], [runs[0], runs[0]]):
+        with pytest.raises(UsageError, match="two or more different"):
+            join_files(few, "both.events.h5")
+    with pytest.raises(UsageError):
+        join_files(runs, runs[0])
+
+
+def test_tags_that_some_lack_can_be_left_out(runs: list[Path]) -> None:
+    table = read_events(runs[1])[0]
+    tags = {name: column for name, column in table.tags.items() if name != "delay_fs"}
+    other = changed(runs[1], "other.events.h5", tags=tags, false=None)
+    progress = CollectingProgress()
+    joined = join_files([runs[0], other], "b.events.h5", common_tags=True, progress=progress)
+    assert joined.left_out == ("delay_fs",)
+    assert set(read_events(joined.file)[0].tags) == {"hits", "run", "shot"}
+    assert read_shots(joined.file) == {}
+    assert any("some files do not hold them" in text for text in progress.said)
+
+
+def test_differences_are_named_by_their_keys() -> None:
+    one = {"name": "a", "x": {"y": [1, {"z": 2}], "same": 3}}
+    other = {"name": "b", "x": {"y": [1, {"z": 5}], "same": 3}, "new": 1}
+    assert list(differences(one, other)) == ["x -> y -> entry 2 -> z: 2 and 5", "new: None and 1"]
+    assert list(differences({"r": [1]}, {"r": [1, 2]})) == ["r: 1 and 2 entries"]
