@@ -45,8 +45,8 @@ RATES = (0.2, 1.0, 4.0)
 COINCIDENCES = 2000
 """True coincidences per run, about."""
 CASES: dict[str, dict[str, Any]] = {
-    "water": {"gate": [6.0, 9.0, 9.0], "ions": 3, "accepted": 0.42},
-    "cf4": {"gate": [14.0, 14.0, 18.0], "ions": 5, "accepted": 0.45},
+    "water": {"gate": [5.5, 6.0, 3.3], "ions": 3, "accepted": 0.42},
+    "cf4": {"gate": [12.5, 14.0, 4.5], "ions": 5, "accepted": 0.4},
     "ethanol": {"gate": [60.0, 60.0, 60.0], "ions": 3, "accepted": 0.8},
 }
 """Gate of each channel, number of its ions, and about the share of complete molecules that pass

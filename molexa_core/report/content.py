@@ -193,6 +193,8 @@ class ReportContent:
         headline: (name, value) of the main results at the top.
         spectra: the histograms that `reduce` stored, by name.
         reduction: (name, value) of the summary of `reduce`.
+        covariances: maps of covariances by name.
+        cumulants: (name, value) of the cumulants of the ions.
         ker: kinetic energy release of the selected events.
         alignment: (name, value) of the summary of `align`.
         newton: Newton plots in the molecular frame.
@@ -211,6 +213,8 @@ class ReportContent:
     headline: tuple[tuple[str, str], ...] = ()
     spectra: Mapping[str, Spectrum] = field(default_factory=dict)
     reduction: tuple[tuple[str, str], ...] = ()
+    covariances: Mapping[str, Spectrum] = field(default_factory=dict)
+    cumulants: tuple[tuple[str, str], ...] = ()
     ker: Spectrum | None = None
     alignment: tuple[tuple[str, str], ...] = ()
     newton: tuple[NewtonMap, ...] = ()

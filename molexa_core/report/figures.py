@@ -37,6 +37,8 @@ GATE_HIGH: Final = "gate high"
 WINDOW_FIRST: Final = " first"
 WINDOW_LAST: Final = " last"
 """Names of marks: limits of a gate, and of the window of an ion behind its name."""
+_SIGMAS: Final = 8.0
+"""Range of the colours of a map of covariances, in standard errors."""
 PEAK: Final = "peak"
 MEAN: Final = "mean"
 
@@ -64,6 +66,28 @@ def detector_image(spectrum: Spectrum) -> str:
 def pipico(spectrum: Spectrum) -> str:
     """PIPICO map: times of flight of two ions of the same shot, logarithmic colours."""
     return _map(spectrum, equal=False, size=(4.5, 3.9), boxes=True)
+
+
+def covariance(spectrum: Spectrum) -> str:
+    """Map of covariances in their standard errors: red for ions that come together, else blue."""
+    errors = np.ones_like(spectrum.counts) if spectrum.errors is None else spectrum.errors
+    with np.errstate(divide="ignore", invalid="ignore"):
+        clear = np.where(errors > 0.0, np.asarray(spectrum.counts) / errors, np.nan)
+    with figure(4.5, 3.9) as (drawing, axes):
+        image = axes.pcolormesh(
+            spectrum.edges[0],
+            spectrum.edges[1],
+            np.ma.masked_invalid(clear.T),
+            cmap="RdBu_r",
+            vmin=-_SIGMAS,
+            vmax=_SIGMAS,
+            rasterized=True,
+            linewidth=0,
+        )
+        axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
+        axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]))
+        colour_bar(axes, image, "standard errors", logarithmic=False)
+        return as_uri(drawing)
 
 
 def momentum_sums(spectra: Sequence[Spectrum]) -> str:

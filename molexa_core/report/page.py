@@ -62,6 +62,15 @@ def render(content: ReportContent) -> str:
         version=__version__,
         detection=_detection(content),
         coincidences=_coincidences(content),
+        covariances=[
+            Picture(
+                figures.covariance(spectrum),
+                f"{name[:1].upper()}{name[1:]} of the hits in both bins, in its standard errors: "
+                "red where ions come from the same explosion.",
+                "map of covariances",
+            )
+            for name, spectrum in content.covariances.items()
+        ],
         ker=_ker(content),
         newton=[
             Picture(figures.newton(item), item.caption, "Newton map") for item in content.newton

@@ -20,6 +20,7 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Hits, IntArray
 from molexa_core.io.formats import without_suffix
 from molexa_core.io.results.covariance_file import write_covariance
+from molexa_core.pipeline.chain.pick import COVARIANCE_SUFFIX
 from molexa_core.pipeline.chain.reduce import channel_and_setup, reduce
 from molexa_core.pipeline.output_guard import require_outputs
 from molexa_core.reduction.coincidences import Search
@@ -36,7 +37,6 @@ from molexa_core.reduction.mixing.false_summary import FalseCoincidences
 
 BINS: Final = 120
 SLICES: Final = 8
-SUFFIX: Final = ".covariance.h5"
 _MOST_BINS: Final = 1000
 _AXIS: Final = re.compile(r"^\s*(tof|px|py|pz|p)\s*(?:\(\s*([^()]+?)\s*\))?\s*$")
 _ROOM: Final = 1.02
@@ -254,7 +254,11 @@ def covariance_files(
         OutputError: the file cannot be written there.
     """
     run, chosen, chosen_setup, read = channel_and_setup(paths, channel, setup, progress)
-    target = Path(f"{without_suffix(run.paths[0].name)}{SUFFIX}") if out is None else Path(out)
+    target = (
+        Path(f"{without_suffix(run.paths[0].name)}{COVARIANCE_SUFFIX}")
+        if out is None
+        else Path(out)
+    )
     require_outputs((target, FileKind.COVARIANCE), inputs=[*run.paths, *read])
     result = covariance(
         run, chosen, chosen_setup, axes=axes, bins=bins, beside=beside, control=control,

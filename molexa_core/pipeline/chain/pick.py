@@ -12,6 +12,7 @@ from molexa_core.base.settings import Channel, load_channel, load_project, parse
 
 EVENTS_SUFFIX: Final = ".events.h5"
 ALIGNED_SUFFIX: Final = ".aligned.h5"
+COVARIANCE_SUFFIX: Final = ".covariance.h5"
 
 
 def only_file(

@@ -23,6 +23,7 @@ from molexa_core.frame.centroid import energy_kept
 from molexa_core.frame.maps import kinetic_energy_release, newton_map
 from molexa_core.geometry.bonds import bonds
 from molexa_core.io.results.channel_csv import energy_of, read_channel_csv, warnings_of
+from molexa_core.io.results.covariance_file import read_covariance
 from molexa_core.io.results.events import read_events, read_spectra
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
 from molexa_core.io.results.series_file import read_series
@@ -30,9 +31,19 @@ from molexa_core.io.results.structures import StructuresFile, read_structures_fi
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.chain.centroid import CHANNEL_FILE
 from molexa_core.pipeline.chain.channel_limits import inherited
-from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, channel_of, only_file
+from molexa_core.pipeline.chain.pick import (
+    ALIGNED_SUFFIX,
+    COVARIANCE_SUFFIX,
+    EVENTS_SUFFIX,
+    channel_of,
+    only_file,
+)
 from molexa_core.pipeline.chain.report_events import single_events
-from molexa_core.pipeline.chain.report_rows import alignment_rows, reduction_rows
+from molexa_core.pipeline.chain.report_rows import (
+    alignment_rows,
+    cumulant_rows,
+    reduction_rows,
+)
 from molexa_core.pipeline.chain.report_series import series_content
 from molexa_core.pipeline.chain.score import score
 from molexa_core.pipeline.chain.selected import gating_of, select
@@ -71,6 +82,8 @@ class Results:
     Attributes:
         events: coincidences in the laboratory frame (`reduce`).
         spectra: the histograms of `reduce` by name.
+        covariances: maps of covariances by name (`covariance`).
+        cumulants: the cumulants of the ions as plain values.
         aligned: coincidences in the molecular frame (`align`).
         centroids: mean momenta (`centroid`).
         record: the reconstruction (`reconstruct`).
@@ -84,6 +97,8 @@ class Results:
 
     events: Coincidences | None = None
     spectra: Mapping[str, Spectrum] = field(default_factory=dict)
+    covariances: Mapping[str, Spectrum] = field(default_factory=dict)
+    cumulants: Mapping[str, Any] = field(default_factory=dict)
     aligned: Coincidences | None = None
     centroids: pd.DataFrame | None = None
     record: ReconstructionRecord | None = None
@@ -114,6 +129,8 @@ def report(results: Results, *, title: str | None = None, command: str = "") -> 
             headline=_headline(results, structure),
             spectra=results.spectra,
             reduction=() if results.events is None else reduction_rows(results.events),
+            covariances=results.covariances,
+            cumulants=cumulant_rows(results.cumulants),
             ker=None if results.aligned is None else kinetic_energy_release(results.aligned),
             alignment=() if results.aligned is None else alignment_rows(results.aligned),
             newton=() if results.aligned is None else _newton_maps(results),
@@ -206,10 +223,10 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
         InputFileError: a file is damaged, or there are several of a stage.
     """
     folder = Path(folder)
-    results = Results()
     records: list[tuple[Path, Provenance | None]] = []
     of_events: list[tuple[Path, Provenance | None]] = []
     files: dict[str, str] = {}
+    results = _covariances(folder, of_events, files)
     if (path := _only_result(folder, EVENTS_SUFFIX)) is not None:
         events, record = read_events(path)
         results = replace(results, events=events, spectra=read_spectra(path))
@@ -268,6 +285,19 @@ def _series_in(
         values[path.name], made = read_series(path)
         records.append((path, made))
     return values, records
+
+
+def _covariances(
+    folder: Path, records: list[tuple[Path, Provenance | None]], files: dict[str, str]
+) -> Results:
+    """Results that hold the covariances in a folder, if there are any."""
+    path = _only_result(folder, COVARIANCE_SUFFIX)
+    if path is None:
+        return Results()
+    cumulants, maps, record = read_covariance(path)
+    records.append((path, record))
+    files["covariance"] = path.name
+    return Results(covariances=maps, cumulants=cumulants)
 
 
 def _stale_warnings(
@@ -351,6 +381,8 @@ def _sources(results: Results) -> tuple[Source, ...]:
     }
     if results.structures is None:
         del what[OF_EVENTS]
+    if results.covariances:
+        what["covariance"] = "covariances and cumulants of the ions (optional)"
     return tuple(Source(stage, text, results.files.get(stage)) for stage, text in what.items())
 
 
@@ -375,6 +407,10 @@ def _headline(results: Results, structure: Structure | None) -> tuple[tuple[str,
     rows: list[tuple[str, str]] = []
     if results.events is not None:
         rows.append(("coincidences", text_of(len(results.events))))
+        summary = results.events.meta.get("summary")
+        false = summary.get("false") if isinstance(summary, Mapping) else None
+        if isinstance(false, Mapping) and isinstance(false.get("true"), int | float):
+            rows.append(("true ones", f"{false['true']:.0f} ± {false['true_error']:.0f}"))
     if results.aligned is not None:
         energy = kinetic_energy_release(results.aligned).marks["mean"]
         rows.append(("mean KER", f"{energy:.2f} eV"))

@@ -36,8 +36,12 @@ def reduction_rows(events: Coincidences) -> Rows:
         return (("coincidences", text_of(len(events))),)
     rows = [(label, text_of(summary[name])) for name, label in _NUMBERS.items() if name in summary]
     known = {*_NUMBERS, *_SHOWN_ELSEWHERE}
+    if isinstance(false := summary.get("false"), Mapping):
+        rows += _false_rows(false)
+    known.add("false")
     if (purity := _pair(summary.get("purity"), "purity", "purity_error")) is not None:
-        rows.append(("estimated purity (%)", _purity(summary["purity"], *purity)))
+        name = "estimated purity (%)" if not false else "by gating alone: estimated purity (%)"
+        rows.append((name, _purity(summary["purity"], *purity)))
         known.add("purity")
     if isinstance(sums := summary.get("momentum_sums"), Sequence):
         rows += [row for item in sums for row in _sum_rows(item)]
@@ -47,6 +51,40 @@ def reduction_rows(events: Coincidences) -> Rows:
     remarks = summary.get("remarks")
     if isinstance(remarks, list | tuple):
         rows += [("remark", str(remark)) for remark in remarks]
+    return tuple(rows)
+
+
+def _false_rows(false: Mapping[str, Any]) -> Rows:
+    """True and false coincidences from mixed shots."""
+    rows = []
+    for name, error, label, factor in (
+        ("true", "true_error", "true coincidences", 1.0),
+        ("per_shot", "per_shot_error", "true coincidences per shot", 1.0),
+        ("purity", "purity_error", "purity (%)", 100.0),
+        ("side_band", "side_band_error", "beside the gate: found over mixed", 1.0),
+    ):
+        if (pair := _pair(false, name, error)) is not None:
+            rows.append((label, with_uncertainty(factor * pair[0], factor * pair[1])))
+    if "gated" in false:
+        rows.append(("coincidences by gating alone, each hit once", text_of(false["gated"])))
+    efficiencies = false.get("efficiencies")
+    rows += [
+        (f"detection efficiency of {of.get('ion')}", with_uncertainty(*pair))
+        for of in (efficiencies if isinstance(efficiencies, list | tuple) else ())
+        if (pair := _pair(of, "efficiency", "error")) is not None
+    ]
+    return tuple(rows)
+
+
+def cumulant_rows(values: Mapping[str, Any]) -> Rows:
+    """The cumulants of a file of covariances, per shot."""
+    found = values.get("cumulants")
+    rows = []
+    for one in found if isinstance(found, list) else ():
+        if isinstance(one, Mapping) and (pair := _pair(one, "value", "error")) is not None:
+            ions = one.get("ions")
+            name = " ".join(map(str, ions)) if isinstance(ions, list) else "?"
+            rows.append((f"true combinations {name} per shot", with_uncertainty(*pair)))
     return tuple(rows)
 
 

@@ -39,9 +39,11 @@ from molexa_core.reduction.mixing.shot_candidates import Candidates, Combination
 STRETCH: Final = 16_384
 """Shots that are mixed with each other, at least; fewer than twice as many. It must not change:
 the draws of a run depend on it."""
-OVERSAMPLING: Final = 8.0
-"""Rows per expected false coincidence, where they are not too many."""
-_MOST_ROWS: Final = 24.0
+_NOISE: Final = 0.1
+"""Variance by the sampling of false rows over that of the number of coincidences, aimed at."""
+_LEAST_RATE: Final = 2.0
+"""Rows per expected false coincidence, at least, where they are not too many."""
+_MOST_ROWS: Final = 60.0
 """Rows of false coincidences per coincidence found, at most."""
 _FEW_ROWS: Final = 4000
 _RING: Final = (2.0, 3.0)
@@ -49,7 +51,7 @@ _RING: Final = (2.0, 3.0)
 _RING_SHARE: Final = 0.05
 _PICKS: Final = 0.25
 """Mean number of rows per draw, at most: rows of one draw share their ions."""
-_MOST_DRAWS: Final = 4_000_000
+_MOST_DRAWS: Final = 1_000_000
 _PILOT: Final = 400
 _FEWEST_CLOSE: Final = 20.0
 _CLOSE_SHARE: Final = 0.5
@@ -258,8 +260,9 @@ class Mixer:
             if (plan := self._plan(shots, part, grids, self._box)) is not None
         ]
         expected = sum(plan.expected * self._fitting(shots, plan, state) for plan in plans)
-        room = _MOST_ROWS * float((found.regions == GATE).sum()) + _FEW_ROWS
-        rate = min(OVERSAMPLING, room / max(expected, 1e-300))
+        number = float((found.regions == GATE).sum())
+        rate = max(_LEAST_RATE, expected / (_NOISE * max(number, 1.0)))
+        rate = min(rate, (_MOST_ROWS * number + _FEW_ROWS) / max(expected, 1e-300))
         for plan in plans:
             yield self._made(shots, plan, rate, state, self._box)
 

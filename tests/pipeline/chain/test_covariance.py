@@ -8,7 +8,10 @@ import pytest
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.io.results.covariance_file import read_covariance
 from molexa_core.io.root.writer import write_root_run
+from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.covariance import covariance, covariance_files
+from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.report import report_folder
 from tests.fakes.root_runs import make_channel, make_run, make_setup
 
 SETUP = make_setup(detector={"dead_time_ns": 0})
@@ -71,3 +74,22 @@ def test_files_and_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         covariance_files(["run.root"], axes=("tof", "speed(O+)"), out="other.h5")
     with pytest.raises(InputFileError):
         read_covariance("run.root")
+
+
+def test_the_report_shows_maps_and_true_coincidences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    meta = {"channel": WATER.model_dump(mode="json"), "setup": SETUP.model_dump(mode="json")}
+    write_root_run(tmp_path / "run.root", [RUN.hits.shots(0, 6000)], slots=24, meta=meta)
+    covariance_files(["run.root"], bins=12)
+    reduce_files(["run.root"])
+    align_file()
+    page = report_folder(tmp_path)[0].read_text(encoding="utf-8")
+    for text in (
+        "<h3>Covariances</h3>",
+        "true combinations O+ H+ H+ per shot",
+        "true coincidences per shot",
+        "detection efficiency of H+",
+    ):
+        assert text in page
