@@ -27,6 +27,7 @@ from molexa_core.reduction.peak import Peak
 MOST_HITS: Final = 100_000
 MOST_ROWS: Final = 20_000
 """Number of hits and of coincidences used, from the beginning of the run."""
+_FOR_CALIBRATION: Final = 10_000
 FEWEST_HITS: Final = 100
 FEWEST_ROWS: Final = 20
 _SMALL: Final = 0.03
@@ -235,7 +236,7 @@ class UnitCheck:
             return None
         x, y, t = (np.concatenate(parts) for parts in zip(*self._places, strict=True))
         momenta = np.concatenate(self._rows)
-        usual = self._of_the_usual_release(momenta)
+        usual = np.flatnonzero(self._of_the_usual_release(momenta))[:_FOR_CALIBRATION]
         x, y, t = self._setup.calibration.as_recorded(x[usual], y[usual], t[usual])
         state = first_state(
             momenta[usual].sum(axis=1),

@@ -393,11 +393,15 @@ def _outcome(
     findings = []
     for name, one in QUANTITIES.items():
         before, after = value_of(start, name), value_of(found.setup, name)
+        if name == "field":
+            after *= _voltages(start, found.setup)
         error = None
         if name in free and name not in unknown:
             error = float(errors[free.index(name)]) * (abs(after) if one.relative else 1.0)
-        findings.append(Finding(name, one.words, one.unit, before, after, error, name in free))
+        unit = "of the map" if name in ("field", "lengths") and not _regions(start) else one.unit
+        findings.append(Finding(name, one.words, unit, before, after, error, name in free))
     sentences += _never(found)
+    warnings += _mirrored(start, found)
     weak = [
         one.words
         for one, error in zip(found.quantities, errors, strict=True)
@@ -446,6 +450,30 @@ def _never(found: Fit) -> list[str]:
             "taken as given: the lengths; an error of 1 % in them changes the field found by 1 %"
         )
     return said
+
+
+def _regions(setup: Setup) -> bool:
+    return bool(setup.spectrometer.regions)
+
+
+def _voltages(before: Setup, after: Setup) -> float:
+    """By what the voltages of a flight map changed; 1 for regions, whose fields tell."""
+    one, other = before.spectrometer.flight_map, after.spectrometer.flight_map
+    if one is None or other is None:
+        return 1.0
+    return (other.pz_au[-1] / one.pz_au[-1]) ** 2
+
+
+def _mirrored(start: Setup, found: Fit) -> list[str]:
+    """Whether the magnetic field turns ions the other way than the setup says."""
+    given = start.spectrometer.magnetic_field_gauss
+    if given * found.setup.spectrometer.magnetic_field_gauss >= 0.0 or not _handed(found):
+        return []
+    told = (
+        "ions turn the other way than the magnetic field of the setup says: the image is mirrored "
+        "(change the sign of scale_x or scale_y), or the field has the other sign"
+    )
+    return [told]
 
 
 def _handed(found: Fit) -> bool:

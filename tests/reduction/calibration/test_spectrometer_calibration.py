@@ -187,6 +187,34 @@ def test_peaks_are_found_near_the_times_given(water: Hits) -> None:
     assert peak.time_ns == pytest.approx(time, abs=1.5)
 
 
+@pytest.mark.slow
+def test_the_voltages_of_a_flight_map_are_found() -> None:
+    ion = parse_ion("O+")
+    pz = np.linspace(-300.0, 300.0, 161)
+    table = {
+        "ion": "O+",
+        "pz_au": pz.tolist(),
+        "time_ns": flight_time(pz, ion.charge, ion.mass, TRUTH.spectrometer).tolist(),
+        "position_scale": [0.8],
+    }
+    truth = setup_of(spectrometer={"flight_map": table})
+    hits = mock(WATER, 6000, setup=truth, seed=2).hits
+    found = calibrate_spectrometer([hits], [WATER], changed(truth, {"field": 0.02, "jet": 150.0}))
+    field = next(one for one in found.findings if one.name == "field")
+    assert field.after == pytest.approx(np.exp(-0.02), abs=1e-3)
+    assert field.unit == "of the map"
+
+
+@pytest.mark.slow
+def test_an_image_that_is_mirrored_is_told_by_the_magnetic_field() -> None:
+    regions = [{"length_mm": 110.0, "field_v_per_cm": 250.0}]
+    truth = setup_of(spectrometer={"regions": regions, "magnetic_field_gauss": 60.0})
+    hits = mock(WATER, 6000, setup=truth, seed=3).hits
+    mirrored = Hits(0, hits.offsets, -hits.x_mm, hits.y_mm, hits.t_ns, hits.method)
+    found = calibrate_spectrometer([mirrored], [WATER], truth)
+    assert any("mirrored" in text for text in found.warnings)
+
+
 def test_changes_of_all_voltages_of_a_map_are_those_of_the_regions() -> None:
     ion = parse_ion("N2+")
     pz = np.linspace(-200.0, 200.0, 161)
