@@ -519,6 +519,10 @@ def summary(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for row in one["targets"]
         if "failed" not in row
     ]
+    p_values = [min(1.0, 2.0 * min(row["p_value"], row["p_cal"])) for row in rows]
+    # Where the momenta contradict the model, the program claims nothing.
+    without = sum(not row["effective_samples"] for row in rows)
+    rows = [row for row in rows if row["effective_samples"]]
     if not rows:
         return {"members": len(good), "reconstructions": 0}
     errors = [np.array(row["errors"]) for row in rows]
@@ -546,7 +550,8 @@ def summary(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
     seconds = [one["calibration"]["seconds"] for one in good]
     return {
         "members": len(good),
-        "reconstructions": len(rows),
+        "reconstructions": len(rows) + without,
+        "without_error_bars": without,
         "ratio": float(np.sqrt(np.mean(every**2) / np.mean(wide**2))),
         "ratio_of_medians": float(np.median(np.abs(every)) / np.median(wide)),
         "inside_68": float(np.mean(np.abs(every) < wide)),
@@ -556,7 +561,7 @@ def summary(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "median_claim": float(np.median(wide)),
         "pull_widths": {k: float(np.sqrt(np.mean(np.square(v)))) for k, v in pulls.items()},
         "pull_means": {k: float(np.mean(v)) for k, v in pulls.items()},
-        "rejected": float(np.mean(p_value < 0.01)),
+        "rejected": float(np.mean(np.array(p_values) < 0.01)),
         "rejected_calibrations": float(
             np.mean([one["calibration"]["p_value"] < 0.01 for one in good])
         ),

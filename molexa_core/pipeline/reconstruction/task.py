@@ -138,13 +138,14 @@ def input_entry(task: Task, read: Sequence[Measured]) -> dict[str, Any]:
 
 def stated_explosion(assumed: Assumed, knowledge: ExplosionKnowledge) -> dict[str, Any]:
     """The explosion that is assumed, as it is recorded, with the weights that compute it."""
-    found = {
+    found: dict[str, Any] = {
         "statement": knowledge.statement,
         "origin": knowledge.origin,
         "source": assumed.source,
         "told": assumed.explosion.plain(),
     }
-    used = {getattr(one.family, "weights", None) for one in knowledge.hypotheses} - {None}
+    every = [getattr(one.family, "weights", None) for one in knowledge.hypotheses]
+    used: set[tuple[str, str]] = {one for one in every if one is not None}
     if used:
         found["weights"] = [{"name": name, "sha256": digest} for name, digest in sorted(used)]
     return found
