@@ -43,13 +43,19 @@ WITHIN: Final = 0.2
 
 def told(pulse: Pulse) -> dict[str, Explosion]:
     """What is said about a pulse, by the name of the way."""
-    values = {
-        name: Uncertain(getattr(pulse, name), WITHIN * getattr(pulse, name))
-        for name in ("energy_mj", "duration_fs", "focus_um")
-    }
-    exact = {name: Uncertain(getattr(pulse, name)) for name in ("photon_ev", "transmission")}
+
+    def roughly(value: float) -> Uncertain:
+        return Uncertain(value, WITHIN * value)
+
+    known = XrayExplosion(
+        photon_ev=Uncertain(pulse.photon_ev),
+        energy_mj=roughly(pulse.energy_mj),
+        duration_fs=roughly(pulse.duration_fs),
+        focus_um=roughly(pulse.focus_um),
+        transmission=Uncertain(pulse.transmission),
+    )
     return {
-        "told": Explosion.of(XrayExplosion(**values, **exact)),
+        "told": Explosion.of(known),
         "nothing": Explosion.of(None),
         "45 fs": Explosion.of(ClassicalExplosion(Uncertain(45.0))),
     }
@@ -57,11 +63,9 @@ def told(pulse: Pulse) -> dict[str, Explosion]:
 
 def channel_of(name: str, pulse: Pulse, count: int) -> tuple[MeasuredChannel, list[int]]:
     """Mean momenta of the most frequent combination of charges, and these."""
-    geometry = molecule(name).geometry
-    found = run_trajectories(
-        geometry.positions, geometry.symbols, pulse, trajectories=count, seed=1
-    )
-    atoms = len(geometry)
+    at_rest = molecule(name).geometry
+    x, symbols, atoms = at_rest.positions, at_rest.symbols, len(at_rest)
+    found = run_trajectories(x, symbols, pulse, trajectories=count, seed=1)
     kept = ~found.lost.reshape(-1) & (found.charges.reshape(-1, atoms) > 0).all(axis=1)
     charges = found.charges.reshape(-1, atoms)[kept]
     momenta = found.momenta.reshape(-1, atoms, 3)[kept].astype(np.float64)
