@@ -45,6 +45,7 @@ COMMANDS: Final = (
     "reduce",
     "join",
     "gate",
+    "spectrum",
     "covariance",
     "align",
     "centroid",

@@ -101,6 +101,59 @@ def _radius(table: Coincidences, columns: Columns) -> FloatArray:
     return np.hypot(hit.x_mm[:, columns[0]], hit.y_mm[:, columns[0]])
 
 
+def _relative(table: Coincidences, one: int, other: int) -> tuple[FloatArray, float]:
+    """(n, 3) relative momentum of two ions, and their reduced mass."""
+    first, second = table.ions[one].mass, table.ions[other].mass
+    whole = first + second
+    relative = (second * table.momentum[:, one] - first * table.momentum[:, other]) / whole
+    return relative, first * second / whole
+
+
+def _inner_energy(table: Coincidences, columns: Columns) -> FloatArray:
+    relative, reduced = _relative(table, *columns)
+    return np.asarray(np.square(relative).sum(axis=1) / (2.0 * reduced) * HARTREE_EV)
+
+
+def _native_angle(table: Coincidences, columns: Columns) -> FloatArray:
+    """J. Rajput et al., Phys. Rev. Lett. 120, 103001 (2018)."""
+    one, other, third = columns
+    inner, _ = _relative(table, one, other)
+    pair = table.ions[one].mass + table.ions[other].mass
+    last = table.ions[third].mass
+    together = table.momentum[:, one] + table.momentum[:, other]
+    outer = (last * together - pair * table.momentum[:, third]) / (pair + last)
+    across = _size(np.cross(inner, outer))
+    return np.asarray(np.degrees(np.arctan2(across, (inner * outer).sum(axis=1))))
+
+
+def _shares(table: Coincidences, columns: Columns) -> list[FloatArray]:
+    """Energy of each of three ions over that of all three."""
+    energies = [_energy(table, (column,)) for column in columns]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return [np.asarray(energy / sum(energies)) for energy in energies]
+
+
+def _dalitz_x(table: Coincidences, columns: Columns) -> FloatArray:
+    first, second, _ = _shares(table, columns)
+    return np.asarray((first - second) / np.sqrt(3.0))
+
+
+def _dalitz_y(table: Coincidences, columns: Columns) -> FloatArray:
+    return np.asarray(_shares(table, columns)[2] - 1.0 / 3.0)
+
+
+def _newton(part: str) -> Callable[[Coincidences, Columns], FloatArray]:
+    def of(table: Coincidences, columns: Columns) -> FloatArray:
+        axis, moved = (table.momentum[:, column] for column in columns)
+        square = np.square(axis).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if part == "along":
+                return np.asarray((axis * moved).sum(axis=1) / square)
+            return np.asarray(_size(np.cross(axis, moved)) / square)
+
+    return of
+
+
 _ALL: Final = (
     Observable("ker", 0, "eV", "kinetic energy release: sum of p^2 / 2m of all ions", _release),
     Observable("psum", 0, "a.u.", "size of the momentum sum", lambda t, _: _size(t.momentum_sum())),
@@ -122,6 +175,35 @@ _ALL: Final = (
     Observable("r", 1, "mm", "distance of the hit from the centre of the image", _radius),
     Observable("angle", 2, "degrees", "angle between the momenta of two ions", _angle),
     Observable("cosine", 2, "", "cosine of the angle between the momenta of two ions", _cosine),
+    Observable(
+        "erel", 2, "eV", "kinetic energy of two ions in their centre of mass", _inner_energy
+    ),
+    Observable(
+        "native",
+        3,
+        "degrees",
+        "angle between the relative momentum of the first two ions and that of their pair and the "
+        "third: flat in its sine where the pair turned before it broke up",
+        _native_angle,
+    ),
+    Observable(
+        "newtonx",
+        2,
+        "",
+        "momentum of the second ion along that of the first, over its size",
+        _newton("along"),
+    ),
+    Observable(
+        "newtony",
+        2,
+        "",
+        "momentum of the second ion across that of the first, over its size",
+        _newton("across"),
+    ),
+    Observable(
+        "dalitzx", 3, "", "shares of the energy of three ions: (first - second) / sqrt 3", _dalitz_x
+    ),
+    Observable("dalitzy", 3, "", "share of the third of three ions, less 1/3", _dalitz_y),
 )
 CATALOGUE: Final = {observable.name: observable for observable in _ALL}
 """Every observable by its name; tags of the shots, such as `delay_fs`, are added by the table."""

@@ -81,9 +81,47 @@ def test_angles_are_exact_along_a_line_and_unknown_at_rest() -> None:
     assert not parse_condition("not angle(C+, O+) > 90").mask(lines)[2]
 
 
+def test_break_ups_in_two_steps_have_the_angles_and_energies_of_the_second_step() -> None:
+    """AB+ flies off C+ with K, turns to an angle, and breaks up with a given energy."""
+    rng = np.random.default_rng(11)
+    table = Coincidences.of(["C+", "O+", "S+"], np.zeros((400, 3, 3)))
+    c, o, s = (ion.mass for ion in table.ions)
+    theta, size = rng.uniform(0.05, np.pi - 0.05, 400), rng.uniform(20.0, 60.0, 400)
+    recoil = np.array([0.0, 0.0, 80.0])
+    inner = size[:, None] * np.stack([np.sin(theta), np.zeros(400), np.cos(theta)], axis=1)
+    momentum = np.stack(
+        [inner + c / (c + o) * recoil, -inner + o / (c + o) * recoil, np.tile(-recoil, (400, 1))],
+        axis=1,
+    )
+    turned = replace(table, momentum=momentum)
+    np.testing.assert_allclose(
+        parse_number("native(C+, O+, S+)").values(turned), np.degrees(theta), atol=1e-9
+    )
+    energy = size**2 / 2.0 * (1.0 / c + 1.0 / o) * HARTREE_EV
+    np.testing.assert_allclose(parse_number("erel(C+, O+)").values(turned), energy)
+    whole = energy + 80.0**2 / 2.0 * (1.0 / (c + o) + 1.0 / s) * HARTREE_EV
+    np.testing.assert_allclose(parse_number("ker").values(turned), whole)
+    shares = [parse_number(f"energy({ion}) / ker").values(turned) for ion in ("C+", "O+", "S+")]
+    x, y = (parse_number(f"dalitz{axis}(C+, O+, S+)").values(turned) for axis in "xy")
+    np.testing.assert_allclose(x, (shares[0] - shares[1]) / np.sqrt(3.0))
+    np.testing.assert_allclose(y, shares[2] - 1.0 / 3.0)
+    along, across = (parse_number(f"newton{axis}(S+, C+)").values(turned) for axis in "xy")
+    np.testing.assert_allclose(along, -momentum[:, 0, 2] / 80.0)
+    np.testing.assert_allclose(across, np.abs(momentum[:, 0, 0]) / 80.0)
+
+
+def test_equal_masses_lie_in_the_circle_of_the_dalitz_plot() -> None:
+    momentum = np.random.default_rng(12).normal(0.0, 30.0, (500, 3, 3))
+    momentum -= momentum.mean(axis=1, keepdims=True)
+    table = Coincidences.of(["N+", "N+", "N+"], momentum)
+    x, y = (parse_number(f"dalitz{axis}(N+, N+#2, N+#3)").values(table) for axis in "xy")
+    assert (x**2 + y**2 <= 1.0 / 9.0 + 1e-12).all()
+
+
 def test_every_observable_can_be_written_as_the_catalogue_says() -> None:
     for observable in CATALOGUE.values():
-        text = observable.written.replace("ION, ION", "O+, H+").replace("ION", "O+")
+        ions = ", ".join(("O+", "H+", "H+#2")[: observable.ions])
+        text = f"{observable.name}({ions})" if ions else observable.name
         assert parse_number(text).values(TABLE).shape == (ROWS,)
         assert observable.meaning
 

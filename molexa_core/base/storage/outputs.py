@@ -57,6 +57,7 @@ class FileKind(StrEnum):
     SETUP = "setup (YAML)"
     SPECTROMETER = "calibration of a spectrometer (JSON)"
     EXPLOSION = "calibration of an explosion (YAML)"
+    SPECTRUM = "table of a spectrum"
     SERIES = "series (JSON)"
     REGIONS = "file of regions (YAML)"
     CHANNEL = "channel with regions (YAML)"

@@ -27,6 +27,8 @@ SERIES_MARK: Final = "# molexa series: "
 """Begins the first line of the table of a series; the record follows."""
 REGIONS_MARK: Final = "# molexa regions: "
 """Begins the first line of a file of regions, and of a channel with regions that molexa wrote."""
+SPECTRUM_MARK: Final = "# molexa spectrum: "
+"""Begins the first line of the table of a spectrum; the record follows."""
 COMMAND_MARK: Final = '<meta name="molexa-command" content='
 """Element of a report that names the command that wrote it."""
 GATE_GENERATOR: Final = '<meta name="generator" content="molexa gate">'

@@ -28,6 +28,7 @@ from molexa_core.base.storage.provenance import (
     REGIONS_MARK,
     SERIES_MARK,
     SETUP_MARK,
+    SPECTRUM_MARK,
 )
 from molexa_core.io import formats, marks
 from molexa_core.io.candidate import Candidate
@@ -175,6 +176,10 @@ def _is_gate_page(text: str) -> bool:
     return text[:9].lower() == "<!doctype" and GATE_GENERATOR in text
 
 
+def _is_spectrum(text: str) -> bool:
+    return text.startswith(SPECTRUM_MARK + "{")
+
+
 def _is_series_table(text: str) -> bool:
     return text.startswith(SERIES_MARK + "{")
 
@@ -201,6 +206,7 @@ _TEXT_KINDS: Final[tuple[tuple[Callable[[str], bool], FileKind], ...]] = (
     (_is_setup, FileKind.SETUP),
     (_is_explosion, FileKind.EXPLOSION),
     (_is_series_table, FileKind.SERIES_TABLE),
+    (_is_spectrum, FileKind.SPECTRUM),
     (_is_regions, FileKind.REGIONS),
     (_is_channel, FileKind.CHANNEL),
     (_is_gate_page, FileKind.GATE_PAGE),
