@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("verify")(verify)
     group.command("calibrate")(calibrate)
+    group.command("recognise")(recognise)
     group.command("shrink")(shrink)
     app.add_typer(group, name="weights")
 
@@ -118,6 +119,38 @@ def calibrate(
         title = f"coverage on molecules left out of the fit, {kind} molecules"
         write(table(["atoms", "in 68 % (%)", "in 95 % (%)"], rows, title=title))
     remark(f"wrote {card}")
+
+
+def recognise(
+    name: Name,
+    geometries: Annotated[
+        int, typer.Option("--geometries", min=200, help="Explosions of the training.")
+    ] = 6000,
+    device: DeviceName = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Give weights the test that recognises inputs unlike their training, in their card.
+
+    For weights that learned a family of X-ray pulses. Prints how often sets that the test was not
+    made from are called unlike the training, at a rate of false alarms of 2 %.
+
+    Example: molexa weights recognise weights/molexa.json --device cuda
+    """
+    from molexa_core.pipeline.evaluation.recognise_inputs import recognise_inputs
+
+    found = recognise_inputs(name, geometries=geometries, device=device, progress=progress())
+    if json:
+        write_json(found.to_dict())
+        return
+    rows = [
+        [kind, *(f"{100 * row[told]:.1f}" for told in ("111", "110", "001", "000"))]
+        for kind, row in found.rates.items()
+    ]
+    header = ["set", "all told", "without duration", "duration alone", "nothing told"]
+    write(table(header, rows, title="called unlike the training (%)"))
+    remark(f"wrote {found.card}")
 
 
 def _range(one: Interval) -> str:

@@ -126,6 +126,7 @@ ROLES: dict[str, dict[str, str]] = {
     "weights show": {"name": READ},
     "weights verify": {"name": READ},
     "weights calibrate": {"name": READ, "data": READ, "device": NONE},
+    "weights recognise": {"name": READ, "device": NONE},
     "weights shrink": {"name": READ, "out": FOLDER},
     "channels": {},
     "completion": {"shell": NONE},

@@ -107,6 +107,15 @@ def test_missing_features_are_integrated_out() -> None:
     assert covariance == pytest.approx(0.9, abs=0.06)
 
 
+def test_a_feature_that_no_entry_has_does_not_count() -> None:
+    values, atoms = _entries(np.random.default_rng(13), 900)
+    values[:, FLATNESS] = np.nan
+    test = fit_conformity(values, atoms, np.arange(900))
+    stored = json.loads(json.dumps(test.to_dict(), allow_nan=False))
+    again = Conformity.from_dict(stored)
+    assert np.isfinite(_p_values(again, values, atoms)).all()
+
+
 def test_the_test_is_the_same_after_it_was_stored() -> None:
     values, atoms = _entries(np.random.default_rng(10), 900)
     test = fit_conformity(values, atoms, np.arange(900))

@@ -184,7 +184,12 @@ def fit_mixture(values: FloatArray, *, components: int = COMPONENTS, seed: int =
     6 (1993)).
     """
     random = np.random.default_rng(seed)
-    centre, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    known = np.isfinite(values)
+    count_known = np.maximum(known.sum(axis=0), 1)
+    filled_in = np.where(known, values, 0.0)
+    # Features that no entry has, such as angles of diatomics, are of no account.
+    centre = filled_in.sum(axis=0) / count_known
+    scale = np.sqrt((np.where(known, values - centre, 0.0) ** 2).sum(axis=0) / count_known)
     scale = np.where(scale > 1e-6, scale, 1.0)
     standard = (values - centre) / scale
     count, width = standard.shape
@@ -409,7 +414,9 @@ def fit_conformity(
                 scores[pattern, int(size)] = _scores(found[sizes == size])
     ends = np.stack([_quantiles(values, q) for q in (0.01, 0.99)])
     told = values[:, list(TOLD[:3])]
-    return Conformity(mixture, scores, ends, np.stack([np.nanmin(told, 0), np.nanmax(told, 0)]))
+    return Conformity(
+        mixture, scores, ends, np.stack([_quantiles(told, 0.0), _quantiles(told, 1.0)])
+    )
 
 
 def _scores(found: FloatArray) -> Scores:
@@ -427,4 +434,5 @@ def _rounded(value: FloatArray) -> Any:
     array = np.asarray(value, float)
     if array.ndim:
         return [_rounded(one) for one in array]
-    return float(f"{float(array):.6g}")
+    # What no entry has is null in a card.
+    return float(f"{float(array):.6g}") if np.isfinite(array) else None
