@@ -176,7 +176,7 @@ class EnergySpectrum:
         # The nearest histogram without negative bins: its cumulative number only rises.
         running = np.clip(np.cumsum(true), 0.0, number)
         rising = 0.5 * (np.maximum.accumulate(running) + np.minimum.accumulate(running[::-1])[::-1])
-        whole = np.diff(np.rint(rising).astype(np.int64), prepend=0)
+        whole: IntArray = np.diff(np.rint(rising), prepend=0.0).astype(np.int64)
         peak, fwhm = peak_and_width(whole)
         return KineticEnergyRelease(
             float(mean),

@@ -70,6 +70,34 @@ def test_a_table_comes_back_as_it_was(path: Path, table: Coincidences) -> None:
     assert (provenance.command, provenance.seed) == ("test", 4)
 
 
+def test_false_coincidences_come_back_with_their_sources(
+    tmp_path: Path, table: Coincidences, rng: np.random.Generator
+) -> None:
+    weight = rng.normal(0.1, 0.2, 500)  # some are negative
+    source = rng.integers(0, 1000, (500, 3))
+    false = dataclasses.replace(table, weight=weight, source=source, meta={})
+    both = dataclasses.replace(table, false=false)
+    file = tmp_path / "mixed.events.h5"
+    with EventsWriter(file, both.ions) as writer:
+        writer.append(both)
+        writer.append(both)
+        writer.scale_false(2.0)
+        writer.finish(Provenance.of("test"))
+    back, _ = read_events(file)
+    assert back.false is not None
+    assert len(back) == len(back.false) == 1000
+    np.testing.assert_allclose(back.false.weight[500:], 2.0 * weight)
+    np.testing.assert_array_equal(back.false.source[500:], source)
+    events = EventsFile(file)
+    assert events.n_false == 1000
+    assert sum(len(chunk) for chunk in events.chunks(300, false=True)) == 1000
+    assert all(chunk.source is None for chunk in events.chunks(300))
+    kept = back.select(np.arange(10))
+    assert kept.false is back.false
+    with pytest.raises(UsageError, match="source"), EventsWriter(file, both.ions) as writer:
+        writer.append_false(table)
+
+
 def test_spectra_come_back_as_they_were(path: Path, spectra: dict[str, Spectrum]) -> None:
     back = read_spectra(path)
     assert set(back) == set(spectra)

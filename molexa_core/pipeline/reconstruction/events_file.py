@@ -54,6 +54,8 @@ from molexa_core.pipeline.structures import find_geometry
 
 STRUCTURES: Final = "structures.h5"
 FROM_CENTROIDS: Final = "from_centroids"
+FALSE_SHARE: Final = 0.05
+"""Share of false coincidences from which on a warning is due."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def reconstruct_events_file(
     require_complete(channel, path)
     gates = gating_of(selection, "reconstruct", channel=channel)
     events = select(events, gates, progress)
-    known = [*inherited(events.meta), *require_fresh(path, before)]
+    known = [*inherited(events.meta), *_false_share(events), *require_fresh(path, before)]
     say_unguarded(path, before, progress)
     events = replace(events, meta={**events.meta, WARNINGS: known})
     assumed = assumed_explosion(changes=changes, setup=setup, record=before, path=path)
@@ -222,6 +224,22 @@ def _targets(out: Path) -> tuple[Path | None, Path | None]:
         return out, out
     name = STRUCTURES if out.stem == "geom" else f"{out.stem}.{STRUCTURES}"
     return out, out.with_name(name)
+
+
+def _false_share(events: Coincidences) -> list[str]:
+    """A warning if more than a few of the events are false coincidences."""
+    number = float(events.weight.sum())
+    if events.false is None or number <= 0.0:
+        return []
+    share = float(events.false.weight.sum()) / number
+    if share < FALSE_SHARE:
+        return []
+    text = (
+        f"{100 * share:.0f} % of the events are false coincidences, which cannot be told from true "
+        "ones event by event: distributions over the events contain them; mean momenta (molexa "
+        "align, molexa centroid) do not"
+    )
+    return [text]
 
 
 def _from_centroids(
