@@ -23,7 +23,7 @@ from scipy.special import comb
 from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.settings import Channel, Setup
-from molexa_core.base.tables import FloatArray, Hits, IntArray
+from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
 from molexa_core.reduction.momentum import (
     flight_row,
     flight_window,
@@ -169,6 +169,12 @@ class Found:
 
     def __len__(self) -> int:
         return len(self.shot)
+
+    def select(self, mask: BoolArray) -> Found:
+        """Some of the coincidences."""
+        return Found(
+            self.shot[mask], self.rows[mask], self.chi_square[mask], self.probability[mask]
+        )
 
 
 class Search:
