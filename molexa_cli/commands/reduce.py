@@ -11,7 +11,7 @@ from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.forward_model import MASSES
-from molexa_core.base.gate_options import Selection
+from molexa_core.base.gate_options import Selection, Solutions
 from molexa_core.base.matter.isotopes import Masses
 
 
@@ -50,6 +50,22 @@ def reduce(
             "subtract; done for complete channels if not given.",
         ),
     ] = None,
+    rivals: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rival",
+            help="Another channel that competes for the hits, so that each hit is in one "
+            "explosion; may be repeated. Nothing is mixed then.",
+        ),
+    ] = None,
+    solutions: Annotated[
+        Solutions,
+        typer.Option(
+            "--solutions",
+            help="Of combinations that share hits: the best set, or all with their probabilities "
+            "as weights. Nothing is mixed then.",
+        ),
+    ] = "best",
     *,
     selection: Given,
     force: Force = False,
@@ -78,6 +94,8 @@ def reduce(
         out=out,
         gate_sum=gate_sum,
         mixing=mixing,
+        rivals=rivals or (),
+        solutions=solutions,
         masses=masses,
         selection=Selection(**selection),
         command=command_line(),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from molexa_core.base.parameter import Parameter, Parameters
 
+Solutions = Literal["best", "all"]
+"""What `reduce` keeps of combinations that share hits."""
 REGIONS_FILE: Final = "regions.yaml"
 """Where `molexa gate` writes regions, and where they are looked for."""
 

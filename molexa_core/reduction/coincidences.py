@@ -188,6 +188,7 @@ class Search:
         ions: the ion of each column of the coincidences.
         windows: time-of-flight window in ns of each kind of ion, in the order of the channel.
         nodes: times of flight in these windows at which the magnetic field hides the momentum.
+        overlaps: pairs of ions whose windows overlap, so that a hit can be either.
         sum_range: momentum sums are collected from -range to +range, a.u.
 
     Raises:
@@ -226,10 +227,12 @@ class Search:
         self._counts = tuple(entry.wanted for entry in entries)
         self._limits = np.zeros(LIMITS)
         self._limits[MAX_MOMENTUM] = channel.gates.max_momentum
-        self._limits[OVERLAP] = any(
-            one[0] <= other[1] and other[0] <= one[1]
-            for one, other in combinations(self.windows.values(), 2)
-        )
+        self.overlaps = [
+            (one, other)
+            for (one, first), (other, second) in combinations(self.windows.items(), 2)
+            if first[0] <= second[1] and second[0] <= first[1]
+        ]
+        self._limits[OVERLAP] = bool(self.overlaps)
 
     def collect_sums(
         self,

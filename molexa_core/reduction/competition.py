@@ -1,9 +1,9 @@
 """Channels that compete for hits: a hit belongs to one explosion.
 
-Each channel is searched by itself; then the candidates of all channels are put together. One has the
-odds exp(log_odds - chi-square / 2) of its channel's gate, in which log_odds contains how
-many of the channel's candidates are true (the yield) and how wide its peak is. Of all sets of
-candidates that share no hit the most probable one is accepted, whatever channel they are of.
+Each channel is searched by itself; then the candidates of all channels are put together. One has
+the odds exp(log_odds - chi-square / 2) of its channel's gate. In log_odds is how many of the
+channel's candidates are true (the yield) and how wide its peak is. Of all sets of candidates that
+share no hit the most probable one is accepted, whatever channel they are of.
 """
 
 from __future__ import annotations

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, listing
-from molexa_core.base.fields import TAG_HITS, TAG_SHOT
+from molexa_core.base.errors import (
+    ComputationError,
+    InputFileError,
+    NoEventsError,
+    UsageError,
+    listing,
+)
+from molexa_core.base.fields import TAG_HITS, TAG_PROBABILITY, TAG_SHOT
+from molexa_core.base.gate_options import Solutions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.spectrum import Spectrum
@@ -21,10 +28,12 @@ from molexa_core.reduction.coincidences import (
     MOST_CANDIDATES,
     MOST_COMBINATIONS,
     MOST_WORK,
+    Found,
     Search,
     SumGate,
     Tally,
 )
+from molexa_core.reduction.competition import Contest, compete
 from molexa_core.reduction.energy import EnergySpectrum
 from molexa_core.reduction.first_pass import FirstPass, with_odds
 from molexa_core.reduction.gate import gate_around
@@ -41,6 +50,9 @@ from molexa_core.reduction.run_histograms import HitSpectra, sum_spectra
 from molexa_core.reduction.summary import ReduceSummary, SumAxis
 from molexa_core.reduction.suspected_units import UnitCheck, setup_doubts, unseen
 
+_OFTEN: Final = 0.01
+"""Share of ambiguous coincidences from which it is said."""
+
 
 class Reducer:
     """Reduction of one run to the coincidences of one channel, in bounded memory.
@@ -53,6 +65,9 @@ class Reducer:
         mixing: whether to build false coincidences by mixing shots; None: if the channel is
             complete, and if it can be done.
         note_shots: receives the tags of all shots, block by block, where the run has tags.
+        rivals: other channels that compete for the hits; nothing is mixed then.
+        solutions: of combinations that share hits, the `best` set, or `all` with their
+            probabilities as weights; nothing is mixed then.
 
     Raises:
         SettingsError: the spectrometer gives two momenta the same time of flight.
@@ -67,8 +82,21 @@ class Reducer:
         *,
         mixing: bool | None = None,
         note_shots: Callable[[dict[str, NDArray[Any]]], None] | None = None,
+        rivals: Sequence[Channel] = (),
+        solutions: Solutions = "best",
     ) -> None:
-        self._mixing = mixing
+        if mixing and (rivals or solutions == "all"):
+            raise UsageError(
+                "false coincidences that are built by mixing do not compete for hits",
+                do="Leave out `mixing=`, or `rivals=` and `solutions=`.",
+            )
+        self._mixing = False if rivals or solutions == "all" else mixing
+        self._solutions = solutions
+        self._rivals = [Search(rival, setup) for rival in rivals]
+        self._rival_channels = tuple(rivals)
+        self._rival_gates: list[SumGate | None] = []
+        self._rival_tallies = [Tally() for _ in rivals]
+        self._contest = Contest(1 + len(rivals))
         self._mixer: Mixer | None = None
         self._n_rows = self._n_false = 0
         self._channel = channel
@@ -122,8 +150,11 @@ class Reducer:
                 "on the momentum sum; combinations that share a hit are all kept"
             )
             return
-        centre = np.zeros(3) if gates.sum_centre is None else np.array(gates.sum_centre)
-        first = FirstPass(self._search, centre)
+        first = _first_pass(self._search, self._channel)
+        others = [
+            _first_pass(search, channel)
+            for search, channel in zip(self._rivals, self._rival_channels, strict=True)
+        ]
         dropped, n_hits, inside = Dropped(), 0, self._none_inside()
         chunks = iter(run)
         with self._progress.task("momentum-sum gate", n_shots, "shots") as task:
@@ -133,14 +164,32 @@ class Reducer:
                 n_hits += chunk.n_hits
                 if first.tally.combinations == 0:
                     self._count_inside(hits, inside)
-                first.add(hits)
+                for one in (first, *others):
+                    one.add(hits)
                 task.advance(chunk.n_shots)
-                if first.full:
+                if all(one.full for one in (first, *others)):
                     break
         if first.none and gates.sum_half_width is None:
             raise self._nothing(first.tally, dropped, n_hits, inside)
+        rest = (calibrate(chunk, self._setup)[0] for chunk in chunks)
+        self._gate, self._peaks = self._gate_of(self._channel, first, rest)
+        for channel, other in zip(self._rival_channels, others, strict=True):
+            try:
+                self._rival_gates.append(self._gate_of(channel, other, ())[0])
+            except ComputationError as error:
+                raise ComputationError(
+                    f"channel {channel.name} cannot compete: {error.what}",
+                    do="Leave it out, or give its half widths in the channel (gates -> "
+                    "sum_half_width).",
+                ) from error
+
+    def _gate_of(
+        self, channel: Channel, first: FirstPass, rest: Iterable[Hits]
+    ) -> tuple[SumGate, tuple[Peak, Peak, Peak] | None]:
+        """The gate of a channel, and the peak where it is found."""
+        gates, peaks = channel.gates, None
         try:
-            self._peaks = first.find(calibrate(chunk, self._setup)[0] for chunk in chunks)
+            peaks = first.find(rest)
         except ComputationError as error:
             if gates.sum_half_width is None:
                 raise
@@ -148,13 +197,13 @@ class Reducer:
         if first.remark:
             self.say(first.remark)
         gate = gate_around(
-            self._peaks,
+            peaks,
             sigmas=gates.sum_sigmas,
             centre=gates.sum_centre,
             half_width=gates.sum_half_width,
             spread=np.sqrt(first.sums[:, 3:].mean(axis=0)) if first.filled else None,
         )
-        self._gate = with_odds(gate, self._peaks, first.sums)
+        return with_odds(gate, peaks, first.sums), peaks
 
     def blocks(self, run: Iterable[Hits], n_shots: int | None = None) -> Iterator[Coincidences]:
         """Second pass: the coincidences, chunk by chunk.
@@ -190,12 +239,31 @@ class Reducer:
             self._note_shots({TAG_SHOT: number, TAG_HITS: hits.counts, **hits.tags})
         self._spectra.fill(hits)
         self._units.add_hits(hits)
-        shots, rows = self._search.find(hits, self._tally, self._gate)
+        found = self._found(hits)
         if self._mixer is None:
-            yield from self._noted(self._table(hits, shots, rows))
+            table = self._table(hits, found.shot, found.rows)
+            if self._solutions == "all" or self._rivals or self._search.overlaps:
+                tags = {**table.tags, TAG_PROBABILITY: found.probability}
+                table = replace(table, tags=tags)
+            if self._solutions == "all":
+                table = replace(table, weight=found.probability)
+            yield from self._noted(table)
             return
         for mixed in self._mixer.add(hits):
             yield from self._noted(self._mixed_table(mixed))
+
+    def _found(self, hits: Hits) -> Found:
+        every = self._solutions == "all"
+        if not self._rivals:
+            return self._search.solve(hits, self._tally, self._gate, every=every)
+        return compete(
+            hits,
+            [self._search, *self._rivals],
+            [self._gate, *self._rival_gates],
+            [self._tally, *self._rival_tallies],
+            self._contest,
+            every=every,
+        )[0]
 
     def _noted(self, table: Coincidences) -> Iterator[Coincidences]:
         """What further gates leave of the table, unless it is empty, after it was counted."""
@@ -385,6 +453,7 @@ class Reducer:
                 f"in {self._tally.truncated} of {self._tally.shots} shots only the best "
                 f"{MOST_CANDIDATES} candidates, in the gate and beside it, were compared"
             )
+        self._say_ambiguities()
         self.warn_of_hits()
         if self._tally.found == 0:
             raise self._nothing(self._tally, self._dropped, self._hits, self._inside)
@@ -395,6 +464,27 @@ class Reducer:
             self.warn(doubt)
         if self._channel.is_complete and len(self._search.ions) > 1:
             self.say(unseen(self._setup))
+
+    def _say_ambiguities(self) -> None:
+        """What is not certain about the roles of hits."""
+        if self._rivals:
+            names = [self._channel.name, *(rival.name for rival in self._rival_channels)]
+            self.say(self._contest.remark(names))
+        if self._gate is None or not self._tally.found:
+            return
+        share = self._tally.ambiguous / self._tally.found
+        if overlaps := self._search.overlaps:
+            pairs = listing(f"{one} and {other}" for one, other in overlaps)
+            self.say(
+                f"the windows of {pairs} overlap: the momentum sum decides which ion a hit is; "
+                f"{100.0 * share:.2g} % of the coincidences are ambiguous (likelihood ratio below "
+                "10 to others that share hits with them)"
+            )
+        elif share > _OFTEN:
+            self.say(
+                f"{100.0 * share:.2g} % of the coincidences are ambiguous: others that share hits "
+                "with them fit nearly as well (likelihood ratio below 10)"
+            )
 
     def examine(self, chunk: Hits) -> None:
         """Look at the units of hits without searching for coincidences."""
@@ -474,3 +564,8 @@ def _reasons(dropped: Dropped, setup: Setup) -> str:
         f"made from too few signals (max_method {detector.max_method})": dropped.uncertain,
     }
     return listing(f"{count} {reason}" for reason, count in reasons.items() if count)
+
+
+def _first_pass(search: Search, channel: Channel) -> FirstPass:
+    centre = channel.gates.sum_centre
+    return FirstPass(search, np.zeros(3) if centre is None else np.array(centre))

@@ -17,7 +17,6 @@ from molexa_core.reduction.halves import (
     PARENT,
     PLACE,
     START,
-    USED,
     bound,
     divide,
     integer,
@@ -326,7 +325,6 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     choice = np.zeros(ions, np.int64)
     room = np.zeros(ions, np.int64)
     path = np.zeros((ions + 1, 3))
-    masks = np.zeros(ions + 1, np.int64)
     for shot in order:
         if asked == COLLECT and counters[COLLECTED] >= len(collected):
             break
@@ -371,7 +369,7 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
                 sorted_sums, nodes,
             )  # fmt: skip
             n = walk(
-                split, kind_of, count, members, momenta, bits, choice, room, path, masks, side,
+                split, kind_of, count, members, momenta, choice, room, path, side,
                 starts, frame, axes, tree, sorted_sums, nodes, gate, shifts, asked,
                 limits, collected, histograms, counters, rows, odds,
                 picks,
@@ -530,41 +528,57 @@ def settle(
 
 
 @compiled
-def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
+def complete(
+    n_picks: int,
     split: int,
     kind_of: IntArray,
-    count: IntArray,
     members: IntArray,
-    momenta: FloatArray,
-    bits: IntArray,
-    choice: IntArray,
-    room: IntArray,
-    path: FloatArray,
-    masks: IntArray,
-    side: int,
-    starts: IntArray,
-    frame: FloatArray,
-    axes: IntArray,
     tree: IntArray,
-    sorted_sums: FloatArray,
-    nodes: IntArray,
-    gate: FloatArray,
-    shifts: FloatArray,
-    asked: int,
     limits: FloatArray,
-    collected: FloatArray,
-    histograms: IntArray,
-    counters: IntArray,
-    rows: IntArray,
-    odds: FloatArray,
     picks: IntArray,
 ) -> int:
+    """Write out the second half of combinations, given by its node in the column `split`.
+
+    Returns:
+        number of combinations in `picks` that use each hit once.
+    """
+    ions = len(kind_of)
+    kept = 0
+    for pick in range(n_picks):
+        node = picks[pick, split]
+        for column in range(ions - 1, split - 1, -1):
+            picks[pick, column] = tree[PLACE, node]
+            node = tree[PARENT, node]
+        clash = False
+        if limits[OVERLAP] != 0.0:
+            for column in range(split, ions):
+                hit = members[kind_of[column], picks[pick, column]]
+                for other in range(split):
+                    clash |= members[kind_of[other], picks[pick, other]] == hit
+        if clash:
+            continue
+        for column in range(ions):
+            picks[kept, column] = picks[pick, column]
+        kept += 1
+    return kept
+
+
+@compiled
+def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
+    split: int, kind_of: IntArray, count: IntArray, members: IntArray, momenta: FloatArray,
+    choice: IntArray, room: IntArray, path: FloatArray, side: int,
+    starts: IntArray, frame: FloatArray, axes: IntArray,
+    tree: IntArray,
+    sorted_sums: FloatArray, nodes: IntArray, gate: FloatArray, shifts: FloatArray, asked: int,
+    limits: FloatArray, collected: FloatArray, histograms: IntArray, counters: IntArray,
+    rows: IntArray, odds: FloatArray, picks: IntArray,
+) -> int:  # fmt: skip
     """Go through the combinations of the first half and look up what completes them.
 
     Returns:
         number of candidates in `rows` (box, hits) and `odds`; see `judge`.
     """
-    ions = len(kind_of)
+    ions, overlap = len(kind_of), limits[OVERLAP] != 0.0
     u, v, w = axes[0], axes[1], axes[2]
     slack = 1.0 + _SLACK
     half_u = gate[HALF_WIDTH, u] * slack + _SLACK
@@ -589,7 +603,6 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     if split:
         choice[0] = -1
     path[0, 0] = path[0, 1] = path[0, 2] = 0.0
-    masks[0] = 0
     while column >= 0:
         if column < split:
             kind = kind_of[column]
@@ -598,17 +611,14 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
             if index > count[kind] - room[column]:
                 column -= 1
                 continue
-            bit = bits[kind, index]
-            if bit & masks[column] and taken(kind, index, none, column, kind_of, choice, members):
+            if overlap and taken(kind, index, none, column, kind_of, choice, members):
                 continue
             for axis in range(3):
                 path[column + 1, axis] = path[column, axis] + momenta[kind, index, axis]
-            masks[column + 1] = masks[column] | bit
             column += 1
             if column < split:
                 choice[column] = choice[column - 1] if kind_of[column] == kind else -1
                 continue
-        mask = masks[split]
         earliest = choice[split - 1] if alike else -1
         need_u = gate[CENTRE, u] - path[split, u]
         need_v = gate[CENTRE, v] - path[split, v]
@@ -641,32 +651,15 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
                     if asked != EVERY:
                         if apart_u > reach_u or apart_v > reach_v or apart_w > reach_w:
                             continue
-                        outside = 0
-                        if apart_u > half_u:
-                            outside += 1
-                        if apart_v > half_v:
-                            outside += 1
-                        if apart_w > half_w:
-                            outside += 1
-                        if outside > 1:
+                        far_u, far_v, far_w = apart_u > half_u, apart_v > half_v, apart_w > half_w
+                        if (far_u and far_v) or (far_u and far_w) or (far_v and far_w):
                             continue
-                    node = nodes[place]
-                    common = mask & tree[USED, node]
-                    for other in range(ions - 1, split - 1, -1):
-                        choice[other] = tree[PLACE, node]
-                        node = tree[PARENT, node]
-                    if common:
-                        clash = False
-                        for other in range(split, ions):
-                            clash |= taken(
-                                kind_of[other], choice[other], none, split, kind_of, choice, members
-                            )
-                        if clash:
-                            continue
-                    for other in range(ions):
+                    for other in range(split):
                         picks[n_picks, other] = choice[other]
+                    picks[n_picks, split] = nodes[place]
                     n_picks += 1
                     if n_picks == len(picks):
+                        n_picks = complete(n_picks, split, kind_of, members, tree, limits, picks)
                         n = judge(
                             n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits,
                             collected, histograms, counters, n, rows, odds,
@@ -677,6 +670,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         column -= 1
     if n_picks == 0:
         return int(n)
+    n_picks = complete(n_picks, split, kind_of, members, tree, limits, picks)
     return judge(
         n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits, collected,
         histograms, counters, n, rows, odds,

@@ -7,6 +7,7 @@ import pytest
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import Hits
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.reduction.coincidences import Search, SumGate, Tally
 from molexa_core.reduction.competition import Contest, compete
 from tests.fakes.root_runs import make_channel, make_run, make_setup
@@ -120,3 +121,36 @@ def test_channels_without_a_gate_cannot_compete() -> None:
     search = Search(OXYGEN, SETUP)
     with pytest.raises(UsageError, match="cannot compete"):
         compete(hits, [search], [None], [Tally()], Contest(1))
+
+
+def test_reduce_gives_each_hit_to_one_channel_and_says_what_was_claimed_twice() -> None:
+    hits, source = overlapping()
+    result = reduce([hits], OXYGEN, SETUP, rivals=[SULPHUR])
+    shot = result.table.tags["shot"]
+    assert 1000 < len(shot) < 1400
+    assert "also claimed by channel" in " ".join(result.summary.remarks)
+    assert result.table.false is None
+    probability = result.table.tags["probability"]
+    assert ((probability > 0.0) & (probability <= 1.0)).all()
+    own = np.bincount(hits.shot[source == 0], minlength=hits.n_shots)
+    assert (own[shot] >= 2).mean() > 0.97
+    with pytest.raises(UsageError, match="do not compete"):
+        reduce([hits], OXYGEN, SETUP, rivals=[SULPHUR], mixing=True)
+
+
+def test_all_solutions_have_their_probabilities_as_weights() -> None:
+    channel = make_channel(("O+", 1), ("S2+", 1), max_momentum=200.0)
+    run = make_run(
+        ["O+", "S2+"], SETUP, shots=3000, per_shot=0.5, momentum=6.0, recoil=tuple(SIGMA)
+    )
+    best = reduce([run.hits], channel, SETUP, mixing=False)
+    every = reduce([run.hits], channel, SETUP, solutions="all")
+    assert len(every.table) > len(best.table)
+    np.testing.assert_array_equal(every.table.weight, every.table.tags["probability"])
+    assert "windows of O+ and S2+ overlap" in " ".join(best.summary.remarks)
+    # two roles of the same two hits: one of them is true
+    shots, count = np.unique(every.table.tags["shot"], return_counts=True)
+    two = shots[(count == 2) & (np.bincount(run.hits.shot, minlength=3000)[shots] == 2)]
+    weights = np.bincount(every.table.tags["shot"], every.table.weight, minlength=3000)
+    assert len(two) > 50
+    np.testing.assert_allclose(weights[two], 1.0, rtol=1e-9)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import EXPLOSION, GATES, WARNINGS
-from molexa_core.base.gate_options import EVERYTHING, Selection
+from molexa_core.base.gate_options import EVERYTHING, Selection, Solutions
 from molexa_core.base.matter.isotopes import Masses
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import (
@@ -70,6 +70,8 @@ def reduce(
     *,
     selection: Selection = EVERYTHING,
     mixing: bool | None = None,
+    rivals: Sequence[Channel] = (),
+    solutions: Solutions = "best",
     progress: Progress = SILENT,
 ) -> Reduction:
     """Find the coincidences of a channel in a run.
@@ -87,6 +89,10 @@ def reduce(
         mixing: whether to build the false coincidences by mixing hits of different shots, which all
             later stages subtract; None: if the channel is complete. All combinations inside the
             gate are kept then; without mixing those that share a hit with a better one are dropped.
+        rivals: other channels that compete for the hits, so that each is in one explosion; nothing
+            is mixed then.
+        solutions: `best`: of combinations that share hits the most probable set; `all`: every one,
+            with its probability as weight; nothing is mixed then.
         progress: display of the progress and of the choices made.
 
     Returns:
@@ -103,7 +109,15 @@ def reduce(
             "the run can be read only once", do="Give a list of chunks or an open run."
         )
     gates = gating_of(selection, "reduce", channel=channel, of_channel=True)
-    reducer = Reducer(channel, setup, progress, gates.select if gates else None, mixing=mixing)
+    reducer = Reducer(
+        channel,
+        setup,
+        progress,
+        gates.select if gates else None,
+        mixing=mixing,
+        rivals=rivals,
+        solutions=solutions,
+    )
     n_shots = run.n_shots if isinstance(run, OpenRun) else None
     health = HitHealth(setup.detector)
     with _reporting_faults(run, reducer, health):
@@ -131,6 +145,8 @@ def reduce_files(
     out: Path | str | None = None,
     gate_sum: tuple[float, float, float] | None = None,
     mixing: bool | None = None,
+    rivals: Sequence[str] = (),
+    solutions: Solutions = "best",
     masses: Masses = "isotope",
     selection: Selection = EVERYTHING,
     command: str = "molexa.reduce",
@@ -149,6 +165,8 @@ def reduce_files(
         out: the events file; `RUN.events.h5` in the working folder if not given.
         gate_sum: half widths of the momentum-sum gate in a.u., instead of those of the channel.
         mixing: see `reduce`.
+        rivals: names or files of the other channels; see `reduce`.
+        solutions: see `reduce`.
         masses: of ions without a stated isotope: `isotope` (the most abundant one, which a
             spectrometer detects) or `average` (standard atomic weights); the average mass appears
             in the names of the ions, such as `Cl+@35.45`.
@@ -174,8 +192,10 @@ def reduce_files(
     chosen_setup = _telling(run.setup, run)
     chosen = _gated(_choose_channel(channel, run), gate_sum).with_masses(masses)
     target = Path(out) if out is not None else _default_output(run)
+    others = [load_channel(name).with_masses(masses) for name in rivals]
     named = channel or run.metadata().get(_CHANNEL)
     read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
+    read = [*read, *(path for name in rivals for path in settings_inputs(channel=name, setup=None))]
     require_outputs((target, FileKind.EVENTS), inputs=[*run.paths, selection.regions, *read])
     gates = gating_of(selection, "reduce", channel=chosen, of_channel=True)
     passes = TwoPasses(run.__iter__, size_of)
@@ -187,6 +207,8 @@ def reduce_files(
             select=gates.select if gates else None,
             mixing=mixing,
             note_shots=writer.append_shots,
+            rivals=others,
+            solutions=solutions,
         )
         if (other := other_molecule(chosen)) is not None:
             reducer.warn(other)
@@ -208,6 +230,10 @@ def reduce_files(
             summary = replace(summary, sorter=run.counts.as_dict())
         meta = gates.meta(_meta(chosen, chosen_setup, summary) | _about_run(run))
         said = {GATES: meta[GATES]} if gates else {}
+        if others:
+            said["rivals"] = [other.model_dump(mode="json") for other in others]
+        if solutions != "best":
+            said["solutions"] = solutions
         provenance = Provenance.of(
             command,
             inputs=[*run.paths, *_settings_files(selection, channel, setup)],
