@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.errors import UsageError
 from molexa_core.base.forward_model import MASSES
 from molexa_core.base.gate_options import Selection, Solutions
 from molexa_core.base.matter.isotopes import Masses
+
+if TYPE_CHECKING:
+    from molexa_core.reduction.summary import ReduceSummary
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +32,12 @@ def reduce(
         typer.Argument(help="Files of one run, in order, of any known format; or its folder."),
     ],
     channel: Annotated[
-        str | None, typer.Option("--channel", help="Name or file of the channel.")
+        list[str] | None,
+        typer.Option(
+            "--channel",
+            help="Name or file of the channel; given several times, each channel gets its own "
+            "file RUN.CHANNEL.events.h5.",
+        ),
     ] = None,
     setup: Annotated[str | None, typer.Option("--setup", help="Setup file.")] = None,
     out: Annotated[
@@ -84,12 +94,32 @@ def reduce(
 
     Example: molexa reduce run.root --channel water
     """
-    from molexa_core.pipeline.chain.reduce import reduce_files
+    from molexa_core.pipeline.chain.reduce import reduce_channels, reduce_files
 
     reporter = progress()
+    if channel is not None and len(channel) > 1:
+        if out is not None:
+            raise UsageError(
+                f"{len(channel)} channels are not written to one file",
+                setting="out",
+                do="Leave it out: each channel gets its own RUN.CHANNEL.events.h5.",
+            )
+        done = reduce_channels(
+            runs,
+            channel,
+            setup=setup,
+            gate_sum=gate_sum,
+            mixing=mixing,
+            masses=masses,
+            selection=Selection(**selection),
+            command=command_line(),
+            progress=reporter,
+        )
+        _show_all(done, json=json)
+        return
     path, summary = reduce_files(
         runs,
-        channel=channel,
+        channel=channel[0] if channel else None,
         setup=setup,
         out=out,
         gate_sum=gate_sum,
@@ -106,3 +136,12 @@ def reduce(
         return
     write(table(["quantity", "value", "unit"], summary.rows()))
     reporter.say(f"wrote {path}")
+
+
+def _show_all(done: Sequence[tuple[Path, ReduceSummary]], *, json: bool) -> None:
+    """The summaries of several channels."""
+    if json:
+        write_json([{"file": str(path), **summary.as_dict()} for path, summary in done])
+        return
+    for path, summary in done:
+        write(table(["quantity", "value", "unit"], summary.rows(), title=str(path)))

@@ -175,3 +175,25 @@ def test_memory_stays_below_a_gibibyte_for_a_large_run(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 2**30
+
+
+def test_several_channels_get_a_file_each(molexa: Run, folder: Path) -> None:
+    for name, ions in (("water", ("O+", "H+", "H+")), ("pair", ("O+", "H+"))):
+        counted = [(ion, ions.count(ion)) for ion in dict.fromkeys(ions)]
+        values = make_channel(*counted).model_dump(mode="json") | {"name": name}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    both = ("--channel", "water.yaml", "--channel", "pair.yaml", "--gate-sum", "30", "30", "30")
+    done = molexa("reduce", "run.root", *both, "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert [one["file"] for one in values] == ["run.water.events.h5", "run.pair.events.h5"]
+    alone, _ = reduce_files(["run.root"], channel="water.yaml", gate_sum=(30.0, 30.0, 30.0))
+    one, other = (read_events(name)[0] for name in (alone, "run.water.events.h5"))
+    np.testing.assert_array_equal(one.momentum, other.momentum)
+    assert len(read_events("run.pair.events.h5")[0].ions) == 2
+    refused = molexa("reduce", "run.root", *both, "--out", "a.events.h5", folder=folder)
+    assert refused.returncode == 2
+    assert "--out: 2 channels are not written to one file" in refused.stderr
+    twice = molexa("reduce", "run.root", *both[:2], *both[:2], folder=folder)
+    assert twice.returncode == 2
+    assert "several channels are called water" in twice.stderr

@@ -40,7 +40,7 @@ from molexa_core.pipeline.two_passes import TwoPasses
 from molexa_core.reduction.reducer import Reducer
 from molexa_core.reduction.summary import ReduceSummary
 
-__all__ = ["Reduction", "reduce", "reduce_files"]
+__all__ = ["Reduction", "reduce", "reduce_channels", "reduce_files"]
 
 _CHANNEL: Final = "channel"
 _SETUP: Final = "setup"
@@ -242,6 +242,77 @@ def reduce_files(
         )
         writer.finish(provenance, meta=meta, spectra=reducer.spectra())
     return target, summary
+
+
+def reduce_channels(
+    paths: Sequence[Path | str],
+    channels: Sequence[str],
+    *,
+    setup: str | None = None,
+    gate_sum: tuple[float, float, float] | None = None,
+    mixing: bool | None = None,
+    masses: Masses = "isotope",
+    selection: Selection = EVERYTHING,
+    command: str = "molexa.reduce",
+    progress: Progress = SILENT,
+) -> list[tuple[Path, ReduceSummary]]:
+    """Reduce a run for several channels, to one events file `RUN.CHANNEL.events.h5` each.
+
+    Every channel is searched by itself: a hit may count in several of them.
+
+    Args:
+        paths: see `reduce_files`, as all that follows.
+        channels: names or files of the channels.
+        setup: setup file.
+        gate_sum: half widths of the momentum-sum gate in a.u., of all channels.
+        mixing: see `reduce`.
+        masses: of ions without a stated isotope.
+        selection: further gates.
+        command: command line, for the provenance.
+        progress: display of the progress and of the choices made.
+
+    Returns:
+        The path written and the summary of each channel.
+
+    Raises:
+        UsageError: two channels of one name.
+        InputFileError, SettingsError, ComputationError, NoEventsError, OutputError: as
+            `reduce_files`; the other channels are reduced all the same.
+    """
+    names = [load_channel(name).name for name in channels]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"several channels are called {listing(twice)}", setting="channel",
+            do="Give each channel a name of its own.",
+        )  # fmt: skip
+    run = without_suffix(open_run(paths, _given_setup(setup)).paths[0].name)
+    done: list[tuple[Path, ReduceSummary]] = []
+    failed: list[MolexaError] = []
+    for name, channel in zip(names, channels, strict=True):
+        progress.say(f"channel {name}")
+        try:
+            done.append(
+                reduce_files(
+                    paths,
+                    channel=channel,
+                    setup=setup,
+                    out=Path(f"{run}.{name}{EVENTS_SUFFIX}"),
+                    gate_sum=gate_sum,
+                    mixing=mixing,
+                    masses=masses,
+                    selection=selection,
+                    command=command,
+                    progress=progress,
+                )
+            )
+        except MolexaError as error:
+            error.where = f"channel {name}" if error.where is None else error.where
+            failed.append(error)
+            progress.warn(f"channel {name} is not reduced: {error.what}")
+    if failed:
+        raise failed[0]
+    return done
 
 
 def _settings_files(selection: Selection, channel: str | None, setup: str | None) -> list[Path]:

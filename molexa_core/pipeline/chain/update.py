@@ -130,9 +130,13 @@ def plan_update(folder: Path | str = ".") -> Plan:
         why = _report_reason(found.report, [folder / name for name in found.targets], made)
         if why is None:
             current.append(found.report.name)
-        else:
-            command = _report_command(found.report)
+        elif (command := _report_command(found.report)) is not None:
             steps[command] = Step(command, (found.report.name,), why)
+        else:
+            found.remarks.append(
+                f"{found.report.name} is outdated ({why}) and does not tell its command: write it "
+                "again with molexa report"
+            )
     return Plan(tuple(steps.values()), tuple(current), tuple(found.remarks))
 
 
@@ -251,10 +255,9 @@ def _report_reason(report: Path, results: Sequence[Path], made: set[str]) -> str
     return f"{newer[0]} is newer" if newer else None
 
 
-def _report_command(report: Path) -> tuple[str, ...]:
-    """The command that a page names, else the one that writes a page of this name."""
+def _report_command(report: Path) -> tuple[str, ...] | None:
+    """The command that a page names; None for pages of earlier versions."""
     with report.open(encoding="utf-8", errors="replace") as stream:
         head = stream.read(_HEAD)
     match = re.search(re.escape(COMMAND_MARK) + r'"([^"]*)"', head)
-    words = None if match is None else _words(html.unescape(match[1]))
-    return words or ("report", "--out", report.name)
+    return None if match is None else _words(html.unescape(match[1]))
