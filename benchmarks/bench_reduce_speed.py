@@ -1,7 +1,8 @@
 """How many hits per second does `molexa reduce` process? Compared with only reading the columns.
 
 End to end: from the ROOT file to the finished events file, both passes, spectra and provenance
-included; after the start of the process and the compilation of the inner loops.
+included; after the start of the process and the compilation of the inner loops. Without event mixing,
+whose cost stands beside the results of `false_coincidences.py`.
 """
 
 from __future__ import annotations
@@ -52,9 +53,11 @@ if __name__ == "__main__":
         folder = Path(name)
         path = make_run(folder)
         out = folder / "run.events.h5"
-        _, summary = reduce_files([path], out=out)
+        _, summary = reduce_files([path], out=out, mixing=False)
         purity = 0.0 if summary.purity is None else summary.purity.purity
-        runs = time_runs(lambda: reduce_files([path], out=out), repeats=REPEATS, warm_up=1)
+        runs = time_runs(
+            lambda: reduce_files([path], out=out, mixing=False), repeats=REPEATS, warm_up=1
+        )
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         baseline = time_runs(lambda: read_only(path), repeats=REPEATS, warm_up=1)
         store(
