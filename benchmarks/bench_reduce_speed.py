@@ -1,8 +1,8 @@
 """How many hits per second does `molexa reduce` process? Compared with only reading the columns.
 
 End to end: from the ROOT file to the finished events file, both passes, spectra and provenance
-included; after the start of the process and the compilation of the inner loops. Without event mixing,
-whose cost stands beside the results of `false_coincidences.py`.
+included; after the start of the process and the compilation of the inner loops. Without event
+mixing, whose cost stands beside the results of `false_coincidences.py`.
 """
 
 from __future__ import annotations
