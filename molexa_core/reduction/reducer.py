@@ -150,6 +150,13 @@ class Reducer:
                 "on the momentum sum; combinations that share a hit are all kept"
             )
             return
+        if len(self._search.ions) == 1 and gates.sum_half_width is None:
+            raise ComputationError(
+                f"channel {self._channel.name} has one ion, whose momentum nothing balances: its "
+                "momentum sum has no peak",
+                do="Name the other ions of the break-up (with `detected: 0` if they are not asked "
+                "for), or give the half widths with `gate_sum=`.",
+            )
         first = _first_pass(self._search, self._channel)
         others = [
             _first_pass(search, channel)

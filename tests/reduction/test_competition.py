@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.tables import Hits
 from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.reduction.coincidences import Search, SumGate, Tally
@@ -154,3 +154,9 @@ def test_all_solutions_have_their_probabilities_as_weights() -> None:
     weights = np.bincount(every.table.tags["shot"], every.table.weight, minlength=3000)
     assert len(two) > 50
     np.testing.assert_allclose(weights[two], 1.0, rtol=1e-9)
+
+
+def test_a_single_ion_cannot_conserve_momentum() -> None:
+    run = make_run(["O+", "H+", "H+"], SETUP, shots=50)
+    with pytest.raises(ComputationError, match="whose momentum nothing balances"):
+        reduce([run.hits], make_channel(("O+", 1)), SETUP)
