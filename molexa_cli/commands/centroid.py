@@ -11,13 +11,14 @@ import typer
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
+from molexa_cli.series_shown import show_series
 from molexa_core.base.fields import ENERGY
-from molexa_core.base.gate_options import Selection
+from molexa_core.base.gate_options import Selection, SeriesOptions
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    options = with_parameters(behind="out", selection=Selection)
+    options = with_parameters(behind="out", selection=Selection, series=SeriesOptions)
     app.command("centroid")(options(centroid))
 
 
@@ -32,6 +33,7 @@ def centroid(
     ] = None,
     *,
     selection: Given,
+    series: Given,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -39,8 +41,14 @@ def centroid(
 ) -> None:
     """Average the momentum of every ion, with the standard error of the mean.
 
+    With --by the means are those of every bin, written as a series (momenta.series.json); for
+    structures against a delay take molexa reconstruct --by.
+
     Example: molexa centroid run.aligned.h5 --out channel.csv
     """
+    if series:
+        _series(aligned, out, SeriesOptions(**series), Selection(**selection), json=json)
+        return
     from molexa_core.pipeline.chain.centroid import centroid_file
 
     target, rows = centroid_file(
@@ -69,6 +77,28 @@ def centroid(
     if energy := rows.attrs.get(ENERGY):
         write(energy["meaning"])
     remark(f"written to {target}")
+
+
+def _series(
+    aligned: Path | None,
+    out: Path | None,
+    options: SeriesOptions,
+    selection: Selection,
+    *,
+    json: bool,
+) -> None:
+    """Write and print mean momenta in bins."""
+    from molexa_core.pipeline.chain.momentum_series import MOMENTA_SERIES, momentum_series_file
+
+    values = momentum_series_file(
+        aligned,
+        options,
+        out or Path(MOMENTA_SERIES),
+        selection=selection,
+        command=command_line(),
+        progress=progress(),
+    )
+    show_series(values, json=json)
 
 
 def _cell(value: object) -> object:

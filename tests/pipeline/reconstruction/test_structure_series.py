@@ -15,6 +15,8 @@ from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.io.results.events import read_events, read_shots
 from molexa_core.io.results.series_file import read_series
 from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.centroid import centroid_file
+from molexa_core.pipeline.chain.momentum_series import momentum_series_file
 from molexa_core.pipeline.chain.reduce import reduce_files
 from molexa_core.pipeline.reconstruction.series_results import reconstruct_series_file
 
@@ -67,3 +69,27 @@ def test_every_shot_is_counted_and_travels_through_align(working_folder: Path) -
     aligned, _ = align_file(events)
     for name, column in read_shots(aligned).items():
         np.testing.assert_array_equal(column, shots[name])
+
+
+def test_mean_momenta_in_bins_are_those_of_the_molecules_without_background(
+    working_folder: Path,
+) -> None:
+    """The kinetic energy of the signal falls as the bonds grow; without background it hardly does.
+
+    Every bin is that of a file of its events alone where nothing is subtracted.
+    """
+    virtual_run(working_folder, 5, 2, 4000, share=0.6)
+    events, _ = reduce_files(["run.h5"], channel="ocs.yaml", mixing=False)
+    aligned, _ = align_file(events)
+    both = momentum_series_file(aligned, OPTIONS)
+    plain = momentum_series_file(
+        aligned, SeriesOptions(by=TAG_DELAY), "plain.series.json", selection=PUMPED
+    )
+    falls = [one["bins"][0]["ker_ev"] - one["bins"][1]["ker_ev"] for one in (both, plain)]
+    assert falls[0] > 2.0 * falls[1] > 0.0
+    only = Selection(where=["pump_laser == 1", "delay_fs == 20"])
+    _, rows = centroid_file(aligned, selection=only)
+    found = {one["of"]: one for one in plain["bins"][1]["quantities"]}
+    for label, value, error in zip(rows["ion"], rows["px"], rows["px_err"], strict=True):
+        assert found[f"{label} px"]["mean"] == pytest.approx(value, abs=1e-9)
+        assert found[f"{label} px"]["statistical"] == pytest.approx(error, abs=1e-9)
