@@ -60,7 +60,7 @@ _RATIO_STRETCHES: Final = 8
 """Stretches from which efficiencies are found."""
 _RATIO_ROWS: Final = 8000
 _CELLS: Final = 48
-MOST_PARTITIONS: Final = 400
+MOST_PARTITIONS: Final = 60
 _NO_BOX: Final = np.empty((0, 3))
 
 
