@@ -99,7 +99,9 @@ def answered(name: str, pulse: Pulse, count: int) -> list[dict[str, Any]]:
                 "way": way,
                 "mean_error": float(np.abs(error).mean()),
                 "half_width": size if found.effective_samples else None,
-                "ratio": float(np.sqrt(np.mean(error**2)) / size),
+                "ratio": float(np.sqrt(np.mean(error**2)) / size)
+                if found.effective_samples
+                else None,
                 "p_value": found.p_value,
                 "errors": error.tolist(),
                 "half_widths": said.half_width.tolist(),
@@ -121,10 +123,13 @@ def main() -> None:
                 for row in answered(name, pulse, given.trajectories):
                     stream.write(json.dumps(row) + "\n")
                     stream.flush()
+                    said = "no error bars"
+                    if row["ratio"] is not None:
+                        said = f"half-width {row['half_width']:.2f}, ratio {row['ratio']:.2f}"
                     print(
                         f"{row['molecule']} {row['photon_ev']:.0f} eV {row['duration_fs']:.0f} fs, "
-                        f"{row['way']}: mean error {row['mean_error']:.3f} bohr, ratio "
-                        f"{row['ratio']:.2f}, p {row['p_value']:.3g}",
+                        f"{row['way']}: mean error {row['mean_error']:.2f} bohr, {said}, "
+                        f"p {row['p_value']:.2g}",
                         flush=True,
                     )
 
