@@ -75,6 +75,9 @@ RIVAL: Final = 0.02
 SUM_REFUSED: Final = 0.05
 SUM_DOUBTED: Final = 0.02
 LEAST_FRAME: Final = 0.15
+MOST_STRETCH: Final = 0.1
+"""Largest share by which a mean momentum is made longer. Directions that vary make the mean shorter
+than the ions are fast; the mean size restores it. An ion nearly at rest has no direction."""
 PLANAR: Final = 3
 MOST_LOST: Final = 1.0
 """Log likelihood per event that an imposed symmetry may cost: peaks that are drawn apart take up
@@ -93,7 +96,8 @@ class PartialMeans:
 
     Attributes:
         ions: the ions, in the order of the channel.
-        momentum: (ions, 3) a.u., in the frame of the channel, closed.
+        momentum: (ions, 3) a.u., in the frame of the channel: direction of the mean momentum, mean
+            size, closed.
         covariance: (ions, 3, 3) of each.
         count: (ions) number of detected ions behind each; 0 for one that conservation gave.
         labels: names for people.
@@ -180,13 +184,19 @@ def solve_partial(
     covariance = _with_form(_jackknife(np.array(spread)), momentum)
     count = best.found.counts[order]
     ions = [parse_ion(names[a]) for a in order]
-    summary_sum = momentum.sum(axis=0)
+    plain = momentum
+    sizes = _mean_sizes(events, best)[order]
+    momentum = momentum * _stretch(plain, sizes)[:, None]
     if missing is not None:
         ions.append(parse_ion(missing))
-        momentum = np.vstack([momentum, -summary_sum])
+        plain = np.vstack([plain, -plain.sum(axis=0)])
+        momentum = np.vstack([momentum, -momentum.sum(axis=0)])
         covariance = np.concatenate([covariance, covariance.sum(axis=0)[None]])
         count, roles = np.append(count, 0.0), [*roles, "from momentum conservation"]
-    closed = close(momentum, covariance)
+    before = close(plain, covariance)
+    closed = replace(
+        close(momentum, covariance), sum_before=before.sum_before, sum_share=before.sum_share
+    )
     warnings = _doubts(events, kinds, best, closed, channel, missing is not None, extra)
     place = _channel_order(ions, channel)
     whole = float((events.weight * best.found.true).sum())
@@ -224,7 +234,7 @@ def solve_partial(
         count=count[place],
         labels=texts,
         closed=closed,
-        energy=_energy(best, kinds),
+        energy=_energy(best, kinds, _stretch(best.peaks.mean, _mean_sizes(events, best))),
         summary=summary,
         warnings=tuple(warnings),
     )
@@ -584,13 +594,33 @@ def _channel_order(ions: list[Ion], channel: Channel) -> IntArray:
     return np.array(order)
 
 
-def _energy(best: _Fit, kinds: tuple[Kind, ...]) -> EnergyKept:
+def _mean_sizes(events: Events, best: _Fit) -> FloatArray:
+    """(peaks) mean size of the momenta of the ions of each peak, a.u.; it needs no orientation."""
+    peaks, found = best.peaks, best.found
+    size = np.linalg.norm(events.momentum, axis=1)
+    weight = events.weight[events.event]
+    first = peaks.first(len(events.kinds))
+    sizes = np.empty(len(peaks.kind))
+    for p, k in enumerate(peaks.kind):
+        share = np.where(events.kind == k, found.share[:, p - first[k]], 0.0) * weight
+        sizes[p] = float((share * size).sum() / max(float(share.sum()), 1e-9))
+    return sizes
+
+
+def _stretch(mean: FloatArray, sizes: FloatArray) -> FloatArray:
+    """Factors from the sizes of mean momenta to the mean sizes; 1 where they differ by much."""
+    factor = sizes / np.maximum(np.linalg.norm(mean, axis=1), 1e-9)
+    found: FloatArray = np.where(np.abs(factor - 1.0) < MOST_STRETCH, factor, 1.0)
+    return found
+
+
+def _energy(best: _Fit, kinds: tuple[Kind, ...], stretch: FloatArray) -> EnergyKept:
     mass = np.array([kinds[k].mass for k in best.peaks.kind])
     mean = best.peaks.mean
     square = np.square(mean).sum(axis=1)
     whole = square + np.trace(best.peaks.covariance, axis1=1, axis2=2)
     return EnergyKept(
-        float((square / (2.0 * mass)).sum()) * HARTREE_EV,
+        float((square * stretch**2 / (2.0 * mass)).sum()) * HARTREE_EV,
         float((whole / (2.0 * mass)).sum()) * HARTREE_EV,
     )
 
