@@ -8,6 +8,7 @@ from typing import Any
 from molexa_cli.console import remark, table, write, write_json
 
 MOST_COLUMNS = 6
+ROUNDING = 1e-9
 
 
 def show_series(values: Mapping[str, Any], *, json: bool) -> None:
@@ -21,6 +22,12 @@ def show_series(values: Mapping[str, Any], *, json: bool) -> None:
     first = values["bins"][0]["quantities"]
     shown = [at for at, one in enumerate(first) if one.get("bond")]
     shown += [at for at, one in enumerate(first) if not one.get("bond")]
+    # The frame makes some components zero, up to rounding: they are not shown.
+    shown = [
+        at
+        for at in shown
+        if any(abs(row["quantities"][at]["mean"] or 0.0) > ROUNDING for row in values["bins"])
+    ]
     shown = shown[:MOST_COLUMNS]
     for row in values["bins"]:
         cells = [_bin(row), str(row["events"]), _with_error(row["signal"], row["signal_error"], 1)]

@@ -12,6 +12,8 @@ from molexa_core.report.content import SeriesContent, SeriesLine
 from molexa_core.report.text_tables import text_of, with_uncertainty
 
 MOST_LINES: Final = 6
+ROUNDING: Final = 1e-9
+"""Means below this are zero."""
 _SHORT: Final = {"angstrom": "Å", "degrees": "°"}
 
 
@@ -29,6 +31,12 @@ def series_content(values: Mapping[str, Any], name: str) -> SeriesContent:
     first = rows[0]["quantities"] if rows else []
     shown = [place for place, one in enumerate(first) if one.get("bond")]
     shown += [place for place, one in enumerate(first) if not one.get("bond")]
+    # The frame makes some components zero: they are not drawn.
+    shown = [
+        at
+        for at in shown
+        if any(abs(row["quantities"][at]["mean"] or 0.0) > ROUNDING for row in rows)
+    ]
     shown = shown[: MOST_LINES - 1]
     lines = [_line(rows, place, at) for place in shown]
     ker = [_pair(row["ker_ev"], row["ker_error_ev"]) for row in rows]
