@@ -134,7 +134,9 @@ def training_of(card: ModelCard) -> Population:
             f"{card.name} did not learn a family of X-ray pulses", do="Name weights that did."
         )
     of = population_of(card)
-    ends = {name: tuple(box[name]) for name in ("fluence_um2", "duration_fs") if name in box}
+    ends: dict[str, Any] = {
+        name: tuple(box[name]) for name in ("fluence_um2", "duration_fs") if name in box
+    }
     return replace(of, box=replace(of.box, **ends), pulse=None)
 
 
