@@ -81,6 +81,8 @@ def test_an_honest_sampler_passes_and_one_too_sure_does_not() -> None:
     assert narrow.curves[0].deviation > 0.2
     failed = verdict({"honest": honest, "narrow": narrow})
     assert "SBC: mean distance" in failed["narrow"]
+    assert any(text.startswith("coverage of each distance") for text in failed["narrow"])
+    assert failed["honest"] == []
 
 
 def test_cases_without_error_bars_are_counted_apart() -> None:
