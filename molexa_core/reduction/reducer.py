@@ -195,14 +195,15 @@ class Reducer:
     ) -> tuple[SumGate, tuple[Peak, Peak, Peak] | None]:
         """The gate of a channel, and the peak where it is found."""
         gates, peaks = channel.gates, None
+        of = "" if channel is self._channel else f"channel {channel.name}: "
         try:
             peaks = first.find(rest)
         except ComputationError as error:
             if gates.sum_half_width is None:
                 raise
-            self.say(f"{error.what}; the gate is the one given")
+            self.say(f"{of}{error.what}; the gate is the one given")
         if first.remark:
-            self.say(first.remark)
+            self.say(f"{of}{first.remark}")
         gate = gate_around(
             peaks,
             sigmas=gates.sum_sigmas,
