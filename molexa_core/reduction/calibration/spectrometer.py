@@ -40,6 +40,8 @@ from molexa_core.reduction.calibration.vanishing import columns_of
 MOST: Final = 100_000
 """Coincidences of each channel that are used, where no other number is given."""
 FEWEST: Final = 300
+_ENOUGH: Final = 3000
+"""Below, errors from the scatter of the coincidences are too small."""
 _FEW: Final = 10_000
 _ROUNDS: Final = 3
 _STAYS: Final = 0.1
@@ -409,6 +411,11 @@ def _outcome(
     ]
     if weak:
         remarks.append(f"{listing(weak)}: determined only roughly; fix what is known better")
+    if sum(len(sample) for sample in samples) < _ENOUGH:
+        remarks.append(
+            f"fewer than {_ENOUGH} coincidences: in virtual runs of 1000 the errors were about a "
+            "quarter too small"
+        )
     remarks = remarks + correlated(found, unknown) + _directions(found, samples, isotropic)
     if line is not None:
         remarks.append(
