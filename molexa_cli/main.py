@@ -53,6 +53,7 @@ COMMANDS: Final = (
     "score",
     "report",
     "update",
+    "plot",
     "movie",
     "simulate",
     "atom",

@@ -7,6 +7,8 @@ from typing import Final
 HDF5: Final = b"\x89HDF\r\n\x1a\n"
 ROOT: Final = b"root"
 PARQUET: Final = b"PAR1"
+PDF: Final = b"%PDF-"
+PNG: Final = b"\x89PNG\r\n\x1a\n"
 NPY: Final = b"\x93NUMPY"
 ARROW_FILE: Final = b"ARROW1"
 ARROW_STREAM: Final = b"\xff\xff\xff\xff"

@@ -131,10 +131,15 @@ def save_svg(uri: str, path: Path | str, record: Provenance | None = None) -> No
     text = _PLACE.sub(lambda match: _DIGITS.sub(r"\1", match.group()), text)
     text = _BLANK.sub("\n", _COMMENT.sub("", text)).replace("DejaVuSans-", "g")
     if record is not None:
-        stored = f"\n{FIGURE_MARK}{html.escape(record.to_json(), quote=False)}</metadata>"
-        text = _BEGIN.sub(lambda match: match.group() + stored, text, count=1)
+        text = with_provenance(text, record)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=UNWRITABLE)
+
+
+def with_provenance(text: str, record: Provenance) -> str:
+    """An SVG file with its provenance, by which it counts as a result of molexa."""
+    stored = f"\n{FIGURE_MARK}{html.escape(record.to_json(), quote=False)}</metadata>"
+    return _BEGIN.sub(lambda match: match.group() + stored, text, count=1)
 
 
 def axis_label(name: str, unit: str) -> str:

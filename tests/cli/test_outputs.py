@@ -28,6 +28,7 @@ from molexa_core.pipeline.datasets.blocks import plan, resolve
 from tests.fakes.chain import make_folder
 
 READ, WRITTEN, FOLDER, NEW, NONE = "read", "written", "folder", "new", "none"
+FIGURE = "figure"
 UNCERTAIN = {
     option_name(one.parameter): NONE
     for of in (XrayExplosion, LaserExplosion, BuildUpExplosion)
@@ -130,6 +131,13 @@ ROLES: dict[str, dict[str, str]] = {
     "weights shrink": {"name": READ, "out": FOLDER},
     "channels": {},
     "completion": {"shell": NONE},
+    "plot": {
+        "what": NONE,
+        "file": READ,
+        "style": READ,
+        "out": FIGURE,
+        **dict.fromkeys(("x", "y", "ions", "plane", "width"), NONE),
+    },
     "check": {"run": READ, "setup": READ, "channel": READ},
     "new setup": {"run": READ, "out": NEW} | NAMES_OF_COLUMNS,
     "new channel": {"what": NONE, "ions": NONE, "setup": READ, "out": NEW},
@@ -227,7 +235,7 @@ def test_every_parameter_is_known_as_input_or_output(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_that_writes_has_force(name: str) -> None:
     # A demo fills a new folder.
-    writes = {WRITTEN, FOLDER} & set(ROLES[name].values()) and name != "demo"
+    writes = {WRITTEN, FOLDER, FIGURE} & set(ROLES[name].values()) and name != "demo"
     assert ("force" in _hints(COMMANDS[name])) == bool(writes)
 
 

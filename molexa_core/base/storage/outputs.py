@@ -52,6 +52,7 @@ class FileKind(StrEnum):
     CARD = "card of network weights"
     WEIGHTS = "file of network weights"
     FIGURE = "figure"
+    FIGURE_NUMBERS = "numbers of a figure (CSV)"
     REPORT = "report page"
     DETECTOR = "calibration of a detector (YAML)"
     SETUP = "setup (YAML)"

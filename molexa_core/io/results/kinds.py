@@ -25,6 +25,8 @@ from molexa_core.base.storage.provenance import (
     FIGURE_MARK,
     GATE_GENERATOR,
     GENERATOR,
+    NUMBERS_MARK,
+    PICTURE_MARK,
     REGIONS_MARK,
     SERIES_MARK,
     SETUP_MARK,
@@ -85,13 +87,19 @@ def _kind(path: Path, head: bytes) -> Kind | None:
             return _of_hdf5(candidate)
     if head.startswith((marks.ROOT, marks.PARQUET)) or marks.is_list_mode(head):
         return None
-    if _begins_safetensors(head):
-        return _of_safetensors(path)
+    if _begins_safetensors(head) or head.startswith((marks.PDF, marks.PNG)):
+        return _of_binary(path, head)
     try:
         text = head.decode("utf-8", errors="strict" if len(head) < _HEAD else "ignore")
     except UnicodeDecodeError:
         return None
     return _of_text(path, text)
+
+
+def _of_binary(path: Path, head: bytes) -> FileKind | None:
+    if _begins_safetensors(head):
+        return _of_safetensors(path)
+    return FileKind.FIGURE if _is_picture(path, head) else None
 
 
 def _of_hdf5(candidate: Candidate) -> FileKind | None:
@@ -198,6 +206,18 @@ def _is_figure(text: str) -> bool:
     return "<svg" in text and FIGURE_MARK in text
 
 
+def _is_picture(path: Path, head: bytes) -> bool:
+    """Whether a PNG says at its beginning, or a PDF at its end, that molexa drew it."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _HEAD))
+        tail = stream.read(_HEAD)
+    return PICTURE_MARK.encode() in head or PICTURE_MARK.encode() in tail
+
+
+def _is_figure_numbers(text: str) -> bool:
+    return text.startswith(NUMBERS_MARK + "{")
+
+
 def _is_report(text: str) -> bool:
     return text[:9].lower() == "<!doctype" and GENERATOR in text
 
@@ -207,6 +227,7 @@ _TEXT_KINDS: Final[tuple[tuple[Callable[[str], bool], FileKind], ...]] = (
     (_is_explosion, FileKind.EXPLOSION),
     (_is_series_table, FileKind.SERIES_TABLE),
     (_is_spectrum, FileKind.SPECTRUM),
+    (_is_figure_numbers, FileKind.FIGURE_NUMBERS),
     (_is_regions, FileKind.REGIONS),
     (_is_channel, FileKind.CHANNEL),
     (_is_gate_page, FileKind.GATE_PAGE),

@@ -1,0 +1,645 @@
+"""Plot: one figure for a paper from a file of results, with its numbers as CSV beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing, near_matches
+from molexa_core.base.fields import (
+    SPECTRUM_IMAGE,
+    SPECTRUM_PIPICO,
+    SPECTRUM_SUM,
+    SPECTRUM_TOF,
+)
+from molexa_core.base.gate_options import EVERYTHING, Selection
+from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.settings import Setup, parse_settings
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.storage.files import atomic_path
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import NUMBERS_MARK, Provenance
+from molexa_core.base.tables import Coincidences, FloatArray, Geometry, ion_labels
+from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
+from molexa_core.geometry.bonds import bonds
+from molexa_core.io.results.events import read_events, read_spectra
+from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
+from molexa_core.observables.histograms import dalitz_map, histogram_of, map_of
+from molexa_core.pipeline.chain.pick import channel_of
+from molexa_core.pipeline.chain.selected import gating_of, select
+from molexa_core.pipeline.output_guard import require_outputs
+from molexa_core.reduction.momentum import flight_window
+from molexa_core.report import plot_style, plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_RESIDUAL: Final = ("H+", "(H2)+", "He+", "N+", "O+", "OH+", "H2O+", "(N2)+", "(O2)+", "Ar+")
+"""Ions of the residual gas and of the carrier gas that a time of flight can show."""
+_MASSES: Final = (1, 2, 4, 8, 12, 16, 20, 28, 32, 40, 44, 60, 80, 100, 127)
+_PEAK_OVER: Final = 4.0
+_PAIR_BINS: Final = 90
+_CLOUD: Final = 4000
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a figure is drawn.
+
+    Attributes:
+        x, y: observables, for `histogram` and `map`.
+        ions: of the figure, where some are to be shown.
+        plane: of the molecular frame, for `newton`.
+        bins: number of bins; the usual one of the figure if not given.
+        log: whether counts are logarithmic; as usual for the figure if not given.
+        width: such as `8.6cm`.
+        style: style file of matplotlib.
+    """
+
+    x: str | None = None
+    y: str | None = None
+    ions: tuple[str, ...] = ()
+    plane: str = "xy"
+    bins: int | None = None
+    log: bool | None = None
+    width: str | None = None
+    style: Path | str | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure and the numbers that it shows.
+
+    Attributes:
+        figure: of matplotlib, to be styled further.
+        tables: its numbers by name.
+    """
+
+    figure: Figure
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a figure is drawn from; parts are read when they are needed."""
+
+    path: Path
+    selection: Selection
+    options: Options
+    progress: Progress
+
+    def events(self) -> Coincidences:
+        table = read_events(self.path)[0]
+        gating = gating_of(self.selection, "plot", channel=channel_of(table.meta))
+        return select(table, gating, self.progress)
+
+    def spectrum(self, name: str) -> Spectrum:
+        if not self.selection.is_empty:
+            raise UsageError(
+                "this figure is of all hits, on which conditions on coincidences do not act",
+                do="Leave out `where=` and `gate=`.",
+            )
+        found = read_spectra(self.path)
+        if name not in found:
+            raise InputFileError(
+                f"there is no histogram {name}; there are: {listing(sorted(found))}",
+                where=self.path,
+                do="Name the events file that molexa reduce wrote.",
+            )
+        return found[name]
+
+    def meta(self) -> Mapping[str, Any]:
+        return read_events(self.path)[0].meta
+
+    def record(self) -> ReconstructionRecord:
+        return read_geometry_json(self.path)[0]
+
+
+Draw = Callable[["Figure", _Source], dict[str, pd.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A kind of figure.
+
+    Attributes:
+        name: as on the command line.
+        shows: in words.
+        source: what file it needs, in words.
+        aspect: height over width.
+        draw: draws it and gives its numbers.
+    """
+
+    name: str
+    shows: str
+    source: str
+    aspect: float
+    draw: Draw
+
+
+def plot(
+    what: str,
+    path: Path | str,
+    options: Options | None = None,
+    *,
+    selection: Selection = EVERYTHING,
+    progress: Progress = SILENT,
+) -> Drawn:
+    """Draw a figure.
+
+    Args:
+        what: one of `PLOTS`.
+        path: events file, aligned file, `geom.json`, or folder of a training.
+        options: how it is drawn.
+        selection: the coincidences it is of.
+        progress: receives remarks.
+
+    Returns:
+        The figure of matplotlib, with its numbers.
+
+    Raises:
+        UsageError: no such figure, or an option that cannot be.
+        InputFileError: the file does not hold what the figure shows.
+        MolexaError: as the gates of a selection.
+    """
+    options = options or Options()
+    kind = _kind(what)
+    style = plot_style.style_of(options.style)
+    width = plot_style.width_of(options.width)
+    source = _Source(Path(path), selection, options, progress)
+    with plot_style.drawing(width, width * kind.aspect, style) as figure:
+        tables = kind.draw(figure, source)
+        figure.canvas.draw()  # labels are placed in this style
+    return Drawn(figure, tables)
+
+
+def plot_file(
+    what: str,
+    path: Path | str,
+    out: Path | str,
+    options: Options | None = None,
+    *,
+    selection: Selection = EVERYTHING,
+    command: str = "molexa_core.pipeline.chain.plot.plot_file",
+    progress: Progress = SILENT,
+) -> list[Path]:
+    """Draw a figure and write it as PDF, SVG or PNG, with its numbers as CSV beside it.
+
+    Args:
+        what: one of `PLOTS`.
+        path: as `plot`.
+        out: the figure; its ending tells the format.
+        options: how it is drawn.
+        selection: the coincidences it is of.
+        command: command line, for the provenance.
+        progress: receives remarks.
+
+    Returns:
+        The files written, the figure first.
+
+    Raises:
+        UsageError: as `plot`, or an ending that is no figure.
+        OutputError: a file cannot be written.
+    """
+    target = Path(out)
+    plot_style.require_suffix(target)
+    options = options or Options()
+    require_outputs((target, FileKind.FIGURE), inputs=_files(path, options.style))
+    drawn = plot(what, path, options, selection=selection, progress=progress)
+    record = Provenance.of(command, inputs=_files(path))
+    style = plot_style.style_of(options.style)
+    numbers = {
+        target.with_name(f"{target.stem}{f'.{name}' if len(drawn.tables) > 1 else ''}.csv"): table
+        for name, table in drawn.tables.items()
+    }
+    require_outputs(*((beside, FileKind.FIGURE_NUMBERS) for beside in numbers))
+    plot_style.save(drawn.figure, target, style, record)
+    for beside, table in numbers.items():
+        with atomic_path(beside) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.write(f"{NUMBERS_MARK}{record.to_json()}\n")
+            table.to_csv(stream, index=False, float_format="%.10g")
+    return [target, *numbers]
+
+
+def _files(*paths: Path | str | None) -> list[Path]:
+    """Those of the paths that are files; a training is a folder."""
+    return [Path(path) for path in paths if path is not None and not Path(path).is_dir()]
+
+
+def _kind(what: str) -> Plot:
+    if what not in PLOTS:
+        near = near_matches(what, PLOTS)
+        hint = f"Did you mean {listing(near)}? " if near else ""
+        raise UsageError(
+            f"there is no figure {what!r}", do=f"{hint}There are: {listing(PLOTS, limit=30)}."
+        )
+    return PLOTS[what]
+
+
+# time of flight, image, pairs --------------------------------------------------------------------
+
+
+def _tof(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    spectrum = source.spectrum(SPECTRUM_TOF)
+    if source.options.bins is not None:
+        spectrum = _coarser(spectrum, source.options.bins)
+    setup = _setup(source.meta(), source.path)
+    windows = plots.windows_of(spectrum.marks)
+    peaks = [plots.Peak(name, 0.5 * (first + last)) for name, (first, last) in windows.items()]
+    if setup is not None:
+        peaks = [
+            plots.Peak(peak.ion, _arrival(parse_ion(peak.ion), setup), peak.of_channel)
+            for peak in peaks
+        ]
+        peaks += _residual(spectrum, setup, [peak.at for peak in peaks])
+    ticks = [] if setup is None else _mass_ticks(setup)
+    log = True if source.options.log is None else source.options.log
+    plots.time_of_flight(figure, spectrum, peaks, ticks, log=log)
+    return {"tof": _numbers(spectrum)}
+
+
+def _residual(spectrum: Spectrum, setup: Setup, taken: Sequence[float]) -> list[plots.Peak]:
+    """Ions of the residual gas at whose time there is a peak that no ion of the channel has."""
+    centres, counts = spectrum.centres[0], np.asarray(spectrum.counts, float)
+    found = []
+    for name in _RESIDUAL:
+        at = _arrival(parse_ion(name), setup)
+        near = np.abs(centres - at) < 0.008 * at
+        around = np.abs(centres - at) < 0.06 * at
+        if not near.any() or any(abs(at - other) < 0.01 * at for other in taken):
+            continue
+        level = max(float(np.median(counts[around])), 0.5)
+        if counts[near].max() > _PEAK_OVER * level + 5.0:
+            found.append(plots.Peak(name, at, of_channel=False))
+    return found
+
+
+def _arrival(ion: Ion, setup: Setup) -> float:
+    """Time of flight in ns of an ion at rest, from the light pulse."""
+    first, last = flight_window(ion, setup.spectrometer, 1e-6)
+    return 0.5 * (first + last)
+
+
+def _mass_ticks(setup: Setup) -> list[tuple[float, float]]:
+    """Mass over charge in u, and when such an ion arrives: as the square root of it."""
+    proton = parse_ion("H+")
+    at = _arrival(proton, setup)
+    of_proton = proton.mass / DALTON_ME
+    return [(float(mass), at * float(np.sqrt(mass / of_proton))) for mass in _MASSES]
+
+
+def _image(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    spectrum = source.spectrum(SPECTRUM_IMAGE)
+    plots.density(figure, spectrum, log=source.options.log is not False, equal=True)
+    return {"image": _numbers(spectrum)}
+
+
+def _pipico(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    table = source.events()
+    if table.detector is None:
+        spectrum = source.spectrum(SPECTRUM_PIPICO)
+        plots.density(figure, spectrum, log=True, equal=True)
+        return {"pipico": _numbers(spectrum)}
+    setup = _setup(table.meta, source.path)
+    labels = ion_labels(table.ions)
+    maps, tables = [], {}
+    for one, other in combinations(range(len(labels)), 2):
+        names = (f"tof({labels[one]})", f"tof({labels[other]})")
+        spectrum = map_of(table, *names, bins=source.options.bins or _PAIR_BINS)
+        line = np.empty((0, 2))
+        if setup is not None:
+            line = _back_to_back(table.ions[one], table.ions[other], setup, spectrum)
+        limits = [(float(edges[0]), float(edges[-1])) for edges in spectrum.edges]
+        maps.append(plots.PairMap(spectrum, line, (limits[0], limits[1])))
+        tables[f"{labels[one]}_{labels[other]}"] = _numbers(spectrum)
+    plots.pairs(figure, maps)
+    return tables
+
+
+def _back_to_back(one: Ion, other: Ion, setup: Setup, spectrum: Spectrum) -> FloatArray:
+    """Times of two ions whose momenta along the field are opposite."""
+    from molexa_core.base.matter.flight import flight_time  # noqa: PLC0415
+
+    half = 600.0
+    momenta = np.linspace(-half, half, 241)
+    way = setup.spectrometer
+    try:
+        first = flight_time(momenta, one.charge, one.mass, way)
+        second = flight_time(-momenta, other.charge, other.mass, way)
+    except (MolexaError, TypeError, AttributeError):
+        return np.empty((0, 2))
+    inside = (
+        (first >= spectrum.edges[0][0])
+        & (first <= spectrum.edges[0][-1])
+        & (second >= spectrum.edges[1][0])
+        & (second <= spectrum.edges[1][-1])
+    )
+    return np.stack([first[inside], second[inside]], axis=1)
+
+
+def _triion(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    table = source.events()
+    labels = ion_labels(table.ions)
+    chosen = list(source.options.ions) or labels[:3]
+    if len(chosen) != 3:
+        raise UsageError("a tri-ion map needs three ions", do="Name three with `ions=`.")
+    across = f"tof({chosen[0]}) + tof({chosen[1]})"
+    spectrum = map_of(table, across, f"tof({chosen[2]})", bins=source.options.bins or 160)
+    spectrum = Spectrum(spectrum.counts, spectrum.edges, spectrum.labels, ("ns", "ns"))
+    plots.density(figure, spectrum, log=source.options.log is not False, equal=False)
+    return {"triion": _numbers(spectrum)}
+
+
+# sums, energies ----------------------------------------------------------------------------------
+
+
+def _sums(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    spectra = [source.spectrum(name) for name in SPECTRUM_SUM]
+    plots.sums(figure, spectra)
+    return dict(zip(SPECTRUM_SUM, map(_numbers, spectra), strict=True))
+
+
+def _ker(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    spectrum = histogram_of(source.events(), "ker", bins=source.options.bins or 100)
+    mean, width, fitted = _fit(spectrum)
+    marks = {f"{mean:.2f} eV, FWHM {width:.2f} eV": mean} if fitted else {}
+    plots.histogram(figure, [spectrum], ["ker"], marks=marks, log=bool(source.options.log))
+    return {"ker": _numbers(spectrum)}
+
+
+def _energies(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    table = source.events()
+    labels = list(source.options.ions) or ion_labels(table.ions)
+    names = [f"energy({label})" for label in labels]
+    top = max(float(histogram_of(table, name, bins=10).edges[0][-1]) for name in names)
+    bins = source.options.bins or 100
+    spectra = [histogram_of(table, name, bins=bins, limits=(0.0, top)) for name in names]
+    named = [
+        Spectrum(one.counts, one.edges, ("energy of an ion",), ("eV",), errors=one.errors)
+        for one in spectra
+    ]
+    plots.histogram(figure, named, labels, log=bool(source.options.log))
+    return {f"energy_{label}": _numbers(one) for label, one in zip(labels, spectra, strict=True)}
+
+
+def _fit(spectrum: Spectrum) -> tuple[float, float, bool]:
+    """Centre and full width at half maximum of the largest peak, by a Gaussian about it."""
+    from scipy.optimize import curve_fit  # noqa: PLC0415
+
+    x, counts = spectrum.centres[0], np.asarray(spectrum.counts, float)
+    top = int(counts.argmax())
+    high = counts > 0.4 * counts[top]
+    left = top - int(np.argmin(high[top::-1])) if not high[: top + 1].all() else 0
+    right = top + int(np.argmin(high[top:])) if not high[top:].all() else len(x) - 1
+    low, end = max(left, 0), min(right + 1, len(x))
+    if end - low < 5:
+        return float(x[top]), 0.0, False
+    step = float(x[1] - x[0])
+    start = (counts[top], x[top], max((end - low) * step / 2.7, step))
+    try:
+        (_, centre, sigma), _ = curve_fit(
+            lambda at, height, middle, width: height * np.exp(-0.5 * ((at - middle) / width) ** 2),
+            x[low:end],
+            counts[low:end],
+            p0=start,
+            maxfev=2000,
+        )
+    except (RuntimeError, ValueError):
+        return float(x[top]), 0.0, False
+    return float(centre), 2.3548 * abs(float(sigma)), x[0] < centre < x[-1]
+
+
+def _histogram(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    name = _needed(source.options.x, "x")
+    spectrum = histogram_of(source.events(), name, bins=source.options.bins or 100)
+    plots.histogram(figure, [spectrum], [name], log=bool(source.options.log))
+    return {"histogram": _numbers(spectrum)}
+
+
+def _map(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    across, up = _needed(source.options.x, "x"), _needed(source.options.y, "y")
+    spectrum = map_of(source.events(), across, up, bins=source.options.bins or 160)
+    plots.density(figure, spectrum, log=bool(source.options.log), equal=False)
+    return {"map": _numbers(spectrum)}
+
+
+def _needed(text: str | None, name: str) -> str:
+    if text is None:
+        raise UsageError(
+            "this figure needs an observable", do=f"Name one with `{name}=`, such as ker."
+        )
+    return text
+
+
+# momenta -----------------------------------------------------------------------------------------
+
+
+def _newton(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    from molexa_core.frame.maps import newton_map  # noqa: PLC0415
+
+    table = source.events()
+    roles = table.meta.get("roles")
+    if not isinstance(roles, Mapping) and "frame" not in table.meta:
+        raise InputFileError(
+            "the events are not in a molecular frame",
+            where=source.path,
+            do="Name the aligned file that molexa align wrote.",
+        )
+    labels = ion_labels(table.ions)
+    ions = [labels.index(one) for one in source.options.ions] if source.options.ions else None
+    spectrum = newton_map(
+        table, plane=source.options.plane, ions=ions, bins=source.options.bins or 160
+    )
+    arrow = _reference(table.meta)
+    plots.density(figure, spectrum, log=bool(source.options.log), equal=True, arrow=arrow)
+    return {"newton": _numbers(spectrum)}
+
+
+def _reference(meta: Mapping[str, Any]) -> str | None:
+    frame = meta.get("frame")
+    if isinstance(frame, Mapping) and isinstance(frame.get("reference"), str):
+        return str(frame["reference"])
+    return None
+
+
+def _dalitz(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    table = source.events()
+    labels = ion_labels(table.ions)
+    chosen = list(source.options.ions) or labels
+    missing = [one for one in chosen if one not in labels]
+    if len(chosen) != 3 or missing:
+        raise UsageError(
+            "a Dalitz plot needs three ions",
+            do=f"Name three of {listing(labels)} with `ions=`.",
+        )
+    columns = [labels.index(one) for one in chosen]
+    spectrum = dalitz_map(table, columns, bins=source.options.bins or 120)
+    plots.density(figure, spectrum, log=bool(source.options.log), equal=True)
+    return {"dalitz": _numbers(spectrum)}
+
+
+def _momenta(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    table = source.events()
+    labels = ion_labels(table.ions)
+    chosen = list(source.options.ions) or labels
+    rows = np.linspace(0, len(table) - 1, min(len(table), _CLOUD)).astype(int)
+    clouds = {one: table.momentum[rows, labels.index(one)] for one in chosen}
+    plots.momenta(figure, clouds)
+    numbers = {
+        f"{one}.p{axis}": cloud[:, at]
+        for one, cloud in clouds.items()
+        for at, axis in enumerate("xyz")
+    }
+    return {"momenta": pd.DataFrame(numbers)}
+
+
+# structure, training -----------------------------------------------------------------------------
+
+
+def _structure(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    record = source.record()
+    geometry = record.geometry()
+    positions, covariance = _principal(geometry, record)
+    joined = bonds(geometry)
+    labels = _atom_labels(geometry)
+    views = []
+    for across, up, depth in ((0, 1, 2), (0, 2, 1)):
+        order = np.argsort(positions[:, depth])
+        place = {int(atom): number for number, atom in enumerate(order)}
+        atoms = [
+            plots.Atom(
+                geometry.symbols[atom],
+                plot_style.pretty_ion(labels[atom]),
+                positions[atom, [across, up]],
+                None
+                if covariance is None
+                else covariance[atom][np.ix_((across, up), (across, up))],
+            )
+            for atom in order
+        ]
+        pairs = [(place[i], place[j]) for i, j in joined]
+        views.append(plots.StructureView("xyz"[across], "xyz"[up], atoms, pairs))
+    plots.structure(figure, views)
+    numbers = pd.DataFrame(positions, columns=["x_angstrom", "y_angstrom", "z_angstrom"])
+    numbers.insert(0, "atom", labels)
+    return {"structure": numbers}
+
+
+def _in_plane(covariance: FloatArray, across: int, up: int) -> FloatArray:
+    return covariance[np.ix_((across, up), (across, up))]
+
+
+def _principal(
+    geometry: Geometry, record: ReconstructionRecord
+) -> tuple[FloatArray, list[FloatArray] | None]:
+    """(atoms, 3) positions in Å along the principal axes, and the covariance of each atom."""
+    x = (geometry.positions - geometry.positions.mean(axis=0)) * BOHR_ANGSTROM
+    axes = np.linalg.svd(x, full_matrices=True)[2]
+    if record.uncertainty_bohr is None:
+        return x @ axes.T, None
+    error = record.uncertainty_bohr * BOHR_ANGSTROM
+    return x @ axes.T, [axes @ np.diag(one**2) @ axes.T for one in error]
+
+
+def _atom_labels(geometry: Geometry) -> list[str]:
+    return [f"{symbol}{number}" for number, symbol in enumerate(geometry.symbols, start=1)]
+
+
+def _training(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    path = source.path / "log.jsonl" if source.path.is_dir() else source.path
+    rows = []
+    try:
+        with path.open(encoding="utf-8") as stream:
+            rows = [json.loads(line) for line in stream if line.strip()]
+    except (OSError, ValueError) as error:
+        raise InputFileError(
+            "no log of a training", where=path, do="Name the folder of a training."
+        ) from error
+    table = pd.DataFrame([row for row in rows if isinstance(row, dict) and "step" in row])
+    losses = [name for name in table if str(name).endswith("loss")]
+    if not losses:
+        raise InputFileError("a log without losses", where=path)
+    kept = [name for name in losses if (table[name].fillna(0) != 0).any()]
+    lines = {str(name).replace("_", " "): table[name].to_numpy(float) for name in kept}
+    log = True if source.options.log is None else source.options.log
+    plots.curves(figure, table["step"].to_numpy(float), lines, "step", "loss", log=log)
+    return {"training": table}
+
+
+# numbers -----------------------------------------------------------------------------------------
+
+
+def _numbers(spectrum: Spectrum) -> pd.DataFrame:
+    """The bins of a histogram: limits, counts and their standard errors."""
+    counts = np.asarray(spectrum.counts, float)
+    errors = np.sqrt(np.abs(counts)) if spectrum.errors is None else np.asarray(spectrum.errors)
+    if counts.ndim == 1:
+        low, high = spectrum.edges[0][:-1], spectrum.edges[0][1:]
+        name = _column(spectrum, 0)
+        columns = {f"{name}_low": low, f"{name}_high": high, "counts": counts, "error": errors}
+        return pd.DataFrame(columns)
+    across, up = np.nonzero(counts)
+    columns = {}
+    for axis, at in ((0, across), (1, up)):
+        name = _column(spectrum, axis)
+        columns[f"{name}_low"] = spectrum.edges[axis][at]
+        columns[f"{name}_high"] = spectrum.edges[axis][at + 1]
+    return pd.DataFrame(columns | {"counts": counts[across, up], "error": errors[across, up]})
+
+
+def _column(spectrum: Spectrum, axis: int) -> str:
+    name, unit = spectrum.labels[axis], spectrum.units[axis]
+    other = spectrum.labels[1 - axis] if len(spectrum.labels) > 1 else ""
+    numbered = f"{name} {'xy'[axis]}" if name == other else name
+    return f"{numbered} ({unit})" if unit else numbered
+
+
+def _coarser(spectrum: Spectrum, bins: int) -> Spectrum:
+    """A histogram with about this number of bins, each several of the old."""
+    if bins < 1:
+        raise UsageError(f"{bins} bins", setting="bins", do="Give 1 or more.")
+    each = max(1, len(spectrum.counts) // bins)
+    n = len(spectrum.counts) // each
+    counts = np.asarray(spectrum.counts)[: n * each].reshape(n, each).sum(axis=1)
+    edges = spectrum.edges[0][: n * each + 1 : each]
+    return Spectrum(counts, (edges,), spectrum.labels, spectrum.units, spectrum.marks)
+
+
+def _setup(meta: Mapping[str, Any], path: Path) -> Setup | None:
+    """The setup with which events were reduced, where they say it."""
+    values = meta.get("setup")
+    if not isinstance(values, Mapping):
+        return None
+    return parse_settings(Setup, dict(values), where=f"setup in {path}")
+
+
+_EVENTS: Final = "events file"
+_ANY: Final = "events or aligned file"
+PLOTS: Final = {
+    one.name: one
+    for one in (
+        Plot("tof", "time of flight of all hits, peaks named, m/q axis", _EVENTS, 0.72, _tof),
+        Plot("image", "positions of all hits on the detector", _EVENTS, 0.85, _image),
+        Plot("pipico", "times of flight of every pair of ions", _EVENTS, 0.95, _pipico),
+        Plot("triion", "sum of two times of flight against a third", _EVENTS, 0.8, _triion),
+        Plot("sums", "momentum sums with the gate", _EVENTS, 0.5, _sums),
+        Plot("ker", "kinetic energy release, with a fit", _ANY, 0.7, _ker),
+        Plot("energies", "kinetic energy of every ion", _ANY, 0.7, _energies),
+        Plot("histogram", "any observable", _ANY, 0.7, _histogram),
+        Plot("map", "any two observables", _ANY, 0.8, _map),
+        Plot("newton", "momenta in a plane of the molecular frame", "aligned file", 0.85, _newton),
+        Plot("dalitz", "how three ions share the energy", _ANY, 0.85, _dalitz),
+        Plot("momenta", "momenta of all ions in three dimensions", _ANY, 0.9, _momenta),
+        Plot("structure", "a structure with error ellipses", "geom.json", 0.95, _structure),
+        Plot("training", "losses of a training", "folder of a training", 0.7, _training),
+    )
+}
+"""The figures there are, by name."""

@@ -1,0 +1,199 @@
+"""Figures for papers: fonts, text, size, numbers, refusals."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from molexa_core.base.errors import InputFileError, MolexaError, UsageError
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import Coincidences
+from molexa_core.base.units import HARTREE_EV
+from molexa_core.io.results.events import write_events
+from molexa_core.io.results.kinds import kind_of_result
+from molexa_core.observables.histograms import dalitz_map, histogram_of, map_of
+from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.plot import PLOTS, Options, plot, plot_file
+from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.report.plot_style import pretty_ion, width_of
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("plots")
+    run = place / "run.root"
+    mock_file("water", 5000, run, seed=3)
+    events, _ = reduce_files([run], channel="water", out=place / "run.events.h5")
+    align_file(events, out=place / "run.aligned.h5")
+    (place / "training").mkdir()
+    lines = [f'{{"step": {n}, "loss": {1.0 / n}, "uncertainty_loss": 0.0}}' for n in range(1, 9)]
+    (place / "training" / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return place
+
+
+def _source(folder: Path, name: str) -> Path:
+    if name == "training":
+        return folder / "training"
+    return folder / ("run.aligned.h5" if name == "newton" else "run.events.h5")
+
+
+OF_EVENTS = [name for name in PLOTS if name != "structure"]
+
+
+@pytest.mark.parametrize("name", OF_EVENTS)
+def test_every_figure_is_drawn_with_its_numbers(name: str, folder: Path, tmp_path: Path) -> None:
+    options = Options(x="ker", y="tof(O+)")
+    written = plot_file(name, _source(folder, name), tmp_path / f"{name}.pdf", options)
+    content = written[0].read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert b"/FontFile2" in content  # TrueType, embedded
+    assert b"/Subtype /Type3" not in content
+    for path in written[1:]:
+        assert len(pd.read_csv(path, comment="#")) > 0
+        assert kind_of_result(path) == FileKind.FIGURE_NUMBERS
+    assert kind_of_result(written[0]) == FileKind.FIGURE
+    plot_file(name, _source(folder, name), written[0], options)  # replaces its own kind
+
+
+def test_text_in_a_pdf_can_be_selected(folder: Path, tmp_path: Path) -> None:
+    """Glyphs are shown by text operators, and a map leads from them to characters."""
+    path = plot_file("ker", folder / "run.events.h5", tmp_path / "ker.pdf")[0]
+    content = path.read_bytes()
+    pieces = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
+    streams = []
+    for piece in pieces:
+        try:
+            streams.append(zlib.decompress(piece))
+        except zlib.error:
+            continue
+    assert any(b" Tj" in one or b"] TJ" in one for one in streams)
+
+
+def test_text_in_an_svg_stays_text_and_its_width_is_as_asked(folder: Path, tmp_path: Path) -> None:
+    options = Options(width="8.6cm")
+    path = plot_file("tof", folder / "run.events.h5", tmp_path / "tof.svg", options)[0]
+    text = path.read_text(encoding="utf-8")
+    assert ">time of flight (ns)<" in text
+    assert "O⁺" in text
+    width = re.search(r'width="([\d.]+)pt"', text)
+    assert width is not None
+    assert float(width[1]) == pytest.approx(8.6 / 2.54 * 72, abs=0.01)
+
+
+def test_the_same_data_give_the_same_file(folder: Path) -> None:
+    drawings = [plot("ker", folder / "run.events.h5") for _ in range(2)]
+    pd.testing.assert_frame_equal(drawings[0].tables["ker"], drawings[1].tables["ker"])
+    assert drawings[0].figure.axes[0].get_xlabel() == "kinetic energy release (eV)"
+
+
+def test_the_numbers_are_those_of_the_events(folder: Path) -> None:
+    table = plot("ker", folder / "run.events.h5").tables["ker"]
+    middle = 0.5 * (table.iloc[:, 0] + table.iloc[:, 1])
+    mean = float((middle * table["counts"]).sum() / table["counts"].sum())
+    assert 20 < mean < 39.2  # three charges at the bonds of water, there at once, have 39.2 eV
+
+
+@pytest.mark.parametrize("name", ["fig.html", "fig.txt", "fig", "fig.eps"])
+def test_another_ending_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\.pdf"):
+        plot_file("ker", folder / "run.events.h5", tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_refusals_say_what_to_do(folder: Path, tmp_path: Path) -> None:
+    events = folder / "run.events.h5"
+    with pytest.raises(UsageError, match="Did you mean"):
+        plot("kre", events)
+    with pytest.raises(InputFileError, match="molexa align"):
+        plot("newton", events)
+    with pytest.raises(UsageError, match="three ions"):
+        plot("dalitz", events, Options(ions=("O+", "H+")))
+    with pytest.raises(UsageError, match="width"):
+        plot("ker", events, Options(width="3 parsec"))
+    with pytest.raises(MolexaError):
+        plot("map", events, Options(x="ker", y="tof(Xe+)"))
+    style = tmp_path / "mine.mplstyle"
+    style.write_text("font.size: 9\nfont.colour: red\n", encoding="utf-8")
+    with pytest.raises(InputFileError, match="line 2"):
+        plot("ker", events, Options(style=style))
+
+
+def test_a_style_file_acts(folder: Path, tmp_path: Path) -> None:
+    style = tmp_path / "mine.mplstyle"
+    style.write_text("# mine\naxes.labelsize: 11\nlines.color: '#ff0000'\n", encoding="utf-8")
+    drawn = plot("ker", folder / "run.events.h5", Options(style=style))
+    assert drawn.figure.axes[0].xaxis.label.get_fontsize() == 11
+
+
+@pytest.mark.parametrize(
+    ("written", "pretty"),
+    [("O+", "O⁺"), ("O2+", "O²⁺"), ("(N2)+", "N₂⁺"), ("CH3+", "CH₃⁺"), ("13C+", "¹³C⁺")],
+)
+def test_ions_have_superscripts(written: str, pretty: str) -> None:
+    assert pretty_ion(written) == pretty
+
+
+def test_widths() -> None:
+    assert width_of("8.6cm") == pytest.approx(width_of("86mm"))
+    assert width_of("5.08") == pytest.approx(2.0)
+    assert width_of("3.4in") == 3.4
+
+
+def _events(n: int = 4000) -> Coincidences:
+    rng = np.random.default_rng(1)
+    table = Coincidences.of(["O+", "C+", "N+"], rng.normal(0.0, 50.0, (n, 3, 3)))
+    false = table.select(np.arange(n) < n // 4)
+    return Coincidences(
+        table.ions,
+        table.event_id,
+        table.momentum,
+        table.weight,
+        {"shot": np.arange(n)},
+        {},
+        false=Coincidences(
+            table.ions,
+            false.event_id,
+            false.momentum,
+            false.weight,
+            {"shot": np.arange(n // 4)},
+            {},
+        ),
+    )
+
+
+def test_histograms_subtract_false_coincidences() -> None:
+    """The false rows are the first quarter itself: what is left is the rest, bin by bin."""
+    table = _events()
+    rest = table.select(np.arange(len(table)) >= len(table) // 4)
+    spectrum = histogram_of(table, "ker", bins=40, limits=(0.0, 60.0))
+    energy = rest.kinetic_energy().sum(axis=1) * HARTREE_EV
+    expected = np.histogram(energy, spectrum.edges[0])[0]
+    assert np.allclose(spectrum.counts, expected)
+    assert spectrum.errors is not None
+    assert np.all(spectrum.errors**2 >= spectrum.counts)
+    both = map_of(table, "ker", "px(O+)", bins=30, limits=((0.0, 60.0), (-300.0, 300.0)))
+    assert both.counts.sum() == pytest.approx((energy < 60).sum())
+
+
+def test_a_dalitz_plot_of_equal_energies_is_a_point() -> None:
+    table = Coincidences.of(["O+", "O+", "O+"], np.ones((50, 3, 3)))
+    spectrum = dalitz_map(table, bins=21)
+    (across, up) = np.unravel_index(int(np.argmax(spectrum.counts)), spectrum.counts.shape)
+    assert abs(spectrum.centres[0][across]) < 0.03
+    assert abs(spectrum.centres[1][up]) < 0.03
+    assert spectrum.counts.sum() == 50
+
+
+def test_events_without_hits_say_what_is_missing(tmp_path: Path) -> None:
+    table = Coincidences.of(["O+", "C+"], np.ones((20, 2, 3)))
+    path = tmp_path / "a.events.h5"
+    write_events(path, table, Provenance.of("test"))
+    with pytest.raises(InputFileError, match="histogram"):
+        plot("tof", path)
