@@ -308,6 +308,6 @@ def _listed(conditions: Conditions) -> list[str] | None:
 def _geometry(known: Geometry | str | Path | None) -> Geometry | None:
     if known is None or isinstance(known, Geometry):
         return known
-    from molexa_core.pipeline.structures import find_geometry  # noqa: PLC0415
+    from molexa_core.pipeline.named_structure import find_geometry  # noqa: PLC0415
 
     return find_geometry(known)[0]

@@ -122,6 +122,6 @@ def explode(
 def _structure(geometry: Geometry | str | Path) -> Geometry:
     if isinstance(geometry, Geometry):
         return geometry
-    from molexa_core.pipeline.structures import find_geometry  # noqa: PLC0415
+    from molexa_core.pipeline.named_structure import find_geometry  # noqa: PLC0415
 
     return find_geometry(geometry)[0]

@@ -70,7 +70,7 @@ def covariance(
     Example: molexa covariance run.h5 --channel water
     """
     from molexa_core.base.intervals import plus_minus
-    from molexa_core.pipeline.chain.covariance import covariance_files
+    from molexa_core.pipeline.chain.covariance_maps import covariance_files
 
     reporter = progress()
     path, found = covariance_files(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ class Batch:
         return self._taken(which)
 
     def _taken(self, which: slice | Tensor) -> Batch:
-        cut = {
+        cut: dict[str, Any] = {
             field.name: value.taken(which) if isinstance(value, Told) else value[which]
             for field in fields(self)
             if (value := getattr(self, field.name)) is not None

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError, listing
+from molexa_core.base.fields import MOMENTUM
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.provenance import PICTURE_MARK, Provenance
@@ -48,9 +49,7 @@ _SUBSCRIPT: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"
 _OF_ION: Final = re.compile(r"(?P<name>[a-z_]+)\((?P<ions>[^()]*)\)")
 _SYMBOLS: Final = {
     "p": "$|p|$",
-    "px": "$p_x$",
-    "py": "$p_y$",
-    "pz": "$p_z$",
+    **{name: f"$p_{name[1]}$" for name in MOMENTUM},
     "psum": "$|\\Sigma p|$",
     "psumx": "$\\Sigma p_x$",
     "psumy": "$\\Sigma p_y$",

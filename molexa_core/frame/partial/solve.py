@@ -29,7 +29,8 @@ from molexa_core.base.units import HARTREE_EV
 from molexa_core.frame.axes import cosine_between, rows_of_axes
 from molexa_core.frame.centroid import EnergyKept
 from molexa_core.frame.partial.closing import Closed, close
-from molexa_core.frame.partial.fit import (
+from molexa_core.frame.partial.groups import Events, Kind, events_of, kinds_of
+from molexa_core.frame.partial.mixture_fit import (
     ROUNDS,
     SAMPLE,
     Expectation,
@@ -42,7 +43,6 @@ from molexa_core.frame.partial.fit import (
     templates,
     unexplained,
 )
-from molexa_core.frame.partial.groups import Events, Kind, events_of, kinds_of
 from molexa_core.frame.partial.shape_gate import gate_events
 from molexa_core.frame.partial.symmetry import (
     UNDECIDED,

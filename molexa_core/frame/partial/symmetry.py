@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.frame.partial.fit import Expectation, Peaks, examine
 from molexa_core.frame.partial.groups import Events
+from molexa_core.frame.partial.mixture_fit import Expectation, Peaks, examine
 
 NEAR: Final = 0.3
 """Largest rms distance of exchanged peaks that may be one, in units of the rms momentum."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -32,16 +32,16 @@ from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
 from molexa_core.geometry.bonds import bonds
 from molexa_core.io.results.events import read_events, read_spectra
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
-from molexa_core.observables.histograms import dalitz_map, histogram_of, map_of
+from molexa_core.observables.observable_histograms import dalitz_map, histogram_of, map_of
 from molexa_core.pipeline.chain.pick import channel_of
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.output_guard import require_outputs
 from molexa_core.reduction.momentum import flight_window
-from molexa_core.report import plot_style, plots
+from molexa_core.report import paper_figures as plots
+from molexa_core.report import plot_style
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+Figure = Any
+"""A figure of matplotlib, which is known to the report alone."""
 _RESIDUAL: Final = ("H+", "(H2)+", "He+", "N+", "O+", "OH+", "H2O+", "(N2)+", "(O2)+", "Ar+")
 """Ions of the residual gas and of the carrier gas that a time of flight can show."""
 _MASSES: Final = (1, 2, 4, 8, 12, 16, 20, 28, 32, 40, 44, 60, 80, 100, 127)
@@ -123,7 +123,7 @@ class _Source:
         return read_geometry_json(self.path)[0]
 
 
-Draw = Callable[["Figure", _Source], dict[str, pd.DataFrame]]
+Draw = Callable[[Figure, _Source], dict[str, pd.DataFrame]]
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def plot_file(
     target = Path(out)
     plot_style.require_suffix(target)
     options = options or Options()
-    require_outputs((target, FileKind.FIGURE), inputs=_files(path, options.style))
+    require_outputs((target, FileKind.FIGURE), inputs=_files(path, options.style, selection.regions))
     drawn = plot(what, path, options, selection=selection, progress=progress)
     record = Provenance.of(command, inputs=_files(path))
     style = plot_style.style_of(options.style)

@@ -18,7 +18,7 @@ from molexa_core.geometry.measures import pair_distances
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
 from molexa_core.io.xyz import read_provenance, read_xyz
 from molexa_core.pipeline.chain.stale import require_fresh
-from molexa_core.pipeline.structures import find_geometry
+from molexa_core.pipeline.named_structure import find_geometry
 
 
 @dataclass(frozen=True)

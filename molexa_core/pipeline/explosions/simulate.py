@@ -31,8 +31,8 @@ from molexa_core.physics.coulomb.batches import (
 )
 from molexa_core.physics.coulomb.build_up import build_up, rises_of_atoms
 from molexa_core.physics.coulomb.explosion import accuracy_of
+from molexa_core.pipeline.named_structure import find_geometry
 from molexa_core.pipeline.output_guard import require_outputs
-from molexa_core.pipeline.structures import find_geometry
 
 Model = Literal["instant", "classical"]
 FRAMES: Final = 101

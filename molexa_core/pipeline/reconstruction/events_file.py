@@ -35,6 +35,7 @@ from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.assumed import Assumed, Changes, assumed_explosion
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
+from molexa_core.pipeline.named_structure import find_geometry
 from molexa_core.pipeline.output_guard import (
     beside_output,
     discards,
@@ -50,7 +51,6 @@ from molexa_core.pipeline.reconstruction.single_events import (
     reconstruct_events,
 )
 from molexa_core.pipeline.reconstruction.task import stated_explosion
-from molexa_core.pipeline.structures import find_geometry
 
 STRUCTURES: Final = "structures.h5"
 FROM_CENTROIDS: Final = "from_centroids"

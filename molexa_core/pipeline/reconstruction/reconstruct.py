@@ -36,6 +36,7 @@ from molexa_core.pipeline.chain.channel_limits import channel_of_record, require
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.assumed import Assumed, Changes, assumed_explosion
+from molexa_core.pipeline.named_structure import find_geometry
 from molexa_core.pipeline.output_guard import (
     beside_output,
     discards,
@@ -52,7 +53,6 @@ from molexa_core.pipeline.reconstruction.momenta_input import (
     without_sum,
 )
 from molexa_core.pipeline.reconstruction.task import FILE, Task, name_of
-from molexa_core.pipeline.structures import find_geometry
 
 SAMPLES: Final = 16
 """Default number of structures drawn."""

@@ -77,4 +77,5 @@ def turned(vectors: Tensor, frames: Tensor) -> Tensor:
 
 
 def _unit(vector: Tensor) -> Tensor:
-    return vector / vector.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    unit: Tensor = vector / vector.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    return unit

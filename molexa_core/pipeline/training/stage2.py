@@ -8,7 +8,7 @@ frames are equivalent, and the order not at all; the mirror image doubles the da
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -248,9 +248,10 @@ def joined(first: Batch, second: Batch) -> Batch:
     width = max(first.atoms, second.atoms)
     first, second = _widened(first, width), _widened(second, width)
     names = ("numbers", "charges", "masses", "momenta", "mask", "positions")
-    return Batch(
-        **{name: torch.cat((getattr(first, name), getattr(second, name))) for name in names}
-    )
+    whole: dict[str, Any] = {
+        name: torch.cat((getattr(first, name), getattr(second, name))) for name in names
+    }
+    return Batch(**whole)
 
 
 def _widened(batch: Batch, width: int) -> Batch:

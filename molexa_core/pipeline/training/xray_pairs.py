@@ -8,6 +8,7 @@ alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -115,7 +116,7 @@ class PairRecipe:
     def most_entries(self) -> int:
         """Largest number of entries of a block."""
         pairs = max(self.pairs(atoms) for atoms in self.atoms)
-        return pairs * (self.most + round(np.ceil(self.most * self.events)))
+        return pairs * (self.most + math.ceil(self.most * self.events))
 
 
 @dataclass(frozen=True)
@@ -416,7 +417,7 @@ def _packed(
         values=known(values, torch.float32),
         applies=known(applies, torch.bool),
         choices=known(choices, torch.int8),
-        data=torch.full((m,), DATA_KINDS.index(kind), dtype=torch.int8, device=device),  # type: ignore[arg-type]
+        data=torch.full((m,), DATA_KINDS.index(kind), dtype=torch.int8, device=device),
         pair=known(np.arange(len(block.drawn.molecule)) + block.number * 2**20, torch.int64),
         molecule=known(block.drawn.molecule, torch.int64),
     ).padded(recipe.largest)

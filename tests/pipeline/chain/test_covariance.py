@@ -9,7 +9,7 @@ from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.io.results.covariance_file import read_covariance
 from molexa_core.io.root.writer import write_root_run
 from molexa_core.pipeline.chain.align import align_file
-from molexa_core.pipeline.chain.covariance import covariance, covariance_files
+from molexa_core.pipeline.chain.covariance_maps import covariance, covariance_files
 from molexa_core.pipeline.chain.reduce import reduce_files
 from molexa_core.pipeline.chain.report import report_folder
 from tests.fakes.root_runs import make_channel, make_run, make_setup

@@ -17,7 +17,7 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.results.events import write_events
 from molexa_core.io.results.kinds import kind_of_result
-from molexa_core.observables.histograms import dalitz_map, histogram_of, map_of
+from molexa_core.observables.observable_histograms import dalitz_map, histogram_of, map_of
 from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.plot import PLOTS, Options, plot, plot_file
 from molexa_core.pipeline.chain.reduce import reduce_files
