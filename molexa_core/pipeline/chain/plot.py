@@ -212,7 +212,9 @@ def plot_file(
     target = Path(out)
     plot_style.require_suffix(target)
     options = options or Options()
-    require_outputs((target, FileKind.FIGURE), inputs=_files(path, options.style, selection.regions))
+    require_outputs(
+        (target, FileKind.FIGURE), inputs=_files(path, options.style, selection.regions)
+    )
     drawn = plot(what, path, options, selection=selection, progress=progress)
     record = Provenance.of(command, inputs=_files(path))
     style = plot_style.style_of(options.style)
