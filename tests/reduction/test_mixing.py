@@ -202,3 +202,20 @@ def test_events_of_a_single_ion_have_no_false_coincidences() -> None:
     run = make_run(("O+", "H+", "H+"), SETUP, shots=2000, per_shot=0.5, recoil=RECOIL)
     alone = make_channel(("O+", 1), sum_half_width=[50, 50, 50])
     assert reduce(run.chunks(2000), alone, SETUP, mixing=True).table.false is None
+
+
+def test_exchanged_ions_of_one_molecule_are_no_excess_beside_the_gate() -> None:
+    """Where windows overlap, hits in each other's roles lie beside the gate; rates are alike."""
+    ions = ("O2+", "C2+", "S2+")
+    run = make_run(
+        ions, SETUP, shots=20_000, per_shot=0.4, efficiency=0.6, noise_per_shot=0.3,
+        recoil=RECOIL, seed=5,
+    )  # fmt: skip
+    channel = make_channel(*((ion, 1) for ion in ions))
+    gates = channel.gates.model_copy(update={"max_momentum": 450.0})
+    found = reduce([run.hits], channel.model_copy(update={"gates": gates}), SETUP).summary
+    first, second = (found.windows_ns[ion] for ion in ("O2+", "C2+"))
+    assert first[0] < second[1], "the windows overlap"
+    assert found.false is not None
+    assert found.false.scale == 1.0
+    assert not any("rate varies" in text for text in found.warnings)

@@ -368,7 +368,7 @@ class Mixer:
     ) -> None:
         tally = self.tally
         tally.shots += shots.n_shots
-        real = _in(found, RING)
+        real = _other_hits(_in(found, RING), _in(found, GATE), shots)
         parts = [_of(part, part.regions == RING) for part in made]
         weight = np.concatenate([np.empty(0), *(part.weight for part in parts)])
         sources = np.concatenate(
@@ -420,6 +420,18 @@ class Mixer:
             )
             self.tally.ratio_sums[kind] += total.total
             self.tally.ratio_covariance[kind] += total.covariance
+
+
+def _other_hits(ring: Combinations, gate: Combinations, shots: Candidates) -> Combinations:
+    """Combinations beside the gate that are not one inside it with its ions exchanged.
+
+    Where windows overlap, the hits of one molecule also fit in other roles, mostly with a momentum
+    sum beside the gate. Such a combination has one source, and mixed shots have none like it.
+    """
+    inside = {tuple(hits) for hits in np.sort(shots.hit[gate.rows], axis=1).tolist()}
+    beside = np.sort(shots.hit[ring.rows], axis=1).tolist()
+    other = np.array([tuple(hits) not in inside for hits in beside], np.bool_)
+    return Combinations(ring.rows[other], ring.shots[other], ring.regions[other])
 
 
 @dataclass(frozen=True)
