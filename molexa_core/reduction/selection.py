@@ -173,17 +173,22 @@ def assign(  # noqa: C901, PLR0912  # one compiled loop
                 size += 1
         settled |= inside
         compare_sets(group[:size], order, rivals, odds, weigh, accepted, probability)
+    near = order.copy()  # the best ones, then the accepted ones of the others
+    n_near = top
     for place in range(top, len(order)):
         row = order[place]
         accepted[row] = True
         total = np.exp(odds[row])
-        for earlier in range(place):
-            other = order[earlier]
-            if (accepted[other] or earlier < top) and share(rows, masks, exact, row, other):
+        for earlier in range(n_near):
+            other = near[earlier]
+            if share(rows, masks, exact, row, other):
                 if accepted[other]:
                     accepted[row] = False
                 total += np.exp(odds[other])
         probability[row] = np.exp(odds[row]) / total
+        if accepted[row]:
+            near[n_near] = row
+            n_near += 1
 
 
 @compiled
@@ -267,8 +272,12 @@ def beside(
     into the gate.
     """
     present = np.zeros(len(elsewhere), np.int64)
+    best, n_best = np.empty(n, np.int64), 0
     for row in range(n):
         present[rows[row, 0]] += 1
+        if rows[row, 0] == 0 and accepted[row]:
+            best[n_best] = row
+            n_best += 1
     won, probability = np.zeros(n, np.bool_), np.empty(n)
     for box in range(1, len(elsewhere)):
         if present[box] == 0:
@@ -277,9 +286,8 @@ def beside(
         free = 0
         for row in order:
             own, taken = np.log1p(np.exp(min(odds[row], 300.0))), 0.0
-            for other in range(n if present[0] else 0):
-                rival = rows[other, 0] == 0 and accepted[other]
-                if rival and share(rows, masks, exact, row, other):
+            for other in best[:n_best]:
+                if share(rows, masks, exact, row, other):
                     taken += np.log1p(np.exp(min(odds[other], 300.0)))
             if own > taken:
                 order[free] = row
