@@ -181,10 +181,13 @@ def assign(  # noqa: C901, PLR0912  # one compiled loop
         total = np.exp(odds[row])
         for earlier in range(n_near):
             other = near[earlier]
-            if share(rows, masks, exact, row, other):
+            if masks[row] & masks[other] and (exact or share(rows, masks, exact, row, other)):
                 if accepted[other]:
                     accepted[row] = False
-                total += np.exp(odds[other])
+                if weigh:
+                    total += np.exp(odds[other])
+                elif accepted[other]:
+                    break
         probability[row] = np.exp(odds[row]) / total
         if accepted[row]:
             near[n_near] = row
