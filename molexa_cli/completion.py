@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, get_type_hints
 
 import typer
 
@@ -46,6 +46,8 @@ def asked() -> bool:
 def teach(app: typer.Typer) -> None:
     """Tell the parameters of all commands where their values come from."""
     for words, command in leaves(app):
+        # Annotations written as text would be made anew by typer, without what is told here.
+        command.callback.__annotations__ = get_type_hints(command.callback, include_extras=True)
         for one in declared(command.callback):
             source = _source(words, one.name, one.options)
             if source is not None and one.info.autocompletion is None:

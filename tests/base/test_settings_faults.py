@@ -194,7 +194,7 @@ def fault(folder: Path, schema: type, text: str) -> str:
         (Channel, "name: 5\nions: [{ion: H+}]", "name: must be text (found 5): put it in quotes"),
         (
             Channel,
-            "name: a\nions:\n  - N+\n",
+            "name: a\nions:\n  - 7\n",
             "line 3: ions -> entry 1: must be a block with the keys ion, count, detected, ",
         ),
         (

@@ -86,7 +86,9 @@ ROLES: dict[str, dict[str, str]] = {
         "plane": NONE,
     }
     | SELECTION,
-    "centroid": {"aligned": READ, "out": WRITTEN} | SELECTION,
+    "centroid": {"aligned": READ, "out": WRITTEN}
+    | SELECTION
+    | dict.fromkeys(("background", "bins", "by"), NONE),
     "reconstruct": {
         "source": READ,
         "weights": READ,
