@@ -403,7 +403,9 @@ class Reducer:
         if self._mixer is None or not self._mixer.tally.shots:
             return None
         kinds = tuple(self._search.windows)
-        return false_coincidences(self._mixer.tally, kinds, self._tally.found)
+        found = false_coincidences(self._mixer.tally, kinds, self._tally.found)
+        # Without one ion there is no gate, and where windows overlap hits count in several roles.
+        return replace(found, efficiencies=()) if self._search.overlaps else found
 
     def _check_mixing(self, mixer: Mixer) -> None:
         """Say what is doubtful about the false coincidences."""
@@ -436,6 +438,11 @@ class Reducer:
                 "many combinations as in mixed shots: the rate varies from shot to shot in a way "
                 "that no tag shows, or other break-ups lie there; false coincidences are scaled by "
                 "this factor, so look at the momentum sums, and give the pulse energy as a tag"
+            )
+        if false is not None and (odd := [one for one in false.efficiencies if one.impossible]):
+            self.warn(
+                f"the efficiency of {listing([one.ion for one in odd])} comes out above 1: the "
+                "molecule has more ions than the channel names, or other break-ups give them too"
             )
         if false is not None and false.true <= 2.0 * false.true_error:
             self.warn(

@@ -213,7 +213,12 @@ def test_exchanged_ions_of_one_molecule_are_no_excess_beside_the_gate() -> None:
     )  # fmt: skip
     channel = make_channel(*((ion, 1) for ion in ions))
     gates = channel.gates.model_copy(update={"max_momentum": 450.0})
-    found = reduce([run.hits], channel.model_copy(update={"gates": gates}), SETUP).summary
+    reduction = reduce([run.hits], channel.model_copy(update={"gates": gates}), SETUP)
+    found = reduction.summary
+    hits = reduction.table.detector
+    assert hits is not None
+    sets = np.sort(hits.tof_ns + 1e-3 * hits.x_mm, axis=1)
+    assert len(np.unique(sets, axis=0)) == len(sets), "the same hits in two roles"
     first, second = (found.windows_ns[ion] for ion in ("O2+", "C2+"))
     assert first[0] < second[1], "the windows overlap"
     assert found.false is not None

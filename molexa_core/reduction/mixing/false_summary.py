@@ -29,6 +29,11 @@ class Efficiency:
     efficiency: float
     error: float
 
+    @property
+    def impossible(self) -> bool:
+        """Whether it is clearly above 1, so that it is no efficiency."""
+        return self.efficiency - _CLEAR * self.error > 1.0
+
 
 @dataclass(frozen=True)
 class FalseCoincidences:

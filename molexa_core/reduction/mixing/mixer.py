@@ -226,7 +226,7 @@ class Mixer:
             self._count(inside, found, made, state)
             real.append(_in(found, GATE))
             false += [_of(part, part.regions == GATE) for part in made]
-        rows, shots = _joined(real, len(self._kind_of))
+        rows, shots = self._one_role(everything, *_joined(real, len(self._kind_of)))
         columns = len(self._kind_of)
         hit = everything.hit
         empty = np.empty((0, columns), np.int64)
@@ -238,6 +238,22 @@ class Mixer:
             np.concatenate([empty, *(part.sources for part in false)]),
             np.concatenate([np.empty(0), *(part.weight for part in false)]),
         )
+
+    def _one_role(
+        self, shots: Candidates, rows: IntArray, of_shot: IntArray
+    ) -> tuple[IntArray, IntArray]:
+        """Of the combinations of the same hits in other roles that with the best momentum sum.
+
+        They have one source; hits in each other's roles are in the gate where windows overlap.
+        """
+        if not len(self._box) or not len(rows):
+            return rows, of_shot
+        off = (shots.momentum[rows].sum(axis=1) - self._box[0]) / self._box[1]
+        order = np.argsort(np.square(off).sum(axis=1), kind="stable")
+        sets = np.sort(shots.hit[rows], axis=1)
+        first = np.unique(sets[order], axis=0, return_index=True)[1]
+        kept = np.sort(order[first])
+        return rows[kept], of_shot[kept]
 
     def _look_at_dead_time(self, shots: Candidates) -> None:
         """Switch the setup's dead time off if the run has the pairs of hits that it forbids."""
