@@ -33,6 +33,7 @@ from molexa_cli.wording import sentence
 from molexa_core import __version__
 from molexa_core.base import interruption
 from molexa_core.base.errors import MolexaError
+from molexa_core.base.storage.outputs import set_replacing
 
 COMMANDS: Final = (
     "demo",
@@ -144,6 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _report_error(f"{where}{error.strerror or error}", 1)
     finally:
         interruption.stop_listening(leaving=arguments is None)
+        set_replacing(False)  # `--force` is of one command
         abandon_full_stderr()
     return code
 
