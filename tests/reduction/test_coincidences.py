@@ -203,6 +203,7 @@ def test_a_channel_that_asks_for_nothing_is_refused() -> None:
         Search(Channel.model_validate(values), SETUP)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, 7.0]), max_size=40))
 def test_ranking_is_a_stable_sort(values: list[float]) -> None:
     distances = np.array(values, np.float64)
