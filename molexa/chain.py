@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from molexa.files import COMMAND, Files, open_run, read, setup_of
 from molexa_core.base.errors import UsageError
-from molexa_core.base.gate_options import Selection
+from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.settings import Channel, Explosion, Setup, load_channel, load_project
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
@@ -254,9 +254,7 @@ def score(
         return score_files(structure, known, allow_mirror=allow_mirror)
     one: Any = read(structure) if isinstance(structure, str | Path) else structure
     first = one if isinstance(one, Geometry) else one.geometry()
-    second = _geometry(known)
-    assert second is not None  # noqa: S101  # only None is None
-    return scored(first, second, allow_mirror=allow_mirror)
+    return scored(first, _structure(known), allow_mirror=allow_mirror)
 
 
 def report(
@@ -306,7 +304,11 @@ def _listed(conditions: Conditions) -> list[str] | None:
 
 
 def _geometry(known: Geometry | str | Path | None) -> Geometry | None:
-    if known is None or isinstance(known, Geometry):
+    return None if known is None else _structure(known)
+
+
+def _structure(known: Geometry | str | Path) -> Geometry:
+    if isinstance(known, Geometry):
         return known
     from molexa_core.pipeline.named_structure import find_geometry  # noqa: PLC0415
 

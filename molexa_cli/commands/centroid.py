@@ -13,7 +13,7 @@ from molexa_cli.console import command_line, progress, remark, table, write, wri
 from molexa_cli.parameters import Given, with_parameters
 from molexa_cli.series_shown import show_series
 from molexa_core.base.fields import ENERGY
-from molexa_core.base.gate_options import Selection, SeriesOptions
+from molexa_core.base.options.gate_options import Selection, SeriesOptions
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.errors import UsageError
-from molexa_core.base.gate_options import Selection
+from molexa_core.base.options.gate_options import Selection
 
 if TYPE_CHECKING:
     from molexa_core.pipeline.chain.draw_gate import Drawn, GateMap

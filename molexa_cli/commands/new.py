@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from molexa_cli.app import Debug, Quiet, new_app
 from molexa_cli.console import remark, write
-from molexa_core.base.errors import UsageError
+from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.options.apparatus import Apparatus
 
-if TYPE_CHECKING:
-    from molexa_core.pipeline.starting.new_setup import Apparatus, ColumnNames
-
-Regions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--region",
-        help="A region of the spectrometer as LENGTH_MM,V_PER_CM, such as 40.5,150; one option "
-        "for each, in the order an ion passes them.",
-    ),
-]
-Radius = Annotated[
-    float | None,
-    typer.Option("--radius-mm", help="Radius of the detector. Default: as far as the hits reach."),
-]
-Jet = Annotated[float | None, typer.Option("--jet-m-per-s", help="Velocity of the jet.")]
-X = Annotated[
-    str | None,
-    typer.Option("--x", help="Column with x, {i} for the slot, where it is not recognised."),
-]
-Y = Annotated[str | None, typer.Option("--y", help="Column with y.")]
-Time = Annotated[str | None, typer.Option("--time", help="Column with the time of flight.")]
-Shot = Annotated[
-    str | None, typer.Option("--shot", help="Column with the shot, where a row is a hit.")
-]
-Count = Annotated[
-    str | None, typer.Option("--count", help="Column with the number of hits of a shot.")
-]
-Tree = Annotated[str | None, typer.Option("--tree", help="Tree (ROOT) or group (HDF5).")]
-Tag = Annotated[
-    list[str] | None,
-    typer.Option("--tag", help="Column with a value per shot, such as a delay; repeatable."),
-]
-Empty = Annotated[
-    float | None,
-    typer.Option("--empty", help="Time of a place without a hit. Default: found in the run."),
-]
 Ions = Annotated[
     str | None,
     typer.Option("--ions", help="The ions, such as 'O2+ C2+ S2+'. Default: all atoms, one charge."),
@@ -65,25 +29,19 @@ def register(app: typer.Typer) -> None:
     def new() -> None:
         pass
 
-    for command in (setup, channel, recipe, project):
+    of_setup = with_parameters(behind="run", told=Apparatus)
+    of_project = with_parameters(behind="ions", told=Apparatus)
+    commands = (of_setup(setup), channel, recipe, of_project(project))
+    for command in commands:
         group.command(command.__name__)(command)
     app.add_typer(group, name="new")
 
 
 def setup(
     run: Annotated[list[Path] | None, typer.Argument(help="Files of a run to look at.")] = None,
-    regions: Regions = None,
-    radius: Radius = None,
-    jet: Jet = None,
-    x: X = None,
-    y: Y = None,
-    time: Time = None,
-    shot: Shot = None,
-    count: Count = None,
-    tree: Tree = None,
-    tag: Tag = None,
-    empty: Empty = None,
     out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("setup.yaml"),
+    *,
+    told: Given,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -91,10 +49,9 @@ def setup(
 
     Example: molexa new setup run.root --region 110,250 --jet-m-per-s 1000
     """
-    from molexa_core.pipeline.starting.new_setup import ColumnNames, new_setup
+    from molexa_core.pipeline.starting.new_setup import new_setup
 
-    names = ColumnNames(x, y, time, shot, count, tree, tuple(tag or ()), empty)
-    path, remarks = new_setup(run or (), _told(regions, radius, jet, names), out=out)
+    path, remarks = new_setup(run or (), Apparatus(**told), out=out)
     _said([path], remarks)
 
 
@@ -153,17 +110,8 @@ def project(
     what: Annotated[str, typer.Argument(help="Molecule, formula, XYZ file, or the ions.")],
     run: Annotated[list[Path] | None, typer.Argument(help="Files of a run to look at.")] = None,
     ions: Ions = None,
-    regions: Regions = None,
-    radius: Radius = None,
-    jet: Jet = None,
-    x: X = None,
-    y: Y = None,
-    time: Time = None,
-    shot: Shot = None,
-    count: Count = None,
-    tree: Tree = None,
-    tag: Tag = None,
-    empty: Empty = None,
+    *,
+    told: Given,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -172,31 +120,8 @@ def project(
     Example: molexa new project ocs run.root --ions 'O2+ C2+ S2+' --region 110,250
     """
     from molexa_core.pipeline.starting.new_project import new_project
-    from molexa_core.pipeline.starting.new_setup import ColumnNames
 
-    names = ColumnNames(x, y, time, shot, count, tree, tuple(tag or ()), empty)
-    told = _told(regions, radius, jet, names)
-    _said(*new_project(what, run or (), told, ions=ions))
-
-
-def _told(
-    regions: list[str] | None, radius: float | None, jet: float | None, columns: ColumnNames
-) -> Apparatus:
-    from molexa_core.pipeline.starting.new_setup import Apparatus
-
-    return Apparatus(tuple(map(_region, regions or ())), columns, radius, jet)
-
-
-def _region(text: str) -> tuple[float, float]:
-    parts = text.replace(";", ",").split(",")
-    try:
-        length, field = (float(part) for part in parts)
-    except ValueError:
-        raise UsageError(
-            f"--region {text!r} is not a length and a field",
-            do="Write length in mm and field in V/cm, such as 40.5,150.",
-        ) from None
-    return length, field
+    _said(*new_project(what, run or (), Apparatus(**told), ions=ions))
 
 
 def _said(paths: list[Path], remarks: list[str]) -> None:

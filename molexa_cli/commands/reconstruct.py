@@ -14,13 +14,13 @@ from molexa_cli.events_shown import holds_events, show_events
 from molexa_cli.parameters import Given, with_parameters
 from molexa_cli.series_shown import show_series
 from molexa_core.base.errors import UsageError, listing
-from molexa_core.base.gate_options import Selection, SeriesOptions
 from molexa_core.base.known_explosion import (
     BuildUpExplosion,
     LaserExplosion,
     Model,
     XrayExplosion,
 )
+from molexa_core.base.options.gate_options import Selection, SeriesOptions
 from molexa_core.base.storage.files import PROJECT_FILE
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from molexa_cli.console import command_line, progress, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.errors import UsageError
 from molexa_core.base.forward_model import MASSES
-from molexa_core.base.gate_options import Selection, Solutions
 from molexa_core.base.matter.isotopes import Masses
+from molexa_core.base.options.gate_options import Selection, Solutions
 
 if TYPE_CHECKING:
     from molexa_core.reduction.summary import ReduceSummary

@@ -10,7 +10,7 @@ import typer
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
-from molexa_core.base.gate_options import Selection
+from molexa_core.base.options.gate_options import Selection
 
 
 def register(app: typer.Typer) -> None:

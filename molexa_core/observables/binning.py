@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError, listing
-from molexa_core.base.gate_options import SeriesOptions
+from molexa_core.base.options.gate_options import SeriesOptions
 from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, IntArray
 from molexa_core.observables.expression import Condition, Formula, parse_condition, parse_number
 from molexa_core.observables.gating import recorded

@@ -17,7 +17,7 @@ from molexa_core.base.errors import (
     listing,
 )
 from molexa_core.base.fields import TAG_HITS, TAG_PROBABILITY, TAG_SHOT
-from molexa_core.base.gate_options import Solutions
+from molexa_core.base.options.gate_options import Solutions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.spectrum import Spectrum

@@ -56,10 +56,11 @@ _SYMBOLS: Final = {
     "psumz": "$\\Sigma p_z$",
     "ker": "kinetic energy release",
     "energy": "$E$",
-    "e": "$\\epsilon$",
     "tof": "$t$",
     "x": "$x$",
     "y": "$y$",
+    "dalitzx": "$((\\epsilon_1-\\epsilon_2)/\\sqrt{3})$",
+    "dalitzy": "$(\\epsilon_3-1/3)$",
     "angle": "angle",
     "cosine": "cos",
 }

@@ -38,9 +38,7 @@ UNCERTAIN = {
 """Numbers with an uncertainty, which are typed as text."""
 SELECTION = dict.fromkeys(("gate", "regions", "where"), NONE)
 """What a stage takes; the file with the regions is tried in tests/pipeline/chain."""
-NAMES_OF_COLUMNS = dict.fromkeys(
-    ("regions", "x", "y", "time", "shot", "count", "tree", "tag"), NONE
-)
+NAMES_OF_COLUMNS = dict.fromkeys(("region", "x", "y", "time", "shot", "count", "tree", "tag"), NONE)
 """A file that is NEW is made only where there is none, and replaces nothing."""
 ROLES: dict[str, dict[str, str]] = {
     "demo": {"molecule": NONE, "out": FOLDER},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError
-from molexa_core.base.gate_options import SeriesOptions
+from molexa_core.base.options.gate_options import SeriesOptions
 from molexa_core.base.tables import Coincidences
 from molexa_core.observables.binning import Binned, Signal, binned, remarks_of, signal_of
 from molexa_core.observables.syntax import ExpressionError

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import NoEventsError, UsageError, about_file, listing
 from molexa_core.base.fields import GATES, WARNINGS
-from molexa_core.base.gate_options import EVERYTHING, Selection
 from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.settings import Channel, Frame, parse_settings
 from molexa_core.base.storage.outputs import FileKind, output_place

@@ -25,7 +25,7 @@ from molexa_core.base.fields import (
     TAG_TURN,
     WARNINGS,
 )
-from molexa_core.base.gate_options import EVERYTHING, Selection
+from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Frame, parse_settings
 from molexa_core.base.storage.outputs import FileKind

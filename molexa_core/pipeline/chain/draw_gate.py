@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError, listing
-from molexa_core.base.gate_options import EVERYTHING, REGIONS_FILE, Selection
+from molexa_core.base.options.gate_options import EVERYTHING, REGIONS_FILE, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Region, load_channel, load_regions, parse_settings
 from molexa_core.base.settings.region import RegionsFile

@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import GATES
-from molexa_core.base.gate_options import EVERYTHING, Selection
+from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.outputs import FileKind
@@ -21,16 +20,19 @@ from molexa_core.base.storage.provenance import SPECTRUM_MARK, Provenance
 from molexa_core.base.tables import FloatArray
 from molexa_core.io.results.events import read_events
 from molexa_core.observables.expression import Formula, parse_number
-from molexa_core.observables.spread import Position, histogram, position_of, rows_of
+from molexa_core.observables.spread import (
+    Limits,
+    Position,
+    bin_edges,
+    histogram,
+    position_of,
+    rows_of,
+)
 from molexa_core.pipeline.chain.pick import channel_of
 from molexa_core.pipeline.chain.selected import gating_of, select, settings_read
 from molexa_core.pipeline.output_guard import require_outputs
 
 BINS: Final = 100
-MOST_BINS: Final = 2000
-SHARE: Final = 0.002
-"""Share of the values that may lie beyond either end of an axis."""
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def measured_spectrum(
     *,
     out: Path | str | None = None,
     bins: int = BINS,
-    ranges: Sequence[Range | None] = (None, None),
+    ranges: Sequence[Limits | None] = (None, None),
     selection: Selection = EVERYTHING,
     command: str = "molexa_core.pipeline.chain.measured_spectrum.measured_spectrum",
     progress: Progress = SILENT,
@@ -109,8 +111,6 @@ def measured_spectrum(
         NoEventsError: nothing is left.
         OutputError: the file cannot be written.
     """
-    if not 2 <= bins <= MOST_BINS:
-        raise UsageError(f"{bins} bins", setting="bins", do=f"Choose 2 to {MOST_BINS}.")
     numbers = tuple(parse_number(text) for text in axes)
     require_outputs((out, FileKind.SPECTRUM), inputs=[path, selection.regions])
     table, before = read_events(path)
@@ -118,7 +118,7 @@ def measured_spectrum(
     table = select(table, gates, progress)
     rows = rows_of(table, numbers)
     edges = tuple(
-        np.linspace(*_ends(values[rows.weight > 0], given), bins + 1)
+        bin_edges(values[~rows.false], bins, given)
         for values, given in zip(rows.values, ranges, strict=False)
     )
     counts, errors = histogram(rows, edges)
@@ -141,16 +141,6 @@ def measured_spectrum(
         record = Provenance.of(command, inputs=inputs, settings=settings, after=before)
         _write(Path(out), found, numbers, record)
     return found
-
-
-def _ends(values: FloatArray, given: Range | None) -> Range:
-    if given is not None:
-        if not given[0] < given[1]:
-            raise UsageError(f"the range {given[0]:g} to {given[1]:g} is empty")
-        return given
-    low, high = (float(end) for end in np.quantile(values, (SHARE, 1.0 - SHARE)))
-    margin = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
-    return low - margin, high + margin
 
 
 def _write(path: Path, found: Measured, numbers: Sequence[Formula], record: Provenance) -> None:

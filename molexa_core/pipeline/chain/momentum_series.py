@@ -9,7 +9,7 @@ import numpy as np
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import GATES, MOMENTUM
-from molexa_core.base.gate_options import EVERYTHING, Selection, SeriesOptions
+from molexa_core.base.options.gate_options import EVERYTHING, Selection, SeriesOptions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance

@@ -19,8 +19,8 @@ from molexa_core.base.fields import (
     SPECTRUM_SUM,
     SPECTRUM_TOF,
 )
-from molexa_core.base.gate_options import EVERYTHING, Selection
 from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Setup, parse_settings
 from molexa_core.base.spectrum import Spectrum
@@ -32,7 +32,7 @@ from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
 from molexa_core.geometry.bonds import bonds
 from molexa_core.io.results.events import read_events, read_spectra
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
-from molexa_core.observables.observable_histograms import dalitz_map, histogram_of, map_of
+from molexa_core.observables.observable_histograms import dalitz_map, spectrum_of
 from molexa_core.pipeline.chain.pick import channel_of
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.output_guard import require_outputs
@@ -315,7 +315,7 @@ def _pipico(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     maps, tables = [], {}
     for one, other in combinations(range(len(labels)), 2):
         names = (f"tof({labels[one]})", f"tof({labels[other]})")
-        spectrum = map_of(table, *names, bins=source.options.bins or _PAIR_BINS)
+        spectrum = spectrum_of(table, names, bins=source.options.bins or _PAIR_BINS)
         line = np.empty((0, 2))
         if setup is not None:
             line = _back_to_back(table.ions[one], table.ions[other], setup, spectrum)
@@ -354,7 +354,7 @@ def _triion(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     if len(chosen) != 3:
         raise UsageError("a tri-ion map needs three ions", do="Name three with `ions=`.")
     across = f"tof({chosen[0]}) + tof({chosen[1]})"
-    spectrum = map_of(table, across, f"tof({chosen[2]})", bins=source.options.bins or 160)
+    spectrum = spectrum_of(table, [across, f"tof({chosen[2]})"], bins=source.options.bins or 160)
     spectrum = Spectrum(spectrum.counts, spectrum.edges, spectrum.labels, ("ns", "ns"))
     plots.density(figure, spectrum, log=source.options.log is not False, equal=False)
     return {"triion": _numbers(spectrum)}
@@ -370,7 +370,7 @@ def _sums(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
 
 
 def _ker(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
-    spectrum = histogram_of(source.events(), "ker", bins=source.options.bins or 100)
+    spectrum = spectrum_of(source.events(), ["ker"], bins=source.options.bins or 100)
     mean, width, fitted = _fit(spectrum)
     marks = {f"{mean:.2f} eV, FWHM {width:.2f} eV": mean} if fitted else {}
     plots.histogram(figure, [spectrum], ["ker"], marks=marks, log=bool(source.options.log))
@@ -381,9 +381,9 @@ def _energies(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     table = source.events()
     labels = list(source.options.ions) or ion_labels(table.ions)
     names = [f"energy({label})" for label in labels]
-    top = max(float(histogram_of(table, name, bins=10).edges[0][-1]) for name in names)
+    top = max(float(spectrum_of(table, [name], bins=10).edges[0][-1]) for name in names)
     bins = source.options.bins or 100
-    spectra = [histogram_of(table, name, bins=bins, limits=(0.0, top)) for name in names]
+    spectra = [spectrum_of(table, [name], bins=bins, limits=[(0.0, top)]) for name in names]
     named = [
         Spectrum(one.counts, one.edges, ("energy of an ion",), ("eV",), errors=one.errors)
         for one in spectra
@@ -421,14 +421,14 @@ def _fit(spectrum: Spectrum) -> tuple[float, float, bool]:
 
 def _histogram(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     name = _needed(source.options.x, "x")
-    spectrum = histogram_of(source.events(), name, bins=source.options.bins or 100)
+    spectrum = spectrum_of(source.events(), [name], bins=source.options.bins or 100)
     plots.histogram(figure, [spectrum], [name], log=bool(source.options.log))
     return {"histogram": _numbers(spectrum)}
 
 
 def _map(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     across, up = _needed(source.options.x, "x"), _needed(source.options.y, "y")
-    spectrum = map_of(source.events(), across, up, bins=source.options.bins or 160)
+    spectrum = spectrum_of(source.events(), [across, up], bins=source.options.bins or 160)
     plots.density(figure, spectrum, log=bool(source.options.log), equal=False)
     return {"map": _numbers(spectrum)}
 
@@ -586,14 +586,14 @@ def _numbers(spectrum: Spectrum) -> pd.DataFrame:
     if counts.ndim == 1:
         low, high = spectrum.edges[0][:-1], spectrum.edges[0][1:]
         name = _column(spectrum, 0)
-        columns = {f"{name}_low": low, f"{name}_high": high, "counts": counts, "error": errors}
+        columns = {f"{name} low": low, f"{name} high": high, "counts": counts, "error": errors}
         return pd.DataFrame(columns)
     across, up = np.nonzero(counts)
     columns = {}
     for axis, at in ((0, across), (1, up)):
         name = _column(spectrum, axis)
-        columns[f"{name}_low"] = spectrum.edges[axis][at]
-        columns[f"{name}_high"] = spectrum.edges[axis][at + 1]
+        columns[f"{name} low"] = spectrum.edges[axis][at]
+        columns[f"{name} high"] = spectrum.edges[axis][at + 1]
     return pd.DataFrame(columns | {"counts": counts[across, up], "error": errors[across, up]})
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import EXPLOSION, GATES, WARNINGS
-from molexa_core.base.gate_options import EVERYTHING, Selection, Solutions
 from molexa_core.base.matter.isotopes import Masses
+from molexa_core.base.options.gate_options import EVERYTHING, Selection, Solutions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import (
     Channel,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import ION
-from molexa_core.base.gate_options import EVERYTHING, Selection
+from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path

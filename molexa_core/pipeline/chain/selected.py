@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from molexa_core.base.errors import UsageError, about_file
-from molexa_core.base.gate_options import REGIONS_FILE, Selection
+from molexa_core.base.options.gate_options import REGIONS_FILE, Selection
 from molexa_core.base.progress import Progress
 from molexa_core.base.settings import Channel, Region, load_regions
 from molexa_core.base.storage.resources import shipped_folder

@@ -11,7 +11,7 @@ import numpy as np
 
 from molexa_core.base.errors import MolexaError, UsageError, about_file
 from molexa_core.base.fields import EXPLOSION, GATES, MOMENTUM, WARNINGS
-from molexa_core.base.gate_options import EVERYTHING, Selection
+from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from molexa_core.base.errors import UsageError, about_file
 from molexa_core.base.fields import EXPLOSION, GATES, WARNINGS
-from molexa_core.base.gate_options import EVERYTHING, Selection, SeriesOptions
+from molexa_core.base.options.gate_options import EVERYTHING, Selection, SeriesOptions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import ComputationError
-from molexa_core.base.gate_options import SeriesOptions
+from molexa_core.base.options.gate_options import SeriesOptions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion
 from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Geometry, ion_labels

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from molexa_core.base.errors import MolexaError
+from molexa_core.base.options.apparatus import Apparatus
 from molexa_core.base.settings import load_channel, load_setup
 from molexa_core.base.settings.commented import commented
 from molexa_core.base.settings.project import Project
 from molexa_core.base.storage.files import PROJECT_FILE
 from molexa_core.pipeline.starting.new_channel import FOLDER, new_channel
 from molexa_core.pipeline.starting.new_file import require_new, write_new
-from molexa_core.pipeline.starting.new_setup import SETUP_FILE, Apparatus, new_setup
+from molexa_core.pipeline.starting.new_setup import SETUP_FILE, new_setup
 
 
 def new_project(

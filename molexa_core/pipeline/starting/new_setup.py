@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.errors import ColumnError, InputFileError, UsageError, listing
+from molexa_core.base.errors import ColumnError, InputFileError, listing
+from molexa_core.base.options.apparatus import Apparatus
 from molexa_core.base.settings import Setup, parse_settings
-from molexa_core.base.settings.columns import SLOT
 from molexa_core.base.settings.commented import commented
 from molexa_core.base.tables import FloatArray, Hits
 from molexa_core.io.stored_run import StoredRun
@@ -27,79 +27,6 @@ _ALL: Final = 0.999
 _REPEATED: Final = 0.05
 """Share of the hits with one time and place from which these are taken for empty places."""
 _OPTIONAL: Final = ("anode", "columns", "edge_columns", "facility", "virtual", "explosion")
-
-
-@dataclass(frozen=True)
-class ColumnNames:
-    """Names of the columns of a run that is not recognised.
-
-    Attributes:
-        x, y, time: of a hit; with `{i}` where the number of the slot stands.
-        shot: with the number of the shot, where a row is a hit.
-        count: with the number of hits of a shot.
-        tree: name of the tree or group.
-        tags: with a value per shot.
-        empty: the time of a place without a hit; found in the run if not given.
-    """
-
-    x: str | None = None
-    y: str | None = None
-    time: str | None = None
-    shot: str | None = None
-    count: str | None = None
-    tree: str | None = None
-    tags: tuple[str, ...] = ()
-    empty: float | None = None
-
-    @property
-    def given(self) -> bool:
-        """Whether any is named."""
-        names = (self.x, self.y, self.time, self.shot, self.count, self.tree, self.tags)
-        return any(names) or self.empty is not None
-
-    def block(self) -> dict[str, Any]:
-        """The block `columns` of a setup.
-
-        Raises:
-            UsageError: x, y or time is missing.
-        """
-        missing = [name for name in ("x", "y", "time") if getattr(self, name) is None]
-        if missing:
-            raise UsageError(
-                f"of the columns, {listing(missing)} is not named",
-                do="Name `x=`, `y=` and `time=`, with {i} for the number of a slot: ion{i}_x.",
-            )
-        layout = "flat" if SLOT in str(self.x) else "rows" if self.shot else "jagged"
-        values = {
-            "layout": layout,
-            "tree": self.tree,
-            "x": self.x,
-            "y": self.y,
-            "time": self.time,
-            "count": self.count,
-            "shot": self.shot,
-            "tags": list(self.tags) or None,
-            "empty": self.empty,
-        }
-        return {name: value for name, value in values.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Apparatus:
-    """What the user tells of the apparatus.
-
-    Attributes:
-        regions: length in mm and field in V/cm of each region of the spectrometer, in order. Where
-            none is given, the file holds question marks in their place.
-        columns: names of the columns of a run that is not recognised.
-        radius_mm: of the detector; as far as the hits of the run reach if not given.
-        jet_m_per_s: velocity of the jet.
-    """
-
-    regions: tuple[tuple[float, float], ...] = ()
-    columns: ColumnNames = ColumnNames()
-    radius_mm: float | None = None
-    jet_m_per_s: float | None = None
 
 
 @dataclass
@@ -142,14 +69,14 @@ def new_setup(
     """
     path = require_new(out)
     told = told or Apparatus()
-    block = told.columns.block() if told.columns.given else None
+    block = told.columns()
     seen = _seen(run, block) if run else _Seen()
     if block is not None and "empty" not in block and seen.filler is not None:
         block["empty"] = seen.filler
         seen = _seen(run, block)
         seen.said.append(f"Places with the time {block['empty']:g} hold no hit.")
     values = _values(told, seen, block)
-    checked = values if told.regions else {**values, "spectrometer": {"regions": [_ANY]}}
+    checked = values if told.fields else {**values, "spectrometer": {"regions": [_ANY]}}
     parse_settings(Setup, checked, where=path)
     text = commented(
         Setup,
@@ -159,7 +86,7 @@ def new_setup(
         notes=seen.notes,
     )
     remarks = list(seen.said)
-    if not told.regions:
+    if not told.fields:
         remarks.append(
             "the regions of the spectrometer are not known: replace the question marks by length "
             "and field of each region, or give `regions=`"
@@ -171,7 +98,7 @@ def new_setup(
 
 def _values(told: Apparatus, seen: _Seen, block: Mapping[str, Any] | None) -> dict[str, Any]:
     """The keys of the setup that are given; regions that are not told are question marks."""
-    regions = [dict(zip(_ANY, region, strict=True)) for region in told.regions]
+    regions = [dict(zip(_ANY, region, strict=True)) for region in told.fields]
     detector = dict(seen.values.get("detector", {}))
     if told.radius_mm is not None:
         detector["radius_mm"] = told.radius_mm

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import NoEventsError, SettingsError, UsageError
-from molexa_core.base.gate_options import Selection
+from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.settings import load_channel, load_regions
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance

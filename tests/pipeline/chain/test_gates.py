@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError
-from molexa_core.base.gate_options import Selection
+from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.settings import load_channel
 from molexa_core.io.results.events import read_events
 from molexa_core.io.root.run import write_root_run

@@ -17,7 +17,7 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.results.events import write_events
 from molexa_core.io.results.kinds import kind_of_result
-from molexa_core.observables.observable_histograms import dalitz_map, histogram_of, map_of
+from molexa_core.observables.observable_histograms import dalitz_map, spectrum_of
 from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.plot import PLOTS, Options, plot, plot_file
 from molexa_core.pipeline.chain.reduce import reduce_files
@@ -172,13 +172,13 @@ def test_histograms_subtract_false_coincidences() -> None:
     """The false rows are the first quarter itself: what is left is the rest, bin by bin."""
     table = _events()
     rest = table.select(np.arange(len(table)) >= len(table) // 4)
-    spectrum = histogram_of(table, "ker", bins=40, limits=(0.0, 60.0))
+    spectrum = spectrum_of(table, ["ker"], bins=40, limits=[(0.0, 60.0)])
     energy = rest.kinetic_energy().sum(axis=1) * HARTREE_EV
     expected = np.histogram(energy, spectrum.edges[0])[0]
     assert np.allclose(spectrum.counts, expected)
     assert spectrum.errors is not None
     assert np.all(spectrum.errors**2 >= spectrum.counts)
-    both = map_of(table, "ker", "px(O+)", bins=30, limits=((0.0, 60.0), (-300.0, 300.0)))
+    both = spectrum_of(table, ["ker", "px(O+)"], bins=30, limits=[(0.0, 60.0), (-300.0, 300.0)])
     assert both.counts.sum() == pytest.approx((energy < 60).sum())
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from molexa_core.base.errors import InputFileError
-from molexa_core.base.gate_options import Selection
+from molexa_core.base.options.gate_options import Selection
 from molexa_core.io.root.run import write_root_run
 from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.centroid import centroid_file

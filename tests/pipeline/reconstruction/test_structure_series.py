@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.pump_probe import BONDS, virtual_run
 from molexa_core.base.fields import TAG_DELAY
-from molexa_core.base.gate_options import Selection, SeriesOptions
+from molexa_core.base.options.gate_options import Selection, SeriesOptions
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.io.results.events import read_events, read_shots
 from molexa_core.io.results.series_file import read_series

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from molexa_core.base.errors import (
     SettingsError,
 )
 from molexa_core.base.matter.ions import parse_ion
+from molexa_core.base.options.apparatus import Apparatus
 from molexa_core.base.settings import load_channel, load_project, load_setup
 from molexa_core.pipeline.datasets.blocks import resolve
 from molexa_core.pipeline.runs.mock import mock_file
@@ -23,9 +25,9 @@ from molexa_core.pipeline.starting.check_together import check_together
 from molexa_core.pipeline.starting.new_channel import new_channel
 from molexa_core.pipeline.starting.new_project import new_project
 from molexa_core.pipeline.starting.new_recipe import new_recipe
-from molexa_core.pipeline.starting.new_setup import Apparatus, ColumnNames, new_setup
+from molexa_core.pipeline.starting.new_setup import new_setup
 
-TWO_REGIONS = Apparatus(regions=((40.5, 150.0), (81.0, 420.0)), jet_m_per_s=780.0)
+TWO_REGIONS = Apparatus(regions=["40.5,150", "81,420"], jet_m_per_s=780.0)
 
 
 @pytest.fixture(autouse=True)
@@ -117,8 +119,12 @@ def test_a_setup_without_a_run_has_question_marks_where_nothing_is_known() -> No
 
 def test_a_setup_holds_what_is_told_and_what_the_run_shows() -> None:
     run = _foreign_run(Path("run.root"))
-    names = ColumnNames("hit{i}_pos_a", "hit{i}_pos_b", "hit{i}_when", tags=("delay",))
-    path, _ = new_setup([run], Apparatus(TWO_REGIONS.regions, names, jet_m_per_s=780.0))
+    path, _ = new_setup(
+        [run],
+        replace(
+            TWO_REGIONS, x="hit{i}_pos_a", y="hit{i}_pos_b", time="hit{i}_when", tags=["delay"]
+        ),
+    )
     setup = load_setup(path)
     assert [region.length_mm for region in setup.spectrometer.regions] == [40.5, 81.0]
     assert setup.jet.velocity_m_per_s == 780.0
@@ -133,7 +139,7 @@ def test_a_run_that_is_not_recognised_says_how_to_name_its_columns() -> None:
     with pytest.raises(ColumnError, match="`x=`, `y=`, `time=`"):
         new_setup([run], TWO_REGIONS)
     with pytest.raises(MolexaError, match="y is not named"):
-        new_setup([run], Apparatus(TWO_REGIONS.regions, ColumnNames("hit{i}_pos_a", time="t")))
+        new_setup([run], replace(TWO_REGIONS, x="hit{i}_pos_a", time="t"))
     assert not Path("setup.yaml").exists()
 
 
@@ -166,7 +172,7 @@ def test_a_check_of_a_run_finds_the_ions_in_their_windows() -> None:
 
 def test_a_check_says_that_a_window_is_empty() -> None:
     mock_file("nitrogen", 3000, "run.root", seed=1)
-    far, _ = new_setup((), Apparatus(regions=((5.0, 3000.0),)), out="far.yaml")
+    far, _ = new_setup((), Apparatus(regions=["5,3000"]), out="far.yaml")
     checked = check_together(["run.root"], setup=str(far), channel="nitrogen")
     assert checked.wrong
     assert any(item.of == "window of N+" and item.state == "wrong" for item in checked.found)

@@ -1,0 +1,1 @@
+"""What a call tells of its own: classes of parameters that become options of commands."""
