@@ -13,6 +13,8 @@ _CLEAR: Final = 3.0
 """Standard errors by which the side band must differ from the mixed shots to set their scale."""
 _FEWEST: Final = 50
 """Fewest combinations in the side band that can set the scale."""
+_FEWEST_MIXED: Final = 20.0
+"""Fewest mixed rows there, in effect: below, their noise is far from a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,17 @@ class FalseCoincidences:
 
 
 def side_band(tally: MixingTally) -> tuple[float, float] | None:
-    """Combinations beside the gate over those of mixed shots, and the error; None if unknown."""
+    """Combinations beside the gate over those of mixed shots, and the error; None if unknown.
+
+    The error is that of the ratio: of both numbers, what they share at a ratio of 1, and what the
+    sampling of the mixed rows adds where it is another.
+    """
     if tally.beside_false <= 0.0 or tally.beside < 1:
         return None
-    error = float(np.sqrt(max(tally.beside_variance, 1.0))) / tally.beside_false
-    return tally.beside / tally.beside_false, error
+    ratio = tally.beside / tally.beside_false
+    sampling = max(ratio**2 - 1.0, 0.0) * tally.beside_square
+    error = float(np.sqrt(max(tally.beside_variance + sampling, 1.0))) / tally.beside_false
+    return ratio, error
 
 
 def scale_of(tally: MixingTally) -> tuple[float, float]:
@@ -94,9 +102,11 @@ def scale_of(tally: MixingTally) -> tuple[float, float]:
 
     Mixed shots need no factor if their rates are alike: 1, without an error. Where the side band
     differs from it by more than three standard errors, its ratio is taken: the rate varies between
-    the shots in a way that no tag of theirs shows.
+    the shots in a way that no tag of theirs shows. Few mixed rows set no scale.
     """
     ratio = side_band(tally)
+    if tally.beside_false**2 < _FEWEST_MIXED * tally.beside_square:
+        return 1.0, 0.0
     if ratio is None or tally.beside < _FEWEST or abs(ratio[0] - 1.0) <= _CLEAR * ratio[1]:
         return 1.0, 0.0
     return ratio

@@ -103,6 +103,7 @@ class MixingTally:
         beside: combinations found in the ring around the gate.
         beside_false: those expected there.
         beside_variance: of the difference of both.
+        beside_square: sum of the squared weights of the mixed rows in the ring.
         draws: combinations of blocks that were drawn.
         rows: false coincidences made.
         dead_time_off: whether the dead time of the setup is not taken into account, because the run
@@ -125,6 +126,7 @@ class MixingTally:
     beside: int = 0
     beside_false: float = 0.0
     beside_variance: float = 0.0
+    beside_square: float = 0.0
     draws: int = 0
     rows: int = 0
     dead_time_off: bool = False
@@ -395,6 +397,7 @@ class Mixer:
         tally.beside += len(ones)
         tally.beside_false += float(weight.sum())
         tally.beside_variance += float(total.variance[0])
+        tally.beside_square += float(np.square(weight).sum())
         if self._stretch <= _RATIO_STRETCHES:
             self._count_without(shots, found, made, state)
 
