@@ -18,11 +18,12 @@ from molexa_core.base.progress import SILENT
 from molexa_core.base.storage.files import atomic_path
 
 WORK = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from molexa_core.base import interruption
 from molexa_core.base.storage.files import atomic_path
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` leaves it ignored
 interruption.GRACE_S = {grace}
 interruption.listen()
 with atomic_path("result.txt") as path:

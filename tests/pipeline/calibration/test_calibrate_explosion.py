@@ -174,7 +174,6 @@ def test_a_calibration_is_carried_to_other_durations_with_wider_claims() -> None
 def test_the_command_prints_what_each_reference_tells(
     folder: Path, tmp_path: Path, molexa: Run
 ) -> None:
-
     out = tmp_path / "explosion.yaml"
     first, *others = references(folder)
     command = ["calibrate", "explosion"]
@@ -183,7 +182,7 @@ def test_the_command_prints_what_each_reference_tells(
     told = molexa(*arguments)
     assert told.returncode == 0, told.stderr
     words = {word for line in told.stdout.splitlines() for word in line.split()}
-    assert {"window", "rise", "charges", "p-value", "references"} <= words
+    assert {"window", "rise", "charges", "p-value", "reference"} <= words
     assert load_explosion(out) is not None
     wrong = molexa(*command, "n2")
     assert wrong.returncode == 2
