@@ -17,13 +17,16 @@ from molexa_core.base.interruption import Interruption
 from molexa_core.base.progress import SILENT
 from molexa_core.base.storage.files import atomic_path
 
+HANG_UPS = """
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` leaves them ignored
+"""
 WORK = """
-import signal, sys, time
+import sys, time
 from pathlib import Path
 from molexa_core.base import interruption
 from molexa_core.base.storage.files import atomic_path
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` leaves it ignored
 interruption.GRACE_S = {grace}
 interruption.listen()
 with atomic_path("result.txt") as path:
@@ -36,7 +39,7 @@ print("not stopped")
 
 def started(folder: Path, work: str, grace: float, before: str = "") -> subprocess.Popen[str]:
     """A process that writes a file and works on; returns when it is there."""
-    program = before + WORK.format(work=work, grace=grace)
+    program = HANG_UPS + before + WORK.format(work=work, grace=grace)
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=folder,
