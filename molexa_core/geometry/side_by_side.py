@@ -1,0 +1,280 @@
+"""Two structures side by side: distances, angles and dihedrals with difference and pull.
+
+Atoms of the second structure are matched to like atoms of the first by the best superposition. The
+error of a difference is that of independent results, sqrt(e1^2 + e2^2), and the pull is the
+difference over it. Two reconstructions under one assumed explosion share its error: their
+differences are more certain than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise
+from typing import Final, Literal
+
+import numpy as np
+
+from molexa_core.base.tables import FloatArray, Geometry
+from molexa_core.geometry.bonds import bonds
+from molexa_core.geometry.superposition import Superposition, superpose
+
+Kind = Literal["distance", "angle", "dihedral"]
+Atoms = tuple[int, ...]
+Errors = Mapping[Atoms, float | None]
+UNITS: Final[Mapping[Kind, str]] = {"distance": "bohr", "angle": "degree", "dihedral": "degree"}
+LINEAR: Final = 5.0
+"""A dihedral is not defined where an angle on its way is closer than this to a line, degrees."""
+_STEP: Final = 1e-4
+"""Of the differences in the propagation of errors, bohr."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A distance, an angle or a dihedral of a structure.
+
+    Attributes:
+        kind: which of them.
+        atoms: 2, 3 (vertex in the middle) or 4 atoms, numbers in the structure.
+        of: names of the atoms with their numbers from 1, such as `O1-H2`.
+        bonded: whether neighbours in `atoms` are bonded.
+        value: bohr or degrees; dihedrals from -180 to 180.
+        error: half-width of 68 %, from those of coordinates as if these were independent; None
+            where there are none.
+    """
+
+    kind: Kind
+    atoms: Atoms
+    of: str
+    bonded: bool
+    value: float
+    error: float | None = None
+
+
+@dataclass(frozen=True)
+class BesideRow:
+    """The same quantity of two structures.
+
+    Attributes:
+        kind, of, bonded: as of `Quantity`, named after the first structure.
+        first, second: values in bohr or degrees.
+        first_error, second_error: half-widths of 68 %; None where not known.
+        difference: second less first; of dihedrals the shorter way round.
+        difference_error: of independent results; None unless both errors are known.
+        pull: difference over its error; None where there is none.
+    """
+
+    kind: Kind
+    of: str
+    bonded: bool
+    first: float
+    second: float
+    first_error: float | None
+    second_error: float | None
+    difference: float
+    difference_error: float | None
+    pull: float | None
+
+    @property
+    def unit(self) -> str:
+        """`bohr` or `degree`."""
+        return UNITS[self.kind]
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Two structures of the same atoms.
+
+    Attributes:
+        rows: bonded quantities first: distances, angles, dihedrals.
+        superposition: the second moved onto the first; `assignment` says which atom of the second
+            belongs to each of the first.
+    """
+
+    rows: tuple[BesideRow, ...]
+    superposition: Superposition = field(repr=False)
+
+
+def side_by_side(
+    first: Geometry,
+    second: Geometry,
+    *,
+    first_errors: Errors | None = None,
+    second_errors: Errors | None = None,
+    allow_mirror: bool = False,
+) -> SideBySide:
+    """Compare the distances, angles and dihedrals of two structures.
+
+    Args:
+        first: the structure whose names and bonds are used.
+        second: a structure of the same atoms in any order.
+        first_errors: half-widths by the numbers of atoms in `first`, in bohr or degrees, where
+            they are known better than from the coordinates; both directions of the numbers mean
+            the same.
+        second_errors: those of `second`, by the numbers of its atoms.
+        allow_mirror: whether the second may be matched as its mirror image; dihedrals of both
+            then have opposite signs.
+
+    Raises:
+        UsageError: the structures have different atoms.
+        UnknownIonError: an element that is not in the table.
+    """
+    found = superpose(
+        first.positions,
+        second.positions,
+        first.symbols,
+        symbols_b=second.symbols,
+        allow_mirror=allow_mirror,
+    )
+    order = [int(number) for number in found.assignment]
+    uncertainty = None if second.uncertainty is None else second.uncertainty[order]
+    rows = []
+    for one in quantities(first, errors=first_errors):
+        own = tuple(order[atom] for atom in one.atoms)
+        value = measure(second.positions, own, one.kind)
+        if value is None:
+            continue
+        error = _given(second_errors, own)
+        if error is None:
+            error = _propagated(second.positions[order], uncertainty, one.atoms, one.kind)
+        rows.append(_row(one, value, error))
+    return SideBySide(tuple(rows), found)
+
+
+def quantities(geometry: Geometry, *, errors: Errors | None = None) -> tuple[Quantity, ...]:
+    """All distances and angles of a structure and the dihedrals about its bonds.
+
+    Args:
+        geometry: with uncertainties of the coordinates where they are known.
+        errors: half-widths as in `side_by_side`; else those of the coordinates are propagated.
+
+    Returns:
+        Distances, angles, dihedrals; of each kind those along bonds first.
+
+    Raises:
+        UnknownIonError: an element that is not in the table.
+    """
+    joined = {frozenset(pair) for pair in bonds(geometry)}
+    names = [f"{name}{number}" for number, name in enumerate(geometry.names, start=1)]
+    found = []
+    for kind, atoms in _all(len(geometry), joined):
+        value = measure(geometry.positions, atoms, kind)
+        if value is None:
+            continue
+        error = _given(errors, atoms)
+        if error is None:
+            error = _propagated(geometry.positions, geometry.uncertainty, atoms, kind)
+        along = pairwise(atoms)
+        bonded = all(frozenset(pair) in joined for pair in along)
+        of = "-".join(names[atom] for atom in atoms)
+        found.append(Quantity(kind, atoms, of, bonded, value, error))
+    kinds = list(UNITS)
+    return tuple(sorted(found, key=lambda one: (kinds.index(one.kind), not one.bonded)))
+
+
+def measure(positions: FloatArray, atoms: Sequence[int], kind: Kind) -> float | None:
+    """One distance (bohr), angle or dihedral (degrees); None for a dihedral about a line."""
+    if kind == "dihedral" and any(
+        not LINEAR < _angle(positions[list(three)]) < 180.0 - LINEAR
+        for three in (atoms[:3], atoms[1:])
+    ):
+        return None
+    return _MEASURES[kind](positions[list(atoms)])
+
+
+def dihedral(positions: FloatArray) -> float:
+    """Torsion angle of four points about the line between the middle two, -180 to 180 degrees.
+
+    Positive if, looking along the middle line, the far end is turned clockwise (IUPAC).
+
+    Args:
+        positions: (4, 3) in any unit.
+    """
+    one, middle, last = np.diff(positions, axis=0)
+    before, behind = np.cross(one, middle), np.cross(middle, last)
+    across = float(np.linalg.norm(middle)) * float(one @ behind)
+    return float(np.degrees(np.arctan2(across, float(before @ behind))))
+
+
+def _distance(positions: FloatArray) -> float:
+    return float(np.linalg.norm(positions[1] - positions[0]))
+
+
+def _angle(positions: FloatArray) -> float:
+    one, two = positions[0] - positions[1], positions[2] - positions[1]
+    return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(one, two)), float(one @ two))))
+
+
+_MEASURES: Final[Mapping[Kind, Callable[[FloatArray], float]]] = {
+    "distance": _distance,
+    "angle": _angle,
+    "dihedral": dihedral,
+}
+
+
+def _all(atoms: int, joined: set[frozenset[int]]) -> Iterator[tuple[Kind, Atoms]]:
+    for pair in combinations(range(atoms), 2):
+        yield "distance", pair
+    for vertex in range(atoms):
+        others = [atom for atom in range(atoms) if atom != vertex]
+        for i, j in combinations(others, 2):
+            yield "angle", (i, vertex, j)
+    neighbours = {
+        atom: sorted(other for other in range(atoms) if frozenset((atom, other)) in joined)
+        for atom in range(atoms)
+    }
+    for i, j in combinations(range(atoms), 2):
+        if frozenset((i, j)) not in joined:
+            continue
+        for one in neighbours[i]:
+            for last in neighbours[j]:
+                if len({one, i, j, last}) == 4:
+                    yield "dihedral", (one, i, j, last)
+
+
+def _given(errors: Errors | None, atoms: Atoms) -> float | None:
+    if errors is None:
+        return None
+    return errors.get(atoms, errors.get(atoms[::-1]))
+
+
+def _propagated(
+    positions: FloatArray, uncertainty: FloatArray | None, atoms: Atoms, kind: Kind
+) -> float | None:
+    """Linear propagation of independent coordinates, the steeper side of each."""
+    if uncertainty is None:
+        return None
+    own, width = positions[list(atoms)], uncertainty[list(atoms)]
+    function = _MEASURES[kind]
+    here, total = function(own), 0.0
+    for place in np.ndindex(own.shape):
+        step = np.zeros(own.shape)
+        step[place] = _STEP
+        sides = [function(own + step) - here, function(own - step) - here]
+        slope = max(abs(_turned(side) if kind == "dihedral" else side) for side in sides) / _STEP
+        total += (slope * float(width[place])) ** 2
+    return float(np.sqrt(total))
+
+
+def _turned(angle: float) -> float:
+    """An angle in degrees within -180 to 180."""
+    return (angle + 180.0) % 360.0 - 180.0
+
+
+def _row(one: Quantity, value: float, error: float | None) -> BesideRow:
+    difference = value - one.value
+    if one.kind == "dihedral":
+        difference = _turned(difference)
+    both = None if one.error is None or error is None else float(np.hypot(one.error, error))
+    return BesideRow(
+        kind=one.kind,
+        of=one.of,
+        bonded=one.bonded,
+        first=one.value,
+        second=value,
+        first_error=one.error,
+        second_error=error,
+        difference=difference,
+        difference_error=both,
+        pull=difference / both if both else None,
+    )
