@@ -39,6 +39,8 @@ def show_events(answer: EventsAnswer, *, json: bool) -> None:
     write(lengths_table(found.distances, answer.from_centroids))
     if found.angles:
         write(angles_table(found.angles, found.distances))
+    if found.dihedrals:
+        write(dihedrals_table(found.dihedrals))
     remark(
         "± statistical: of the mean, from the number of events; ± systematic: common to all "
         "events, from what is not known about the explosion; sd: of single molecules, resolution "
@@ -121,6 +123,15 @@ def angles_table(rows: Sequence[Mapping[str, Any]], distances: Sequence[Mapping[
         return frozenset((i, vertex)) in bonds and frozenset((vertex, j)) in bonds
 
     chosen = [row for row in rows if between(row)] or list(rows)
+    return _in_degrees(chosen, "angle", "angles between bonds, averaged over the events")
+
+
+def dihedrals_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Dihedrals of the bonds, in degrees."""
+    return _in_degrees(rows, "dihedral", "dihedrals of the bonds, averaged over the events")
+
+
+def _in_degrees(rows: Sequence[Mapping[str, Any]], what: str, title: str) -> str:
     cells = [
         [
             row["of"],
@@ -132,8 +143,9 @@ def angles_table(rows: Sequence[Mapping[str, Any]], distances: Sequence[Mapping[
             f"{row['median']:.1f}",
             f"{row['quantile_84']:.1f}",
         ]
-        for row in chosen[:MOST_ROWS]
+        for row in rows[:MOST_ROWS]
     ]
-    header = ["angle / degree", "mean", "± statistical", "± systematic", "sd"]
+    header = [f"{what} / degree", "mean", "± statistical", "± systematic", "sd"]
     header += ["16 %", "median", "84 %"]
-    return table(header, cells, title="angles between bonds, averaged over the events")
+    more = f" (the first {MOST_ROWS} of {len(rows)})" if len(rows) > MOST_ROWS else ""
+    return table(header, cells, title=f"{title}{more}")

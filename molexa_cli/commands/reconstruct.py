@@ -349,7 +349,7 @@ def _weights(found: Mapping[str, Any]) -> str:
 
 
 def _lengths(record: ReconstructionRecord, most: int = 15) -> str:
-    """Distances in angstrom and angles in degrees; of large molecules those at bonds."""
+    """Distances in angstrom, angles and dihedrals in degrees; of large molecules those at bonds."""
     from molexa_core.base.units import BOHR_ANGSTROM
     from molexa_core.geometry.bonds import bonds
 
@@ -371,6 +371,7 @@ def _lengths(record: ReconstructionRecord, most: int = 15) -> str:
         angles = [one for one in angles if {frozenset(one[1][:2]), frozenset(one[1][1:])} <= near]
     rows = [_length(one, BOHR_ANGSTROM, "Å", 3) for one, _ in lengths]
     rows += [_length(one, 1.0, "degree", 1) for one, _ in angles]
+    rows += [_length(one, 1.0, "degree", 1) for one in record.dihedrals]
     header = ["between", "value", "±", "68 % region", "unit"]
     # Columns in which nothing stands are left out.
     kept = [column for column in range(len(header)) if any(row[column] for row in rows)]
@@ -456,6 +457,7 @@ def _json_record(record: ReconstructionRecord, out: Path) -> dict[str, object]:
         "explosion": dict(record.explosion),
         "distances": [dict(one) for one in record.distances],
         "angles": [dict(one) for one in record.angles],
+        "dihedrals": [dict(one) for one in record.dihedrals],
         "alternatives": [dict(one) for one in record.alternatives],
         "warnings": list(record.warnings),
         "errors": record.errors,

@@ -132,6 +132,29 @@ def triplet_angles(positions: FloatArray) -> FloatArray:
     return angles
 
 
+def dihedral_angles(positions: FloatArray, chains: ArrayLike) -> FloatArray:
+    """Dihedral of each chain of four atoms: (..., atoms, 3) -> (..., chains).
+
+    Degrees, above -180 to 180; positive where the last bond is turned clockwise from the first for
+    who looks along the middle one (IUPAC, Pure Appl. Chem. 46, 11 (1976)). atan2 is accurate
+    everywhere. Three atoms in a line have no dihedral; it is 0 or 180 then.
+
+    Args:
+        positions: (..., atoms, 3) in any unit.
+        chains: (chains, 4) atoms, bonded one to the next.
+    """
+    i, j, k, m = np.asarray(chains, dtype=np.intp).reshape(-1, 4).T
+    first = positions[..., j, :] - positions[..., i, :]
+    middle = positions[..., k, :] - positions[..., j, :]
+    last = positions[..., m, :] - positions[..., k, :]
+    one, other = np.cross(first, middle), np.cross(middle, last)
+    length = np.linalg.norm(middle, axis=-1)
+    sine = length * np.sum(first * other, axis=-1)
+    angles: FloatArray = np.degrees(np.arctan2(sine, np.sum(one * other, axis=-1)))
+    angles[angles <= -180.0] = 180.0
+    return angles
+
+
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[FloatArray, FloatArray]:
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape or first.ndim < 2 or first.shape[-1] != 3:

@@ -65,7 +65,7 @@ class Structure:
         errors: (name, value, unit) of errors against the known structure.
         errors_note: how these errors were determined.
         explosion: the explosion that was assumed, as in `geom.json`.
-        distances, angles: with their half-widths, as in `geom.json`.
+        distances, angles, dihedrals: with their half-widths, as in `geom.json`.
     """
 
     geometry: Geometry
@@ -84,6 +84,7 @@ class Structure:
     explosion: Mapping[str, Any] = field(default_factory=dict)
     distances: tuple[Mapping[str, Any], ...] = ()
     angles: tuple[Mapping[str, Any], ...] = ()
+    dihedrals: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def intervals(self) -> str:

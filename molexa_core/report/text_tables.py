@@ -118,20 +118,22 @@ def alternatives_table(structure: Structure) -> Table | None:
 
 
 def lengths_table(structure: Structure) -> Table | None:
-    """Interatomic distances and angles with half-widths of 68 %; None if there are none."""
+    """Distances, angles and dihedrals with half-widths of 68 %; None if there are none."""
     rows = [
         (str(one.get("of")), _region(one, factor) or _with_half_width(one, factor), unit)
         for found, factor, unit in (
             (structure.distances, BOHR_ANGSTROM, "Å"),
             (structure.angles, 1.0, "°"),
+            (structure.dihedrals, 1.0, "°"),
         )
         for one in found
     ]
     if not rows:
         return None
-    widths = any(one.get("half_width") for one in (*structure.distances, *structure.angles))
+    every = (*structure.distances, *structure.angles, *structure.dihedrals)
+    widths = any(one.get("half_width") for one in every)
     value = "median ± half of the 68 % interval" if widths else "value, without error bars"
-    if any(len(one.get("region") or ()) > 1 for one in (*structure.distances, *structure.angles)):
+    if any(len(one.get("region") or ()) > 1 for one in every):
         value += ", or the intervals of the 68 % region where there are several"
     return Table(("between", value, ""), tuple(rows), _LENGTHS)
 

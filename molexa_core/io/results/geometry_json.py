@@ -56,6 +56,8 @@ class ReconstructionRecord:
         distances: between atoms in bohr, `of`, `median`, `half_width` (68 %), `low`, `high`; from a
             posterior also `region`, the shortest set of 68 % as a list of intervals.
         angles: the same in degrees.
+        dihedrals: the same of four bonded atoms each, `atoms`: the median direction in degrees,
+            -180 to 180; `low` and `high` count on from there and may lie beyond.
         events: where the structure is the mean over single events: distributions of distances and
             angles, statistical and systematic errors, and what the mean momenta give; else absent.
     """
@@ -77,6 +79,7 @@ class ReconstructionRecord:
     explosion: Mapping[str, Any] = field(default_factory=dict)
     distances: tuple[Mapping[str, Any], ...] = ()
     angles: tuple[Mapping[str, Any], ...] = ()
+    dihedrals: tuple[Mapping[str, Any], ...] = ()
     events: Mapping[str, Any] | None = None
 
     def geometry(self) -> Geometry:
@@ -158,6 +161,7 @@ def read_geometry_json(path: Path | str) -> tuple[ReconstructionRecord, Provenan
             explosion=dict(values.get("explosion") or {}),
             distances=tuple(dict(one) for one in values.get("distances") or ()),
             angles=tuple(dict(one) for one in values.get("angles") or ()),
+            dihedrals=tuple(dict(one) for one in values.get("dihedrals") or ()),
             events=None if values.get("events") is None else dict(values["events"]),
         )
         text = values.get(PROVENANCE)

@@ -485,6 +485,7 @@ def _structure(results: Results) -> Structure:
         explosion=record.explosion,
         distances=record.distances,
         angles=record.angles,
+        dihedrals=record.dihedrals,
     )
     if results.known is not None and sorted(results.known.symbols) == sorted(geometry.symbols):
         found = score(geometry, results.known)

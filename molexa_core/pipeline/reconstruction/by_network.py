@@ -36,6 +36,7 @@ from molexa_core.pipeline.reconstruction.choice import (
     closure_residuals,
     other_model,
 )
+from molexa_core.pipeline.reconstruction.dihedrals import propagated_dihedrals
 from molexa_core.pipeline.reconstruction.error_bars import doubts_of_lengths, without_error_bars
 from molexa_core.pipeline.reconstruction.from_coordinates import propagated_lengths
 from molexa_core.pipeline.reconstruction.from_posterior import agreement_of, doubts_of_explosion
@@ -126,6 +127,7 @@ def by_network(
         found = agreement_of(answer.positions, knowledge.hypotheses[0], measured.channel)
         warnings += doubts_of_explosion(found)
     distances, angles = propagated_lengths(answer.positions, uncertainty, ions)
+    dihedrals = propagated_dihedrals(answer.positions, uncertainty, ions)
     return ReconstructionRecord(
         symbols=symbols,
         isotopes=isotopes_of(ions),
@@ -144,6 +146,7 @@ def by_network(
         explosion=stated_explosion(task.assumed, knowledge) | found,
         distances=distances,
         angles=angles,
+        dihedrals=dihedrals,
     )
 
 

@@ -24,6 +24,7 @@ from molexa_core.pipeline.reconstruction.channels import (
     in_order,
     labels_in,
 )
+from molexa_core.pipeline.reconstruction.dihedrals import drawn_dihedrals
 from molexa_core.pipeline.reconstruction.error_bars import doubts_of_lengths, not_a_molecule
 from molexa_core.pipeline.reconstruction.from_posterior import (
     agreement,
@@ -32,6 +33,7 @@ from molexa_core.pipeline.reconstruction.from_posterior import (
     doubts_of_charges,
     doubts_of_explosion,
     lengths_and_angles,
+    unreliable,
 )
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns
 from molexa_core.pipeline.reconstruction.solutions import further_starts
@@ -95,6 +97,13 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
         reason = reason or not_a_molecule(one.ions, read_columns(table)[1], one.momenta)
     found = agreement(posterior, knowledge, channels)
     distances, angles = lengths_and_angles(posterior, first.ions)
+    dihedrals = drawn_dihedrals(
+        posterior.positions,
+        posterior.weights,
+        answer.positions,
+        first.ions,
+        reliable=unreliable(posterior) is None,
+    )
     warnings = [text for one in read for text in one.remarks] + doubts_of_explosion(found)
     warnings += doubts_of_calibration(task.assumed.explosion.calibrated)
     for channel in channels:
@@ -127,6 +136,7 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
         explosion=stated_explosion(task.assumed, knowledge) | found,
         distances=distances,
         angles=angles,
+        dihedrals=dihedrals,
     )
 
 

@@ -20,9 +20,11 @@ from typing import Final, TypedDict
 
 import numpy as np
 
+from molexa_core.base.circular import around, wrapped
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.tables import BoolArray, FloatArray
-from molexa_core.geometry.measures import pair_distances, triplet_angles
+from molexa_core.base.tables import BoolArray, FloatArray, Geometry
+from molexa_core.geometry.bonds import dihedral_chains
+from molexa_core.geometry.measures import dihedral_angles, pair_distances, triplet_angles
 from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.reconstruction.branch import (
@@ -52,7 +54,7 @@ QUANTILES: Final = (0.16, 0.5, 0.84)
 
 
 class Distribution(TypedDict):
-    """The distribution of one distance (bohr) or angle (degrees) over the events."""
+    """The distribution of one distance (bohr), angle or dihedral (degrees) over the events."""
 
     of: str
     atoms: list[int]
@@ -70,35 +72,47 @@ class Distribution(TypedDict):
 
 @dataclass(frozen=True)
 class Quantities:
-    """Distances, angles and positions of n structures, as columns.
+    """Distances, angles, dihedrals and positions of n structures, as columns.
 
     Attributes:
         distances: (n, pairs) bohr.
         angles: (n, triplets) degrees.
+        dihedrals: (n, chains) degrees, within 180 degrees of those of the reference.
         positions: (n, 3 N) bohr, superposed on the reference.
     """
 
     distances: FloatArray
     angles: FloatArray
+    dihedrals: FloatArray
     positions: FloatArray
 
     @classmethod
-    def of(cls, positions: FloatArray, onto: FloatArray, masses: FloatArray) -> Quantities:
-        """Those of structures (n, N, 3)."""
-        moved = superposed(positions, onto, masses)
+    def of(cls, positions: FloatArray, onto: FloatArray, fragments: Fragments) -> Quantities:
+        """Those of structures (n, N, 3); dihedrals are those of the bonds of the reference.
+
+        Args:
+            positions: (n, N, 3) bohr.
+            onto: (N, 3) bohr, the reference.
+            fragments: the atoms.
+        """
+        moved = superposed(positions, onto, fragments.masses)
+        chains = dihedral_chains(Geometry(fragments.symbols, onto))
+        turned = around(dihedral_angles(onto, chains), dihedral_angles(positions, chains))
         flat = moved.reshape(len(moved), -1)
         angles = triplet_angles(positions) if positions.shape[1] > 2 else flat[:, :0]
-        return cls(pair_distances(positions), angles, flat)
+        return cls(pair_distances(positions), angles, turned, flat)
 
     @property
     def columns(self) -> FloatArray:
-        """(n, all) distances, angles, positions."""
-        return np.concatenate([self.distances, self.angles, self.positions], axis=1)
+        """(n, all) distances, angles, dihedrals, positions."""
+        parts = [self.distances, self.angles, self.dihedrals, self.positions]
+        return np.concatenate(parts, axis=1)
 
     def split(self, row: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """A row of `columns` as distances, angles and positions (N, 3)."""
-        a, b = self.distances.shape[1], self.distances.shape[1] + self.angles.shape[1]
-        return row[:a], row[a:b], row[b:].reshape(-1, 3)
+        a = self.distances.shape[1]
+        b = a + self.angles.shape[1]
+        return row[:a], row[a:b], row[b + self.dihedrals.shape[1] :].reshape(-1, 3)
 
 
 @dataclass(frozen=True)
@@ -233,7 +247,7 @@ def noise_shift(
     size = 3 * added.shape[1]
     step = np.einsum("nij,nj->ni", inverse_slopes(base.slope), added.reshape(-1, size))
     step = step.reshape(added.shape)
-    masses = solver.explosion.fragments.masses
+    fragments = solver.explosion.fragments
     good = np.ones(len(base), dtype=bool)
     found = {}
     for share in (1.0, 2.0):
@@ -246,12 +260,12 @@ def noise_shift(
                 base.order,
             )
             good &= moved.explained & keeps(moved)
-            columns = Quantities.of(moved.positions, reference.positions, masses).columns
+            columns = Quantities.of(moved.positions, reference.positions, fragments).columns
             found[share, sign] = columns
     count = int(good.sum())
     if count < 2:
         return None
-    zero = Quantities.of(base.positions, reference.positions, masses).columns[good]
+    zero = Quantities.of(base.positions, reference.positions, fragments).columns[good]
     middle = zero.mean(axis=0)
 
     def extrapolated(power: int) -> FloatArray:
@@ -316,7 +330,7 @@ def systematic(
     if same and largest < NO_ERROR * float(np.abs(reference.momenta).max()):
         return None
     base = solved.rows(np.sort(random.permutation(len(solved))[:events]))
-    zero = Quantities.of(base.positions, reference.positions, fragments.masses)
+    zero = Quantities.of(base.positions, reference.positions, fragments)
     quick = solver.alike(iterations=FEWER)
     moved, chance = [], []
     with progress.task("uncertain explosion", len(members), "members") as task:
@@ -326,7 +340,7 @@ def systematic(
             task.advance()
             if good.mean() < LEAST_FOLLOWED:
                 continue
-            of = Quantities.of(found.positions, reference.positions, fragments.masses)
+            of = Quantities.of(found.positions, reference.positions, fragments)
             moved.append((of.columns - zero.columns)[good].mean(axis=0))
             middle = of.split(of.columns[good].mean(axis=0))[2]
             chance.append(
@@ -405,6 +419,18 @@ def _moved(
         target = base.momenta - share * error
         found = at.descend(found.positions, target, base.turn, base.order)
     return found
+
+
+def direction(row: Distribution) -> Distribution:
+    """The distribution of a dihedral: mean and median from -180 to 180 degrees, no jump beside."""
+    turn = float(wrapped(row["median"])) - row["median"]
+    return {
+        **row,
+        "mean": float(wrapped(row["mean"])),
+        "median": row["median"] + turn,
+        "quantile_16": row["quantile_16"] + turn,
+        "quantile_84": row["quantile_84"] + turn,
+    }
 
 
 def statistics(

@@ -370,6 +370,9 @@ def _record(
         explosion=stated_explosion(assumed, knowledge_of(assumed.explosion, single=True)),
         distances=tuple(_with_half_width(row) for row in found.distances),
         angles=tuple(_with_half_width(row) for row in found.angles),
+        dihedrals=tuple(
+            {**_with_half_width(row), "atoms": row["atoms"]} for row in found.dihedrals
+        ),
         alternatives=(),
         warnings=found.warnings,
         events={**found.to_dict(), FROM_CENTROIDS: dict(beside_it)},

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from molexa_core.base.circular import around, median_direction
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.fields import EXPLOSION
 from molexa_core.base.matter.ions import isotopes_of
@@ -36,6 +37,7 @@ from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.reconstruction.branch import Member, Reference, Solved, Solver
+from molexa_core.pipeline.reconstruction.dihedrals import chains_of
 from molexa_core.pipeline.reconstruction.error_bars import require_possible
 from molexa_core.pipeline.reconstruction.event_branches import (
     Branch,
@@ -52,6 +54,7 @@ from molexa_core.pipeline.reconstruction.event_means import (
     NoiseShift,
     Quantities,
     Systematic,
+    direction,
     members_of,
     noise_shift,
     statistics,
@@ -124,6 +127,7 @@ class EventDistribution:
         mean: the mean structure.
         distances: for each pair of ions: mean with both errors, standard deviation, quantiles.
         angles: for each triplet (vertex in the middle): the same in degrees.
+        dihedrals: for each chain of four bonded atoms: the same, as directions.
         explosion: what was assumed about the explosion, as a sentence.
         resolution: where the resolution of single events comes from; None if it is not known, and
             means are not free of its bias.
@@ -138,6 +142,7 @@ class EventDistribution:
     mean: MeanStructure
     distances: list[Distribution]
     angles: list[Distribution]
+    dihedrals: list[Distribution]
     explosion: str
     resolution: str | None
     left_out: dict[str, int]
@@ -155,6 +160,7 @@ class EventDistribution:
             "resolution": self.resolution,
             "distances_bohr": self.distances,
             "angles_degree": self.angles,
+            "dihedrals_degree": self.dihedrals,
             "positions_bohr": self.mean.geometry.positions.tolist(),
             "statistical_bohr": self.mean.statistical.tolist(),
             "systematic_bohr": None if common is None else common.tolist(),
@@ -710,8 +716,7 @@ def _distribution(
     alternatives: tuple[dict[str, Any], ...],
     warnings: list[str],
 ) -> EventDistribution:
-    masses = np.array([ion.mass for ion in events.ions])
-    of = Quantities.of(solved.positions, reference.positions, masses)
+    of = Quantities.of(solved.positions, reference.positions, Fragments.of(events.ions))
     count = of.columns.shape[1]
     rows: list[tuple[float, float, float] | None] = [None] * count
     if shift is not None:
@@ -733,11 +738,17 @@ def _distribution(
         for j in range(i + 1, atoms)
         if vertex not in (i, j)
     ]
+    straight = len(groups)
+    groups += [(list(chain), False) for chain in chains_of(reference.positions, events.ions)[0]]
+    columns = of.columns
+    for column in range(straight, len(groups)):
+        middle = median_direction(columns[:, column], table.weight)
+        columns[:, column] = around(middle, columns[:, column])
     found = [
         statistics(
             "-".join(labels[atom] for atom in group),
             group,
-            of.columns[:, column],
+            columns[:, column],
             table.weight,
             bond=bond,
             shift=rows[column],
@@ -750,7 +761,8 @@ def _distribution(
         structures=_structures(events, table, solved, shuffle, resolution),
         mean=_mean(events, of, table.weight, rows, by_all),
         distances=found[:pairs],
-        angles=found[pairs:],
+        angles=found[pairs:straight],
+        dihedrals=[direction(one) for one in found[straight:]],
         explosion=explosion,
         resolution=None if resolution is None else resolution.source,
         left_out=left_out,

@@ -30,6 +30,7 @@ from molexa_core.geometry.measures import pair_distances
 from molexa_core.network.network import Network
 from molexa_core.network.weights import ModelCard
 from molexa_core.observables.binning import Binned, binned, remarks_of, signal_of
+from molexa_core.physics.family.family import Fragments
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.reconstruction.branch import Reference, Solved, Solver
 from molexa_core.pipeline.reconstruction.event_branches import settled
@@ -315,8 +316,7 @@ def _means(
     left_out: Mapping[str, int],
     warnings: Sequence[str],
 ) -> StructureSeries:
-    masses = np.array([ion.mass for ion in table.ions])
-    of = Quantities.of(solved.positions, reference.positions, masses)
+    of = Quantities.of(solved.positions, reference.positions, Fragments.of(table.ions))
     columns = np.concatenate([of.distances, of.angles], axis=1)
     energy = table.kinetic_energy().sum(axis=1) * HARTREE_EV
     values = np.column_stack([columns, energy])

@@ -175,7 +175,7 @@ def test_noise_shift_takes_out_the_bias_of_the_resolution() -> None:
     good = solved.rows(crowd.holds(solved))
     shift = noise_shift(solver, good, resolution, reference, crowd.holds, random)
     assert shift is not None
-    measured = Quantities.of(good.positions, reference.positions, explosion.fragments.masses)
+    measured = Quantities.of(good.positions, reference.positions, explosion.fragments)
     pairs = measured.distances.shape[1]
     true = pair_distances(truth)
     off = measured.distances.mean(axis=0) - true.mean(axis=0)
