@@ -15,16 +15,16 @@ from typing import Final, Literal
 
 import numpy as np
 
+from molexa_core.base.circular import wrapped
 from molexa_core.base.tables import FloatArray, Geometry
-from molexa_core.geometry.bonds import bonds
+from molexa_core.geometry.bonds import STRAIGHT, bonds, dihedral_chains
+from molexa_core.geometry.measures import dihedral_angles
 from molexa_core.geometry.superposition import Superposition, superpose
 
 Kind = Literal["distance", "angle", "dihedral"]
 Atoms = tuple[int, ...]
 Errors = Mapping[Atoms, float | None]
 UNITS: Final[Mapping[Kind, str]] = {"distance": "bohr", "angle": "degree", "dihedral": "degree"}
-LINEAR: Final = 5.0
-"""A dihedral is not defined where an angle on its way is closer than this to a line, degrees."""
 _STEP: Final = 1e-4
 """Of the differences in the propagation of errors, bohr."""
 
@@ -157,7 +157,7 @@ def quantities(geometry: Geometry, *, errors: Errors | None = None) -> tuple[Qua
     joined = {frozenset(pair) for pair in bonds(geometry)}
     names = [f"{name}{number}" for number, name in enumerate(geometry.names, start=1)]
     found = []
-    for kind, atoms in _all(len(geometry), joined):
+    for kind, atoms in _all(geometry):
         value = measure(geometry.positions, atoms, kind)
         if value is None:
             continue
@@ -175,25 +175,10 @@ def quantities(geometry: Geometry, *, errors: Errors | None = None) -> tuple[Qua
 def measure(positions: FloatArray, atoms: Sequence[int], kind: Kind) -> float | None:
     """One distance (bohr), angle or dihedral (degrees); None for a dihedral about a line."""
     if kind == "dihedral" and any(
-        not LINEAR < _angle(positions[list(three)]) < 180.0 - LINEAR
-        for three in (atoms[:3], atoms[1:])
+        _angle(positions[list(three)]) > STRAIGHT for three in (atoms[:3], atoms[1:])
     ):
         return None
     return _MEASURES[kind](positions[list(atoms)])
-
-
-def dihedral(positions: FloatArray) -> float:
-    """Torsion angle of four points about the line between the middle two, -180 to 180 degrees.
-
-    Positive if, looking along the middle line, the far end is turned clockwise (IUPAC).
-
-    Args:
-        positions: (4, 3) in any unit.
-    """
-    one, middle, last = np.diff(positions, axis=0)
-    before, behind = np.cross(one, middle), np.cross(middle, last)
-    across = float(np.linalg.norm(middle)) * float(one @ behind)
-    return float(np.degrees(np.arctan2(across, float(before @ behind))))
 
 
 def _distance(positions: FloatArray) -> float:
@@ -205,31 +190,26 @@ def _angle(positions: FloatArray) -> float:
     return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(one, two)), float(one @ two))))
 
 
+def _dihedral(positions: FloatArray) -> float:
+    return float(dihedral_angles(positions, [range(4)])[0])
+
+
 _MEASURES: Final[Mapping[Kind, Callable[[FloatArray], float]]] = {
     "distance": _distance,
     "angle": _angle,
-    "dihedral": dihedral,
+    "dihedral": _dihedral,
 }
 
 
-def _all(atoms: int, joined: set[frozenset[int]]) -> Iterator[tuple[Kind, Atoms]]:
-    for pair in combinations(range(atoms), 2):
+def _all(geometry: Geometry) -> Iterator[tuple[Kind, Atoms]]:
+    atoms = range(len(geometry))
+    for pair in combinations(atoms, 2):
         yield "distance", pair
-    for vertex in range(atoms):
-        others = [atom for atom in range(atoms) if atom != vertex]
-        for i, j in combinations(others, 2):
+    for vertex in atoms:
+        for i, j in combinations([atom for atom in atoms if atom != vertex], 2):
             yield "angle", (i, vertex, j)
-    neighbours = {
-        atom: sorted(other for other in range(atoms) if frozenset((atom, other)) in joined)
-        for atom in range(atoms)
-    }
-    for i, j in combinations(range(atoms), 2):
-        if frozenset((i, j)) not in joined:
-            continue
-        for one in neighbours[i]:
-            for last in neighbours[j]:
-                if len({one, i, j, last}) == 4:
-                    yield "dihedral", (one, i, j, last)
+    for chain in dihedral_chains(geometry):
+        yield "dihedral", chain
 
 
 def _given(errors: Errors | None, atoms: Atoms) -> float | None:
@@ -251,20 +231,17 @@ def _propagated(
         step = np.zeros(own.shape)
         step[place] = _STEP
         sides = [function(own + step) - here, function(own - step) - here]
-        slope = max(abs(_turned(side) if kind == "dihedral" else side) for side in sides) / _STEP
+        if kind == "dihedral":
+            sides = [float(wrapped(side)) for side in sides]
+        slope = max(abs(side) for side in sides) / _STEP
         total += (slope * float(width[place])) ** 2
     return float(np.sqrt(total))
-
-
-def _turned(angle: float) -> float:
-    """An angle in degrees within -180 to 180."""
-    return (angle + 180.0) % 360.0 - 180.0
 
 
 def _row(one: Quantity, value: float, error: float | None) -> BesideRow:
     difference = value - one.value
     if one.kind == "dihedral":
-        difference = _turned(difference)
+        difference = float(wrapped(difference))
     both = None if one.error is None or error is None else float(np.hypot(one.error, error))
     return BesideRow(
         kind=one.kind,

@@ -8,7 +8,7 @@ from molexa_core.base.rotations import rotations_of
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.measures import pair_distances, triplet_angles
-from molexa_core.geometry.side_by_side import dihedral, quantities, side_by_side
+from molexa_core.geometry.side_by_side import measure, quantities, side_by_side
 
 PEROXIDE = ("H", "O", "O", "H")
 
@@ -37,9 +37,10 @@ def moved(geometry: Geometry, order: list[int], seed: int = 1) -> Geometry:
 def test_a_torsion_angle_is_found_with_its_sign(torsion: float) -> None:
     positions = peroxide(torsion).positions
     # Looking along O-O, from H to H anticlockwise about +z seen from the tip is positive torsion.
-    assert dihedral(positions) == pytest.approx(torsion)
-    assert dihedral(positions[::-1]) == pytest.approx(torsion)
-    assert dihedral(positions * [-1, 1, 1]) == pytest.approx(-torsion)
+    chain = (0, 1, 2, 3)
+    assert measure(positions, chain, "dihedral") == pytest.approx(torsion)
+    assert measure(positions, chain[::-1], "dihedral") == pytest.approx(torsion)
+    assert measure(positions * [-1, 1, 1], chain, "dihedral") == pytest.approx(-torsion)
 
 
 def test_all_distances_and_angles_are_there_and_bonded_ones_come_first() -> None:
