@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from molexa_core import __version__
+from molexa_core.base.shown import Shower, shown_by
 
 if TYPE_CHECKING:
     from molexa.calibrations import calibrate as calibrate
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from molexa.chain import reduce as reduce
     from molexa.chain import report as report
     from molexa.chain import score as score
+    from molexa.figures import plot as plot
     from molexa.files import convert as convert
     from molexa.files import inspect as inspect
     from molexa.files import open_run as open_run
@@ -56,6 +58,7 @@ _PLACES: Final = {
     **dict.fromkeys(
         ("align", "centroid", "reconstruct", "reduce", "report", "score"), "molexa.chain"
     ),
+    "plot": "molexa.figures",
     **dict.fromkeys(("convert", "inspect", "open_run", "read"), "molexa.files"),
     **dict.fromkeys(("explode", "mock", "molecule", "simulate"), "molexa.simulations"),
     **dict.fromkeys(("from_pandas", "to_pandas"), "molexa.tables"),
@@ -99,6 +102,7 @@ __all__ = [
     "mock",
     "molecule",
     "open_run",
+    "plot",
     "read",
     "reconstruct",
     "reduce",
@@ -107,6 +111,16 @@ __all__ = [
     "simulate",
     "to_pandas",
 ]
+
+
+def _shower() -> Shower:
+    """What shows results; it is loaded when one is shown."""
+    from molexa import showing  # noqa: PLC0415
+
+    return showing
+
+
+shown_by(_shower)
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from molexa_core.base.tables import Coincidences, Geometry, Hits
 if TYPE_CHECKING:
     import pandas as pd
 
+    from molexa.momenta import MeanMomenta
     from molexa_core.io.results.geometry_json import ReconstructionRecord
     from molexa_core.pipeline.chain.score import Score
     from molexa_core.pipeline.reconstruction.events_file import EventsAnswer
@@ -41,8 +42,9 @@ def reduce(
 
     Args:
         run: files, pattern or folder; an open run; a virtual run; or hits.
-        channel: the ions: a channel, its name or file; that of `molexa.yaml` if not given.
-        setup: the apparatus, or its file; that of `molexa.yaml` if not given.
+        channel: the ions: a channel, its name or file; that of a virtual run or of `molexa.yaml` if
+            not given.
+        setup: the apparatus, or its file; that of a virtual run or of `molexa.yaml` if not given.
         where: condition on every coincidence.
         gate: names of regions of the channel in which every coincidence must lie.
         mixing: whether false coincidences are built by event mixing; as `molexa reduce` if None.
@@ -57,15 +59,15 @@ def reduce(
     from molexa_core.io.results.events import write_events  # noqa: PLC0415
     from molexa_core.pipeline.chain.reduce import reduce as reduced  # noqa: PLC0415
     from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
-    from molexa_core.pipeline.runs.mock import MockRun, default_setup  # noqa: PLC0415
+    from molexa_core.pipeline.runs.mock import MockRun  # noqa: PLC0415
     from molexa_core.pipeline.runs.open_run import OpenRun  # noqa: PLC0415
 
     hits: Any
     if isinstance(run, MockRun):
         return reduce(
             run.hits,
-            channel,
-            setup=setup_of(setup) or default_setup(),
+            run.channel if channel is None else channel,
+            setup=run.setup if setup is None else setup,
             where=where,
             gate=gate,
             mixing=mixing,
@@ -86,7 +88,7 @@ def reduce(
         settings = {name: found.table.meta[name] for name in ("channel", "setup")}
         made = Provenance.of(COMMAND, inputs=inputs, settings=settings)
         write_events(out, found.table, made, spectra=found.spectra)
-    return found.table
+    return replace(found.table, spectra=found.spectra)
 
 
 def align(
@@ -117,18 +119,19 @@ def align(
     from molexa_core.pipeline.chain.align import align as aligned  # noqa: PLC0415
     from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
 
-    table, inputs = _events(events)
+    table, inputs, before = _events(events)
     require_outputs((out, FileKind.ALIGNED), inputs=inputs)
     named = None if channel is None else _channel(channel)
-    found = aligned(
-        table, reference=ref, second=second, plane=plane, like=like, channel=named
-    ).table
+    result = aligned(table, reference=ref, second=second, plane=plane, like=like, channel=named)
+    found = result.table
     if out is not None:
-        write_events(out, found, Provenance.of(COMMAND, inputs=inputs))
+        settings = {"frame": found.meta["frame"], "recoil": result.summary["recoil"]}
+        made = Provenance.of(COMMAND, inputs=inputs, settings=settings, after=before)
+        write_events(out, found, made)
     return found
 
 
-def centroid(aligned: Coincidences | str | Path, *, out: str | Path | None = None) -> pd.DataFrame:
+def centroid(aligned: Coincidences | str | Path, *, out: str | Path | None = None) -> MeanMomenta:
     """Average the momentum of every ion over coincidences in a molecular frame.
 
     Args:
@@ -141,15 +144,19 @@ def centroid(aligned: Coincidences | str | Path, *, out: str | Path | None = Non
     Raises:
         MolexaError: as `pipeline.chain.centroid.centroid`.
     """
+    from molexa.momenta import MeanMomenta  # noqa: PLC0415
     from molexa_core.io.results.channel_csv import write_channel_csv  # noqa: PLC0415
     from molexa_core.pipeline.chain.centroid import centroid as averaged  # noqa: PLC0415
+    from molexa_core.pipeline.chain.centroid import settings_of  # noqa: PLC0415
     from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
 
-    table, inputs = _events(aligned)
+    table, inputs, before = _events(aligned)
     require_outputs((out, FileKind.MOMENTA), inputs=inputs)
-    means = averaged(table)
+    means = MeanMomenta.of(averaged(table))
     if out is not None:
-        write_channel_csv(out, means, Provenance.of(COMMAND, inputs=inputs))
+        settings = settings_of(means, table)
+        made = Provenance.of(COMMAND, inputs=inputs, settings=settings, after=before)
+        write_channel_csv(out, means, made)
     return means
 
 
@@ -277,13 +284,16 @@ def _are_names(run: Sequence[Any]) -> bool:
     return bool(run) and all(isinstance(one, str | Path) for one in run)
 
 
-def _events(events: Coincidences | str | Path) -> tuple[Coincidences, list[Path]]:
-    """Coincidences, and the files that were read."""
+def _events(
+    events: Coincidences | str | Path,
+) -> tuple[Coincidences, list[Path], Provenance | None]:
+    """Coincidences, the files that were read, and how these were made."""
     if isinstance(events, Coincidences):
-        return events, []
+        return events, [], None
     from molexa_core.io.results.events import read_events  # noqa: PLC0415
 
-    return read_events(events)[0], [Path(events)]
+    table, before = read_events(events)
+    return table, [Path(events)], before
 
 
 def _channel(channel: Channel | str | None) -> Channel:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from molexa_core.base.errors import InputFileError, listing
+from molexa_core.base.fields import EXPLOSION
 from molexa_core.base.settings import Setup, load_channel, load_setup
 from molexa_core.base.storage.files import require_file
 
@@ -57,19 +59,26 @@ def read(path: str | Path) -> Any:
 
 def _events(path: Path) -> Any:
     from molexa_core.base.storage.outputs import FileKind  # noqa: PLC0415
-    from molexa_core.io.results.events import read_events  # noqa: PLC0415
+    from molexa_core.io.results.events import read_events, read_spectra  # noqa: PLC0415
     from molexa_core.io.results.kinds import kind_of_result  # noqa: PLC0415
     from molexa_core.io.results.structures import read_structures_file  # noqa: PLC0415
 
     if kind_of_result(path) == FileKind.STRUCTURES:
         return read_structures_file(path)
-    return read_events(path)[0]
+    return replace(read_events(path)[0], spectra=read_spectra(path))
 
 
 def _means(path: Path) -> Any:
+    from molexa.momenta import MeanMomenta  # noqa: PLC0415
     from molexa_core.io.results.channel_csv import read_channel_csv  # noqa: PLC0415
+    from molexa_core.pipeline.explosions.assumed import explosion_of_record  # noqa: PLC0415
 
-    return read_channel_csv(path)[0]
+    table, record = read_channel_csv(path)
+    told = explosion_of_record(record)
+    found = MeanMomenta.of(table)
+    if told is not None:
+        found.attrs[EXPLOSION] = told.plain()
+    return found
 
 
 def _record(path: Path) -> Any:

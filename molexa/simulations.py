@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molexa.files import COMMAND, setup_of
-from molexa_core.base.errors import UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.settings import Channel, Setup, load_channel
@@ -36,9 +35,10 @@ def mock(
     shots: int,
     *,
     setup: Setup | str | Path | None = None,
-    structure: Geometry | Molecule | None = None,
+    structure: Geometry | Molecule | str | Path | None = None,
     seed: int = 0,
     out: str | Path | None = None,
+    layout: str = "root",
 ) -> MockRun | dict[str, int]:
     """A raw run of a molecule of known structure in a virtual experiment.
 
@@ -46,25 +46,43 @@ def mock(
         channel: a channel, its name or file.
         shots: number of light pulses.
         setup: the apparatus, or its file; the shipped one if not given.
-        structure: what explodes; the molecule of the channel if not given.
+        structure: what explodes: a structure, an XYZ file, or the name of a shipped molecule; the
+            molecule of the channel if not given.
         seed: of all random draws.
         out: file to write instead, in bounded memory; its counts are returned then.
+        layout: format of this file, such as `root`, `hdf5` or `lmf`.
 
     Raises:
         MolexaError: as `pipeline.runs.mock.mock`.
     """
-    from molexa_core.pipeline.runs.mock import default_setup, mock_file  # noqa: PLC0415
+    from molexa_core.pipeline.named_structure import find_geometry  # noqa: PLC0415
+    from molexa_core.pipeline.runs.mock import default_setup, write_mock  # noqa: PLC0415
     from molexa_core.pipeline.runs.mock import mock as mocked  # noqa: PLC0415
 
+    known = setup_of(setup) or default_setup()
+    one = channel if isinstance(channel, Channel) else load_channel(str(channel))
+    read: list[Path] = []
+    if isinstance(structure, str | Path):
+        if Path(structure).exists():
+            structure, files = find_geometry(structure)
+            read = list(files)
+        else:
+            structure = molecule(str(structure))  # with its vibrations
     if out is None:
-        known = setup_of(setup) or default_setup()
-        one = load_channel(channel) if isinstance(channel, str) else channel
         return mocked(one, shots, setup=known, structure=structure, seed=seed)
-    if isinstance(channel, Channel) or isinstance(setup, Setup) or structure is not None:
-        raise UsageError(
-            "a run is written from files", do="Name channel and setup by name or file."
-        )
-    return mock_file(channel, shots, out, setup=setup, seed=seed, command=COMMAND)
+    read += [Path(one) for one in (channel, setup) if isinstance(one, str | Path)]
+    inputs = [path for path in read if path.is_file()]
+    return write_mock(
+        one,
+        shots,
+        out,
+        setup=known,
+        structure=structure,
+        seed=seed,
+        layout=layout,
+        inputs=inputs,
+        command=COMMAND,
+    )
 
 
 def simulate(

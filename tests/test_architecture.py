@@ -259,7 +259,7 @@ def defined(path: Path) -> Iterator[str]:
 
 def test_every_public_name_is_used_somewhere() -> None:
     """By its own module or by one that imports it, tests and pages included."""
-    folders = ("molexa_core", "molexa_cli", "tests", "tools", "benchmarks", "docs")
+    folders = ("molexa_core", "molexa_cli", "molexa", "tests", "tools", "benchmarks", "docs")
     imported: set[str] = set()
     texts = []
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.*")):

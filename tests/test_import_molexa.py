@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import molexa as mx
 from molexa_core.base.errors import ColumnError, UsageError
+from molexa_core.base.fields import SPECTRUM_TOF
 
 CHAIN = """
 import molexa as mx
@@ -118,3 +120,86 @@ def test_units_of_different_quantities_are_refused() -> None:
         mx.convert_units(1.0, "bohr", "eV")
     with pytest.raises(UsageError, match="unknown unit"):
         mx.convert_units(1.0, "furlong", "bohr")
+
+
+def test_results_show_themselves(events: mx.Coincidences) -> None:
+    aligned = mx.align(events)
+    means = mx.centroid(aligned)
+    exploded = mx.simulate("water", ["O+", "H+", "H+"])
+    for result, words in (
+        (events, f"{len(events)} coincidences of O+ H+ H+, in the laboratory frame"),
+        (aligned, "in the molecular frame"),
+        (exploded, "kinetic energy release"),
+        (mx.molecule("water"), "water (H2O)"),
+        (mx.molecule("water").geometry, "bonds (Å): O1-H2 0.959"),
+        (events.spectra[SPECTRUM_TOF], "time of flight"),
+    ):
+        assert words in repr(result)
+        assert all(len(line) <= 100 for line in repr(result).splitlines())
+        shown = result._repr_html_()
+        assert shown is not None
+        assert words.split(" ", maxsplit=1)[0] in shown
+        assert "<img" in shown or "<svg" in shown
+        assert "http" not in shown.replace("http://www.w3.org/2000/svg", "")
+    assert "<img" in (means._repr_html_() or "")
+
+
+def test_a_plot_gives_axes_to_style_further(events: mx.Coincidences, tmp_path: Path) -> None:
+    from matplotlib import pyplot as plt
+    from matplotlib.axes import Axes
+
+    plt.switch_backend("agg")
+    ker = events.plot("ker", bins=30)
+    assert isinstance(ker, Axes)
+    assert ker.get_xlabel() == "kinetic energy release (eV)"
+    assert len(events.plot("sums")) == 3
+    of_one = events.plot("energy(O+)", bins=20)
+    assert "coincidences" in of_one.get_ylabel()
+    _, own = plt.subplots(1, 2)
+    assert events.plot("ker", ax=own[0]) is own[0]
+    with pytest.raises(UsageError, match="several panels"):
+        events.plot("sums", ax=own[1])
+    plt.close("all")
+    mx.plot(events, "ker", out=tmp_path / "ker.svg", bins=30)
+    assert not plt.get_fignums()
+    numbers = (tmp_path / "ker.csv").read_text(encoding="utf-8").splitlines()
+    assert numbers[0].startswith("# molexa figure numbers: ")
+    assert len(numbers) == 32
+    with pytest.raises(UsageError, match="Did you mean ker"):
+        events.plot("kerr")
+    with pytest.raises(UsageError, match="is not drawn"):
+        mx.plot([1, 2])
+
+
+def test_mean_momenta_are_a_table_of_pandas(events: mx.Coincidences, tmp_path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    plt.switch_backend("agg")
+    means = mx.centroid(mx.align(events), out=tmp_path / "channel.csv")
+    assert means.attrs["explosion"]
+    again = mx.read(tmp_path / "channel.csv")
+    for table in (means, again):
+        across, up = table.plot()[0].get_xlabel(), table.plot()[1].get_ylabel()
+        assert (across, up) == ("$p_x$ (a.u.)", "$p_z$ (a.u.)")
+        assert table.plot(x="px", y="py").get_xlabel() == "px"
+        assert type(table[["px", "py"]]) is type(table)
+    assert again.attrs["explosion"] == means.attrs["explosion"]
+    plt.close("all")
+
+
+def test_the_picture_of_a_structure_is_where_its_atoms_are() -> None:
+    """The balls of the first picture, turned back, have the distances of the structure."""
+    from molexa_core.report.small_view import SmallScene, small_view
+
+    at = np.array([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 1.0, 3.0]])
+    drawn = small_view(SmallScene(["A<1>", "B2", "C3"], ["H", "C", "O"], at, [(0, 1)]))
+    assert "A&lt;1&gt;" in drawn
+    assert drawn.count("<circle") == 3
+    assert drawn.count("<line") == 1
+    turns = re.findall(r'<circle cx="([-\d.]+)" cy="([-\d.]+)"', drawn)
+    seen = np.array(turns, float)
+    flat = np.linalg.norm(seen[:, None] - seen[None], axis=2)
+    true = np.linalg.norm(at[:, None] - at[None], axis=2)
+    scale = np.linalg.norm(at - at.mean(axis=0), axis=1).max()
+    assert (flat <= true / scale + 2e-3).all()
+    assert "</script>" not in drawn.rpartition("<script>")[2].removesuffix("</script>")

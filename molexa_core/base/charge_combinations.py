@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import NoEventsError, listing
+from molexa_core.base.shown import Shown
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import FloatArray, Geometry, IntArray
 
 
-@dataclass(frozen=True)
-class Outcomes:
+@dataclass(frozen=True, repr=False)
+class Outcomes(Shown):
     """Explosions of one geometry, sorted by the final charges of the atoms.
 
     Momenta in a.u. in the frame of the geometry. C combinations, the most frequent first.

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.shown import Shown
 from molexa_core.base.tables import FloatArray
 
 
-@dataclass(frozen=True)
-class Spectrum:
+@dataclass(frozen=True, repr=False)
+class Spectrum(Shown):
     """A histogram in one or two dimensions.
 
     Attributes:

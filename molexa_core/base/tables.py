@@ -18,6 +18,7 @@ from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
 from molexa_core.base.fields import EVENT_DETECTOR, EVENT_ID, EVENT_WEIGHT, MOMENTUM
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.matter.isotopes import Masses, nuclide, nuclide_name, split_nuclides
+from molexa_core.base.shown import Shown
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -36,7 +37,7 @@ def offsets_of(counts: NDArray[Any]) -> IntArray:
     return offsets
 
 
-class OfShots:
+class OfShots(Shown):
     """Values of consecutive shots, end to end: what hits and edges have in common.
 
     The values of shot `first_shot + s` are `offsets[s]:offsets[s + 1]` of every column in `VALUES`.
@@ -118,7 +119,7 @@ class OfShots:
         return changed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hits(OfShots):
     """Hits of consecutive shots, as a run stores them: laboratory units, uncalibrated.
 
@@ -152,7 +153,7 @@ class Hits(OfShots):
         return len(self.t_ns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Edges(OfShots):
     """Signal edges (MCP and wire ends) of consecutive shots, not yet sorted into hits.
 
@@ -231,8 +232,8 @@ class DetectorValues:
         )
 
 
-@dataclass(frozen=True)
-class Coincidences:
+@dataclass(frozen=True, repr=False)
+class Coincidences(Shown):
     """Ion momenta, one row per coincidence (events.h5) or per assignment (aligned.h5).
 
     Attributes:
@@ -249,6 +250,8 @@ class Coincidences:
             None where they are not known.
         source: (n, ions) in a table of false coincidences the shot of the hit of each ion; None in
             others.
+        spectra: histograms (`Spectrum`) of all hits of the run that it was found in, by name, where
+            they are at hand; a selection of rows does not change them.
     """
 
     ions: tuple[Ion, ...]
@@ -260,6 +263,7 @@ class Coincidences:
     detector: DetectorValues | None = None
     false: Coincidences | None = None
     source: IntArray | None = None
+    spectra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.event_id)
@@ -390,8 +394,8 @@ class Coincidences:
         return pd.DataFrame(columns)
 
 
-@dataclass(frozen=True)
-class Geometry:
+@dataclass(frozen=True, repr=False)
+class Geometry(Shown):
     """A molecular structure.
 
     Attributes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -44,6 +47,18 @@ FOR_PAPERS: Final[Style] = {
     "pdf.fonttype": 42,
     "savefig.dpi": 600,
 }
+FOR_SCREEN: Final[Style] = {
+    **FOR_PAPERS,
+    "font.size": 9,
+    "axes.labelsize": 9.5,
+    "axes.titlesize": 9.5,
+    "legend.fontsize": 8.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "figure.dpi": 110,
+}
+SCREEN_WIDTH: Final = 4.9
+"""Width of a figure on a screen, inches."""
 _SUPERSCRIPT: Final = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
 _SUBSCRIPT: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _OF_ION: Final = re.compile(r"(?P<name>[a-z_]+)\((?P<ions>[^()]*)\)")
@@ -176,12 +191,100 @@ _COLOUR: Final = re.compile(r":\s*['\"]?#[0-9a-fA-F]{3,8}")
 
 
 @contextmanager
-def drawing(width: float, height: float, style: Style) -> Iterator[Figure]:
-    """A figure of this size in inches in a style; the state of pyplot does not change."""
+def drawing(
+    width: float,
+    height: float,
+    style: Style,
+    *,
+    on_screen: bool = False,
+    within: Axes | None = None,
+) -> Iterator[Any]:
+    """A figure of this size in inches in a style; the state of pyplot does not change.
+
+    Unless it is for the screen: it then is the current figure of pyplot, which shows it.
+
+    Args:
+        width: inches.
+        height: inches.
+        style: settings of matplotlib.
+        on_screen: whether it is one of pyplot.
+        within: axes of another figure, to draw into instead.
+    """
     with mpl.rc_context(style):
+        if within is not None:
+            yield Within(within)
+            return
+        if on_screen:
+            from matplotlib import pyplot as plt  # noqa: PLC0415
+
+            yield plt.figure(figsize=(width, height), layout="constrained")
+            return
         found = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(found)
         yield found
+
+
+class Within:
+    """Axes of another figure in place of an empty figure, for figures of a single panel."""
+
+    def __init__(self, axes: Axes) -> None:
+        self.axes = [axes]
+        self.canvas = self
+
+    def draw(self) -> None:
+        """Nothing: the figure is drawn by its owner."""
+
+    def get_figwidth(self) -> float:
+        """Width of the axes in inches."""
+        figure: Any = self.axes[0].figure
+        return float(figure.get_figwidth() * self.axes[0].get_position().width)
+
+    def subplots(self, *shape: int, **layout: Any) -> Any:
+        """The axes.
+
+        Raises:
+            UsageError: the figure has several panels.
+        """
+        if np.prod(shape or (1,)) != 1:
+            raise UsageError("this figure has several panels", setting="ax", do="Leave it out.")
+        return np.array([self.axes], dtype=object) if "squeeze" in layout else self.axes[0]
+
+    def add_subplot(self, **how: Any) -> Any:
+        """The axes, if they are of this kind.
+
+        Raises:
+            UsageError: they have another projection.
+        """
+        name = how.get("projection", "rectilinear")
+        if self.axes[0].name != name:
+            raise UsageError(
+                "this figure needs axes of another projection",
+                setting="ax",
+                do=f"Make them with `projection='{name}'`, or leave it out.",
+            )
+        return self.axes[0]
+
+    def colorbar(self, image: Any, *, ax: Axes, **how: Any) -> Any:
+        """A colour bar beside the axes."""
+        figure: Any = ax.figure
+        return figure.colorbar(image, ax=ax, **how)
+
+
+def panels_of(figure: Any) -> Any:
+    """The axes of a figure without its colour bars: one, or an array of several."""
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    if len(panels) == 1:
+        return panels[0]
+    found = np.empty(len(panels), dtype=object)
+    found[:] = panels
+    return found
+
+
+def as_png(figure: Figure, dpi: int = 110) -> str:
+    """The figure as a data URI, small enough for a notebook."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
 def save(figure: Figure, path: Path, style: Style, record: Provenance) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.fields import FORMAT, PROVENANCE
 from molexa_core.base.matter.isotopes import nuclide_name
+from molexa_core.base.shown import Shown
 from molexa_core.base.storage.checksums import sealed, unsealed
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.json_file import read_json
@@ -29,8 +30,8 @@ _SEALED_FORMAT: Final = 2
 """Files of this format have a checksum; those of 1, which do not name a format, have none."""
 
 
-@dataclass(frozen=True)
-class ReconstructionRecord:
+@dataclass(frozen=True, repr=False)
+class ReconstructionRecord(Shown):
     """A reconstructed structure; the attributes are the keys of the file.
 
     Attributes:

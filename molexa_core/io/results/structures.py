@@ -31,6 +31,7 @@ from molexa_core.base.fields import (
     WARNINGS,
 )
 from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.shown import Shown
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.io.hdf5.file import (
@@ -160,8 +161,8 @@ def read_structures(path: Path | str) -> EventStructures:
     return structures
 
 
-@dataclass(frozen=True)
-class StructuresFile:
+@dataclass(frozen=True, repr=False)
+class StructuresFile(Shown):
     """All that a `structures.h5` holds.
 
     Attributes:

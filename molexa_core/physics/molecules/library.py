@@ -18,6 +18,7 @@ import numpy as np
 from molexa_core.base.errors import InputFileError, listing, near_matches
 from molexa_core.base.matter.elements import ELEMENTS, sum_formula
 from molexa_core.base.matter.isotopes import nuclide
+from molexa_core.base.shown import Shown
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.physics.molecules.isotopologues import formula_of, isotopes_by_formula
 from molexa_core.physics.molecules.vibrations import (
@@ -34,8 +35,8 @@ kept out of all trainings together with its isomers; `large`, 8 and more atoms, 
 _PART: Final = re.compile(r"([A-Z][a-z]?)(\d*)")
 
 
-@dataclass(frozen=True)
-class Molecule:
+@dataclass(frozen=True, repr=False)
+class Molecule(Shown):
     """A molecule at its equilibrium.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -123,6 +123,22 @@ def in_laboratory(table: Coincidences) -> Coincidences:
     return replace(table, momentum=np.matmul(table.momentum, axes))
 
 
+def settings_of(means: pd.DataFrame, table: Coincidences) -> dict[str, Any]:
+    """What the provenance of mean momenta says of how they were made.
+
+    Args:
+        means: the mean momenta.
+        table: the coincidences that were averaged.
+    """
+    settings = {
+        "errors": ERRORS if PARTIAL not in means.attrs else ERRORS_PARTIAL,
+        "frame": table.meta.get("frame"),
+        "channel": table.meta.get("channel"),
+    }
+    told = means.attrs.get(EXPLOSION)
+    return settings if told is None else {**settings, EXPLOSION: told}
+
+
 def centroid_file(
     path: Path | str | None = None,
     *,
@@ -171,12 +187,7 @@ def centroid_file(
     rows.attrs[WARNINGS] += stale
     for warning in warnings_of(rows):
         progress.warn(warning)
-    errors = ERRORS if PARTIAL not in rows.attrs else ERRORS_PARTIAL
-    settings = {
-        "errors": errors,
-        "frame": table.meta.get("frame"),
-        "channel": table.meta.get("channel"),
-    }
+    settings = settings_of(rows, table)
     if gates:
         settings[GATES] = gates.record()
     inputs = [source, *settings_read(selection)]

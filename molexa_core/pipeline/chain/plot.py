@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -48,6 +49,7 @@ _MASSES: Final = (1, 2, 4, 8, 12, 16, 20, 28, 32, 40, 44, 60, 80, 100, 127)
 _PEAK_OVER: Final = 4.0
 _PAIR_BINS: Final = 90
 _CLOUD: Final = 4000
+_IN_MEMORY: Final = "results in memory"
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,21 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Results in memory, from which a figure is drawn as from their file.
+
+    Attributes:
+        events: coincidences, with the spectra they carry along.
+        record: a reconstruction.
+        spectra: histograms by name, of a run without its coincidences.
+    """
+
+    events: Coincidences | None = None
+    record: ReconstructionRecord | None = None
+    spectra: Mapping[str, Spectrum] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class _Source:
     """What a figure is drawn from; parts are read when they are needed."""
 
@@ -95,9 +112,17 @@ class _Source:
     selection: Selection
     options: Options
     progress: Progress
+    held: Held | None = None
+
+    def all_events(self) -> Coincidences:
+        if self.held is None:
+            return read_events(self.path)[0]
+        if self.held.events is None:
+            raise UsageError("this figure is of coincidences", do="Give those of reduce or align.")
+        return self.held.events
 
     def events(self) -> Coincidences:
-        table = read_events(self.path)[0]
+        table = self.all_events()
         gating = gating_of(self.selection, "plot", channel=channel_of(table.meta))
         return select(table, gating, self.progress)
 
@@ -107,20 +132,30 @@ class _Source:
                 "this figure is of all hits, on which conditions on coincidences do not act",
                 do="Leave out `where=` and `gate=`.",
             )
-        found = read_spectra(self.path)
+        found = read_spectra(self.path) if self.held is None else self._held_spectra(self.held)
         if name not in found:
             raise InputFileError(
-                f"there is no histogram {name}; there are: {listing(sorted(found))}",
-                where=self.path,
+                f"there is no histogram {name}; there are: {listing(sorted(found) or ['none'])}",
+                where=self.path if self.held is None else None,
                 do="Name the events file that molexa reduce wrote.",
             )
         return found[name]
 
+    @staticmethod
+    def _held_spectra(held: Held) -> Mapping[str, Spectrum]:
+        return held.spectra or ({} if held.events is None else held.events.spectra)
+
     def meta(self) -> Mapping[str, Any]:
-        return read_events(self.path)[0].meta
+        if self.held is not None and self.held.events is None:
+            return {}
+        return self.all_events().meta
 
     def record(self) -> ReconstructionRecord:
-        return read_geometry_json(self.path)[0]
+        if self.held is None:
+            return read_geometry_json(self.path)[0]
+        if self.held.record is None:
+            raise UsageError("this figure is of a structure", do="Give a reconstruction.")
+        return self.held.record
 
 
 Draw = Callable[[Figure, _Source], dict[str, pd.DataFrame]]
@@ -147,19 +182,23 @@ class Plot:
 
 def plot(
     what: str,
-    path: Path | str,
+    path: Path | str | Held,
     options: Options | None = None,
     *,
     selection: Selection = EVERYTHING,
+    on_screen: bool = False,
+    within: Any = None,
     progress: Progress = SILENT,
 ) -> Drawn:
     """Draw a figure.
 
     Args:
         what: one of `PLOTS`.
-        path: events file, aligned file, `geom.json`, or folder of a training.
+        path: events file, aligned file, `geom.json`, or folder of a training; or results in memory.
         options: how it is drawn.
         selection: the coincidences it is of.
+        on_screen: whether it is one of pyplot, which notebooks and windows show; larger then.
+        within: axes of matplotlib to draw into, instead of a new figure.
         progress: receives remarks.
 
     Returns:
@@ -172,13 +211,39 @@ def plot(
     """
     options = options or Options()
     kind = _kind(what)
-    style = plot_style.style_of(options.style)
-    width = plot_style.width_of(options.width)
-    source = _Source(Path(path), selection, options, progress)
-    with plot_style.drawing(width, width * kind.aspect, style) as figure:
+    held = path if isinstance(path, Held) else None
+    where = Path(_IN_MEMORY) if isinstance(path, Held) else Path(path)
+    source = _Source(where, selection, options, progress, held)
+    with sheet(options, kind.aspect, on_screen=on_screen, within=within) as figure:
         tables = kind.draw(figure, source)
         figure.canvas.draw()  # labels are placed in this style
     return Drawn(figure, tables)
+
+
+def numbers_of(spectrum: Spectrum) -> pd.DataFrame:
+    """The bins of a histogram: limits, counts and their standard errors."""
+    return _numbers(spectrum)
+
+
+def panels(drawn: Drawn) -> Any:
+    """The axes of a figure, to be styled further; an array of them for several panels."""
+    return plot_style.panels_of(drawn.figure)
+
+
+def png(drawn: Drawn) -> str:
+    """A figure as a data URI, for a notebook."""
+    return plot_style.as_png(drawn.figure)
+
+
+def sheet(
+    options: Options, aspect: float, *, on_screen: bool = False, within: Any = None
+) -> AbstractContextManager[Any]:
+    """An empty figure in the style and width of the options; see `plot`."""
+    screen = on_screen and options.style is None
+    style = plot_style.FOR_SCREEN if screen else plot_style.style_of(options.style)
+    wide = on_screen and options.width is None
+    width = plot_style.SCREEN_WIDTH if wide else plot_style.width_of(options.width)
+    return plot_style.drawing(width, width * aspect, style, on_screen=on_screen, within=within)
 
 
 def plot_file(
@@ -216,19 +281,32 @@ def plot_file(
         (target, FileKind.FIGURE), inputs=_files(path, options.style, selection.regions)
     )
     drawn = plot(what, path, options, selection=selection, progress=progress)
-    record = Provenance.of(command, inputs=_files(path))
+    return write_drawn(drawn, target, options, Provenance.of(command, inputs=_files(path)))
+
+
+def write_drawn(drawn: Drawn, target: Path, options: Options, record: Provenance) -> list[Path]:
+    """Write a figure, and its numbers as CSV beside it.
+
+    Returns:
+        The files written, the figure first.
+
+    Raises:
+        UsageError: an ending that is no figure.
+        OutputError: a file cannot be written.
+    """
+    plot_style.require_suffix(target)
     style = plot_style.style_of(options.style)
-    numbers = {
+    beside_it = {
         target.with_name(f"{target.stem}{f'.{name}' if len(drawn.tables) > 1 else ''}.csv"): table
         for name, table in drawn.tables.items()
     }
-    require_outputs(*((beside, FileKind.FIGURE_NUMBERS) for beside in numbers))
+    require_outputs(*((beside, FileKind.FIGURE_NUMBERS) for beside in beside_it))
     plot_style.save(drawn.figure, target, style, record)
-    for beside, table in numbers.items():
+    for beside, table in beside_it.items():
         with atomic_path(beside) as temporary, temporary.open("w", encoding="utf-8") as stream:
             stream.write(f"{NUMBERS_MARK}{record.to_json()}\n")
             table.to_csv(stream, index=False, float_format="%.10g")
-    return [target, *numbers]
+    return [target, *beside_it]
 
 
 def _files(*paths: Path | str | None) -> list[Path]:

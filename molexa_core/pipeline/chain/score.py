@@ -11,6 +11,7 @@ import numpy as np
 
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.shown import Shown
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.geometry.compare import StructureErrors, Superposition, superposed_errors
@@ -42,8 +43,8 @@ class Claim:
         return (self.value - self.known) / self.half_width if self.half_width else math.inf
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, repr=False)
+class Score(Shown):
     """The errors of a structure relative to a known one, after the best superposition.
 
     Attributes:

@@ -17,6 +17,7 @@ from molexa_core.base.known_explosion import block_of, simulated
 from molexa_core.base.matter.ions import Ion, isotopes_of, parse_ion, parse_ions
 from molexa_core.base.matter.isotopes import Masses, nuclide
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.shown import Shown
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
@@ -40,8 +41,8 @@ UNTIL_FS: Final = 100.0
 ACCURACY: Final = "fine"
 
 
-@dataclass(frozen=True)
-class Explosion:
+@dataclass(frozen=True, repr=False)
+class Explosion(Shown):
     """The result of one simulated explosion.
 
     Attributes:

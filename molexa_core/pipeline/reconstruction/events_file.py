@@ -13,6 +13,7 @@ from molexa_core.base.errors import MolexaError, UsageError, about_file
 from molexa_core.base.fields import EXPLOSION, GATES, MOMENTUM, WARNINGS
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.shown import Shown
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, FloatArray, Geometry, ion_labels
@@ -58,8 +59,8 @@ FALSE_SHARE: Final = 0.05
 """Share of false coincidences from which on a warning is due."""
 
 
-@dataclass(frozen=True)
-class EventsAnswer:
+@dataclass(frozen=True, repr=False)
+class EventsAnswer(Shown):
     """What the events of a run give.
 
     Attributes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from molexa_core.base.shown import Shown
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.io.formats import words_of
 from molexa_core.io.stored_run import Fact
@@ -13,8 +14,8 @@ from molexa_core.io.stored_run import Fact
 Row = Fact
 
 
-@dataclass
-class Inspection:
+@dataclass(repr=False)
+class Inspection(Shown):
     """The result of an inspection.
 
     Attributes:

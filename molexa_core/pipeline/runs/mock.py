@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from molexa_core.base.settings import (
     load_setup,
     parse_settings,
 )
+from molexa_core.base.shown import Shown
 from molexa_core.base.storage.files import require_file
 from molexa_core.base.storage.outputs import FileKind, run_kind
 from molexa_core.base.storage.provenance import Provenance
@@ -50,19 +51,23 @@ DEFAULT_SETUP: Final = "setup"
 LARGEST_SEED: Final = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class MockRun:
+@dataclass(frozen=True, repr=False)
+class MockRun(Shown):
     """A virtual run in memory.
 
     Attributes:
         hits: all shots, as stored in a run.
         truth: the true molecules and the origin of each hit.
         counts: numbers of shots, molecules, ions by kind, stored hits, and lost hits by reason.
+        channel: the ions that the molecule broke into.
+        setup: the apparatus; it also says how the molecule exploded.
     """
 
     hits: Hits
     truth: VirtualTruth
     counts: dict[str, int]
+    channel: Channel
+    setup: Setup
 
 
 def mock(
@@ -108,6 +113,8 @@ def mock(
         hits=Hits.concatenate([block.hits for block in blocks]),
         truth=VirtualTruth.concatenate([block.truth for block in blocks]),
         counts=dict(counts),
+        channel=channel,
+        setup=telling(setup),
     )
 
 
@@ -154,19 +161,73 @@ def mock_file(
     require_writer(layout)
     channel_path, setup_path = find("channels", channel, ".yaml"), find_setup(setup)
     known, apparatus = load_channel(channel_path), load_setup(setup_path)
-    apparatus = telling(with_virtual(apparatus, virtual or {}))
     structure, more = (None, []) if geometry is None else _structure(geometry, progress)
+    return write_mock(
+        known,
+        shots,
+        out,
+        setup=with_virtual(apparatus, virtual or {}),
+        structure=structure,
+        seed=seed,
+        layout=layout,
+        truth=truth,
+        inputs=[channel_path, setup_path, *more],
+        also_read=settings_inputs(setup=setup_path),
+        command=command,
+        progress=progress,
+    )
+
+
+def write_mock(
+    channel: Channel,
+    shots: int,
+    out: Path | str,
+    *,
+    setup: Setup,
+    structure: Molecule | Geometry | None = None,
+    seed: int = 0,
+    layout: str = "root",
+    truth: Path | str | None = None,
+    inputs: Sequence[Path] = (),
+    also_read: Sequence[Path] = (),
+    command: str = "molexa_core.pipeline.runs.mock.write_mock",
+    progress: Progress = SILENT,
+) -> dict[str, int]:
+    """Simulate a virtual run as `mock` does, and write it block by block.
+
+    Args:
+        channel: the ions that the molecule breaks into.
+        shots: number of shots.
+        out: file to write.
+        setup: apparatus, and its imperfections in the block `virtual`.
+        structure: as for `mock`.
+        seed: of all random draws.
+        layout: as for `mock_file`.
+        truth: file for the true molecules.
+        inputs: files that channel, setup and structure were read from, for the provenance.
+        also_read: files beside them that must not be overwritten.
+        command: command line, for the provenance.
+        progress: display of the progress.
+
+    Returns:
+        The counts of `MockRun`.
+
+    Raises:
+        UsageError, InputFileError: as in `mock`.
+        OutputError: a result cannot be written.
+    """
+    require_writer(layout)
+    apparatus, known = telling(setup), channel
     target = _target(known, structure, apparatus, progress)
+    name = known.molecule if structure is None else getattr(structure, "name", None)
     settings = {
         "channel": known.model_dump(mode="json"),
         "setup": apparatus.model_dump(mode="json"),
-        "molecule": known.molecule if structure is None else structure.name,
+        "molecule": name,
         "events": shots,
         "layout": layout,
     }
-    inputs = [channel_path, setup_path, *more]
-    read = [*inputs, *settings_inputs(setup=setup_path)]
-    require_outputs((out, run_kind(layout)), (truth, FileKind.TRUTH), inputs=read)
+    require_outputs((out, run_kind(layout)), (truth, FileKind.TRUTH), inputs=[*inputs, *also_read])
     record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
     counts: Counter[str] = Counter()
     blocks = _blocks(target, apparatus, seed, shots, progress)

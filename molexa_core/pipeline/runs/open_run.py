@@ -10,6 +10,7 @@ from molexa_core.base.errors import InputFileError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Setup, parse_settings
 from molexa_core.base.settings.anode import Anode
+from molexa_core.base.shown import Shown
 from molexa_core.base.tables import Edges, Hits
 from molexa_core.detector.sorter import SortCounts, Sorter
 from molexa_core.io.candidate import HowToRead
@@ -24,7 +25,7 @@ KEPT_BYTES: Final = 96 * 2**20
 """Memory, in bytes, for hits sorted from the beginning of a run, kept for the next reading."""
 
 
-class OpenRun(StoredRun):
+class OpenRun(Shown, StoredRun):
     """A run that gives `Hits`, whatever its files hold; read as often as wanted.
 
     Attributes:

@@ -1,0 +1,277 @@
+"""Figures of results: `mx.plot`, the `.plot()` of every result, and its picture in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from molexa.files import COMMAND, read
+from molexa.momenta import is_momenta, labels_of
+from molexa_core.base.errors import UsageError, listing
+from molexa_core.base.fields import (
+    MOMENTUM,
+    MOMENTUM_ERROR,
+    SPECTRUM_IMAGE,
+    SPECTRUM_KER,
+    SPECTRUM_TOF,
+)
+from molexa_core.base.options.gate_options import Selection
+from molexa_core.base.shown import Shown
+from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.storage.outputs import FileKind
+from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.tables import Coincidences, Geometry, Hits
+from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.geometry.bonds import bonds
+from molexa_core.io.results.geometry_json import ReconstructionRecord
+from molexa_core.pipeline.chain import plot as plots
+from molexa_core.pipeline.output_guard import require_outputs
+
+Conditions = str | Sequence[str] | None
+SAMPLE_SHOTS: Final = 100_000
+"""Shots of a run that are read for its picture."""
+_MOST_SAMPLES: Final = 24
+Sheet = Any
+"""Makes an empty figure of an aspect: height over width."""
+
+
+def plot(
+    source: Any,
+    *what: str,
+    out: str | Path | None = None,
+    ions: str | Sequence[str] = (),
+    plane: str = "xy",
+    bins: int | None = None,
+    log: bool | None = None,
+    width: str | None = None,
+    style: str | Path | None = None,
+    where: Conditions = None,
+    gate: Conditions = None,
+    ax: Any = None,
+) -> Any:
+    """Draw a result.
+
+    Args:
+        source: a result in memory, its file, or the folder of a training.
+        what: name of a figure, as those of `molexa plot`; or one observable such as `ker`, or two
+            for a map; the usual figure of the result if not given.
+        out: PDF, SVG or PNG to write, with its numbers as CSV beside it.
+        ions: to show, where the figure is of ions.
+        plane: of the molecular frame, for `newton`.
+        bins: number of bins of each axis.
+        log: whether counts are logarithmic; as usual for the figure if not given.
+        width: such as `8.6cm`, the width of a column of a journal, with `out`.
+        style: style file of matplotlib.
+        where: condition on the coincidences, such as `ker in 20..26`.
+        gate: names of regions.
+        ax: axes of matplotlib to draw into, for a figure of a single panel.
+
+    Returns:
+        The axes, to be styled further; an array of them for several panels.
+
+    Raises:
+        UsageError: no such figure of this result.
+        MolexaError: as `pipeline.chain.plot.plot`.
+
+    Example:
+        ax = mx.plot(events, "ker", bins=60)
+        ax.set_xlim(0, 40)
+    """
+    named = [source] if isinstance(source, str | Path) else []
+    shown = ions.replace(",", " ").split() if isinstance(ions, str) else ions
+    options = plots.Options(
+        ions=tuple(shown), plane=plane, bins=bins, log=log, width=width, style=style
+    )
+    selection = Selection(where=_listed(where), gate=_listed(gate))
+    on_screen = ax is None and out is None
+    if named and Path(named[0]).is_dir():
+        drawn = plots.plot("training", named[0], options, on_screen=on_screen, within=ax)
+        inputs: list[Any] = []
+    else:
+        held = read(named[0]) if named else source
+        drawn, inputs = _drawn(held, what, options, selection, on_screen, ax), named
+    if out is not None:
+        target = Path(out)
+        require_outputs((target, FileKind.FIGURE), inputs=inputs)
+        plots.write_drawn(drawn, target, options, Provenance.of(COMMAND, inputs=inputs))
+    return plots.panels(drawn)
+
+
+def picture(result: Any) -> str:
+    """The usual picture of a result as HTML; empty where it has none."""
+    if (view := _view(result)) is not None:
+        return view
+    options = plots.Options(width="12cm")
+    drawn = _drawn(result, (), options, Selection(), on_screen=False, ax=None)
+    return f'<img alt="figure" style="max-width:100%" src="{plots.png(drawn)}"/>'
+
+
+def _drawn(
+    result: Any,
+    what: Sequence[str],
+    options: plots.Options,
+    selection: Selection,
+    on_screen: bool,
+    ax: Any,
+) -> plots.Drawn:
+    """Draw a figure of a result."""
+    sheet = partial(plots.sheet, options, on_screen=on_screen, within=ax)
+    if isinstance(result, pd.DataFrame) and is_momenta(result):
+        return _only(what, "momenta", lambda: _means(result, sheet))
+    if not isinstance(result, Shown):
+        raise UsageError(
+            f"a {type(result).__name__} is not drawn",
+            do="Give a run, coincidences, mean momenta, a structure, a spectrum, or a file.",
+        )
+    kinds = [kind.__name__ for kind in type(result).__mro__]
+    if "Explosion" in kinds:
+        return _only(what, "momenta", lambda: _means(result.table, sheet))  # type: ignore[attr-defined]
+    if "Outcomes" in kinds:
+        return _outcomes(result, what, sheet, options)
+    if isinstance(result, Spectrum):
+        return _only(what, "spectrum", lambda: _spectrum(result, sheet, options))
+    held, usual = _held(result, kinds)
+    name, x, y = _named(what, usual, held)
+    changed = plots.Options(**{**vars(options), "x": x, "y": y})
+    return plots.plot(name, held, changed, selection=selection, on_screen=on_screen, within=ax)
+
+
+def _held(result: Any, kinds: Sequence[str]) -> tuple[plots.Held, str]:
+    """What a figure is drawn from, and the usual figure."""
+    if isinstance(result, Coincidences):
+        return plots.Held(events=result), "newton" if "frame" in result.meta else "ker"
+    if (record := _record_of(result)) is not None:
+        return plots.Held(record=record), "structure"
+    if "Inspection" in kinds:
+        return plots.Held(spectra=result.spectra), "tof"
+    hits = result.hits if "MockRun" in kinds else result
+    if not isinstance(hits, Hits) and "OpenRun" not in kinds:
+        raise UsageError(f"there is no figure of a {type(result).__name__}")
+    return plots.Held(spectra=_census([hits] if isinstance(hits, Hits) else hits)), "tof"
+
+
+def _named(what: Sequence[str], usual: str, held: plots.Held) -> tuple[str, str | None, str | None]:
+    """The name of the figure and its observables."""
+    if not what:
+        return usual, None, None
+    if what[0] in plots.PLOTS:
+        x, y = (*what[1:], None, None)[:2]
+        return what[0], x, y
+    if held.events is None or len(what) > 2:
+        return what[0], None, None
+    return ("histogram", what[0], None) if len(what) == 1 else ("map", what[0], what[1])
+
+
+def _only(what: Sequence[str], name: str, draw: Any) -> plots.Drawn:
+    if what and list(what) != [name]:
+        raise UsageError(f"there is no figure {listing(what)} of this result", do=f"It has {name}.")
+    drawn: plots.Drawn = draw()
+    return drawn
+
+
+def _record_of(result: Any) -> ReconstructionRecord | None:
+    """A structure as a record, so that it is drawn as one; None if it is none."""
+    kinds = {kind.__name__ for kind in type(result).__mro__}
+    found = result.record if "EventsAnswer" in kinds else result
+    if isinstance(found, ReconstructionRecord):
+        return found
+    geometry = result.geometry if "Molecule" in kinds else result
+    if not isinstance(geometry, Geometry):
+        return None
+    return ReconstructionRecord(
+        symbols=geometry.symbols,
+        positions_bohr=geometry.positions,
+        charges=geometry.charges,
+        uncertainty_bohr=geometry.uncertainty,
+        isotopes=geometry.isotopes,
+    )
+
+
+def _census(chunks: Any) -> dict[str, Spectrum]:
+    """Times of flight and image of the first shots of a run."""
+    from molexa_core.pipeline.runs.inspect_run import HitCensus  # noqa: PLC0415
+
+    census = HitCensus()
+    for chunk in chunks:
+        census.add(chunk.shots(0, min(chunk.n_shots, SAMPLE_SHOTS - census.shots)))
+        if census.shots >= SAMPLE_SHOTS:
+            break
+    named = ((SPECTRUM_TOF, census.tof), (SPECTRUM_IMAGE, census.image))
+    return {name: spectrum for name, spectrum in named if spectrum is not None}
+
+
+def _means(table: pd.DataFrame, sheet: Sheet) -> plots.Drawn:
+    from molexa_core.report.momentum_figures import mean_momenta  # noqa: PLC0415
+
+    errors = None
+    if set(MOMENTUM_ERROR) <= set(table):
+        errors = table[list(MOMENTUM_ERROR)].to_numpy(float)
+    with _made(sheet, 0.5) as figure:
+        mean_momenta(figure, labels_of(table), table[list(MOMENTUM)].to_numpy(float), errors)
+        figure.canvas.draw()
+    return plots.Drawn(figure, {"momenta": pd.DataFrame(table)})
+
+
+def _spectrum(spectrum: Spectrum, sheet: Sheet, options: plots.Options) -> plots.Drawn:
+    from molexa_core.report import paper_figures  # noqa: PLC0415
+
+    flat = spectrum.counts.ndim == 1
+    with _made(sheet, 0.7 if flat else 0.85) as figure:
+        if flat:
+            name = spectrum.labels[0]
+            paper_figures.histogram(figure, [spectrum], [name], log=bool(options.log))
+        else:
+            equal = spectrum.units[0] == spectrum.units[1]
+            paper_figures.density(figure, spectrum, log=bool(options.log), equal=equal)
+        figure.canvas.draw()
+    return plots.Drawn(figure, {"spectrum": plots.numbers_of(spectrum)})
+
+
+def _outcomes(
+    result: Any, what: Sequence[str], sheet: Sheet, options: plots.Options
+) -> plots.Drawn:
+    spectra: Mapping[str, Spectrum] = result.spectra
+    name = what[0] if what else SPECTRUM_KER
+    if name not in spectra:
+        raise UsageError(
+            f"there is no spectrum {name!r}", do=f"There are: {listing(spectra, limit=12)}."
+        )
+    return _spectrum(spectra[name], sheet, options)
+
+
+def _made(sheet: Sheet, aspect: float) -> AbstractContextManager[Any]:
+    made: AbstractContextManager[Any] = sheet(aspect)
+    return made
+
+
+def _view(result: Any) -> str | None:
+    """The view in three dimensions of what has one."""
+    from molexa_core.report.small_view import SmallScene, small_view  # noqa: PLC0415
+
+    record = _record_of(result)
+    if record is None:
+        return None
+    geometry, samples = record.geometry(), record.samples_bohr
+    if samples is not None:
+        samples = samples[:_MOST_SAMPLES] * BOHR_ANGSTROM if len(samples) > 1 else None
+    names = [f"{name}{number}" for number, name in enumerate(geometry.names, start=1)]
+    return small_view(
+        SmallScene(
+            names,
+            geometry.symbols,
+            geometry.positions * BOHR_ANGSTROM,
+            bonds(geometry),
+            clouds=samples,
+        )
+    )
+
+
+def _listed(conditions: Conditions) -> list[str] | None:
+    if conditions is None:
+        return None
+    return [conditions] if isinstance(conditions, str) else list(conditions)
