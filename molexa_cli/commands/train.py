@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
-from molexa_cli.console import progress, table, write, write_json
+from molexa_cli.console import command_line, progress, table, write, write_json
 
 if TYPE_CHECKING:
     from molexa_core.network.weights import ModelCard
@@ -16,10 +16,20 @@ if TYPE_CHECKING:
 Weights = Annotated[
     str | None, typer.Option("--weights", help="Weights to start from (stage uncertainty).")
 ]
-Init = Annotated[str | None, typer.Option("--init", help="Weights to start from (stages 1, 2).")]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        "--init",
+        help="Weights to start from (stages 1, 2). Default of stage 2: those of stage 1 that ship.",
+    ),
+]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder of a data set (stage 2; uncertainty: validation)."),
+    typer.Option(
+        "--data",
+        help="Folder of a data set (stage 2; uncertainty: validation). Default of stage 2: made "
+        "from a shipped recipe that suits the device.",
+    ),
 ]
 SplitBy = Annotated[
     str, typer.Option("--split-by", help="Split of the data set: entry, geometry or molecule.")
@@ -107,7 +117,14 @@ def register(app: typer.Typer) -> None:
 
 def train(
     stage: Stage,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Folder of the training. Default: training-stage1, training-stage2 or "
+            "training-errors, which goes on if it is there.",
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Number of steps.")] = None,
     seconds: Seconds = None,
     preset_name: Annotated[
@@ -146,58 +163,80 @@ def train(
 ) -> None:
     """Train a network on explosions that are simulated during the training, or on a data set.
 
-    Example: molexa train --stage 1 --preset molexa --steps 20000 --out training
+    molexa train --stage 2 needs nothing else: it makes a data set, begins with the weights of
+    stage 1 that ship, and goes on when it is repeated. The folder of a training has a log for
+    molexa plot training and one for TensorBoard.
+
+    Example: molexa train --stage 2
     """
     from molexa_core.base.progress import SILENT
     from molexa_core.network.training.team import leads_here
+    from molexa_core.pipeline.training.default_training import default_training
     from molexa_core.pipeline.training.train import train_in_folder, training_plan
 
+    shown = progress() if leads_here() else SILENT
+    chosen = default_training(
+        stage,
+        preset_name,
+        out,
+        {
+            "steps": steps,
+            "seconds": seconds,
+            "batch": batch,
+            "learning_rate": learning_rate,
+            "recipe": recipe or (),
+            "init": init,
+            "data": None if data is None else str(data),
+            "device": device,
+        },
+        resume=resume,
+        make_data=not dry_run,
+        command=command_line(),
+        progress=SILENT if dry_run else shown,
+    )
     plan = training_plan(
         preset_name,
         stage,
-        steps,
-        batch=batch,
         draws=draws,
-        learning_rate=learning_rate,
-        recipe=recipe or (),
         memory=memory,
-        seconds=seconds,
         seed=seed,
         largest=largest,
         elements=[one.strip() for one in elements.split(",")] if elements else (),
         held_out_share=held_out,
         weights=weights,
-        init=init,
-        data=None if data is None else str(data),
         split_by=split_by,
         simulated=simulated,
-        device=device,
         checkpoint_every_s=60.0 * checkpoint_every,
         stop_after_s=None if minutes is None else 60.0 * minutes,
         validation=validation,
         pool=pool,
+        **chosen.arguments,
     )
     if dry_run:
         write_json(plan.to_dict())
         return
     card, metrics = train_in_folder(
         plan,
-        out,
+        chosen.folder,
         name=name or f"{preset_name}-stage{2 if stage == '2' else 1}",
-        resume=resume,
-        progress=progress() if leads_here() else SILENT,
+        resume=chosen.resume,
+        progress=shown,
     )
     if leads_here():
-        _show(card, metrics, json=json)
+        _show(card, metrics, json=json, again="" if out is None else " with --resume")
 
 
 def _show(
-    card: ModelCard | None, metrics: dict[str, dict[str, float | None]], *, json: bool
+    card: ModelCard | None,
+    metrics: dict[str, dict[str, float | None]],
+    *,
+    json: bool,
+    again: str,
 ) -> None:
     if json:
         write_json({"finished": card is not None, "validation": metrics})
     elif card is None:
-        write("not finished; the same command with --resume goes on")
+        write(f"not finished; the same command{again} goes on")
     else:
         header = ["atoms", "molecules", "MAE mean / bohr", "MAE median / bohr", "mean DE / bohr"]
         keys = ("molecules", "mae_mean", "mae_median", "distance_error_mean")

@@ -48,6 +48,7 @@ class FileKind(StrEnum):
     FIGURE_VALUES = "file of the values of figures (JSON)"
     TRAINING = "file of the settings of a training"
     TRAINING_LOG = "log of a training"
+    TRAINING_EVENTS = "log of a training for TensorBoard"
     CHECKPOINT = "checkpoint of a training"
     CARD = "card of network weights"
     WEIGHTS = "file of network weights"

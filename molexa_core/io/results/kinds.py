@@ -19,6 +19,7 @@ from molexa_core.base.fields import (
     RECIPE_DIGEST,
     STRUCTURES,
 )
+from molexa_core.base.storage.event_file import is_event_file
 from molexa_core.base.storage.outputs import FileKind, Kind, run_kind
 from molexa_core.base.storage.provenance import (
     EXPLOSION_MARK,
@@ -87,7 +88,7 @@ def _kind(path: Path, head: bytes) -> Kind | None:
             return _of_hdf5(candidate)
     if head.startswith((marks.ROOT, marks.PARQUET)) or marks.is_list_mode(head):
         return None
-    if _begins_safetensors(head) or head.startswith((marks.PDF, marks.PNG)):
+    if _begins_safetensors(head) or is_event_file(head) or head.startswith((marks.PDF, marks.PNG)):
         return _of_binary(path, head)
     try:
         text = head.decode("utf-8", errors="strict" if len(head) < _HEAD else "ignore")
@@ -97,6 +98,8 @@ def _kind(path: Path, head: bytes) -> Kind | None:
 
 
 def _of_binary(path: Path, head: bytes) -> FileKind | None:
+    if is_event_file(head):
+        return FileKind.TRAINING_EVENTS
     if _begins_safetensors(head):
         return _of_safetensors(path)
     return FileKind.FIGURE if _is_picture(path, head) else None

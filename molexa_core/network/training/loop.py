@@ -22,6 +22,8 @@ from molexa_core.base import interruption
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.interruption import Interruption
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.storage.event_file import NAME as EVENTS
+from molexa_core.base.storage.event_file import append_scalars
 from molexa_core.base.storage.files import cannot_write
 from molexa_core.network.batch import Batch
 from molexa_core.network.config import TrainingSettings
@@ -36,6 +38,14 @@ BatchSource = Callable[[int], Batch]
 """Function of the step that returns its batch, with positions, on the device of the training."""
 _LOOK_EVERY: Final = 10
 """Number of steps between two checks of the clock and of the other processes."""
+_SHOWN: Final = (
+    "loss",
+    "position_loss",
+    "uncertainty_loss",
+    "learning_rate",
+    "molecules_per_s",
+)
+"""What of a report TensorBoard shows."""
 _STEP_SEEDS: Final = 1_000_003
 
 
@@ -66,7 +76,8 @@ class TrainingRun:
         seed: of the noise levels and the noise.
         part: `all` trains all modules, `uncertainty` the uncertainty module alone.
         checkpoint: file to resume from and to save to; None: no checkpoints.
-        log: file to which one JSON line per report is appended; None: no log.
+        log: file to which one JSON line per report is appended, with a file for TensorBoard
+            beside it; None: no log.
         report_every, checkpoint_every: steps between two reports and two checkpoints.
         checkpoint_every_s: seconds after which a checkpoint is saved in any case; None: never.
         stop_after_s: stop, with a checkpoint, after this many seconds; None runs to the end.
@@ -375,6 +386,8 @@ class _Meter:
                     stream.write(json.dumps(record) + "\n")
             except OSError as error:
                 raise cannot_write(run.log, error) from error
+            scalars = {name: float(record[name]) for name in _SHOWN}  # type: ignore[literal-required]
+            append_scalars(run.log.with_name(EVENTS), step, scalars)
         self._total.zero_()
         self._step, self._time = step, now
         return f"loss {means[0]:.4g}, {rate:.0f} molecules/s"

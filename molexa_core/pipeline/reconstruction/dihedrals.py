@@ -102,14 +102,14 @@ def chains_of(
 
 
 def _row(name: str, chain: Sequence[int], value: float, width: float | None) -> Row:
-    known = width is not None
+    limits = (None, None) if width is None else (float(value) - width, float(value) + width)
     return {
         "of": name,
         "atoms": list(chain),
         "median": float(value),
         "half_width": width,
-        "low": float(value) - width if known else None,
-        "high": float(value) + width if known else None,
+        "low": limits[0],
+        "high": limits[1],
     }
 
 

@@ -1,7 +1,7 @@
 """Train a network: `molexa train`.
 
-The folder of a training holds `settings.json`, `log.jsonl` (one line per report),
-`checkpoint.safetensors` and, at the end, the weights with their card.
+The folder of a training holds `settings.json`, `log.jsonl` (one line per report), the same for
+TensorBoard, `checkpoint.safetensors` and, at the end, the weights with their card.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion, parse_settings
 from molexa_core.base.storage.bounded import MisfitError, Within, fitting
 from molexa_core.base.storage.checksums import sealed, unsealed
+from molexa_core.base.storage.event_file import NAME as EVENTS
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path, make_folder
 from molexa_core.base.storage.json_file import read_json
 from molexa_core.base.storage.outputs import FileKind
@@ -161,6 +162,7 @@ def _require_files(plan: TrainingPlan, folder: Path, name: str, *, resume: bool)
     """Check that the files of the training do not replace others in the folder."""
     files: list[Output] = [
         (folder / "log.jsonl", FileKind.TRAINING_LOG),
+        (folder / EVENTS, FileKind.TRAINING_EVENTS),
         (folder / f"{name}.json", FileKind.CARD),
         *((path, FileKind.WEIGHTS) for path in folder.glob(f"{name}-*of*.safetensors")),
     ]
