@@ -12,17 +12,19 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 # Test workers share the cores: one thread each.
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs channels templates benchmarks tools molexa molexa_core molexa_cli
 CHECKED := molexa_core molexa_cli tests benchmarks tools
 
-.PHONY: help all demo test test-slow lint types imports bench disturb fuzz hashes licences audit format clean
+.PHONY: help all demo docs test test-slow lint types imports spelling bench disturb fuzz hashes licences audit format clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       run the whole chain on a virtual experiment and write its report"
 	@echo "make test       run the tests (TEST_OPTIONS=... goes to pytest)"
 	@echo "make test-slow  run all tests, slow ones included"
-	@echo "make lint       check style, formatting and the import contract"
+	@echo "make lint       check style, formatting, spelling and the import contract"
 	@echo "make types      check types"
+	@echo "make docs       build the pages as a site in site/; open site/index.html"
 	@echo "make bench      measure speed and store the results in benchmarks/results"
 	@echo "make fuzz       damage small inputs of every kind (FAULTS=200 for the whole search)"
 	@echo "make hashes     write requirements-hashes.txt (PYTHONS='python3.11 python3.12')"
@@ -45,10 +47,19 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e ".[dev]"
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what builds the pages into $(VENV)"
+	$(PIP) -e ".[docs]"
+	@touch $@
+
 all: lint types test demo
 
 demo: $(VENV)/.installed
 	$(BIN)/molexa demo $(DEMO)
+
+# Warnings are errors: mkdocs.yml has `strict`.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 test: $(VENV)/.installed-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) $(TEST_OPTIONS)
@@ -56,9 +67,12 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --slow $(TEST_OPTIONS)
 
-lint: $(VENV)/.installed-dev imports
+lint: $(VENV)/.installed-dev imports spelling
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
+
+spelling: $(VENV)/.installed-dev
+	$(BIN)/codespell $(SPELLED)
 
 imports: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
@@ -92,4 +106,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format $(CHECKED)
 
 clean:
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -27,9 +27,9 @@ HEAD: Final = """\
 # Licences of what molexa is installed with
 
 Written by `tools/write_licences.py` from the metadata of the packages that `constraints.txt` has:
-what molexa needs to run, and what its extras `molecules`, `parquet`, `cluster` and `dev` add.
-molexa itself is under BSD-3-Clause and contains none of them. Marked licences are of the GPL and
-MPL kind: they reach to changes of the package itself when it is passed on.
+what molexa needs to run, and what its extras `molecules`, `parquet`, `cluster`, `docs` and `dev`
+add. molexa itself is under BSD-3-Clause and contains none of them. Marked licences are of the GPL
+and MPL kind: they reach to changes of the package itself when it is passed on.
 
 | package | version | licence | marked |
 |---|---|---|---|

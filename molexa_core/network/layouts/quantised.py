@@ -6,7 +6,7 @@ group, about that of bf16's eight bits. Scales have four significant bits. With 
 the integers that makes eleven, so every value is exact in float16 too, which processors multiply
 faster (`half`). One scale per row instead doubled the error of small molecules. Vectors and small
 matrices stay in bf16: they take little space, and the network is most sensitive to them.
-docs/network.md gives the measured loss of accuracy.
+docs/network-accuracy.md gives the measured loss of accuracy.
 """
 
 from __future__ import annotations

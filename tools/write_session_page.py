@@ -1,6 +1,6 @@
-"""Write the example session in README.md by running a demo.
+"""Write docs/first-session.md by running a demo.
 
-Usage: python tools/write_readme_session.py
+Usage: python tools/write_session_page.py
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN, END = "<!-- session -->\n", "<!-- end of session -->"
-HEAD = """## A first session by hand
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "first-session.md"
+HEAD = """# A first session
 
-These are the commands that `molexa demo` types, with what they print. It also puts `setup.yaml`
-(the apparatus) and `known.xyz` (the true structure) into the folder.
+`molexa demo` runs the whole chain on a virtual experiment with water, prints every command that it
+types, and ends with the error against the molecule that was exploded. Here are these commands with
+what they print. The demo also puts `setup.yaml` (the apparatus) and `known.xyz` (the true
+structure) into its folder. Afterwards go on with [your own run](own-run.md).
 """
 WORDS = {
     "mock": "A virtual experiment with every imperfection on: rotating molecules with zero-point "
-    "motion, a jet, limited resolution and efficiency, dead time, residual gas, false coincidences."
-    " With a run of your own, start at the next command.",
+    "motion, a jet, limited resolution and efficiency, dead time, residual gas, false "
+    "coincidences.",
     "reduce": "Hits become coincidences. The gate on the momentum sum is found from the data.",
     "align": "Every event is turned so that O⁺ flies along x and one proton in the x-z plane.",
     "centroid": "Momenta are averaged; this small table is all that the network sees.",
@@ -49,7 +50,7 @@ def run_demo() -> str:
 
 
 def render(said: str) -> str:
-    """The section."""
+    """The page."""
     parts = [HEAD]
     for block in re.split(r"\n\[\d/\d\] ", said)[1:]:
         _, _, text = block.partition("\n")
@@ -63,7 +64,5 @@ def render(said: str) -> str:
 
 
 if __name__ == "__main__":
-    page = PAGE.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}{render(run_demo())}{END}{rest.split(END)[1]}", encoding="utf-8")
-    print(f"wrote the session of {PAGE.name}")
+    PAGE.write_text(render(run_demo()), encoding="utf-8")
+    print(f"wrote {PAGE.name}")
