@@ -171,7 +171,7 @@ def _make(
     if workers.world > 1:
         raise UsageError(
             "several processes need a data set that is there",
-            do="Make it first: molexa dataset build --recipe stage2 --out dataset-stage2",
+            do="Make it first with `molexa dataset build`.",
         )
     count = sum(one.trajectories for one in _missing(folder, blocks))
     rate = RATES[kind] * (1 if kind == "cuda" else available_cores())
