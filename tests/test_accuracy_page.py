@@ -1,4 +1,4 @@
-"""docs/accuracy.md says what the stored results say."""
+"""docs/accuracy-tables.md says what the stored results say."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def page() -> str:
-    return (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    return (ROOT / "docs" / "accuracy-tables.md").read_text(encoding="utf-8")
 
 
 def _result(name: str) -> dict[str, object]:

@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 WITH_THE_FRONT = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+LONGEST = 1500
+"""Words of a page beside its tables and printed sessions."""
+OF_ANY_LENGTH = {"lab", "reference"}
+"""Folders of the lab notebook and of pages written from schemas."""
 OF_NO_PROGRAM = {"CHANGELOG.md"}
 """Pages that tell of commands of earlier versions."""
 NO_COMMANDS = {"checksum"}
@@ -36,6 +40,14 @@ def blocks(page: Path, *languages: str) -> Iterator[tuple[int, str]]:
     for block in _FENCE.finditer(text):
         if block[2] in languages:
             yield text[: block.start(3)].count("\n"), block[3]
+
+
+def words(page: Path) -> int:
+    """Number of words, those in tables, code and comments left out."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"^\|.*$", "", text, flags=re.MULTILINE)
+    return len(re.findall(r"[^\W\d_]{2,}(?:['’-][^\W\d_]+)*", text))
 
 
 def anchors(page: Path) -> set[str]:
@@ -83,6 +95,13 @@ def test_every_page_has_a_place_in_the_site_and_no_other() -> None:
     assert {name for name in named if name.endswith(".md")} - outside == pages, (
         "see nav in mkdocs.yml"
     )
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name not in OF_ANY_LENGTH], ids=name_of
+)
+def test_no_page_is_long(page: Path) -> None:
+    assert words(page) <= LONGEST
 
 
 def test_the_readme_is_short() -> None:

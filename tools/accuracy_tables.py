@@ -1,4 +1,4 @@
-"""Tables of docs/accuracy.md in Markdown, from stored results."""
+"""Tables of docs/accuracy-tables.md in Markdown, from stored results."""
 
 from __future__ import annotations
 

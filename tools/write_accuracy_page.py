@@ -1,4 +1,4 @@
-"""Write tables and figures of docs/accuracy.md from benchmarks/results/accuracy/.
+"""Write tables and figures of docs/accuracy-tables.md from benchmarks/results/accuracy/.
 
     python tools/write_accuracy_page.py
 
@@ -30,7 +30,7 @@ from molexa_core.report.style import save_svg
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
-PAGE = ROOT / "docs" / "accuracy.md"
+PAGE = ROOT / "docs" / "accuracy-tables.md"
 FIGURES = ROOT / "docs" / "figures"
 LARGEST = 160_000
 """Largest size of a figure, bytes."""

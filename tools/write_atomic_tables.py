@@ -1,4 +1,4 @@
-"""Write the tables of docs/atomic-physics.md: the atomic model compared with references.
+"""Write the tables of docs/atomic-physics-tables.md: the atomic model compared with references.
 
 Usage: python tools/write_atomic_tables.py
 """
@@ -24,7 +24,7 @@ from molexa_core.physics.atomic.shells import (
     occupation_text,
 )
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "atomic-physics.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "atomic-physics-tables.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- end of measured -->"
 ENERGIES = (600, 800, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 10000)
 # Photoabsorption in barn per atom at these energies in eV, by xraydb 4.5.8.

@@ -1,4 +1,4 @@
-"""Write the statistics in docs/dataset.md from a data set.
+"""Write the statistics in docs/dataset-statistics.md from a data set.
 
 Usage: python tools/write_dataset_page.py FOLDER [--built RECORD.json] [--entries 2000]
 
@@ -19,7 +19,7 @@ from molexa_core.pipeline.datasets.info import MIB, check, describe_folder, tabl
 from molexa_core.pipeline.datasets.read import data_files
 from molexa_core.pipeline.datasets.recipe import recipe_of
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "dataset.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "dataset-statistics.md"
 BEGIN, END = "<!-- statistics -->\n", "<!-- end of statistics -->"
 ENTRIES = 2000
 

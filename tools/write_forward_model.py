@@ -1,4 +1,4 @@
-"""Write the tables of docs/forward-model.md and its figures in docs/figures.
+"""Write the tables of docs/forward-model-tables.md and its figures in docs/figures.
 
 Usage: python tools/write_forward_model.py
 """
@@ -25,7 +25,7 @@ from molexa_core.physics.mcmd.trajectories import Trajectories, run_trajectories
 from molexa_core.physics.molecules.library import molecule
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "forward-model.md"
+PAGE = ROOT / "docs" / "forward-model-tables.md"
 FIGURES = ROOT / "docs" / "figures"
 BEGIN, END = "<!-- measured -->\n", "<!-- end of measured -->"
 PULSE = Pulse(2000.0)

@@ -1,6 +1,6 @@
 """Names, shapes and units of all fields in molexa's files, each stated once.
 
-Column names are part of the file contracts (docs/conventions.md); code refers to these constants.
+Column names are part of the file contracts (docs/files.md); code refers to these constants.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """List-mode files as code: random events for a header, and files of them.
 
-Mirror what Cobold 2008 and 2011 write for a TDC8HP; docs/formats.md has the layout.
+Mirror what Cobold 2008 and 2011 write for a TDC8HP; docs/formats-lmf.md has the layout.
 """
 
 from __future__ import annotations

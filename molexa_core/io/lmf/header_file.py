@@ -1,6 +1,6 @@
 """Reading and writing of the LMF header (general and user header), field by field.
 
-One list of the fields of the user header serves both directions. Layout: docs/formats.md.
+One list of the fields of the user header serves both directions. Layout: docs/formats-lmf.md.
 """
 
 from __future__ import annotations

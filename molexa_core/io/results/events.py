@@ -1,6 +1,6 @@
 """`events.h5` and `aligned.h5`: ion momenta of coincidences, one row each.
 
-Layout (docs/conventions.md), readable with plain h5py:
+Layout (docs/files.md), readable with plain h5py:
 
     events/event_id (n) int64          events/momentum (n, ions, 3) float64, a.u.
     events/ion (ions) strings          events/weight (n) float64

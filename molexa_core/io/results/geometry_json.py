@@ -53,7 +53,7 @@ class ReconstructionRecord(Shown):
         errors: errors against a known structure, where one was given.
         explosion: the explosion that was assumed: `statement`, `origin` (told, calibrated,
             unknown), `source`; and whether it can give these momenta: `chi_square`, `degrees`,
-            `p_value`, `worst` (ion and direction), `residuals_sigma`; see docs/formats.md.
+            `p_value`, `worst` (ion and direction), `residuals_sigma`; see docs/files.md.
         distances: between atoms in bohr, `of`, `median`, `half_width` (68 %), `low`, `high`; from a
             posterior also `region`, the shortest set of 68 % as a list of intervals.
         angles: the same in degrees.
