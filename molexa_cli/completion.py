@@ -143,6 +143,9 @@ _BY_ARGUMENT: Final[Mapping[tuple[str, ...], Source]] = {
     ("new", "project", "what"): _molecules,
     ("new", "recipe", "molecules"): _molecules,
     ("score", "known"): _molecules,
+    ("score", "structure"): _molecules,
+    ("compare", "first"): _molecules,
+    ("compare", "second"): _molecules,
     ("weights", "show", "name"): _weights,
     ("weights", "verify", "name"): _weights,
 }

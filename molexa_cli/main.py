@@ -52,6 +52,7 @@ COMMANDS: Final = (
     "centroid",
     "reconstruct",
     "score",
+    "compare",
     "report",
     "update",
     "plot",

@@ -260,7 +260,7 @@ class Within:
             raise UsageError(
                 "this figure needs axes of another projection",
                 setting="ax",
-                do=f"Make them with `projection='{name}'`, or leave it out.",
+                do=f"Make them with the projection '{name}', or leave it out.",
             )
         return self.axes[0]
 

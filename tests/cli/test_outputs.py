@@ -98,6 +98,7 @@ ROLES: dict[str, dict[str, str]] = {
     | UNCERTAIN
     | SELECTION
     | dict.fromkeys(("background", "bins", "by"), NONE),
+    "compare": {"first": READ, "second": READ, "second_where": NONE} | SELECTION,
     "score": {"structure": READ, "known": READ},
     "report": {"folder": READ, "out": WRITTEN, "title": NONE} | SELECTION,
     "movie": {"files": READ, "out": WRITTEN, "known": READ, "at": NONE, "unit": NONE},

@@ -17,7 +17,7 @@ from molexa_core.base.tables import Geometry
 from molexa_core.geometry.compare import StructureErrors, Superposition, superposed_errors
 from molexa_core.geometry.measures import pair_distances
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
-from molexa_core.io.xyz import read_provenance, read_xyz
+from molexa_core.io.xyz import read_provenance
 from molexa_core.pipeline.chain.stale import require_fresh
 from molexa_core.pipeline.named_structure import find_geometry
 
@@ -142,8 +142,10 @@ def score_files(
         claimed, record = read_geometry_json(structure)
         one = claimed.geometry()
     else:
-        one, record = _first(structure, progress), read_provenance(structure)
-    require_fresh(structure, record, refuse=False, progress=progress)
+        one, files = find_geometry(structure, progress)
+        record = read_provenance(files[0]) if files else None
+    if Path(structure).exists():
+        require_fresh(structure, record, refuse=False, progress=progress)
     try:
         found = score(one, two, allow_mirror=allow_mirror)
         return found if claimed is None else replace(found, claims=_claims(claimed, found))
@@ -184,10 +186,14 @@ def _mean_of_events(path: Path | str, progress: Progress) -> tuple[Geometry, Pro
     return Geometry(symbols, np.array(positions, dtype=np.float64)), file.provenance
 
 
-def _first(path: Path | str, progress: Progress) -> Geometry:
-    geometries = read_xyz(path, progress)
-    if not geometries:
-        raise InputFileError("no structure in this file", where=path)
-    if len(geometries) > 1:
-        progress.say(f"{path} has {len(geometries)} structures; the first is used")
-    return geometries[0]
+def structure_in(path: Path | str, progress: Progress = SILENT) -> Geometry:
+    """The structure in an XYZ file, in `geom.json` or `structures.h5`, or of a shipped molecule.
+
+    Raises:
+        InputFileError: the name is neither a file with a structure nor a molecule.
+    """
+    if Path(path).suffix == ".h5":
+        return _mean_of_events(path, progress)[0]
+    if Path(path).suffix == ".json":
+        return read_geometry_json(path)[0].geometry()
+    return find_geometry(path, progress)[0]

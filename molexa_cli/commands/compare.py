@@ -1,0 +1,99 @@
+"""`molexa compare`: two results side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molexa_cli.app import AtomicUnits, Debug, Json, Quiet
+from molexa_cli.console import progress, remark, table, write, write_json
+from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.options.gate_options import Selection
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    options = with_parameters(behind="second_where", selection=Selection)
+    app.command("compare")(options(compare))
+
+
+def compare(
+    first: Annotated[
+        Path,
+        typer.Argument(help="Events, aligned events, geom.json, XYZ file, or a shipped molecule."),
+    ],
+    second: Annotated[
+        Path | None,
+        typer.Argument(help="Another of the same kind. Default: the same events in another gate."),
+    ] = None,
+    second_where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--second-where",
+            help="Further condition on the coincidences of the second; may be given several times.",
+        ),
+    ] = None,
+    allow_mirror: Annotated[
+        bool,
+        typer.Option("--allow-mirror", help="Let a mirror image count as the same structure."),
+    ] = False,
+    atomic_units: AtomicUnits = False,
+    *,
+    selection: Given,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compare two structures, two runs, or two gates on one run.
+
+    Structures: lengths, angles and dihedrals with difference and pull, the difference over its
+    error. Events: coincidences, energies and, of aligned events, mean momenta, with difference,
+    ratio and pull. molexa plot draws two files over each other.
+
+    Example: molexa compare geom.json ocs
+    """
+    from molexa_core.base.units import BOHR_ANGSTROM
+    from molexa_core.pipeline.chain.compare_files import compare_files
+
+    found = compare_files(
+        first,
+        second,
+        selection=Selection(**selection),
+        second_where=second_where or (),
+        allow_mirror=allow_mirror,
+        progress=progress(),
+    )
+    if json:
+        write_json(found.to_dict())
+        return
+    with_ratio = found.what == "events"
+    rows = []
+    for row in found.rows:
+        bohr = atomic_units and row.unit == "Å"
+        factor = 1.0 / BOHR_ANGSTROM if bohr else 1.0
+        places = {"Å": 3, "degree": 1, "eV": 3, "a.u.": 3}.get(row.unit, 2)
+        values = (row.first, row.first_error), (row.second, row.second_error)
+        cells = [_text(value, error, factor, places) for value, error in values]
+        cells.append(_text(row.difference, row.difference_error, factor, places, sign="+"))
+        if with_ratio:
+            cells.append("" if row.ratio is None else _text(row.ratio, row.ratio_error, 1.0, 3))
+        cells.append("" if row.pull is None else f"{row.pull:+.1f}")
+        rows.append([row.of, *cells, "bohr" if bohr else row.unit])
+    ratio = ["ratio"] if with_ratio else []
+    header = ["quantity", "first", "second", "difference", *ratio, "pull", "unit"]
+    write(f"first: {found.first}\nsecond: {found.second}")
+    write(table(header, rows))
+    for note in found.notes:
+        remark(note)
+
+
+def _text(value: float, error: float | None, factor: float, places: int, sign: str = "") -> str:
+    """A number with its error, as many places as the error needs."""
+    from math import floor, log10
+
+    if error is not None and factor * error > 0.0:
+        places = min(max(1 - floor(log10(factor * error)), 0), 6)
+    text = f"{factor * value:{sign}.{places}f}"
+    return text if error is None else f"{text} ± {factor * error:.{places}f}"
