@@ -26,11 +26,20 @@ if TYPE_CHECKING:
     from molexa.chain import reduce as reduce
     from molexa.chain import report as report
     from molexa.chain import score as score
+    from molexa.comparisons import compare as compare
+    from molexa.comparisons import movie as movie
+    from molexa.comparisons import series as series
     from molexa.figures import plot as plot
     from molexa.files import convert as convert
     from molexa.files import inspect as inspect
     from molexa.files import open_run as open_run
     from molexa.files import read as read
+    from molexa.selections import covariance as covariance
+    from molexa.selections import gate as gate
+    from molexa.selections import join as join
+    from molexa.selections import spectrum as spectrum
+    from molexa.settings import channel as channel
+    from molexa.settings import setup as setup
     from molexa.simulations import explode as explode
     from molexa.simulations import mock as mock
     from molexa.simulations import molecule as molecule
@@ -59,6 +68,9 @@ _PLACES: Final = {
         ("align", "centroid", "reconstruct", "reduce", "report", "score"), "molexa.chain"
     ),
     "plot": "molexa.figures",
+    **dict.fromkeys(("compare", "movie", "series"), "molexa.comparisons"),
+    **dict.fromkeys(("covariance", "gate", "join", "spectrum"), "molexa.selections"),
+    **dict.fromkeys(("channel", "setup"), "molexa.settings"),
     **dict.fromkeys(("convert", "inspect", "open_run", "read"), "molexa.files"),
     **dict.fromkeys(("explode", "mock", "molecule", "simulate"), "molexa.simulations"),
     **dict.fromkeys(("from_pandas", "to_pandas"), "molexa.tables"),
@@ -94,13 +106,19 @@ __all__ = [
     "align",
     "calibrate",
     "centroid",
+    "channel",
+    "compare",
     "convert",
     "convert_units",
+    "covariance",
     "explode",
     "from_pandas",
+    "gate",
     "inspect",
+    "join",
     "mock",
     "molecule",
+    "movie",
     "open_run",
     "plot",
     "read",
@@ -108,7 +126,10 @@ __all__ = [
     "reduce",
     "report",
     "score",
+    "series",
+    "setup",
     "simulate",
+    "spectrum",
     "to_pandas",
 ]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from molexa.files import COMMAND, Files
+from molexa_core.base.errors import UsageError, listing
 
 Of = Literal["detector", "spectrometer", "explosion"]
 
@@ -25,6 +26,10 @@ def calibrate(of: Of, source: Files, **options: Any) -> Any:
     Raises:
         MolexaError: as `molexa calibrate`.
     """
+    if of not in get_args(Of):
+        raise UsageError(
+            f"a calibration of {of!r}", setting="of", do=f"There are: {listing(get_args(Of))}."
+        )
     files = [source] if isinstance(source, str | Path) else list(source)
     if of == "detector":
         from molexa_core.pipeline.runs.calibrate_detector import (  # noqa: PLC0415

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from molexa.files import COMMAND, Files, open_run, read, setup_of
+from molexa.files import COMMAND, Files, read, setup_of
+from molexa.settings import channel as channel_named
 from molexa_core.base.errors import UsageError
 from molexa_core.base.options.gate_options import Selection
-from molexa_core.base.settings import Channel, Explosion, Setup, load_channel, load_project
+from molexa_core.base.settings import Channel, Explosion, Setup
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry, Hits
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from molexa.momenta import MeanMomenta
     from molexa_core.io.results.geometry_json import ReconstructionRecord
+    from molexa_core.physics.molecules.library import Molecule
     from molexa_core.pipeline.chain.score import Score
     from molexa_core.pipeline.reconstruction.events_file import EventsAnswer
     from molexa_core.pipeline.runs.mock import MockRun
@@ -56,39 +58,71 @@ def reduce(
     Raises:
         MolexaError: as `pipeline.chain.reduce.reduce`.
     """
-    from molexa_core.io.results.events import write_events  # noqa: PLC0415
+    from molexa_core.io.held_run import HeldRun  # noqa: PLC0415
     from molexa_core.pipeline.chain.reduce import reduce as reduced  # noqa: PLC0415
+    from molexa_core.pipeline.chain.reduce import write_reduced  # noqa: PLC0415
     from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
+    from molexa_core.pipeline.runs.open_run import OpenRun  # noqa: PLC0415
+
+    hits, known, chosen, inputs = run_of(run, channel, setup)
+    selection = Selection(where=listed(where), gate=listed(gate))
+    if out is None:
+        found = reduced(hits, chosen, known, selection=selection, mixing=mixing)
+        return replace(found.table, spectra=found.spectra)
+    require_outputs((out, FileKind.EVENTS), inputs=inputs)
+    write_reduced(
+        hits if isinstance(hits, OpenRun) else HeldRun(hits),
+        chosen,
+        known,
+        Path(out),
+        mixing=mixing,
+        selection=selection,
+        inputs=inputs,
+        command=COMMAND,
+    )
+    written: Coincidences = read(out)
+    return written
+
+
+def run_of(
+    run: Any, channel: Channel | str | Path | None, setup: Setup | str | Path | None
+) -> tuple[Any, Setup, Channel, list[Path]]:
+    """Hits that can be read repeatedly, with apparatus and channel, and the files that were read.
+
+    Args:
+        run: files, pattern or folder; an open run; a virtual run; or hits.
+        channel: as for `molexa.channel`; that of the run, or of `molexa.yaml`, if not given.
+        setup: the apparatus, or its file; that of the run, or of `molexa.yaml`, if not given.
+
+    Raises:
+        UsageError: it is no run, or there is no setup.
+        InputFileError, SettingsError: a file is missing or not valid.
+    """
+    from molexa_core.pipeline.chain.reduce import channel_and_setup  # noqa: PLC0415
     from molexa_core.pipeline.runs.mock import MockRun  # noqa: PLC0415
     from molexa_core.pipeline.runs.open_run import OpenRun  # noqa: PLC0415
 
-    hits: Any
-    if isinstance(run, MockRun):
-        return reduce(
-            run.hits,
-            run.channel if channel is None else channel,
-            setup=run.setup if setup is None else setup,
-            where=where,
-            gate=gate,
-            mixing=mixing,
-            out=out,
-        )
+    wanted = None if channel is None else channel_named(channel)
+    if isinstance(run, OpenRun):
+        run, setup = list(run.paths), run.setup if setup is None else setup
     if isinstance(run, str | Path) or (isinstance(run, Sequence) and _are_names(run)):
-        hits = open_run(cast("Files", run), setup)
-    else:
-        hits = [run] if isinstance(run, Hits) else run
-    known = hits.setup if isinstance(hits, OpenRun) and setup is None else setup_of(setup)
-    if known is None:
+        paths = [run] if isinstance(run, str | Path) else list(run)
+        named = setup if setup is None or isinstance(setup, Setup) else str(setup)
+        opened, chosen, known, read_too = channel_and_setup(paths, wanted, named)
+        return opened, known, chosen, [*opened.paths, *read_too]
+    hits = [run.hits] if isinstance(run, MockRun) else [run] if isinstance(run, Hits) else run
+    if isinstance(hits, list | tuple) and not all(isinstance(one, Hits) for one in hits):
+        raise UsageError(
+            f"no run: {type(run).__name__}",
+            do="Give files, an open run, a virtual run, or hits.",
+        )
+    if isinstance(run, MockRun):
+        wanted = run.channel if wanted is None else wanted
+        setup = run.setup if setup is None else setup
+    known_setup = setup_of(setup)
+    if known_setup is None:
         raise UsageError("no setup is given", do="Give `setup=`, or make molexa.yaml.")
-    inputs = list(hits.paths) if isinstance(hits, OpenRun) else []
-    require_outputs((out, FileKind.EVENTS), inputs=inputs)
-    chosen = _channel(channel)
-    found = reduced(hits, chosen, known, selection=_selection(where, gate), mixing=mixing)
-    if out is not None:
-        settings = {name: found.table.meta[name] for name in ("channel", "setup")}
-        made = Provenance.of(COMMAND, inputs=inputs, settings=settings)
-        write_events(out, found.table, made, spectra=found.spectra)
-    return replace(found.table, spectra=found.spectra)
+    return hits, known_setup, channel_named(wanted), []
 
 
 def align(
@@ -119,9 +153,9 @@ def align(
     from molexa_core.pipeline.chain.align import align as aligned  # noqa: PLC0415
     from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
 
-    table, inputs, before = _events(events)
+    table, inputs, before = events_of(events)
     require_outputs((out, FileKind.ALIGNED), inputs=inputs)
-    named = None if channel is None else _channel(channel)
+    named = None if channel is None else channel_named(channel)
     result = aligned(table, reference=ref, second=second, plane=plane, like=like, channel=named)
     found = result.table
     if out is not None:
@@ -150,7 +184,7 @@ def centroid(aligned: Coincidences | str | Path, *, out: str | Path | None = Non
     from molexa_core.pipeline.chain.centroid import settings_of  # noqa: PLC0415
     from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
 
-    table, inputs, before = _events(aligned)
+    table, inputs, before = events_of(aligned)
     require_outputs((out, FileKind.MOMENTA), inputs=inputs)
     means = MeanMomenta.of(averaged(table))
     if out is not None:
@@ -191,7 +225,13 @@ def reconstruct(
     )
 
     if isinstance(source, str | Path) and Path(source).suffix in {".h5", ".hdf5"}:
-        return _of_events(source, explosion, known, out, options)
+        return _ofevents_of(source, explosion, known, out, options)
+    named = isinstance(source, str | Path)
+    if not named and not isinstance(source, list | tuple) and not hasattr(source, "attrs"):
+        raise UsageError(
+            f"no mean momenta: {type(source).__name__}",
+            do="Give the table of centroid, its file, or an events file.",
+        )
     several: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
     inputs = [Path(one) for one in several if isinstance(one, str | Path)]
     tables = [read(one) if isinstance(one, str | Path) else one for one in several]
@@ -211,7 +251,7 @@ def reconstruct(
     return record
 
 
-def _of_events(
+def _ofevents_of(
     source: str | Path,
     explosion: Explosion | str | Path | None,
     known: Geometry | str | Path | None,
@@ -239,29 +279,30 @@ def _of_events(
 
 
 def score(
-    structure: ReconstructionRecord | Geometry | str | Path,
-    known: Geometry | str | Path,
+    structure: ReconstructionRecord | Geometry | Molecule | str | Path,
+    known: Geometry | Molecule | str | Path,
     *,
     allow_mirror: bool = False,
 ) -> Score:
     """Compare a structure with a known one after the best superposition.
 
     Args:
-        structure: a reconstruction, a geometry, or a file.
+        structure: a reconstruction, a geometry, a molecule, or a file.
         known: a geometry, an XYZ file, or the name of a shipped molecule.
         allow_mirror: whether a mirror image counts as the same structure.
 
     Raises:
         MolexaError: as `pipeline.chain.score.score`.
     """
+    from molexa_core.io.results.geometry_json import ReconstructionRecord  # noqa: PLC0415
     from molexa_core.pipeline.chain.score import score as scored  # noqa: PLC0415
     from molexa_core.pipeline.chain.score import score_files  # noqa: PLC0415
 
-    if isinstance(structure, str | Path) and not isinstance(known, Geometry):
+    if isinstance(structure, str | Path) and isinstance(known, str | Path):
         return score_files(structure, known, allow_mirror=allow_mirror)
     one: Any = read(structure) if isinstance(structure, str | Path) else structure
-    first = one if isinstance(one, Geometry) else one.geometry()
-    return scored(first, _structure(known), allow_mirror=allow_mirror)
+    first = one if isinstance(one, ReconstructionRecord) else structure_of(one)
+    return scored(first, structure_of(known), allow_mirror=allow_mirror)
 
 
 def report(
@@ -284,42 +325,56 @@ def _are_names(run: Sequence[Any]) -> bool:
     return bool(run) and all(isinstance(one, str | Path) for one in run)
 
 
-def _events(
+def events_of(
     events: Coincidences | str | Path,
 ) -> tuple[Coincidences, list[Path], Provenance | None]:
     """Coincidences, the files that were read, and how these were made."""
     if isinstance(events, Coincidences):
         return events, [], None
+    if not isinstance(events, str | Path):
+        raise UsageError(
+            f"no table of coincidences: {type(events).__name__}",
+            do="Give those of reduce or align, or their file.",
+        )
     from molexa_core.io.results.events import read_events  # noqa: PLC0415
 
     table, before = read_events(events)
     return table, [Path(events)], before
 
 
-def _channel(channel: Channel | str | None) -> Channel:
-    name = load_project().channel if channel is None else channel
-    if name is None:
-        raise UsageError("no channel is given", do="Give `channel=`, or make molexa.yaml.")
-    return load_channel(name) if isinstance(name, str) else name
-
-
-def _selection(where: Conditions, gate: Conditions) -> Selection:
-    return replace(Selection(), where=_listed(where), gate=_listed(gate))
-
-
-def _listed(conditions: Conditions) -> list[str] | None:
+def listed(conditions: Conditions) -> list[str] | None:
+    """Conditions as a list."""
     if conditions is None:
         return None
     return [conditions] if isinstance(conditions, str) else list(conditions)
 
 
 def _geometry(known: Geometry | str | Path | None) -> Geometry | None:
-    return None if known is None else _structure(known)
+    return None if known is None else structure_of(known)
 
 
-def _structure(known: Geometry | str | Path) -> Geometry:
+def structure_of(known: Any) -> Geometry:
+    """A structure: itself, that of a reconstruction or a molecule, an XYZ file, or by name.
+
+    Raises:
+        UsageError: it is none.
+        InputFileError: no such file or molecule.
+    """
     if isinstance(known, Geometry):
         return known
+    inner = getattr(known, "geometry", None)
+    if inner is not None:  # of a reconstruction or a molecule
+        found: Geometry = inner() if callable(inner) else inner
+        return found
+    if not isinstance(known, str | Path):
+        raise UsageError(
+            f"no structure: {type(known).__name__}",
+            do="Give a geometry, a reconstruction, an XYZ file, or the name of a molecule.",
+        )
+    if Path(known).suffix.lower() == ".json":
+        reconstruction: Any = read(known)
+        record: Geometry = reconstruction.geometry()
+        return record
     from molexa_core.pipeline.named_structure import find_geometry  # noqa: PLC0415
 
     return find_geometry(known)[0]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from molexa.files import COMMAND, read
@@ -36,6 +37,7 @@ Conditions = str | Sequence[str] | None
 SAMPLE_SHOTS: Final = 100_000
 """Shots of a run that are read for its picture."""
 _MOST_SAMPLES: Final = 24
+_MOST_LINES: Final = 6
 Sheet = Any
 """Makes an empty figure of an aspect: height over width."""
 
@@ -125,16 +127,14 @@ def _drawn(
         return _only(what, "momenta", lambda: _means(result, sheet))
     if not isinstance(result, Shown):
         raise UsageError(
-            f"a {type(result).__name__} is not drawn",
+            f"no result that is drawn: {type(result).__name__}",
             do="Give a run, coincidences, mean momenta, a structure, a spectrum, or a file.",
         )
     kinds = [kind.__name__ for kind in type(result).__mro__]
-    if "Explosion" in kinds:
-        return _only(what, "momenta", lambda: _means(result.table, sheet))  # type: ignore[attr-defined]
-    if "Outcomes" in kinds:
-        return _outcomes(result, what, sheet, options)
-    if isinstance(result, Spectrum):
-        return _only(what, "spectrum", lambda: _spectrum(result, sheet, options))
+    for kind in kinds:
+        if (own := _OWN.get(kind)) is not None:
+            drawn: plots.Drawn = own(result, what, sheet, options)
+            return drawn
     held, usual = _held(result, kinds)
     name, x, y = _named(what, usual, held)
     changed = plots.Options(**{**vars(options), "x": x, "y": y})
@@ -232,16 +232,155 @@ def _spectrum(spectrum: Spectrum, sheet: Sheet, options: plots.Options) -> plots
     return plots.Drawn(figure, {"spectrum": plots.numbers_of(spectrum)})
 
 
-def _outcomes(
-    result: Any, what: Sequence[str], sheet: Sheet, options: plots.Options
+def _named_spectrum(
+    spectra: Mapping[str, Spectrum],
+    name: str | None,
+    sheet: Sheet,
+    options: plots.Options,
 ) -> plots.Drawn:
-    spectra: Mapping[str, Spectrum] = result.spectra
-    name = what[0] if what else SPECTRUM_KER
-    if name not in spectra:
+    """One of several spectra; the first if no name is given."""
+    chosen = name or next(iter(spectra), "")
+    if chosen not in spectra:
         raise UsageError(
-            f"there is no spectrum {name!r}", do=f"There are: {listing(spectra, limit=12)}."
+            f"there is no spectrum {chosen!r}", do=f"There are: {listing(spectra, limit=12)}."
         )
-    return _spectrum(spectra[name], sheet, options)
+    return _spectrum(spectra[chosen], sheet, options)
+
+
+def _outcomes(result: Any, what: Sequence[str], sheet: Sheet, options: Any) -> plots.Drawn:
+    return _named_spectrum(result.spectra, what[0] if what else SPECTRUM_KER, sheet, options)
+
+
+def _explosion(result: Any, what: Sequence[str], sheet: Sheet, _: Any) -> plots.Drawn:
+    return _only(what, "momenta", lambda: _means(result.table, sheet))
+
+
+def _one_spectrum(result: Any, what: Sequence[str], sheet: Sheet, options: Any) -> plots.Drawn:
+    return _only(what, "spectrum", lambda: _spectrum(result, sheet, options))
+
+
+def _covariances(result: Any, what: Sequence[str], sheet: Sheet, _: Any) -> plots.Drawn:
+    from molexa_core.report.several_figures import in_errors  # noqa: PLC0415
+
+    name = what[0] if what else next(iter(result.maps))
+    if name not in result.maps:
+        raise UsageError(
+            f"there is no map {name!r}", do=f"There are: {listing(result.maps, limit=12)}."
+        )
+    with _made(sheet, 0.85) as figure:
+        in_errors(figure, result.maps[name])
+        figure.canvas.draw()
+    return plots.Drawn(figure, {name: plots.numbers_of(result.maps[name])})
+
+
+def _compared(result: Any, what: Sequence[str], sheet: Sheet, _: Any) -> plots.Drawn:
+    from molexa_core.report.several_figures import beside  # noqa: PLC0415
+
+    def draw() -> plots.Drawn:
+        with _made(sheet, 0.9) as figure:
+            beside(figure, result.first, result.second, result.pull)
+            figure.canvas.draw()
+        header, rows = result.rows()
+        return plots.Drawn(figure, {"comparison": pd.DataFrame(rows, columns=list(header))})
+
+    return _only(what, "comparison", draw)
+
+
+def _side_by_side(result: Any, what: Sequence[str], sheet: Sheet, _: Any) -> plots.Drawn:
+    from molexa_core.report.several_figures import pulls  # noqa: PLC0415
+
+    def draw() -> plots.Drawn:
+        bonded = [one for one in result.rows if one.bonded] or list(result.rows)
+        names = [one.of for one in bonded]
+        columns = {
+            name: np.array([np.nan if v is None else v for v in values], float)
+            for name, values in (
+                ("difference", [one.difference for one in bonded]),
+                ("error", [one.difference_error for one in bonded]),
+            )
+        }
+        lengths = np.array([one.unit == "bohr" for one in bonded])
+        with _made(sheet, 0.8) as figure:
+            pulls(figure, names, columns["difference"], columns["error"], lengths)
+            figure.canvas.draw()
+        return plots.Drawn(figure, {"differences": pd.DataFrame({"of": names, **columns})})
+
+    return _only(what, "differences", draw)
+
+
+def _movie(result: Any, what: Sequence[str], sheet: Sheet, _: Any) -> plots.Drawn:
+    def draw() -> plots.Drawn:
+        at = np.array([frame.at for frame in result.frames], float)
+        unit = f" ({result.unit})" if result.unit else ""
+        lines = []
+        for n in result.shown()[0][:_MOST_LINES]:
+            ends = [frame.distances[n] for frame in result.frames]
+            value = np.array([one.value for one in ends]) * BOHR_ANGSTROM
+            half = np.array([np.nan if one.half_width is None else one.half_width for one in ends])
+            name = "-".join(result.names[atom] for atom in result.pairs[n])
+            lines.append((name, value, half * BOHR_ANGSTROM))
+        return _lines(sheet, at, f"delay{unit}" if unit else "frame", "Å", lines)
+
+    return _only(what, "movie", draw)
+
+
+def _series(result: Any, what: Sequence[str], sheet: Sheet, _: Any) -> plots.Drawn:
+    """The quantities that are named, or the lengths of the bonds, or all momenta."""
+    from molexa_core.io.results.series_file import UNITS  # noqa: PLC0415
+
+    values = result.values
+    bins = values["bins"]
+    first = bins[0]["quantities"] if bins else []
+    by_name = {str(one["of"]): number for number, one in enumerate(first)}
+    wanted = list(what) or [name for name, n in by_name.items() if first[n].get("bond")]
+    wanted = (wanted or list(by_name))[:_MOST_LINES]
+    if missing := [name for name in wanted if name not in by_name]:
+        raise UsageError(
+            f"the series has no {listing(missing)}", do=f"It has {listing(by_name, limit=20)}."
+        )
+    lines, unit = [], ""
+    for name in wanted:
+        cells = [one["quantities"][by_name[name]] for one in bins]
+        unit, factor = UNITS.get(cells[0]["kind"], (cells[0]["kind"], 1.0))
+        value = np.array([_number(one["mean"]) for one in cells]) * factor
+        error = np.hypot(
+            [_number(one["statistical"]) for one in cells],
+            [one["systematic"] or 0.0 for one in cells],
+        )
+        lines.append((name, value, error * factor))
+    at = np.array([one["value"] for one in bins], float)
+    across = f"{values['by']} ({values['unit']})" if values.get("unit") else str(values["by"])
+    short = {"angstrom": "Å", "degrees": "°"}.get(str(unit), str(unit))
+    return _lines(sheet, at, across, short, lines)
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _lines(sheet: Sheet, at: Any, across: str, unit: str, lines: Sequence[Any]) -> plots.Drawn:
+    from molexa_core.report.several_figures import points  # noqa: PLC0415
+
+    with _made(sheet, 0.7) as figure:
+        points(figure, at, across, unit, lines)
+        figure.canvas.draw()
+    columns = {across: at}
+    for name, value, error in lines:
+        columns |= {f"{name} ({unit})": value, f"{name} error": error}
+    return plots.Drawn(figure, {"series": pd.DataFrame(columns)})
+
+
+_OWN: Final[Mapping[str, Any]] = {
+    "Explosion": _explosion,
+    "Outcomes": _outcomes,
+    "Spectrum": _one_spectrum,
+    "Covariances": _covariances,
+    "SpectrumComparison": _compared,
+    "SideBySide": _side_by_side,
+    "Movie": _movie,
+    "Series": _series,
+}
+"""Results that are not drawn from coincidences or a structure, by the name of their class."""
 
 
 def _made(sheet: Sheet, aspect: float) -> AbstractContextManager[Any]:

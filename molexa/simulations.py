@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molexa.chain import structure_of
 from molexa.files import COMMAND, setup_of
+from molexa.settings import channel as channel_named
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.matter.ions import Ion
-from molexa_core.base.settings import Channel, Setup, load_channel
+from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import Geometry
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def mock(
     from molexa_core.pipeline.runs.mock import mock as mocked  # noqa: PLC0415
 
     known = setup_of(setup) or default_setup()
-    one = channel if isinstance(channel, Channel) else load_channel(str(channel))
+    one = channel_named(channel)
     read: list[Path] = []
     if isinstance(structure, str | Path):
         if Path(structure).exists():
@@ -91,7 +93,7 @@ def simulate(
     """Explode a geometry as point charges.
 
     Args:
-        geometry: a structure, an XYZ file, or the name of a shipped molecule.
+        geometry: a structure, a reconstruction, an XYZ file, or the name of a shipped molecule.
         ions: of every atom, in any order.
         options: `model`, `tau_fs`, `times_fs`, `rises`.
 
@@ -100,7 +102,7 @@ def simulate(
     """
     from molexa_core.pipeline.explosions.simulate import simulate as simulated  # noqa: PLC0415
 
-    return simulated(_structure(geometry), ions, **options)
+    return simulated(structure_of(geometry), ions, **options)
 
 
 def explode(
@@ -115,7 +117,7 @@ def explode(
     """Explode a geometry many times in an X-ray pulse, by the Monte-Carlo model.
 
     Args:
-        geometry: a structure, an XYZ file, or the name of a shipped molecule.
+        geometry: a structure, a reconstruction, an XYZ file, or the name of a shipped molecule.
         pulse: the X-ray pulse.
         model: switches of the model.
         trajectories: number of explosions.
@@ -128,18 +130,10 @@ def explode(
     from molexa_core.pipeline.explosions.simulate_mcmd import simulate_mcmd  # noqa: PLC0415
 
     return simulate_mcmd(
-        _structure(geometry),
+        structure_of(geometry),
         pulse=pulse,
         options=model,
         trajectories=trajectories,
         seed=seed,
         device=device,
     )
-
-
-def _structure(geometry: Geometry | str | Path) -> Geometry:
-    if isinstance(geometry, Geometry):
-        return geometry
-    from molexa_core.pipeline.named_structure import find_geometry  # noqa: PLC0415
-
-    return find_geometry(geometry)[0]

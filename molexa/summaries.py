@@ -107,7 +107,8 @@ def _coincidences(table: Any) -> Summary:
         notes.append(f"mean kinetic energy release {mean:.2f} eV")
     stored = table.meta.get("summary")
     false = stored.get("false") if isinstance(stored, Mapping) else None
-    if isinstance(false, Mapping) and isinstance(false.get("true"), int | float):
+    whole = isinstance(stored, Mapping) and stored.get("coincidences") == round(count)
+    if whole and isinstance(false, Mapping) and isinstance(false.get("true"), int | float):
         notes.append(f"true coincidences: {false['true']:.0f} ± {false['true_error']:.0f}")
     if table.tags:
         notes.append(f"tags: {', '.join(table.tags)}")
@@ -361,6 +362,107 @@ def _structures_file(held: Any) -> Summary:
     return _single_events(held.summary, held.warnings)
 
 
+def _side_by_side(found: Any) -> Summary:
+    rows = []
+    for one in found.rows:
+        factor, unit, digits = (BOHR_ANGSTROM, "Å", 3) if one.unit == "bohr" else (1.0, "°", 1)
+        cells = [
+            _with_error(factor, digits, value, error)
+            for value, error in (
+                (one.first, one.first_error),
+                (one.second, one.second_error),
+                (one.difference, one.difference_error),
+            )
+        ]
+        rows.append((one.of, *cells, "" if one.pull is None else f"{one.pull:+.1f}", unit))
+    title = "Two structures side by side, bonds first"
+    return Summary(title, ("", "first", "second", "difference", "pull", "unit"), rows)
+
+
+def _with_error(factor: float, digits: int, value: float, error: float | None) -> str:
+    text = f"{factor * value:.{digits}f}"
+    return text if error is None else f"{text} ± {factor * error:.{digits}f}"
+
+
+def _compared_spectra(found: Any) -> Summary:
+    rows = [
+        ("factor of the second", f"{found.scale:.4g} ± {found.scale_error:.2g}"),
+        ("chi-square", f"{found.chi_square:.1f} for {found.degrees} degrees of freedom"),
+    ]
+    if found.p_value is not None:
+        rows.append(("p-value of alike shapes", f"{found.p_value:.2g}"))
+    labels = ", ".join(found.first.labels)
+    return Summary(f"Two spectra side by side: {labels}", (), rows)
+
+
+def _covariances(found: Any) -> Summary:
+    rows = [
+        (
+            one.label,
+            _significant(one.value, one.error),
+            "" if one.exponent is None else f"{one.exponent:.2f}",
+        )
+        for one in found.rows
+    ]
+    notes = [f"{found.shots} shots"]
+    if found.control:
+        notes.append(f"the effect of {found.control} is taken off")
+    header = ("ions", "cumulant per shot", "rise with rate")
+    return Summary(f"Covariances of {' '.join(found.ions)}", header, rows, notes, found.warnings)
+
+
+def _significant(value: float, error: float | None) -> str:
+    from molexa_core.base.intervals import plus_minus  # noqa: PLC0415
+
+    return str(plus_minus(value, error))
+
+
+def _movie(found: Any) -> Summary:
+    shown = found.shown()[0][:4]
+    names = ["-".join(found.names[atom] for atom in found.pairs[n]) for n in shown]
+    rows = [
+        (
+            f"{frame.at:g} {found.unit}".rstrip(),
+            *(f"{frame.distances[n].value * BOHR_ANGSTROM:.3f}" for n in shown),
+        )
+        for frame in found.frames
+    ]
+    header = ("frame", *(f"{name} (Å)" for name in names))
+    return Summary(f"{len(found.frames)} structures in a row", header, rows)
+
+
+def _series(found: Any) -> Summary:
+    values = found.values
+    first = values["bins"][0]["quantities"] if values["bins"] else []
+    bonded = [n for n, one in enumerate(first) if one.get("bond")]
+    chosen = (bonded or list(range(len(first))))[:3]
+    rows = []
+    for one in values["bins"]:
+        cells = [f"{one['signal']:.1f} ± {one['signal_error']:.1f}"]
+        if one["ker_ev"] is not None:
+            cells.append(f"{one['ker_ev']:.2f} ± {one['ker_error_ev']:.2f}")
+        else:
+            cells.append("none")
+        cells += [_of_series(one["quantities"][n]) for n in chosen]
+        rows.append((f"{one['value']:g}", *cells))
+    unit = f" ({values['unit']})" if values.get("unit") else ""
+    header = (f"{values['by']}{unit}", "signal", "KER (eV)", *(first[n]["of"] for n in chosen))
+    warnings = [str(text) for text in values.get("warnings", ())]
+    return Summary(f"Series over {values['by']}", header, rows, (), warnings)
+
+
+def _of_series(one: Mapping[str, Any]) -> str:
+    from molexa_core.io.results.series_file import UNITS  # noqa: PLC0415
+
+    if one["mean"] is None:
+        return "none"
+    unit, factor = UNITS.get(one["kind"], (one["kind"], 1.0))
+    short = {"angstrom": "Å", "degrees": "°"}.get(str(unit), str(unit))
+    digits = 3 if short == "Å" else 1
+    error = np.hypot(one["statistical"] or 0.0, one["systematic"] or 0.0)
+    return f"{factor * one['mean']:.{digits}f} ± {factor * error:.{digits}f} {short}"
+
+
 _SUMMARIES: Final[Mapping[str, Callable[[Any], Summary]]] = {
     "Coincidences": _coincidences,
     "OfShots": _hits,
@@ -376,6 +478,11 @@ _SUMMARIES: Final[Mapping[str, Callable[[Any], Summary]]] = {
     "Molecule": _molecule,
     "EventsAnswer": _events_answer,
     "StructuresFile": _structures_file,
+    "SideBySide": _side_by_side,
+    "SpectrumComparison": _compared_spectra,
+    "Covariances": _covariances,
+    "Movie": _movie,
+    "Series": _series,
 }
 """By the name of the class: none of them is loaded to show another."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import molexa as mx
-from molexa_core.base.errors import ColumnError, UsageError
+from molexa_core.base.errors import ColumnError, MolexaError, UsageError
 from molexa_core.base.fields import SPECTRUM_TOF
 
 CHAIN = """
@@ -167,7 +168,7 @@ def test_a_plot_gives_axes_to_style_further(events: mx.Coincidences, tmp_path: P
     assert len(numbers) == 32
     with pytest.raises(UsageError, match="Did you mean ker"):
         events.plot("kerr")
-    with pytest.raises(UsageError, match="is not drawn"):
+    with pytest.raises(UsageError, match="no result that is drawn"):
         mx.plot([1, 2])
 
 
@@ -203,3 +204,87 @@ def test_the_picture_of_a_structure_is_where_its_atoms_are() -> None:
     scale = np.linalg.norm(at - at.mean(axis=0), axis=1).max()
     assert (flat <= true / scale + 2e-3).all()
     assert "</script>" not in drawn.rpartition("<script>")[2].removesuffix("</script>")
+
+
+def test_a_run_in_memory_and_its_file_give_the_same(tmp_path: Path) -> None:
+    run = mx.mock("nitrogen", 2_000, seed=4)
+    assert not isinstance(run, dict)
+    mx.mock("nitrogen", 2_000, seed=4, out=tmp_path / "run.h5", layout="hdf5")
+    held = mx.reduce(run)
+    written = mx.reduce(run, out=tmp_path / "held.events.h5")
+    of_file = mx.reduce(tmp_path / "run.h5", out=tmp_path / "run.events.h5")
+    for other in (written, of_file, mx.reduce(mx.open_run(tmp_path / "run.h5"))):
+        assert np.allclose(other.momentum, held.momentum, atol=1e-6)
+        assert set(other.spectra) == set(held.spectra)
+    joined = mx.join([held, written])
+    assert len(joined) == 2 * len(held)
+    assert set(joined.tags["run"]) == {0, 1}
+
+
+def test_channels_and_setups_from_what_is_at_hand() -> None:
+    names = [str(ion) for ion in mx.channel("O+ C+ S+").all_ions]
+    assert names == ["O+", "C+", "S+"]
+    assert mx.channel("CH3OH").all_ions == mx.channel("methanol").all_ions
+    assert mx.channel(mx.channel("water")) == mx.channel("water")
+    with pytest.raises(MolexaError, match="no channel named 'watr'"):
+        mx.channel("watr")
+    region = {"length_mm": 80, "field_v_per_cm": 200}
+    setup = mx.setup(spectrometer={"regions": [region]}, detector={"radius_mm": 40})
+    changed = mx.setup(setup, detector={"radius_mm": 60})
+    assert changed.detector.radius_mm == 60
+    assert changed.spectrometer == setup.spectrometer
+    with pytest.raises(MolexaError, match=r"length_mm.*above 0.*detektor: unknown key"):
+        mx.setup(spectrometer={"regions": [{**region, "length_mm": -1}]}, detektor={})
+
+
+def test_what_is_no_run_no_table_and_no_structure_is_told() -> None:
+    for call, words in (
+        (lambda: mx.reduce([1, 2], "water"), "no run: list"),  # type: ignore[list-item]
+        (lambda: mx.align(3), "no table of coincidences: int"),  # type: ignore[arg-type]
+        (lambda: mx.reconstruct(3), "no mean momenta: int"),  # type: ignore[arg-type]
+        (lambda: mx.score(mx.molecule("water"), 3), "no structure: int"),  # type: ignore[arg-type]
+        (lambda: mx.calibrate("detecter", "x"), "There are: detector, spectrometer, explosion"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(UsageError, match=words):
+            call()
+
+
+def test_results_side_by_side(events: mx.Coincidences) -> None:
+    same = mx.compare(events, events, "ker", bins=20)
+    assert same.scale == pytest.approx(1.0)
+    assert np.nanmax(np.abs(same.pull.counts)) == pytest.approx(0.0, abs=1e-12)
+    water = mx.molecule("water").geometry
+    larger = dataclasses.replace(water, positions=1.1 * water.positions)
+    rows = mx.compare(water, larger).rows
+    assert rows[0].second / rows[0].first == pytest.approx(1.1)
+    assert "O1-H2" in repr(mx.compare(water, larger))
+    frames = mx.movie([water, larger], at=[0, 20])
+    assert "20 fs" in repr(frames)
+    assert "<img" in (frames._repr_html_() or "")
+    with pytest.raises(UsageError, match="cannot be compared"):
+        mx.compare(water, events)
+
+
+def test_gates_and_spectra_select_and_count(events: mx.Coincidences) -> None:
+    some = mx.gate(events, "energy(O+) < 0.5")
+    ev = mx.convert_units(events.kinetic_energy()[:, 0], "hartree", "eV")
+    assert len(some) == int((ev < 0.5).sum())
+    whole = mx.spectrum(events, "ker", bins=30)
+    part = mx.spectrum(events, "ker", bins=30, where="energy(O+) < 0.5")
+    assert part.counts.sum() < whole.counts.sum()
+    assert whole.labels == ("ker",)
+
+
+@pytest.mark.slow
+def test_covariances_and_series_show_themselves(tmp_path: Path) -> None:
+    path = tmp_path / "run.events.h5"
+    run = mx.mock("water", 4_000, seed=5)
+    found = mx.covariance(run, bins=40)
+    assert "H+ H+" in repr(found)
+    assert "<img" in (found._repr_html_() or "")
+    mx.align(mx.reduce(run, out=path), out=tmp_path / "run.aligned.h5")
+    over = mx.series(tmp_path / "run.aligned.h5", "hits", of="momenta")
+    table = over.to_pandas()
+    assert len(table) == len(over.values["bins"])
+    assert "O+ px" in table
+    assert "<img" in (over._repr_html_() or "")

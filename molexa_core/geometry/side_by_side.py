@@ -16,6 +16,7 @@ from typing import Final, Literal
 import numpy as np
 
 from molexa_core.base.circular import wrapped
+from molexa_core.base.shown import Shown
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.geometry.bonds import STRAIGHT, bonds, dihedral_chains
 from molexa_core.geometry.measures import dihedral_angles
@@ -81,8 +82,8 @@ class BesideRow:
         return UNITS[self.kind]
 
 
-@dataclass(frozen=True)
-class SideBySide:
+@dataclass(frozen=True, repr=False)
+class SideBySide(Shown):
     """Two structures of the same atoms.
 
     Attributes:

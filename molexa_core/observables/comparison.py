@@ -22,6 +22,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.shown import Shown
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import FloatArray
 
@@ -30,8 +31,8 @@ FEWEST: Final = 10.0
 counts: with fewer, chi-square is not distributed like one."""
 
 
-@dataclass(frozen=True)
-class SpectrumComparison:
+@dataclass(frozen=True, repr=False)
+class SpectrumComparison(Shown):
     """Two histograms over the same bins.
 
     Attributes:

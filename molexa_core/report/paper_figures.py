@@ -118,7 +118,7 @@ def time_of_flight(
     """
     axes = figure.subplots()
     counts = _stairs(axes, spectrum)
-    first, last = _filled(counts, spectrum.edges[0])
+    first, last = filled(counts, spectrum.edges[0])
     axes.set_xlim(first, last)
     top = max(float(counts.max()), 1.0)
     if log:
@@ -193,7 +193,7 @@ def histogram(
         if _alike(spectra)
         else np.asarray(spectra[0].counts, float)
     )
-    axes.set_xlim(*_filled(counts, spectra[0].edges[0]))
+    axes.set_xlim(*filled(counts, spectra[0].edges[0]))
     if log:
         axes.set_yscale("log")
     elif min(float(np.min(one.counts)) for one in spectra) >= 0:
@@ -389,7 +389,7 @@ def _stairs(axes: Axes, spectrum: Spectrum) -> FloatArray:
     return counts
 
 
-def _filled(counts: FloatArray, edges: FloatArray) -> Limits:
+def filled(counts: FloatArray, edges: FloatArray) -> Limits:
     """The part of an axis in which there is something, with some room."""
     there = np.flatnonzero(counts)
     if not len(there):

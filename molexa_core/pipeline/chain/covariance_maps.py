@@ -14,6 +14,7 @@ from molexa_core.base.errors import MolexaError, UsageError, listing
 from molexa_core.base.fields import TAG_PULSE_ENERGY
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
+from molexa_core.base.shown import Shown
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
@@ -42,8 +43,8 @@ _AXIS: Final = re.compile(r"^\s*(tof|px|py|pz|p)\s*(?:\(\s*([^()]+?)\s*\))?\s*$"
 _ROOM: Final = 1.02
 
 
-@dataclass(frozen=True)
-class Covariances:
+@dataclass(frozen=True, repr=False)
+class Covariances(Shown):
     """The result of `covariance`.
 
     Attributes:

@@ -16,6 +16,7 @@ import numpy as np
 
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.shown import Shown
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
@@ -73,8 +74,8 @@ class Frame:
     known: Geometry | None = None
 
 
-@dataclass(frozen=True)
-class Movie:
+@dataclass(frozen=True, repr=False)
+class Movie(Shown):
     """A series of structures.
 
     Attributes:

@@ -29,7 +29,9 @@ from molexa_core.base.storage.resources import available
 from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.detector.health import HitHealth
 from molexa_core.io.formats import without_suffix
+from molexa_core.io.held_run import HeldRun
 from molexa_core.io.results.events import EventsWriter
+from molexa_core.io.stored_run import StoredRun
 from molexa_core.observables.gating import Gating
 from molexa_core.pipeline.chain.channel_limits import beyond_network, other_molecule
 from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
@@ -140,8 +142,8 @@ def reduce(
 def reduce_files(
     paths: Sequence[Path | str],
     *,
-    channel: str | None = None,
-    setup: str | None = None,
+    channel: Channel | str | None = None,
+    setup: Setup | str | None = None,
     out: Path | str | None = None,
     gate_sum: tuple[float, float, float] | None = None,
     mixing: bool | None = None,
@@ -160,8 +162,8 @@ def reduce_files(
 
     Args:
         paths: the files of one run, in order; patterns, or a folder.
-        channel: name or file of the channel.
-        setup: setup file.
+        channel: the channel, its name or file.
+        setup: the setup or its file.
         out: the events file; `RUN.events.h5` in the working folder if not given.
         gate_sum: half widths of the momentum-sum gate in a.u., instead of those of the channel.
         mixing: see `reduce`.
@@ -187,16 +189,61 @@ def reduce_files(
         raise UsageError(
             f"half widths must be above 0, not {listing(gate_sum)}", setting="gate_sum"
         )
-    known_setup = _given_setup(setup)
-    run = open_run(paths, known_setup, progress=progress)
-    chosen_setup = _telling(run.setup, run)
-    chosen = _gated(_choose_channel(channel, run), gate_sum).with_masses(masses)
+    run, found, chosen_setup, read = channel_and_setup(paths, channel, setup, progress)
+    chosen = _gated(found, gate_sum).with_masses(masses)
     target = Path(out) if out is not None else _default_output(run)
     others = [load_channel(name).with_masses(masses) for name in rivals]
-    named = channel or run.metadata().get(_CHANNEL)
-    read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
     read = [*read, *(path for name in rivals for path in settings_inputs(channel=name, setup=None))]
     require_outputs((target, FileKind.EVENTS), inputs=[*run.paths, selection.regions, *read])
+    summary = write_reduced(
+        run,
+        chosen,
+        chosen_setup,
+        target,
+        mixing=mixing,
+        rivals=others,
+        solutions=solutions,
+        selection=selection,
+        inputs=[*run.paths, *_settings_files(selection, _name(channel), _name(setup))],
+        command=command,
+        progress=progress,
+    )
+    return target, summary
+
+
+def write_reduced(
+    run: OpenRun | HeldRun,
+    chosen: Channel,
+    chosen_setup: Setup,
+    target: Path,
+    *,
+    mixing: bool | None = None,
+    rivals: Sequence[Channel] = (),
+    solutions: Solutions = "best",
+    selection: Selection = EVERYTHING,
+    inputs: Sequence[Path] = (),
+    command: str = "molexa.reduce",
+    progress: Progress = SILENT,
+) -> ReduceSummary:
+    """Reduce a run to an events file, with the tags of all shots, in bounded memory.
+
+    Args:
+        run: of files, or in memory (`io.held_run.HeldRun`).
+        chosen: the channel.
+        chosen_setup: the apparatus.
+        target: the events file.
+        mixing: see `reduce`.
+        rivals: see `reduce`.
+        solutions: see `reduce`.
+        selection: further gates.
+        inputs: files that were read, for the provenance.
+        command: command line, for the provenance.
+        progress: display of the progress and of the choices made.
+
+    Raises:
+        ComputationError, NoEventsError, OutputError: as `reduce_files`.
+    """
+    others = rivals
     gates = gating_of(selection, "reduce", channel=chosen, of_channel=True)
     passes = TwoPasses(run.__iter__, size_of)
     with EventsWriter(target, chosen.wanted_ions) as writer, ExitStack() as stack:
@@ -226,7 +273,7 @@ def reduce_files(
         for warning in (*run.warnings, *health.warnings()):
             reducer.warn(warning)
         summary = replace(reducer.summary(), health=health.as_dict())
-        if run.counts is not None:
+        if isinstance(run, OpenRun) and run.counts is not None:
             summary = replace(summary, sorter=run.counts.as_dict())
         meta = gates.meta(_meta(chosen, chosen_setup, summary) | _about_run(run))
         said = {GATES: meta[GATES]} if gates else {}
@@ -236,12 +283,12 @@ def reduce_files(
             said["solutions"] = solutions
         provenance = Provenance.of(
             command,
-            inputs=[*run.paths, *_settings_files(selection, channel, setup)],
+            inputs=inputs,
             settings={_CHANNEL: meta[_CHANNEL], _SETUP: meta[_SETUP], **said},
             after=_history(run),
         )
         writer.finish(provenance, meta=meta, spectra=reducer.spectra())
-    return target, summary
+    return summary
 
 
 def reduce_channels(
@@ -332,8 +379,8 @@ def _finish(gates: Gating, reducer: Reducer) -> None:
 
 def channel_and_setup(
     paths: Sequence[Path | str],
-    channel: str | None,
-    setup: str | None,
+    channel: Channel | str | None,
+    setup: Setup | str | None,
     progress: Progress = SILENT,
 ) -> tuple[OpenRun, Channel, Setup, list[Path]]:
     """A run with its channel and setup, found as `reduce_files` finds them.
@@ -345,7 +392,7 @@ def channel_and_setup(
     run = open_run(paths, known, progress=progress)
     chosen = _choose_channel(channel, run)
     named = channel or run.metadata().get(_CHANNEL)
-    read = settings_inputs(channel=named if isinstance(named, str) else None, setup=setup)
+    read = settings_inputs(channel=_name(named), setup=_name(setup))
     return run, chosen, _telling(run.setup, run), list(read)
 
 
@@ -369,13 +416,20 @@ def _reporting_faults(run: Iterable[Hits], reducer: Reducer, health: HitHealth) 
         raise
 
 
-def _given_setup(name: str | None) -> Setup | None:
-    """The setup named by the argument or by `molexa.yaml`, if any."""
+def _name(of: object) -> str | None:
+    """The name or file by which something is given; None for what is given itself."""
+    return of if isinstance(of, str) else None
+
+
+def _given_setup(name: Setup | str | None) -> Setup | None:
+    """The setup that is given, or named by the argument or by `molexa.yaml`, if any."""
+    if isinstance(name, Setup):
+        return name
     name = name or load_project().setup
     return None if name is None else load_setup(name)
 
 
-def _telling(setup: Setup, run: OpenRun) -> Setup:
+def _telling(setup: Setup, run: StoredRun) -> Setup:
     """The setup; where it does not say what the explosion is, a virtual run says it."""
     stored = run.metadata().get(_SETUP)
     block = stored.get(EXPLOSION) if isinstance(stored, Mapping) else None
@@ -386,7 +440,9 @@ def _telling(setup: Setup, run: OpenRun) -> Setup:
     return setup.model_copy(update={EXPLOSION: told})
 
 
-def _choose_channel(name: str | None, run: OpenRun) -> Channel:
+def _choose_channel(name: Channel | str | None, run: OpenRun) -> Channel:
+    if isinstance(name, Channel):
+        return name
     name = name or load_project().channel
     if name is not None:
         return load_channel(name)
@@ -414,12 +470,12 @@ def _default_output(run: OpenRun) -> Path:
     return Path(f"{without_suffix(run.paths[0].name)}{EVENTS_SUFFIX}")
 
 
-def _about_run(run: OpenRun) -> dict[str, Any]:
+def _about_run(run: StoredRun) -> dict[str, Any]:
     """The format in which the run was read."""
     return {"run": {"layout": run.layout, "choice": run.choice}}
 
 
-def _history(run: OpenRun) -> Provenance | None:
+def _history(run: StoredRun) -> Provenance | None:
     stored = run.metadata().get("provenance")
     if not isinstance(stored, Mapping):
         return None

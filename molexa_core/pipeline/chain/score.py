@@ -83,7 +83,9 @@ class Score(Shown):
         }
 
 
-def score(structure: Geometry, known: Geometry, *, allow_mirror: bool = False) -> Score:
+def score(
+    structure: Geometry | ReconstructionRecord, known: Geometry, *, allow_mirror: bool = False
+) -> Score:
     """Compare a structure with a known one.
 
     The known structure is superposed on the other by the rotation, translation and assignment of
@@ -92,7 +94,8 @@ def score(structure: Geometry, known: Geometry, *, allow_mirror: bool = False) -
     the structure. A mirror image counts as a different structure unless it is allowed.
 
     Args:
-        structure: the structure to compare; a reconstruction in the frame of its momenta.
+        structure: the structure to compare; a reconstruction in the frame of its momenta, whose
+            claimed half-widths of distances are compared with the errors.
         known: the known structure, atoms in any order, any frame.
         allow_mirror: whether the mirror image of the known structure may be used.
 
@@ -108,6 +111,9 @@ def score(structure: Geometry, known: Geometry, *, allow_mirror: bool = False) -
         >>> round(score(water, water).errors.mae, 12)
         0.0
     """
+    if isinstance(structure, ReconstructionRecord):
+        found = score(structure.geometry(), known, allow_mirror=allow_mirror)
+        return replace(found, claims=_claims(structure, found))
     errors, superposition = superposed_errors(
         structure.positions,
         known.positions,
@@ -135,20 +141,18 @@ def score_files(
         UsageError: the structures have different atoms.
     """
     two = find_geometry(known, progress)[0]
-    claimed: ReconstructionRecord | None = None
+    one: Geometry | ReconstructionRecord
     if Path(structure).suffix == ".h5":
         one, record = _mean_of_events(structure, progress)
     elif Path(structure).suffix == ".json":
-        claimed, record = read_geometry_json(structure)
-        one = claimed.geometry()
+        one, record = read_geometry_json(structure)
     else:
         one, files = find_geometry(structure, progress)
         record = read_provenance(files[0]) if files else None
     if Path(structure).exists():
         require_fresh(structure, record, refuse=False, progress=progress)
     try:
-        found = score(one, two, allow_mirror=allow_mirror)
-        return found if claimed is None else replace(found, claims=_claims(claimed, found))
+        return score(one, two, allow_mirror=allow_mirror)
     except UsageError as error:
         error.where = f"{structure} and {known}"
         raise

@@ -80,16 +80,7 @@ def new_channel(
     """
     target = _target(what, ions, charge)
     path = require_new(FOLDER / f"{target.name}.yaml" if out is None else out)
-    values: dict[str, Any] = {
-        "name": path.stem,
-        "description": _description(target),
-        "molecule": target.molecule,
-        "ions": target.ions,
-        "gates": {"max_momentum": 400.0},
-    }
-    channel = parse_settings(Channel, values, where=what)
-    values["gates"]["max_momentum"] = _largest(channel.all_ions, target.geometry)
-    channel = parse_settings(Channel, values, where=what)
+    values, channel = _values(what, target, path.stem)
     if target.molecule is None:
         del values["molecule"]
     text = commented(
@@ -102,6 +93,30 @@ def new_channel(
         },
     )
     return write_new(path, text + _frame(channel))
+
+
+def described_channel(what: str, *, ions: str | None = None, charge: int = 1) -> Channel:
+    """The channel that `new_channel` writes.
+
+    Raises:
+        InputFileError, SettingsError: as `new_channel`.
+    """
+    target = _target(what, ions, charge)
+    return _values(what, target, target.name)[1]
+
+
+def _values(what: str, target: _Target, name: str) -> tuple[dict[str, Any], Channel]:
+    """The keys of a channel, and the channel."""
+    values: dict[str, Any] = {
+        "name": name,
+        "description": _description(target),
+        "molecule": target.molecule,
+        "ions": target.ions,
+        "gates": {"max_momentum": 400.0},
+    }
+    channel = parse_settings(Channel, values, where=what)
+    values["gates"]["max_momentum"] = _largest(channel.all_ions, target.geometry)
+    return values, parse_settings(Channel, values, where=what)
 
 
 def _frame(channel: Channel) -> str:
