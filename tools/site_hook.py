@@ -14,6 +14,7 @@ import logging
 import posixpath
 import re
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,11 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 LOG: Final = logging.getLogger("mkdocs.hooks.molexa")
 TAKEN_IN: Final = ("CHANGELOG.md", "CONTRIBUTING.md")
 NOTEBOOKS: Final = "notebooks/*.ipynb"
+LARGE: Final = 50_000
+"""Characters of an output above which it is a file beside its page."""
+FITTED: Final = (
+    """onload="this.style.height=this.contentDocument.body.scrollHeight+24+'px'\""""
+)
 NAMES: Final = "<!-- names of molexa -->"
 _LINK: Final = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 _LOADED: Final = re.compile(
@@ -75,6 +81,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
                 if files.get_file_from_path(inside)
                 else text
             )
+        if re.fullmatch(r"[\w/-]+\.md", text) and (there := files.get_file_from_path(place)):
+            return f"[{_title(there)}]({target}{anchor or ''})"
         return link[0]
 
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
@@ -87,6 +95,11 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa:
     for found in _LOADED.findall(output):
         LOG.warning("%s loads something from a network: %s", page.file.src_uri, found)
     return output
+
+
+def _title(file: File) -> str:
+    found = re.search(r"^# +(.*)$", file.content_string, re.MULTILINE)
+    return found[1] if found else file.name
 
 
 def _with_notebooks(nav: list[Any]) -> Iterator[Any]:
@@ -138,9 +151,15 @@ def _shown(output: dict[str, Any], name: str) -> tuple[str, dict[str, str | byte
     if svg := data.get("image/svg+xml"):
         return f"![Output]({name}.svg)", {f"{name}.svg": svg}
     if html := data.get("text/html"):
-        return f'<iframe class="output" src="{name}.html" title="Output"></iframe>', {
-            f"{name}.html": html
-        }
+        if _LOADED.search(html):
+            LOG.warning("an output of %s loads something from a network", name)
+        if len(html) > LARGE:
+            place = f'src="{name}.html"'
+            return f'<iframe class="output" {place} title="Output"></iframe>', {
+                f"{name}.html": html
+            }
+        inside = escape(html).replace("\n", "&#10;")
+        return f'<iframe class="output" {FITTED} srcdoc="{inside}" title="Output"></iframe>', {}
     text = data.get("text/plain") or "".join(output.get("text", ()))
     return (f"```text\n{text.rstrip()}\n```" if text.strip() else ""), {}
 
