@@ -29,9 +29,7 @@ TAKEN_IN: Final = ("CHANGELOG.md", "CONTRIBUTING.md")
 NOTEBOOKS: Final = "notebooks/*.ipynb"
 LARGE: Final = 50_000
 """Characters of an output above which it is a file beside its page."""
-FITTED: Final = (
-    """onload="this.style.height=this.contentDocument.body.scrollHeight+24+'px'\""""
-)
+FITTED: Final = """onload="this.style.height=this.contentDocument.body.scrollHeight+24+'px'\""""
 NAMES: Final = "<!-- names of molexa -->"
 _LINK: Final = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 _LOADED: Final = re.compile(
