@@ -55,6 +55,7 @@ COMMANDS: Final = (
     "compare",
     "report",
     "update",
+    "watch",
     "plot",
     "movie",
     "simulate",

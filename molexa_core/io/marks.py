@@ -16,8 +16,9 @@ FEATHER_1: Final = b"FEA1"
 METADATA_LINE: Final = "# molexa "
 """Begins the line of a table of text that holds what molexa knows about the run, as JSON."""
 GZIP: Final = b"\x1f\x8b"
+ZIP: Final = b"PK\x03\x04"
 PACKED: Final = {
-    b"PK\x03\x04": "zip",
+    ZIP: "zip",
     GZIP: "gzip",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",

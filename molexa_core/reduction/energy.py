@@ -77,6 +77,16 @@ class EnergySpectrum:
         self._covariance = np.zeros((2, 2))
         self._scale, self._scale_error = 1.0, 0.0
 
+    @property
+    def counts(self) -> tuple[IntArray, int]:
+        """The fine bins, and the sum of the energies in millionths of an eV, to be stored."""
+        return self._fine, self._sum
+
+    def put_back(self, fine: IntArray, total: int) -> None:
+        """Go on from stored `counts`."""
+        self._fine[:] = fine
+        self._sum, self._n = int(total), int(fine.sum())
+
     def subtract(
         self,
         energy_hartree: FloatArray,

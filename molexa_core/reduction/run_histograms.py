@@ -93,6 +93,11 @@ class HitSpectra:
             self._pairs,
         )
 
+    @property
+    def counts(self) -> dict[str, IntArray]:
+        """The counts as they are, to be stored and put back by writing into them."""
+        return {"tof": self._tof, "image": self._image, "pairs": self._pairs}
+
     def spectra(self) -> dict[str, Spectrum]:
         """The histograms by name."""
         marks: dict[str, float] = {}

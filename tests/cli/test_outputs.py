@@ -75,6 +75,7 @@ ROLES: dict[str, dict[str, str]] = {
         ("axes", "beside", "control", "channel", "runs", "setup", "out"), NONE
     ),
     "update": {},
+    "watch": dict.fromkeys(("folder", "channel", "setup", "state", "listen"), NONE),
     "align": {
         "events": READ,
         "channel": READ,
@@ -214,7 +215,7 @@ ARGUMENTS = {
     "geometry",
     "name",
 }
-OWN_TESTS = {"join", "gate", "spectrum", "covariance"}
+OWN_TESTS = {"join", "gate", "spectrum", "covariance", "watch"}
 """Commands whose outputs are tried in the tests of their stages."""
 Command = Callable[..., None]
 

@@ -65,6 +65,7 @@ class FileKind(StrEnum):
     CHANNEL = "channel with regions (YAML)"
     GATE_PAGE = "page of a map"
     SERIES_TABLE = "table of a series"
+    WATCH = "state of a watch"
 
 
 class RunKind(str):

@@ -86,6 +86,29 @@ class LmfLosses:
             self.faults.append(fault)
 
 
+@dataclass(frozen=True)
+class LmfPlace:
+    """Where the reading of a growing file goes on.
+
+    Attributes:
+        byte: first byte that was not read.
+        event: number of the event that begins there.
+        state: what the search for events knows (`kernels.new_state`).
+        roll: turns of the clock so far.
+        scan: (32) values of Cobold's parameters in force; NaN: not set.
+        lost: events lost to damage before, as far as known.
+        faults: number of faults before.
+    """
+
+    byte: int
+    event: int = 0
+    state: tuple[int, ...] = ()
+    roll: tuple[int, ...] = (0, 0)
+    scan: tuple[float, ...] = ()
+    lost: int = 0
+    faults: int = 0
+
+
 class LmfFile:
     """A list-mode file of Cobold 2008 or 2011 with TDC8HP events, which can be read repeatedly.
 
@@ -257,6 +280,46 @@ class LmfFile:
                 f"cannot be read: {error.strerror or error}", where=self.path
             ) from error
 
+    def follow(
+        self, place: LmfPlace | None = None, *, closed: bool = False, chunk_bytes: int = CHUNK_BYTES
+    ) -> Iterator[tuple[LmfEvents, LmfPlace]]:
+        """The events behind a place, up to the last whole one that another follows.
+
+        Args:
+            place: where an earlier reading ended; the first event if None.
+            closed: whether nothing more is being written: the last event is taken too. What there
+                is of one that was cut off is left, in case that it is completed after all.
+            chunk_bytes: bytes read at a time.
+
+        Yields:
+            Events, and where to go on behind them; the place is plain numbers, so that it can be
+            stored, and reading on from it gives the same events and times as one reading.
+
+        Raises:
+            InputFileError: the file cannot be read, or is shorter than the place.
+        """
+        if not self._settled:  # the file may have grown since it was opened
+            self._settle()
+        if place is not None and place.byte > self.size:
+            raise InputFileError(
+                f"the file has {self.size} bytes, and {place.byte} of it were read before",
+                where=self.path,
+                do="It was replaced; read it from its beginning.",
+            )
+        scan = _Scan(self.header, self._layout, self.events_at if place is None else place.byte)
+        if place is not None:
+            scan.go_on(place)
+        self.losses = scan.losses
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(scan.base)
+                for events in scan.run(stream, chunk_bytes, closed=closed):
+                    yield events, scan.place()
+        except OSError as error:
+            raise InputFileError(
+                f"cannot be read: {error.strerror or error}", where=self.path
+            ) from error
+
 
 class _Scan:
     """One pass through the events of a file."""
@@ -270,6 +333,8 @@ class _Scan:
         self._roll = np.zeros(2, np.int64)
         self._scan = np.full(PARAMETERS, np.nan)
         self._first_event = 0
+        self._given = 0
+        self._cut: int | None = None
         self._faults = np.zeros((_FAULT_ROWS, 4), np.int64)
         self._started_inside = self._inside = False
 
@@ -279,15 +344,49 @@ class _Scan:
         self._state[kernels.COUNTER] = -1
         self._started_inside = self._inside = True
 
-    def run(self, stream: BinaryIO, chunk_bytes: int) -> Iterator[LmfEvents]:
-        """The events from the current place of the stream on."""
+    def go_on(self, place: LmfPlace) -> None:
+        """Begin where another pass ended."""
+        if place.state:
+            self._state[:] = place.state
+        self._roll[:] = place.roll
+        if place.scan:
+            self._scan[:] = place.scan
+        self._first_event = place.event
+        self.losses.lost_events, self.losses.n_faults = place.lost, place.faults
+
+    def place(self) -> LmfPlace:
+        """Where another pass can go on behind the last events given."""
+        state = self._state.copy()
+        state[kernels.EVENTS :] = 0
+        return LmfPlace(
+            byte=self.base + self._given if self._cut is None else self._cut,
+            event=self._first_event,
+            state=tuple(state.tolist()),
+            roll=tuple(self._roll.tolist()),
+            scan=tuple(self._scan.tolist()),
+            lost=self.losses.lost_events - (self._cut is not None),
+            faults=self.losses.n_faults - (self._cut is not None),
+        )
+
+    def run(
+        self, stream: BinaryIO, chunk_bytes: int, *, closed: bool = True
+    ) -> Iterator[LmfEvents]:
+        """The events from the current place of the stream on.
+
+        Args:
+            stream: at this place.
+            chunk_bytes: bytes read at a time.
+            closed: whether the file ends where its bytes do; otherwise what may become an event is
+                left for another pass.
+        """
         buffer = np.empty(0, np.uint8)
-        final = False
+        ended = final = False
         wanted = chunk_bytes
         while True:
-            if not final:
+            if not ended:
                 data = stream.read(wanted)
-                final = len(data) < wanted
+                ended = len(data) < wanted
+                final = ended and closed
                 buffer = np.concatenate([buffer, np.frombuffer(data, np.uint8)])
             while len(buffer) or final:
                 starts = np.empty(len(buffer) // kernels.smallest(self._layout) + 1, np.int64)
@@ -295,16 +394,18 @@ class _Scan:
                     buffer, final, self.base, self._layout, self._state, starts, self._faults
                 )
                 self._note()
+                self._given = int(self._state[kernels.USED])
                 if self._state[kernels.EVENTS]:
                     yield self._decode(buffer, starts[: self._state[kernels.EVENTS]])
+                self._given = 0
                 used = int(self._state[kernels.USED])
                 full = self._state[kernels.FAULTS] >= _FAULT_ROWS - 1
                 buffer = buffer[used:].copy()
                 self.base += used
                 if not full:
                     break
-            if final:
-                self.losses.whole = not self._inside
+            if ended:
+                self.losses.whole = final and not self._inside
                 return
             wanted = max(chunk_bytes, len(buffer))
 
@@ -351,7 +452,8 @@ class _Scan:
                 self._started_inside = False
                 if kind == kernels.DAMAGED:
                     continue
-            self.losses.truncated |= kind == kernels.TRUNCATED
+            if kind == kernels.TRUNCATED:
+                self.losses.truncated, self._cut = True, at
             number = None if lost < 0 else lost
             self.losses.add(Fault(at, _sentence(kind, skipped, number), skipped, number))
 

@@ -15,7 +15,7 @@ from molexa_core.base.fields import TAG_SCAN, TAG_TIMESTAMP
 from molexa_core.base.tables import Edges
 from molexa_core.io.lmf.event_table import LmfEvents
 from molexa_core.io.lmf.header import FIRST_PARAMETER, TDC8HP, TDC8HPRAW, LmfHeader
-from molexa_core.io.lmf.reader import LmfFile
+from molexa_core.io.lmf.reader import LmfFile, LmfPlace
 from molexa_core.io.lmf.rewrite import rewrite_lmf
 from molexa_core.io.lmf.writer import LmfWriter
 from molexa_core.io.stored_run import Rewritten, StoredRun
@@ -92,6 +92,19 @@ class LmfRun(StoredRun):
                 yield _edges(file, events, shot, parameters)
                 shot += events.n_events
             file.require_readable()
+
+    def follow(
+        self, place: LmfPlace | None = None, *, closed: bool = False
+    ) -> Iterator[tuple[Edges, LmfPlace]]:
+        """The edges behind a place of a run of one file, which may still be written.
+
+        See `LmfFile.follow` for the arguments. Values of Cobold's parameters that are set by the
+        end of a chunk are tags of it.
+        """
+        file = self.files[0]
+        for events, after in file.follow(place, closed=closed):
+            parameters = sorted(events.scan_values()) if file.header.has_scan else []
+            yield _edges(file, events, events.first_event, parameters), after
 
     def rewrite(self, out: Path, name: str, advance: Callable[[int], None]) -> Rewritten:
         """Events with all that belongs to them, headers included."""

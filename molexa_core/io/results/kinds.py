@@ -36,6 +36,7 @@ from molexa_core.base.storage.provenance import (
 from molexa_core.io import formats, marks
 from molexa_core.io.candidate import Candidate
 from molexa_core.io.results.inspected import holds_events, holds_truth
+from molexa_core.io.results.watch_state import is_watch_state
 
 _HEAD: Final = 64 * 1024
 """Bytes at the beginning of a text that are looked at."""
@@ -88,7 +89,8 @@ def _kind(path: Path, head: bytes) -> Kind | None:
             return _of_hdf5(candidate)
     if head.startswith((marks.ROOT, marks.PARQUET)) or marks.is_list_mode(head):
         return None
-    if _begins_safetensors(head) or is_event_file(head) or head.startswith((marks.PDF, marks.PNG)):
+    marked = head.startswith((marks.PDF, marks.PNG, marks.ZIP))
+    if _begins_safetensors(head) or is_event_file(head) or marked:
         return _of_binary(path, head)
     try:
         text = head.decode("utf-8", errors="strict" if len(head) < _HEAD else "ignore")
@@ -102,6 +104,8 @@ def _of_binary(path: Path, head: bytes) -> FileKind | None:
         return FileKind.TRAINING_EVENTS
     if _begins_safetensors(head):
         return _of_safetensors(path)
+    if head.startswith(marks.ZIP):
+        return FileKind.WATCH if is_watch_state(path) else None
     return FileKind.FIGURE if _is_picture(path, head) else None
 
 

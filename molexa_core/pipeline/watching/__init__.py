@@ -1,0 +1,1 @@
+"""Watching a measurement: files that grow are reduced as they come, and shown with alarms."""
