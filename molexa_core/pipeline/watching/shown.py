@@ -81,7 +81,7 @@ def summary_of(
         waiting = {"about": "data", "text": f"no run in {folder.path} yet", "serious": False}
         return {**general, "begun": False, "alarms": [waiting, *files]}
     found = alarms(reduction, silent_s=silent_s, quiet_s=quiet_s)
-    return _plain(
+    shown: dict[str, Any] = _plain(
         {
             **general,
             "begun": True,
@@ -97,6 +97,7 @@ def summary_of(
             "spectra": {name: _drawn(name, one) for name, one in reduction.spectra().items()},
         }
     )
+    return shown
 
 
 def _of_coincidences(reduction: GrowingReduction) -> dict[str, Any]:
