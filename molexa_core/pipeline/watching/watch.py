@@ -27,8 +27,8 @@ from molexa_core.base.storage.outputs import FileKind
 from molexa_core.io.results.watch_state import read_state, write_state
 from molexa_core.pipeline.chain.reduce import channel_and_setup
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
+from molexa_core.pipeline.watching.live_summary import Speed, summary_of
 from molexa_core.pipeline.watching.new_ranges import SETTLED_S, Folder, Range, Reading
-from molexa_core.pipeline.watching.shown import Speed, summary_of
 from molexa_core.pipeline.watching.structure_maker import (
     FIRST,
     StructureMaker,
