@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from molexa.files import COMMAND, Files, read, setup_of
 from molexa.settings import channel as channel_named
 from molexa_core.base.errors import UsageError
+from molexa_core.base.fields import EXPLOSION
 from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.settings import Channel, Explosion, Setup
 from molexa_core.base.storage.outputs import FileKind
@@ -195,22 +198,23 @@ def centroid(aligned: Coincidences | str | Path, *, out: str | Path | None = Non
 
 
 def reconstruct(
-    source: pd.DataFrame | str | Path | Sequence[pd.DataFrame | str | Path],
+    source: pd.DataFrame | Coincidences | str | Path | Sequence[pd.DataFrame | str | Path],
     *,
     explosion: Explosion | str | Path | None = None,
-    known: Geometry | str | Path | None = None,
+    known: Geometry | Molecule | str | Path | None = None,
     out: str | Path | None = None,
     **options: Any,
 ) -> ReconstructionRecord | EventsAnswer:
     """Reconstruct the structure from mean momenta, or from the file of single events.
 
     Args:
-        source: table of mean momenta or its CSV file; several of one molecule jointly; or a file of
-            events, which are reconstructed one by one.
+        source: table of mean momenta or its CSV file; several of one molecule jointly; or
+            coincidences or their file, which are reconstructed one by one.
         explosion: what is known about the explosion, or a setup file that says it; what the momenta
             carry along if not given.
         known: the true structure, XYZ file or molecule, to compare with.
-        out: XYZ file to write; a JSON file of the same name is written beside it.
+        out: XYZ file to write; a JSON file of the same name is written beside it, and of single
+            events `structures.h5`.
         options: `samples`, `search`, `chemistry`, `seed`, `device`, `weights`.
 
     Raises:
@@ -224,7 +228,9 @@ def reconstruct(
         reconstruct as reconstructed,
     )
 
-    if isinstance(source, str | Path) and Path(source).suffix in {".h5", ".hdf5"}:
+    if isinstance(source, Coincidences) or (
+        isinstance(source, str | Path) and Path(source).suffix in {".h5", ".hdf5"}
+    ):
         return _ofevents_of(source, explosion, known, out, options)
     named = isinstance(source, str | Path)
     if not named and not isinstance(source, list | tuple) and not hasattr(source, "attrs"):
@@ -252,30 +258,52 @@ def reconstruct(
 
 
 def _ofevents_of(
-    source: str | Path,
+    source: Coincidences | str | Path,
     explosion: Explosion | str | Path | None,
-    known: Geometry | str | Path | None,
+    known: Geometry | Molecule | str | Path | None,
     out: str | Path | None,
     options: dict[str, Any],
 ) -> EventsAnswer:
+    from molexa_core.io.results.events import write_events  # noqa: PLC0415
+    from molexa_core.io.xyz import write_xyz  # noqa: PLC0415
     from molexa_core.pipeline.reconstruction.events_file import (  # noqa: PLC0415
         reconstruct_events_file,
     )
 
-    if isinstance(explosion, Explosion):
-        raise UsageError(
-            "single events take what is known about the explosion from a file",
-            do="Name a setup file with `explosion=`.",
+    held = [
+        name
+        for name, is_held in (
+            ("the events", isinstance(source, Coincidences)),
+            ("`explosion=`", isinstance(explosion, Explosion)),
+            ("`known=`", known is not None and not isinstance(known, str | Path)),
         )
-    if isinstance(known, Geometry):
+        if is_held
+    ]
+    if held and out is not None:
         raise UsageError(
-            "single events are compared with a structure in a file or a molecule by name",
-            do="Name one with `known=`.",
+            f"structures of single events are written from files, and {held[0]} is in memory",
+            do="Write it with its own `out=` and name the file, or leave `out=` out here.",
         )
-    target = Path(f"{Path(source).name.split('.')[0]}.xyz") if out is None else out
-    return reconstruct_events_file(
-        source, target, setup=explosion, truth=known, command=COMMAND, **options
-    )
+    made = Provenance.of(COMMAND)
+    with TemporaryDirectory(prefix="molexa-") as name:
+        folder = Path(name)
+        if isinstance(source, Coincidences):
+            settings = {key: source.meta.get(key) for key in ("channel", "setup")}
+            made = Provenance.of(COMMAND, settings=settings)
+            write_events(folder / "events.h5", source, made)
+            source = folder / "events.h5"
+        if isinstance(explosion, Explosion):
+            text = json.dumps({EXPLOSION: explosion.plain()})  # JSON is YAML
+            (folder / "explosion.yaml").write_text(text, encoding="utf-8")
+            explosion = folder / "explosion.yaml"
+        if known is not None and not isinstance(known, str | Path):
+            write_xyz(folder / "known.xyz", [structure_of(known)], made)
+            known = folder / "known.xyz"
+        target = folder / "geom.xyz" if out is None else Path(out)
+        answer = reconstruct_events_file(
+            source, target, setup=explosion, truth=known, command=COMMAND, **options
+        )
+        return answer if out is not None else replace(answer, structures=None, geometry=None)
 
 
 def score(
@@ -349,7 +377,7 @@ def listed(conditions: Conditions) -> list[str] | None:
     return [conditions] if isinstance(conditions, str) else list(conditions)
 
 
-def _geometry(known: Geometry | str | Path | None) -> Geometry | None:
+def _geometry(known: Any) -> Geometry | None:
     return None if known is None else structure_of(known)
 
 
