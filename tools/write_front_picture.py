@@ -14,9 +14,13 @@ from pathlib import Path
 from PIL import Image
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs/figures/from-hits-to-structure.png"
-PANELS = (("tof", "run.events.h5"), ("newton", "run.aligned.h5"), ("structure", "geom.json"))
+PANELS = (
+    ("tof", "run.events.h5"),
+    ("newton", "run.aligned.h5", "--log"),
+    ("structure", "geom.json"),
+)
 PLOT = (sys.executable, "-m", "molexa_cli.main", "plot")
-HEIGHT, MARGIN, COLOURS = 430, 16, 48
+HEIGHT, MARGIN, COLOURS = 430, 16, 128
 """Pixels, and the number of colours, which keeps the file small."""
 
 
@@ -24,10 +28,10 @@ def main(folder: Path) -> None:
     """Draw the panels with `molexa plot` and put them side by side."""
     panels = []
     with tempfile.TemporaryDirectory() as place:
-        for what, file in PANELS:
+        for what, *words in PANELS:
             out = Path(place) / f"{what}.png"
             subprocess.run(
-                [*PLOT, what, file, "--out", str(out), "--width", "8cm"],
+                [*PLOT, what, *words, "--out", str(out), "--width", "8cm"],
                 cwd=folder,
                 check=True,
             )
