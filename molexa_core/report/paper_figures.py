@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import FloatArray
@@ -295,8 +296,9 @@ def momenta(figure: Figure, clouds: Mapping[str, FloatArray]) -> None:
     axes.set_xlim(-half, half)
     axes.set_ylim(-half, half)
     axes.set_zlim(-half, half)
-    axes.set_box_aspect((1, 1, 1))
+    axes.set_box_aspect((1, 1, 1), zoom=0.8)  # room for the labels
     for name in "xyz":
+        getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(5))
         getattr(axes, f"set_{name}label")(pretty_label(f"p{name}", "a.u."))
     axes.legend(loc="upper left", markerscale=4.0)
 
