@@ -107,7 +107,7 @@ def judged(run: Run, explosion: Explosion, seed: int) -> dict[str, Any]:
     symbols = [ion.element.symbol for ion in run.ions]
     found = infer(
         [run.channel()],
-        knowledge_of(explosion),
+        knowledge_of(explosion, symbols),
         geometry=GeometryPrior.of(symbols),
         seed=seed,
     )

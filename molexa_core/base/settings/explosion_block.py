@@ -49,6 +49,51 @@ class CalibratedPoint(Schema):
     mean: Numbers
 
 
+class CalibratedAtoms(Schema):
+    """How the atoms of a reference deviate from the family, in its channels.
+
+    Standard normal numbers of each element: how far the sum of its atoms deviates
+    (`physics.family.atom_deviations`). They are used for the same molecule alone.
+
+    Attributes:
+        molecule: its name.
+        elements: (E) in alphabetical order.
+        counts: (E) atoms of each.
+        points: (L) number, from 0, of the conditions of each channel.
+        charges: (L, E) mean charges of the elements in each channel.
+        mean: (L M) of the deviations, channel by channel and element by element.
+        along: (L M, K P) their change with the parameters at all conditions.
+        covariance: (L M, L M) at fixed parameters.
+    """
+
+    molecule: str
+    elements: tuple[str, ...] = Field(min_length=1)
+    counts: tuple[int, ...]
+    points: tuple[int, ...] = Field(min_length=1)
+    charges: tuple[tuple[Positive, ...], ...]
+    mean: Numbers
+    along: tuple[Numbers, ...]
+    covariance: tuple[Numbers, ...] = Field(max_length=MOST_NUMBERS)
+
+    @model_validator(mode="after")
+    def _fits(self) -> CalibratedAtoms:
+        kinds, channels, count = len(self.elements), len(self.points), len(self.mean)
+        if len(self.counts) != kinds or count % (kinds * channels):
+            msg = f"{count} numbers for {kinds} elements in {channels} channels"
+            raise ValueError(msg)
+        if len(self.charges) != channels or any(len(row) != kinds for row in self.charges):
+            msg = f"charges are not those of {kinds} elements in {channels} channels"
+            raise ValueError(msg)
+        if len(self.along) != count or len({len(row) for row in self.along}) > 1:
+            msg = f"the change with the parameters is not one row for each of {count} numbers"
+            raise ValueError(msg)
+        square = all(len(row) == count for row in self.covariance)
+        if len(self.covariance) != count or not square:
+            msg = f"the covariance is not {count} x {count} numbers"
+            raise ValueError(msg)
+        return self
+
+
 class CalibratedHypothesis(Schema):
     """A family of forward models with what references say about its parameters.
 
@@ -62,6 +107,7 @@ class CalibratedHypothesis(Schema):
         common: names of parameters that are the same number at all conditions, such as the time of
             a transfer; the others deviate from the law of the family at other conditions, the more
             the further these are (`pipeline.calibration.prior`).
+        atoms: how the atoms of the references deviate from the family, of each molecule.
     """
 
     family: FamilyName
@@ -71,6 +117,7 @@ class CalibratedHypothesis(Schema):
     points: tuple[CalibratedPoint, ...] = Field(min_length=1)
     covariance: tuple[Numbers, ...] = Field(max_length=MOST_NUMBERS)
     common: tuple[str, ...] = ()
+    atoms: tuple[CalibratedAtoms, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> CalibratedHypothesis:
@@ -89,6 +136,12 @@ class CalibratedHypothesis(Schema):
         if any(len(row) != rows for row in self.covariance) or len(self.covariance) != rows:
             msg = f"the covariance is not {rows} x {rows} numbers"
             raise ValueError(msg)
+        for one in self.atoms:
+            if len(one.along[0]) != rows or not 0 <= min(one.points) <= max(one.points) < len(
+                self.points
+            ):
+                msg = f"the atoms of {one.molecule} belong to other points or parameters"
+                raise ValueError(msg)
         try:
             self.belief()
         except UsageError as error:

@@ -16,6 +16,7 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion
 from molexa_core.base.settings.explosion_block import (
     Calibrated,
+    CalibratedAtoms,
     CalibratedHypothesis,
     CalibratedPoint,
     FamilyName,
@@ -34,6 +35,7 @@ from molexa_core.physics.family.ion_impact import IonImpactFamily
 from molexa_core.physics.family.laser_family import LaserFamily
 from molexa_core.physics.surrogate.xray_family import XrayFamily
 from molexa_core.pipeline.calibration.calibration import Calibration, Fit, calibrate_on
+from molexa_core.pipeline.calibration.deviations import AtomDeviations
 from molexa_core.pipeline.calibration.likelihood import AnyReference
 from molexa_core.pipeline.calibration.reading import Named, read_reference, read_yields
 from molexa_core.pipeline.calibration.references import Reference
@@ -247,6 +249,20 @@ def _hypothesis(fit: Fit, conditions: Conditions) -> CalibratedHypothesis:
         ),
         covariance=tuple(tuple(_short(v) for v in row) for row in fit.belief.covariance),
         common=fit.common,
+        atoms=tuple(_atoms(one) for one in fit.deviations),
+    )
+
+
+def _atoms(one: AtomDeviations) -> CalibratedAtoms:
+    return CalibratedAtoms(
+        molecule=one.molecule,
+        elements=one.elements,
+        counts=one.counts,
+        points=one.conditions,
+        charges=tuple(tuple(_short(v) for v in row) for row in one.charges),
+        mean=tuple(_short(v) for v in one.mean),
+        along=tuple(tuple(_short(v) for v in row) for row in one.along),
+        covariance=tuple(tuple(_short(v) for v in row) for row in one.covariance),
     )
 
 

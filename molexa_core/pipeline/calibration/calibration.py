@@ -15,6 +15,7 @@ from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.family.family import ExplosionKnowledge, Family, Hypothesis
+from molexa_core.pipeline.calibration.deviations import AtomDeviations, deviations_of
 from molexa_core.pipeline.calibration.information import Information, information_of
 from molexa_core.pipeline.calibration.likelihood import MISFIT, AnyReference, Noise, Problem
 from molexa_core.pipeline.calibration.parameter_search import (
@@ -85,6 +86,7 @@ class Fit:
         effective: effective number of samples of the posterior.
         pulls: the measured values.
         information: what each reference tells.
+        deviations: of the atoms of the references from the family.
     """
 
     family: Family
@@ -102,6 +104,7 @@ class Fit:
     effective: float
     pulls: tuple[Pull, ...]
     information: Information
+    deviations: tuple[AtomDeviations, ...]
 
     @property
     def here(self) -> Belief:
@@ -181,7 +184,7 @@ def calibrate_on(
         ]
         found = [_sampled(one, seed, task) for one in _possible(begun)]
     total = sum(one.weight for one in knowledge[0].hypotheses)
-    return _together(found, total, references, advise)
+    return _together(found, total, references, apart, advise, seed)
 
 
 @dataclass(frozen=True)
@@ -251,7 +254,12 @@ def _sampled(begun: _Begun, seed: int, task: Task) -> _Found:
 
 
 def _together(
-    found: list[_Found], total: float, references: Sequence[AnyReference], advise: bool
+    found: list[_Found],
+    total: float,
+    references: Sequence[AnyReference],
+    distances: FloatArray,
+    advise: bool,
+    seed: int,
 ) -> Calibration:
     before = np.array([one.hypotheses[0].weight for one in found]) / total
     evidence = np.array([one.samples.log_evidence for one in found])
@@ -260,21 +268,31 @@ def _together(
     kept = [row for row in np.argsort(-after) if after[row] >= LEAST_WEIGHT]
     after = after / after[kept].sum()
     fits = tuple(
-        _result(found[row], references, (float(before[row]), float(after[row]))) for row in kept
+        _result(found[row], references, (float(before[row]), float(after[row])), distances, seed)
+        for row in kept
     )
     misfit = float(np.exp(sum(fit.weight[1] * np.log(fit.misfit) for fit in fits)))
     best = found[kept[0]]
     notes = fits[0].information.notes(
         best.problem, best.minimum, fits[0].misfit, fits[0].coordinates, advise=advise
     )
+    if molecules := listing(one.molecule for one in fits[0].deviations):
+        notes += (f"what the atoms of {molecules} do is carried on to the same molecules",)
     return Calibration(fits, misfit, fits[0].p_value, notes, _warnings(fits))
 
 
-def _result(found: _Found, references: Sequence[AnyReference], weight: tuple[float, float]) -> Fit:
+def _result(
+    found: _Found,
+    references: Sequence[AnyReference],
+    weight: tuple[float, float],
+    distances: FloatArray,
+    seed: int,
+) -> Fit:
     problem, samples = found.problem, found.samples
     coordinates = found.problem.family.coordinates
-    belief = _moments(problem.prior, samples, [one.name for one in coordinates])
     misfit = samples.likely_misfit
+    deviations, u, share = deviations_of(problem, samples, misfit, references, distances, seed=seed)
+    belief = _moments(problem.prior, u, share, [one.name for one in coordinates])
     chi_square, residual, p_value = _tension(problem, found.noise, found.exact)
     return Fit(
         family=problem.family,
@@ -292,14 +310,15 @@ def _result(found: _Found, references: Sequence[AnyReference], weight: tuple[flo
         effective=samples.effective,
         pulls=_pulls(problem, found.noise.covariance(misfit), found.minimum, references),
         information=information_of(problem, found.noise, found.minimum, misfit),
+        deviations=deviations,
     )
 
 
-def _moments(prior: JointPrior, samples: Samples, names: Sequence[str]) -> Belief:
+def _moments(prior: JointPrior, u: FloatArray, weight: FloatArray, names: Sequence[str]) -> Belief:
     """Mean and covariance of the coordinates at all conditions."""
-    mean_u = samples.weight @ samples.u
-    away = samples.u - mean_u
-    covariance_u = (samples.weight[:, None] * away).T @ away
+    mean_u = weight @ u
+    away = u - mean_u
+    covariance_u = (weight[:, None] * away).T @ away
     factor = prior.factor.reshape(-1, prior.size)
     called = [f"{name} @ {at}" for at in range(len(prior.mean)) for name in names]
     covariance = factor @ covariance_u @ factor.T

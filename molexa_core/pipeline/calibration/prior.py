@@ -106,9 +106,39 @@ def _root(covariance: FloatArray) -> FloatArray:
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
 
 
-def belief_at(
+@dataclass(frozen=True)
+class Carried:
+    """How parameters at conditions that a calibration did not have follow from those that it had.
+
+    Attributes:
+        mean: (P) where all is as the family expects.
+        expected: (C P) what it expects at the points of the calibration.
+        gain: (P, C P) change with what was found there.
+        rest: (P, P) covariance of what is left open.
+    """
+
+    mean: FloatArray
+    expected: FloatArray
+    gain: FloatArray
+    rest: FloatArray
+
+    @classmethod
+    def unchanged(cls, known: Belief, size: int, point: int) -> Carried:
+        """At one of the points itself, of `size` parameters."""
+        gain = np.zeros((size, len(known.names)))
+        gain[:, point * size : (point + 1) * size] = np.eye(size)
+        return cls(gain @ known.mean, known.mean, gain, np.zeros((size, size)))
+
+    def belief(self, names: Sequence[str], known: Belief) -> Belief:
+        """The distribution of the parameters, from that at the points."""
+        mean = self.mean + self.gain @ (known.mean - self.expected)
+        covariance = self.rest + self.gain @ known.covariance @ self.gain.T
+        return Belief(tuple(names), mean, 0.5 * (covariance + covariance.T))
+
+
+def carried_to(
     beliefs: Sequence[Belief], distances: FloatArray, common: Sequence[str], known: Belief
-) -> Belief:
+) -> Carried:
     """What a calibration says about the parameters at conditions that it did not have.
 
     The deviations from the law of the family are interpolated between the points of the
@@ -123,15 +153,19 @@ def belief_at(
     Raises:
         UsageError: numbers of parameters that do not fit.
     """
-    names = beliefs[0].names
-    size = len(names)
+    size = len(beliefs[0].names)
     if len(known.names) != size * (len(beliefs) - 1):
         raise UsageError(f"a calibration of {len(known.names)} numbers for {size} parameters")
     prior = joint_prior(beliefs, distances, common)
     wanted, points = prior.factor[0], prior.factor[1:].reshape(len(known.names), -1)
     inverse = np.linalg.pinv(points @ points.T, rcond=1e-10, hermitian=True)
-    carried = wanted @ points.T @ inverse
-    mean = prior.mean[0] + carried @ (known.mean - prior.mean[1:].reshape(-1))
-    rest = wanted - carried @ points
-    covariance = rest @ rest.T + carried @ known.covariance @ carried.T
-    return Belief(names, mean, 0.5 * (covariance + covariance.T))
+    gain = wanted @ points.T @ inverse
+    rest = wanted - gain @ points
+    return Carried(prior.mean[0], prior.mean[1:].reshape(-1), gain, rest @ rest.T)
+
+
+def belief_at(
+    beliefs: Sequence[Belief], distances: FloatArray, common: Sequence[str], known: Belief
+) -> Belief:
+    """The distribution of the parameters at conditions without references; see `carried_to`."""
+    return carried_to(beliefs, distances, common, known).belief(beliefs[0].names, known)

@@ -159,6 +159,35 @@ class Reference:
             own[at] = np.einsum("sjk,sjl->skl", away, away) / each.shape[1]
         return values, own, relative
 
+    def by_moves(
+        self, family: Family, parameters: FloatArray, moves: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """How predictions change when the momenta of all events move, averaged as in `evaluate`.
+
+        Args:
+            family: the forward models.
+            parameters: (s, P).
+            moves: (s, 3 N, M) of the momenta.
+
+        Returns:
+            (s, K) predictions, and (s, K, M) their change per move.
+        """
+        rest = np.repeat(self.target.positions[None], len(parameters), axis=0)
+        values = np.empty((len(parameters), len(self.pairs.names)))
+        slope = np.empty((*values.shape, moves.shape[2]))
+        step = max(1, BLOCK // (4 * len(self.draws)))
+        for first in range(0, len(parameters), step):
+            at = slice(first, first + step)
+            error = family.error(self.fragments, rest[at], parameters[at])
+            means, _ = self._means(self.draws, family, parameters[at])
+            off = means[:, None] + self._open(error)
+            each = self.pairs.sizes(off.reshape(-1, *means.shape[1:]))
+            values[at] = each.reshape(len(off), off.shape[1], -1).mean(axis=1)
+            gradient = self.pairs.gradient(off.reshape(-1, *means.shape[1:]))
+            gradient = gradient.reshape(len(off), off.shape[1], *gradient.shape[1:]).mean(axis=1)
+            slope[at] = gradient @ moves[at]
+        return values, slope
+
     def _open(self, error: FloatArray) -> FloatArray:
         """(s, J, N, 3) draws of what covariances (s, 3 N, 3 N) leave open; the same for every s."""
         usable: BoolArray = np.asarray(np.isfinite(error).all(axis=(1, 2)))

@@ -26,9 +26,15 @@ from molexa_core.base.known_explosion import (
 )
 from molexa_core.base.parameter import parameters
 from molexa_core.base.settings import Calibrated, Explosion
-from molexa_core.base.settings.explosion_block import CalibratedHypothesis
+from molexa_core.base.settings.explosion_block import CalibratedAtoms, CalibratedHypothesis
 from molexa_core.base.uncertain import Uncertain
 from molexa_core.physics.coulomb.build_up import LEAST_TAU_FS
+from molexa_core.physics.family.atom_deviations import (
+    Deviating,
+    KnownDeviations,
+    SameMolecule,
+    kinds_of,
+)
 from molexa_core.physics.family.build_up_family import (
     BUILD_UP_PRIOR,
     HYDROGEN_ONSET,
@@ -50,7 +56,8 @@ from molexa_core.physics.surrogate.xray_family import (
     XrayFamily,
     xray_prior,
 )
-from molexa_core.pipeline.calibration.prior import belief_at
+from molexa_core.pipeline.calibration.deviations import pulse_alikeness
+from molexa_core.pipeline.calibration.prior import Carried, carried_to
 
 PULSE_WINDOW: Final = 3.0
 """Window of the rise over the duration of an X-ray pulse. 3.8 were it for absorption at a constant
@@ -79,7 +86,8 @@ def knowledge_of(
 
     Args:
         explosion: what is told and calibrated.
-        symbols: elements of the molecule, for which not every family can compute an X-ray pulse.
+        symbols: elements of the molecule, for which not every family can compute an X-ray pulse;
+            of a molecule that is among the references it is known how its atoms deviate.
         single: whether the momenta are those of single events.
 
     Raises:
@@ -87,7 +95,7 @@ def knowledge_of(
     """
     told = explosion.told
     if explosion.calibrated is not None:
-        return _calibrated(told, explosion.calibrated)
+        return _calibrated(told, explosion.calibrated, symbols)
     if told is None:
         both = (_broad(0.5), _laser(LaserExplosion(), 0.5))
         return ExplosionKnowledge(both, UNKNOWN, "unknown")
@@ -296,9 +304,12 @@ def _rise(told: BuildUpExplosion, prior: Belief, *, alike: bool = False) -> Beli
     return Belief(names, mean, covariance)
 
 
-def _calibrated(told: Kind | None, found: Calibrated) -> ExplosionKnowledge:
+def _calibrated(
+    told: Kind | None, found: Calibrated, symbols: Sequence[str] | None
+) -> ExplosionKnowledge:
     """What references say, for the conditions that are told."""
     hypotheses = []
+    same: list[str] = []
     for one in found.hypotheses:
         family = _family(one)
         names = tuple(coordinate.name for coordinate in family.coordinates)
@@ -308,15 +319,68 @@ def _calibrated(told: Kind | None, found: Calibrated) -> ExplosionKnowledge:
                 f"parameters {listing(names)}",
                 do="Calibrate again with this version.",
             )
-        belief = _at_conditions(told, family, one).only(names)
+        carried = _at_conditions(told, family, one)
+        belief = carried.belief(one.parameters, one.belief()).only(names)
+        atoms = _same_molecule(one, symbols)
+        if atoms is not None and isinstance(family, Deviating):
+            family = SameMolecule(family, _deviations(told, family, one, atoms, carried, names))
+            same.append(atoms.molecule)
         hypotheses.append(
             Hypothesis(calibrated(family, found.model_error.relative), belief, one.weight)
         )
     molecules = listing(dict.fromkeys(one.molecule for one in found.references))
     families = " or ".join(one.family.name for one in hypotheses)
     words = families if told is None else told_in_words(told)
-    return ExplosionKnowledge(
-        tuple(hypotheses), f"{words}; calibrated on {molecules}", "calibrated"
+    words = f"{words}; calibrated on {molecules}"
+    if same:
+        words = (
+            f"{words}; the atoms deviate as those of {same[0]} do, as far as explosions are alike"
+        )
+    return ExplosionKnowledge(tuple(hypotheses), words, "calibrated")
+
+
+def _same_molecule(
+    one: CalibratedHypothesis, symbols: Sequence[str] | None
+) -> CalibratedAtoms | None:
+    """The reference with the same atoms; None where there is none, or isomers."""
+    if symbols is None:
+        return None
+    wanted = kinds_of(symbols)
+    found = [each for each in one.atoms if (each.elements, each.counts) == wanted]
+    return found[0] if len(found) == 1 else None
+
+
+def _deviations(
+    told: Kind | None,
+    family: Family,
+    one: CalibratedHypothesis,
+    atoms: CalibratedAtoms,
+    carried: Carried,
+    names: Sequence[str],
+) -> KnownDeviations:
+    """How the atoms of a reference deviate, for the conditions and parameters of an explosion."""
+    joint = one.belief()
+    along, covariance = np.array(atoms.along), np.array(atoms.covariance)
+    belief = carried.belief(one.parameters, joint)
+    # Deviations at the points and parameters of the explosion together.
+    shared = along @ joint.covariance @ carried.gain.T
+    whole = covariance + along @ joint.covariance @ along.T
+    gain = shared @ np.linalg.pinv(belief.covariance, rcond=1e-9, hermitian=True)
+    order = [one.parameters.index(name) for name in names]
+    points = [one.points[number].conditions for number in atoms.points]
+    here = _conditions(told, one) if told is not None and one.points[0].conditions else {}
+    places = np.array([[math.log(at[name]) for name in here] for at in [here, *points]])
+    places = places.reshape(1 + len(points), -1)
+    distances = np.linalg.norm(places[:, None] - places[None], axis=2)
+    return KnownDeviations(
+        elements=atoms.elements,
+        counts=atoms.counts,
+        charges=np.array(atoms.charges),
+        alike=pulse_alikeness(family, distances),
+        mean=np.array(atoms.mean),
+        gain=gain[:, order],
+        covariance=whole - gain @ belief.covariance @ gain.T,
+        centre=belief.mean[order],
     )
 
 
@@ -351,8 +415,8 @@ def _exact_in(one: CalibratedHypothesis) -> frozenset[str]:
     return frozenset(name for row, name in enumerate(one.parameters) if not width[row::count].any())
 
 
-def _at_conditions(told: Kind | None, family: Family, one: CalibratedHypothesis) -> Belief:
-    """The parameters under the conditions that are told.
+def _at_conditions(told: Kind | None, family: Family, one: CalibratedHypothesis) -> Carried:
+    """How the parameters under the conditions that are told follow from those of the calibration.
 
     Under other conditions than those of the references, deviations from the law of the family are
     carried over as far as the conditions are alike (`pipeline.calibration.prior`).
@@ -362,19 +426,18 @@ def _at_conditions(told: Kind | None, family: Family, one: CalibratedHypothesis)
     """
     belief, count = one.belief(), len(one.parameters)
     if told is None or not one.points[0].conditions:
-        return Belief(one.parameters, belief.mean[:count], belief.covariance[:count, :count])
+        return Carried.unchanged(belief, count, 0)
     wanted = _conditions(told, one)
     for number, point in enumerate(one.points):
         exact = all(getattr(told, name).is_exact for name in wanted) or number == 0
         if exact and all(math.isclose(point.conditions[name], wanted[name]) for name in wanted):
-            rows = slice(number * count, (number + 1) * count)
-            return Belief(one.parameters, belief.mean[rows], belief.covariance[rows, rows])
+            return Carried.unchanged(belief, count, number)
     return _carried_over(told, family, one, wanted)
 
 
 def _carried_over(
     told: Kind, family: Family, one: CalibratedHypothesis, wanted: dict[str, float]
-) -> Belief:
+) -> Carried:
     """The conditional distribution at new conditions, averaged over that at the points."""
     points = [point.conditions for point in one.points]
     blocks = [told]
@@ -384,7 +447,7 @@ def _carried_over(
     priors = [_prior_of(block, family).only(one.parameters) for block in blocks]
     places = np.array([[math.log(at[name]) for name in wanted] for at in [wanted, *points]])
     distances = np.linalg.norm(places[:, None] - places[None], axis=2)
-    return belief_at(priors, distances, one.common, one.belief())
+    return carried_to(priors, distances, one.common, one.belief())
 
 
 def _prior_of(told: Kind, family: Family) -> Belief:
