@@ -32,6 +32,8 @@ LARGE: Final = 50_000
 FITTED: Final = """onload="this.style.height=this.contentDocument.body.scrollHeight+24+'px'\""""
 NAMES: Final = "<!-- names of molexa -->"
 _LINK: Final = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
+_NOT_RENDERED: Final = re.compile(r"<p>(?:\||```|\d+\. |- )|^ *```", re.MULTILINE)
+"""Tables, code and lists that became text: they need an empty line before, or deeper indents."""
 _LOADED: Final = re.compile(
     r"<(?:script|img|iframe|source)[^>]+src=\"?(?:https?:)?//|<link[^>]+href=\"?(?:https?:)?//"
     r"|@import\s+(?:url\()?[\"']?(?:https?:)?//",
@@ -89,7 +91,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001
-    """Warn of what a page would load from a network; under `--strict` this ends the build."""
+    """Warn of what a page would load from a network, and of what Markdown left as text."""
+    if left := _NOT_RENDERED.search(output):
+        LOG.warning("%s: not rendered: %s", page.file.src_uri, output[left.start() :][:80])
     for found in _LOADED.findall(output):
         LOG.warning("%s loads something from a network: %s", page.file.src_uri, found)
     return output
