@@ -24,6 +24,7 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
+from molexa_core.reduction.direct import search_few
 from molexa_core.reduction.momentum import (
     flight_row,
     flight_window,
@@ -41,6 +42,7 @@ from molexa_core.reduction.search import (
     CROWDED,
     EVERY,
     FOUND,
+    LEFT,
     LIMITS,
     LOG_ODDS,
     MAX_MOMENTUM,
@@ -273,7 +275,7 @@ class Search:
             COLLECT,
             wide,
             np.zeros((0, 3)),
-            most=most,
+            combinations=most,
             work=MOST_WORK,
             into=into[filled:],
             order=order,
@@ -364,7 +366,15 @@ class Search:
             most, work = np.inf, MOST_WORK
             box = np.vstack([gate.centre, gate.half_width, gate.deviation, gate.reach])
         table = self._run(
-            hits, tally, asked, box, shifts, most=most, work=work, log_odds=log_odds, weigh=weigh
+            hits,
+            tally,
+            asked,
+            box,
+            shifts,
+            combinations=most,
+            work=work,
+            log_odds=log_odds,
+            weigh=weigh,
         )[1]
         return Found(
             table[:, 0].astype(np.int64),
@@ -381,7 +391,7 @@ class Search:
         gate: FloatArray,
         shifts: FloatArray,
         *,
-        most: float = np.inf,
+        combinations: float = np.inf,
         work: float = np.inf,
         log_odds: float = 0.0,
         weigh: bool = False,
@@ -391,28 +401,35 @@ class Search:
         counters = np.zeros(COUNTERS, np.int64)
         elsewhere = np.zeros(len(tally.elsewhere), np.int64)
         limits = self._limits.copy()
-        limits[MOST], limits[WORK], limits[LOG_ODDS] = most, work, log_odds
+        limits[MOST], limits[WORK], limits[LOG_ODDS] = combinations, work, log_odds
         limits[ROOM] = MOST_COMBINATIONS if asked == EVERY else MOST_CANDIDATES
-        found = search_shots(
-            np.arange(hits.n_shots, dtype=np.int64) if order is None else order,
+        shots = np.arange(hits.n_shots, dtype=np.int64) if order is None else order
+        columns = (
             np.ascontiguousarray(hits.offsets, np.int64),
             np.ascontiguousarray(hits.x_mm, np.float64),
             np.ascontiguousarray(hits.y_mm, np.float64),
             np.ascontiguousarray(hits.t_ns, np.float64),
-            self._kinds,
-            self._flights,
-            self._wanted,
-            self._kind_of,
-            limits,
-            asked,
-            weigh,
-            gate,
-            shifts,
-            into,
-            tally.sums,
-            elsewhere,
-            counters,
         )
+        channel = self._kinds, self._flights, self._wanted, self._kind_of, limits, asked, weigh
+        result = gate, shifts, into, tally.sums, elsewhere, counters
+        left = np.empty(len(shots), np.int64)
+        most = int(hits.counts.max(initial=1))
+        found = search_few(shots, most, *columns, *channel, *result, left)
+        if counters[LEFT] and asked != COLLECT:
+            few, counters[FOUND] = counters[FOUND], 0
+            rest = left[: counters[LEFT]]
+            found = np.concatenate([found, search_shots(rest, most, *columns, *channel, *result)])
+            found = found[np.argsort(found[:, 0], kind="stable")]
+            counters[FOUND] += few
+        many = True
+        while counters[LEFT] and asked == COLLECT:  # by turns, in order
+            counters[LEFT] = 0
+            rest = shots[counters[SHOTS] :]
+            if many:
+                search_shots(rest, most, *columns, *channel, *result)
+            else:
+                search_few(rest, most, *columns, *channel, *result, left)
+            many = not many
         tally.elsewhere += elsewhere
         tally.shots += int(counters[SHOTS])
         tally.combinations += int(counters[COMBINATIONS])

@@ -9,15 +9,13 @@ product (Horowitz and Sahni, J. ACM 21, 277 (1974)).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import inner, integer
 from molexa_core.base.tables import FloatArray, IntArray
 
-integer: Any = np.int64
-"""Makes numbers that are handed to functions: for a literal a function is compiled once more."""
 BITS: Final = 62
 """Hits that can be two kinds of ions are numbered; the number modulo `BITS` is their bit in a
 mask. Masks without a common bit share no hit; others are compared hit by hit."""
@@ -43,7 +41,7 @@ _FINEST: Final = 0.5
 _MOST_SIDE: Final = 512.0
 
 
-@compiled
+@inner
 def choose(n: int, k: int) -> float:
     """Number of ways to choose k of n."""
     above, below = float(n), 1.0
@@ -53,7 +51,7 @@ def choose(n: int, k: int) -> float:
     return above / below if k > 1 else above
 
 
-@compiled
+@inner
 def ways(kind_of: IntArray, count: IntArray, first: int, last: int) -> float:
     """Number of combinations of the columns from `first` to before `last`.
 
@@ -76,7 +74,7 @@ def ways(kind_of: IntArray, count: IntArray, first: int, last: int) -> float:
     return number
 
 
-@compiled
+@inner
 def divide(kind_of: IntArray, count: IntArray) -> tuple[int, float]:
     """Where the second half begins, and the expected work in steps of about a nanosecond."""
     ions = len(kind_of)
@@ -99,7 +97,7 @@ def divide(kind_of: IntArray, count: IntArray) -> tuple[int, float]:
     return best, least
 
 
-@compiled
+@inner
 def taken(
     kind: int, index: int, first: int, last: int, kind_of: IntArray, choice: IntArray,
     members: IntArray,
@@ -112,7 +110,7 @@ def taken(
     return found
 
 
-@compiled
+@inner
 def room_for(kind_of: IntArray, first: int, last: int, room: IntArray) -> None:
     """Number of like ions from each column on: so many hits must be left for them."""
     for column in range(last - 1, first - 1, -1):
@@ -120,7 +118,7 @@ def room_for(kind_of: IntArray, first: int, last: int, room: IntArray) -> None:
         room[column] = room[column + 1] + 1 if alike else 1
 
 
-@compiled
+@inner
 def list_half(
     first: int,
     kind_of: IntArray,
@@ -179,7 +177,7 @@ def list_half(
     return begin, end
 
 
-@compiled
+@inner
 def bound(
     first: int, kind_of: IntArray, count: IntArray, momenta: FloatArray, limits: FloatArray
 ) -> None:
@@ -203,7 +201,7 @@ def bound(
         begin = end
 
 
-@compiled
+@inner
 def make_grid(
     begin: int,
     end: int,

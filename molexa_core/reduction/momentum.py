@@ -24,7 +24,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import compiled, inner, integer
 from molexa_core.base.errors import SettingsError
 from molexa_core.base.matter.flight import (
     AnySpectrometer,
@@ -60,7 +60,7 @@ NODE_SINE: Final = 0.05
 """Hits have no momentum where |sin(omega t / 2)| is below, at multiples of the gyration period."""
 
 
-@compiled
+@inner
 def _time_and_slope(
     velocity: float, lengths: FloatArray, accelerations: FloatArray
 ) -> tuple[float, float]:
@@ -82,7 +82,7 @@ def _time_and_slope(
     return total, slope
 
 
-@compiled
+@inner
 def starting_velocity(time: float, lengths: FloatArray, accelerations: FloatArray) -> float:
     """Starting velocity along z in mm/ns for a time of flight; NaN if there is none.
 
@@ -120,7 +120,7 @@ def starting_velocity(time: float, lengths: FloatArray, accelerations: FloatArra
     return np.nan
 
 
-@compiled
+@inner
 def _from_map(time: float, flight: FloatArray) -> tuple[float, float]:
     """Momentum pz in a.u. in a flight map, and scale of the image; NaN outside the map."""
     pieces, orders = int(flight[_PIECES]), int(flight[_ORDERS])
@@ -161,29 +161,20 @@ def _from_map(time: float, flight: FloatArray) -> tuple[float, float]:
     return flight[_FACTOR] * (breaks[low] + beyond), scale
 
 
-@compiled
+@inner
 def near_node(half: float) -> bool:
     """Whether omega t / 2 is so near a multiple of pi that positions tell nothing of momenta."""
     return abs(half) > 1.0 and abs(np.sin(half)) < NODE_SINE
 
 
-@compiled
-def initial_momentum(
-    x: float, y: float, time: float, flight: FloatArray
+@inner
+def _in_any_field(
+    x: float, y: float, time: float, flights: FloatArray, kind: int
 ) -> tuple[float, float, float]:
-    """Momentum in a.u. of a hit on the assumption that it is the ion of a flight row.
-
-    Args:
-        x: calibrated position along the light, mm.
-        y: calibrated position along the jet, mm.
-        time: calibrated time of flight, ns.
-        flight: a row from `flight_row`.
-
-    Returns:
-        px, py, pz; all NaN where the ion cannot have that time of flight, and at a node.
-    """
+    """`initial_momentum` where there is more than one homogeneous electric field."""
     if not time > 0.0:
         return np.nan, np.nan, np.nan
+    flight = flights[kind]
     mass = flight[_MASS]
     regions = int(flight[_REGIONS])
     if regions == 0:
@@ -191,12 +182,9 @@ def initial_momentum(
         stretched = 1.0 / (scale * time)
         return mass * x * stretched, mass * (y * stretched - flight[_JET]), pz
     per_time = 1.0 / time
-    if regions == 1:  # as `starting_velocity`, without the slices
-        velocity = flight[_START] * per_time - 0.5 * flight[_START + 1] * time
-    else:
-        lengths = flight[_START : _START + regions]
-        accelerations = flight[_START + regions : _START + 2 * regions]
-        velocity = starting_velocity(time, lengths, accelerations)
+    lengths = flight[_START : _START + regions]
+    accelerations = flight[_START + regions : _START + 2 * regions]
+    velocity = starting_velocity(time, lengths, accelerations)
     if np.isnan(velocity):
         return np.nan, np.nan, np.nan
     along, across = x * per_time, y * per_time
@@ -213,11 +201,35 @@ def initial_momentum(
     return mass * along, mass * (across - flight[_JET]), mass * velocity
 
 
+@inner
+def initial_momentum(
+    x: float, y: float, time: float, flights: FloatArray, kind: int
+) -> tuple[float, float, float]:
+    """Momentum in a.u. of a hit on the assumption that it is the ion of a flight row.
+
+    Args:
+        x: calibrated position along the light, mm.
+        y: calibrated position along the jet, mm.
+        time: calibrated time of flight, ns.
+        flights: (kinds, numbers) rows from `flight_row`.
+        kind: the row of the ion.
+
+    Returns:
+        px, py, pz; NaN where the ion cannot have that time of flight, and at a node.
+    """
+    if flights[kind, _REGIONS] == 1.0 and flights[kind, _OMEGA] == 0.0 and time > 0.0:
+        mass, per_time = flights[kind, _MASS], 1.0 / time
+        velocity = flights[kind, _START] * per_time - 0.5 * flights[kind, _START + 1] * time
+        across = y * per_time - flights[kind, _JET]
+        return mass * (x * per_time), mass * across, mass * velocity
+    return _in_any_field(x, y, time, flights, kind)
+
+
 @compiled
-def _momenta(x: FloatArray, y: FloatArray, t: FloatArray, flight: FloatArray) -> FloatArray:
+def _momenta(x: FloatArray, y: FloatArray, t: FloatArray, flights: FloatArray) -> FloatArray:
     momenta = np.empty((len(t), 3))
     for hit in range(len(t)):
-        px, py, pz = initial_momentum(x[hit], y[hit], t[hit], flight)
+        px, py, pz = initial_momentum(x[hit], y[hit], t[hit], flights, integer(0))
         momenta[hit, 0], momenta[hit, 1], momenta[hit, 2] = px, py, pz
         if not np.isfinite(px + py + pz):
             momenta[hit] = np.nan
@@ -251,7 +263,7 @@ def hit_momenta(
         np.ascontiguousarray(x_mm, np.float64),
         np.ascontiguousarray(y_mm, np.float64),
         np.ascontiguousarray(t_ns, np.float64),
-        flight_row(ion, spectrometer, jet_velocity_m_per_s),
+        flight_row(ion, spectrometer, jet_velocity_m_per_s)[None],
     )
     return momenta
 

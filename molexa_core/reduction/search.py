@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import compiled, inlined, inner, integer
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.reduction.halves import (
     BITS,
@@ -18,8 +18,8 @@ from molexa_core.reduction.halves import (
     PLACE,
     START,
     bound,
+    choose,
     divide,
-    integer,
     list_half,
     make_grid,
     room_for,
@@ -38,9 +38,11 @@ CROWDED: Final = 2
 FOUND: Final = 3
 COLLECTED: Final = 4
 TRUNCATED: Final = 5
-COUNTERS: Final = 6
+LEFT: Final = 6
+COUNTERS: Final = 7
 """Indices of `counters`: shots searched, combinations in them, shots left out because of too much
-work, coincidences found, momentum sums collected, shots with more candidates than are compared."""
+work, coincidences found, momentum sums collected, shots with more candidates than are compared,
+shots left to `search_shots` by `direct`."""
 MAX_MOMENTUM: Final = 0
 MOST: Final = 1
 LOG_ODDS: Final = 2
@@ -64,14 +66,14 @@ EVERY: Final = 2
 COLLECT: Final = 3
 """What is asked for: the best coincidences of each shot, all candidates in the gate, every
 combination without a gate, or momentum sums only."""
-_SLACK: Final = 1e-9
+SLACK: Final = 1e-9
 _PICKS: Final = 1024
 """Combinations that are judged together."""
-_FEW: Final = 300.0
-"""Up to this number of combinations of a shot all of them are looked at."""
+FEW: Final = 300.0
+"""Up to this number of combinations of a shot all of them are looked at (`direct`)."""
 
 
-@compiled
+@inlined
 def sort_shot(
     begin: int,
     end: int,
@@ -85,37 +87,40 @@ def sort_shot(
     count: IntArray,
     members: IntArray,
     momenta: FloatArray,
-) -> bool:
+) -> float:
     """List the candidate hits of one shot for each kind of ion.
 
     Fills `count` (kinds), `members` (kinds, hits) and `momenta` (kinds, hits, 3). Hits at the same
     time are ordered by position, so that the order of hits in the file does not matter.
 
     Returns:
-        whether there are enough hits of each kind.
+        number of combinations; 0 where there are not enough hits of each kind. Choices that use one
+        hit as two kinds of ions are counted too.
     """
-    largest = max_momentum * max_momentum
+    for kind in range(len(kinds)):  # before any momentum is computed
+        n = 0
+        first, last = kinds[kind, FIRST], kinds[kind, LAST]
+        for hit in range(begin, end):
+            members[kind, n] = hit
+            n += 1 if first <= t[hit] <= last else 0
+        count[kind] = n
+        if n < wanted[kind]:
+            return 0.0
+    combinations, largest = 1.0, max_momentum * max_momentum
     for kind in range(len(kinds)):
         n = 0
-        first, last, flight = kinds[kind, FIRST], kinds[kind, LAST], flights[kind]
-        for hit in range(begin, end):
-            if first <= t[hit] <= last:
-                n += 1
-        if n < wanted[kind]:
-            return False
-        n = 0
-        for hit in range(begin, end):
+        for place in range(count[kind]):
+            hit = members[kind, place]
             time = t[hit]
-            if not first <= time <= last:
-                continue
-            px, py, pz = initial_momentum(x[hit], y[hit], time, flight)
+            px, py, pz = initial_momentum(x[hit], y[hit], time, flights, kind)
             if not px * px + py * py + pz * pz <= largest:
                 continue
             slot = n
             while slot > 0:
                 other = members[kind, slot - 1]
                 if t[other] < time or (
-                    t[other] == time and (x[other], y[other]) <= (x[hit], y[hit])
+                    t[other] == time
+                    and (x[other] < x[hit] or (x[other] == x[hit] and y[other] <= y[hit]))
                 ):
                     break
                 members[kind, slot] = other
@@ -127,13 +132,14 @@ def sort_shot(
             momenta[kind, slot, 1] = py
             momenta[kind, slot, 2] = pz
             n += 1
-        if n < wanted[kind]:
-            return False
         count[kind] = n
-    return True
+        if n < wanted[kind]:
+            return 0.0
+        combinations *= choose(n, wanted[kind])
+    return combinations
 
 
-@compiled
+@inner
 def mark_contested(count: IntArray, members: IntArray, bits: IntArray) -> None:
     """Give hits that are candidates of several kinds a bit, which is the same in each list."""
     kinds = len(count)
@@ -157,7 +163,7 @@ def mark_contested(count: IntArray, members: IntArray, bits: IntArray) -> None:
                 number += 1
 
 
-@compiled
+@inner
 def judge(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     n_picks: int,
     picks: IntArray,
@@ -174,6 +180,7 @@ def judge(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     n: int,
     rows: IntArray,
     odds: FloatArray,
+    total: FloatArray,
 ) -> int:
     """Judge combinations, whose sums are added up in the order of the columns.
 
@@ -186,7 +193,6 @@ def judge(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         number of rows in use.
     """
     ions = len(kind_of)
-    total = np.empty(3)
     for pick in range(n_picks):
         inside = 0
         outside_on = 0
@@ -251,7 +257,7 @@ def judge(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     return n
 
 
-@compiled
+@inner
 def enlarged(table: FloatArray) -> FloatArray:
     """A copy of a table with room for twice the rows."""
     larger = np.empty((2 * len(table), table.shape[1]))
@@ -262,8 +268,9 @@ def enlarged(table: FloatArray) -> FloatArray:
 
 
 @compiled
-def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
+def search_shots(  # noqa: PLR0915  # one compiled loop
     order: IntArray,
+    most: int,
     offsets: IntArray,
     x: FloatArray,
     y: FloatArray,
@@ -282,9 +289,10 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     elsewhere: IntArray,
     counters: IntArray,
 ) -> FloatArray:
-    """Search shots for coincidences.
+    """Search shots with many combinations for coincidences (few: `direct.search_few`).
 
-    * `order`: the shots to be searched; `offsets`, `x`, `y`, `t`: calibrated hits, mm and ns.
+    * `order`: the shots to be searched; `most`: largest number of hits of one of them.
+    * `offsets`, `x`, `y`, `t`: calibrated hits, mm and ns.
     * `kinds` (kinds, 2): see `FIRST`, `LAST`; `wanted` (kinds): how many of each.
     * `flights` (kinds, numbers): `momentum.flight_row` of each kind: ion, spectrometer and jet.
     * `kind_of` (ions): kind of each ion of the channel, like ions side by side.
@@ -294,7 +302,7 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
       axes, are of no interest.
     * `shifts` (boxes, 3): displacement of each box along one axis, zero for box 0.
     * `collected` (capacity, 6): filled with momentum sums, and sums of squared momenta, along each
-      axis; the search ends when it is full.
+      axis; the search ends when it is full, and at a shot with few combinations.
     * `histograms` (3, bins) of momentum sums, `elsewhere` (boxes), `counters` (see `SHOTS` and
       following): added to.
 
@@ -303,9 +311,6 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         ordered by time of flight, the best of a shot first.
     """
     ions = len(kind_of)
-    most = 1
-    for shot in order:
-        most = max(most, offsets[shot + 1] - offsets[shot])
     count = np.zeros(len(kinds), np.int64)
     members = np.zeros((len(kinds), most), np.int64)
     momenta = np.zeros((len(kinds), most, 3))
@@ -320,7 +325,7 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     tree = np.empty((4, size), np.int64)
     nodes, cells = np.empty(size, np.int64), np.empty(size, np.int64)
     starts = np.empty(size, np.int64)
-    axes = np.empty(3, np.int64)
+    axes, total = np.empty(3, np.int64), np.empty(3)
     frame, extent = np.empty((2, 2)), np.empty((2, 3))
     choice = np.zeros(ions, np.int64)
     room = np.zeros(ions, np.int64)
@@ -329,15 +334,18 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         if asked == COLLECT and counters[COLLECTED] >= len(collected):
             break
         counters[SHOTS] += 1
-        if not sort_shot(
+        combinations = sort_shot(
             offsets[shot], offsets[shot + 1], x, y, t, kinds, flights, wanted,
             limits[MAX_MOMENTUM], count, members, momenta,
-        ):  # fmt: skip
+        )  # fmt: skip
+        if combinations == 0.0:
             continue
-        combinations = ways(kind_of, count, integer(0), integer(ions))
-        few = combinations <= _FEW
+        if asked == COLLECT and combinations <= FEW:
+            counters[SHOTS] -= 1
+            counters[LEFT] += 1
+            break
         split, work = ions - 1, combinations
-        if asked != EVERY and not few:
+        if asked != EVERY:
             split, work = divide(kind_of, count)
         if combinations > limits[MOST] or work > limits[WORK]:
             counters[CROWDED] += 1
@@ -346,147 +354,80 @@ def search_shots(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         if limits[OVERLAP] != 0.0:
             mark_contested(count, members, bits)
         limits[CEILING] = -np.inf
-        if few:
-            n = scan(
-                kind_of, count, members, momenta, choice, room, path, gate, shifts, asked, limits,
-                collected, histograms, counters, rows, odds, picks,
-            )  # fmt: skip
-        else:
-            listed = int(ways(kind_of, count, split, integer(ions)))
-            if listed > len(nodes):
-                size = listed + 1
-                sorted_sums = np.empty((3, size))
-                nodes, cells = np.empty(size, np.int64), np.empty(size, np.int64)
-                starts = np.empty(size + 2, np.int64)
-                size = 1 + listed * ions
-                sums, tree = np.empty((3, size)), np.empty((4, size), np.int64)
-            begin, end = list_half(split, kind_of, count, members, momenta, bits, room, sums, tree)
-            if end == begin:
-                continue
-            bound(split, kind_of, count, momenta, extent)
-            side = make_grid(
-                begin, end, sums, gate[HALF_WIDTH], extent, axes, frame, starts, cells,
-                sorted_sums, nodes,
-            )  # fmt: skip
-            n = walk(
-                split, kind_of, count, members, momenta, choice, room, path, side,
-                starts, frame, axes, tree, sorted_sums, nodes, gate, shifts, asked,
-                limits, collected, histograms, counters, rows, odds,
-                picks,
-            )  # fmt: skip
+        listed = int(ways(kind_of, count, split, integer(ions)))
+        if listed > len(nodes):
+            size = listed + 1
+            sorted_sums = np.empty((3, size))
+            nodes, cells = np.empty(size, np.int64), np.empty(size, np.int64)
+            starts = np.empty(size + 2, np.int64)
+            size = 1 + listed * ions
+            sums, tree = np.empty((3, size)), np.empty((4, size), np.int64)
+        begin, end = list_half(split, kind_of, count, members, momenta, bits, room, sums, tree)
+        if end == begin:
+            continue
+        bound(split, kind_of, count, momenta, extent)
+        side = make_grid(
+            begin, end, sums, gate[HALF_WIDTH], extent, axes, frame, starts, cells,
+            sorted_sums, nodes,
+        )  # fmt: skip
+        n = walk(
+            split, kind_of, count, members, momenta, choice, room, path, side,
+            starts, frame, axes, tree, sorted_sums, nodes, gate, shifts, asked,
+            limits, collected, histograms, counters, rows, odds,
+            picks, total,
+        )  # fmt: skip
         if asked == COLLECT or n == 0:
             continue
-        first, last = counters[FOUND], counters[FOUND] + n
-        while last > len(coincidences):
+        while counters[FOUND] + n > len(coincidences):
             coincidences = enlarged(coincidences)
-        if asked == EVERY or (n == 1 and rows[0, 0] == 0):  # nothing competes
-            for row in range(n):
-                coincidences[first + row, 0] = row
-                coincidences[first + row, 2 + ions] = 1.0
-            counters[FOUND] += n
-            if asked == EVERY:
-                counters[COMBINATIONS] += n
-            else:
-                elsewhere[0] += 1
-        else:
-            counters[FOUND] += settle(
-                n, rows, odds, offsets[shot], offsets[shot + 1], weigh, asked == ALL, elsewhere,
-                coincidences, first,
-            )  # fmt: skip
-        for found in range(first, counters[FOUND]):
-            row = int(coincidences[found, 0])
-            coincidences[found, 0] = shot
-            for ion in range(1, 1 + ions):
-                coincidences[found, ion] = rows[row, ion]
-            coincidences[found, 1 + ions] = 2.0 * (limits[LOG_ODDS] - odds[row])
+        write_out(
+            n, rows, odds, shot, offsets[shot], offsets[shot + 1], weigh, asked, limits, elsewhere,
+            coincidences, counters,
+        )  # fmt: skip
     return coincidences[: counters[FOUND]]
 
 
-@compiled
-def scan(  # noqa: C901, PLR0912  # one compiled loop
-    kind_of: IntArray,
-    count: IntArray,
-    members: IntArray,
-    momenta: FloatArray,
-    choice: IntArray,
-    room: IntArray,
-    path: FloatArray,
-    gate: FloatArray,
-    shifts: FloatArray,
-    asked: int,
-    limits: FloatArray,
-    collected: FloatArray,
-    histograms: IntArray,
-    counters: IntArray,
+@inner
+def write_out(
+    n: int,
     rows: IntArray,
     odds: FloatArray,
-    picks: IntArray,
-) -> int:
-    """Go through all combinations of a shot with few of them; see `walk`."""
-    last = len(kind_of) - 1
-    room_for(kind_of, integer(0), integer(last + 1), room)
-    reach_x = gate[REACH, 0] * (1.0 + _SLACK) + _SLACK
-    reach_y = gate[REACH, 1] * (1.0 + _SLACK) + _SLACK
-    reach_z = gate[REACH, 2] * (1.0 + _SLACK) + _SLACK
-    if asked == EVERY:
-        reach_x = reach_y = reach_z = np.inf
-    none, n, n_picks = integer(0), integer(0), integer(0)
-    column = integer(0)
-    choice[0] = -1
-    for axis in range(3):
-        path[0, axis] = -gate[CENTRE, axis]
-    while column >= 0:
-        kind = kind_of[column]
-        end = count[kind] - room[column] + 1
-        if column < last:
-            choice[column] += 1
-            index = choice[column]
-            if index >= end:
-                column -= 1
-                continue
-            if limits[OVERLAP] != 0.0 and taken(
-                kind, index, none, column, kind_of, choice, members
-            ):
-                continue
-            for axis in range(3):
-                path[column + 1, axis] = path[column, axis] + momenta[kind, index, axis]
-            column += 1
-            choice[column] = choice[column - 1] if kind_of[column] == kind else -1
-            continue
-        x, y, z = path[column, 0], path[column, 1], path[column, 2]
-        for index in range(choice[column] + 1, end):
-            if (
-                abs(z + momenta[kind, index, 2]) > reach_z
-                or abs(x + momenta[kind, index, 0]) > reach_x
-                or abs(y + momenta[kind, index, 1]) > reach_y
-            ):
-                continue
-            if limits[OVERLAP] != 0.0 and taken(
-                kind, index, none, column, kind_of, choice, members
-            ):
-                continue
-            for earlier in range(column):
-                picks[n_picks, earlier] = choice[earlier]
-            picks[n_picks, column] = index
-            n_picks += 1
-            if n_picks == len(picks):
-                n = judge(
-                    n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits,
-                    collected, histograms, counters, n, rows, odds,
-                )  # fmt: skip
-                n_picks = integer(0)
-                if asked == COLLECT and counters[COLLECTED] >= len(collected):
-                    return int(n)
-        column -= 1
-    if n_picks == 0:
-        return int(n)
-    return judge(
-        n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits, collected,
-        histograms, counters, n, rows, odds,
-    )  # fmt: skip
+    shot: int,
+    begin: int,
+    end: int,
+    weigh: bool,
+    asked: int,
+    limits: FloatArray,
+    elsewhere: IntArray,
+    coincidences: FloatArray,
+    counters: IntArray,
+) -> None:
+    """Settle the `n` candidates of a shot and write its coincidences; see `search_shots`."""
+    ions = rows.shape[1] - 1
+    first = counters[FOUND]
+    if asked == EVERY or n == 1:  # nothing competes
+        if asked != EVERY:
+            elsewhere[rows[0, 0]] += 1
+            if rows[0, 0] != 0:
+                return
+        for row in range(n):
+            coincidences[first + row, 0] = row
+            coincidences[first + row, 2 + ions] = 1.0
+        counters[FOUND] += n
+        counters[COMBINATIONS] += n if asked == EVERY else 0
+    else:
+        counters[FOUND] += settle(
+            n, rows, odds, begin, end, weigh, asked == ALL, elsewhere, coincidences, first
+        )
+    for found in range(first, counters[FOUND]):
+        row = int(coincidences[found, 0])
+        coincidences[found, 0] = shot
+        for ion in range(1, 1 + ions):
+            coincidences[found, ion] = rows[row, ion]
+        coincidences[found, 1 + ions] = 2.0 * (limits[LOG_ODDS] - odds[row])
 
 
-@compiled
+@inner
 def settle(
     n: int,
     rows: IntArray,
@@ -527,7 +468,7 @@ def settle(
     return number
 
 
-@compiled
+@inner
 def complete(
     n_picks: int,
     split: int,
@@ -563,7 +504,7 @@ def complete(
     return kept
 
 
-@compiled
+@inner
 def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     split: int, kind_of: IntArray, count: IntArray, members: IntArray, momenta: FloatArray,
     choice: IntArray, room: IntArray, path: FloatArray, side: int,
@@ -571,7 +512,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     tree: IntArray,
     sorted_sums: FloatArray, nodes: IntArray, gate: FloatArray, shifts: FloatArray, asked: int,
     limits: FloatArray, collected: FloatArray, histograms: IntArray, counters: IntArray,
-    rows: IntArray, odds: FloatArray, picks: IntArray,
+    rows: IntArray, odds: FloatArray, picks: IntArray, total: FloatArray,
 ) -> int:  # fmt: skip
     """Go through the combinations of the first half and look up what completes them.
 
@@ -580,13 +521,13 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     """
     ions, overlap = len(kind_of), limits[OVERLAP] != 0.0
     u, v, w = axes[0], axes[1], axes[2]
-    slack = 1.0 + _SLACK
-    half_u = gate[HALF_WIDTH, u] * slack + _SLACK
-    half_v = gate[HALF_WIDTH, v] * slack + _SLACK
-    half_w = gate[HALF_WIDTH, w] * slack + _SLACK
-    reach_u = gate[REACH, u] * slack + _SLACK
-    reach_v = gate[REACH, v] * slack + _SLACK
-    reach_w = gate[REACH, w] * slack + _SLACK
+    slack = 1.0 + SLACK
+    half_u = gate[HALF_WIDTH, u] * slack + SLACK
+    half_v = gate[HALF_WIDTH, v] * slack + SLACK
+    half_w = gate[HALF_WIDTH, w] * slack + SLACK
+    reach_u = gate[REACH, u] * slack + SLACK
+    reach_v = gate[REACH, v] * slack + SLACK
+    reach_w = gate[REACH, w] * slack + SLACK
     left, across = frame[0, 0], frame[0, 1]
     low, along = frame[1, 0], frame[1, 1]
     alike = split > 0 and kind_of[split - 1] == kind_of[split]
@@ -662,7 +603,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
                         n_picks = complete(n_picks, split, kind_of, members, tree, limits, picks)
                         n = judge(
                             n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits,
-                            collected, histograms, counters, n, rows, odds,
+                            collected, histograms, counters, n, rows, odds, total,
                         )  # fmt: skip
                         n_picks = integer(0)
                         if asked == COLLECT and counters[COLLECTED] >= len(collected):
@@ -673,5 +614,5 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     n_picks = complete(n_picks, split, kind_of, members, tree, limits, picks)
     return judge(
         n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits, collected,
-        histograms, counters, n, rows, odds,
+        histograms, counters, n, rows, odds, total,
     )  # fmt: skip

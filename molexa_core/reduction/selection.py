@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import compiled, inner, integer
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
-from molexa_core.reduction.halves import BITS, integer
+from molexa_core.reduction.halves import BITS
 
 TOGETHER: Final = 60
 """Candidates of a shot, the best ones, whose sets are compared; any further ones are accepted in
@@ -50,7 +50,7 @@ def ranked(n: int, distances: FloatArray) -> IntArray:
     return order
 
 
-@compiled
+@inner
 def halved(n: int, odds: FloatArray) -> float:
     """The odds that about half of the candidates exceed."""
     falling = np.empty(n)
@@ -59,7 +59,7 @@ def halved(n: int, odds: FloatArray) -> float:
     return float(odds[ranked(n, falling)[n // 2]])
 
 
-@compiled
+@inner
 def better(ceiling: float, n: int, rows: IntArray, odds: FloatArray) -> int:
     """Drop the candidates that do not exceed these odds; return how many remain."""
     kept = 0
@@ -72,7 +72,7 @@ def better(ceiling: float, n: int, rows: IntArray, odds: FloatArray) -> int:
     return kept
 
 
-@compiled
+@inner
 def in_box(box: int, n: int, rows: IntArray, odds: FloatArray) -> IntArray:
     """The candidates of a box, those of the largest odds first."""
     those = np.empty(n, np.int64)
@@ -100,7 +100,7 @@ def masks_of(n: int, rows: IntArray, begin: int) -> IntArray:
     return masks
 
 
-@compiled
+@inner
 def share(rows: IntArray, masks: IntArray, exact: bool, one: int, other: int) -> bool:
     """Whether two candidates have a hit in common; `exact` where every hit has its own bit."""
     if not masks[one] & masks[other]:
@@ -194,7 +194,7 @@ def assign(  # noqa: C901, PLR0912  # one compiled loop
             n_near += 1
 
 
-@compiled
+@inner
 def compare_sets(  # noqa: C901, PLR0912  # one compiled loop
     group: IntArray,
     order: IntArray,
@@ -258,7 +258,7 @@ def compare_sets(  # noqa: C901, PLR0912  # one compiled loop
         probability[row] = true[i] / any_of[i] if any_of[i] > 0.0 else 1.0
 
 
-@compiled
+@inner
 def beside(
     n: int,
     rows: IntArray,

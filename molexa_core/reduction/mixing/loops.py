@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import compiled, inner
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 
 GATE: Final = 0
@@ -19,7 +19,7 @@ RING: Final = 1
 _MOST_TRIALS: Final = 64
 
 
-@compiled
+@inner
 def next_random(state: np.ndarray) -> float:
     """The next number in [0, 1) (splitmix64; Steele, Lea, Flood, OOPSLA 2014)."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -30,7 +30,7 @@ def next_random(state: np.ndarray) -> float:
     return float((z >> np.uint64(11)) * (1.0 / 9007199254740992.0))
 
 
-@compiled
+@inner
 def region(total: FloatArray, box: FloatArray) -> int:
     """Where a momentum sum lies: `GATE`, `RING`, or -1 elsewhere.
 
@@ -110,7 +110,7 @@ def combinations(
     return n
 
 
-@compiled
+@inner
 def draw_block(
     block: IntArray,
     shot: int,
@@ -147,7 +147,7 @@ def draw_block(
     return n
 
 
-@compiled
+@inner
 def too_close(one: FloatArray, other: FloatArray, dead_time: float, dead_radius: float) -> bool:
     """Whether one of two hits (t, x, y) of one shot would have hidden the other."""
     if abs(one[0] - other[0]) >= dead_time:
@@ -177,7 +177,7 @@ def close_pairs(
     return number
 
 
-@compiled
+@inner
 def hidden(
     here: FloatArray,
     shot: int,
@@ -198,7 +198,7 @@ def hidden(
     return False
 
 
-@compiled
+@inner
 def block_hidden(
     source: int,
     shot: int,
@@ -217,7 +217,7 @@ def block_hidden(
     return False
 
 
-@compiled
+@inner
 def trials(
     one: int,
     other: int,
@@ -251,7 +251,7 @@ def trials(
     return max(tried, 1.0)
 
 
-@compiled
+@inner
 def survival(
     chosen: IntArray,
     of: IntArray,
@@ -307,7 +307,7 @@ def survival(
     return factor
 
 
-@compiled
+@inner
 def comes_before(place: FloatArray, one: int, other: int) -> bool:
     """Whether a candidate precedes another in the order of time of flight, then position."""
     for axis in range(3):
@@ -316,7 +316,7 @@ def comes_before(place: FloatArray, one: int, other: int) -> bool:
     return False
 
 
-@compiled
+@inner
 def draw_others(
     blocks: IntArray,
     cumulative: FloatArray,
@@ -353,7 +353,7 @@ def draw_others(
     return ions
 
 
-@compiled
+@inner
 def hides(chosen: IntArray, before: int, ions: int, place: FloatArray, dead: FloatArray) -> bool:
     """Whether an ion from `before` on and an earlier one would hide each other in one shot."""
     for ion in range(before, ions):
@@ -363,7 +363,7 @@ def hides(chosen: IntArray, before: int, ions: int, place: FloatArray, dead: Flo
     return False
 
 
-@compiled
+@inner
 def cells_in_reach(
     partial: FloatArray,
     box: FloatArray,
@@ -383,7 +383,7 @@ def cells_in_reach(
             high[axis] = int(min(max(np.floor(top) + 1.0, low[axis]), shape[axis]))
 
 
-@compiled
+@inner
 def write_row(
     chosen: IntArray,
     of: IntArray,
@@ -408,7 +408,7 @@ def write_row(
         filled[kind[this]] += 1
 
 
-@compiled
+@inner
 def add_closing(
     closing: IntArray,
     shot: int,
