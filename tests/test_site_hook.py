@@ -48,7 +48,7 @@ def test_a_notebook_is_shown_as_it_is_stored(hook: Any, tmp_path: Path) -> None:
         "# A run\nwords\n\n```python\nraise SystemExit\n```\n\n```text\n3 ions\n```"
     )
     assert "![Output](run-1.png)" in page
-    assert 'srcdoc="&lt;b title=&quot;x&quot;&gt;1&lt;/b&gt;&#10;2"' in page
+    assert '&lt;b title=&quot;x&quot;&gt;1&lt;/b&gt;&#10;2" title="Output">' in page
     assert 'src="run-2.html"' in page
     assert made == {"run-1.png": b"PNG", "run-2.html": "long " * hook.LARGE}
 

@@ -30,6 +30,7 @@ NOTEBOOKS: Final = "notebooks/*.ipynb"
 LARGE: Final = 50_000
 """Characters of an output above which it is a file beside its page."""
 FITTED: Final = """onload="this.style.height=this.contentDocument.body.scrollHeight+24+'px'\""""
+PLAIN: Final = "<style>body{font:14px system-ui,sans-serif}td,th{padding:1px 8px}</style>"
 NAMES: Final = "<!-- names of molexa -->"
 _LINK: Final = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 _NOT_RENDERED: Final = re.compile(r"<p>(?:\||```|\d+\. |- )|^ *```", re.MULTILINE)
@@ -160,7 +161,7 @@ def _shown(output: dict[str, Any], name: str) -> tuple[str, dict[str, str | byte
             return f'<iframe class="output" {place} title="Output"></iframe>', {
                 f"{name}.html": html
             }
-        inside = escape(html).replace("\n", "&#10;")
+        inside = escape(PLAIN + html).replace("\n", "&#10;")
         return f'<iframe class="output" {FITTED} srcdoc="{inside}" title="Output"></iframe>', {}
     text = data.get("text/plain") or "".join(output.get("text", ()))
     return (f"```text\n{text.rstrip()}\n```" if text.strip() else ""), {}
