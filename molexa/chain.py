@@ -390,6 +390,7 @@ def structure_of(known: Any) -> Geometry:
     """
     if isinstance(known, Geometry):
         return known
+    known = getattr(known, "record", known)  # of single events the mean structure
     inner = getattr(known, "geometry", None)
     if inner is not None:  # of a reconstruction or a molecule
         found: Geometry = inner() if callable(inner) else inner

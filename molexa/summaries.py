@@ -364,7 +364,10 @@ def _structures_file(held: Any) -> Summary:
 
 def _side_by_side(found: Any) -> Summary:
     rows = []
-    for one in found.rows:
+    chosen = found.rows
+    if len(chosen) > _MOST_ROWS:
+        chosen = [one for one in chosen if one.bonded] or chosen
+    for one in chosen:
         factor, unit, digits = (BOHR_ANGSTROM, "Å", 3) if one.unit == "bohr" else (1.0, "°", 1)
         cells = [
             _with_error(factor, digits, value, error)
@@ -375,7 +378,7 @@ def _side_by_side(found: Any) -> Summary:
             )
         ]
         rows.append((one.of, *cells, "" if one.pull is None else f"{one.pull:+.1f}", unit))
-    title = "Two structures side by side, bonds first"
+    title = "Two structures side by side"
     return Summary(title, ("", "first", "second", "difference", "pull", "unit"), rows)
 
 
