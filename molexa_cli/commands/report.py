@@ -10,12 +10,13 @@ import typer
 from molexa_cli.app import Debug, Force, Quiet
 from molexa_cli.console import command_line, progress, write
 from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.options.compare_options import Comparing
 from molexa_core.base.options.gate_options import Selection
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    options = with_parameters(behind="title", selection=Selection)
+    options = with_parameters(behind="title", selection=Selection, comparing=Comparing)
     app.command("report")(options(report))
 
 
@@ -28,6 +29,7 @@ def report(
     title: Annotated[str | None, typer.Option("--title", help="Title of the page.")] = None,
     *,
     selection: Given,
+    comparing: Given,
     force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -35,7 +37,8 @@ def report(
     """Write one HTML page with all figures and numbers of the analysis.
 
     Uses the results in the folder: *.events.h5, *.aligned.h5, channel.csv, geom.json or geom.xyz,
-    known.xyz or truth.xyz; the page names the missing ones. It needs no network.
+    known.xyz or truth.xyz; the page names the missing ones. It needs no network. With
+    --compare another run, another gate or another structure stands beside it.
 
     Example: molexa report . --out report.html
     """
@@ -46,6 +49,7 @@ def report(
         out=out,
         title=title,
         selection=Selection(**selection),
+        comparing=Comparing(**comparing),
         command=command_line(),
         progress=progress(),
     )

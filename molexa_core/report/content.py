@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -47,6 +47,121 @@ class NewtonMap:
     lobes: tuple[Lobe, ...] = ()
 
 
+Tone = Literal["good", "doubt", "bad", "plain"]
+"""How an answer is to be taken; `plain` judges nothing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One question about the result, and its answer in words.
+
+    Attributes:
+        question: such as `Is it the only structure?`.
+        tone: how the answer is to be taken.
+        answer: a few words.
+        details: sentences.
+    """
+
+    question: str
+    tone: Tone
+    answer: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LengthRow:
+    """A distance in Å, or an angle or a dihedral in degrees.
+
+    Attributes:
+        kind: `distance`, `angle` or `dihedral`.
+        atoms: numbers of the atoms.
+        of: their names, such as `O1-H2`.
+        bonded: whether neighbours are bonded.
+        value: median of a posterior, else that of the structure.
+        error: half of the 68 % interval; None where there is none.
+        region: the intervals of the 68 % region where there are several, as text.
+        known: of the known structure.
+    """
+
+    kind: str
+    atoms: tuple[int, ...]
+    of: str
+    bonded: bool
+    value: float
+    error: float | None = None
+    region: str = ""
+    known: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """Å or °."""
+        return "Å" if self.kind == "distance" else "°"
+
+
+@dataclass(frozen=True)
+class ComparedSpectra:
+    """Two histograms over the same bins.
+
+    Attributes:
+        title: what they are of.
+        first, second: both with errors, the second scaled.
+        difference, ratio, pull: of every bin.
+        sentence: what the test of the shape says.
+    """
+
+    title: str
+    first: Spectrum
+    second: Spectrum
+    difference: Spectrum
+    ratio: Spectrum
+    pull: Spectrum
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ComparedLength:
+    """A distance (Å), an angle or a dihedral (degrees) of two structures.
+
+    Attributes:
+        of: names of the atoms in the first structure.
+        unit: Å or °.
+        bonded: whether neighbours are bonded.
+        first, second: (value, error or None).
+        difference: (second less first, error or None).
+        pull: difference over its error.
+    """
+
+    of: str
+    unit: str
+    bonded: bool
+    first: tuple[float, float | None]
+    second: tuple[float, float | None]
+    difference: tuple[float, float | None]
+    pull: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """This result beside another one.
+
+    Attributes:
+        first, second: names of both.
+        facts: (name, first, second, difference) of numbers, as text.
+        lengths: of both structures; empty where one has none.
+        positions: (atoms, 3) the second structure superposed on the first, bohr.
+        spectra: histograms of both.
+        notes: what the errors and pulls mean here, and what could not be compared.
+    """
+
+    first: str
+    second: str
+    facts: tuple[tuple[str, str, str, str], ...] = ()
+    lengths: tuple[ComparedLength, ...] = ()
+    positions: FloatArray | None = None
+    spectra: tuple[ComparedSpectra, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Structure:
     """A reconstructed structure.
@@ -58,7 +173,9 @@ class Structure:
         uncertainty_reason: why there are no uncertainties, as a sentence.
         closure, model, input: quality of the fit to the momenta, network and input of the
             reconstruction, as in `geom.json`.
-        alternatives: other structures that fit the momenta, as in `geom.json`, best first.
+        alternatives: other structures that fit the momenta, as in `geom.json`, in the order that
+            `order` states.
+        order: by what the alternatives are ordered, in words.
         warnings: warnings of the reconstruction.
         known: (atoms, 3) the known structure superposed on this one, in bohr.
         known_name: origin of the known structure.
@@ -66,6 +183,8 @@ class Structure:
         errors_note: how these errors were determined.
         explosion: the explosion that was assumed, as in `geom.json`.
         distances, angles, dihedrals: with their half-widths, as in `geom.json`.
+        lengths: distances, angles and dihedrals for the page, bonded ones of each kind first.
+        momenta: (atoms, 3) measured momenta of the ions, a.u.
     """
 
     geometry: Geometry
@@ -85,6 +204,9 @@ class Structure:
     distances: tuple[Mapping[str, Any], ...] = ()
     angles: tuple[Mapping[str, Any], ...] = ()
     dihedrals: tuple[Mapping[str, Any], ...] = ()
+    lengths: tuple[LengthRow, ...] = ()
+    momenta: FloatArray | None = None
+    order: str = ""
 
     @property
     def intervals(self) -> str:
@@ -191,6 +313,7 @@ class ReportContent:
     Attributes:
         title: title of the page.
         sources: files by stage, in the order of the chain.
+        findings: what the result says, in words.
         headline: (name, value) of the main results at the top.
         spectra: the histograms that `reduce` stored, by name.
         reduction: (name, value) of the summary of `reduce`.
@@ -207,10 +330,12 @@ class ReportContent:
         provenance: the record of every step, oldest first.
         command: the command line that writes the page.
         warnings: warnings of all stages.
+        comparison: this result beside another one.
     """
 
     title: str
     sources: tuple[Source, ...] = ()
+    findings: tuple[Finding, ...] = ()
     headline: tuple[tuple[str, str], ...] = ()
     spectra: Mapping[str, Spectrum] = field(default_factory=dict)
     reduction: tuple[tuple[str, str], ...] = ()
@@ -227,3 +352,4 @@ class ReportContent:
     provenance: tuple[Provenance, ...] = ()
     command: str = ""
     warnings: tuple[str, ...] = ()
+    comparison: Comparison | None = None

@@ -1,6 +1,6 @@
 """Figures of measured spectra: time of flight, image, PIPICO, sums, KER, Newton plots.
 
-Each function takes histograms and returns an SVG data URI.
+Each function takes histograms and returns an `<svg>` element of the page.
 """
 
 from __future__ import annotations
@@ -16,14 +16,21 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.patches import Rectangle
 
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.report.content import EventRow, Lobe, NewtonMap, SeriesContent
+from molexa_core.report.content import (
+    ComparedSpectra,
+    EventRow,
+    Lobe,
+    NewtonMap,
+    SeriesContent,
+    SeriesLine,
+)
 from molexa_core.report.style import (
     ACCENT,
     FILL,
     INK,
     LINE,
     MUTED,
-    as_uri,
+    as_svg,
     axis_label,
     colour_bar,
     figure,
@@ -45,7 +52,7 @@ MEAN: Final = "mean"
 
 def time_of_flight(spectrum: Spectrum) -> str:
     """Time-of-flight spectrum, logarithmic, with the time windows of the ions."""
-    with figure(9.2, 2.9) as (drawing, axes):
+    with figure(7.2, 2.7) as (drawing, axes):
         counts = _steps(axes, spectrum)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(plain_powers)
@@ -55,20 +62,20 @@ def time_of_flight(spectrum: Spectrum) -> str:
         _windows(axes, spectrum.marks, top)
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
         axes.set_ylabel("hits per bin")
-        return as_uri(drawing)
+        return as_svg(drawing, "tof")
 
 
 def detector_image(spectrum: Spectrum) -> str:
     """Positions of all hits on the detector, logarithmic colours."""
-    return _map(spectrum, equal=True, size=(4.5, 3.9))
+    return _map(spectrum, "image", equal=True, size=(4.5, 3.9))
 
 
 def pipico(spectrum: Spectrum) -> str:
     """PIPICO map: times of flight of two ions of the same shot, logarithmic colours."""
-    return _map(spectrum, equal=False, size=(4.5, 3.9), boxes=True)
+    return _map(spectrum, "pipico", equal=False, size=(4.5, 3.9), boxes=True)
 
 
-def covariance(spectrum: Spectrum) -> str:
+def covariance(spectrum: Spectrum, name: str = "covariance") -> str:
     """Map of covariances in their standard errors: red for ions that come together, else blue."""
     errors = np.ones_like(spectrum.counts) if spectrum.errors is None else spectrum.errors
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -87,27 +94,26 @@ def covariance(spectrum: Spectrum) -> str:
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
         axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]))
         colour_bar(axes, image, "standard errors", logarithmic=False)
-        return as_uri(drawing)
+        return as_svg(drawing, name)
 
 
-def momentum_sums(spectra: Sequence[Spectrum]) -> str:
-    """The sum of the momenta along each axis, with its gate."""
-    with figure(9.2, 2.5, ncols=len(spectra), squeeze=False) as (drawing, grid_of_axes):
-        for axes, spectrum in zip(grid_of_axes[0], spectra, strict=True):
-            _steps(axes, spectrum)
-            low, high = spectrum.marks.get(GATE_LOW), spectrum.marks.get(GATE_HIGH)
-            if low is not None and high is not None:
-                axes.axvspan(low, high, color=ACCENT, alpha=0.10, linewidth=0)
-                for limit in (low, high):
-                    axes.axvline(limit, color=ACCENT, linewidth=0.9)
-                axes.set_title(f"gate {low:.3g} to {high:.3g} {spectrum.units[0]}", color=ACCENT)
-            else:
-                axes.set_title("no gate", color=MUTED)
-            axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
-            axes.set_ylim(bottom=0)
-            axes.set_xlim(spectrum.edges[0][0], spectrum.edges[0][-1])
-        grid_of_axes[0][0].set_ylabel("candidates per bin")
-        return as_uri(drawing)
+def momentum_sum(spectrum: Spectrum, name: str = "sum") -> str:
+    """The sum of the momenta along one axis, with its gate."""
+    with figure(3.2, 2.5) as (drawing, axes):
+        _steps(axes, spectrum)
+        low, high = spectrum.marks.get(GATE_LOW), spectrum.marks.get(GATE_HIGH)
+        if low is not None and high is not None:
+            axes.axvspan(low, high, color=ACCENT, alpha=0.10, linewidth=0)
+            for limit in (low, high):
+                axes.axvline(limit, color=ACCENT, linewidth=0.9)
+            axes.set_title(f"gate {low:.3g} to {high:.3g} {spectrum.units[0]}", color=ACCENT)
+        else:
+            axes.set_title("no gate", color=MUTED)
+        axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
+        axes.set_ylabel("candidates per bin")
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(spectrum.edges[0][0], spectrum.edges[0][-1])
+        return as_svg(drawing, name)
 
 
 def kinetic_energy(spectrum: Spectrum) -> str:
@@ -126,61 +132,110 @@ def kinetic_energy(spectrum: Spectrum) -> str:
             axes.legend(loc="upper right", borderaxespad=0.2)
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
         axes.set_ylabel("events per bin")
-        return as_uri(drawing)
+        return as_svg(drawing, "ker")
 
 
-def distributions(rows: Sequence[EventRow]) -> str:
-    """Histograms of distances and angles over the events; mean and answer of mean momenta."""
-    across = min(len(rows), 3)
-    down = -(-len(rows) // across)
-    with figure(3.0 * across, 2.3 * down, nrows=down, ncols=across, squeeze=False) as (
-        drawing,
-        all_axes,
-    ):
-        for axes, row in zip(all_axes.flat, rows, strict=False):
-            low, high = np.quantile(row.values, (0.005, 0.995))
-            axes.hist(row.values, bins=60, range=(low, high), weights=row.weight, color=MUTED)
-            axes.axvline(row.mean, color=INK, linewidth=1.0, label="mean of the events")
-            if row.from_means is not None:
-                axes.axvline(
-                    row.from_means,
-                    color=ACCENT,
-                    linewidth=1.0,
-                    linestyle="--",
-                    label="mean momenta",
-                )
-            axes.set_xlabel(f"{row.of} ({row.unit})")
-        for axes in all_axes.flat[len(rows) :]:
-            axes.set_axis_off()
-        for line in all_axes[:, 0]:
-            line.set_ylabel("events per bin")
-        handles, labels = all_axes.flat[0].get_legend_handles_labels()
-        drawing.legend(handles, labels, loc="outside upper center", ncols=2)
-        return as_uri(drawing)
+def distribution(row: EventRow, name: str) -> str:
+    """Histogram of a distance or an angle over the events; mean and answer of mean momenta."""
+    with figure(3.2, 2.5) as (drawing, axes):
+        spectrum = distribution_spectrum(row)
+        axes.stairs(spectrum.counts, spectrum.edges[0], color=FILL, fill=True)
+        axes.stairs(spectrum.counts, spectrum.edges[0], color=LINE, linewidth=0.8)
+        axes.set_ylim(bottom=min(0.0, float(spectrum.counts.min())))
+        axes.axvline(row.mean, color=INK, linewidth=1.0, label="mean of the events")
+        if row.from_means is not None:
+            axes.axvline(
+                row.from_means, color=ACCENT, linewidth=1.0, linestyle="--", label="mean momenta"
+            )
+        axes.set_xlabel(f"{row.of} ({row.unit})")
+        axes.set_ylabel("events per bin")
+        drawing.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        return as_svg(drawing, name)
 
 
-def series(item: SeriesContent) -> str:
-    """Quantities of a series with their errors, one panel each."""
-    across = min(len(item.lines), 3)
-    down = -(-len(item.lines) // across)
-    with figure(3.0 * across, 2.3 * down, nrows=down, ncols=across, squeeze=False) as (
-        drawing,
-        all_axes,
-    ):
-        for axes, line in zip(all_axes.flat, item.lines, strict=False):
+def distribution_spectrum(row: EventRow) -> Spectrum:
+    """The histogram that `distribution` draws."""
+    low, high = np.quantile(row.values, (0.005, 0.995))
+    counts, edges = np.histogram(row.values, bins=60, range=(low, high), weights=row.weight)
+    return Spectrum(counts, (edges,), (row.of,), (row.unit,))
+
+
+def series_line(item: SeriesContent, line: SeriesLine, name: str) -> str:
+    """One quantity of a series with its errors."""
+    with figure(3.2, 2.5) as (drawing, axes):
+        grid(axes)
+        axes.errorbar(
+            line.at, line.value, yerr=line.error, fmt="o", markersize=3, color=LINE,
+            ecolor=MUTED, elinewidth=0.9, capsize=1.5,
+        )  # fmt: skip
+        axes.set_xlabel(item.by)
+        axes.set_ylabel(axis_label(line.name, line.unit))
+        return as_svg(drawing, name)
+
+
+def compared(item: ComparedSpectra, names: tuple[str, str], name: str) -> str:
+    """Two histograms over each other, and below the pull; of two maps the map of the pull."""
+    if item.first.counts.ndim == 2:
+        return _pull_map(item, name)
+    with figure(4.6, 4.2, nrows=3, sharex=True, height_ratios=(2.4, 1.0, 1.0)) as (drawing, panels):
+        top, middle, bottom = panels
+        for spectrum, colour, label in zip(
+            (item.first, item.second), (LINE, ACCENT), names, strict=True
+        ):
+            counts, errors = np.asarray(spectrum.counts), np.asarray(spectrum.errors)
+            top.stairs(counts, spectrum.edges[0], color=colour, linewidth=1.0, label=label)
+            at = spectrum.centres[0]
+            top.vlines(at, counts - errors, counts + errors, color=colour, linewidth=0.5)
+        both = np.asarray(item.first.counts) + np.asarray(item.second.counts)
+        _zoom(top, item.first, both)
+        top.set_ylim(bottom=min(0.0, float(np.min(item.first.counts))))
+        top.set_ylabel("events per bin")
+        drawing.legend(*top.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        at, ratio = item.ratio.centres[0], np.asarray(item.ratio.counts)
+        error = np.nan_to_num(np.asarray(item.ratio.errors))
+        known = np.isfinite(ratio)
+        middle.errorbar(
+            at[known], ratio[known], yerr=error[known], fmt=".", markersize=3, color=INK,
+            ecolor=MUTED, elinewidth=0.6,
+        )  # fmt: skip
+        middle.axhline(1.0, color=MUTED, linewidth=0.7)
+        middle.set_ylim(0.0, 2.0)
+        middle.set_ylabel("ratio")
+        pull = np.nan_to_num(np.asarray(item.pull.counts))
+        bottom.stairs(pull, item.pull.edges[0], color=FILL, fill=True)
+        bottom.stairs(pull, item.pull.edges[0], color=LINE, linewidth=0.8)
+        for level in (-2.0, 2.0):
+            bottom.axhline(level, color=ACCENT, linewidth=0.6, linestyle=":")
+        reach = max(3.2, 1.1 * float(np.abs(pull).max(initial=0.0)))
+        bottom.set_ylim(-reach, reach)
+        bottom.set_ylabel("pull")
+        bottom.set_xlabel(axis_label(item.first.labels[0], item.first.units[0]))
+        for axes in panels:
             grid(axes)
-            axes.errorbar(
-                line.at, line.value, yerr=line.error, fmt="o", markersize=3, color=LINE,
-                ecolor=MUTED, elinewidth=0.9, capsize=1.5,
-            )  # fmt: skip
-            axes.set_xlabel(item.by)
-            axes.set_ylabel(axis_label(line.name, line.unit))
-        for axes in all_axes.flat[len(item.lines) :]:
-            axes.set_axis_off()
-        return as_uri(drawing)
+        drawing.align_ylabels(list(panels))
+        return as_svg(drawing, name)
 
 
-def newton(item: NewtonMap) -> str:
+def _pull_map(item: ComparedSpectra, name: str) -> str:
+    with figure(4.5, 4.0) as (drawing, axes):
+        image = axes.pcolormesh(
+            item.pull.edges[0],
+            item.pull.edges[1],
+            np.ma.masked_invalid(np.asarray(item.pull.counts).T),
+            cmap="RdBu_r",
+            vmin=-5.0,
+            vmax=5.0,
+            rasterized=True,
+            linewidth=0,
+        )
+        axes.set_aspect("equal")
+        axes.set_xlabel(axis_label(item.pull.labels[0], item.pull.units[0]))
+        axes.set_ylabel(axis_label(item.pull.labels[1], item.pull.units[1]))
+        colour_bar(axes, image, "pull (standard deviations)", logarithmic=False)
+        return as_svg(drawing, name)
+
+
+def newton(item: NewtonMap, name: str = "newton") -> str:
     """A Newton plot with the mean momenta marked and named."""
     spectrum = item.spectrum
     with figure(4.5, 4.0) as (drawing, axes):
@@ -196,11 +251,11 @@ def newton(item: NewtonMap) -> str:
         axes.axhline(0, color=MUTED, linewidth=0.5)
         axes.axvline(0, color=MUTED, linewidth=0.5)
         half = float(spectrum.edges[0][-1])
-        for name, across, up in _together(item.lobes, 0.05 * half):
+        for label, across, up in _together(item.lobes, 0.05 * half):
             axes.plot(across, up, "+", color=ACCENT, markersize=9, markeredgewidth=1.4)
             outward = -1 if across > half / 2 else 1
             text = axes.annotate(
-                name,
+                label,
                 (across, up),
                 xytext=(7 * outward, 7),
                 textcoords="offset points",
@@ -213,7 +268,7 @@ def newton(item: NewtonMap) -> str:
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
         axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]))
         colour_bar(axes, image, "ions per bin", logarithmic=False)
-        return as_uri(drawing)
+        return as_svg(drawing, name)
 
 
 def _together(lobes: Sequence[Lobe], near: float) -> list[tuple[str, float, float]]:
@@ -304,7 +359,9 @@ def _windows_of(marks: Mapping[str, float]) -> list[tuple[float, float, str]]:
     )
 
 
-def _map(spectrum: Spectrum, *, equal: bool, size: tuple[float, float], boxes: bool = False) -> str:
+def _map(
+    spectrum: Spectrum, name: str, *, equal: bool, size: tuple[float, float], boxes: bool = False
+) -> str:
     counts = np.asarray(spectrum.counts, dtype=float)
     norm = LogNorm(1, max(float(counts.max()), 2.0))
     with figure(*size) as (drawing, axes):
@@ -324,4 +381,4 @@ def _map(spectrum: Spectrum, *, equal: bool, size: tuple[float, float], boxes: b
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
         axes.set_ylabel(axis_label(spectrum.labels[1], spectrum.units[1]))
         colour_bar(axes, image, "counts per bin", logarithmic=True)
-        return as_uri(drawing)
+        return as_svg(drawing, name)

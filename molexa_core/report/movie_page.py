@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import jinja2
@@ -11,16 +12,17 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from molexa_core import __version__
+from molexa_core.base.errors import InputFileError
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.report.movie_content import Curve, MovieContent
-from molexa_core.report.page import viewer_script
 from molexa_core.report.structure import ball_radius
 from molexa_core.report.style import ACCENT, INK, LINE, MUTED, as_uri, element_colour, figure, grid
 from molexa_core.report.text_tables import with_uncertainty
 
 TEMPLATE: Final = "movie.html.j2"
+_VIEWER: Final = Path(__file__).resolve().parent / "vendor" / "3Dmol-min.js"
 _COLOURS: Final = (LINE, ACCENT, "#6f9a3c", "#9b7bb5", "#c9a227", "#4fa5a5", INK, MUTED)
 
 
@@ -83,6 +85,21 @@ def scenes(content: MovieContent) -> dict[str, Any]:
             for number, one in enumerate(content.frames)
         ],
     }
+
+
+def viewer_script() -> str:
+    """The script of the molecule viewer.
+
+    Raises:
+        InputFileError: the installation lacks it.
+    """
+    if not _VIEWER.is_file():
+        raise InputFileError(
+            "the molecule viewer is missing from the installation",
+            where=_VIEWER,
+            do="Install molexa again.",
+        )
+    return _VIEWER.read_text(encoding="utf-8")
 
 
 def page(content: MovieContent, drawing: str, made: Provenance) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Any, Final
 
 import jinja2
 from markupsafe import Markup
@@ -18,36 +20,69 @@ from molexa_core.base.fields import (
     SPECTRUM_SUM,
     SPECTRUM_TOF,
 )
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.resources import shipped_folder
+from molexa_core.report import figure_data as numbers
 from molexa_core.report import figures
 from molexa_core.report import text_tables as tables
-from molexa_core.report.content import ReportContent, SingleEvents, Structure
-from molexa_core.report.structure import Scene, projections, scene
+from molexa_core.report.content import (
+    ComparedSpectra,
+    Comparison,
+    LengthRow,
+    ReportContent,
+    SeriesContent,
+    SingleEvents,
+    Structure,
+)
+from molexa_core.report.structure import projection, scene
 
 TEMPLATE: Final = "report.html.j2"
-_VIEWER: Final = Path(__file__).resolve().parent / "vendor" / "3Dmol-min.js"
-_MADE_BY: Final = "molexa"
+STYLE: Final = "report.css"
+SCRIPTS: Final = ("viewer.js", "report.js")
+"""Files beside the template that go into the page as they are."""
+
+_MOST_DIHEDRALS: Final = 4
+"""More are folded away."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure on the page: data URI, caption and alternative text."""
+    """A figure on the page.
 
-    uri: str
+    Attributes:
+        svg: the drawing.
+        name: of the files in which figure and numbers are saved, unique on the page.
+        caption: below it.
+        alt: what it is, for those who do not see it.
+        data: its numbers.
+    """
+
+    svg: Markup
+    name: str
     caption: str
     alt: str
+    data: numbers.Data
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table on the page with its numbers."""
+
+    table: tables.Table
+    name: str
+    data: numbers.Data
 
 
 def render(content: ReportContent) -> str:
     """The HTML text of the page.
 
-    Text from files is escaped; the only scripts are the vendored viewer and the page's own.
+    Text from files is escaped; the only scripts are the page's own.
 
     Args:
         content: the contents; missing parts are listed as missing.
 
     Raises:
-        InputFileError: the installation lacks the template or the viewer.
+        InputFileError: the installation lacks the template, its style or its scripts.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(shipped_folder("templates")),
@@ -57,94 +92,145 @@ def render(content: ReportContent) -> str:
         lstrip_blocks=True,
     )
     structure = content.structure
+    parts: dict[str, Any] = {
+        "detection": _detection(content),
+        "sums": _sums(content),
+        "covariances": _covariances(content),
+        "ker": _ker(content),
+        "newton": [
+            _picture(
+                figures.newton(item, name := f"newton-{number}"),
+                name,
+                item.caption,
+                "Newton map",
+                numbers.of_spectrum(item.spectrum, "ions"),
+            )
+            for number, item in enumerate(content.newton, start=1)
+        ],
+        "centroids": None
+        if content.centroids is None
+        else Shown(
+            tables.centroid_table(content.centroids),
+            "mean-momenta",
+            numbers.of_numbers(tables.centroid_numbers(content.centroids)),
+        ),
+        "structure": None if structure is None else _structure(structure),
+        "events": None if content.events is None else _events(content.events),
+        "series": [_series(item, number) for number, item in enumerate(content.series, start=1)],
+        "comparison": None if content.comparison is None else _comparison(content.comparison),
+    }
+    data: dict[str, numbers.Data] = {}
+    _collect(parts, data)
     return environment.get_template(TEMPLATE).render(
         content=content,
         version=__version__,
-        detection=_detection(content),
-        coincidences=_coincidences(content),
-        covariances=[
-            Picture(
-                figures.covariance(spectrum),
-                f"{name[:1].upper()}{name[1:]} of the hits in both bins, in its standard errors: "
-                "red where ions come from the same explosion.",
-                "map of covariances",
-            )
-            for name, spectrum in content.covariances.items()
-        ],
-        ker=_ker(content),
-        newton=[
-            Picture(figures.newton(item), item.caption, "Newton map") for item in content.newton
-        ],
-        centroids=None if content.centroids is None else tables.centroid_table(content.centroids),
-        structure=None if structure is None else _structure(structure),
-        events=None if content.events is None else _events(content.events),
-        series=[
-            {
-                "picture": Picture(
-                    figures.series(item),
-                    f"Means of the signal against {item.by}, with standard errors.",
-                    "series",
-                ),
-                "table": tables.Table(item.header, item.rows, (True,) * len(item.header)),
-                "facts": item.facts,
-                "warnings": item.warnings,
-            }
-            for item in content.series
-        ],
+        parts=parts,
         steps=[tables.step_record(record) for record in content.provenance],
-        viewer=Markup(viewer_script()) if structure is not None else "",  # noqa: S704  vendored, not input
+        style=_as_it_is(STYLE),
+        scripts=[_as_it_is(name) for name in SCRIPTS],
+        scene=None if structure is None else _json(scene(structure, content.comparison)),
+        data=_json(data),
     )
 
 
-def _detection(content: ReportContent) -> list[Picture]:
-    pictures = []
-    if (spectrum := content.spectra.get(SPECTRUM_TOF)) is not None:
-        pictures.append(
-            Picture(
-                figures.time_of_flight(spectrum),
-                "Time of flight of all hits, with the windows in which the ions of the channel are "
-                "searched.",
-                "time-of-flight spectrum",
-            )
+def _as_it_is(name: str) -> Markup:
+    """A file of the page, which is no input."""
+    path = Path(shipped_folder("templates")) / name
+    if not path.is_file():
+        raise InputFileError(
+            f"{name} of the report is missing from the installation",
+            where=path,
+            do="Install molexa again.",
         )
-    return pictures
+    return Markup(path.read_text(encoding="utf-8"))  # noqa: S704  shipped, not input
 
 
-def _coincidences(content: ReportContent) -> dict[str, Picture | None]:
+def _json(values: object) -> Markup:
+    """Values as JSON inside a script: nothing in them can end it."""
+    text = json.dumps(values, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)  # noqa: S704  escaped above
+
+
+def _collect(part: Any, data: dict[str, numbers.Data]) -> None:
+    """The numbers of all figures and tables by the names of their files."""
+    if isinstance(part, Picture | Shown):
+        data[part.name] = part.data
+    elif isinstance(part, dict):
+        for one in part.values():
+            _collect(one, data)
+    elif isinstance(part, list | tuple):
+        for one in part:
+            _collect(one, data)
+
+
+def _picture(svg: str, name: str, caption: str, alt: str, data: numbers.Data) -> Picture:
+    # The drawing is matplotlib's: it escapes the text in it.
+    return Picture(Markup(svg), name, caption, alt, data)  # noqa: S704
+
+
+def _detection(content: ReportContent) -> dict[str, Picture | None]:
     spectra = content.spectra
-    pictures: dict[str, Picture | None] = {"image": None, "pipico": None, "sums": None}
+    pictures: dict[str, Picture | None] = {"tof": None, "image": None, "pipico": None}
+    if (spectrum := spectra.get(SPECTRUM_TOF)) is not None:
+        pictures["tof"] = _picture(
+            figures.time_of_flight(spectrum),
+            "time-of-flight",
+            "Time of flight of all hits, with the windows in which the ions of the channel are "
+            "searched.",
+            "time-of-flight spectrum",
+            numbers.of_spectrum(spectrum, "hits"),
+        )
     if (spectrum := spectra.get(SPECTRUM_IMAGE)) is not None:
-        pictures["image"] = Picture(
+        pictures["image"] = _picture(
             figures.detector_image(spectrum),
+            "detector-image",
             "Detector image: positions of all hits.",
             "detector image",
+            numbers.of_spectrum(spectrum, "hits"),
         )
     if (spectrum := spectra.get(SPECTRUM_PIPICO)) is not None:
-        pictures["pipico"] = Picture(
+        pictures["pipico"] = _picture(
             figures.pipico(spectrum),
+            "pipico",
             "PIPICO map: times of flight of two ions of the same shot. Ions that share their "
             "momentum lie on diagonal lines. Frames: windows of the ions of the channel.",
             "coincidence map of two ions",
-        )
-    sums = [spectra[name] for name in SPECTRUM_SUM if name in spectra]
-    if sums:
-        pictures["sums"] = Picture(
-            figures.momentum_sums(sums),
-            "Momentum sum along each laboratory axis with its gate, of combinations in the gate on "
-            "the other two axes. True coincidences form the peak, false ones the ground below it.",
-            "momentum sums with gates",
+            numbers.of_spectrum(spectrum, "pairs"),
         )
     return pictures
 
 
-class Energies(TypedDict):
-    """The kinetic energy release on the page."""
+def _sums(content: ReportContent) -> list[Picture]:
+    return [
+        _picture(
+            figures.momentum_sum(spectrum, name := f"momentum-sum-{'xyz'[axis]}"),
+            name,
+            "",
+            f"{spectrum.labels[0]} with its gate",
+            numbers.of_spectrum(spectrum, "candidates"),
+        )
+        for axis, key in enumerate(SPECTRUM_SUM)
+        if (spectrum := content.spectra.get(key)) is not None
+    ]
 
-    picture: Picture
-    rows: list[tuple[str, str]]
+
+def _covariances(content: ReportContent) -> list[Picture]:
+    return [
+        _picture(
+            figures.covariance(spectrum, file := f"covariance-{number}"),
+            file,
+            f"{name[:1].upper()}{name[1:]} of the hits in both bins, in its standard errors: "
+            "red where ions come from the same explosion.",
+            "map of covariances",
+            numbers.of_spectrum(spectrum, "covariance"),
+        )
+        for number, (name, spectrum) in enumerate(content.covariances.items(), start=1)
+    ]
 
 
-def _ker(content: ReportContent) -> Energies | None:
+def _ker(content: ReportContent) -> dict[str, Any] | None:
     """KER of the reduced coincidences, or of the aligned events where those are missing."""
     spectrum, caption = content.spectra.get(SPECTRUM_KER), "selected coincidences"
     if spectrum is None:
@@ -154,60 +240,83 @@ def _ker(content: ReportContent) -> Energies | None:
     unit = spectrum.units[0]
     rows = [(name, f"{value:.3f} {unit}") for name, value in spectrum.marks.items()]
     return {
-        "picture": Picture(
+        "picture": _picture(
             figures.kinetic_energy(spectrum),
+            "kinetic-energy-release",
             f"Kinetic energy release of the {caption}.",
             "kinetic energy release",
+            numbers.of_spectrum(spectrum, "events"),
         ),
         "rows": [*rows, ("events", tables.text_of(round(spectrum.total)))],
     }
 
 
-class StructureParts(TypedDict):
-    """The reconstructed structure on the page: picture, viewer and tables."""
-
-    picture: Picture
-    scene: Scene
-    table: tables.Table
-    alternatives: tables.Table | None
-    lengths: tables.Table | None
-    explosion: tuple[tuple[str, str], ...]
-    closure: tuple[tuple[str, str], ...]
-    model: tuple[tuple[str, str], ...]
-    input: tuple[tuple[str, str], ...]
-    errors: list[tuple[str, str, str]]
-
-
-class EventParts(TypedDict):
-    """Single events on the page."""
-
-    picture: Picture
-    table: tables.Table
-
-
-def _events(events: SingleEvents) -> EventParts:
+def _events(events: SingleEvents) -> dict[str, Any]:
+    table = tables.events_table(events)
     return {
-        "picture": Picture(
-            figures.distributions(events.rows),
-            "Distances and angles of single events, with their mean and what the mean momenta "
-            "give.",
-            "distributions of distances and angles",
-        ),
-        "table": tables.events_table(events),
+        "pictures": [
+            _picture(
+                figures.distribution(row, name := f"single-events-{number}"),
+                name,
+                "",
+                f"distribution of {row.of} over single events",
+                numbers.of_spectrum(figures.distribution_spectrum(row), "events"),
+            )
+            for number, row in enumerate(events.rows, start=1)
+        ],
+        "table": Shown(table, "single-events", numbers.of_numbers(tables.events_numbers(events))),
     }
 
 
-def _structure(structure: Structure) -> StructureParts:
+def _series(item: SeriesContent, number: int) -> dict[str, Any]:
     return {
-        "picture": Picture(
-            projections(structure),
-            "The structure seen along z (left) and along y (right), in the frame of the momenta.",
-            "reconstructed structure",
+        "pictures": [
+            _picture(
+                figures.series_line(item, line, name := f"series-{number}-{place}"),
+                name,
+                "",
+                f"{line.name} against {item.by}",
+                numbers.of_curves(
+                    item.by,
+                    line.at,
+                    {f"{line.name} ({line.unit})": line.value, "error": line.error},
+                ),
+            )
+            for place, line in enumerate(item.lines, start=1)
+        ],
+        "table": Shown(
+            tables.Table(item.header, item.rows, (True,) * len(item.header)),
+            f"series-{number}",
+            numbers.of_numbers(tables.Numbers(item.header, item.rows)),
         ),
-        "scene": scene(structure),
-        "table": tables.coordinate_table(structure),
+        "facts": item.facts,
+        "warnings": item.warnings,
+    }
+
+
+def _structure(structure: Structure) -> dict[str, Any]:
+    positions = tables.coordinate_numbers(structure)
+    return {
+        "projections": [
+            _picture(
+                projection(structure, up, name := f"structure-x{up}"),
+                name,
+                f"The structure seen along {depth}, in the frame of the momenta.",
+                f"reconstructed structure, x and {up}",
+                numbers.of_numbers(positions),
+            )
+            for up, depth in (("y", "z"), ("z", "y"))
+        ],
+        "table": Shown(
+            tables.coordinate_table(structure), "coordinates", numbers.of_numbers(positions)
+        ),
+        "lengths": Shown(
+            tables.Table((), (), ()),
+            "distances-and-angles",
+            numbers.of_numbers(tables.length_numbers(structure.lengths)),
+        ),
+        "groups": _groups(structure.lengths),
         "alternatives": tables.alternatives_table(structure),
-        "lengths": tables.lengths_table(structure),
         "explosion": tables.explosion_rows(structure.explosion),
         "closure": tables.plain_rows(structure.closure),
         "model": tables.plain_rows(structure.model),
@@ -218,16 +327,73 @@ def _structure(structure: Structure) -> StructureParts:
     }
 
 
-def viewer_script() -> str:
-    """The script of the molecule viewer.
+def _groups(rows: Sequence[LengthRow]) -> list[dict[str, Any]]:
+    """Lengths as they stand beside the viewer: along bonds first, the others to be unfolded."""
+    names = {"distance": "Bond lengths", "angle": "Angles", "dihedral": "Dihedral angles"}
+    others = {"distance": "Other distances", "angle": "Other angles"}
+    found = []
+    anything_bonded = any(row.bonded for row in rows)
+    for kind, title in names.items():
+        for bonded in (True, False):
+            chosen = [row for row in rows if row.kind == kind and row.bonded is bonded]
+            if not chosen:
+                continue
+            found.append(
+                {
+                    "title": title if bonded else others.get(kind, title),
+                    "folded": (not bonded and anything_bonded)
+                    or (kind == "dihedral" and len(chosen) > _MOST_DIHEDRALS),
+                    "printed": bonded or not anything_bonded,
+                    "unit": chosen[0].unit,
+                    "rows": [
+                        {
+                            "of": row.of,
+                            "atoms": ",".join(map(str, row.atoms)),
+                            "value": tables.length_value(row),
+                            "known": ""
+                            if row.known is None
+                            else tables.decimal(row.known, 3 if kind == "distance" else 1),
+                        }
+                        for row in chosen
+                    ],
+                }
+            )
+    return sorted(found, key=lambda group: bool(group["folded"]))
 
-    Raises:
-        InputFileError: the installation lacks it.
-    """
-    if not _VIEWER.is_file():
-        raise InputFileError(
-            "the molecule viewer is missing from the installation",
-            where=_VIEWER,
-            do=f"Install {_MADE_BY} again.",
-        )
-    return _VIEWER.read_text(encoding="utf-8")
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    table = tables.compared_table(comparison)
+    return {
+        "table": None
+        if table is None
+        else Shown(
+            table,
+            "comparison-structures",
+            numbers.of_numbers(tables.compared_numbers(comparison)),
+        ),
+        "pictures": [
+            _compared(item, comparison, number)
+            for number, item in enumerate(comparison.spectra, start=1)
+        ],
+    }
+
+
+def _compared(item: ComparedSpectra, comparison: Comparison, number: int) -> Picture:
+    name = f"comparison-{number}"
+    columns: dict[str, Any] = {}
+    both: tuple[tuple[str, Spectrum], ...] = (
+        ("first", item.first),
+        ("second, scaled", item.second),
+        ("difference", item.difference),
+        ("ratio", item.ratio),
+    )
+    for label, spectrum in both:
+        columns |= {label: spectrum.counts, f"{label} error": spectrum.errors}
+    columns["pull"] = item.pull.counts
+    return _picture(
+        figures.compared(item, (comparison.first, comparison.second), name),
+        name,
+        f"{item.title}. {item.sentence}",
+        f"{item.title} of both",
+        numbers.of_histograms(item.first, columns),
+    )

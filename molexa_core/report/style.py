@@ -27,6 +27,7 @@ FILL: Final = "#d5e3ee"
 ACCENT: Final = "#b5482f"
 GRID: Final = "#dfe4ea"
 MUTED: Final = "#6b7785"
+STICK: Final = "#b9c0ca"
 
 SETTINGS: Final[Any] = {
     "font.family": "DejaVu Sans",
@@ -73,6 +74,22 @@ _DIGITS: Final = re.compile(r"(\d+\.\d\d)\d+")
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
 _BEGIN: Final = re.compile(r"<svg\b[^>]*>")
 _BLANK: Final = re.compile(r"\s*\n\s*")
+_METADATA: Final = re.compile(r"<metadata>.*?</metadata>|<\?xml[^>]*>|<!DOCTYPE[^>]*>", re.DOTALL)
+_GROUP: Final = re.compile(r'<g id="[^"]*">')
+_REFERENCE: Final = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
+_COLOUR: Final = re.compile(r"#[0-9a-f]{6}\b")
+_VARIABLES: Final = {
+    INK: "ink",
+    LINE: "line",
+    FILL: "fill",
+    ACCENT: "accent",
+    GRID: "grid",
+    MUTED: "muted",
+    "#ffffff": "paper",
+    STICK: "stick",
+}
+_LIKE_DEJAVU: Final = "Verdana, sans-serif"
+"""Fonts as wide as the one in which the figure was laid out."""
 _SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _OTHER_ELEMENT: Final = "#8f7a9b"
 
@@ -113,6 +130,39 @@ def as_uri(drawing: Figure) -> str:
             metadata={"Date": None, "Creator": None},
         )
     return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def as_svg(drawing: Figure, name: str) -> str:
+    """The figure as an `<svg>` element of a page: text stays text, colours follow the page.
+
+    Colours of the style become variables of the page with the style's own colour behind them, such
+    as `var(--ink,#1f2a37)`; `light` gives a file of its own.
+
+    Args:
+        drawing: the figure.
+        name: unique on the page; identifiers of the element begin with it.
+    """
+    stream = io.BytesIO()
+    with mpl.rc_context({**SETTINGS, "svg.fonttype": "none"}):
+        drawing.savefig(
+            stream,
+            format="svg",
+            bbox_inches="tight",
+            pad_inches=0.04,
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
+    text = stream.getvalue().decode("utf-8")
+    text = _COMMENT.sub("", _METADATA.sub("", text[text.index("<svg") :]))
+    text = _PLACE.sub(lambda match: _DIGITS.sub(r"\1", match.group()), text)
+    text = _GROUP.sub("<g>", _BLANK.sub(" ", text)).replace("> <", "><")
+    text = _REFERENCE.sub(rf"\g<1>{name}-\g<2>", text)
+    text = _COLOUR.sub(lambda match: _variable(match.group()), text)
+    return text.replace("'DejaVu Sans'", f"'DejaVu Sans', {_LIKE_DEJAVU}").strip()
+
+
+def _variable(colour: str) -> str:
+    return f"var(--{_VARIABLES[colour]},{colour})" if colour in _VARIABLES else colour
 
 
 def save_svg(uri: str, path: Path | str, record: Provenance | None = None) -> None:
@@ -168,6 +218,9 @@ def colour_bar(axes: Axes, image: Any, label: str, *, logarithmic: bool) -> None
         bar.ax.yaxis.set_major_formatter(plain_powers)
         bar.ax.yaxis.set_minor_formatter("")
     bar.outline.set_visible(False)
+    if bar.solids is not None:
+        bar.solids.set_rasterized(True)
+        bar.solids.set_edgecolor("face")
 
 
 def grid(axes: Axes) -> None:

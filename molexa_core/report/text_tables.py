@@ -6,16 +6,20 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import pandas as pd
+import yaml
 
 from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.report.content import SingleEvents, Structure
+from molexa_core.report.content import Comparison, LengthRow, SingleEvents, Structure
 
 _SHORT_DIGEST: Final = 12
+_WIDE: Final = 400
+"""Length of a line of settings, in letters; the page wraps it."""
 _AXES: Final = ("x", "y", "z")
 _LONG: Final = 6
 """A longer list of numbers is shown by its length and range."""
@@ -28,6 +32,14 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A table as a file of comma-separated values holds it."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
 
 
 def with_uncertainty(value: float, uncertainty: float | None) -> str:
@@ -74,12 +86,12 @@ def centroid_table(rows: pd.DataFrame) -> Table:
 
 
 def coordinate_table(structure: Structure) -> Table:
-    """Coordinates with uncertainties, known coordinates and distances between both, in bohr."""
+    """Coordinates with uncertainties, known coordinates and distances between both, in Å."""
     geometry = structure.geometry
     header = ["atom"] + ["charge"] * (geometry.charges is not None)
-    header += [f"{axis} (bohr)" for axis in _AXES]
+    header += [f"{axis} (Å)" for axis in _AXES]
     if structure.known is not None:
-        header += ["known x, y, z (bohr)", "distance (bohr)"]
+        header += ["known x, y, z (Å)", "distance (Å)"]
     body = []
     for index, name in enumerate(geometry.names):
         cells = [f"{name}{index + 1}"]
@@ -87,55 +99,143 @@ def coordinate_table(structure: Structure) -> Table:
             cells.append(f"{geometry.charges[index]}+")
         for axis in range(3):
             error = None if geometry.uncertainty is None else geometry.uncertainty[index, axis]
-            cells.append(with_uncertainty(float(geometry.positions[index, axis]), error))
+            cells.append(
+                with_uncertainty(
+                    BOHR_ANGSTROM * float(geometry.positions[index, axis]),
+                    None if error is None else BOHR_ANGSTROM * error,
+                )
+            )
         if structure.known is not None:
-            known = structure.known[index]
-            away = geometry.positions[index] - known
+            known = BOHR_ANGSTROM * structure.known[index]
+            away = BOHR_ANGSTROM * geometry.positions[index] - known
             cells.append(", ".join(decimal(float(value), 3) for value in known))
             cells.append(f"{math.hypot(*(float(value) for value in away)):.3f}")
         body.append(tuple(cells))
     return Table(tuple(header), tuple(body), (False, *[True] * (len(header) - 1)))
 
 
+def coordinate_numbers(structure: Structure) -> Numbers:
+    """The numbers of `coordinate_table`."""
+    geometry, known = structure.geometry, structure.known
+    header = ["atom", *(f"{axis}_angstrom" for axis in _AXES)]
+    header += [f"{axis}_half_width_angstrom" for axis in _AXES] * (geometry.uncertainty is not None)
+    header += [f"known_{axis}_angstrom" for axis in _AXES] * (known is not None)
+    parts = [geometry.positions, geometry.uncertainty, known]
+    rows = [
+        (
+            f"{name}{index + 1}",
+            *(
+                float(BOHR_ANGSTROM * value)
+                for part in parts
+                if part is not None
+                for value in part[index]
+            ),
+        )
+        for index, name in enumerate(geometry.names)
+    ]
+    return Numbers(tuple(header), tuple(rows))
+
+
 def alternatives_table(structure: Structure) -> Table | None:
-    """Other structures that explain the momenta; None if there are none."""
+    """Other structures that explain the momenta, in their order; None if there are none."""
     if not structure.alternatives:
         return None
     by_evidence = "evidence_share" in structure.alternatives[0]
     share = "evidence_share" if by_evidence else "share_of_samples"
     rows = tuple(
         (
+            str(number),
+            decimal(100 * float(solution.get(share) or 0.0), 0),
+            f"{100 * float(solution.get('residual') or 0.0):.2g}",
+            decimal(BOHR_ANGSTROM * float(solution.get("distance_from_answer_bohr") or 0.0), 3),
             "; ".join(str(text) for text in solution.get("objections", ())) or "nothing",
-            decimal(float(solution.get("distance_from_answer_bohr", 0.0)), 3),
-            f"{100 * float(solution.get('residual', 0.0)):.2g}",
-            decimal(100 * float(solution.get(share, 0.0)), 0),
         )
-        for solution in structure.alternatives
+        for number, solution in enumerate(structure.alternatives, start=1)
     )
     of_what = "evidence (%)" if by_evidence else "samples (%)"
-    header = ("chemistry objects to", "mean distance (bohr)", "closure (%)", of_what)
-    return Table(header, rows, (False, True, True, True))
+    header = ("", of_what, "closure (%)", "mean distance (Å)", "chemistry objects to")
+    return Table(header, rows, (False, True, True, True, False))
 
 
-def lengths_table(structure: Structure) -> Table | None:
-    """Distances, angles and dihedrals with half-widths of 68 %; None if there are none."""
-    rows = [
-        (str(one.get("of")), _region(one, factor) or _with_half_width(one, factor), unit)
-        for found, factor, unit in (
-            (structure.distances, BOHR_ANGSTROM, "Å"),
-            (structure.angles, 1.0, "°"),
-            (structure.dihedrals, 1.0, "°"),
+def length_value(row: LengthRow) -> str:
+    """`0.969 ± 0.014`, or the intervals of a region of several."""
+    if row.region:
+        return row.region
+    if row.error is None:
+        return decimal(row.value, 3 if row.kind == "distance" else 1)
+    return with_uncertainty(row.value, row.error)
+
+
+def length_numbers(rows: Sequence[LengthRow]) -> Numbers:
+    """Distances, angles and dihedrals as numbers."""
+    header = ("kind", "of", "bonded", "value", "half_width_68", "unit", "known")
+    body = tuple(
+        (
+            row.kind,
+            row.of,
+            "yes" if row.bonded else "no",
+            row.value,
+            row.error,
+            "angstrom" if row.kind == "distance" else "degree",
+            row.known,
         )
-        for one in found
-    ]
-    if not rows:
+        for row in rows
+    )
+    return Numbers(header, body)
+
+
+def centroid_numbers(rows: pd.DataFrame) -> Numbers:
+    """The mean momenta as numbers."""
+    plain = rows.astype(object).where(rows.notna(), None)
+    return Numbers(
+        tuple(str(name) for name in rows.columns),
+        tuple(tuple(row) for row in plain.itertuples(index=False, name=None)),
+    )
+
+
+def compared_value(pair: tuple[float, float | None], unit: str) -> str:
+    """A value with its error, or with three places (Å) or one (°) where there is none."""
+    value, error = pair
+    if error is None:
+        return decimal(value, 3 if unit == "Å" else 1)
+    return with_uncertainty(value, error)
+
+
+def compared_table(comparison: Comparison) -> Table | None:
+    """Distances, angles and dihedrals of two structures; None where one of them is missing."""
+    if not comparison.lengths:
         return None
-    every = (*structure.distances, *structure.angles, *structure.dihedrals)
-    widths = any(one.get("half_width") for one in every)
-    value = "median ± half of the 68 % interval" if widths else "value, without error bars"
-    if any(len(one.get("region") or ()) > 1 for one in every):
-        value += ", or the intervals of the 68 % region where there are several"
-    return Table(("between", value, ""), tuple(rows), _LENGTHS)
+    rows = tuple(
+        (
+            f"{row.of} ({row.unit})",
+            compared_value(row.first, row.unit),
+            compared_value(row.second, row.unit),
+            compared_value(row.difference, row.unit),
+            "" if row.pull is None else decimal(row.pull, 1),
+        )
+        for row in comparison.lengths
+    )
+    header = ("", comparison.first, comparison.second, "difference", "pull")
+    return Table(header, rows, (False, True, True, True, True))
+
+
+def compared_numbers(comparison: Comparison) -> Numbers:
+    """The numbers of `compared_table`."""
+    header = ("of", "unit", "bonded", "first", "first_error", "second", "second_error")
+    header += ("difference", "difference_error", "pull")
+    body = tuple(
+        (
+            row.of,
+            "angstrom" if row.unit == "Å" else "degree",
+            "yes" if row.bonded else "no",
+            *row.first,
+            *row.second,
+            *row.difference,
+            row.pull,
+        )
+        for row in comparison.lengths
+    )
+    return Numbers(header, body)
 
 
 def events_table(events: SingleEvents) -> Table:
@@ -163,20 +263,34 @@ def events_table(events: SingleEvents) -> Table:
     return Table(header, tuple(rows), (False, *(True,) * 7))
 
 
-_LENGTHS: Final = (False, True, False)
+def events_numbers(events: SingleEvents) -> Numbers:
+    """The numbers of `events_table`."""
+    header = ("of", "unit", "mean", "statistical", "systematic", "standard_deviation")
+    header += ("quantile_16", "median", "quantile_84", "from_mean_momenta", "its_error")
+    rows = tuple(
+        (
+            one.of,
+            one.unit,
+            one.mean,
+            one.statistical,
+            one.systematic,
+            one.deviation,
+            *one.quantiles,
+            one.from_means,
+            one.from_means_error,
+        )
+        for one in events.rows
+    )
+    return Numbers(header, rows)
 
 
-def _with_half_width(one: Mapping[str, Any], factor: float) -> str:
-    middle, half = one.get("median", one.get("mean")), one.get("half_width")
-    if not isinstance(middle, int | float):
-        return text_of(middle)
-    width = factor * half if isinstance(half, int | float) else None
-    return with_uncertainty(factor * middle, width)
+def region_text(parts: Any, factor: float) -> str:
+    """The intervals of a region of several; empty if there is but one.
 
-
-def _region(one: Mapping[str, Any], factor: float) -> str:
-    """The intervals of a region of several; empty if there is but one."""
-    parts = one.get("region")
+    Args:
+        parts: pairs of limits, as recorded.
+        factor: of the unit.
+    """
     if not isinstance(parts, Sequence) or len(parts) < 2:
         return ""
     shortest = min(factor * (float(high) - float(low)) for low, high in parts)
@@ -254,6 +368,7 @@ class StepRecord:
 
     command: str
     made: str
+    when: str
     inputs: tuple[tuple[str, str], ...]
     settings: str
 
@@ -265,13 +380,26 @@ def step_record(record: Provenance) -> StepRecord:
     for path, value in record.inputs.items():
         kind, _, digest = str(value).partition(":")
         inputs.append((str(path), f"{kind}:{digest[:_SHORT_DIGEST]}" if digest else str(value)))
-    settings = json.dumps(record.settings, indent=1, default=str, ensure_ascii=False)
+    # Through JSON, so that only plain values are left; written as settings files are.
+    plain = json.loads(json.dumps(record.settings, default=str))
+    settings = yaml.safe_dump(
+        plain, sort_keys=False, default_flow_style=None, allow_unicode=True, width=_WIDE
+    ).strip()
     return StepRecord(
         command=record.command,
         made=f"molexa {record.version}, {record.created}{seed}",
+        when=_day_and_time(record.created),
         inputs=tuple(inputs),
         settings="" if settings == "{}" else settings,
     )
+
+
+def _day_and_time(created: str) -> str:
+    """A time as people write it; as it is where it is not one."""
+    try:
+        return f"{datetime.fromisoformat(created):%d %B %Y, %H:%M %Z}".lstrip("0")
+    except ValueError:
+        return created
 
 
 def _count(value: float) -> str:

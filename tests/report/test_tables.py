@@ -6,15 +6,17 @@ import pytest
 
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
-from molexa_core.report.content import Structure
+from molexa_core.report.content import LengthRow, Structure
 from molexa_core.report.text_tables import (
     alternatives_table,
     centroid_table,
     coordinate_table,
     decimal,
     explosion_rows,
-    lengths_table,
+    length_numbers,
+    length_value,
     plain_rows,
+    region_text,
     step_record,
     text_of,
     with_uncertainty,
@@ -60,7 +62,15 @@ def test_coordinates_with_the_known_structure() -> None:
     geometry = Geometry(("H",), np.array([[1.0, 0, 0]]), (1,), np.array([[0.1, 0.1, 0.1]]))
     table = coordinate_table(Structure(geometry, known=np.array([[1.0, 0.3, -0.4]])))
     assert table.rows == (
-        ("H1", "1+", "1.00 ± 0.10", "0.00 ± 0.10", "0.00 ± 0.10", "1.000, 0.300, −0.400", "0.500"),
+        (
+            "H1",
+            "1+",
+            "0.529 ± 0.053",
+            "0.000 ± 0.053",
+            "0.000 ± 0.053",
+            "0.529, 0.159, −0.212",
+            "0.265",
+        ),
     )
     assert len(table.header) == len(table.rows[0])
 
@@ -100,17 +110,28 @@ def test_alternatives_are_listed_with_their_objections() -> None:
     }
     table = alternatives_table(Structure(geometry, alternatives=(one,)))
     assert table is not None
-    assert table.rows == (("O1 and H2 are too near", "0.416", "2.7e-07", "25"),)
+    assert table.header[1] == "samples (%)"
+    assert table.rows == (("1", "25", "2.7e-07", "0.220", "O1 and H2 are too near"),)
 
 
-def test_lengths_are_shown_in_units_of_chemists_with_their_half_widths() -> None:
-    geometry = Geometry(("H", "H"), np.array([[0.0, 0, 0], [0, 0, 1.4]]))
-    assert lengths_table(Structure(geometry)) is None
-    far = {"of": "H+-H+#2", "median": 2.0, "half_width": 0.2}
-    bare = {"of": "H+-C+-H+#2", "median": 104.5, "half_width": None}
-    table = lengths_table(Structure(geometry, distances=(far,), angles=(bare,)))
-    assert table is not None
-    assert table.rows == (("H+-H+#2", "1.06 ± 0.11", "Å"), ("H+-C+-H+#2", "104.500", "°"))
+def test_lengths_are_shown_with_their_half_widths_or_regions() -> None:
+    bond = LengthRow("distance", (0, 1), "H1-H2", True, 1.0583, 0.106, known=0.74)
+    bare = LengthRow("angle", (0, 1, 2), "H1-C2-H3", True, 104.5)
+    twin = LengthRow("distance", (0, 2), "H1-H3", False, 1.5, 0.3, "1.0 to 1.2 or 1.8 to 2.0")
+    assert [length_value(row) for row in (bond, bare, twin)] == [
+        "1.06 ± 0.11",
+        "104.5",
+        "1.0 to 1.2 or 1.8 to 2.0",
+    ]
+    numbers = length_numbers((bond, bare))
+    assert numbers.rows[0] == ("distance", "H1-H2", "yes", 1.0583, 0.106, "angstrom", 0.74)
+    assert numbers.rows[1][4] is None
+
+
+def test_only_regions_of_several_intervals_are_written_out() -> None:
+    assert region_text([[1.0, 2.0]], 1.0) == ""
+    assert region_text(None, 1.0) == ""
+    assert region_text([[1.0, 2.0], [3.0, 3.5]], 0.5) == "0.50 to 1.00 or 1.50 to 1.75"
 
 
 def test_the_explosion_that_was_assumed_is_stated() -> None:
@@ -129,5 +150,5 @@ def test_alternatives_of_a_posterior_have_shares_of_the_evidence() -> None:
     one = {"evidence_share": 0.25, "residual": 0.0, "distance_from_answer_bohr": 0.5}
     table = alternatives_table(Structure(geometry, alternatives=(one,)))
     assert table is not None
-    assert table.header[-1] == "evidence (%)"
-    assert table.rows[0][-1] == "25"
+    assert table.header[1] == "evidence (%)"
+    assert table.rows[0][1] == "25"

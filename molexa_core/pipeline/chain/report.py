@@ -12,6 +12,7 @@ import pandas as pd
 
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.fields import ION
+from molexa_core.base.options.compare_options import NOTHING, Comparing
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.spectrum import Spectrum
@@ -21,7 +22,6 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry, ion_labels
 from molexa_core.frame.centroid import energy_kept
 from molexa_core.frame.maps import kinetic_energy_release, newton_map
-from molexa_core.geometry.bonds import bonds
 from molexa_core.io.results.channel_csv import energy_of, read_channel_csv, warnings_of
 from molexa_core.io.results.covariance_file import read_covariance
 from molexa_core.io.results.events import read_events, read_spectra
@@ -38,18 +38,28 @@ from molexa_core.pipeline.chain.pick import (
     channel_of,
     only_file,
 )
+from molexa_core.pipeline.chain.report_compare import Side, compared, mean_energy
 from molexa_core.pipeline.chain.report_events import single_events
+from molexa_core.pipeline.chain.report_findings import findings
 from molexa_core.pipeline.chain.report_rows import (
     alignment_rows,
     cumulant_rows,
     reduction_rows,
 )
 from molexa_core.pipeline.chain.report_series import series_content
-from molexa_core.pipeline.chain.score import score
+from molexa_core.pipeline.chain.report_structure import MAE_NAME, structure_of
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.chain.stale import require_fresh, require_made_from, say_unguarded
+from molexa_core.pipeline.named_structure import find_geometry
 from molexa_core.pipeline.output_guard import require_outputs
-from molexa_core.report.content import Lobe, NewtonMap, ReportContent, Source, Structure
+from molexa_core.report.content import (
+    Comparison,
+    Lobe,
+    NewtonMap,
+    ReportContent,
+    Source,
+    Structure,
+)
 from molexa_core.report.page import render
 from molexa_core.report.text_tables import text_of
 
@@ -61,18 +71,6 @@ STRUCTURES_FILE: Final = "structures.h5"
 OF_EVENTS: Final = "reconstruct (events)"
 """The stage whose result that is."""
 KNOWN_FILES: Final = ("known.xyz", "truth.xyz")
-ERRORS_NOTE: Final = (
-    "Known structure superposed with least RMSD, like atoms assigned, mirror images told apart; "
-    "MAE in the frame of the momenta."
-)
-_ERROR_NAMES: Final = {
-    "mae": ("MAE after superposition", "bohr"),
-    "rmsd": ("RMSD", "bohr"),
-    "mean_distance_error": ("mean distance error", "bohr"),
-    "max_distance_error": ("max distance error", "bohr"),
-    "mean_angle_error": ("mean angle error", "degrees"),
-    "max_angle_error": ("max angle error", "degrees"),
-}
 
 
 @dataclass(frozen=True)
@@ -110,22 +108,33 @@ class Results:
     warnings: tuple[str, ...] = ()
 
 
-def report(results: Results, *, title: str | None = None, command: str = "") -> str:
+def report(
+    results: Results,
+    *,
+    title: str | None = None,
+    command: str = "",
+    comparison: Comparison | None = None,
+) -> str:
     """The report as one self-contained HTML page.
 
     Args:
         results: results of the stages; the page names the missing ones.
         title: of the page; made from the ions if not given.
         command: the command line that writes the page.
+        comparison: these results beside others.
 
     Raises:
         InputFileError: a file of the page template is missing in the installation.
     """
-    structure = None if results.record is None else _structure(results)
+    structure = None
+    if results.record is not None:
+        name = results.files.get("known structure", "")
+        structure = structure_of(results.record, results.known, name)
     return render(
         ReportContent(
             title=title or _title(results),
             sources=_sources(results),
+            findings=() if structure is None else findings(structure),
             headline=_headline(results, structure),
             spectra=results.spectra,
             reduction=() if results.events is None else reduction_rows(results.events),
@@ -141,7 +150,8 @@ def report(results: Results, *, title: str | None = None, command: str = "") -> 
             energy=_energy(results),
             provenance=results.provenance,
             command=command,
-            warnings=_warnings(results),
+            warnings=_warnings(results) if structure is None else _all_warnings(results, structure),
+            comparison=comparison,
         )
     )
 
@@ -152,6 +162,7 @@ def report_folder(
     out: Path | str | None = None,
     title: str | None = None,
     selection: Selection = EVERYTHING,
+    comparing: Comparing = NOTHING,
     command: str = "",
     progress: Progress = SILENT,
 ) -> tuple[Path, Results]:
@@ -166,6 +177,7 @@ def report_folder(
         title: of the page.
         selection: the coincidences from which maps and energies are drawn; histograms of `reduce`,
             mean momenta and structures stay those of the files.
+        comparing: another result that the page shows beside this one.
         command: the command line, which the page names.
         progress: receives notices on the files that are used and the stages that are missing.
 
@@ -182,8 +194,10 @@ def report_folder(
     if not folder.is_dir():
         raise InputFileError("no such folder", where=folder, do="Name the folder of the results.")
     target = folder / REPORT_FILE if out is None else Path(out)
-    require_outputs((target, FileKind.REPORT), inputs=_read_in(folder))
-    results = _selected(read_results(folder, progress=progress), selection, progress)
+    inputs = [*_read_in(folder), *_compared_with(comparing)]
+    require_outputs((target, FileKind.REPORT), inputs=inputs)
+    everything = read_results(folder, progress=progress)
+    results = _selected(everything, selection, progress)
     for warning in _warnings(results):
         progress.warn(warning)
     if not results.files:
@@ -192,10 +206,83 @@ def report_folder(
             where=folder.resolve(),
             do="Run molexa reduce, align, centroid or reconstruct in it first.",
         )
-    text = report(results, title=title, command=command)
+    comparison = None
+    if not comparing.is_empty:
+        comparison = _comparison(folder, results, everything, selection, comparing, progress)
+    text = report(results, title=title, command=command, comparison=comparison)
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=UNWRITABLE)
     return target, results
+
+
+def _compared_with(comparing: Comparing) -> list[Path]:
+    """The files of the other result that are read."""
+    if comparing.compare is None:
+        return []
+    path = Path(comparing.compare)
+    return _read_in(path) if path.is_dir() else [path]
+
+
+def _comparison(
+    folder: Path,
+    results: Results,
+    everything: Results,
+    selection: Selection,
+    comparing: Comparing,
+    progress: Progress,
+) -> Comparison:
+    """These results beside the other ones that the call names.
+
+    Raises:
+        InputFileError: there is no such result, or a file of it is damaged.
+        UsageError: a condition that does not fit it.
+    """
+    where = Selection(where=comparing.compare_where, regions=selection.regions)
+    source = None if comparing.compare is None else Path(comparing.compare)
+    same = source is None or (source.is_dir() and source.samefile(folder))
+    if same:
+        first = _side(_gates(selection), results, of_structure=False)
+        other = _selected(everything, where, progress)
+        second = _side(_gates(where), other, of_structure=False)
+        return compared(first, second, same_events=True)
+    if source is None:
+        raise UsageError("nothing to compare with", setting="compare")
+    if source.is_dir():
+        other = read_results(source, progress=progress)
+        if not other.files:
+            raise InputFileError("no results in this folder", where=source)
+    elif source.suffix == ".h5":
+        other = Results(events=read_events(source)[0])
+    elif source.suffix == ".json":
+        other = Results(record=read_geometry_json(source)[0])
+    else:
+        other = Results(known=find_geometry(source, progress)[0])
+    named = _named(source)
+    other = _selected(other, where, progress)
+    name = named if where.is_empty else f"{named}, {_gates(where)}"
+    own = folder.resolve().name
+    first = _side(own if selection.is_empty else f"{own}, {_gates(selection)}", results)
+    return compared(first, replace(_side(name, other), structure=other.known))
+
+
+def _named(source: Path) -> str:
+    """A short name of a result: of its folder, with the file where it is not the usual one."""
+    if source.is_dir():
+        return source.resolve().name
+    usual = source.name in {GEOMETRY_JSON, GEOMETRY_XYZ} and source.parent != Path()
+    return source.resolve().parent.name if usual else source.name
+
+
+def _gates(selection: Selection) -> str:
+    """The gates in a few words."""
+    found = [*(f"in {name}" for name in selection.gate or ()), *(selection.where or ())]
+    return " and ".join(found) or "all coincidences"
+
+
+def _side(name: str, results: Results, *, of_structure: bool = True) -> Side:
+    """One side of a comparison; two gates of a folder have one structure, which is left out."""
+    events = results.aligned if results.events is None else results.events
+    return Side(name, events, results.record if of_structure else None)
 
 
 def _selected(results: Results, selection: Selection, progress: Progress) -> Results:
@@ -395,6 +482,13 @@ def _warnings(results: Results) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _all_warnings(results: Results, structure: Structure) -> tuple[str, ...]:
+    of_events = () if results.structures is None else results.structures.warnings
+    of_series = [str(text) for one in results.series.values() for text in one.get("warnings") or ()]
+    found = [*_warnings(results), *structure.warnings, *of_events, *of_series]
+    return tuple(dict.fromkeys(found))
+
+
 def _energy(results: Results) -> str:
     """What averaging left of the kinetic energy release, as a sentence; empty if not known."""
     if results.centroids is not None and (found := energy_of(results.centroids)):
@@ -412,17 +506,14 @@ def _headline(results: Results, structure: Structure | None) -> tuple[tuple[str,
         if isinstance(false, Mapping) and isinstance(false.get("true"), int | float):
             rows.append(("true ones", f"{false['true']:.0f} ± {false['true_error']:.0f}"))
     if results.aligned is not None:
-        energy = kinetic_energy_release(results.aligned).marks["mean"]
-        rows.append(("mean KER", f"{energy:.2f} eV"))
+        counted = results.aligned if results.events is None else results.events
+        rows.append(("mean KER", mean_energy(counted)))
     if structure is not None:
-        uncertainty = structure.geometry.uncertainty
         rows.append(("atoms", str(len(structure.geometry))))
-        if uncertainty is not None:
-            rows.append(("mean uncertainty", f"{float(uncertainty.mean()):.3f} bohr"))
         rows += [
             ("MAE against known", f"{value:.3f} {unit}")
             for name, value, unit in structure.errors
-            if name == _ERROR_NAMES["mae"][0]
+            if name == MAE_NAME
         ]
     return tuple(rows)
 
@@ -465,51 +556,3 @@ def _newton_maps(results: Results) -> tuple[NewtonMap, ...]:
         )
         maps.append(NewtonMap(newton_map(aligned, plane=name, ions=counted), caption, lobes))
     return tuple(maps)
-
-
-def _structure(results: Results) -> Structure:
-    record = results.record
-    if record is None:
-        raise UsageError("no reconstruction to show")
-    geometry = record.geometry()
-    structure = Structure(
-        geometry=geometry,
-        bonds=bonds(geometry),
-        spread=record.spread_bohr,
-        uncertainty_reason=record.uncertainty_reason,
-        closure=record.closure,
-        model=record.model,
-        input=record.input,
-        alternatives=record.alternatives,
-        warnings=record.warnings,
-        explosion=record.explosion,
-        distances=record.distances,
-        angles=record.angles,
-        dihedrals=record.dihedrals,
-    )
-    if results.known is not None and sorted(results.known.symbols) == sorted(geometry.symbols):
-        found = score(geometry, results.known)
-        known = Geometry(geometry.symbols, found.superposition.moved)
-        return replace(
-            structure,
-            bonds=bonds(known),
-            known=known.positions,
-            known_name=results.files.get("known structure", ""),
-            errors=_error_rows(found.errors.to_dict()),
-            errors_note=ERRORS_NOTE,
-        )
-    if results.known is not None:
-        warning = "The known structure has other atoms than the reconstruction; it is not shown."
-        structure = replace(structure, warnings=(*structure.warnings, warning))
-    if record.errors is not None:
-        note = "As recorded by the reconstruction."
-        return replace(structure, errors=_error_rows(record.errors), errors_note=note)
-    return structure
-
-
-def _error_rows(values: Mapping[str, Any]) -> tuple[tuple[str, float, str], ...]:
-    return tuple(
-        (label, float(values[name]), unit)
-        for name, (label, unit) in _ERROR_NAMES.items()
-        if isinstance(values.get(name), int | float)
-    )
