@@ -222,7 +222,7 @@ def compared_table(comparison: Comparison) -> Table | None:
 def compared_numbers(comparison: Comparison) -> Numbers:
     """The numbers of `compared_table`."""
     header = ("of", "unit", "bonded", "first", "first_error", "second", "second_error")
-    header += ("difference", "difference_error", "pull")
+    differences = ("difference", "difference_error", "pull")
     body = tuple(
         (
             row.of,
@@ -235,7 +235,7 @@ def compared_numbers(comparison: Comparison) -> Numbers:
         )
         for row in comparison.lengths
     )
-    return Numbers(header, body)
+    return Numbers((*header, *differences), body)
 
 
 def events_table(events: SingleEvents) -> Table:
@@ -266,7 +266,7 @@ def events_table(events: SingleEvents) -> Table:
 def events_numbers(events: SingleEvents) -> Numbers:
     """The numbers of `events_table`."""
     header = ("of", "unit", "mean", "statistical", "systematic", "standard_deviation")
-    header += ("quantile_16", "median", "quantile_84", "from_mean_momenta", "its_error")
+    quantiles = ("quantile_16", "median", "quantile_84", "from_mean_momenta", "its_error")
     rows = tuple(
         (
             one.of,
@@ -281,7 +281,7 @@ def events_numbers(events: SingleEvents) -> Numbers:
         )
         for one in events.rows
     )
-    return Numbers(header, rows)
+    return Numbers((*header, *quantiles), rows)
 
 
 def region_text(parts: Any, factor: float) -> str:

@@ -200,7 +200,7 @@ def _spectra(
         notes.append("The coincidences have different ions and are not compared.")
         return ()
     labels = ion_labels(one.ions)
-    wanted = [("Kinetic energy release", ("ker",))]
+    wanted: list[tuple[str, tuple[str, ...]]] = [("Kinetic energy release", ("ker",))]
     wanted += [(f"Energy of {label}", (f"energy({label})",)) for label in labels[:MOST_IONS]]
     if len(labels) > 2:
         three = ", ".join(labels[:3])
