@@ -205,7 +205,16 @@ def _name_atoms(axes: Axes, structure: Structure, vertical: int) -> None:
                 if found < cost - 1e-9:
                     centre, cost = place, found
         boxes.append(np.concatenate([centre, half]))
-        text = axes.text(float(centre[0]), float(centre[1]), name, fontsize=8, color=INK, zorder=8, ha="center", va="center")
+        text = axes.text(
+            float(centre[0]),
+            float(centre[1]),
+            name,
+            fontsize=8,
+            color=INK,
+            zorder=8,
+            ha="center",
+            va="center",
+        )
         text.set_path_effects([patheffects.withStroke(linewidth=2.2, foreground="white")])
 
 

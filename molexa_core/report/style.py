@@ -88,6 +88,8 @@ _VARIABLES: Final = {
     "#ffffff": "paper",
     STICK: "stick",
 }
+_CUSTOM: Final = "-" * 2
+"""How names of variables of a style sheet begin."""
 _LIKE_DEJAVU: Final = "Verdana, sans-serif"
 """Fonts as wide as the one in which the figure was laid out."""
 _SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -162,7 +164,9 @@ def as_svg(drawing: Figure, name: str) -> str:
 
 
 def _variable(colour: str) -> str:
-    return f"var(--{_VARIABLES[colour]},{colour})" if colour in _VARIABLES else colour
+    if colour not in _VARIABLES:
+        return colour
+    return f"var({_CUSTOM}{_VARIABLES[colour]},{colour})"
 
 
 def save_svg(uri: str, path: Path | str, record: Provenance | None = None) -> None:

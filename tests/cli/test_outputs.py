@@ -101,7 +101,14 @@ ROLES: dict[str, dict[str, str]] = {
     | dict.fromkeys(("background", "bins", "by"), NONE),
     "compare": {"first": READ, "second": READ, "second_where": NONE} | SELECTION,
     "score": {"structure": READ, "known": READ},
-    "report": {"folder": READ, "out": WRITTEN, "title": NONE} | SELECTION,
+    "report": {
+        "folder": READ,
+        "out": WRITTEN,
+        "title": NONE,
+        "compare": READ,
+        "compare_where": NONE,
+    }
+    | SELECTION,
     "movie": {"files": READ, "out": WRITTEN, "known": READ, "at": NONE, "unit": NONE},
     "simulate": {
         "geometry": READ,
@@ -189,7 +196,7 @@ FILES = {
         "truth": "known.xyz",
         "setup": "setup.yaml",
     },
-    "report": {"folder": "channel.csv"},
+    "report": {"folder": "channel.csv", "compare": "nitrogen.xyz"},
     "movie": {"files": "nitrogen.xyz", "known": "nitrogen.xyz"},
     "simulate": {"geometry": "nitrogen.xyz"},
     "dataset resolve": {"recipe": "recipe.yaml"},
