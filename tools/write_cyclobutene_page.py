@@ -313,7 +313,7 @@ def page(answers: Sequence[Answer], pulse: Pulse, weights: str, ions: Sequence[I
 
 def main() -> None:
     """Explode, reconstruct, write."""
-    from molexa_core.report import movie_page  # noqa: PLC0415  matplotlib
+    from molexa_core.report.movie import movie_page  # noqa: PLC0415  matplotlib
     from molexa_core.report.style import save_svg  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(description=__doc__)

@@ -427,7 +427,7 @@ def _read(path: Path, progress: Progress) -> list[_Given]:
 
 def _draw(movie: Movie, figure: Path, page: Path, made: Provenance) -> None:
     # matplotlib takes a second to import.
-    from molexa_core.report import movie_page  # noqa: PLC0415
+    from molexa_core.report.movie import movie_page  # noqa: PLC0415
     from molexa_core.report.style import save_svg  # noqa: PLC0415
 
     content = content_of(movie)
@@ -441,7 +441,7 @@ def _draw(movie: Movie, figure: Path, page: Path, made: Provenance) -> None:
 
 def content_of(movie: Movie) -> Any:
     """The values that figure and page show."""
-    from molexa_core.report.movie_content import Curve, MovieContent, MovieFrame  # noqa: PLC0415
+    from molexa_core.report.movie.movie_content import Curve, MovieContent, MovieFrame  # noqa: PLC0415
 
     pairs, triplets = movie.pairs, movie.triplets
     distances, angles = movie.shown()

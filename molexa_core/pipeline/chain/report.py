@@ -38,16 +38,16 @@ from molexa_core.pipeline.chain.pick import (
     channel_of,
     only_file,
 )
-from molexa_core.pipeline.chain.report_compare import Side, compared, mean_energy
-from molexa_core.pipeline.chain.report_events import single_events
-from molexa_core.pipeline.chain.report_findings import findings
-from molexa_core.pipeline.chain.report_rows import (
+from molexa_core.pipeline.chain.report_parts.report_compare import Side, compared, mean_energy
+from molexa_core.pipeline.chain.report_parts.report_events import single_events
+from molexa_core.pipeline.chain.report_parts.report_findings import findings
+from molexa_core.pipeline.chain.report_parts.report_rows import (
     alignment_rows,
     cumulant_rows,
     reduction_rows,
 )
-from molexa_core.pipeline.chain.report_series import series_content
-from molexa_core.pipeline.chain.report_structure import MAE_NAME, structure_of
+from molexa_core.pipeline.chain.report_parts.report_series import series_content
+from molexa_core.pipeline.chain.report_parts.report_structure import MAE_NAME, structure_of
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.chain.stale import require_fresh, require_made_from, say_unguarded
 from molexa_core.pipeline.named_structure import find_geometry

@@ -16,13 +16,13 @@ from molexa_core.base.errors import InputFileError
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.report.movie_content import Curve, MovieContent
+from molexa_core.report.movie.movie_content import Curve, MovieContent
 from molexa_core.report.structure import ball_radius
 from molexa_core.report.style import ACCENT, INK, LINE, MUTED, as_uri, element_colour, figure, grid
 from molexa_core.report.text_tables import with_uncertainty
 
 TEMPLATE: Final = "movie.html.j2"
-_VIEWER: Final = Path(__file__).resolve().parent / "vendor" / "3Dmol-min.js"
+_VIEWER: Final = Path(__file__).resolve().parents[1] / "vendor" / "3Dmol-min.js"
 _COLOURS: Final = (LINE, ACCENT, "#6f9a3c", "#9b7bb5", "#c9a227", "#4fa5a5", INK, MUTED)
 
 

@@ -19,7 +19,7 @@ from molexa_core.observables.comparison import SpectrumComparison, compare_spect
 from molexa_core.observables.expression import parse_number
 from molexa_core.observables.observable_histograms import spectrum_of
 from molexa_core.observables.spread import position_of, rows_of
-from molexa_core.pipeline.chain.report_structure import recorded_errors
+from molexa_core.pipeline.chain.report_parts.report_structure import recorded_errors
 from molexa_core.report.content import ComparedLength, ComparedSpectra, Comparison
 from molexa_core.report.text_tables import decimal, text_of, with_uncertainty
 

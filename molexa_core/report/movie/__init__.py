@@ -1,0 +1,1 @@
+"""Movies of structures: their page with a slider."""
