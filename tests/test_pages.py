@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import typer
 import yaml
 
 from molexa_cli.main import build_app
+from molexa_core.base.errors import MolexaError
+from molexa_core.base.settings import Channel, Setup, parse_settings
+from molexa_core.base.settings.project import Project
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -25,9 +29,15 @@ OF_ANY_LENGTH = {"lab", "reference"}
 """Folders of the lab notebook and of pages written from schemas."""
 OF_NO_PROGRAM = {"CHANGELOG.md"}
 """Pages that tell of commands of earlier versions."""
+NEEDED: dict[type, dict[str, Any]] = {
+    Setup: {"spectrometer": {"regions": [{"length_mm": 110, "field_v_per_cm": 250}]}},
+    Channel: {"name": "example", "ions": "O+ C+"},
+    Project: {},
+}
+"""The kinds of settings on the pages, and the keys without which none can be read."""
 NO_COMMANDS = {"checksum"}
 """Words that follow `molexa` elsewhere: at the end of HDF5 files."""
-_FENCE = re.compile(r"^(```+)([a-z]*)[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^ *(```+)([a-z]*)[^\n]*\n(.*?)^ *\1\s*$", re.MULTILINE | re.DOTALL)
 
 
 def name_of(page: Path) -> str:
@@ -39,7 +49,7 @@ def blocks(page: Path, *languages: str) -> Iterator[tuple[int, str]]:
     text = page.read_text(encoding="utf-8")
     for block in _FENCE.finditer(text):
         if block[2] in languages:
-            yield text[: block.start(3)].count("\n"), block[3]
+            yield text[: block.start(3)].count("\n"), textwrap.dedent(block[3])
 
 
 def words(page: Path) -> int:
@@ -194,5 +204,19 @@ def test_a_wrong_command_is_noticed(program: Any, line: str, words: list[str]) -
 def test_code_on_the_pages_is_code(page: Path) -> None:
     for line, block in blocks(page, "python"):
         compile("\n" * line + block, name_of(page), "exec")
-    for _, block in blocks(page, "yaml"):
-        assert yaml.safe_load(block) is not None
+
+
+@pytest.mark.parametrize("page", WITH_THE_FRONT, ids=name_of)
+def test_settings_on_the_pages_are_settings(page: Path) -> None:
+    """Every block is part of a setup, of a channel (with the regions before it), or a project."""
+    earlier: dict[str, Any] = {}
+    for line, block in blocks(page, "yaml"):
+        values = yaml.safe_load(block)
+        refused = []
+        for schema, needed in NEEDED.items():
+            try:
+                parse_settings(schema, needed | earlier | values, where=f"{name_of(page)}:{line}")
+            except MolexaError as error:
+                refused.append(str(error))
+        assert len(refused) < len(NEEDED), refused
+        earlier = {"regions": values["regions"]} if "regions" in values else {}
