@@ -15,6 +15,7 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.forward_model import MASSES
 from molexa_core.base.matter.isotopes import Masses
 from molexa_core.base.options.gate_options import Selection, Solutions
+from molexa_core.base.options.work_options import WorkOptions
 
 if TYPE_CHECKING:
     from molexa_core.reduction.summary import ReduceSummary
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    options = with_parameters(behind="gate_sum", selection=Selection)
+    options = with_parameters(behind="gate_sum", selection=Selection, work=WorkOptions)
     app.command("reduce")(options(reduce))
 
 
@@ -78,6 +79,7 @@ def reduce(
     ] = "best",
     *,
     selection: Given,
+    work: Given,
     force: Force = False,
     masses: Annotated[
         Masses,
@@ -112,6 +114,7 @@ def reduce(
             mixing=mixing,
             masses=masses,
             selection=Selection(**selection),
+            work=WorkOptions(**work),
             command=command_line(),
             progress=reporter,
         )
@@ -128,6 +131,7 @@ def reduce(
         solutions=solutions,
         masses=masses,
         selection=Selection(**selection),
+        work=WorkOptions(**work),
         command=command_line(),
         progress=reporter,
     )

@@ -6,7 +6,7 @@ are reported because they produce false coincidences or lose true ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from molexa_core.detector.hot_spots import HotSpot, Sample, constant_columns, ho
 
 # Places of the counts of the loop.
 SAME, TWIN, DEAD, RUN, LONGEST, BEGIN = range(6)
+_SUMMED: Final = (SAME, TWIN, DEAD)
 _LOOKED_AT: Final = 256
 """Most hits of a shot that are compared with each other."""
 _MOST_SIZES: Final = 1024
@@ -156,7 +157,7 @@ class HitHealth:
         self._counts = np.zeros(6, np.int64)
         self._sizes = np.zeros(_MOST_SIZES, np.int64)
         self._marks: list[NDArray[np.uint64]] = []
-        self._marked = 0
+        self._leading: int | None = None
         self._alike: int | None = None
         self._sample = Sample()
         self._clock = _Clock()
@@ -180,13 +181,58 @@ class HitHealth:
             np.ascontiguousarray(chunk.offsets, np.int64), x, y, t, bits, self._limits,
             chunk.first_shot, self._counts, self._sizes, marks,
         )  # fmt: skip
+        if self._leading is None and chunk.n_hits:
+            self._leading = self.shots + int(np.argmax(chunk.counts > 0))
         self.shots += chunk.n_shots
         self.hits += chunk.n_hits
-        if self._marked < _MOST_SHOTS:
+        marks = marks[: max(_MOST_SHOTS - chunk.first_shot, 0)]
+        if len(marks):
             self._marks.append(marks[marks != 0])
-            self._marked += chunk.n_shots
-        self._sample.add(x, y, t)
-        self._clock.add(chunk)
+        self._sample.add(chunk.first_shot, chunk.counts, x, y, t)
+        self._clock.add(chunk.first_shot, chunk.tags)
+
+    def as_arrays(self) -> dict[str, NDArray[Any]]:
+        """All counts as arrays by name, for `absorb`; those of the clock are not among them."""
+        return {
+            "shots": np.array(self.shots),
+            "hits": np.array(self.hits),
+            "leading": np.array(self.shots if self._leading is None else self._leading),
+            "counts": self._counts,
+            "sizes": self._sizes,
+            "marks": np.concatenate([np.empty(0, np.uint64), *self._marks]),
+            **self._sample.as_arrays(),
+        }
+
+    def absorb(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add what another counted in the shots that follow; their clock goes to `tick`."""
+        counts, leading = arrays["counts"], int(arrays["leading"])
+        for place in _SUMMED:
+            self._counts[place] += counts[place]
+        first = self._counts[RUN] + leading
+        if first > self._counts[LONGEST]:
+            self._counts[LONGEST] = first
+            self._counts[BEGIN] = self.shots - self._counts[RUN]
+        if counts[LONGEST] > self._counts[LONGEST]:
+            self._counts[[LONGEST, BEGIN]] = counts[[LONGEST, BEGIN]]
+        empty = leading == int(arrays["shots"])
+        self._counts[RUN] = first if empty else counts[RUN]
+        if self._leading is None and not empty:
+            self._leading = self.shots + leading
+        self.shots += int(arrays["shots"])
+        self.hits += int(arrays["hits"])
+        self._sizes += arrays["sizes"]
+        if len(arrays["marks"]):
+            self._marks.append(arrays["marks"])
+        self._sample.absorb(arrays)
+
+    def tick(self, first_shot: int, tags: Mapping[str, NDArray[Any]]) -> None:
+        """Look at the time stamps of consecutive shots.
+
+        Args:
+            first_shot: number of the first.
+            tags: values per shot by name.
+        """
+        self._clock.add(first_shot, tags)
 
     def as_dict(self) -> dict[str, Any]:
         """The counts of anomalies as plain values; zeros are left out."""
@@ -350,12 +396,12 @@ class _Clock:
         self._gaps = self._largest = 0.0
         self._shot = 0
 
-    def add(self, chunk: Hits) -> None:
-        """Add the time steps between the shots of a chunk."""
-        if TAG_TIMESTAMP in chunk.tags:
-            time = np.asarray(chunk.tags[TAG_TIMESTAMP], np.float64)
-        elif TAG_TRAIN in chunk.tags:
-            time = _TRAIN_S * np.asarray(chunk.tags[TAG_TRAIN], np.float64)
+    def add(self, first_shot: int, tags: Mapping[str, NDArray[Any]]) -> None:
+        """Add the time steps between consecutive shots, of which the first has this number."""
+        if TAG_TIMESTAMP in tags:
+            time = np.asarray(tags[TAG_TIMESTAMP], np.float64)
+        elif TAG_TRAIN in tags:
+            time = _TRAIN_S * np.asarray(tags[TAG_TRAIN], np.float64)
         else:
             return
         place = np.flatnonzero(np.isfinite(time))
@@ -374,7 +420,7 @@ class _Clock:
             at = int(np.argmax(steps))
             if steps[at] > self._largest:
                 self._largest = float(steps[at])
-                self._shot = chunk.first_shot + int(place[at])
+                self._shot = first_shot + int(place[at])
         self._last = float(known[-1])
 
     @property

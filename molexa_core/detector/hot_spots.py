@@ -7,14 +7,17 @@ distributed over all times.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 
 _SAMPLE: Final = 60_000
+_MOST_HALVINGS: Final = 63
 _CELLS: Final = 100
 """Cells of the image along each axis; a hot spot is three by three cells."""
 _TIMES: Final = 32
@@ -29,34 +32,70 @@ _MOST_PLACES: Final = 40
 
 
 class Sample:
-    """A sample of at most 60 000 hits, spread evenly over a run."""
+    """A sample of at most 60 000 hits (unless one shot has more), spread evenly over a run.
+
+    All hits of some shots: those whose scrambled number is divisible by a power of two. Which they
+    are does not depend on how the run is read, so that samples of parts of a run can be joined;
+    and nothing that repeats from shot to shot, such as the pulses of a train, is picked out.
+    """
 
     def __init__(self) -> None:
-        self._kept = np.empty((3, 0))
-        self._parts: list[FloatArray] = []
+        self._parts: list[tuple[IntArray, FloatArray]] = []
         self._count = 0
-        self._stride, self._skip = 1, 0
+        self._halvings = 0
 
-    def add(self, x: FloatArray, y: FloatArray, t: FloatArray) -> None:
-        """Add further hits of the run to the sample."""
-        picked = np.stack([column[self._skip :: self._stride] for column in (x, y, t)])
-        self._skip = (self._skip - len(x)) % self._stride
-        self._parts.append(picked)
-        self._count += picked.shape[1]
-        while self._count > _SAMPLE:
-            self._parts = [np.concatenate(self._parts, axis=1)[:, ::2]]
-            if self._count % 2:
-                self._skip += self._stride
-            self._count = self._parts[0].shape[1]
-            self._stride *= 2
+    def add(
+        self, first_shot: int, counts: IntArray, x: FloatArray, y: FloatArray, t: FloatArray
+    ) -> None:
+        """Add the hits of further shots.
+
+        Args:
+            first_shot: number of the first shot.
+            counts: (shots) hits of each.
+            x: (hits) positions in mm.
+            y: (hits) likewise.
+            t: (hits) times in ns.
+        """
+        shots = np.arange(first_shot, first_shot + len(counts), dtype=np.int64)
+        taken = np.repeat(self._takes(shots), counts)
+        self._append(np.repeat(shots, counts)[taken], np.stack([x[taken], y[taken], t[taken]]))
+
+    def as_arrays(self) -> dict[str, NDArray[Any]]:
+        """The sample as arrays by name."""
+        return {
+            "sample_shot": np.concatenate([np.empty(0, np.int64), *(s for s, _ in self._parts)]),
+            "sample_hits": np.concatenate([np.empty((3, 0)), *(h for _, h in self._parts)], axis=1),
+        }
+
+    def absorb(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add the sample of the shots that follow, as `as_arrays` gave it."""
+        shots = arrays["sample_shot"]
+        taken = self._takes(shots)
+        self._append(shots[taken], arrays["sample_hits"][:, taken])
 
     def values(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Positions in mm and times in ns of the sampled hits; hits with NaN are left out."""
-        if not self._parts:
-            return (np.empty(0),) * 3
-        x, y, t = np.concatenate(self._parts, axis=1)
+        x, y, t = self.as_arrays()["sample_hits"]
         good = np.isfinite(x) & np.isfinite(y) & np.isfinite(t)
         return x[good], y[good], t[good]
+
+    def _takes(self, shots: IntArray) -> BoolArray:
+        """(n) whether the hits of shots are in the sample (SplitMix64 of their number)."""
+        z = shots.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        taken: BoolArray = ((z ^ (z >> np.uint64(31))) & np.uint64(2**self._halvings - 1)) == 0
+        return taken
+
+    def _append(self, shots: IntArray, hits: FloatArray) -> None:
+        self._parts.append((shots, hits))
+        self._count += len(shots)
+        while self._count > _SAMPLE and self._halvings < _MOST_HALVINGS:
+            self._halvings += 1
+            shots, hits = self.as_arrays().values()
+            taken = self._takes(shots)
+            self._parts = [(shots[taken], hits[:, taken])]
+            self._count = int(taken.sum())
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -67,8 +68,25 @@ class SortCounts:
         self.other_edges += other.other_edges
         self.methods = self.methods + other.methods
 
+    def as_values(self) -> dict[str, Any]:
+        """The counts themselves as plain values."""
+        return {
+            one.name: value.tolist() if isinstance(value, np.ndarray) else value
+            for one in fields(self)
+            for value in [getattr(self, one.name)]
+        }
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> SortCounts:
+        """The counts that `as_values` gave."""
+        known: dict[str, Any] = {
+            name: np.array(value, np.int64) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**known)
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values for a summary."""
         hits = max(self.hits, 1)
         signals = {
             name: {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class StoredRun(ABC):
         with_method: whether to read the resort method of each hit where that costs time (0
             otherwise).
         rewrites: names of formats that `rewrite` writes.
+        anywhere: whether shots can be read from any place on without those before (`between`).
     """
 
     paths: tuple[Path, ...]
@@ -51,6 +52,7 @@ class StoredRun(ABC):
     edges: bool = False
     with_method: bool = False
     rewrites: frozenset[str] = frozenset()
+    anywhere: bool = False
 
     @abstractmethod
     def __iter__(self) -> Iterator[Hits | Edges]:
@@ -78,16 +80,37 @@ class StoredRun(ABC):
         """Further information from the files, for display."""
         return []
 
-    def hits(self) -> Iterator[Hits]:
-        """The chunks of a run of hits."""
+    def between(self, first: int, last: int) -> Iterator[Hits | Edges]:
+        """The chunks of the shots from `first` to before `last`, counted over all files."""
         for chunk in self:
+            start, stop = max(first - chunk.first_shot, 0), last - chunk.first_shot
+            if start < chunk.n_shots and stop > 0:
+                yield chunk.shots(start, min(stop, chunk.n_shots))
+            if stop <= chunk.n_shots:
+                return
+
+    def reading(self) -> dict[str, Any]:
+        """Counts of the last reading, of which remarks and warnings are made, as plain values."""
+        return {}
+
+    def forget_reading(self) -> None:
+        """Begin with counts of nothing, for `add_reading`."""
+        return
+
+    def add_reading(self, counts: Mapping[str, Any]) -> None:
+        """Add the counts of another reading, of the shots that follow."""
+        del counts
+
+    def hits(self, chunks: Iterable[Hits | Edges] | None = None) -> Iterator[Hits]:
+        """The chunks of a run of hits, or those given (`between`)."""
+        for chunk in self if chunks is None else chunks:
             if isinstance(chunk, Edges):
                 raise TypeError(f"{self.layout} holds edges")
             yield chunk
 
-    def signals(self) -> Iterator[Edges]:
-        """The chunks of a run of edges."""
-        for chunk in self:
+    def signals(self, chunks: Iterable[Hits | Edges] | None = None) -> Iterator[Edges]:
+        """The chunks of a run of edges, or those given (`between`)."""
+        for chunk in self if chunks is None else chunks:
             if isinstance(chunk, Hits):
                 raise TypeError(f"{self.layout} holds hits")
             yield chunk

@@ -12,12 +12,13 @@ Like ions in a row are ordered by time of flight; the order does not tell which 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import comb
 
 from molexa_core.base.errors import UsageError
@@ -150,6 +151,21 @@ class Tally:
     ambiguous: int = 0
     sums: IntArray = field(default_factory=lambda: np.zeros((3, SUM_BINS), np.int64))
     elsewhere: IntArray = field(default_factory=lambda: np.zeros(BOXES, np.int64))
+
+    def add(self, other: Tally) -> None:
+        """Add the counts of other shots."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+    def as_arrays(self) -> dict[str, NDArray[Any]]:
+        """The counts as arrays by name."""
+        return {one.name: np.asarray(getattr(self, one.name), np.int64) for one in fields(self)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Tally:
+        """The counts that `as_arrays` gave."""
+        counts: dict[str, Any] = {name: v if v.ndim else int(v) for name, v in arrays.items()}
+        return cls(**counts)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ share no hit the most probable one is accepted, whatever channel they are of.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.errors import UsageError
@@ -20,6 +22,8 @@ from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
 from molexa_core.reduction.coincidences import AMBIGUOUS, Found, Search, SumGate, Tally
 from molexa_core.reduction.halves import BITS
 from molexa_core.reduction.selection import assign, masks_of
+
+_COUNTS: Final = ("claimed", "lost", "ambiguous", "accepted")
 
 
 @dataclass
@@ -42,6 +46,15 @@ class Contest:
     def __post_init__(self) -> None:
         self.claimed = np.zeros((self.channels, self.channels), np.int64)
         self.lost, self.ambiguous, self.accepted = np.zeros((3, self.channels), np.int64)
+
+    def as_arrays(self) -> dict[str, NDArray[Any]]:
+        """The counts as arrays by name."""
+        return {name: getattr(self, name) for name in _COUNTS}
+
+    def add(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add the counts of other shots, as `as_arrays` gave them."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + arrays[name])
 
     def remark(self, names: Sequence[str]) -> str:
         """The counts in words, for the first of the channels."""

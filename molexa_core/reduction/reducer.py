@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.errors import (
-    ComputationError,
-    InputFileError,
-    NoEventsError,
-    UsageError,
-    listing,
-)
-from molexa_core.base.fields import TAG_HITS, TAG_PROBABILITY, TAG_SHOT
+from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, listing
+from molexa_core.base.fields import TAG_SHOT
+from molexa_core.base.matter.ions import Ion
 from molexa_core.base.options.gate_options import Solutions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.subtraction import Subtracted
-from molexa_core.base.tables import Coincidences, DetectorValues, Hits, IntArray
+from molexa_core.base.tables import Coincidences, Hits
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.reduction.coincidences import (
     MOST_CANDIDATES,
     MOST_COMBINATIONS,
     MOST_WORK,
-    Found,
     Search,
     SumGate,
     Tally,
 )
-from molexa_core.reduction.competition import Contest, compete
 from molexa_core.reduction.energy import EnergySpectrum
-from molexa_core.reduction.first_pass import FirstPass, with_odds
+from molexa_core.reduction.first_pass import FirstPass, Peaks, with_odds
 from molexa_core.reduction.gate import gate_around
 from molexa_core.reduction.laboratory import Dropped, calibrate
 from molexa_core.reduction.mixing.false_summary import (
@@ -43,15 +36,35 @@ from molexa_core.reduction.mixing.false_summary import (
     false_coincidences,
     scale_of,
 )
-from molexa_core.reduction.mixing.mixer import Mixed, Mixer, MixingTally
-from molexa_core.reduction.peak import Peak
+from molexa_core.reduction.mixing.mixer import Mixer, MixingTally
 from molexa_core.reduction.purity import purity
-from molexa_core.reduction.run_histograms import HitSpectra, sum_spectra
+from molexa_core.reduction.run_histograms import sum_spectra
+from molexa_core.reduction.stretch_search import (
+    StretchFound,
+    StretchSearch,
+    require_no_mixing,
+)
+from molexa_core.reduction.stretches import stretches
 from molexa_core.reduction.summary import ReduceSummary, SumAxis
-from molexa_core.reduction.suspected_units import UnitCheck, setup_doubts, unseen
+from molexa_core.reduction.suspected_units import setup_doubts, unseen
 
 _OFTEN: Final = 0.01
 """Share of ambiguous coincidences from which it is said."""
+
+
+@dataclass(frozen=True)
+class FoundGates:
+    """The gates of a first pass.
+
+    Attributes:
+        gate: on the momentum sum; None for partial channels.
+        peaks: the peaks it was set around, where they were found.
+        rivals: gates of the channels that compete.
+    """
+
+    gate: SumGate | None
+    peaks: Peaks | None
+    rivals: tuple[SumGate | None, ...] = ()
 
 
 class Reducer:
@@ -85,19 +98,9 @@ class Reducer:
         rivals: Sequence[Channel] = (),
         solutions: Solutions = "best",
     ) -> None:
-        if mixing and (rivals or solutions == "all"):
-            raise UsageError(
-                "false coincidences that are built by mixing do not compete for hits",
-                do="Leave out `mixing=`, or `rivals=` and `solutions=`.",
-            )
-        self._mixing = False if rivals or solutions == "all" else mixing
-        self._solutions = solutions
-        self._rivals = [Search(rival, setup) for rival in rivals]
+        self._mixing = require_no_mixing(mixing, rivals=bool(rivals), solutions=solutions)
+        self._stretches = StretchSearch(channel, setup, rivals=rivals, solutions=solutions)
         self._rival_channels = tuple(rivals)
-        self._rival_gates: list[SumGate | None] = []
-        self._rival_tallies = [Tally() for _ in rivals]
-        self._contest = Contest(1 + len(rivals))
-        self._mixer: Mixer | None = None
         self._n_rows = self._n_false = 0
         self._channel = channel
         self._setup = setup
@@ -105,22 +108,12 @@ class Reducer:
         self._select = select
         self._note_shots = note_shots
         self._kept = 0
-        self._search = Search(channel, setup)
-        self._tally = Tally()
-        self._dropped = Dropped()
-        self._hits = 0
-        self._inside = self._none_inside()
-        self._gate: SumGate | None = None
-        self._peaks: tuple[Peak, Peak, Peak] | None = None
-        self._spectra = HitSpectra(channel, setup, self._search.windows)
+        self._peaks: Peaks | None = None
         limit = channel.gates.max_momentum
         highest = sum(limit**2 / (2.0 * ion.mass) for ion in self._search.ions)
         self._energy = EnergySpectrum(highest * HARTREE_EV)
         self._remarks: list[str] = []
         self._warnings: list[str] = []
-        self._units = UnitCheck(
-            self._search.ions, self._search.windows, setup, complete=channel.is_complete
-        )
         for doubt in setup_doubts(setup):
             self.warn(doubt)
         for name, ranges in self._search.nodes.items():
@@ -132,6 +125,22 @@ class Reducer:
                     f"{times} are left out, so that some directions of flight are missing; use "
                     "another field for this ion"
                 )
+
+    @property
+    def _search(self) -> Search:
+        return self._stretches.search
+
+    @property
+    def _tally(self) -> Tally:
+        return self._stretches.tally
+
+    @property
+    def _gate(self) -> SumGate | None:
+        return self._stretches.gate
+
+    @property
+    def _mixer(self) -> Mixer | None:
+        return self._stretches.mixer
 
     def find_gate(self, run: Iterable[Hits], n_shots: int | None = None) -> None:
         """First pass: the momentum-sum gate, as given by the channel or found in the data.
@@ -160,7 +169,7 @@ class Reducer:
         first = _first_pass(self._search, self._channel)
         others = [
             _first_pass(search, channel)
-            for search, channel in zip(self._rivals, self._rival_channels, strict=True)
+            for search, channel in zip(self._stretches.rivals, self._rival_channels, strict=True)
         ]
         dropped, n_hits, inside = Dropped(), 0, self._none_inside()
         chunks = iter(run)
@@ -170,7 +179,7 @@ class Reducer:
                 dropped.add(bad)
                 n_hits += chunk.n_hits
                 if first.tally.combinations == 0:
-                    self._count_inside(hits, inside)
+                    self._stretches.count_inside(hits, inside)
                 for one in (first, *others):
                     one.add(hits)
                 task.advance(chunk.n_shots)
@@ -179,10 +188,10 @@ class Reducer:
         if first.none and gates.sum_half_width is None:
             raise self._nothing(first.tally, dropped, n_hits, inside)
         rest = (calibrate(chunk, self._setup)[0] for chunk in chunks)
-        self._gate, self._peaks = self._gate_of(self._channel, first, rest)
+        self._stretches.gate, self._peaks = self._gate_of(self._channel, first, rest)
         for channel, other in zip(self._rival_channels, others, strict=True):
             try:
-                self._rival_gates.append(self._gate_of(channel, other, ())[0])
+                self._stretches.rival_gates.append(self._gate_of(channel, other, ())[0])
             except ComputationError as error:
                 raise ComputationError(
                     f"channel {channel.name} cannot compete: {error.what}",
@@ -192,7 +201,7 @@ class Reducer:
 
     def _gate_of(
         self, channel: Channel, first: FirstPass, rest: Iterable[Hits]
-    ) -> tuple[SumGate, tuple[Peak, Peak, Peak] | None]:
+    ) -> tuple[SumGate, Peaks | None]:
         """The gate of a channel, and the peak where it is found."""
         gates, peaks = channel.gates, None
         of = "" if channel is self._channel else f"channel {channel.name}: "
@@ -213,65 +222,101 @@ class Reducer:
         )
         return with_odds(gate, peaks, first.sums), peaks
 
-    def blocks(self, run: Iterable[Hits], n_shots: int | None = None) -> Iterator[Coincidences]:
-        """Second pass: the coincidences, chunk by chunk.
+    def gates(self) -> FoundGates:
+        """The gates, after `find_gate`, for others that search the same run."""
+        return FoundGates(self._gate, self._peaks, tuple(self._stretches.rival_gates))
+
+    def take_gates(self, gates: FoundGates, remarks: Sequence[str] = ()) -> None:
+        """Use gates that were found before, instead of `find_gate`.
+
+        Args:
+            gates: of the same run and channels.
+            remarks: what was said of them.
+        """
+        self._stretches.gate, self._peaks = gates.gate, gates.peaks
+        self._stretches.rival_gates = list(gates.rivals)
+        for remark in remarks:
+            self.say(remark)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was said so far."""
+        return tuple(self._remarks)
+
+    def blocks(
+        self,
+        run: Iterable[Hits],
+        n_shots: int | None = None,
+        look: Callable[[Hits], None] | None = None,
+    ) -> Iterator[Coincidences]:
+        """Second pass: the coincidences, stretch by stretch.
 
         Args:
             run: the same shots again.
             n_shots: shots in the run, for the progress.
+            look: receives every stretch of hits before it is searched.
 
         Raises:
             InputFileError: no shots, no hits, or no hit that can be an ion.
             NoEventsError: no coincidence.
         """
-        self._mixer = self._new_mixer()
+        self.begin()
         with self._progress.task("coincidences", n_shots, "shots") as task:
-            for chunk in run:
-                yield from self._block(chunk)
-                task.advance(chunk.n_shots)
-            if self._mixer is not None:
-                for mixed in self._mixer.rest():
-                    yield from self._noted(self._mixed_table(mixed))
+            for hits in stretches(run):
+                if look is not None:
+                    look(hits)
+                yield from self.accept(self._stretches.find(hits))
+                task.advance(hits.n_shots)
+        self.end()
+
+    def begin(self) -> None:
+        """Begin the second pass."""
+        complete = self._channel.is_complete
+        why = self._stretches.new_mixer(self._setup, self._mixing, complete=complete)
+        if why is not None:
+            self.warn(f"nothing is subtracted: {why}")
+
+    @property
+    def mixer(self) -> Mixer | None:
+        """What builds the false coincidences, after `begin`; None without."""
+        return self._mixer
+
+    @property
+    def ions(self) -> tuple[Ion, ...]:
+        """The ion of each column of the coincidences."""
+        return self._search.ions
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """How many ions of each kind a coincidence has."""
+        return self._search.wanted
+
+    def absorb(self, counts: Mapping[str, NDArray[Any]]) -> None:
+        """Add the counts of stretches that were searched elsewhere (`StretchSearch.counts`)."""
+        self._stretches.absorb(counts)
+
+    def accept(self, found: StretchFound) -> Iterator[Coincidences]:
+        """What further gates leave of the coincidences of the next stretch, counted."""
+        if self._note_shots is not None and found.shots:
+            self._note_shots(dict(found.shots))
+        table, false = found.table, found.table.false
+        table = replace(table, event_id=table.event_id + self._n_rows)
+        self._n_rows += len(table)
+        if false is not None:
+            table = replace(table, false=replace(false, event_id=false.event_id + self._n_false))
+            self._n_false += len(false)
+        yield from self._noted(table)
+
+    def end(self) -> None:
+        """End the second pass.
+
+        Raises:
+            InputFileError: no shots, no hits, or no hit that can be an ion.
+            NoEventsError: no coincidence.
+        """
         if self._mixer is not None:
             self._energy.normalise(*scale_of(self._mixer.tally))
         self._check_end()
-
-    def _block(self, chunk: Hits) -> Iterator[Coincidences]:
-        hits, dropped = calibrate(chunk, self._setup)
-        self._dropped.add(dropped)
-        self._hits += chunk.n_hits
-        if self._tally.found == 0:
-            self._count_inside(hits, self._inside)
-        if self._note_shots is not None and hits.tags:
-            number = hits.first_shot + np.arange(hits.n_shots)
-            self._note_shots({TAG_SHOT: number, TAG_HITS: hits.counts, **hits.tags})
-        self._spectra.fill(hits)
-        self._units.add_hits(hits)
-        found = self._found(hits)
-        if self._mixer is None:
-            table = self._table(hits, found.shot, found.rows)
-            if self._solutions == "all" or self._rivals or self._search.overlaps:
-                tags = {**table.tags, TAG_PROBABILITY: found.probability}
-                table = replace(table, tags=tags)
-            if self._solutions == "all":
-                table = replace(table, weight=found.probability)
-            yield from self._noted(table)
-            return
-        for mixed in self._mixer.add(hits):
-            yield from self._noted(self._mixed_table(mixed))
-
-    def _found(self, hits: Hits) -> Found:
-        every = self._solutions == "all"
-        if not self._rivals:
-            return self._search.solve(hits, self._tally, self._gate, every=every)
-        return compete(
-            hits,
-            [self._search, *self._rivals],
-            [self._gate, *self._rival_gates],
-            [self._tally, *self._rival_tallies],
-            self._contest,
-            every=every,
-        )[0]
 
     def _noted(self, table: Coincidences) -> Iterator[Coincidences]:
         """What further gates leave of the table, unless it is empty, after it was counted."""
@@ -282,50 +327,9 @@ class Reducer:
             self._count_gated(table, self._mixer.tally)
         if len(table):
             self._energy.fill(table.kinetic_energy().sum(axis=1))
-            self._units.add_rows(table)
+            self._stretches.units.add_rows(table)
         if len(table) or (table.false is not None and len(table.false)):
             yield table
-
-    def _table(self, hits: Hits, shots: IntArray, rows: IntArray) -> Coincidences:
-        """Coincidences from the hits of each."""
-        tags = {name: column[shots] for name, column in hits.tags.items()}
-        first_id = self._n_rows
-        self._n_rows += len(shots)
-        return Coincidences.of(
-            self._search.ions,
-            self._search.momenta(hits, rows),
-            event_id=np.arange(first_id, first_id + len(shots), dtype=np.int64),
-            tags={TAG_SHOT: hits.first_shot + shots, TAG_HITS: hits.counts[shots]} | tags,
-            detector=DetectorValues(hits.t_ns[rows], hits.x_mm[rows], hits.y_mm[rows]),
-        )
-
-    def _mixed_table(self, mixed: Mixed) -> Coincidences:
-        """Coincidences of a stretch of shots, with the false ones."""
-        table = self._table(mixed.hits, mixed.shots, mixed.rows)
-        hits, shots, rows = mixed.hits, mixed.false_shots[:, 0], mixed.false_rows
-        first_id = self._n_false
-        self._n_false += len(rows)
-        others = mixed.false_shots
-        new = np.ones(others.shape, np.bool_)
-        for column in range(1, others.shape[1]):
-            new[:, column] = (others[:, :column] != others[:, column : column + 1]).all(axis=1)
-        # The hits of a shot with these explosions: those of the shots, the unrelated ones once.
-        usual = hits.n_hits / max(hits.n_shots, 1)
-        together = (hits.counts[others] * new).sum(axis=1) - (new.sum(axis=1) - 1) * usual
-        false = Coincidences(
-            ions=self._search.ions,
-            event_id=np.arange(first_id, first_id + len(rows), dtype=np.int64),
-            momentum=self._search.momenta(hits, rows),
-            weight=mixed.weight,
-            tags={
-                TAG_SHOT: hits.first_shot + shots,
-                TAG_HITS: np.maximum(np.rint(together), rows.shape[1]).astype(np.int64),
-                **{name: column[shots] for name, column in hits.tags.items()},
-            },
-            detector=DetectorValues(hits.t_ns[rows], hits.x_mm[rows], hits.y_mm[rows]),
-            source=hits.first_shot + others,
-        )
-        return replace(table, false=false)
 
     def _count_gated(self, table: Coincidences, tally: MixingTally) -> None:
         """Count the coincidences, true and false, behind all gates."""
@@ -346,20 +350,6 @@ class Reducer:
         tally.false_variance += float(alone.variance[0])
         tally.rows += len(false)
 
-    def _new_mixer(self) -> Mixer | None:
-        """What builds the false coincidences; None without."""
-        if self._mixing is False or (self._mixing is None and not self._channel.is_complete):
-            return None
-        if len(self._search.ions) < 2:
-            return None
-        try:
-            return Mixer(self._search, self._setup, self._gate)
-        except ComputationError as error:
-            if self._mixing:
-                raise
-            self.warn(f"nothing is subtracted: {error.what}")
-            return None
-
     @property
     def false_scale(self) -> float:
         """Factor on the weights of the false coincidences, known after the last block."""
@@ -378,8 +368,8 @@ class Reducer:
             channel=self._channel.name,
             ions=tuple(str(ion) for ion in self._search.ions),
             shots=self._tally.shots,
-            hits=self._hits,
-            dropped=self._dropped,
+            hits=self._stretches.hits,
+            dropped=self._stretches.dropped,
             crowded_shots=self._tally.crowded,
             combinations=self._tally.combinations,
             coincidences=self._kept,
@@ -394,7 +384,7 @@ class Reducer:
 
     def spectra(self) -> dict[str, Spectrum]:
         """The histograms by name; call it after the last block."""
-        spectra = self._spectra.spectra()
+        spectra = self._stretches.spectra.spectra()
         spectra |= sum_spectra(self._tally, self._search.sum_range, self._gate)
         return spectra | self._energy.spectra()
 
@@ -451,10 +441,10 @@ class Reducer:
             )
 
     def _check_end(self) -> None:
-        if self._dropped.total:
+        if self._stretches.dropped.total:
             self.say(
-                f"left out {self._dropped.total} of {self._hits} hits: "
-                f"{_reasons(self._dropped, self._setup)}"
+                f"left out {self._stretches.dropped.total} of {self._stretches.hits} hits: "
+                f"{_reasons(self._stretches.dropped, self._setup)}"
             )
         if self._tally.crowded:
             limit = (
@@ -471,20 +461,24 @@ class Reducer:
         self._say_ambiguities()
         self.warn_of_hits()
         if self._tally.found == 0:
-            raise self._nothing(self._tally, self._dropped, self._hits, self._inside)
+            raise self._nothing(
+                self._tally, self._stretches.dropped, self._stretches.hits, self._stretches.inside
+            )
         if self._mixer is not None:
             self._check_mixing(self._mixer)
         half = None if self._gate is None else self._gate.half_width
-        for doubt in self._units.about_momenta(self._peaks, self._energy.release().peak, half):
+        for doubt in self._stretches.units.about_momenta(
+            self._peaks, self._energy.release().peak, half
+        ):
             self.warn(doubt)
         if self._channel.is_complete and len(self._search.ions) > 1:
             self.say(unseen(self._setup))
 
     def _say_ambiguities(self) -> None:
         """What is not certain about the roles of hits."""
-        if self._rivals:
+        if self._stretches.rivals:
             names = [self._channel.name, *(rival.name for rival in self._rival_channels)]
-            self.say(self._contest.remark(names))
+            self.say(self._stretches.contest.remark(names))
         if self._gate is None or not self._tally.found:
             return
         share = self._tally.ambiguous / self._tally.found
@@ -504,22 +498,19 @@ class Reducer:
     def examine(self, chunk: Hits) -> None:
         """Look at the units of hits without searching for coincidences."""
         hits, dropped = calibrate(chunk, self._setup)
-        self._dropped.add(dropped)
-        self._hits += chunk.n_hits
-        self._units.add_hits(hits)
+        self._stretches.dropped.add(dropped)
+        self._stretches.hits += chunk.n_hits
+        self._stretches.units.add_hits(hits)
 
     def warn_of_hits(self) -> None:
         """Warn of positions and times of the hits seen so far that cannot be in their units."""
-        for doubt in self._units.about_hits(self._dropped.off_detector, self._hits):
+        for doubt in self._stretches.units.about_hits(
+            self._stretches.dropped.off_detector, self._stretches.hits
+        ):
             self.warn(doubt)
 
     def _none_inside(self) -> dict[str, int]:
         return dict.fromkeys(self._search.windows, 0)
-
-    def _count_inside(self, hits: Hits, inside: dict[str, int]) -> None:
-        """Count the hits in the window of each ion, for the message if no coincidence is found."""
-        for name, (first, last) in self._search.windows.items():
-            inside[name] += int(np.count_nonzero((hits.t_ns >= first) & (hits.t_ns <= last)))
 
     def _nothing(
         self, tally: Tally, dropped: Dropped, n_hits: int, inside: Mapping[str, int]
@@ -538,7 +529,7 @@ class Reducer:
             f"{name} {first:.0f} to {last:.0f} ns: {_hits(inside[name])}"
             for name, (first, last) in self._search.windows.items()
         )
-        if (times := self._units.times()) is not None:
+        if (times := self._stretches.units.times()) is not None:
             windows += f"; most hits come after {times}"
         after = "" if tally.combinations == 0 else " inside the momentum-sum gate"
         if dropped.total:

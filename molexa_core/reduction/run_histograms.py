@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.fields import (
@@ -97,6 +98,12 @@ class HitSpectra:
     def counts(self) -> dict[str, IntArray]:
         """The counts as they are, to be stored and put back by writing into them."""
         return {"tof": self._tof, "image": self._image, "pairs": self._pairs}
+
+    def add(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add the `counts` of other shots."""
+        self._tof += arrays["tof"]
+        self._image += arrays["image"]
+        self._pairs += arrays["pairs"]
 
     def spectra(self) -> dict[str, Spectrum]:
         """The histograms by name."""

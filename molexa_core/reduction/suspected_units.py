@@ -7,10 +7,11 @@ direction of flight, molecules that drift. Each is reported as a warning; nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.errors import listing
 from molexa_core.base.matter.ions import Ion
@@ -133,6 +134,21 @@ class UnitCheck:
             part = slice(0, room)
             self._hits.append((np.hypot(hits.x_mm[part], hits.y_mm[part]), hits.t_ns[part]))
             self._n_hits += len(self._hits[-1][1])
+
+    def hits_as_arrays(self) -> dict[str, NDArray[Any]]:
+        """The sample of hits as arrays by name."""
+        places, times = zip(*self._hits, strict=True) if self._hits else ((), ())
+        return {
+            "place": np.concatenate([np.empty(0), *places]),
+            "time": np.concatenate([np.empty(0), *times]),
+        }
+
+    def add_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add a sample of the hits that follow, as `hits_as_arrays` gave it."""
+        part = slice(0, max(MOST_HITS - self._n_hits, 0))
+        if len(times := arrays["time"][part]):
+            self._hits.append((arrays["place"][part], times))
+            self._n_hits += len(times)
 
     def add_rows(self, table: Coincidences) -> None:
         """Add coincidences to the sample."""

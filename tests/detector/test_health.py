@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from molexa_core.base.fields import TAG_TIMESTAMP
 from molexa_core.base.settings.setup import Detector
 from molexa_core.base.tables import Hits, offsets_of
 from molexa_core.detector.health import HitHealth
@@ -224,14 +226,42 @@ def test_few_hits_say_nothing() -> None:
     assert health(hits_of(*[np.empty(0, int)] * 4)).as_dict() == {}
 
 
-def test_the_sample_is_even_and_bounded() -> None:
+def sampled(shots: int, chunk: int) -> Sample:
     sample = Sample()
+    for low in range(0, shots, chunk):
+        values = np.arange(low, min(shots, low + chunk), dtype=float)
+        sample.add(low, np.ones(len(values), np.int64), values, values, values)
+    return sample
+
+
+def test_the_sample_is_even_and_bounded_and_the_same_for_any_chunks() -> None:
     n = 1_700_000
-    for low in range(0, n, 70_001):
-        values = np.arange(low, min(n, low + 70_001), dtype=float)
-        sample.add(values, values, values)
-    kept = sample.values()[0]
-    assert 30_000 <= len(kept) <= 60_000
-    assert len(set(np.diff(kept).tolist())) == 1
-    assert kept[0] == 0
-    assert kept[-1] > n - 100
+    kept = sampled(n, 70_001).values()[0]
+    assert 20_000 <= len(kept) <= 60_000
+    tenths = np.histogram(kept, bins=10, range=(0, n))[0]
+    assert np.abs(tenths - len(kept) / 10).max() < 5 * math.sqrt(len(kept) / 10)
+    odd = (kept % 8).astype(int)  # pulses of a train
+    assert np.abs(np.bincount(odd) - len(kept) / 8).max() < 5 * math.sqrt(len(kept) / 8)
+    np.testing.assert_array_equal(kept, sampled(n, 1_000_003).values()[0])
+
+
+def test_what_parts_of_a_run_tell_is_what_the_whole_tells() -> None:
+    rng = np.random.default_rng(4)
+    counts = rng.poisson(1.5, 60_000)
+    counts[20_000:31_000] = 0  # the detector was off
+    x, y, t = rng.normal(0.0, 20.0, (3, int(counts.sum())))
+    x[::9], y[::9] = 3.0, 4.0
+    shots = np.repeat(np.arange(len(counts)), counts)
+    time = np.arange(len(counts)) * 1e-3 + 50.0 * (np.arange(len(counts)) > 40_000)
+    hits = replace(hits_of(shots, x, y, 500.0 + t, len(counts)), tags={TAG_TIMESTAMP: time})
+    whole = HitHealth(DETECTOR)
+    joined = HitHealth(DETECTOR)
+    for chunk in hits.in_chunks(7000):
+        whole.add(chunk)
+        part = HitHealth(DETECTOR)
+        part.add(chunk)
+        joined.absorb({name: values.copy() for name, values in part.as_arrays().items()})
+        joined.tick(chunk.first_shot, chunk.tags)
+    assert joined.as_dict() == whole.as_dict()
+    assert {"hot_spots", "longest_stretch_without_hits"} <= set(whole.as_dict())
+    assert joined.warnings() == whole.warnings()

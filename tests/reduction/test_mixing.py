@@ -110,8 +110,7 @@ def test_mixing_agrees_with_the_closed_form_where_there_is_no_gate() -> None:
     hits = calibrate(run.hits, SETUP)[0]
     search = Search(WATER, SETUP)
     mixer = Mixer(search, SETUP, None)
-    assert not list(mixer.add(hits))
-    (mixed,) = mixer.rest()
+    mixed = mixer.stretch(hits)
     true, variance = true_number(Candidates.of(hits, search), (1, 2))
     ones = np.ones(len(mixed.rows))
     found = Subtracted.of(mixed.shots, ones, mixed.false_shots, mixed.weight, hits.n_shots)

@@ -74,6 +74,7 @@ class FlashRun(StoredRun):
     """
 
     layout = "flash"
+    anywhere = True
 
     def __init__(
         self,
@@ -121,14 +122,20 @@ class FlashRun(StoredRun):
         return stored_metadata(self._parts[0].file)
 
     def __iter__(self) -> Iterator[Hits]:
-        shot = 0
+        return self.between(0, self.n_shots or 0)
+
+    def between(self, first: int, last: int) -> Iterator[Hits]:
+        """See `StoredRun.between`."""
+        begin = 0
         for part in self._parts:
             for low, high in _ranges(part):
+                shot, begin = begin, begin + (high - low) * self.n_pulses
+                if begin <= first or shot >= last:
+                    continue
                 with reading_hdf5(part.path):
                     stored = np.asarray(part.value[low:high], np.float64)
                     hits = self._hits(part, stored, low, shot)
-                shot += hits.n_shots
-                yield hits
+                yield hits.shots(max(first - shot, 0), min(last - shot, hits.n_shots))
 
     def _hits(self, part: _Part, stored: NDArray[np.float64], low: int, shot: int) -> Hits:
         pulse = stored[:, 2]

@@ -195,6 +195,33 @@ class XfelRun(StoredRun):
                 if chunk.n_shots:
                     yield chunk
 
+    @property
+    def anywhere(self) -> bool:  # type: ignore[override]
+        """Whether shots can be read from any place on."""
+        return bool(self.n_shots)
+
+    def between(self, first: int, last: int) -> Iterator[Hits | Edges]:
+        """See `StoredRun.between`."""
+        begin = 0
+        for part in self._parts:
+            row_bytes = max(1, part.data.dtype.itemsize * int(np.prod(part.data.shape[1:])))
+            for low, high in train_ranges(part.index.count, max(1, _CHUNK_BYTES // row_bytes)):
+                shot, begin = begin, begin + self._kept_of(part, low, high)
+                if begin <= first or shot >= last:
+                    continue
+                with reading_hdf5(part.file.path):
+                    chunk = self._chunk(part, low, high, shot)
+                if chunk.n_shots:
+                    yield chunk.shots(max(first - shot, 0), min(last - shot, chunk.n_shots))
+
+    def _kept_of(self, part: _Part, low: int, high: int) -> int:
+        """Pulses of some trains that are kept."""
+        first, count = part.index.first[low:high], part.index.count[low:high]
+        if not self._only_fel:
+            return int(count.sum())
+        with reading_hdf5(part.file.path):
+            return int(rows_of(part.triggers, first, count)[TAG_FEL].astype(bool).sum())
+
     def _chunk(self, part: _Part, low: int, high: int, shot: int) -> Hits | Edges:
         first, count = part.index.first[low:high], part.index.count[low:high]
         data = rows_of(part.data, first, count)
@@ -235,9 +262,7 @@ class XfelRun(StoredRun):
         kept = 0
         for part in self._parts:
             for low, high in train_ranges(part.index.count, _SELECT_ROWS):
-                first, count = part.index.first[low:high], part.index.count[low:high]
-                with reading_hdf5(part.file.path):
-                    kept += int(rows_of(part.triggers, first, count)[TAG_FEL].astype(bool).sum())
+                kept += self._kept_of(part, low, high)
         return kept
 
     def _nothing(self) -> InputFileError:

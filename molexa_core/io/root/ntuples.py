@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -59,6 +60,13 @@ class NtupleTable:
             )
         self.n_rows: int | None = int(self._ntuple.num_entries)
         self.kinds: Mapping[str, Kind] = {key: self._kind(key) for key in names}
+        self._limits = 0, self.n_rows
+
+    def limited(self, first: int, last: int) -> NtupleTable:
+        """See `table.LimitedTable`."""
+        part = copy(self)
+        part._limits = first, last  # noqa: SLF001  (its own class)
+        return part
 
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
         """Views within groups of whole clusters, which are unpacked once."""
@@ -67,12 +75,16 @@ class NtupleTable:
         if rows is None:
             rows = int(min(MOST_ROWS, max(1, CHUNK_BYTES // (8 * max(1, len(names))))))
         ends = [int(cluster.num_first_entry) for cluster in self._ntuple.cluster_summaries]
+        first, last = self._limits
         for start, stop in pairwise(_grouped([*ends, n_rows], rows)):
+            if stop <= first or start >= last:
+                continue
             clusters = _Clusters(self, start, stop)
             length = max(1, clusters.row_bytes(names)) if len(names) else 1
             step = int(min(rows, max(1, CHUNK_BYTES // length)))
-            for low, high in even_ranges(stop - start, 1, step):
-                yield _NtupleView(clusters, start + low, start + high)
+            begin, end = max(start, first), min(stop, last)
+            for low, high in even_ranges(end - begin, 1, step):
+                yield _NtupleView(clusters, begin + low, begin + high)
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -60,13 +61,20 @@ class RootTable:
                 }
             self._leaves |= found
         self.kinds: Mapping[str, Kind] = {key: leaf.kind for key, leaf in self._leaves.items()}
+        self._limits = 0, self.n_rows or 0
+
+    def limited(self, first: int, last: int) -> RootTable:
+        """See `table.LimitedTable`."""
+        part = copy(self)
+        part._limits = first, last  # noqa: SLF001  (its own class)
+        return part
 
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
         """By default views end where baskets end, so that none is unpacked twice."""
-        n_rows = self.n_rows or 0
+        start, n_rows = self._limits
         if rows is not None:
-            for start, stop in even_ranges(n_rows, 1, rows):
-                yield _RootView(self._leaves, start, stop)
+            for low, high in even_ranges(n_rows - start, 1, rows):
+                yield _RootView(self._leaves, start + low, start + high)
             return
         stored = sum(8 if columns.layout == "flat" else self._row_bytes(name) for name in names)
         goal = int(min(MOST_ROWS, max(1, CHUNK_BYTES // max(8, stored))))
@@ -75,7 +83,6 @@ class RootTable:
         ends = baskets[0] if baskets else np.empty(0, np.int64)
         for others in baskets[1:]:
             ends = np.intersect1d(ends, others)
-        start = 0
         while start < n_rows:
             stop = min(start + goal, n_rows)
             whole = ends[(ends > start) & (ends <= stop)]

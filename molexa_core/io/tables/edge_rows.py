@@ -7,7 +7,7 @@ as for tables of hits.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -77,6 +77,31 @@ class EdgesRun(StoredRun):
         self._not_numbers = 0
         for chunk in self._run:
             yield self._edges(chunk)
+
+    @property
+    def anywhere(self) -> bool:  # type: ignore[override]
+        """Whether shots can be read from any place on."""
+        return self._run.anywhere
+
+    def between(self, first: int, last: int) -> Iterator[Edges]:
+        """See `StoredRun.between`."""
+        self._not_numbers = 0
+        for chunk in self._run.between(first, last):
+            yield self._edges(chunk)
+
+    def reading(self) -> dict[str, Any]:
+        """See `StoredRun.reading`."""
+        return {**self._run.reading(), "not_numbers": self._not_numbers}
+
+    def forget_reading(self) -> None:
+        """See `StoredRun.forget_reading`."""
+        self._run.forget_reading()
+        self._not_numbers = 0
+
+    def add_reading(self, counts: Mapping[str, Any]) -> None:
+        """See `StoredRun.add_reading`."""
+        self._run.add_reading(counts)
+        self._not_numbers += counts["not_numbers"]
 
     def _edges(self, chunk: Hits) -> Edges:
         """In each shot by channel, in each channel by time."""

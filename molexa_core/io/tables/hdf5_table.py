@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +78,7 @@ class Hdf5Table:
                 do="Correct `tree` in `columns` of the setup.",
             )
         self.label = f"group {group!r}" if group is not None else "the HDF5 file"
+        self._limits: tuple[int, int] | None = None
         self._columns = _columns(self._file if group is None else self._file[group])
         self._grids = {
             dataset.shape[:-1] for dataset, _ in self._columns.values() if dataset.ndim > _FILLED
@@ -122,15 +124,26 @@ class Hdf5Table:
                 )
             self.n_rows = counted
 
+    def limited(self, first: int, last: int) -> Hdf5Table:
+        """See `table.LimitedTable`."""
+        part = copy(self)
+        part._limits = first, last  # noqa: SLF001  (its own class)
+        return part
+
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
         """Ranges of equal length; where hits follow each other the place among them goes on."""
         n_rows = self.n_rows or 0
         total = sum(self._bytes(name) for name in names if name in self._columns)
-        at = 0
-        for start, stop in even_ranges(n_rows, total // max(1, n_rows), rows):
-            view = _Hdf5View(self, columns, start, stop, at)
+        first, last = (0, n_rows) if self._limits is None else self._limits
+        row_bytes, at = total // max(1, n_rows), 0
+        for start, stop in even_ranges(first, row_bytes, None):
+            at = _Hdf5View(self, columns, start, stop, at).end
+        for start, stop in even_ranges(last - first, row_bytes, rows):
+            view = _Hdf5View(self, columns, first + start, first + stop, at)
             yield view
             at = view.end
+        if last < n_rows:
+            return
         if columns.count is not None and at and at != (found := self._rows_of(columns.x)):
             raise InputFileError(
                 f"{columns.count} adds up to {at} hits, but {columns.x} has {found}",

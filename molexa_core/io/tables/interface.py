@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,15 @@ class Table(Protocol):
 
     def metadata(self) -> dict[str, Any]:
         """Metadata stored by molexa; empty for files of other programs."""
+        ...
+
+
+@runtime_checkable
+class LimitedTable(Table, Protocol):
+    """A table that can be read from any row on without those before."""
+
+    def limited(self, first: int, last: int) -> Table:
+        """The same table, whose views are of the rows from `first` to before `last`."""
         ...
 
 

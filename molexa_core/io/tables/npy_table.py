@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +44,26 @@ class NpyTable:
                 do="Give an array of records, or one with a row per hit or shot.",
             )
         self.n_rows: int | None = len(array)
+        self._limits = 0, len(array)
         if array.dtype.names:
             fields = {name: array.dtype[name] for name in array.dtype.names}
         else:
             fields = {str(i): array.dtype for i in range(array.shape[1])}
         self.kinds: Mapping[str, Kind] = {name: _kind(dtype) for name, dtype in fields.items()}
 
+    def limited(self, first: int, last: int) -> NpyTable:
+        """See `table.LimitedTable`."""
+        part = copy(self)
+        part._limits = first, last  # noqa: SLF001  (its own class)
+        return part
+
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
         """Ranges of equal length."""
         del columns, names
         row = self._array[:1].nbytes if len(self._array) else 1
-        for start, stop in even_ranges(len(self._array), row, rows):
-            yield _NpyView(self, start, stop)
+        first, last = self._limits
+        for start, stop in even_ranges(last - first, row, rows):
+            yield _NpyView(self, first + start, first + stop)
 
     def metadata(self) -> dict[str, Any]:
         """Empty: the format cannot store metadata."""

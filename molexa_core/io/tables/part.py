@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from molexa_core.base.tables import FloatArray, Hits, IntArray, offsets_of
 from molexa_core.io.hits import filler
 from molexa_core.io.tables.interface import Table
 
+_MOST_ALIKE: Final = 8
 _SUSPECT: Final = 0.01
 """Share of hits with one number for x, y and time above which it is taken for an empty place."""
 
@@ -37,6 +38,24 @@ class Tally:
     restarts: int = 0
     beyond: int = 0
     alike: dict[float, int] = field(default_factory=dict)
+
+    def as_values(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "alike": list(self.alike.items())}
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Add the counts of the shots that follow, as `as_values` gave them."""
+        self.hits += values["hits"]
+        self.empty += values["empty"]
+        self.restarts += values["restarts"]
+        self.beyond += values["beyond"]
+        for value, count in values["alike"]:
+            self.count_alike(value, count)
+
+    def count_alike(self, value: float, count: int) -> None:
+        """Count hits whose x, y and time are this number."""
+        if len(self.alike) < _MOST_ALIKE or value in self.alike:
+            self.alike[value] = self.alike.get(value, 0) + count
 
     def remarks(self) -> list[str]:
         """Remarks for the user."""
@@ -157,8 +176,7 @@ def _note_alike(tally: Tally, x: FloatArray, y: FloatArray, t: FloatArray) -> No
     alike = t[(x == t) & (y == t)]
     if len(alike):
         for value, count in zip(*np.unique(alike, return_counts=True), strict=True):
-            if len(tally.alike) < 8 or float(value) in tally.alike:
-                tally.alike[float(value)] = tally.alike.get(float(value), 0) + int(count)
+            tally.count_alike(float(value), int(count))
 
 
 def as_method(values: FloatArray) -> NDArray[np.int16]:

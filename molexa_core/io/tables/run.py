@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from molexa_core.base.tables import Hits
 from molexa_core.io.stored_run import StoredRun
 from molexa_core.io.tables.guess import Choice, choose, tags_of
 from molexa_core.io.tables.hit_rows import read_hits
-from molexa_core.io.tables.interface import Table, require_kind
+from molexa_core.io.tables.interface import LimitedTable, Table, require_kind
 from molexa_core.io.tables.part import Part, Tally
 from molexa_core.io.tables.shot_numbers import questions
 from molexa_core.io.tables.slots import checked_slots, needed
@@ -81,6 +81,41 @@ class TableRun(StoredRun):
 
     def __iter__(self) -> Iterator[Hits]:
         return self.iterate(with_method=self.with_method)
+
+    @property
+    def anywhere(self) -> bool:  # type: ignore[override]
+        """Whether shots can be read from any place on."""
+        return self.n_shots is not None and all(
+            isinstance(part.table, LimitedTable) for part in self._parts
+        )
+
+    def between(self, first: int, last: int) -> Iterator[Hits]:
+        """See `StoredRun.between`."""
+        if not self.anywhere:
+            yield from super().between(first, last)  # type: ignore[misc]
+            return
+        first_shot = 0
+        self._tally = Tally()
+        for part in self._parts:
+            begin, first_shot = first_shot, first_shot + (part.n_shots or 0)
+            rows = max(first - begin, 0), min(last, first_shot) - begin
+            if rows[0] >= rows[1] or not isinstance(part.table, LimitedTable):
+                continue
+            limited = part.table.limited(*rows)
+            placed = replace(part, table=limited, first_shot=begin, tally=self._tally)
+            yield from _guarded(placed, None, with_method=self.with_method)
+
+    def reading(self) -> dict[str, Any]:
+        """See `StoredRun.reading`."""
+        return self._tally.as_values()
+
+    def forget_reading(self) -> None:
+        """See `StoredRun.forget_reading`."""
+        self._tally = Tally()
+
+    def add_reading(self, counts: Mapping[str, Any]) -> None:
+        """See `StoredRun.add_reading`."""
+        self._tally.add(counts)
 
     def iterate(
         self, chunk_shots: int | None = None, *, with_method: bool = False

@@ -12,6 +12,7 @@ from molexa_core.base.errors import InputFileError, MolexaError, UsageError, lis
 from molexa_core.base.fields import EXPLOSION, GATES, WARNINGS
 from molexa_core.base.matter.isotopes import Masses
 from molexa_core.base.options.gate_options import EVERYTHING, Selection, Solutions
+from molexa_core.base.options.work_options import HERE, WorkOptions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import (
     Channel,
@@ -35,10 +36,18 @@ from molexa_core.io.stored_run import StoredRun
 from molexa_core.observables.gating import Gating
 from molexa_core.pipeline.chain.channel_limits import beyond_network, other_molecule
 from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
+from molexa_core.pipeline.chain.reduce_units import (
+    SMALL_UNITS,
+    ReduceUnits,
+    Request,
+    number_of_units,
+)
 from molexa_core.pipeline.chain.selected import gating_of, settings_read
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.runs.open_run import OpenRun, open_run, size_of
 from molexa_core.pipeline.two_passes import TwoPasses
+from molexa_core.pipeline.work.choice import executor_of
+from molexa_core.pipeline.work.folder import UnitFolder
 from molexa_core.reduction.reducer import Reducer
 from molexa_core.reduction.summary import ReduceSummary
 
@@ -124,7 +133,7 @@ def reduce(
     health = HitHealth(setup.detector)
     with _reporting_faults(run, reducer, health):
         reducer.find_gate(run, n_shots)
-        tables = list(reducer.blocks(health.watch(run), n_shots))
+        tables = list(reducer.blocks(run, n_shots, look=health.add))
         _finish(gates, reducer)
         for remark in health.remarks():
             reducer.say(remark)
@@ -151,6 +160,7 @@ def reduce_files(
     solutions: Solutions = "best",
     masses: Masses = "isotope",
     selection: Selection = EVERYTHING,
+    work: WorkOptions = HERE,
     command: str = "molexa.reduce",
     progress: Progress = SILENT,
 ) -> tuple[Path, ReduceSummary]:
@@ -173,6 +183,8 @@ def reduce_files(
             spectrometer detects) or `average` (standard atomic weights); the average mass appears
             in the names of the ions, such as `Cl+@35.45`.
         selection: further gates, behind those of the channel.
+        work: who computes; a large run is searched in units of work (docs/units-of-work.md), which
+            an interrupted call leaves for the next.
         command: command line, for the provenance.
         progress: display of the progress and of the choices made.
 
@@ -245,8 +257,10 @@ def write_reduced(
     """
     others = rivals
     gates = gating_of(selection, "reduce", channel=chosen, of_channel=True)
-    passes = TwoPasses(run.__iter__, size_of)
-    with EventsWriter(target, chosen.wanted_ions) as writer, ExitStack() as stack:
+    request = Request(known_setup, chosen_setup, chosen, others, solutions, mixing)
+    with ExitStack() as stack:
+        units = stack.enter_context(_units(run, request, target, work, progress))
+        writer = stack.enter_context(EventsWriter(target, chosen.wanted_ions))
         reducer = Reducer(
             chosen,
             chosen_setup,
@@ -263,8 +277,14 @@ def write_reduced(
             reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
         health = HitHealth(chosen_setup.detector)
         stack.enter_context(_reporting_faults(run, reducer, health))
-        reducer.find_gate(passes.first(), run.n_shots)
-        for table in reducer.blocks(health.watch(passes.second()), run.n_shots):
+        if units is None:
+            passes = TwoPasses(run.__iter__, size_of)
+            reducer.find_gate(passes.first(), run.n_shots)
+            tables = reducer.blocks(passes.second(), run.n_shots, look=health.add)
+        else:
+            units.find_gate(reducer)
+            tables = units.tables(reducer, health, skip_failed=work.skip_failed)
+        for table in tables:
             writer.append(table)
         writer.scale_false(reducer.false_scale)
         _finish(gates, reducer)
@@ -300,6 +320,7 @@ def reduce_channels(
     mixing: bool | None = None,
     masses: Masses = "isotope",
     selection: Selection = EVERYTHING,
+    work: WorkOptions = HERE,
     command: str = "molexa.reduce",
     progress: Progress = SILENT,
 ) -> list[tuple[Path, ReduceSummary]]:
@@ -315,6 +336,7 @@ def reduce_channels(
         mixing: see `reduce`.
         masses: of ions without a stated isotope.
         selection: further gates.
+        work: who computes.
         command: command line, for the provenance.
         progress: display of the progress and of the choices made.
 
@@ -349,6 +371,7 @@ def reduce_channels(
                     mixing=mixing,
                     masses=masses,
                     selection=selection,
+                    work=work,
                     command=command,
                     progress=progress,
                 )
@@ -360,6 +383,20 @@ def reduce_channels(
     if failed:
         raise failed[0]
     return done
+
+
+@contextmanager
+def _units(
+    run: OpenRun, request: Request, target: Path, work: WorkOptions, progress: Progress
+) -> Iterator[ReduceUnits | None]:
+    """The passes over a run in units of work; None for a small run, which needs none."""
+    number = number_of_units(run)
+    if number < SMALL_UNITS:
+        yield None
+        return
+    executor = executor_of(work, number)
+    with UnitFolder.of_result(target, progress, keep=work.keep_units) as folder:
+        yield ReduceUnits(run, request, folder, executor, progress)
 
 
 def _settings_files(selection: Selection, channel: str | None, setup: str | None) -> list[Path]:

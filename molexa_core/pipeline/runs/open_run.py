@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +76,40 @@ class OpenRun(Shown, StoredRun):
             hits, counts = self._sorted(sorter, number, edges)
             total.add(counts)
             yield hits
+
+    @property
+    def anywhere(self) -> bool:  # type: ignore[override]
+        """Whether shots can be read from any place on without those before."""
+        return self.stored.anywhere and self.n_shots is not None
+
+    def between(self, first: int, last: int) -> Iterator[Hits]:
+        """See `StoredRun.between`."""
+        if not self.stored.edges or self.setup.anode is None:
+            yield from self.stored.hits(self.stored.between(first, last))
+            return
+        sorter = Sorter(self.setup.anode)
+        self.counts = sorter.counts
+        for chunk in self.stored.signals(self.stored.between(first, last)):
+            yield sorter.sort(chunk)
+
+    def reading(self) -> dict[str, Any]:
+        """See `StoredRun.reading`."""
+        counts = None if self.counts is None else self.counts.as_values()
+        return {"stored": self.stored.reading(), "sorter": counts}
+
+    def forget_reading(self) -> None:
+        """See `StoredRun.forget_reading`."""
+        self.stored.forget_reading()
+        self.counts = None
+
+    def add_reading(self, counts: Mapping[str, Any]) -> None:
+        """See `StoredRun.add_reading`."""
+        self.stored.add_reading(counts["stored"])
+        if counts["sorter"] is not None:
+            other = SortCounts.of_values(counts["sorter"])
+            if self.counts is None:
+                self.counts = SortCounts(kind=other.kind)
+            self.counts.add(other)
 
     def _sorted(self, sorter: Sorter, number: int, edges: Edges) -> tuple[Hits, SortCounts]:
         """The hits of a chunk; those at the beginning of a run are sorted only once."""

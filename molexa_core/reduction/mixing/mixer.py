@@ -1,6 +1,6 @@
 """Event mixing: the false coincidences of a channel, from hits of different but alike shots.
 
-The run is divided into stretches of consecutive shots, and each into classes of alike shots. For
+The shots of a stretch (`stretches`) are mixed with each other, within classes of alike shots. For
 every partition of the ions (`partitions`) combinations are drawn whose blocks come from different
 shots of a class. Their mean number is a U-statistic of the shots: unbiased for any number of shots
 that is not smaller than that of the blocks. Combinations inside the momentum-sum gate become rows,
@@ -14,8 +14,8 @@ a choice among them would depend on the other hits of the shot, which mixed shot
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.settings import Setup
 from molexa_core.base.subtraction import Subtracted
-from molexa_core.base.tables import FloatArray, Hits, IntArray
+from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
 from molexa_core.reduction.coincidences import Search, SumGate
 from molexa_core.reduction.mixing.alike import alike_shots
 from molexa_core.reduction.mixing.loops import GATE, RING, close_pairs, mix
@@ -36,9 +36,6 @@ from molexa_core.reduction.mixing.partitions import (
 )
 from molexa_core.reduction.mixing.shot_candidates import Candidates, Combinations
 
-STRETCH: Final = 16_384
-"""Shots that are mixed with each other, at least; fewer than twice as many. It must not change:
-the draws of a run depend on it."""
 _NOISE: Final = 0.1
 """Variance by the sampling of false rows over that of the number of coincidences, aimed at."""
 _LEAST_RATE: Final = 2.0
@@ -76,6 +73,9 @@ class Mixed:
         false_shots: (m, ions) shot of each of these hits.
         weight: (m) expected number of false coincidences that the row stands for; negative where
             it corrects others.
+        tally: sums of this stretch.
+        close: (2) pairs of hits of single shots, and of neighbouring ones, within the dead time and
+            radius that the setup states.
     """
 
     hits: Hits
@@ -84,6 +84,8 @@ class Mixed:
     false_rows: IntArray
     false_shots: IntArray
     weight: FloatArray
+    tally: MixingTally
+    close: IntArray
 
 
 @dataclass
@@ -137,9 +139,41 @@ class MixingTally:
         self.ratio_sums = np.zeros((len(self.wanted), 2))
         self.ratio_covariance = np.zeros((len(self.wanted), 2, 2))
 
+    def add(self, other: MixingTally) -> None:
+        """Add the sums of the stretch that follows."""
+        for one in fields(self):
+            if one.name not in _OF_THE_LAST:
+                setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        self.last_shots = other.last_shots
+        self.dead_time_off = other.dead_time_off
+
+    def as_arrays(self) -> dict[str, NDArray[Any]]:
+        """The sums as arrays by name."""
+        return {
+            one.name: np.asarray(getattr(self, one.name))
+            for one in fields(self)
+            if one.name != "wanted"
+        }
+
+    @classmethod
+    def of_arrays(cls, wanted: Block, arrays: Mapping[str, NDArray[Any]]) -> MixingTally:
+        """The sums that `as_arrays` gave."""
+        tally = cls(wanted)
+        for name, value in arrays.items():
+            setattr(tally, name, value.copy() if value.ndim else value[()].item())
+        return tally
+
+
+_OF_THE_LAST: Final = ("wanted", "last_shots", "dead_time_off")
+"""What is not summed over stretches."""
+
 
 class Mixer:
     """Builds the false coincidences of a run, stretch by stretch, in bounded memory.
+
+    Whether there is a dead time is seen from the stretches so far. One that works on a later part
+    of the run alone (`begin_at`) is told what it is, which is checked when the results are put
+    together (`agrees`).
 
     Args:
         search: the ions of the channel.
@@ -157,6 +191,7 @@ class Mixer:
         self._dead = np.array([setup.detector.dead_time_ns, setup.detector.dead_radius_mm])
         self._stated_dead = self._dead.copy()
         self._close = np.zeros(2, np.int64)
+        self._told_off: bool | None = None
         self._box = _NO_BOX
         if gate is not None:
             half = gate.half_width
@@ -171,26 +206,46 @@ class Mixer:
         self._partitions = partitions(wanted)
         self._kind_of = np.repeat(np.arange(len(wanted)), wanted)
         self.tally = MixingTally(wanted)
-        self._waiting: list[Hits] = []
-        self._n_waiting = 0
         self._stretch = 0
 
-    def add(self, hits: Hits) -> Iterator[Mixed]:
-        """Take the next calibrated hits, and give the stretches that are complete."""
-        self._waiting.append(hits)
-        self._n_waiting += hits.n_shots
-        if self._n_waiting >= 2 * STRETCH:
-            together = Hits.concatenate(self._waiting)
-            while together.n_shots >= 2 * STRETCH:
-                yield self._mixed(together.shots(0, STRETCH))
-                together = together.shots(STRETCH, together.n_shots)
-            self._waiting, self._n_waiting = [together], together.n_shots
+    def begin_at(self, stretch: int, close: IntArray | None, *, dead_time_off: bool) -> None:
+        """Go on with a later stretch.
 
-    def rest(self) -> Iterator[Mixed]:
-        """The last stretch."""
-        if self._n_waiting:
-            yield self._mixed(Hits.concatenate(self._waiting))
-            self._waiting, self._n_waiting = [], 0
+        Args:
+            stretch: its number.
+            close: (2) pairs within dead time and radius in the stretches before (`Mixed.close`);
+                None if they are not known.
+            dead_time_off: where they are not known, whether there is no dead time.
+        """
+        self._stretch = stretch
+        self._close = np.zeros(2, np.int64) if close is None else np.array(close, np.int64)
+        self._told_off = dead_time_off if close is None else None
+
+    @property
+    def close(self) -> IntArray:
+        """(2) pairs within dead time and radius in the stretches so far."""
+        return self._close.copy()
+
+    def agrees(self, dead_time_off: BoolArray, close: IntArray) -> bool:
+        """Whether the next stretches were mixed with the right dead time.
+
+        Args:
+            dead_time_off: (n) of each, whether there was none.
+            close: (n, 2) see `Mixed.close`.
+        """
+        right = [self._none_hidden(pairs) for pairs in self._close + np.cumsum(close, axis=0)]
+        return bool(right == dead_time_off.tolist())
+
+    def absorb(self, tally: MixingTally, close: IntArray) -> None:
+        """Count the next stretch, which was mixed elsewhere.
+
+        Args:
+            tally: its sums.
+            close: its pairs within dead time and radius.
+        """
+        self._close = self._close + close
+        self.tally.add(tally)
+        self._stretch += 1
 
     def check(self) -> None:
         """Check, after the last stretch, that shots could be mixed.
@@ -205,11 +260,21 @@ class Mixer:
                 do="Take more shots, or switch it off with `mixing=`.",
             )
 
+    def stretch(self, hits: Hits) -> Mixed:
+        """The coincidences of the next stretch of calibrated hits, with the false ones."""
+        whole, self.tally = self.tally, MixingTally(self._search.wanted)
+        try:
+            mixed = self._mixed(hits)
+        finally:
+            part, self.tally = self.tally, whole
+        self.tally.add(part)
+        return mixed
+
     def _mixed(self, hits: Hits) -> Mixed:
         everything = Candidates.of(hits, self._search)
         self.tally.crowded += int((~everything.usable).sum())
         self.tally.last_shots = everything.n_shots
-        self._look_at_dead_time(everything)
+        close = self._look_at_dead_time(everything)
         classes = alike_shots(hits.tags, hits.n_shots)
         state: NDArray[np.uint64] = np.array(
             np.random.SeedSequence([self._seed, self._stretch, 14]).generate_state(1, np.uint64),
@@ -239,6 +304,8 @@ class Mixer:
             hit[np.concatenate([empty, *(part.rows for part in false)])],
             np.concatenate([empty, *(part.sources for part in false)]),
             np.concatenate([np.empty(0), *(part.weight for part in false)]),
+            self.tally,
+            close,
         )
 
     def _one_role(
@@ -257,15 +324,27 @@ class Mixer:
         kept = np.sort(order[first])
         return rows[kept], of_shot[kept]
 
-    def _look_at_dead_time(self, shots: Candidates) -> None:
-        """Switch the setup's dead time off if the run has the pairs of hits that it forbids."""
+    def _look_at_dead_time(self, shots: Candidates) -> IntArray:
+        """Switch the setup's dead time off if the run has the pairs of hits that it forbids.
+
+        Returns:
+            (2) such pairs in this stretch.
+        """
         usable = np.flatnonzero(shots.usable).astype(np.int64)
+        close = np.zeros(2, np.int64)
         if self._stated_dead.min() > 0.0 and len(usable) > 1:
-            self._close += close_pairs(shots.offsets, shots.every, usable, self._stated_dead)
-        within, expected = int(self._close[0]), 0.5 * float(self._close[1])
-        there = expected < _FEWEST_CLOSE or within < _CLOSE_SHARE * expected
-        self._dead = self._stated_dead if there else np.zeros(2)
-        self.tally.dead_time_off = not there
+            close = close_pairs(shots.offsets, shots.every, usable, self._stated_dead)
+        self._close = self._close + close
+        off = self._none_hidden(self._close) if self._told_off is None else self._told_off
+        self._dead = np.zeros(2) if off else self._stated_dead
+        self.tally.dead_time_off = off
+        return close
+
+    @staticmethod
+    def _none_hidden(close: IntArray) -> bool:
+        """Whether there is no dead time, by the pairs that it would hide and those expected."""
+        within, expected = int(close[0]), 0.5 * float(close[1])
+        return not (expected < _FEWEST_CLOSE or within < _CLOSE_SHARE * expected)
 
     def _of_class(
         self, shots: Candidates, found: Combinations, state: NDArray[np.uint64]

@@ -1,0 +1,453 @@
+"""The search of `reduce` in units of work: stretches of a run, searched by several processes.
+
+Two phases: the first pass finds the gate; then every unit searches its stretches. Their results are
+folded in the order of the shots, so that they do not depend on who computed them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base import interruption
+from molexa_core.base.errors import InputFileError, listing
+from molexa_core.base.fields import (
+    EVENT_DETECTOR,
+    EVENT_MOMENTUM,
+    EVENT_SOURCE,
+    EVENT_TAG,
+    EVENT_WEIGHT,
+    TAG_SHOT,
+)
+from molexa_core.base.matter.ions import Ion
+from molexa_core.base.options.gate_options import Solutions
+from molexa_core.base.progress import Progress
+from molexa_core.base.settings import Channel, Setup
+from molexa_core.base.tables import Coincidences, DetectorValues
+from molexa_core.detector.health import HitHealth
+from molexa_core.pipeline.runs.open_run import OpenRun, open_run
+from molexa_core.pipeline.work.executors import Executor
+from molexa_core.pipeline.work.folder import UnitFolder
+from molexa_core.pipeline.work.results import Failed, results
+from molexa_core.pipeline.work.unit import Compute, Content, Phase, Unit, identities
+from molexa_core.reduction.coincidences import SumGate
+from molexa_core.reduction.mixing.mixer import MixingTally
+from molexa_core.reduction.peak import Peak
+from molexa_core.reduction.reducer import FoundGates, Reducer
+from molexa_core.reduction.stretch_search import StretchFound, StretchSearch, require_no_mixing
+from molexa_core.reduction.stretches import number_of_stretches, shots_of, stretches
+
+UNIT_BYTES: Final = 32 * 2**20
+"""Bytes of the run's files that a unit reads, about."""
+SMALL_UNITS: Final = 6
+"""Runs of fewer units are reduced in one process without files of units: starting others takes
+longer than they would save."""
+_GATE: Final = "molexa_core.pipeline.chain.reduce_units"
+_SEARCH: Final = "molexa_core.pipeline.chain.reduce_units:search"
+_TABLE, _FALSE, _SHOTS, _MIXING = "table", "false", "shots", "mixing"
+_COUNTS, _HEALTH, _MET = "counts", "health", "reading"
+_CLOSE, _PER_STRETCH = "close", "per_stretch"
+MOST_FAILED: Final = 5
+"""If so many units fail and none was good, no further one is tried."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is searched for in a run, as far as it decides the result.
+
+    Attributes:
+        opening: the setup with which the run is opened; None where the run carries it.
+        setup: spectrometer, detector, calibration, jet.
+        channel: ions, windows, gates.
+        rivals: channels that compete.
+        solutions: which combinations are kept.
+        mixing: whether false coincidences are built; None: see `Reducer`.
+    """
+
+    opening: Setup | None
+    setup: Setup
+    channel: Channel
+    rivals: Sequence[Channel]
+    solutions: Solutions
+    mixing: bool | None
+
+    def as_values(self) -> dict[str, Any]:
+        """Plain values; what is not given stays so, since some checks ask for it."""
+        return {
+            "opening": None if self.opening is None else _given(self.opening),
+            "setup": _given(self.setup),
+            "channel": _given(self.channel),
+            "rivals": [_given(rival) for rival in self.rivals],
+            "solutions": self.solutions,
+            "mixing": self.mixing,
+        }
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> Request:
+        """What `as_values` gave."""
+        opening = values["opening"]
+        return cls(
+            opening=None if opening is None else Setup.model_validate(opening),
+            setup=Setup.model_validate(values["setup"]),
+            channel=Channel.model_validate(values["channel"]),
+            rivals=[Channel.model_validate(rival) for rival in values["rivals"]],
+            solutions=values["solutions"],
+            mixing=values["mixing"],
+        )
+
+
+def _given(settings: Setup | Channel) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude_unset=True)
+
+
+def stretches_per_unit(run: OpenRun) -> int:
+    """Stretches of a unit, by the size of the files."""
+    total = sum(path.stat().st_size for path in run.paths)
+    number = number_of_stretches(run.n_shots or 0)
+    return max(1, math.ceil(number * UNIT_BYTES / max(total, 1)))
+
+
+def number_of_units(run: OpenRun) -> int:
+    """How many units a run has; 0 where it can only be read from its beginning."""
+    if not run.anywhere or run.n_shots is None:
+        return 0
+    return math.ceil(number_of_stretches(run.n_shots) / stretches_per_unit(run))
+
+
+class ReduceUnits:
+    """The passes of `reduce` over a run, in units of work.
+
+    Args:
+        run: the run; its remarks and counts are complete after `tables`.
+        request: what is searched for.
+        folder: where the units are.
+        executor: who computes them.
+        progress: display of the progress.
+
+    Attributes:
+        failed: units that were left out because they failed.
+    """
+
+    def __init__(
+        self,
+        run: OpenRun,
+        request: Request,
+        folder: UnitFolder,
+        executor: Executor,
+        progress: Progress,
+    ) -> None:
+        self._run, self._request = run, request
+        self._folder, self._executor, self._progress = folder, executor, progress
+        self._inputs = identities(run.paths)
+        self._places = {"paths": [str(path.absolute()) for path in run.paths]}
+        self._settings = request.as_values() | {"shots": run.n_shots}
+        self._good = False
+        self.failed: list[Failed] = []
+
+    def find_gate(self, reducer: Reducer) -> None:
+        """The gate, as an interrupted call found it, or found now; the reducer receives it.
+
+        Raises:
+            ComputationError: see `Reducer.find_gate`.
+        """
+        phase = self._phase(_GATE, {}, [Unit("first pass", {})])
+        (key,) = phase.keys()
+        content = self._folder.read(key)
+        if content is not None:
+            reducer.take_gates(_gates_of(content), content.values["remarks"])
+            return
+        before = len(reducer.remarks)
+        reducer.find_gate(self._run, self._run.n_shots)
+        self._folder.write(key, _content_of_gates(reducer, before))
+
+    def tables(
+        self, reducer: Reducer, health: HitHealth, *, skip_failed: bool = False
+    ) -> Iterator[Coincidences]:
+        """The coincidences of all stretches in order, as `Reducer.blocks` gives them.
+
+        Args:
+            reducer: with its gates; receives all counts.
+            health: likewise.
+            skip_failed: go on where units failed; they are in `failed` afterwards.
+
+        Raises:
+            MolexaError: that of the first unit that failed.
+        """
+        reducer.begin()
+        self._run.forget_reading()
+        gates = {"gates": _plain_gates(reducer.gates())}
+        n_shots = self._run.n_shots or 0
+        step, end = stretches_per_unit(self._run), number_of_stretches(n_shots)
+        bounds = [(first, min(first + step, end)) for first in range(0, end, step)]
+        number, off = 0, False
+        with self._progress.task("coincidences", n_shots, "shots") as task:
+            while number < len(bounds):
+                phase = self._phase(_SEARCH, gates, _units(bounds[number:], n_shots, reducer, off))
+                with closing(results(phase, self._folder, self._executor)) as contents:
+                    for content in contents:
+                        if isinstance(content, Failed):
+                            self._note(content, skip=skip_failed)
+                        elif not _agrees(content, reducer):
+                            off = not off  # this unit and those behind it are searched again
+                            break
+                        else:
+                            yield from self._folded(content, reducer, health, skip=skip_failed)
+                        first, last = shots_of(*bounds[number], n_shots)
+                        task.advance(last - first)
+                        number += 1
+        if self.failed and not skip_failed:
+            raise self.failed[0].failure.error(self.failed[0].unit.label)
+        for failed in self.failed:
+            reducer.warn(f"missing: {failed.sentence()}")
+        reducer.end()
+
+    def _note(self, failed: Failed, *, skip: bool) -> None:
+        self.failed.append(failed)
+        if not skip:
+            self._progress.warn(f"failed: {failed.sentence()}")
+        if len(self.failed) == MOST_FAILED and not self._good:
+            raise failed.failure.error(failed.unit.label)
+
+    def _folded(
+        self, content: Content, reducer: Reducer, health: HitHealth, *, skip: bool
+    ) -> Iterator[Coincidences]:
+        self._good = True
+        if self.failed and not skip:
+            return
+        reducer.absorb(_part(_COUNTS, content.arrays))
+        health.absorb(_part(_HEALTH, content.arrays))
+        self._run.add_reading(content.values[_MET])
+        for found in _found_of(content, reducer.ions, reducer.wanted):
+            if found.shots:
+                health.tick(int(found.shots[TAG_SHOT][0]), found.shots)
+            if reducer.mixer is not None and found.mixing is not None:
+                reducer.mixer.absorb(found.mixing, found.close)
+            yield from reducer.accept(found)
+
+    def _phase(self, compute: str, more: Mapping[str, Any], units: Sequence[Unit]) -> Phase:
+        return Phase(compute, {**self._settings, **more}, self._inputs, self._places, units)
+
+
+def _units(
+    bounds: Sequence[tuple[int, int]], n_shots: int, reducer: Reducer, dead_time_off: bool
+) -> list[Unit]:
+    """Units of these stretches; the first knows of what was mixed before."""
+    units = []
+    for place, (first, last) in enumerate(bounds):
+        low, high = shots_of(first, last, n_shots)
+        values: dict[str, Any] = {"first": first, "last": last}
+        if reducer.mixer is not None:
+            values["close"] = reducer.mixer.close.tolist() if place == 0 else None
+            values["dead_time_off"] = place > 0 and dead_time_off
+        units.append(Unit(f"shots {low} to {high - 1}", values))
+    return units
+
+
+def _agrees(content: Content, reducer: Reducer) -> bool:
+    """Whether a unit was mixed with the dead time that the run before it shows."""
+    if reducer.mixer is None:
+        return True
+    off = content.arrays[f"{_MIXING}.dead_time_off"].astype(np.bool_)
+    return reducer.mixer.agrees(off, content.arrays[_CLOSE])
+
+
+class _Searching:
+    """Searches units of a run."""
+
+    def __init__(self, settings: Mapping[str, Any], places: Mapping[str, Any]) -> None:
+        self._request = Request.of_values(settings)
+        self._n_shots: int = settings["shots"]
+        self._gates = _gates_of_plain(settings["gates"])
+        self._run = open_run(places["paths"], self._request.opening)
+
+    def __call__(self, values: Mapping[str, Any]) -> Content:
+        request, run = self._request, self._run
+        search = StretchSearch(
+            request.channel, request.setup, rivals=request.rivals, solutions=request.solutions
+        )
+        search.gate, search.rival_gates = self._gates.gate, list(self._gates.rivals)
+        mixing = require_no_mixing(
+            request.mixing, rivals=bool(request.rivals), solutions=request.solutions
+        )
+        search.new_mixer(request.setup, mixing, complete=request.channel.is_complete)
+        search.stretch = values["first"]
+        if search.mixer is not None:
+            close = values["close"]
+            search.mixer.begin_at(
+                values["first"],
+                None if close is None else np.array(close, np.int64),
+                dead_time_off=values["dead_time_off"],
+            )
+        health = HitHealth(request.setup.detector)
+        found: list[StretchFound] = []
+        first, last = shots_of(values["first"], values["last"], self._n_shots)
+        for hits in stretches(run.between(first, last)):
+            interruption.check()
+            health.add(hits)
+            found.append(search.find(hits))
+        if health.shots != last - first:
+            raise InputFileError(
+                f"shots {first} to {last - 1} are {health.shots} shots",
+                where=listing(run.paths, limit=3),
+                do="The run has changed while it was read; run the command again.",
+            )
+        return Content(
+            {
+                **_arrays_of(found),
+                **_named(_COUNTS, search.counts()),
+                **_named(_HEALTH, health.as_arrays()),
+            },
+            {_MET: run.reading()},
+        )
+
+
+def search(settings: Mapping[str, Any], places: Mapping[str, Any]) -> Compute:
+    """What searches units of a run; see `work.unit.Phase.compute`."""
+    return _Searching(settings, places)
+
+
+def _content_of_gates(reducer: Reducer, before: int) -> Content:
+    """The gates that a reducer found, and what it said of them.
+
+    Args:
+        reducer: after its first pass.
+        before: how many remarks there were before it.
+    """
+    found = reducer.gates()
+    peaks = found.peaks or ()
+    names = [one.name for one in fields(Peak)]
+    return Content(
+        {"peaks": np.array([[getattr(peak, name) for name in names] for peak in peaks])},
+        {"gates": _plain_gates(found), "remarks": list(reducer.remarks[before:])},
+    )
+
+
+def _gates_of(content: Content) -> FoundGates:
+    x_y_z = [Peak(*row) for row in content.arrays["peaks"].tolist()]
+    peaks = (x_y_z[0], x_y_z[1], x_y_z[2]) if x_y_z else None
+    return replace(_gates_of_plain(content.values["gates"]), peaks=peaks)
+
+
+def _plain_gates(gates: FoundGates) -> list[dict[str, Any] | None]:
+    """Plain values of the gates; the numbers are the same to the last bit."""
+    return [
+        None
+        if gate is None
+        else {
+            one.name: value.tolist() if isinstance(value, np.ndarray) else value
+            for one in fields(gate)
+            for value in [getattr(gate, one.name)]
+        }
+        for gate in (gates.gate, *gates.rivals)
+    ]
+
+
+def _gates_of_plain(values: Sequence[Mapping[str, Any] | None]) -> FoundGates:
+    gate, *rivals = [None if plain is None else _gate_of_plain(plain) for plain in values]
+    return FoundGates(gate, None, tuple(rivals))
+
+
+def _gate_of_plain(plain: Mapping[str, Any]) -> SumGate:
+    known: dict[str, Any] = {
+        name: np.array(value) if isinstance(value, list) else value for name, value in plain.items()
+    }
+    return SumGate(**known)
+
+
+def _arrays_of(found: Sequence[StretchFound]) -> dict[str, NDArray[Any]]:
+    """The tables of stretches as arrays, one after the other."""
+    tables = [one.table for one in found]
+    arrays = {
+        **_named(_TABLE, _columns(Coincidences.concatenate(tables))),
+        f"{_TABLE}.rows": np.array([len(table) for table in tables]),
+        _CLOSE: np.array([one.close for one in found]),
+    }
+    false = [table.false for table in tables if table.false is not None]
+    if false:
+        arrays |= _named(_FALSE, _columns(Coincidences.concatenate(false)))
+        arrays[f"{_FALSE}.rows"] = np.array([len(table) for table in false])
+    if found[0].shots:
+        names = list(found[0].shots)
+        arrays |= {
+            f"{_SHOTS}.{name}": np.concatenate([one.shots[name] for one in found]) for name in names
+        }
+        arrays[_PER_STRETCH] = np.array([len(one.shots[names[0]]) for one in found])
+    mixing = [one.mixing.as_arrays() for one in found if one.mixing is not None]
+    if mixing:
+        arrays |= {
+            f"{_MIXING}.{name}": np.stack([one[name] for one in mixing]) for name in mixing[0]
+        }
+    return arrays
+
+
+def _columns(table: Coincidences) -> dict[str, NDArray[Any]]:
+    columns = {EVENT_MOMENTUM: table.momentum, EVENT_WEIGHT: table.weight}
+    columns |= {f"{EVENT_TAG}/{name}": column for name, column in table.tags.items()}
+    columns |= {} if table.detector is None else table.detector.columns
+    return columns if table.source is None else {**columns, EVENT_SOURCE: table.source}
+
+
+def _found_of(
+    content: Content, ions: tuple[Ion, ...], wanted: tuple[int, ...]
+) -> Iterator[StretchFound]:
+    """What `_arrays_of` was given."""
+    arrays = content.arrays
+    tables = _tables(ions, _part(_TABLE, arrays))
+    false = _tables(ions, _part(_FALSE, arrays)) if f"{_FALSE}.rows" in arrays else None
+    mixing = _part(_MIXING, arrays)
+    shots, start = _part(_SHOTS, arrays), 0
+    for number, table in enumerate(tables):
+        tags: dict[str, NDArray[Any]] = {}
+        if shots:
+            end = start + int(arrays[_PER_STRETCH][number])
+            tags = {name: column[start:end] for name, column in shots.items()}
+            start = end
+        tally = None
+        if mixing:
+            own = {name: values[number] for name, values in mixing.items()}
+            tally = MixingTally.of_arrays(wanted, {k: np.asarray(v) for k, v in own.items()})
+        if false is not None:
+            table = replace(table, false=false[number])  # noqa: PLW2901
+        yield StretchFound(table, tags, tally, arrays[_CLOSE][number])
+
+
+def _tables(ions: tuple[Ion, ...], columns: Mapping[str, NDArray[Any]]) -> list[Coincidences]:
+    """The rows of each stretch; numbers of events count from 0 in each."""
+    ends = np.cumsum(columns["rows"]).tolist()
+    tag = f"{EVENT_TAG}/"
+    found = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        rows = slice(start, end)
+        found.append(
+            Coincidences(
+                ions=ions,
+                event_id=np.arange(end - start, dtype=np.int64),
+                momentum=columns[EVENT_MOMENTUM][rows],
+                weight=columns[EVENT_WEIGHT][rows],
+                tags={
+                    name.removeprefix(tag): column[rows]
+                    for name, column in columns.items()
+                    if name.startswith(tag)
+                },
+                detector=DetectorValues(**{name: columns[name][rows] for name in EVENT_DETECTOR}),
+                source=columns[EVENT_SOURCE][rows] if EVENT_SOURCE in columns else None,
+            )
+        )
+    return found
+
+
+def _named(begins: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{begins}.{name}": values for name, values in arrays.items()}
+
+
+def _part(begins: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    length = len(begins) + 1
+    return {
+        name[length:]: values for name, values in arrays.items() if name.startswith(f"{begins}.")
+    }
