@@ -96,7 +96,7 @@ def test_two_processes_give_the_bits_of_one(working_folder: Path) -> None:
     one = reduced(path, "one.h5", WorkOptions(workers=1))
     two = reduced(path, "two.h5", WorkOptions(workers=2, keep_units=True))
     assert one == two
-    assert len(list((working_folder / "two.h5.units").glob("*.unit"))) == 6
+    assert len(list((working_folder / "two.h5.units").glob("*.unit"))) >= 6
 
 
 @pytest.mark.usefixtures("small_units")
