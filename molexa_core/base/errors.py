@@ -85,6 +85,10 @@ class ComputationError(MolexaError, RuntimeError):
     """A computation did not converge or gave values that are not numbers."""
 
 
+class WorkError(MolexaError, RuntimeError):
+    """Processes or a cluster that compute units of work failed; finished units are kept."""
+
+
 class WeightsError(MolexaError, RuntimeError):
     """Network weights are missing, damaged, or do not fit the configuration."""
 

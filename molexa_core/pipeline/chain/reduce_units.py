@@ -205,6 +205,7 @@ class ReduceUnits:
             raise self.failed[0].failure.error(self.failed[0].unit.label)
         for failed in self.failed:
             reducer.warn(f"missing: {failed.sentence()}")
+        self._folder.complete = not self.failed
         reducer.end()
 
     def _note(self, failed: Failed, *, skip: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from molexa_core.base import errors
-from molexa_core.base.errors import ComputationError, MolexaError
+from molexa_core.base.errors import MolexaError, WorkError
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Failure:
         if isinstance(kind, type) and issubclass(kind, MolexaError):
             return kind(self.what, where=self.where, do=self.do)
         trace = f"\n{self.trace.rstrip()}" if self.trace else ""
-        return ComputationError(f"{label}: {self.sentence()}{trace}", do=self.do)
+        return WorkError(f"{label}: {self.sentence()}{trace}", do=self.do)
 
     def as_values(self) -> dict[str, Any]:
         """Plain values."""

@@ -17,13 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from molexa_core.base.errors import (
-    ComputationError,
-    InputFileError,
-    NoEventsError,
-    SettingsError,
-    UsageError,
-)
+from molexa_core.base.errors import InputFileError, OutputError, UsageError
+from molexa_core.base.interruption import Interruption
 from molexa_core.base.progress import Progress
 from molexa_core.base.storage.files import atomic_path, make_folder
 from molexa_core.base.storage.json_file import read_json
@@ -43,10 +38,12 @@ class UnitFolder:
 
     Attributes:
         path: the folder.
+        complete: whether all units are finished, so that an error that follows is none of theirs.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.complete = False
 
     @classmethod
     @contextmanager
@@ -95,7 +92,7 @@ class UnitFolder:
             try:
                 yield
             except BaseException as error:
-                final = isinstance(error, NoEventsError | ComputationError | SettingsError)
+                final = self.complete and not isinstance(error, OutputError | Interruption)
                 if not keep and (final or not self._finished()):
                     self.remove()
                 elif self._finished():

@@ -160,7 +160,7 @@ def _gone(process: _Process, tries: dict[int, int], waiting: deque[int]) -> Iter
     yield Done(
         begun,
         Failure(
-            "ComputationError",
+            "WorkError",
             f"the process that computed it ended {_TRIES} times ({how})",
             do=f"See {process.log.name}; where memory ran out, use fewer `workers=`.",
         ),

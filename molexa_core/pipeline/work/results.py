@@ -30,7 +30,9 @@ class Failed:
         return f"{self.unit.label}: {self.failure.sentence()}"
 
 
-def results(phase: Phase, folder: UnitFolder, executor: Executor) -> Generator[Content | Failed, None, None]:
+def results(
+    phase: Phase, folder: UnitFolder, executor: Executor
+) -> Generator[Content | Failed, None, None]:
     """The results of the units of a phase, in their order.
 
     Units whose files are in the folder are not computed again. The order in which units finish, and
@@ -68,7 +70,7 @@ def results(phase: Phase, folder: UnitFolder, executor: Executor) -> Generator[C
                 (again,) = InThisProcess().compute(path, [number])
                 content = folder.read(key)
                 if content is None:
-                    reason = again.failure or Failure("ComputationError", "its file is damaged")
+                    reason = again.failure or Failure("WorkError", "its file is damaged")
                     yield Failed(unit, reason)
                     continue
             yield content
