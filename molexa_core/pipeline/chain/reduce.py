@@ -46,7 +46,7 @@ from molexa_core.pipeline.chain.selected import gating_of, settings_read
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.runs.open_run import OpenRun, open_run, size_of
 from molexa_core.pipeline.two_passes import TwoPasses
-from molexa_core.pipeline.work.choice import executor_of
+from molexa_core.pipeline.work.executor_choice import executor_of
 from molexa_core.pipeline.work.folder import UnitFolder
 from molexa_core.reduction.reducer import Reducer
 from molexa_core.reduction.summary import ReduceSummary
