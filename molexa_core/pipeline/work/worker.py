@@ -2,7 +2,7 @@
 
 It reads numbers of units from its input, one a line, and answers each with a line of JSON. The end
 of its input ends it, even within a unit, so that none outlives the command that started it. With
-`--units 0 1 2` it computes these and ends (array jobs of Slurm).
+numbers behind the file it computes these units and ends (array jobs).
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def main(arguments: list[str]) -> int:
     """Compute the units that are asked for."""
     parser = argparse.ArgumentParser(prog="worker")
     parser.add_argument("phase", type=Path)
-    parser.add_argument("--units", nargs="*", type=int)
+    parser.add_argument("units", nargs="*", type=int)
     asked = parser.parse_args(arguments)
     interruption.listen()
     worker = Worker(asked.phase)
-    if asked.units is not None:
+    if asked.units:
         code = 0
         for number in asked.units:
             if (failure := worker.compute(number)) is not None:
