@@ -216,6 +216,7 @@ def reduce_files(
         rivals=others,
         solutions=solutions,
         selection=selection,
+        work=work,
         inputs=[*run.paths, *_settings_files(selection, _name(channel), _name(setup))],
         command=command,
         progress=progress,
@@ -233,6 +234,7 @@ def write_reduced(
     rivals: Sequence[Channel] = (),
     solutions: Solutions = "best",
     selection: Selection = EVERYTHING,
+    work: WorkOptions = HERE,
     inputs: Sequence[Path] = (),
     command: str = "molexa.reduce",
     progress: Progress = SILENT,
@@ -248,6 +250,7 @@ def write_reduced(
         rivals: see `reduce`.
         solutions: see `reduce`.
         selection: further gates.
+        work: see `reduce_files`.
         inputs: files that were read, for the provenance.
         command: command line, for the provenance.
         progress: display of the progress and of the choices made.
@@ -257,7 +260,7 @@ def write_reduced(
     """
     others = rivals
     gates = gating_of(selection, "reduce", channel=chosen, of_channel=True)
-    request = Request(known_setup, chosen_setup, chosen, others, solutions, mixing)
+    request = Request(chosen_setup, chosen, others, solutions, mixing)
     with ExitStack() as stack:
         units = stack.enter_context(_units(run, request, target, work, progress))
         writer = stack.enter_context(EventsWriter(target, chosen.wanted_ions))
@@ -387,11 +390,11 @@ def reduce_channels(
 
 @contextmanager
 def _units(
-    run: OpenRun, request: Request, target: Path, work: WorkOptions, progress: Progress
+    run: OpenRun | HeldRun, request: Request, target: Path, work: WorkOptions, progress: Progress
 ) -> Iterator[ReduceUnits | None]:
     """The passes over a run in units of work; None for a small run, which needs none."""
-    number = number_of_units(run)
-    if number < SMALL_UNITS:
+    number = number_of_units(run) if isinstance(run, OpenRun) else 0
+    if number < SMALL_UNITS or not isinstance(run, OpenRun):
         yield None
         return
     executor = executor_of(work, number)

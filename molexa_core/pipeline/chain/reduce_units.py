@@ -62,7 +62,6 @@ class Request:
     """What is searched for in a run, as far as it decides the result.
 
     Attributes:
-        opening: the setup with which the run is opened; None where the run carries it.
         setup: spectrometer, detector, calibration, jet.
         channel: ions, windows, gates.
         rivals: channels that compete.
@@ -70,7 +69,6 @@ class Request:
         mixing: whether false coincidences are built; None: see `Reducer`.
     """
 
-    opening: Setup | None
     setup: Setup
     channel: Channel
     rivals: Sequence[Channel]
@@ -80,7 +78,6 @@ class Request:
     def as_values(self) -> dict[str, Any]:
         """Plain values; what is not given stays so, since some checks ask for it."""
         return {
-            "opening": None if self.opening is None else _given(self.opening),
             "setup": _given(self.setup),
             "channel": _given(self.channel),
             "rivals": [_given(rival) for rival in self.rivals],
@@ -91,9 +88,7 @@ class Request:
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> Request:
         """What `as_values` gave."""
-        opening = values["opening"]
         return cls(
-            opening=None if opening is None else Setup.model_validate(opening),
             setup=Setup.model_validate(values["setup"]),
             channel=Channel.model_validate(values["channel"]),
             rivals=[Channel.model_validate(rival) for rival in values["rivals"]],
@@ -115,7 +110,7 @@ def stretches_per_unit(run: OpenRun) -> int:
 
 def number_of_units(run: OpenRun) -> int:
     """How many units a run has; 0 where it can only be read from its beginning."""
-    if not run.anywhere or run.n_shots is None:
+    if not run.anywhere or run.n_shots is None or run.opened_with is None:
         return 0
     return math.ceil(number_of_stretches(run.n_shots) / stretches_per_unit(run))
 
@@ -146,7 +141,11 @@ class ReduceUnits:
         self._folder, self._executor, self._progress = folder, executor, progress
         self._inputs = identities(run.paths)
         self._places = {"paths": [str(path.absolute()) for path in run.paths]}
-        self._settings = request.as_values() | {"shots": run.n_shots}
+        opened = (None,) if run.opened_with is None else run.opened_with
+        self._settings = request.as_values() | {
+            "shots": run.n_shots,
+            "opening": [None if setup is None else _given(setup) for setup in opened],
+        }
         self._good = False
         self.failed: list[Failed] = []
 
@@ -265,7 +264,9 @@ class _Searching:
         self._request = Request.of_values(settings)
         self._n_shots: int = settings["shots"]
         self._gates = _gates_of_plain(settings["gates"])
-        self._run = open_run(places["paths"], self._request.opening)
+        (opening,) = settings["opening"]
+        setup = None if opening is None else Setup.model_validate(opening)
+        self._run = open_run(places["paths"], setup)
 
     def __call__(self, values: Mapping[str, Any]) -> Content:
         request, run = self._request, self._run

@@ -33,6 +33,8 @@ class OpenRun(Shown, StoredRun):
         setup: setup of the apparatus.
         paths, layout, choice, n_shots: of the stored run.
         counts: counts of the sorter in the last reading; None if the files hold hits.
+        opened_with: the setup with which `open_run` opened it, so that others can do the same; None
+            where it was opened in another way.
     """
 
     def __init__(self, stored: StoredRun, setup: Setup) -> None:
@@ -41,6 +43,7 @@ class OpenRun(Shown, StoredRun):
         self.choice, self.n_shots = stored.choice, stored.n_shots
         stored.with_method |= setup.detector.max_method is not None
         self.counts: SortCounts | None = None
+        self.opened_with: tuple[Setup | None] | None = None
         self._kept: list[tuple[Hits, SortCounts]] = []
         self._room = KEPT_BYTES
         if stored.edges and setup.anode is None:
@@ -180,10 +183,10 @@ def open_run(
         SettingsError: the stored setup is not valid.
     """
     stored = open_stored(paths, setup)
-    if setup is None:
-        setup = stored_setup(stored)
     progress.say(stored.choice)
-    return OpenRun(stored, setup)
+    run = OpenRun(stored, stored_setup(stored) if setup is None else setup)
+    run.opened_with = (setup,)
+    return run
 
 
 def stored_setup(run: StoredRun) -> Setup:
