@@ -15,7 +15,7 @@ from molexa_core.base.options.gate_options import Selection
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    options = with_parameters(behind="style", selection=Selection)
+    options = with_parameters(behind="beside_where", selection=Selection)
     app.command("plot")(options(plot))
 
 
@@ -26,6 +26,12 @@ def plot(
     file: Annotated[
         Path | None,
         typer.Argument(help="Events file, aligned file, geom.json, or folder of a training."),
+    ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A second file, drawn over the first with ratio and pull, or a second structure."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="PDF, SVG or PNG to write. Default: WHAT.pdf.")
@@ -38,8 +44,11 @@ def plot(
         str | None, typer.Option("--ions", help="Ions to show, such as 'O+ C+'. Default: all.")
     ] = None,
     plane: Annotated[
-        str, typer.Option("--plane", help="Plane of a Newton plot: xy, xz, yz.")
-    ] = "xy",
+        str | None,
+        typer.Option(
+            "--plane", help="Plane of a Newton plot: xy, xz, yz. Default: that of the second ion."
+        ),
+    ] = None,
     bins: Annotated[
         int | None, typer.Option("--bins", help="Number of bins of each axis.", min=1)
     ] = None,
@@ -49,6 +58,14 @@ def plot(
     ] = None,
     style: Annotated[
         Path | None, typer.Option("--style", help="Style file of matplotlib (*.mplstyle).")
+    ] = None,
+    beside_where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--beside-where",
+            help="Further condition on what is drawn over the first, of the same events if no "
+            "second file is named.",
+        ),
     ] = None,
     *,
     selection: Given,
@@ -81,6 +98,8 @@ def plot(
         log=log,
         width=width,
         style=style,
+        beside=beside,
+        beside_where=tuple(beside_where or ()),
     )
     source = file if file is not None else _only(what)
     written = plot_file(

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse, Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patches import Circle, Ellipse
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import FloatArray
@@ -34,6 +34,12 @@ WIDE: Final = 5.0
 """Width in inches from which three panels stand side by side."""
 _APART: Final = 0.045
 """Least distance of two masses on their axis, in lengths of the axis."""
+_NAMES_APART: Final = 0.075
+"""Names of peaks that are closer stand above each other, in lengths of the axis."""
+_FIT_REACH: Final = 2.0
+"""Standard deviations to both sides over which a fit is drawn."""
+_ONE: Final = 0.005
+_CORNER: Final = 0.9
 _FLAT: Final = 0.35
 """Least height of the view of a structure, in widths."""
 
@@ -60,12 +66,53 @@ class PairMap:
     Attributes:
         spectrum: times of the first ion across, of the second up.
         line: (points, 2) where pairs lie whose momenta along the field cancel.
-        windows: limits of both ions.
+        windows: limits of both ions, where known.
+        gate: lines like `line` where the sum of the momenta is at the ends of its gate.
     """
 
     spectrum: Spectrum
     line: FloatArray
-    windows: tuple[Limits, Limits]
+    windows: tuple[Limits | None, Limits | None]
+    gate: tuple[FloatArray, ...] = ()
+
+
+@dataclass(frozen=True)
+class Over:
+    """Two histograms over the same bins.
+
+    Attributes:
+        first: with errors.
+        second: with errors, times `scale`.
+        scale: factor of the second.
+        ratio: first over second, with errors.
+        pull: difference over its error.
+    """
+
+    first: Spectrum
+    second: Spectrum
+    scale: float
+    ratio: Spectrum
+    pull: Spectrum
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A Gaussian peak of a histogram.
+
+    Attributes:
+        centre: in the unit of the axis.
+        sigma: standard deviation.
+        height: counts per bin.
+    """
+
+    centre: float
+    sigma: float
+    height: float
+
+    @property
+    def fwhm(self) -> float:
+        """Full width at half maximum."""
+        return 2.3548 * self.sigma
 
 
 @dataclass(frozen=True)
@@ -76,12 +123,14 @@ class Atom:
         symbol, label: element, and the name beside it.
         at: (2) position in Å.
         covariance: (2, 2) of the position, Å^2; None where it is not known.
+        beside: (2) position in another structure, Å.
     """
 
     symbol: str
     label: str
     at: FloatArray
     covariance: FloatArray | None = None
+    beside: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -145,20 +194,20 @@ def time_of_flight(
 def _name_peaks(
     axes: Axes, spectrum: Spectrum, counts: FloatArray, peaks: Sequence[Peak], *, log: bool
 ) -> None:
-    """Names above their peaks; what lies close together goes higher in turn."""
+    """Names above their peaks; of what lies close together the next stands above the last."""
     low, high = axes.get_xlim()
-    ended, level = -np.inf, 0
+    ended, top = -np.inf, 0.0
     shown = sorted((peak for peak in peaks if low <= peak.at <= high), key=lambda peak: peak.at)
     for peak in shown[:_MOST_NAMES]:
         near = np.abs(spectrum.centres[0] - peak.at) <= 0.01 * (high - low)
-        height = float(counts[near].max(initial=1.0))
-        level = (level + 1) % 3 if peak.at - ended < 0.06 * (high - low) else 0
-        ended = peak.at
-        up = 1.35 * 2.0**level if log else 1.0
-        extra = 0.0 if log else (0.03 + 0.09 * level) * axes.get_ylim()[1]
+        height = max(float(counts[near].max(initial=1.0)), 1.0)
+        at = 1.35 * height if log else height + 0.03 * axes.get_ylim()[1]
+        if peak.at - ended < _NAMES_APART * (high - low):
+            at = max(at, 2.0 * top if log else top + 0.075 * axes.get_ylim()[1])
+        ended, top = peak.at, at
         axes.text(
             peak.at,
-            max(height, 1.0) * up + extra,
+            at,
             pretty_ion(peak.ion),
             ha="center",
             va="bottom",
@@ -172,42 +221,115 @@ def histogram(
     spectra: Sequence[Spectrum],
     names: Sequence[str],
     *,
-    marks: Mapping[str, float] | None = None,
+    fits: Sequence[Fit | None] = (),
     log: bool = False,
 ) -> None:
-    """One or several histograms over one axis, with their width of a bin."""
+    """One or several histograms over one axis, with their width of a bin and fits of their peaks.
+
+    Args:
+        figure: empty.
+        spectra: over one axis.
+        names: of the histograms.
+        fits: of each, where there is one.
+        log: whether counts are logarithmic.
+    """
     axes = figure.subplots()
+    unit = spectra[0].units[0]
+    several = len(spectra) > 1
     for number, spectrum in enumerate(spectra):
-        if len(spectra) == 1:
-            _stairs(axes, spectrum)
-        else:
-            colour = f"C{number}"
+        fit = fits[number] if number < len(fits) else None
+        told = "" if fit is None else _told(fit, unit)
+        colour = f"C{number}" if several else ACCENT
+        if several:
             axes.stairs(
                 np.asarray(spectrum.counts, float),
                 spectrum.edges[0],
                 color=colour,
                 linewidth=0.9,
-                label=pretty_ion(names[number]),
+                label=f"{pretty_ion(names[number])}: {told}" if told else pretty_ion(names[number]),
             )
+        else:
+            _stairs(axes, spectrum)
+        if fit is not None:
+            at = fit.centre + fit.sigma * np.linspace(-_FIT_REACH, _FIT_REACH, 121)
+            line = fit.height * np.exp(-0.5 * ((at - fit.centre) / fit.sigma) ** 2)
+            dashes = "--" if several else "-"
+            axes.plot(at, line, dashes, color=colour, lw=0.9, label="" if several else told)
     counts = (
         np.sum([np.abs(np.asarray(one.counts, float)) for one in spectra], axis=0)
         if _alike(spectra)
         else np.asarray(spectra[0].counts, float)
     )
     axes.set_xlim(*filled(counts, spectra[0].edges[0]))
-    if log:
-        axes.set_yscale("log")
-    elif min(float(np.min(one.counts)) for one in spectra) >= 0:
-        axes.set_ylim(bottom=0.0)
-    for name, value in (marks or {}).items():
-        axes.axvline(value, color=ACCENT, linewidth=0.9, label=name)
+    _limit_counts(axes, spectra, log=log, lines=len(spectra) if any(fits) or several else 0)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best")
+        axes.legend(loc="upper right")
     first = spectra[0]
     width = float(np.diff(first.edges[0])[0])
-    axes.set_xlabel(pretty_label(first.labels[0], first.units[0]))
-    axes.set_ylabel(f"coincidences per {width:.3g} {first.units[0]}".rstrip())
+    axes.set_xlabel(pretty_label(first.labels[0], unit))
+    axes.set_ylabel(f"coincidences per {width:.3g} {unit}".rstrip())
     grid(axes)
+
+
+def _told(fit: Fit, unit: str) -> str:
+    return f"{fit.centre:.2f} {unit}, FWHM {fit.fwhm:.2f} {unit}"
+
+
+def _limit_counts(axes: Axes, spectra: Sequence[Spectrum], *, log: bool, lines: int) -> None:
+    """The axis of counts, with room for the lines of a legend above."""
+    top = max(float(np.max(one.counts, initial=1.0)) for one in spectra)
+    room = 0.1 + 0.12 * lines
+    if log:
+        axes.set_yscale("log")
+        low = max(min(0.7, top / 10.0), 1e-6)
+        axes.set_ylim(low, top * (top / low) ** room)
+    elif min(float(np.min(one.counts)) for one in spectra) >= 0:
+        axes.set_ylim(0.0, top * (1.0 + room))
+
+
+def overlay(figure: Figure, found: Over, names: tuple[str, str], *, log: bool) -> None:
+    """Two histograms over each other, with their ratio and the pull of every bin below.
+
+    Args:
+        figure: empty.
+        found: both histograms, the second scaled.
+        names: of both, for the legend.
+        log: whether counts are logarithmic.
+    """
+    top, middle, low = figure.subplots(3, 1, sharex=True, height_ratios=(3.0, 1.0, 1.0))
+    scaled = "" if abs(found.scale - 1.0) < _ONE else f" × {found.scale:.3g}"
+    both = (found.first, found.second)
+    for one, name, colour in zip(both, (names[0], names[1] + scaled), (LINE, ACCENT), strict=True):
+        counts, errors = np.asarray(one.counts, float), np.asarray(one.errors, float)
+        top.stairs(counts, one.edges[0], color=colour, linewidth=0.9, label=name)
+        top.vlines(one.centres[0], counts - errors, counts + errors, color=colour, linewidth=0.4)
+    _limit_counts(top, both, log=log, lines=4)
+    top.legend(loc="upper right")
+    at, ratio = found.ratio.centres[0], np.asarray(found.ratio.counts, float)
+    errors = np.asarray(found.ratio.errors, float)
+    known = np.isfinite(ratio) & (errors < 1.0)
+    middle.errorbar(at[known], ratio[known], errors[known], fmt="o", ms=1.5, lw=0.5, color=INK)
+    middle.axhline(1.0, color=MUTED, linewidth=0.7)
+    usual = ratio[known & (errors < 0.5 * ratio)]
+    middle.set_ylim(0.0, max(2.0, 1.3 * float(usual.max(initial=0.0))))
+    pull = np.nan_to_num(np.asarray(found.pull.counts, float))
+    low.stairs(pull, found.pull.edges[0], color=FILL, fill=True)
+    low.stairs(pull, found.pull.edges[0], color=LINE, linewidth=0.5)
+    low.axhline(0.0, color=MUTED, linewidth=0.7)
+    reach = max(3.5, 1.1 * float(np.abs(pull).max(initial=0.0)))
+    low.set_ylim(-reach, reach)
+    first = found.first
+    total = np.abs(np.asarray(first.counts, float)) + np.abs(np.asarray(found.second.counts, float))
+    low.set_xlim(*filled(total, first.edges[0]))
+    unit = first.units[0]
+    width = float(np.diff(first.edges[0])[0])
+    top.set_ylabel(f"per {width:.3g} {unit}".rstrip())
+    middle.set_ylabel("ratio")
+    low.set_ylabel("pull")
+    low.set_xlabel(pretty_label(first.labels[0], unit))
+    for axes in (top, middle, low):
+        grid(axes)
+    figure.align_ylabels([top, middle, low])
 
 
 def sums(figure: Figure, spectra: Sequence[Spectrum]) -> None:
@@ -226,7 +348,13 @@ def sums(figure: Figure, spectra: Sequence[Spectrum]) -> None:
 
 
 def density(
-    figure: Figure, spectrum: Spectrum, *, log: bool, equal: bool, arrow: str | None = None
+    figure: Figure,
+    spectrum: Spectrum,
+    *,
+    log: bool,
+    equal: bool,
+    arrow: str | None = None,
+    line: FloatArray | None = None,
 ) -> None:
     """A map with a colour bar.
 
@@ -236,9 +364,12 @@ def density(
         log: whether colours are logarithmic.
         equal: whether both axes have one scale.
         arrow: ion whose momentum points along the horizontal axis, drawn as an arrow.
+        line: (points, 2) of a line over the map.
     """
     axes = figure.subplots()
     _mesh(figure, axes, spectrum, log=log)
+    if line is not None and len(line):
+        axes.plot(line[:, 0], line[:, 1], color=ACCENT, linewidth=0.8)
     if equal:
         axes.set_aspect("equal")
     if arrow is not None:
@@ -254,6 +385,33 @@ def density(
     axes.set_ylabel(pretty_label(spectrum.labels[1], spectrum.units[1]))
 
 
+def dalitz(figure: Figure, spectrum: Spectrum, ions: Sequence[str], *, log: bool) -> None:
+    """A Dalitz plot: energy shares of three ions, inside the circle of momentum conservation.
+
+    Args:
+        figure: empty.
+        spectrum: (share of the first less that of the second) / sqrt 3, and share of the third
+            less a third.
+        ions: the three.
+        log: whether colours are logarithmic.
+    """
+    axes = figure.subplots()
+    _mesh(figure, axes, spectrum, log=log)
+    axes.add_patch(Circle((0.0, 0.0), 1.0 / 3.0, fill=False, ec=MUTED, lw=0.7))
+    axes.axhline(0.0, color=MUTED, linewidth=0.3)
+    axes.axvline(0.0, color=MUTED, linewidth=0.3)
+    axes.set_xlim(-0.36, 0.36)
+    axes.set_ylim(-0.36, 0.36)
+    axes.set_aspect("equal")
+    first, second, third = (pretty_ion(ion) for ion in ions)
+    symbol = "$\\epsilon$"
+    axes.set_xlabel(f"({symbol}({first}) − {symbol}({second}))/√3")
+    axes.set_ylabel(f"{symbol}({third}) − 1/3")
+    arrow = {"arrowstyle": "->", "color": ACCENT, "linewidth": 1.0}
+    axes.annotate("", (0.0, 0.30), (0.0, 0.20), arrowprops=arrow)
+    axes.text(0.012, 0.235, third, color=ACCENT, fontsize=7)
+
+
 def pairs(figure: Figure, maps: Sequence[PairMap]) -> None:
     """One panel for each pair of ions, with the line of momentum conservation and the windows."""
     across = min(len(maps), 2 if figure.get_figwidth() < WIDE else 3)
@@ -263,9 +421,11 @@ def pairs(figure: Figure, maps: Sequence[PairMap]) -> None:
         _mesh(figure, axes, item.spectrum, log=True, bar=False)
         if len(item.line):
             axes.plot(item.line[:, 0], item.line[:, 1], color=ACCENT, linewidth=0.8)
-        (first, last), (begin, end) = item.windows
-        frame = Rectangle((first, begin), last - first, end - begin, fill=False, ec=MUTED, lw=0.7)
-        axes.add_patch(frame)
+        for edge in item.gate:
+            axes.plot(edge[:, 0], edge[:, 1], "--", color=ACCENT, linewidth=0.6)
+        for window, draw in zip(item.windows, (axes.axvline, axes.axhline), strict=True):
+            for end in window or ():
+                draw(end, color=MUTED, linewidth=0.7, linestyle=":")
         axes.set_xlim(item.spectrum.edges[0][0], item.spectrum.edges[0][-1])
         axes.set_ylim(item.spectrum.edges[1][0], item.spectrum.edges[1][-1])
         axes.set_xlabel(pretty_label(item.spectrum.labels[0], "ns"))
@@ -286,25 +446,39 @@ def momenta(figure: Figure, clouds: Mapping[str, FloatArray]) -> None:
     for number, (ion, cloud) in enumerate(clouds.items()):
         axes.scatter(
             *cloud.T,
-            s=1.5,
-            alpha=0.35,
+            s=1.8,
+            alpha=0.6,
             color=f"C{number}",
             linewidths=0,
             label=pretty_ion(ion),
             rasterized=True,
         )
+    axes.set_box_aspect((1, 1, 1))
+    for name in "xyz":
+        getattr(axes, f"set_{name}label")(pretty_label(f"p{name}", "a.u."), labelpad=-6.0)
+        own = getattr(axes, f"{name}axis")
+        ticks = np.asarray(MaxNLocator(4, symmetric=True).tick_values(-half, half))
+        own.set_ticks(ticks[np.abs(ticks) < _CORNER * half])  # none where two axes meet
+        own._axinfo["grid"].update(color="#e2e5e9", linewidth=0.4)  # noqa: SLF001  # no other way
+        own.set_pane_color((1.0, 1.0, 1.0, 1.0))
     axes.set_xlim(-half, half)
     axes.set_ylim(-half, half)
     axes.set_zlim(-half, half)
-    axes.set_box_aspect((1, 1, 1), zoom=0.8)  # room for the labels
-    for name in "xyz":
-        getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(5))
-        getattr(axes, f"set_{name}label")(pretty_label(f"p{name}", "a.u."))
+    axes.tick_params(pad=-2.5)
+    axes.view_init(elev=22.0, azim=-58.0)
     axes.legend(loc="upper left", markerscale=4.0)
 
 
-def structure(figure: Figure, views: Sequence[StructureView]) -> None:
-    """A structure in two planes, with an ellipse of 68 % for every atom."""
+def structure(
+    figure: Figure, views: Sequence[StructureView], names: tuple[str, str] = ("", "")
+) -> None:
+    """A structure in two planes, with an ellipse of 68 % for every atom.
+
+    Args:
+        figure: empty.
+        views: the planes.
+        names: of the structure and of the other one that is drawn over it in open circles.
+    """
     side_by_side = figure.get_figwidth() >= WIDE
     shape = (1, len(views)) if side_by_side else (len(views), 1)
     panels = figure.subplots(*shape, squeeze=False).ravel()
@@ -327,6 +501,12 @@ def structure(figure: Figure, views: Sequence[StructureView]) -> None:
             axes.annotate(
                 atom.label, tuple(atom.at), (5, 4), textcoords="offset points", fontsize=7
             )
+            if atom.beside is not None:
+                axes.plot(*atom.beside, "o", mfc="none", mec=ACCENT, mew=0.9, ms=9.0, zorder=4)
+        for one, other in view.bonds:
+            first, last = view.atoms[one].beside, view.atoms[other].beside
+            if first is not None and last is not None:
+                axes.plot(*np.stack([first, last]).T, "--", color=ACCENT, lw=0.9, zorder=1)
         at = np.array([atom.at for atom in view.atoms])
         middle, half = at.mean(axis=0), 0.5 * np.ptp(at, axis=0)
         widest = 1.25 * float(half.max()) + 0.3
@@ -337,6 +517,10 @@ def structure(figure: Figure, views: Sequence[StructureView]) -> None:
         axes.set_xlabel(pretty_label(view.across, "Å"))
         axes.set_ylabel(pretty_label(view.up, "Å"))
         grid(axes)
+    if names[1]:
+        panels[0].plot([], [], "o", mfc=MUTED, mec=INK, ms=4.0, label=names[0])
+        panels[0].plot([], [], "o--", mfc="none", mec=ACCENT, color=ACCENT, lw=0.9, label=names[1])
+        panels[0].legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
 
 
 def curves(
@@ -419,7 +603,12 @@ def _mesh(figure: Figure, axes: Axes, spectrum: Spectrum, *, log: bool, bar: boo
         linewidth=0,
     )
     if bar:
-        shown = figure.colorbar(image, ax=axes, label="counts per bin", pad=0.02)
+        how: dict[str, Any] = {}
+        if log:
+            how = {"ticks": LogLocator(subs=(1.0, 2.0, 5.0)), "format": "%g"}
+        shown = figure.colorbar(image, ax=axes, label="counts per bin", pad=0.02, **how)
+        if log:
+            shown.ax.yaxis.set_minor_formatter(NullFormatter())
         shown.outline.set_visible(False)
 
 

@@ -74,6 +74,7 @@ _SYMBOLS: Final = {
     "tof": "$t$",
     "x": "$x$",
     "y": "$y$",
+    "z": "$z$",
     "dalitzx": "$((\\epsilon_1-\\epsilon_2)/\\sqrt{3})$",
     "dalitzy": "$(\\epsilon_3-1/3)$",
     "angle": "angle",

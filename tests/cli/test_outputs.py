@@ -160,9 +160,10 @@ ROLES: dict[str, dict[str, str]] = {
     "plot": {
         "what": NONE,
         "file": READ,
+        "beside": READ,
         "style": READ,
         "out": FIGURE,
-        **dict.fromkeys(("x", "y", "ions", "plane", "width"), NONE),
+        **dict.fromkeys(("x", "y", "ions", "plane", "width", "beside_where"), NONE),
     }
     | SELECTION,
     "check": {"run": READ, "setup": READ, "channel": READ},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -31,15 +31,19 @@ from molexa_core.base.storage.provenance import NUMBERS_MARK, Provenance
 from molexa_core.base.tables import Coincidences, FloatArray, Geometry, ion_labels
 from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
 from molexa_core.geometry.bonds import bonds
+from molexa_core.geometry.superposition import superpose
 from molexa_core.io.results.events import read_events, read_spectra
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
+from molexa_core.observables.comparison import SpectrumComparison, compare_spectra
 from molexa_core.observables.observable_histograms import dalitz_map, spectrum_of
 from molexa_core.pipeline.chain.pick import channel_of
+from molexa_core.pipeline.chain.score import structure_in
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.output_guard import require_outputs
 from molexa_core.reduction.momentum import flight_window
 from molexa_core.report import paper_figures as plots
 from molexa_core.report import plot_style
+from molexa_core.report.figures import GATE_HIGH, GATE_LOW
 
 Figure = Any
 """A figure of matplotlib, which is known to the report alone."""
@@ -49,6 +53,12 @@ _MASSES: Final = (1, 2, 4, 8, 12, 16, 20, 28, 32, 40, 44, 60, 80, 100, 127)
 _PEAK_OVER: Final = 4.0
 _PAIR_BINS: Final = 90
 _CLOUD: Final = 4000
+_REACH: Final = 600.0
+"""Momentum in a.u. up to which lines of momentum conservation are drawn."""
+_OVER_BINS: Final = 60
+_OVER_ASPECT: Final = 1.0
+TWO: Final = ("tof", "ker", "energies", "histogram", "structure")
+"""Figures that draw two files over each other."""
 _IN_MEMORY: Final = "results in memory"
 
 
@@ -59,21 +69,26 @@ class Options:
     Attributes:
         x, y: observables, for `histogram` and `map`.
         ions: of the figure, where some are to be shown.
-        plane: of the molecular frame, for `newton`.
+        plane: of the molecular frame, for `newton`; that of its second ion if not given.
         bins: number of bins; the usual one of the figure if not given.
         log: whether counts are logarithmic; as usual for the figure if not given.
         width: such as `8.6cm`.
         style: style file of matplotlib.
+        beside: a second file of the same kind, drawn over the first.
+        beside_where: further conditions on its coincidences; of the same file, if no other is
+            named.
     """
 
     x: str | None = None
     y: str | None = None
     ions: tuple[str, ...] = ()
-    plane: str = "xy"
+    plane: str | None = None
     bins: int | None = None
     log: bool | None = None
     width: str | None = None
     style: Path | str | None = None
+    beside: Path | str | None = None
+    beside_where: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,18 @@ class _Source:
         if self.held.events is None:
             raise UsageError("this figure is of coincidences", do="Give those of reduce or align.")
         return self.held.events
+
+    def second(self) -> _Source | None:
+        """What is drawn over it, if anything is."""
+        options, chosen = self.options, self.selection
+        if options.beside is None and not options.beside_where:
+            return None
+        where = [*(chosen.where or []), *options.beside_where] or None
+        narrower = Selection(where=where, gate=chosen.gate, regions=chosen.regions)
+        alone = replace(options, beside=None, beside_where=())
+        if options.beside is None:
+            return replace(self, selection=narrower, options=alone)
+        return _Source(Path(options.beside), narrower, alone, self.progress)
 
     def events(self) -> Coincidences:
         table = self.all_events()
@@ -211,10 +238,16 @@ def plot(
     """
     options = options or Options()
     kind = _kind(what)
+    if (options.beside is not None or options.beside_where) and what not in TWO:
+        raise UsageError(
+            f"the figure {what} is of one file",
+            do=f"Two are drawn over each other by {listing(TWO)}.",
+        )
     held = path if isinstance(path, Held) else None
     where = Path(_IN_MEMORY) if isinstance(path, Held) else Path(path)
     source = _Source(where, selection, options, progress, held)
-    with sheet(options, kind.aspect, on_screen=on_screen, within=within) as figure:
+    aspect = kind.aspect if source.second() is None or what == "structure" else _OVER_ASPECT
+    with sheet(options, aspect, on_screen=on_screen, within=within) as figure:
         tables = kind.draw(figure, source)
         figure.canvas.draw()  # labels are placed in this style
     return Drawn(figure, tables)
@@ -278,7 +311,8 @@ def plot_file(
     plot_style.require_suffix(target)
     options = options or Options()
     require_outputs(
-        (target, FileKind.FIGURE), inputs=_files(path, options.style, selection.regions)
+        (target, FileKind.FIGURE),
+        inputs=_files(path, options.style, options.beside, selection.regions),
     )
     drawn = plot(what, path, options, selection=selection, progress=progress)
     return write_drawn(drawn, target, options, Provenance.of(command, inputs=_files(path)))
@@ -342,6 +376,14 @@ def _tof(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
         peaks += _residual(spectrum, setup, [peak.at for peak in peaks])
     ticks = [] if setup is None else _mass_ticks(setup)
     log = True if source.options.log is None else source.options.log
+    other = source.second()
+    if other is not None:
+        beside = other.spectrum(SPECTRUM_TOF)
+        if source.options.bins is not None:
+            beside = _coarser(beside, source.options.bins)
+        found = compare_spectra(spectrum, beside, scale=_scale_of(source, other))
+        plots.overlay(figure, _over_of(found), _names(source, other), log=log)
+        return {"tof": _beside_numbers(found)}
     plots.time_of_flight(figure, spectrum, peaks, ticks, log=log)
     return {"tof": _numbers(spectrum)}
 
@@ -394,35 +436,61 @@ def _pipico(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     for one, other in combinations(range(len(labels)), 2):
         names = (f"tof({labels[one]})", f"tof({labels[other]})")
         spectrum = spectrum_of(table, names, bins=source.options.bins or _PAIR_BINS)
+        pair = (table.ions[one], table.ions[other])
         line = np.empty((0, 2))
+        gate: tuple[FloatArray, ...] = ()
         if setup is not None:
-            line = _back_to_back(table.ions[one], table.ions[other], setup, spectrum)
-        limits = [(float(edges[0]), float(edges[-1])) for edges in spectrum.edges]
-        maps.append(plots.PairMap(spectrum, line, (limits[0], limits[1])))
+            line = _conserved(pair, setup, spectrum)
+            if len(labels) == 2:
+                gate = tuple(_conserved(pair, setup, spectrum, end) for end in _gate_z(source))
+        windows = source.spectrum(SPECTRUM_TOF).marks if source.selection.is_empty else {}
+        limits = plots.windows_of(windows)
+        ends = tuple(limits.get(str(ion)) for ion in pair)
+        maps.append(plots.PairMap(spectrum, line, (ends[0], ends[1]), gate))
         tables[f"{labels[one]}_{labels[other]}"] = _numbers(spectrum)
     plots.pairs(figure, maps)
     return tables
 
 
-def _back_to_back(one: Ion, other: Ion, setup: Setup, spectrum: Spectrum) -> FloatArray:
-    """Times of two ions whose momenta along the field are opposite."""
+def _gate_z(source: _Source) -> tuple[float, ...]:
+    """Both ends of the gate on the momentum sum along the field, where there is one."""
+    if not source.selection.is_empty:
+        return ()
+    try:
+        marks = source.spectrum(SPECTRUM_SUM[2]).marks
+    except InputFileError:
+        return ()
+    ends = (marks.get(GATE_LOW), marks.get(GATE_HIGH))
+    return tuple(end for end in ends if end is not None)
+
+
+def _conserved(
+    ions: Sequence[Ion], setup: Setup, spectrum: Spectrum, total: float = 0.0
+) -> FloatArray:
+    """Times of flight of ions whose momenta along the field have this sum, a.u.
+
+    Of two ions the time of one and the other; of three the sum of the first two, which share
+    their momentum by mass, and the third.
+    """
     from molexa_core.base.matter.flight import flight_time  # noqa: PLC0415
 
-    half = 600.0
-    momenta = np.linspace(-half, half, 241)
+    momenta = np.linspace(-_REACH, _REACH, 481)
     way = setup.spectrometer
+    *first, last = ions
+    mass = sum(ion.mass for ion in first)
     try:
-        first = flight_time(momenta, one.charge, one.mass, way)
-        second = flight_time(-momenta, other.charge, other.mass, way)
+        times = [flight_time(momenta * ion.mass / mass, ion.charge, ion.mass, way) for ion in first]
+        up = flight_time(total - momenta, last.charge, last.mass, way)
     except (MolexaError, TypeError, AttributeError):
         return np.empty((0, 2))
+    across = np.sum(times, axis=0)
     inside = (
-        (first >= spectrum.edges[0][0])
-        & (first <= spectrum.edges[0][-1])
-        & (second >= spectrum.edges[1][0])
-        & (second <= spectrum.edges[1][-1])
+        (across >= spectrum.edges[0][0])
+        & (across <= spectrum.edges[0][-1])
+        & (up >= spectrum.edges[1][0])
+        & (up <= spectrum.edges[1][-1])
     )
-    return np.stack([first[inside], second[inside]], axis=1)
+    return np.stack([across[inside], up[inside]], axis=1)
 
 
 def _triion(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
@@ -434,7 +502,12 @@ def _triion(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     across = f"tof({chosen[0]}) + tof({chosen[1]})"
     spectrum = spectrum_of(table, [across, f"tof({chosen[2]})"], bins=source.options.bins or 160)
     spectrum = Spectrum(spectrum.counts, spectrum.edges, spectrum.labels, ("ns", "ns"))
-    plots.density(figure, spectrum, log=source.options.log is not False, equal=False)
+    setup = _setup(table.meta, source.path)
+    line = np.empty((0, 2))
+    if setup is not None:
+        line = _conserved([parse_ion(one.partition("#")[0]) for one in chosen], setup, spectrum)
+    log = source.options.log is not False
+    plots.density(figure, spectrum, log=log, equal=False, line=line)
     return {"triion": _numbers(spectrum)}
 
 
@@ -448,30 +521,39 @@ def _sums(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
 
 
 def _ker(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
-    spectrum = spectrum_of(source.events(), ["ker"], bins=source.options.bins or 100)
-    mean, width, fitted = _fit(spectrum)
-    marks = {f"{mean:.2f} eV, FWHM {width:.2f} eV": mean} if fitted else {}
-    plots.histogram(figure, [spectrum], ["ker"], marks=marks, log=bool(source.options.log))
+    other = source.second()
+    if other is not None:
+        return {"ker": _over(figure, source, other, "ker")}
+    spectrum = spectrum_of(source.events(), ["ker"], bins=source.options.bins or 80)
+    fit = _fit(spectrum)
+    fits = [] if fit is None else [fit]
+    plots.histogram(figure, [spectrum], ["ker"], fits=fits, log=bool(source.options.log))
     return {"ker": _numbers(spectrum)}
 
 
 def _energies(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     table = source.events()
     labels = list(source.options.ions) or ion_labels(table.ions)
+    other = source.second()
+    if other is not None:
+        if len(labels) != 1:
+            raise UsageError("two files are compared for one ion", do="Name it with `ions=`.")
+        return {"energies": _over(figure, source, other, f"energy({labels[0]})")}
     names = [f"energy({label})" for label in labels]
     top = max(float(spectrum_of(table, [name], bins=10).edges[0][-1]) for name in names)
-    bins = source.options.bins or 100
+    bins = source.options.bins or 200
     spectra = [spectrum_of(table, [name], bins=bins, limits=[(0.0, top)]) for name in names]
     named = [
         Spectrum(one.counts, one.edges, ("energy of an ion",), ("eV",), errors=one.errors)
         for one in spectra
     ]
-    plots.histogram(figure, named, labels, log=bool(source.options.log))
+    fits = [_fit(one) for one in spectra]
+    plots.histogram(figure, named, labels, fits=fits, log=bool(source.options.log))
     return {f"energy_{label}": _numbers(one) for label, one in zip(labels, spectra, strict=True)}
 
 
-def _fit(spectrum: Spectrum) -> tuple[float, float, bool]:
-    """Centre and full width at half maximum of the largest peak, by a Gaussian about it."""
+def _fit(spectrum: Spectrum) -> plots.Fit | None:
+    """A Gaussian through the upper part of the largest peak; None where there is none."""
     from scipy.optimize import curve_fit  # noqa: PLC0415
 
     x, counts = spectrum.centres[0], np.asarray(spectrum.counts, float)
@@ -481,11 +563,11 @@ def _fit(spectrum: Spectrum) -> tuple[float, float, bool]:
     right = top + int(np.argmin(high[top:])) if not high[top:].all() else len(x) - 1
     low, end = max(left, 0), min(right + 1, len(x))
     if end - low < 5:
-        return float(x[top]), 0.0, False
+        return None
     step = float(x[1] - x[0])
     start = (counts[top], x[top], max((end - low) * step / 2.7, step))
     try:
-        (_, centre, sigma), _ = curve_fit(
+        (height, centre, sigma), _ = curve_fit(
             lambda at, height, middle, width: height * np.exp(-0.5 * ((at - middle) / width) ** 2),
             x[low:end],
             counts[low:end],
@@ -493,12 +575,52 @@ def _fit(spectrum: Spectrum) -> tuple[float, float, bool]:
             maxfev=2000,
         )
     except (RuntimeError, ValueError):
-        return float(x[top]), 0.0, False
-    return float(centre), 2.3548 * abs(float(sigma)), x[0] < centre < x[-1]
+        return None
+    if not x[0] < centre < x[-1]:
+        return None
+    return plots.Fit(float(centre), abs(float(sigma)), float(height))
+
+
+def _over(figure: Figure, source: _Source, other: _Source, name: str) -> pd.DataFrame:
+    """One observable of two files, with ratio and pull below; its numbers."""
+    one, two = source.events(), other.events()
+    rough = [spectrum_of(table, [name], bins=10).edges[0] for table in (one, two)]
+    limits = (min(float(e[0]) for e in rough), max(float(e[-1]) for e in rough))
+    bins = source.options.bins or _OVER_BINS
+    first, second = (spectrum_of(t, [name], bins=bins, limits=[limits]) for t in (one, two))
+    found = compare_spectra(first, second, scale=_scale_of(source, other))
+    plots.overlay(figure, _over_of(found), _names(source, other), log=bool(source.options.log))
+    return _beside_numbers(found)
+
+
+def _over_of(found: SpectrumComparison) -> plots.Over:
+    return plots.Over(found.first, found.second, found.scale, found.ratio, found.pull)
+
+
+def _scale_of(source: _Source, other: _Source) -> float | None:
+    """Two gates on one file are compared as they are, two files by their shapes."""
+    return 1.0 if source.path == other.path and source.held is other.held else None
+
+
+def _names(source: _Source, other: _Source) -> tuple[str, str]:
+    """What the legend calls two results."""
+    if source.path != other.path:
+        same = source.path.name == other.path.name
+        first, second = (str(p) if same else p.name for p in (source.path, other.path))
+        return first, second
+    return "; ".join(source.selection.where or ["all"]), "; ".join(other.selection.where or ["all"])
+
+
+def _beside_numbers(found: SpectrumComparison) -> pd.DataFrame:
+    header, numbers = found.rows()
+    return pd.DataFrame(numbers, columns=list(header))
 
 
 def _histogram(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     name = _needed(source.options.x, "x")
+    other = source.second()
+    if other is not None:
+        return {"histogram": _over(figure, source, other, name)}
     spectrum = spectrum_of(source.events(), [name], bins=source.options.bins or 100)
     plots.histogram(figure, [spectrum], [name], log=bool(source.options.log))
     return {"histogram": _numbers(spectrum)}
@@ -535,9 +657,10 @@ def _newton(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
         )
     labels = ion_labels(table.ions)
     ions = [labels.index(one) for one in source.options.ions] if source.options.ions else None
-    spectrum = newton_map(
-        table, plane=source.options.plane, ions=ions, bins=source.options.bins or 160
-    )
+    frame = table.meta.get("frame")
+    known = frame.get("plane") if isinstance(frame, Mapping) else None
+    plane = source.options.plane or (str(known) if known in ("xy", "xz", "yz") else "xy")
+    spectrum = newton_map(table, plane=plane, ions=ions, bins=source.options.bins or 160)
     arrow = _reference(table.meta)
     plots.density(figure, spectrum, log=bool(source.options.log), equal=True, arrow=arrow)
     return {"newton": _numbers(spectrum)}
@@ -562,7 +685,7 @@ def _dalitz(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
         )
     columns = [labels.index(one) for one in chosen]
     spectrum = dalitz_map(table, columns, bins=source.options.bins or 120)
-    plots.density(figure, spectrum, log=bool(source.options.log), equal=True)
+    plots.dalitz(figure, spectrum, chosen, log=bool(source.options.log))
     return {"dalitz": _numbers(spectrum)}
 
 
@@ -587,9 +710,11 @@ def _momenta(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
 def _structure(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     record = source.record()
     geometry = record.geometry()
-    positions, covariance = _principal(geometry, record)
+    positions, covariance, axes = _principal(geometry, record)
     joined = bonds(geometry)
     labels = _atom_labels(geometry)
+    other = source.second()
+    beside = None if other is None else _superposed(geometry, other) @ axes.T
     views = []
     for across, up, depth in ((0, 1, 2), (0, 2, 1)):
         order = np.argsort(positions[:, depth])
@@ -597,40 +722,55 @@ def _structure(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
         atoms = [
             plots.Atom(
                 geometry.symbols[atom],
-                plot_style.pretty_ion(labels[atom]),
+                labels[atom],
                 positions[atom, [across, up]],
                 None
                 if covariance is None
                 else covariance[atom][np.ix_((across, up), (across, up))],
+                None if beside is None else beside[atom, [across, up]],
             )
             for atom in order
         ]
         pairs = [(place[i], place[j]) for i, j in joined]
         views.append(plots.StructureView("xyz"[across], "xyz"[up], atoms, pairs))
-    plots.structure(figure, views)
+    names = ("", "") if other is None else (source.path.name, str(other.path.name))
+    plots.structure(figure, views, names)
     numbers = pd.DataFrame(positions, columns=["x_angstrom", "y_angstrom", "z_angstrom"])
     numbers.insert(0, "atom", labels)
+    if beside is not None:
+        for axis, name in enumerate("xyz"):
+            numbers[f"second_{name}_angstrom"] = beside[:, axis]
     return {"structure": numbers}
 
 
-def _in_plane(covariance: FloatArray, across: int, up: int) -> FloatArray:
-    return covariance[np.ix_((across, up), (across, up))]
+def _superposed(geometry: Geometry, other: _Source) -> FloatArray:
+    """(atoms, 3) Å, a second structure on the first, in the order of its atoms, centred alike."""
+    second = structure_in(other.path, other.progress)
+    found = superpose(
+        geometry.positions, second.positions, geometry.symbols, symbols_b=second.symbols
+    )
+    return np.asarray(found.moved - geometry.positions.mean(axis=0)) * BOHR_ANGSTROM
 
 
 def _principal(
     geometry: Geometry, record: ReconstructionRecord
-) -> tuple[FloatArray, list[FloatArray] | None]:
-    """(atoms, 3) positions in Å along the principal axes, and the covariance of each atom."""
+) -> tuple[FloatArray, list[FloatArray] | None, FloatArray]:
+    """(atoms, 3) positions in Å along the principal axes, covariance of each atom, the axes."""
     x = (geometry.positions - geometry.positions.mean(axis=0)) * BOHR_ANGSTROM
     axes = np.linalg.svd(x, full_matrices=True)[2]
     if record.uncertainty_bohr is None:
-        return x @ axes.T, None
+        return x @ axes.T, None, axes
     error = record.uncertainty_bohr * BOHR_ANGSTROM
-    return x @ axes.T, [axes @ np.diag(one**2) @ axes.T for one in error]
+    return x @ axes.T, [axes @ np.diag(one**2) @ axes.T for one in error], axes
 
 
 def _atom_labels(geometry: Geometry) -> list[str]:
-    return [f"{symbol}{number}" for number, symbol in enumerate(geometry.symbols, start=1)]
+    """Symbols, with a number in brackets where there are several."""
+    names = list(geometry.names)
+    return [
+        f"{name}({names[: at + 1].count(name)})" if names.count(name) > 1 else name
+        for at, name in enumerate(names)
+    ]
 
 
 def _training(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
@@ -648,6 +788,8 @@ def _training(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     if not losses:
         raise InputFileError("a log without losses", where=path)
     kept = [name for name in losses if (table[name].fillna(0) != 0).any()]
+    if "loss" in kept:  # a part that is all of it is not drawn twice
+        kept = [n for n in kept if n == "loss" or not table[n].equals(table["loss"])]
     lines = {str(name).replace("_", " "): table[name].to_numpy(float) for name in kept}
     log = True if source.options.log is None else source.options.log
     plots.curves(figure, table["step"].to_numpy(float), lines, "step", "loss", log=log)

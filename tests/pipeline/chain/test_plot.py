@@ -13,16 +13,20 @@ import pytest
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import Coincidences
+from molexa_core.base.tables import Coincidences, Geometry
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.results.events import write_events
+from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.results.kinds import kind_of_result
+from molexa_core.io.xyz import write_xyz
 from molexa_core.observables.observable_histograms import dalitz_map, spectrum_of
 from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.plot import PLOTS, Options, plot, plot_file
 from molexa_core.pipeline.chain.reduce import reduce_files
 from molexa_core.pipeline.runs.mock import mock_file
 from molexa_core.report.plot_style import pretty_ion, width_of
+
+WATER = np.array([[0.0, 0.0, 0.0], [1.11, 0.0, 1.43], [1.11, 0.2, -1.43]])
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +201,55 @@ def test_events_without_hits_say_what_is_missing(tmp_path: Path) -> None:
     write_events(path, table, Provenance.of("test"))
     with pytest.raises(InputFileError, match="histogram"):
         plot("tof", path)
+
+
+def test_two_gates_over_each_other_are_compared_as_they_are(folder: Path, tmp_path: Path) -> None:
+    options = Options(beside_where=("energy(O+) > 0.45",), bins=40)
+    figure, numbers = plot_file("ker", folder / "run.events.h5", tmp_path / "two.svg", options)
+    table = pd.read_csv(numbers, comment="#")
+    assert (table["second"] <= table["first"]).all()
+    np.testing.assert_allclose(table["difference"], table["first"] - table["second"])
+    text = figure.read_text(encoding="utf-8")
+    assert ">ratio<" in text
+    assert ">pull<" in text
+    assert "energy(O+) &gt; 0.45" in text
+
+
+def test_a_run_over_itself_has_no_pulls(folder: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.events.h5"
+    again.write_bytes((folder / "run.events.h5").read_bytes())
+    for name, told in (("ker", {}), ("tof", {}), ("energies", {"ions": ("O+",)})):
+        options = Options(beside=again, **told)  # type: ignore[arg-type]
+        (table,) = plot(name, folder / "run.events.h5", options).tables.values()
+        assert np.nan_to_num(table["pull"]).max() == pytest.approx(0.0, abs=1e-9)
+    with pytest.raises(UsageError, match="the figure newton is of one file"):
+        plot("newton", folder / "run.aligned.h5", Options(beside=again))
+    with pytest.raises(UsageError, match="one ion"):
+        plot("energies", folder / "run.events.h5", Options(beside=again))
+
+
+def test_two_structures_are_superposed(tmp_path: Path) -> None:
+    record = ReconstructionRecord(("O", "H", "H"), WATER, uncertainty_bohr=np.full((3, 3), 0.02))
+    write_geometry_json(tmp_path / "geom.json", record)
+    turned = record.geometry().positions[[1, 0, 2]][:, [2, 0, 1]] + 5.0
+    write_xyz(tmp_path / "known.xyz", [Geometry(("H", "O", "H"), turned)])
+    options = Options(beside=tmp_path / "known.xyz")
+    table = plot("structure", tmp_path / "geom.json", options).tables["structure"]
+    for axis in "xyz":
+        np.testing.assert_allclose(
+            table[f"second_{axis}_angstrom"], table[f"{axis}_angstrom"], atol=1e-6
+        )
+    assert list(table["atom"]) == ["O", "H(1)", "H(2)"]
+
+
+def test_the_line_of_momentum_conservation_goes_through_the_data(folder: Path) -> None:
+    """Sums of two times against the third: the line is where all three momenta cancel."""
+    drawn = plot("triion", folder / "run.events.h5")
+    table = drawn.tables["triion"]
+    (line,) = drawn.figure.axes[0].get_lines()
+    across = 0.5 * (table.iloc[:, 0] + table.iloc[:, 1])
+    up = 0.5 * (table.iloc[:, 2] + table.iloc[:, 3])
+    order = np.argsort(line.get_xdata())
+    on_line = np.interp(across, line.get_xdata()[order], line.get_ydata()[order])
+    off = np.average(up - on_line, weights=table["counts"])
+    assert abs(off) < 0.1 * np.ptp(up)
