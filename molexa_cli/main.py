@@ -56,6 +56,7 @@ COMMANDS: Final = (
     "report",
     "update",
     "watch",
+    "runs",
     "plot",
     "movie",
     "simulate",

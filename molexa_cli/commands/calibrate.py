@@ -9,6 +9,7 @@ import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet, Seed, new_app
 from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.run_choice import Numbers, chosen_runs, command_with
 
 
 def register(app: typer.Typer) -> None:
@@ -71,9 +72,10 @@ def detector(
 
 def spectrometer(
     runs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(help="Files of one run, in order, of any known format; or its folder."),
-    ],
+    ] = None,
+    numbers: Numbers = None,
     channel: Annotated[
         list[str] | None,
         typer.Option(
@@ -137,8 +139,9 @@ def spectrometer(
     """
     from molexa_core.pipeline.runs.calibrate_spectrometer import calibrate_spectrometer_files
 
+    files = [path for run in chosen_runs(runs, numbers) for path in run]
     written, found = calibrate_spectrometer_files(
-        runs,
+        files,
         channels=channel or (),
         setup=setup,
         peaks=[_peak(text) for text in peak or ()],
@@ -148,7 +151,7 @@ def spectrometer(
         most=most,
         out=out,
         picture=picture,
-        command=command_line(),
+        command=command_line() if runs else command_with(files),
         progress=progress(),
     )
     if json:

@@ -10,6 +10,7 @@ import typer
 
 from molexa_cli.app import Debug, Json, Quiet
 from molexa_cli.console import progress, table, write, write_json
+from molexa_cli.run_choice import Numbers, chosen_runs
 from molexa_cli.wording import as_typed
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    files: Annotated[list[Path], typer.Argument(help="Files of any known format.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Files of any known format.")] = None,
+    numbers: Numbers = None,
     setup: Annotated[
         str | None,
         typer.Option("--setup", help="Setup file with columns, facility or anode, where needed."),
@@ -50,7 +52,8 @@ def inspect(
     from molexa_core.pipeline.runs.inspect import inspect_files
 
     reporter = progress()
-    found = inspect_files(files, setup=setup, verify=verify, progress=reporter)
+    chosen = [path for run in chosen_runs(files, numbers) for path in run]
+    found = inspect_files(chosen, setup=setup, verify=verify, progress=reporter)
     for item in found:
         item.remarks[:] = map(as_typed, item.remarks)
         for warning in item.warnings:

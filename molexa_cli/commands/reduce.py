@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import command_line, progress, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
+from molexa_cli.run_choice import Numbers, chosen_runs, command_with
 from molexa_core.base.errors import UsageError
 from molexa_core.base.forward_model import MASSES
 from molexa_core.base.matter.isotopes import Masses
@@ -29,9 +30,10 @@ def register(app: typer.Typer) -> None:
 
 def reduce(
     runs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(help="Files of one run, in order, of any known format; or its folder."),
-    ],
+    ] = None,
+    numbers: Numbers = None,
     channel: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,49 +94,45 @@ def reduce(
     """Find the coincidences of a channel in a raw run and write their ion momenta.
 
     Reads ROOT trees, Cobold list-mode files, European XFEL and FLASH HDF5, tables in HDF5, Parquet,
-    text and numpy. Signals of a delay-line anode are sorted into hits first.
+    text and numpy. Signals of a delay-line anode are sorted into hits first. With --runs each run
+    of the catalogue gets its own file of coincidences.
 
     Example: molexa reduce run.root --channel water
     """
     from molexa_core.pipeline.chain.reduce import reduce_channels, reduce_files
 
     reporter = progress()
-    if channel is not None and len(channel) > 1:
-        if out is not None:
-            raise UsageError(
-                f"{len(channel)} channels are not written to one file",
-                setting="out",
-                do="Leave it out: each channel gets its own RUN.CHANNEL.events.h5.",
-            )
-        done = reduce_channels(
-            runs,
-            channel,
-            setup=setup,
-            gate_sum=gate_sum,
-            mixing=mixing,
-            masses=masses,
-            selection=Selection(**selection),
-            work=WorkOptions(**work),
-            command=command_line(),
-            progress=reporter,
+    works = chosen_runs(runs, numbers)
+    several = channel is not None and len(channel) > 1
+    if out is not None and (several or len(works) > 1):
+        what = f"{len(channel or ())} channels" if several else f"{len(works)} runs"
+        raise UsageError(
+            f"{what} are not written to one file",
+            setting="out",
+            do="Leave it out: each gets its own file, RUN.events.h5 or RUN.CHANNEL.events.h5.",
         )
+    done = []
+    for files in works:
+        given: dict[str, Any] = {
+            "setup": setup,
+            "gate_sum": gate_sum,
+            "mixing": mixing,
+            "masses": masses,
+            "selection": Selection(**selection),
+            "work": WorkOptions(**work),
+            "command": command_line() if runs else command_with(files),
+            "progress": reporter,
+        }
+        if channel is not None and several:
+            done += reduce_channels(files, channel, **given)
+            continue
+        one = channel[0] if channel else None
+        more: dict[str, Any] = {"rivals": rivals or (), "solutions": solutions}
+        done.append(reduce_files(files, channel=one, out=out, **more, **given))
+    if several or len(works) > 1:
         _show_all(done, json=json)
         return
-    path, summary = reduce_files(
-        runs,
-        channel=channel[0] if channel else None,
-        setup=setup,
-        out=out,
-        gate_sum=gate_sum,
-        mixing=mixing,
-        rivals=rivals or (),
-        solutions=solutions,
-        masses=masses,
-        selection=Selection(**selection),
-        work=WorkOptions(**work),
-        command=command_line(),
-        progress=reporter,
-    )
+    path, summary = done[0]
     if json:
         write_json({"file": str(path), **summary.as_dict()})
         return
@@ -143,7 +141,7 @@ def reduce(
 
 
 def _show_all(done: Sequence[tuple[Path, ReduceSummary]], *, json: bool) -> None:
-    """The summaries of several channels."""
+    """The summaries of several channels or runs."""
     if json:
         write_json([{"file": str(path), **summary.as_dict()} for path, summary in done])
         return

@@ -8,6 +8,7 @@ import typer
 
 from molexa_cli.app import Debug, Json, Quiet
 from molexa_cli.console import remark, warn, write, write_json
+from molexa_cli.run_choice import chosen_runs
 
 if TYPE_CHECKING:
     from molexa_core.pipeline.chain.update import Plan
@@ -22,6 +23,14 @@ def update(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be made and why, and make nothing.")
     ] = False,
+    numbers: Annotated[
+        str | None,
+        typer.Option(
+            "--runs",
+            metavar="NUMBERS",
+            help="Only what was made from these runs of the catalogue runs.sqlite, such as 52-60.",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -35,13 +44,16 @@ def update(
     """
     from molexa_core.pipeline.chain.update import plan_update
 
-    plan = plan_update()
+    files = None
+    if numbers is not None:
+        files = [path for run in chosen_runs(None, numbers) for path in run]
+    plan = plan_update(runs=files)
     for text in plan.remarks:
         warn(text)
     if json:
         write_json(_values(plan, dry_run=dry_run))
     elif not plan.steps:
-        write(f"up to date: {', '.join(plan.current)}")
+        write(f"up to date: {', '.join(plan.current) or 'nothing was made from these runs'}")
     for step in plan.steps:
         if not json:
             write(f"{step.line}    # {', '.join(step.makes)}: {step.why}")

@@ -43,7 +43,7 @@ NAMES_OF_COLUMNS = dict.fromkeys(("region", "x", "y", "time", "shot", "count", "
 ROLES: dict[str, dict[str, str]] = {
     "demo": {"molecule": NONE, "out": FOLDER},
     "mock": {"channel": READ, "geometry": READ, "setup": READ, "out": WRITTEN, "truth": WRITTEN},
-    "inspect": {"files": READ, "setup": READ},
+    "inspect": {"files": READ, "setup": READ, "numbers": NONE},
     "convert": {"runs": READ, "setup": READ, "out": WRITTEN},
     "calibrate detector": {"runs": READ, "setup": READ, "out": WRITTEN, "picture": WRITTEN},
     "calibrate spectrometer": {
@@ -51,6 +51,7 @@ ROLES: dict[str, dict[str, str]] = {
         "channel": READ,
         "setup": READ,
         "peak": NONE,
+        "numbers": NONE,
         "free": NONE,
         "fix": NONE,
         "out": WRITTEN,
@@ -63,7 +64,8 @@ ROLES: dict[str, dict[str, str]] = {
         "setup": READ,
         "out": WRITTEN,
     },
-    "reduce": {"runs": READ, "channel": READ, "setup": READ, "rivals": NONE, "out": WRITTEN}
+    "reduce": {"runs": READ, "channel": READ, "setup": READ, "out": WRITTEN}
+    | dict.fromkeys(("rivals", "numbers"), NONE)
     | SELECTION,
     "join": {"events": READ, "out": NONE},
     "gate": dict.fromkeys(
@@ -74,7 +76,12 @@ ROLES: dict[str, dict[str, str]] = {
     "covariance": dict.fromkeys(
         ("axes", "beside", "control", "channel", "runs", "setup", "out"), NONE
     ),
-    "update": {},
+    "update": {"numbers": NONE},
+    "runs add": dict.fromkeys(("files", "target", "channel", "setup", "catalogue"), NONE),
+    "runs list": dict.fromkeys(("runs", "target", "catalogue"), NONE),
+    "runs show": {"catalogue": NONE},
+    "runs mark": dict.fromkeys(("runs", "quality", "comment", "target", "catalogue"), NONE),
+    "runs export": {"catalogue": NONE},
     "watch": dict.fromkeys(("folder", "channel", "setup", "state", "listen"), NONE),
     "align": {
         "events": READ,

@@ -96,10 +96,14 @@ class _Found:
     report: Path | None = None
 
 
-def plan_update(folder: Path | str = ".") -> Plan:
+def plan_update(folder: Path | str = ".", runs: Sequence[Path] | None = None) -> Plan:
     """Which results of a folder are missing or outdated.
 
     Commands are those that are recorded, so the folder must be the one they were typed in.
+
+    Args:
+        folder: of the results.
+        runs: files of runs; only results that were made from them, directly or not.
 
     Raises:
         InputFileError: no such folder, no result in it, or an input that nothing makes is missing.
@@ -117,7 +121,10 @@ def plan_update(folder: Path | str = ".") -> Plan:
     steps: dict[tuple[str, ...], Step] = {}
     made: set[str] = set()
     current = []
-    for target in sorted(found.targets.values(), key=lambda one: (one.depth, one.name)):
+    only = None if runs is None else {path.resolve() for path in runs}
+    for target in _in_order(found):
+        if only is not None and not only & _sources(target, found.targets):
+            continue
         why = _reason(folder, target, made)
         if why is None:
             current.append(target.name)
@@ -126,7 +133,7 @@ def plan_update(folder: Path | str = ".") -> Plan:
         before = steps.get(target.command)
         makes = (target.name,) if before is None else (*before.makes, target.name)
         steps[target.command] = Step(target.command, makes, why if before is None else before.why)
-    if found.report is not None:
+    if found.report is not None and runs is None:
         why = _report_reason(found.report, [folder / name for name in found.targets], made)
         if why is None:
             current.append(found.report.name)
@@ -138,6 +145,35 @@ def plan_update(folder: Path | str = ".") -> Plan:
                 "again with molexa report"
             )
     return Plan(tuple(steps.values()), tuple(current), tuple(found.remarks))
+
+
+def judged_results(folder: Path | str = ".") -> list[tuple[Target, str | None]]:
+    """The results of a folder in the order in which they are made, and why each must be made anew.
+
+    Returns:
+        Each result with the reason, None if it is current; also where an input is missing.
+
+    Raises:
+        InputFileError: no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputFileError("no such folder", where=folder, do="Name the folder of the results.")
+    made: set[str] = set()
+    judged: list[tuple[Target, str | None]] = []
+    for target in _in_order(_collected(folder)):
+        try:
+            why = _reason(folder, target, made)
+        except InputFileError as error:
+            why = error.what
+        if why is not None:
+            made.add(target.name)
+        judged.append((target, why))
+    return judged
+
+
+def _in_order(found: _Found) -> list[Target]:
+    return sorted(found.targets.values(), key=lambda one: (one.depth, one.name))
 
 
 def _collected(folder: Path) -> _Found:
@@ -159,6 +195,35 @@ def _collected(folder: Path) -> _Found:
         if record is not None:
             _add(found, path.name, record)
     return found
+
+
+def _sources(target: Target, targets: Mapping[str, Target]) -> set[Path]:
+    """The inputs of a result and of all that it was made from, as far as the folder tells."""
+    found: set[Path] = set()
+    waiting = list(target.inputs)
+    while waiting:
+        name = waiting.pop()
+        place = Path(name).resolve()
+        if place in found:
+            continue
+        found.add(place)
+        if name in targets:
+            waiting += targets[name].inputs
+    return found
+
+
+def made_from(
+    files: Sequence[Path], judged: Sequence[tuple[Target, str | None]]
+) -> list[tuple[str, str | None]]:
+    """The results that were made from files, directly or not, and why they must be made anew.
+
+    Args:
+        files: such as those of a run.
+        judged: `judged_results` of the working folder.
+    """
+    wanted = {path.resolve() for path in files}
+    targets = {target.name: target for target, _ in judged}
+    return [(one.name, why) for one, why in judged if wanted & _sources(one, targets)]
 
 
 def _record(path: Path, kind: object) -> Provenance | None:
