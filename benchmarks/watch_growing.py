@@ -27,6 +27,7 @@ from molexa_core.base.progress import SILENT
 from molexa_core.io.lmf import LmfFile
 from molexa_core.pipeline.runs.mock import mock_file
 from molexa_core.pipeline.watching.watch import Watch, WatchOptions
+from molexa_core.reduction import growing
 
 EVENTS = 200_000
 ENOUGH = 2000
@@ -63,7 +64,14 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=10.0, help="in 1e6 bytes per second")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--no-structure", action="store_true")
+    parser.add_argument(
+        "--sample-mib",
+        type=int,
+        help="for momenta of the structure; fewer are full sooner",
+    )
     given = parser.parse_args()
+    if given.sample_mib is not None:
+        growing.SAMPLE_BYTES = given.sample_mib * 2**20
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "data")
         folder.mkdir()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -43,30 +43,52 @@ SUM, KER, TOF = "sum", "ker", "tof"
 """Columns of the history: `sum x` ..., `ker`, `tof O+` ... ."""
 
 
-@dataclass
 class Sample:
     """Momenta of every coincidence, and of every second, fourth ... where they are too many.
 
-    Attributes:
+    Args:
         most: number that is kept.
-        momentum: (n, ions, 3) a.u., in the order of the shots.
+        ions: of a coincidence.
+
+    Attributes:
         step: of so many coincidences one is kept.
         seen: coincidences so far.
     """
 
-    most: int
-    momentum: FloatArray
-    step: int = 1
-    seen: int = 0
+    def __init__(self, most: int, ions: int) -> None:
+        self.step, self.seen = 1, 0
+        self._held = np.empty((most, ions, 3))
+        self._n = 0
+
+    @property
+    def momentum(self) -> FloatArray:
+        """(n, ions, 3) a.u., in the order of the shots."""
+        held: FloatArray = self._held[: self._n]
+        return held
 
     def add(self, momentum: FloatArray) -> None:
         """Add those of further coincidences."""
-        first = -self.seen % self.step
+        rows = np.arange(-self.seen % self.step, len(momentum), self.step)
+        while len(rows):
+            now = rows[: len(self._held) - self._n]
+            self._held[self._n : self._n + len(now)] = momentum[now]
+            self._n += len(now)
+            rows = rows[len(now) :]
+            if len(rows):
+                half = self._held[: self._n : 2].copy()
+                self._n, self.step = len(half), 2 * self.step
+                self._held[: self._n] = half
+                rows = rows[(self.seen + rows) % self.step == 0]
         self.seen += len(momentum)
-        self.momentum = np.concatenate([self.momentum, momentum[first :: self.step]])
-        while len(self.momentum) > self.most:
-            self.momentum = self.momentum[::2].copy()
-            self.step *= 2
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.step, self.seen, self._n = 1, 0, 0
+
+    def put_back(self, momentum: FloatArray, step: int, seen: int) -> None:
+        """Go on from a stored sample."""
+        self.step, self.seen, self._n = step, seen, len(momentum)
+        self._held[: self._n] = momentum
 
 
 class GrowingReduction:
@@ -118,6 +140,7 @@ class GrowingReduction:
         self._kind_of = np.array([kinds.index(str(ion)) for ion in self.ions])
         columns = [f"{SUM} {axis}" for axis in "xyz"] + [KER] + [f"{TOF} {ion}" for ion in kinds]
         self.history = History(columns, longest)
+        self.sample = Sample(SAMPLE_BYTES // (24 * len(self.ions)), len(self.ions))
         self._clear()
 
     def _new_first(self) -> FirstPass:
@@ -130,8 +153,7 @@ class GrowingReduction:
         highest = sum(limit**2 / (2.0 * ion.mass) for ion in self.ions)
         self.tally = Tally()
         self.energy = EnergySpectrum(highest * HARTREE_EV)
-        most = SAMPLE_BYTES // (24 * len(self.ions))
-        self.sample = Sample(most, np.empty((0, len(self.ions), 3)))
+        self.sample.clear()
         self.history.clear_values()
 
     @property
@@ -337,7 +359,7 @@ class GrowingReduction:
             self._n_kept += hits.n_hits
         self.energy.put_back(arrays["energy"], values["energy"])
         step, seen = values["sample"]
-        self.sample = Sample(self.sample.most, arrays["sample"], step, seen)
+        self.sample.put_back(arrays["sample"], step, seen)
         self.tally = Tally(**values["tally"], sums=arrays["sums"], elsewhere=arrays["elsewhere"])
 
 

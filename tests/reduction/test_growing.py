@@ -103,7 +103,7 @@ def test_too_few_coincidences_are_said_and_no_gate_is_made(hits: Hits) -> None:
 def test_a_sample_is_evenly_spaced_whatever_the_blocks() -> None:
     momentum = np.arange(5000.0)[:, None, None] * np.ones((1, 2, 3))
     for size in (1, 7, 900):
-        sample = Sample(1000, np.empty((0, 2, 3)))
+        sample = Sample(1000, 2)
         for start in range(0, 5000, size):
             sample.add(momentum[start : start + size])
         assert sample.step == 8
