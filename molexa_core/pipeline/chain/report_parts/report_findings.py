@@ -20,7 +20,6 @@ REJECTED: Final = 0.001
 _ORIGINS: Final = {
     "told": "as told by",
     "calibrated": "as calibrated on known molecules, from",
-    "unknown": "which nobody told, by",
 }
 
 
@@ -107,9 +106,11 @@ def _explains(structure: Structure) -> Finding:
             "search converged, not how accurate it is."
         )
     if statement := structure.explosion.get("statement"):
-        origin = _ORIGINS.get(str(structure.explosion.get("origin")), "from")
-        source = structure.explosion.get("source")
-        details.append(f"Assumed: {statement}{f', {origin} {source}' if source else ''}.")
+        kind, source = structure.explosion.get("origin"), structure.explosion.get("source")
+        origin = (
+            f" ({source})" if kind == "unknown" else f", {_ORIGINS.get(str(kind), 'from')} {source}"
+        )
+        details.append(f"Assumed: {statement}{origin if source else ''}.")
     return Finding(question, tone, answer, tuple(details))
 
 
