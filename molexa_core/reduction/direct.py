@@ -69,7 +69,7 @@ def scan(
     n_picks = integer(0)
     for column in range(last + 1):
         ends[column] = count[kind_of[column]] - room[column] + 1
-    column = 0
+    column = integer(0)
     choice[0] = -1
     while column >= 0:
         kind = kind_of[column]
@@ -100,7 +100,7 @@ def scan(
             picks[n_picks, last] = index
             n_picks += 1
         column -= 1
-    return n_picks
+    return int(n_picks)
 
 
 @compiled

@@ -108,7 +108,7 @@ def sort_shot(
             return 0.0
     combinations, largest = 1.0, max_momentum * max_momentum
     for kind in range(len(kinds)):
-        n = 0
+        n = integer(0)
         for place in range(count[kind]):
             hit = members[kind, place]
             time = t[hit]

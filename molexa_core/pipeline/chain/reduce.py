@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from molexa_core.base.compiled import announced
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.fields import EXPLOSION, GATES, WARNINGS
 from molexa_core.base.matter.isotopes import Masses
@@ -131,7 +132,7 @@ def reduce(
     )
     n_shots = run.n_shots if isinstance(run, OpenRun) else None
     health = HitHealth(setup.detector)
-    with _reporting_faults(run, reducer, health):
+    with announced(progress.say), _reporting_faults(run, reducer, health):
         reducer.find_gate(run, n_shots)
         tables = list(reducer.blocks(run, n_shots, look=health.add))
         _finish(gates, reducer)
@@ -279,6 +280,7 @@ def write_reduced(
         for limit in beyond_network(chosen):
             reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
         health = HitHealth(chosen_setup.detector)
+        stack.enter_context(announced(progress.say))
         stack.enter_context(_reporting_faults(run, reducer, health))
         if units is None:
             passes = TwoPasses(run.__iter__, size_of)

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled, inner
+from molexa_core.base.compiled import compiled, inner, integer
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 
 GATE: Final = 0
@@ -336,7 +336,7 @@ def draw_others(
         the number of ions; -1 if a shot or a hit is drawn twice, or one hit would hide another.
     """
     shots = np.empty(len(blocks), np.int64)
-    ions = 0
+    ions = integer(0)
     for block in range(len(blocks)):
         running = cumulative[block]
         shot = np.searchsorted(running, next_random(state) * running[-1], side="right") - 1

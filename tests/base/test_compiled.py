@@ -1,0 +1,93 @@
+"""Compiled functions: what is said while they are made, where they are kept."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from molexa_core.base import compiled
+from molexa_core.base.progress import CollectingProgress
+
+SOURCE = """
+import numpy as np
+from molexa_core.base.compiled import compiled, inlined, inner
+
+
+@inner
+def third(x):
+    return x / 3.0
+
+
+@inlined
+def clipped(x, most):
+    if x > most:
+        return most
+    return x
+
+
+@compiled
+def total(values, most):
+    found = 0.0
+    for value in values:
+        found += clipped(third(value), most)
+    return found
+
+
+@compiled
+def ratio(one, other):
+    return one / other
+"""
+
+
+def load(path: Path) -> ModuleType:
+    """The module as a process that starts anew sees it."""
+    spec = importlib.util.spec_from_file_location("made_for_a_test", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "made_for_a_test.py"
+    file.write_text(SOURCE, encoding="utf-8")
+    return file
+
+
+def test_compilation_is_announced_once_and_its_result_is_kept(path: Path) -> None:
+    values = np.array([3.0, 6.0, 30.0])
+    for start, announcements in ((1, 1), (2, 0)):  # the second one loads what the first one left
+        progress = CollectingProgress()
+        module = load(path)
+        with compiled.announced(progress.say):
+            assert module.total(values, 4.0) == 7.0
+            assert module.ratio(1.0, 4.0) == 0.25
+        assert len(progress.said) == announcements, f"start {start}"
+        assert all("once" in text for text in progress.said)
+
+
+def test_a_division_by_zero_is_that_of_numpy(path: Path) -> None:
+    module = load(path)
+    assert module.ratio(1.0, 0.0) == np.inf
+    assert np.isnan(module.ratio(0.0, 0.0))
+
+
+def test_without_a_folder_to_keep_it_that_is_said(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an installation and a home that cannot be written."""
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    monkeypatch.setattr(compiled, "_without_folder", [])
+    progress = CollectingProgress()
+    module = load(path)
+    with compiled.announced(progress.say):
+        assert module.ratio(1.0, 4.0) == 0.25
+    (text,) = progress.said
+    assert "NUMBA_CACHE_DIR" in text
+    assert not list(path.parent.rglob("*.nbi"))
