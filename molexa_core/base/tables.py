@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError, UnknownIonError, UsageError
@@ -19,6 +18,9 @@ from molexa_core.base.fields import EVENT_DETECTOR, EVENT_ID, EVENT_WEIGHT, MOME
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.matter.isotopes import Masses, nuclide, nuclide_name, split_nuclides
 from molexa_core.base.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -383,6 +385,8 @@ class Coincidences(Shown):
         With detector values also `O+.tof_ns`, `O+.x_mm`, `O+.y_mm`, ... . Like ions are numbered
         from the second on: `H+`, `H+#2`.
         """
+        import pandas as pd  # noqa: PLC0415  # takes half a second, for this alone
+
         columns: dict[str, NDArray[Any]] = {EVENT_ID: self.event_id}
         for index, label in enumerate(ion_labels(self.ions)):
             for axis, name in enumerate(MOMENTUM):

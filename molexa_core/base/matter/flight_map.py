@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from molexa_core.base.errors import SettingsError
 from molexa_core.base.tables import BoolArray, FloatArray
@@ -143,6 +142,8 @@ def _from_table(breaks: FloatArray, values: Sequence[float], name: str) -> Float
         return column
     if len(values) != len(breaks):
         raise _faulty(f"{name}: {len(values)} values for {len(breaks)} momenta in pz_au")
+    from scipy.interpolate import CubicSpline  # noqa: PLC0415  # slow to import, rarely needed
+
     spline = CubicSpline(breaks, np.array(values, np.float64))
     return np.ascontiguousarray(np.asarray(spline.c, np.float64)[::-1].T)
 
