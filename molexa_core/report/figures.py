@@ -199,7 +199,8 @@ def compared(item: ComparedSpectra, names: tuple[str, str], name: str) -> str:
             ecolor=MUTED, elinewidth=0.6,
         )  # fmt: skip
         middle.axhline(1.0, color=MUTED, linewidth=0.7)
-        middle.set_ylim(0.0, 2.0)
+        certain = ratio[known & (error < 0.5 * np.abs(np.nan_to_num(ratio)))]
+        middle.set_ylim(0.0, float(np.clip(1.2 * certain.max(initial=0.0), 2.0, 10.0)))
         middle.set_ylabel("ratio")
         pull = np.nan_to_num(np.asarray(item.pull.counts))
         bottom.stairs(pull, item.pull.edges[0], color=FILL, fill=True)

@@ -18,6 +18,7 @@ from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.report.content import Comparison, LengthRow, SingleEvents, Structure
 
 _SHORT_DIGEST: Final = 12
+_MOST_COMPARED: Final = 24
 _WIDE: Final = 400
 """Length of a line of settings, in letters; the page wraps it."""
 _AXES: Final = ("x", "y", "z")
@@ -202,9 +203,14 @@ def compared_value(pair: tuple[float, float | None], unit: str) -> str:
 
 
 def compared_table(comparison: Comparison) -> Table | None:
-    """Distances, angles and dihedrals of two structures; None where one of them is missing."""
+    """Distances, angles and dihedrals of two structures; None where one of them is missing.
+
+    Of large molecules those along bonds; all of them are in `compared_numbers`.
+    """
     if not comparison.lengths:
         return None
+    bonded = [row for row in comparison.lengths if row.bonded]
+    shown = bonded if bonded and len(comparison.lengths) > _MOST_COMPARED else comparison.lengths
     rows = tuple(
         (
             f"{row.of} ({row.unit})",
@@ -213,7 +219,7 @@ def compared_table(comparison: Comparison) -> Table | None:
             compared_value(row.difference, row.unit),
             "" if row.pull is None else decimal(row.pull, 1),
         )
-        for row in comparison.lengths
+        for row in shown
     )
     header = ("", comparison.first, comparison.second, "difference", "pull")
     return Table(header, rows, (False, True, True, True, True))

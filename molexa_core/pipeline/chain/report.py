@@ -38,7 +38,12 @@ from molexa_core.pipeline.chain.pick import (
     channel_of,
     only_file,
 )
-from molexa_core.pipeline.chain.report_parts.report_compare import Side, compared, mean_energy
+from molexa_core.pipeline.chain.report_parts.report_compare import (
+    Side,
+    compared,
+    is_gated,
+    mean_energy,
+)
 from molexa_core.pipeline.chain.report_parts.report_events import single_events
 from molexa_core.pipeline.chain.report_parts.report_findings import findings
 from molexa_core.pipeline.chain.report_parts.report_rows import (
@@ -503,7 +508,8 @@ def _headline(results: Results, structure: Structure | None) -> tuple[tuple[str,
         rows.append(("coincidences", text_of(len(results.events))))
         summary = results.events.meta.get("summary")
         false = summary.get("false") if isinstance(summary, Mapping) else None
-        if isinstance(false, Mapping) and isinstance(false.get("true"), int | float):
+        known = isinstance(false, Mapping) and isinstance(false.get("true"), int | float)
+        if known and not is_gated(results.events):
             rows.append(("true ones", f"{false['true']:.0f} ± {false['true_error']:.0f}"))
     if results.aligned is not None:
         counted = results.aligned if results.events is None else results.events

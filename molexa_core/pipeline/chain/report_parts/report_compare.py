@@ -17,6 +17,7 @@ from molexa_core.geometry.side_by_side import BesideRow, SideBySide, side_by_sid
 from molexa_core.io.results.geometry_json import ReconstructionRecord
 from molexa_core.observables.comparison import SpectrumComparison, compare_spectra
 from molexa_core.observables.expression import parse_number
+from molexa_core.observables.gating import recorded
 from molexa_core.observables.observable_histograms import spectrum_of
 from molexa_core.observables.spread import position_of, rows_of
 from molexa_core.pipeline.chain.report_parts.report_structure import recorded_errors
@@ -25,6 +26,7 @@ from molexa_core.report.text_tables import decimal, text_of, with_uncertainty
 
 BINS: Final = 60
 MAP_BINS: Final = 60
+_LEAST_P: Final = 1e-4
 MOST_IONS: Final = 4
 """Single-ion energies that are compared."""
 Pair = tuple[float, float | None]
@@ -70,9 +72,12 @@ def compared(first: Side, second: Side, *, same_events: bool = False) -> Compari
         if sorted(one.symbols) == sorted(other.symbols):
             found = _structures(first, second, one, other)
             positions = found.superposition.moved
-            lengths = tuple(map(_length, found.rows))
+            exact = second.record is None and other.uncertainty is None
+            lengths = tuple(_length(row, exact=exact) for row in found.rows)
             notes.append(
-                "Lengths: the error of a difference is that of independent results. Two "
+                f"Lengths: {second.name} has no error bars; pulls are in those of {first.name}."
+                if exact
+                else "Lengths: the error of a difference is that of independent results. Two "
                 "reconstructions under one assumed explosion share its error and differ less."
             )
         else:
@@ -84,6 +89,11 @@ def compared(first: Side, second: Side, *, same_events: bool = False) -> Compari
         if same_events:
             notes.append(_shared(first.events, second.events))
     return Comparison(first.name, second.name, facts, lengths, positions, spectra, tuple(notes))
+
+
+def is_gated(table: Coincidences) -> bool:
+    """Whether the report took a part of the coincidences, to which no summary applies."""
+    return any(row.get("stage") == "report" for row in recorded(table.meta))
 
 
 def mean_energy(table: Coincidences) -> str:
@@ -116,8 +126,10 @@ def _structures(first: Side, second: Side, one: Geometry, other: Geometry) -> Si
     )
 
 
-def _length(row: BesideRow) -> ComparedLength:
+def _length(row: BesideRow, *, exact: bool) -> ComparedLength:
+    """A row in Å and degrees; beside an exact structure the error is that of the first."""
     factor = BOHR_ANGSTROM if row.kind == "distance" else 1.0
+    error = row.first_error if exact else row.difference_error
 
     def pair(value: float, error: float | None) -> Pair:
         return factor * value, None if error is None else factor * error
@@ -128,8 +140,8 @@ def _length(row: BesideRow) -> ComparedLength:
         bonded=row.bonded,
         first=pair(row.first, row.first_error),
         second=pair(row.second, row.second_error),
-        difference=pair(row.difference, row.difference_error),
-        pull=row.pull,
+        difference=pair(row.difference, error),
+        pull=row.difference / error if error else None,
     )
 
 
@@ -169,7 +181,7 @@ def _rate(table: Coincidences, shots: float) -> Pair:
 
 def _purity(table: Coincidences) -> Pair | None:
     summary = table.meta.get("summary")
-    if not isinstance(summary, Mapping):
+    if not isinstance(summary, Mapping) or is_gated(table):
         return None
     for block in (summary.get("false"), summary.get("purity")):
         value, error = _number(block, "purity"), _number(block, "purity_error")
@@ -203,14 +215,14 @@ def _spectra(
     wanted: list[tuple[str, tuple[str, ...]]] = [("Kinetic energy release", ("ker",))]
     wanted += [(f"Energy of {label}", (f"energy({label})",)) for label in labels[:MOST_IONS]]
     if len(labels) > 2:
-        three = ", ".join(labels[:3])
-        wanted.append(("Newton map", (f"newtonx({three})", f"newtony({three})")))
+        pair = f"{labels[0]}, {labels[1]}"
+        wanted.append(("Newton map", (f"newtonx({pair})", f"newtony({pair})")))
     found = []
     for title, axes in wanted:
         bins = BINS if len(axes) == 1 else MAP_BINS
         try:
-            pair = same_bins(one, other, axes, bins)
-            found.append(_compared(title, compare_spectra(*pair)))
+            both = same_bins(one, other, axes, bins)
+            found.append(_compared(title, compare_spectra(*both)))
         except MolexaError as error:
             notes.append(f"{title}: not compared, {error.what}.")
     return tuple(found)
@@ -246,8 +258,8 @@ def _compared(title: str, found: SpectrumComparison) -> ComparedSpectra:
             else ("the shapes hardly agree" if found.p_value >= 0.001 else "the shapes differ")
         )
         sentence += (
-            f" Chi-square {found.chi_square:.0f} for {found.degrees} degrees of freedom, p = "
-            f"{found.p_value:.2g}: {alike}."
+            f" Chi-square {found.chi_square:.0f} for {found.degrees} degrees of freedom, p "
+            f"{'< 0.0001' if found.p_value < _LEAST_P else f'= {found.p_value:.2g}'}: {alike}."
         )
     return ComparedSpectra(
         title, found.first, found.second, found.difference, found.ratio, found.pull, sentence
