@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.fakes.own_apparatus import write_their_run
+from tests.fakes.printed import says
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "own-run.md"
 TEXT = PAGE.read_text(encoding="utf-8").replace("\\\n   ", "")
@@ -18,21 +19,6 @@ INSTALLATION = re.findall(r"^```sh\n((?:.*\n)*?)```", TEXT, re.MULTILINE)
 MOST_COMMANDS = 8
 KNOWN = {"O2+-C2+": 1.157, "C2+-S2+": 1.560}
 """Bond lengths of OCS in the library, Å."""
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?![\w+])")
-
-
-def numbers(line: str) -> list[float]:
-    return [float(number) for number in _NUMBER.findall(line)]
-
-
-def says(printed: str, line: str) -> bool:
-    """Whether a line was printed, numbers within 5 % or 0.02."""
-    words = re.sub(r"\s+", " ", _NUMBER.sub("#", line)).strip()
-    return any(
-        re.sub(r"\s+", " ", _NUMBER.sub("#", one)).strip() == words
-        and numbers(one) == pytest.approx(numbers(line), rel=0.05, abs=0.02)
-        for one in printed.splitlines()
-    )
 
 
 def test_it_takes_few_commands_and_no_file_is_written_by_hand() -> None:
