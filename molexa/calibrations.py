@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from molexa.files import COMMAND, Files
+from molexa.files import Files
 from molexa_core.base.errors import UsageError, listing
 
 Of = Literal["detector", "spectrometer", "explosion"]
@@ -36,15 +36,15 @@ def calibrate(of: Of, source: Files, **options: Any) -> Any:
             calibrate_detector_files,
         )
 
-        return calibrate_detector_files(files, command=COMMAND, **options)
+        return calibrate_detector_files(files, **options)
     if of == "spectrometer":
         from molexa_core.pipeline.runs.calibrate_spectrometer import (  # noqa: PLC0415
             calibrate_spectrometer_files,
         )
 
-        return calibrate_spectrometer_files(files, command=COMMAND, **options)
+        return calibrate_spectrometer_files(files, **options)
     from molexa_core.pipeline.calibration.calibrate_explosion import (  # noqa: PLC0415
         calibrate_explosion_files,
     )
 
-    return calibrate_explosion_files([str(one) for one in files], command=COMMAND, **options)
+    return calibrate_explosion_files([str(one) for one in files], **options)

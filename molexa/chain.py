@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from molexa.files import COMMAND, Files, read, setup_of
+from molexa.files import Files, read, setup_of
 from molexa.settings import channel as channel_named
 from molexa_core.base.errors import UsageError
 from molexa_core.base.fields import EXPLOSION
@@ -81,7 +81,6 @@ def reduce(
         mixing=mixing,
         selection=selection,
         inputs=inputs,
-        command=COMMAND,
     )
     written: Coincidences = read(out)
     return written
@@ -163,7 +162,7 @@ def align(
     found = result.table
     if out is not None:
         settings = {"frame": found.meta["frame"], "recoil": result.summary["recoil"]}
-        made = Provenance.of(COMMAND, inputs=inputs, settings=settings, after=before)
+        made = Provenance.of(inputs=inputs, settings=settings, after=before)
         write_events(out, found, made)
     return found
 
@@ -192,7 +191,7 @@ def centroid(aligned: Coincidences | str | Path, *, out: str | Path | None = Non
     means = MeanMomenta.of(averaged(table))
     if out is not None:
         settings = settings_of(means, table)
-        made = Provenance.of(COMMAND, inputs=inputs, settings=settings, after=before)
+        made = Provenance.of(inputs=inputs, settings=settings, after=before)
         write_channel_csv(out, means, made)
     return means
 
@@ -251,7 +250,7 @@ def reconstruct(
         tables[0], others=tables[1:], explosion=told, known=_geometry(known), **options
     )
     if target is not None and beside is not None:
-        made = Provenance.of(COMMAND, inputs=inputs, settings=dict(options))
+        made = Provenance.of(inputs=inputs, settings=dict(options))
         write_geometry_json(beside, record, made)
         write_xyz(target, [record.geometry()], made)
     return record
@@ -284,12 +283,12 @@ def _ofevents_of(
             f"structures of single events are written from files, and {held[0]} is in memory",
             do="Write it with its own `out=` and name the file, or leave `out=` out here.",
         )
-    made = Provenance.of(COMMAND)
+    made = Provenance.of()
     with TemporaryDirectory(prefix="molexa-") as name:
         folder = Path(name)
         if isinstance(source, Coincidences):
             settings = {key: source.meta.get(key) for key in ("channel", "setup")}
-            made = Provenance.of(COMMAND, settings=settings)
+            made = Provenance.of(settings=settings)
             write_events(folder / "events.h5", source, made)
             source = folder / "events.h5"
         if isinstance(explosion, Explosion):
@@ -300,9 +299,7 @@ def _ofevents_of(
             write_xyz(folder / "known.xyz", [structure_of(known)], made)
             known = folder / "known.xyz"
         target = folder / "geom.xyz" if out is None else Path(out)
-        answer = reconstruct_events_file(
-            source, target, setup=explosion, truth=known, command=COMMAND, **options
-        )
+        answer = reconstruct_events_file(source, target, setup=explosion, truth=known, **options)
         return answer if out is not None else replace(answer, structures=None, geometry=None)
 
 

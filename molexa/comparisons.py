@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molexa.chain import Conditions, listed, structure_of
-from molexa.files import COMMAND, read
+from molexa.files import read
 from molexa_core.base.errors import UsageError
 from molexa_core.base.options.gate_options import Selection, SeriesOptions
 from molexa_core.base.shown import Shown
@@ -102,17 +102,13 @@ def series(
                 momentum_series_file,
             )
 
-            values = momentum_series_file(
-                events, told, target, selection=selection, command=COMMAND, **options
-            )
+            values = momentum_series_file(events, told, target, selection=selection, **options)
         else:
             from molexa_core.pipeline.reconstruction.series_results import (  # noqa: PLC0415
                 reconstruct_series_file,
             )
 
-            values = reconstruct_series_file(
-                events, told, target, selection=selection, command=COMMAND, **options
-            )
+            values = reconstruct_series_file(events, told, target, selection=selection, **options)
     return Series(values, values["files"] if out is not None else {})
 
 
@@ -206,9 +202,7 @@ def movie(
 
             frames = [frame for one in several for frame in read_xyz(Path(one))]
             return movie_of(frames, at=at, unit=unit, allow_mirror=allow_mirror)
-        return movie_files(
-            several, out, at=at, unit=unit, allow_mirror=allow_mirror, command=COMMAND
-        )
+        return movie_files(several, out, at=at, unit=unit, allow_mirror=allow_mirror)
     if out is not None:
         raise UsageError("a movie is written from files", do="Name the files of the structures.")
     opened = [_opened(one) for one in several]

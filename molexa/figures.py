@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from molexa.files import COMMAND, read
+from molexa.files import read
 from molexa.momenta import is_momenta, labels_of
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.fields import (
@@ -100,7 +100,7 @@ def plot(
     if out is not None:
         target = Path(out)
         require_outputs((target, FileKind.FIGURE), inputs=inputs)
-        plots.write_drawn(drawn, target, options, Provenance.of(COMMAND, inputs=inputs))
+        plots.write_drawn(drawn, target, options, Provenance.of(inputs=inputs))
     return plots.panels(drawn)
 
 

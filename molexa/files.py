@@ -128,7 +128,7 @@ def convert(
     """
     from molexa_core.pipeline.runs.convert import convert_file  # noqa: PLC0415
 
-    return convert_file(files, out, layout=layout, setup=setup, command=COMMAND)
+    return convert_file(files, out, layout=layout, setup=setup)
 
 
 def inspect(file: str | Path, *, setup: Setup | str | Path | None = None) -> Inspection:
@@ -140,10 +140,6 @@ def inspect(file: str | Path, *, setup: Setup | str | Path | None = None) -> Ins
     from molexa_core.pipeline.runs.inspect import inspect_file  # noqa: PLC0415
 
     return inspect_file(file, setup=setup_of(setup))
-
-
-COMMAND: Final = "import molexa"
-"""What stands in the provenance of results that were made from Python."""
 
 
 def setup_of(setup: Setup | str | Path | None) -> Setup | None:

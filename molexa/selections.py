@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from molexa.chain import Conditions, events_of, listed, run_of
-from molexa.files import COMMAND, Files, read
+from molexa.files import Files, read
 from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.progress import SILENT
 from molexa_core.base.settings import Channel, Setup
@@ -115,12 +115,12 @@ def join(
         for number, one in enumerate(several):
             path = Path(folder) / f"run{number}.events.h5"
             if isinstance(one, Coincidences):
-                write_events(path, one, Provenance.of(COMMAND), spectra=one.spectra)
+                write_events(path, one, Provenance.of(), spectra=one.spectra)
                 paths.append(path)
             else:
                 paths.append(Path(one))
         target = Path(folder) / "joined.events.h5" if out is None else Path(out)
-        join_files(paths, target, common_tags=common_tags, command=COMMAND)
+        join_files(paths, target, common_tags=common_tags)
         joined: Coincidences = read(target)
         return joined
 
@@ -171,6 +171,6 @@ def covariance(
             "bins": bins,
             "beside": list(beside),
         }
-        made = Provenance.of(COMMAND, inputs=inputs, settings=settings)
+        made = Provenance.of(inputs=inputs, settings=settings)
         write_covariance(Path(out), found.as_dict(), found.maps, made)
     return found

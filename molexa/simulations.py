@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molexa.chain import structure_of
-from molexa.files import COMMAND, setup_of
+from molexa.files import setup_of
 from molexa.settings import channel as channel_named
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.matter.ions import Ion
@@ -83,7 +83,6 @@ def mock(
         seed=seed,
         layout=layout,
         inputs=inputs,
-        command=COMMAND,
     )
 
 

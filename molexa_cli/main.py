@@ -22,6 +22,7 @@ from molexa_cli.console import (
     SWITCHES,
     abandon_full_stderr,
     abandon_stdout,
+    command_line,
     flush_stdout,
     open_streams,
     show_warnings,
@@ -34,6 +35,7 @@ from molexa_core import __version__
 from molexa_core.base import interruption
 from molexa_core.base.errors import MolexaError
 from molexa_core.base.storage.outputs import set_replacing
+from molexa_core.base.storage.provenance import made_by
 
 COMMANDS: Final = (
     "demo",
@@ -158,7 +160,8 @@ def _command() -> int:
     words = sys.argv[1:] or ["--help"]
     app = build_app(None if completion.asked() else words)
     try:
-        code = app(plain_numbers(app, words), prog_name="molexa", standalone_mode=False)
+        with made_by(command_line()):
+            code = app(plain_numbers(app, words), prog_name="molexa", standalone_mode=False)
     except typer.Abort:
         return 1
     except Exception as error:

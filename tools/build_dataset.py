@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from molexa_core.base.errors import MolexaError
 from molexa_core.base.progress import SilentProgress, Task
+from molexa_core.base.storage.provenance import made_by
 from molexa_core.pipeline.datasets.blocks import resolve
 from molexa_core.pipeline.datasets.build import Workers, build
 from molexa_core.pipeline.datasets.info import pack
@@ -83,14 +84,14 @@ def main() -> int:
     progress = Lines()
     try:
         workers = Workers.of_environment(chosen.device)
-        report = build(
-            resolve(chosen.recipe),
-            chosen.out,
-            workers=workers,
-            minutes=chosen.minutes,
-            command=" ".join(["tools/build_dataset.py", *sys.argv[1:]]),
-            progress=progress,
-        )
+        with made_by(" ".join(["tools/build_dataset.py", *sys.argv[1:]])):
+            report = build(
+                resolve(chosen.recipe),
+                chosen.out,
+                workers=workers,
+                minutes=chosen.minutes,
+                progress=progress,
+            )
         print(report)
         if chosen.pack and workers.rank == 0:
             for path in pack(chosen.out, chosen.pack, largest_mib=chosen.largest_mib):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, progress, table, warn, write, write_json
+from molexa_cli.console import progress, table, warn, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.options.gate_options import Selection
 
@@ -87,7 +87,6 @@ def align(
         recoil=recoil,
         channel=channel,
         selection=Selection(**selection),
-        command=command_line(),
         progress=progress(),
     )
     summary = aligned.summary

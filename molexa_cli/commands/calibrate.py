@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet, Seed, new_app
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_cli.run_choice import Numbers, chosen_runs, command_with
+from molexa_core.base.storage.provenance import made_by
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +61,6 @@ def detector(
         out=out,
         picture=picture,
         most_hits=hits,
-        command=command_line(),
         progress=progress(),
     )
     for path in written:
@@ -140,20 +141,20 @@ def spectrometer(
     from molexa_core.pipeline.runs.calibrate_spectrometer import calibrate_spectrometer_files
 
     files = [path for run in chosen_runs(runs, numbers) for path in run]
-    written, found = calibrate_spectrometer_files(
-        files,
-        channels=channel or (),
-        setup=setup,
-        peaks=[_peak(text) for text in peak or ()],
-        free=free or (),
-        fixed=fix or (),
-        isotropic=isotropic,
-        most=most,
-        out=out,
-        picture=picture,
-        command=command_line() if runs else command_with(files),
-        progress=progress(),
-    )
+    with nullcontext() if runs else made_by(command_with(files)):
+        written, found = calibrate_spectrometer_files(
+            files,
+            channels=channel or (),
+            setup=setup,
+            peaks=[_peak(text) for text in peak or ()],
+            free=free or (),
+            fixed=fix or (),
+            isotropic=isotropic,
+            most=most,
+            out=out,
+            picture=picture,
+            progress=progress(),
+        )
     if json:
         write_json({"files": [str(path) for path in written], **found.as_dict()})
         return
@@ -233,7 +234,6 @@ def explosion(
         setup=setup,
         out=out,
         seed=seed,
-        command=command_line(),
         progress=progress(),
     )
     if json:

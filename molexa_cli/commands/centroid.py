@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_cli.series_shown import show_series
 from molexa_core.base.fields import ENERGY
@@ -55,7 +55,6 @@ def centroid(
         aligned,
         out=out,
         selection=Selection(**selection),
-        command=command_line(),
         progress=progress(),
     )
     records = rows.to_dict(orient="records")
@@ -95,7 +94,6 @@ def _series(
         options,
         out or Path(MOMENTA_SERIES),
         selection=selection,
-        command=command_line(),
         progress=progress(),
     )
     show_series(values, json=json)

@@ -9,7 +9,7 @@ import typer
 
 from molexa_cli import run_formats
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, table, write, write_json
 
 
 def register(app: typer.Typer) -> None:
@@ -44,9 +44,7 @@ def convert(
     """
     from molexa_core.pipeline.runs.convert import convert_file
 
-    done = convert_file(
-        runs, out, layout=layout, setup=setup, command=command_line(), progress=progress()
-    )
+    done = convert_file(runs, out, layout=layout, setup=setup, progress=progress())
     remark(f"wrote {out}")
     if json:
         write_json({"file": str(out), **done})

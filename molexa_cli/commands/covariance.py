@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, progress, table, write, write_json
+from molexa_cli.console import progress, table, write, write_json
 
 
 def register(app: typer.Typer) -> None:
@@ -83,7 +83,6 @@ def covariance(
         beside=beside or (),
         control=control,
         slices=slices,
-        command=command_line(),
         progress=reporter,
     )
     for warning in found.warnings:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed, new_app
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, table, write, write_json
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the data set.")]
 RecipeFile = Annotated[
@@ -58,7 +58,6 @@ def build(
         out,
         workers=Workers.of_environment(device, dask),
         minutes=minutes,
-        command=command_line(),
         progress=progress(),
     )
     if json:
@@ -186,9 +185,7 @@ def pack(
     """
     from molexa_core.pipeline.datasets.info import pack
 
-    written = pack(
-        folder, out, largest_mib=largest_mib, command=command_line(), progress=progress()
-    )
+    written = pack(folder, out, largest_mib=largest_mib, progress=progress())
     sizes = [[str(path), round(path.stat().st_size / 2**20, 3)] for path in written]
     if json:
         write_json([{"file": name, "mib": size} for name, size in sizes])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molexa_cli.app import Debug, Quiet, Seed
-from molexa_cli.console import SWITCHES, command_line, write
+from molexa_cli.console import SWITCHES, write
 from molexa_cli.wording import line_of
 from molexa_core.base.errors import MolexaError
 
@@ -47,7 +47,7 @@ def demo(
     from molexa_core.pipeline.chain.demo import demo_verdict, prepare_demo
 
     started = time.monotonic()
-    prepared = prepare_demo(molecule, out=out, quick=quick, seed=seed, command=command_line())
+    prepared = prepare_demo(molecule, out=out, quick=quick, seed=seed)
     _say(f"Demo of {prepared.molecule} in the new folder {prepared.folder}/")
     if prepared.remark:
         _say(prepared.remark)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_core.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -159,7 +159,6 @@ def evaluate(
         seed=seed,
         out=out,
         figures=figures,
-        command=command_line(),
         progress=progress(),
     )
     if json:
@@ -225,7 +224,6 @@ def _calibrate(
         seed=seed,
         out=out,
         figures=figures,
-        command=command_line(),
         progress=progress(),
     )
     if json:
@@ -305,7 +303,6 @@ def _pulses(
         steps=steps,
         device=device,
         out=out,
-        command=command_line(),
         progress=progress(),
     )
     if json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, progress, remark, write, write_json
+from molexa_cli.console import progress, remark, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.errors import UsageError
 from molexa_core.base.options.gate_options import Selection
@@ -102,7 +102,6 @@ def gate(
         bins=bins,
         x_range=x_range,
         y_range=y_range,
-        command=command_line(),
         progress=progress(),
     )
     if html is not None:

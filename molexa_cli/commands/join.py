@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, progress, table, write, write_json
+from molexa_cli.console import progress, table, write, write_json
 
 
 def register(app: typer.Typer) -> None:
@@ -38,9 +38,7 @@ def join(
     from molexa_core.pipeline.chain.join import join_files
 
     reporter = progress()
-    joined = join_files(
-        events, out, common_tags=common_tags, command=command_line(), progress=reporter
-    )
+    joined = join_files(events, out, common_tags=common_tags, progress=reporter)
     if json:
         write_json(
             {

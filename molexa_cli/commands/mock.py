@@ -9,7 +9,7 @@ import typer
 
 from molexa_cli import run_formats
 from molexa_cli.app import Debug, Force, Json, Quiet, Seed
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, refuse, typed, with_parameters
 from molexa_core.base.forward_model import ExplosionModel, ModelOptions, Pulse
 
@@ -72,7 +72,6 @@ def mock(
         layout=layout,
         truth=truth,
         virtual={name: value for name, value in virtual.items() if value},
-        command=command_line(),
         progress=progress(),
     )
     for path in (out, truth):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, remark, table, write, write_json
+from molexa_cli.console import remark, table, write, write_json
 
 if TYPE_CHECKING:
     from molexa_core.pipeline.explosions.molecules import MoleculeData
@@ -64,7 +64,7 @@ def molecules(
             "--elements, --atoms and --split choose from the list, but one molecule is named",
             do="Leave out the name or the options.",
         )
-    one = molecule(name) if xyz is None else molecule_file(name, xyz, command=command_line())
+    one = molecule(name) if xyz is None else molecule_file(name, xyz)
     if json:
         write_json(one.to_dict())
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_core.base.errors import UsageError
 
 
@@ -57,7 +57,6 @@ def movie(
         unit=unit,
         known=known,
         allow_mirror=allow_mirror,
-        command=command_line(),
         progress=progress(),
     )
     if json:

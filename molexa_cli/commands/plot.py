@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.options.gate_options import Selection
 
@@ -108,7 +108,6 @@ def plot(
         out or Path(f"{what}.pdf"),
         options,
         selection=Selection(**selection),
-        command=command_line(),
         progress=progress(),
     )
     if json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
-from molexa_cli.console import command_line, progress, remark, table, warn, write, write_json
+from molexa_cli.console import progress, remark, table, warn, write, write_json
 from molexa_cli.events_shown import holds_events, show_events
 from molexa_cli.parameters import Given, with_parameters
 from molexa_cli.series_shown import show_series
@@ -164,7 +164,6 @@ def reconstruct(
                 setup=setup,
                 changes=changes,
                 selection=Selection(**selection),
-                command=command_line(),
                 progress=progress(),
             )
             show_series(values, json=json)
@@ -182,7 +181,6 @@ def reconstruct(
             setup=setup,
             changes=changes,
             selection=Selection(**selection),
-            command=command_line(),
             progress=progress(),
         )
         show_events(answer, json=json)
@@ -215,7 +213,6 @@ def reconstruct(
         truth=truth,
         setup=setup,
         changes=changes,
-        command=command_line(),
         progress=progress(),
     )
     _show(record, out, json=json)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import command_line, progress, table, write, write_json
+from molexa_cli.console import progress, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_cli.run_choice import Numbers, chosen_runs, command_with
 from molexa_core.base.errors import UsageError
@@ -17,6 +18,7 @@ from molexa_core.base.forward_model import MASSES
 from molexa_core.base.matter.isotopes import Masses
 from molexa_core.base.options.gate_options import Selection, Solutions
 from molexa_core.base.options.work_options import WorkOptions
+from molexa_core.base.storage.provenance import made_by
 
 if TYPE_CHECKING:
     from molexa_core.reduction.summary import ReduceSummary
@@ -120,15 +122,15 @@ def reduce(
             "masses": masses,
             "selection": Selection(**selection),
             "work": WorkOptions(**work),
-            "command": command_line() if runs else command_with(files),
             "progress": reporter,
         }
-        if channel is not None and several:
-            done += reduce_channels(files, channel, **given)
-            continue
-        one = channel[0] if channel else None
-        more: dict[str, Any] = {"rivals": rivals or (), "solutions": solutions}
-        done.append(reduce_files(files, channel=one, out=out, **more, **given))
+        with nullcontext() if runs else made_by(command_with(files)):
+            if channel is not None and several:
+                done += reduce_channels(files, channel, **given)
+                continue
+            one = channel[0] if channel else None
+            more: dict[str, Any] = {"rivals": rivals or (), "solutions": solutions}
+            done.append(reduce_files(files, channel=one, out=out, **more, **given))
     if several or len(works) > 1:
         _show_all(done, json=json)
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet, Seed
-from molexa_cli.console import command_line, progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, explanation, refuse, typed, with_parameters
 from molexa_core.base.device import DEVICE
 from molexa_core.base.forward_model import (
@@ -204,7 +204,6 @@ def one(
         rises=rises,
         masses=masses,
         accuracy=accuracy or ACCURACY,
-        command=command_line(),
         progress=progress(),
     )
     for path in (out, trajectory):
@@ -255,7 +254,6 @@ def many(
         device=device or "auto",
         out=out,
         figure=figure,
-        command=command_line(),
         progress=progress(),
     )
     for path in (out, figure):
@@ -326,7 +324,6 @@ def movie(
         device=device or "auto",
         out=out,
         figure=figure,
-        command=command_line(),
         progress=progress(),
     )
     if written:

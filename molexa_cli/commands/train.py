@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
-from molexa_cli.console import command_line, progress, table, write, write_json
+from molexa_cli.console import progress, table, write, write_json
 
 if TYPE_CHECKING:
     from molexa_core.network.weights import ModelCard
@@ -191,7 +191,6 @@ def train(
         },
         resume=resume,
         make_data=not dry_run,
-        command=command_line(),
         progress=SILENT if dry_run else shown,
     )
     plan = training_plan(

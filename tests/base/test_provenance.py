@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from molexa_core import __version__
-from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance, made_by
 
 
 def test_round_trip_through_json(tmp_path: Path) -> None:
@@ -64,3 +64,19 @@ def test_what_is_no_record_is_refused(change: dict[str, object]) -> None:
 def test_endless_brackets_are_no_record() -> None:
     with pytest.raises(ValueError, match="brackets"):
         Provenance.from_json("[" * 100_000)
+
+
+def make() -> Provenance:
+    """A stage that records what made its result."""
+    return Provenance.of(seed=1)
+
+
+def test_results_say_which_command_made_them() -> None:
+    """Told once around everything that a command does; else the function that asks."""
+    with made_by("molexa reduce run.h5"):
+        assert make().command == "molexa reduce run.h5"
+        with made_by("molexa align"):
+            assert make().command == "molexa align"
+        assert make().command == "molexa reduce run.h5"
+        assert Provenance.of("another").command == "another"
+    assert make().command == f"{__name__}.make"

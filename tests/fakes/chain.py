@@ -18,7 +18,7 @@ from molexa_core.base.matter.flight import flight_time
 from molexa_core.base.settings import load_channel
 from molexa_core.base.settings.setup import Region
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance, made_by
 from molexa_core.base.tables import Coincidences, Geometry
 from molexa_core.frame.maps import kinetic_energy_release
 from molexa_core.io.results.events import write_events
@@ -129,8 +129,10 @@ def make_folder(folder: Path, name: str = "water", *, events: int = 500, seed: i
     table = dataclasses.replace(table, meta=meta)
     record = Provenance.of("molexa reduce run.root", settings={"channel": name}, seed=seed)
     write_events(folder / "run.events.h5", table, record, spectra=spectra(table, seed))
-    align_file(folder / "run.events.h5", command="molexa align run.events.h5")
-    centroid_file(folder / "run.aligned.h5", command="molexa centroid run.aligned.h5")
+    with made_by("molexa align run.events.h5"):
+        align_file(folder / "run.events.h5")
+    with made_by("molexa centroid run.aligned.h5"):
+        centroid_file(folder / "run.aligned.h5")
     known, symbols = KNOWN[name], SYMBOLS[name]
     structure = ReconstructionRecord(
         symbols=symbols,

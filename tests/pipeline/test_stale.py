@@ -11,7 +11,7 @@ import pytest
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.storage.checksums import CHECKSUM
-from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance, made_by
 from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.channel_csv import read_channel_csv
 from molexa_core.io.results.events import read_events, write_events
@@ -135,7 +135,8 @@ def test_an_edited_table_is_a_warning(chain: Path) -> None:
 
 def test_a_table_made_anew_does_not_go_with_the_old_structure(chain: Path) -> None:
     reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0)
-    centroid_file("run.aligned.h5", command="molexa centroid, once more")
+    with made_by("molexa centroid, once more"):
+        centroid_file("run.aligned.h5")
     with pytest.raises(InputFileError, match="another channel.csv"):
         report_folder(chain)
 

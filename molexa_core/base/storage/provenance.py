@@ -6,8 +6,11 @@ CSV and XYZ, an object in JSON, a string in ROOT, an element in SVG.
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +44,28 @@ GENERATOR: Final = '<meta name="generator" content="molexa">'
 """Element of an HTML page by which it is known as a report."""
 
 
+_COMMAND: Final[ContextVar[str | None]] = ContextVar("command", default=None)
+
+
+@contextmanager
+def made_by(command: str) -> Iterator[None]:
+    """Say within a block which command makes the results.
+
+    Args:
+        command: the command line, as a user would type it.
+    """
+    token = _COMMAND.set(command)
+    try:
+        yield
+    finally:
+        _COMMAND.reset(token)
+
+
+def the_command() -> str | None:
+    """The command that makes the results; None outside of `made_by`."""
+    return _COMMAND.get()
+
+
 @dataclass(frozen=True)
 class Provenance:
     """The record of one step.
@@ -66,14 +91,25 @@ class Provenance:
     @classmethod
     def of(
         cls,
-        command: str,
+        command: str | None = None,
         *,
         inputs: Iterable[Path | str] = (),
         settings: Mapping[str, Any] | None = None,
         seed: int | None = None,
         after: Provenance | None = None,
     ) -> Provenance:
-        """The record of a step that reads `inputs` and follows the step recorded in `after`."""
+        """The record of a step that reads `inputs` and follows the step recorded in `after`.
+
+        Args:
+            command: what makes the result; the command of `made_by`, or else the calling function,
+                if not given.
+            inputs: files whose digests are recorded.
+            settings: the settings in force.
+            seed: of the random draws.
+            after: the record of the input.
+        """
+        if command is None:
+            command = _COMMAND.get() or _caller()
         history = () if after is None else (*after.history, after.own_record())
         return cls(
             command=command,
@@ -117,3 +153,13 @@ class Provenance:
         for earlier in record.history:
             from_values(cls, earlier, name="provenance -> history")
         return record
+
+
+def _caller() -> str:
+    """The function that asked for a record, by its module and name."""
+    frame = inspect.currentframe()
+    for _ in range(2):  # this function, and `Provenance.of`
+        frame = None if frame is None else frame.f_back
+    if frame is None:
+        return "molexa"
+    return f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_qualname}"

@@ -278,7 +278,6 @@ def calibrate_explosion_files(
     changes: Changes | None = None,
     out: Path | str = DEFAULT_OUTPUT,
     seed: int = 0,
-    command: str = "molexa_core.pipeline.calibration.calibrate_explosion.calibrate_explosion_files",
     progress: Progress = SILENT,
 ) -> tuple[Path, Calibration]:
     """Calibrate the explosion on molecules of known geometry and write its settings.
@@ -295,7 +294,6 @@ def calibrate_explosion_files(
         changes: what the call itself tells of it.
         out: the YAML file.
         seed: of the draws.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Returns:
@@ -329,7 +327,6 @@ def calibrate_explosion_files(
         progress.warn(warning)
     blocks = [_used(one, at) for one, at in zip((*named, *counted), read, strict=True)]
     record = Provenance.of(
-        command,
         inputs=[*inputs, *([] if setup is None else [setup])],
         settings={"explosion": Explosion.of(told).plain()},
         seed=seed,

@@ -178,7 +178,6 @@ def align_file(
     recoil: Recoil = "auto",
     channel: str | None = None,
     selection: Selection = EVERYTHING,
-    command: str = "molexa_core.pipeline.chain.align.align_file",
     progress: Progress = SILENT,
 ) -> tuple[Path, AlignedFile]:
     """Align an events file and write `*.aligned.h5` beside it, in bounded memory.
@@ -196,7 +195,6 @@ def align_file(
         channel: name or file of the channel; that of the events if not given. Gates of a channel
             that is given are applied unless `molexa reduce` has done so.
         selection: the events to take; laboratory frame.
-        command: command line, for the provenance.
         progress: receives notices on the choices made.
 
     Returns:
@@ -265,7 +263,7 @@ def align_file(
             say_gates(gated.gating, progress)
             settings[GATES] = gated.gating.record()
         inputs = [source, *settings_read(selection, channel=channel)]
-        record = Provenance.of(command, inputs=inputs, settings=settings, after=events.provenance)
+        record = Provenance.of(inputs=inputs, settings=settings, after=events.provenance)
         writer.finish(record, meta=meta)
     return target, AlignedFile(
         settings["frame"], aligner.flag, aligner.roles, aligner.summary, aligner.warnings

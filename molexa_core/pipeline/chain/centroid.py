@@ -144,7 +144,6 @@ def centroid_file(
     *,
     out: Path | str | None = None,
     selection: Selection = EVERYTHING,
-    command: str = "molexa_core.pipeline.chain.centroid.centroid_file",
     progress: Progress = SILENT,
 ) -> tuple[Path, pd.DataFrame]:
     """Average an aligned file and write `channel.csv` beside it.
@@ -153,7 +152,6 @@ def centroid_file(
         path: the aligned file; the only `*.aligned.h5` in the working folder if not given.
         out: the file to write.
         selection: the rows to take; momenta are those of the molecular frame.
-        command: command line, for the provenance.
         progress: receives notices on the choices made.
 
     Returns:
@@ -191,6 +189,6 @@ def centroid_file(
     if gates:
         settings[GATES] = gates.record()
     inputs = [source, *settings_read(selection)]
-    record = Provenance.of(command, inputs=inputs, settings=settings, after=before)
+    record = Provenance.of(inputs=inputs, settings=settings, after=before)
     write_channel_csv(target, rows, record)
     return target, rows

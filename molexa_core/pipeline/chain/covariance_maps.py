@@ -232,7 +232,6 @@ def covariance_files(
     beside: Sequence[str] = (),
     control: str | None = None,
     slices: int = SLICES,
-    command: str = "molexa.covariance",
     progress: Progress = SILENT,
 ) -> tuple[Path, Covariances]:
     """Cumulants and maps of the files of a run, written to one file.
@@ -247,7 +246,6 @@ def covariance_files(
         beside: see `covariance`.
         control: see `covariance`.
         slices: see `covariance`.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Raises:
@@ -270,7 +268,7 @@ def covariance_files(
         "setup": chosen_setup.model_dump(mode="json"),
         "axes": list(axes), "bins": bins, "beside": list(beside), "slices": slices,
     }  # fmt: skip
-    record = Provenance.of(command, inputs=run.paths, settings=settings)
+    record = Provenance.of(inputs=run.paths, settings=settings)
     write_covariance(target, result.as_dict(), result.maps, record)
     return target, result
 

@@ -110,7 +110,6 @@ def prepare_demo(
     out: Path | str | None = None,
     quick: bool = False,
     seed: int = 1,
-    command: str = "molexa_core.pipeline.chain.demo.prepare_demo",
 ) -> Demo:
     """Create a folder with the setup and the known structure, and list the commands to run in it.
 
@@ -119,7 +118,6 @@ def prepare_demo(
         out: the folder to create; by default `demo-NAME`, or `demo-NAME-2` and so on if it exists.
         quick: simulate fewer shots.
         seed: of the virtual experiment and of the sampler.
-        command: command line, for the provenance.
 
     Raises:
         UsageError: no such example.
@@ -135,7 +133,7 @@ def prepare_demo(
     folder = _new_folder(name) if out is None else _empty_folder(Path(out))
     channel = load_channel(shipped_folder("channels") / f"{example.channel}.yaml")
     known = molecule(channel.molecule or channel.name)
-    record = Provenance.of(command, settings={"molecule": known.name}, seed=seed)
+    record = Provenance.of(settings={"molecule": known.name}, seed=seed)
     _write_setup(folder / SETUP, example, record)
     write_xyz(folder / KNOWN, [known.geometry], record)
     shots = example.quick_shots if quick else example.shots

@@ -17,7 +17,7 @@ from molexa_core.base.settings.region import RegionsFile
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path
 from molexa_core.base.storage.outputs import FileKind
-from molexa_core.base.storage.provenance import Provenance
+from molexa_core.base.storage.provenance import Provenance, the_command
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.io.results.events import read_events
 from molexa_core.io.results.regions_file import block_of, write_channel, write_regions
@@ -68,7 +68,6 @@ class GateMap:
         selection: the coincidences to show.
         bins: bins along each axis.
         x_range, y_range: ends of the axes; found from the data if not given.
-        command: command line, for the provenance.
         progress: receives remarks.
 
     Raises:
@@ -90,12 +89,12 @@ class GateMap:
         bins: int = BINS,
         x_range: Range | None = None,
         y_range: Range | None = None,
-        command: str = "molexa_core.pipeline.chain.draw_gate.GateMap",
         progress: Progress = SILENT,
     ) -> None:
         if not 2 <= bins <= MOST_BINS:
             raise UsageError(f"{bins} bins", setting="bins", do=f"Choose 2 to {MOST_BINS}.")
-        self.path, self._command = Path(path), command
+        self.path = Path(path)
+        self._command = the_command()  # regions are written from another thread
         self._axes = (parse_number(x), parse_number(y))
         self._channel = None if channel is None else load_channel(channel)
         if self._channel is not None and out is None:

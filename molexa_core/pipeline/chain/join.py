@@ -48,7 +48,6 @@ def join_files(
     out: Path | str,
     *,
     common_tags: bool = False,
-    command: str = "molexa_core.pipeline.chain.join.join_files",
     progress: Progress = SILENT,
 ) -> Joined:
     """Write the events of several runs to one file, in bounded memory.
@@ -60,7 +59,6 @@ def join_files(
         paths: events files of `molexa reduce`, at least two.
         out: the file to write.
         common_tags: whether tags that some runs lack are left out; they are an error otherwise.
-        command: command line, for the provenance.
         progress: receives remarks.
 
     Raises:
@@ -107,7 +105,6 @@ def join_files(
             first_shot += shots
         meta = _meta(files)
         record = Provenance.of(
-            command,
             inputs=names,
             settings={name: meta[name] for name in ("channel", "setup") if name in meta},
             after=files[0].provenance,

@@ -91,7 +91,6 @@ def measured_spectrum(
     bins: int = BINS,
     ranges: Sequence[Limits | None] = (None, None),
     selection: Selection = EVERYTHING,
-    command: str = "molexa_core.pipeline.chain.measured_spectrum.measured_spectrum",
     progress: Progress = SILENT,
 ) -> Measured:
     """The spectrum of one observable, or the map of two.
@@ -103,7 +102,6 @@ def measured_spectrum(
         bins: along each axis.
         ranges: ends of each axis; found from the data where None.
         selection: the coincidences to take.
-        command: command line, for the provenance.
         progress: receives remarks.
 
     Raises:
@@ -138,7 +136,7 @@ def measured_spectrum(
         if gates:
             settings[GATES] = gates.record()
         inputs = [path, *settings_read(selection)]
-        record = Provenance.of(command, inputs=inputs, settings=settings, after=before)
+        record = Provenance.of(inputs=inputs, settings=settings, after=before)
         _write(Path(out), found, numbers, record)
     return found
 

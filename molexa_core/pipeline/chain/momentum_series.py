@@ -82,7 +82,6 @@ def momentum_series_file(
     out: Path | str = MOMENTA_SERIES,
     *,
     selection: Selection = EVERYTHING,
-    command: str = "molexa_core.pipeline.chain.momentum_series.momentum_series_file",
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Mean momenta in bins from an aligned file, as JSON and as a table beside it.
@@ -92,7 +91,6 @@ def momentum_series_file(
         options: what the series runs over, bins, background.
         out: the JSON file to write.
         selection: the rows to take.
-        command: command line, for the provenance.
         progress: receives remarks and warnings.
 
     Returns:
@@ -134,7 +132,7 @@ def momentum_series_file(
     if gates:
         settings[GATES] = gates.record()
     inputs = [source, *settings_read(selection)]
-    record = Provenance.of(command, inputs=inputs, settings=settings, after=before)
+    record = Provenance.of(inputs=inputs, settings=settings, after=before)
     write_series(out, values, record)
     write_series_table(beside, values, record)
     return {"files": {"series": str(out), "table": str(beside)}, **values}

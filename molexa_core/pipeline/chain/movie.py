@@ -354,7 +354,6 @@ def movie_files(
     unit: str = "fs",
     known: Path | str | None = None,
     allow_mirror: bool = False,
-    command: str = "molexa_core.pipeline.chain.movie.movie_files",
     progress: Progress = SILENT,
 ) -> Movie:
     """Turn files into a movie: frames as XYZ, a figure and a page with a viewer beside it.
@@ -366,7 +365,6 @@ def movie_files(
         unit: of the delays.
         known: XYZ file of known structures, one for each frame.
         allow_mirror: see `movie_of`.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Raises:
@@ -399,7 +397,7 @@ def movie_files(
         progress.warn("too many like atoms to try all assignments; the best one found is shown")
     inputs = [*paths] if known is None else [*paths, known]
     made = Provenance.of(
-        command, inputs=inputs, settings={"at": None if at is None else list(at), "unit": unit}
+        inputs=inputs, settings={"at": None if at is None else list(at), "unit": unit}
     )
     write_xyz(
         target, [replace(one.geometry, comment=_comment(found, one)) for one in found.frames], made

@@ -286,7 +286,6 @@ def plot_file(
     options: Options | None = None,
     *,
     selection: Selection = EVERYTHING,
-    command: str = "molexa_core.pipeline.chain.plot.plot_file",
     progress: Progress = SILENT,
 ) -> list[Path]:
     """Draw a figure and write it as PDF, SVG or PNG, with its numbers as CSV beside it.
@@ -297,7 +296,6 @@ def plot_file(
         out: the figure; its ending tells the format.
         options: how it is drawn.
         selection: the coincidences it is of.
-        command: command line, for the provenance.
         progress: receives remarks.
 
     Returns:
@@ -315,7 +313,7 @@ def plot_file(
         inputs=_files(path, options.style, options.beside, selection.regions),
     )
     drawn = plot(what, path, options, selection=selection, progress=progress)
-    return write_drawn(drawn, target, options, Provenance.of(command, inputs=_files(path)))
+    return write_drawn(drawn, target, options, Provenance.of(inputs=_files(path)))
 
 
 def write_drawn(drawn: Drawn, target: Path, options: Options, record: Provenance) -> list[Path]:

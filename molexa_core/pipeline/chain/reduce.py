@@ -162,7 +162,6 @@ def reduce_files(
     masses: Masses = "isotope",
     selection: Selection = EVERYTHING,
     work: WorkOptions = HERE,
-    command: str = "molexa.reduce",
     progress: Progress = SILENT,
 ) -> tuple[Path, ReduceSummary]:
     """Reduce the files of a run to one events file, in bounded memory.
@@ -186,7 +185,6 @@ def reduce_files(
         selection: further gates, behind those of the channel.
         work: who computes; a large run is searched in units of work (docs/units-of-work.md), which
             an interrupted call leaves for the next.
-        command: command line, for the provenance.
         progress: display of the progress and of the choices made.
 
     Returns:
@@ -219,7 +217,6 @@ def reduce_files(
         selection=selection,
         work=work,
         inputs=[*run.paths, *_settings_files(selection, _name(channel), _name(setup))],
-        command=command,
         progress=progress,
     )
     return target, summary
@@ -237,7 +234,6 @@ def write_reduced(
     selection: Selection = EVERYTHING,
     work: WorkOptions = HERE,
     inputs: Sequence[Path] = (),
-    command: str = "molexa.reduce",
     progress: Progress = SILENT,
 ) -> ReduceSummary:
     """Reduce a run to an events file, with the tags of all shots, in bounded memory.
@@ -253,7 +249,6 @@ def write_reduced(
         selection: further gates.
         work: see `reduce_files`.
         inputs: files that were read, for the provenance.
-        command: command line, for the provenance.
         progress: display of the progress and of the choices made.
 
     Raises:
@@ -307,7 +302,6 @@ def write_reduced(
         if solutions != "best":
             said["solutions"] = solutions
         provenance = Provenance.of(
-            command,
             inputs=inputs,
             settings={_CHANNEL: meta[_CHANNEL], _SETUP: meta[_SETUP], **said},
             after=_history(run),
@@ -326,7 +320,6 @@ def reduce_channels(
     masses: Masses = "isotope",
     selection: Selection = EVERYTHING,
     work: WorkOptions = HERE,
-    command: str = "molexa.reduce",
     progress: Progress = SILENT,
 ) -> list[tuple[Path, ReduceSummary]]:
     """Reduce a run for several channels, to one events file `RUN.CHANNEL.events.h5` each.
@@ -342,7 +335,6 @@ def reduce_channels(
         masses: of ions without a stated isotope.
         selection: further gates.
         work: who computes.
-        command: command line, for the provenance.
         progress: display of the progress and of the choices made.
 
     Returns:
@@ -377,7 +369,6 @@ def reduce_channels(
                     masses=masses,
                     selection=selection,
                     work=work,
-                    command=command,
                     progress=progress,
                 )
             )

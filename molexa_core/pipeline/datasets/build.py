@@ -187,7 +187,6 @@ def build(
     workers: Workers | None = None,
     engine: Engine = explode_geometries,
     minutes: float | None = None,
-    command: str = "molexa_core.pipeline.datasets.build.build",
     progress: Progress = SILENT,
 ) -> BuildReport:
     """Build a data set, or continue an interrupted build.
@@ -198,7 +197,6 @@ def build(
         workers: the processes that compute; this process alone by default.
         engine: function that explodes the geometries.
         minutes: no further block is started after this time.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Raises:
@@ -212,7 +210,7 @@ def build(
     _open_folder(folder, recipe, blocks)
     there = finished_blocks(folder, blocks, progress)
     mine = [block for block in blocks[workers.rank :: workers.world] if block.name not in there]
-    digest, record = recipe.digest(), Provenance.of(command, seed=recipe.seed)
+    digest, record = recipe.digest(), Provenance.of(seed=recipe.seed)
     began = time.monotonic()
     deadline = None if minutes is None else began + 60.0 * minutes
     made = trajectories = entries = in_a_row = 0

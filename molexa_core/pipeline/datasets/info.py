@@ -212,7 +212,6 @@ def pack(
     out: Path | str,
     *,
     largest_mib: float = 15.0,
-    command: str = "molexa_core.pipeline.datasets.info.pack",
     progress: Progress = SILENT,
 ) -> list[Path]:
     """Write a data set into few files of limited size.
@@ -221,7 +220,6 @@ def pack(
         folder: folder of the data set, complete or not.
         out: another folder, created if it does not exist; earlier packs in it are replaced.
         largest_mib: largest size of a file in MiB, unless a single block is larger.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Returns:
@@ -245,7 +243,7 @@ def pack(
         raise UsageError(
             f"this folder holds other data ({listing(stray)})", where=out, do="Name another folder."
         )
-    record = Provenance.of(command, seed=recipe.seed)
+    record = Provenance.of(seed=recipe.seed)
     expected = recipe.digest()
     files = data_files(folder)
     groups = _groups(files, largest_mib * MIB)

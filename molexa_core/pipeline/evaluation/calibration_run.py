@@ -106,7 +106,6 @@ def calibrate_posterior(
     seed: int = 40_260_000,
     out: Path | str | None = None,
     figures: Path | str | None = None,
-    command: str = "molexa_core.pipeline.evaluation.calibration_run.calibrate_posterior",
     progress: Progress = SILENT,
 ) -> CalibrationRun:
     """Test draws from a posterior on explosions of known geometry, one entry per geometry.
@@ -130,7 +129,6 @@ def calibrate_posterior(
         seed: of geometries, explosions and draws.
         out: JSON file to write.
         figures: folder for the page with figures.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Raises:
@@ -177,7 +175,7 @@ def calibrate_posterior(
     if folders:
         conditions |= {"split": split, "by": by}
     run = CalibrationRun(found, conditions)
-    made = Provenance.of(command, settings={"sampler": chosen.name, "data": list(sets)}, seed=seed)
+    made = Provenance.of(settings={"sampler": chosen.name, "data": list(sets)}, seed=seed)
     if out is not None:
         _write(run, Path(out), made)
     if figures is not None:

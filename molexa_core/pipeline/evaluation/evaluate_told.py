@@ -413,7 +413,6 @@ def evaluate_told(
     steps: int | None = None,
     device: str = "auto",
     out: Path | str | None = None,
-    command: str = "molexa_core.pipeline.evaluation.evaluate_told.evaluate_told",
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Measure installed weights, and write the result.
@@ -424,7 +423,6 @@ def evaluate_told(
         steps: of the sampler; those of the weights if not given.
         device: `auto`, `cpu` or `cuda`.
         out: JSON file to write.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Returns:
@@ -467,7 +465,7 @@ def evaluate_told(
         "pulses": rows,
     }
     if out is not None:
-        made = Provenance.of(command, settings={"weights": card.name}, seed=plan.seed)
+        made = Provenance.of(settings={"weights": card.name}, seed=plan.seed)
         whole = {**result, "provenance": json.loads(made.to_json())}
         with atomic_path(Path(out)) as temporary:
             temporary.write_text(

@@ -94,7 +94,6 @@ def evaluate_weights(
     seed: int = SEED,
     out: Path | str | None = None,
     figures: Path | str | None = None,
-    command: str = "molexa_core.pipeline.evaluation.evaluate_weights.evaluate_weights",
     progress: Progress = SILENT,
 ) -> EvaluationRun:
     """Measure the errors of weights on explosions of known geometries.
@@ -115,7 +114,6 @@ def evaluate_weights(
         seed: of molecules, choice of entries and samples.
         out: JSON file to write.
         figures: folder for figures.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Raises:
@@ -152,7 +150,7 @@ def evaluate_weights(
     conditions |= {"entries": sum(len(one.batch) for one in sets.values()), "samples": samples}
     conditions |= {"sampler_steps": steps or known.sampler.steps, "device": where, "seed": seed}
     run = EvaluationRun(result, conditions | ({"warnings": warnings} if warnings else {}))
-    made = Provenance.of(command, settings={"weights": card.name, "data": data}, seed=seed)
+    made = Provenance.of(settings={"weights": card.name, "data": data}, seed=seed)
     if out is not None:
         _write(run, Path(out), made)
     if figures is not None:

@@ -155,8 +155,6 @@ def molecule(name: str) -> MoleculeData:
 def molecule_file(
     name: str,
     xyz: Path | str,
-    *,
-    command: str = "molexa_core.pipeline.explosions.molecules.molecule_file",
 ) -> MoleculeData:
     """Write the equilibrium geometry of a molecule as XYZ and return its data.
 
@@ -166,7 +164,7 @@ def molecule_file(
     """
     found = molecule(name)
     require_outputs((xyz, FileKind.GEOMETRY))
-    write_xyz(xyz, [found.geometry], Provenance.of(command, settings={"molecule": found.name}))
+    write_xyz(xyz, [found.geometry], Provenance.of(settings={"molecule": found.name}))
     return found
 
 

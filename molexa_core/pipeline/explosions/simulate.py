@@ -178,7 +178,6 @@ def simulate_file(
     masses: Masses = "isotope",
     accuracy: str = ACCURACY,
     rises: ChargeBuildUp | None = None,
-    command: str = "molexa_core.pipeline.explosions.simulate.simulate_file",
     progress: Progress = SILENT,
 ) -> Explosion:
     """Simulate the explosion of an XYZ file or a shipped molecule, and write the results.
@@ -196,7 +195,6 @@ def simulate_file(
         masses: see `simulate`.
         accuracy: see `simulate`.
         rises: see `simulate`.
-        command: command line, for the provenance.
         progress: receives notices on the choices made.
 
     Raises:
@@ -234,7 +232,7 @@ def simulate_file(
         settings |= asdict(rises)
     rises = ChargeBuildUp(tau_fs=tau_fs) if rises is None else rises
     settings[EXPLOSION] = block_of(simulated(model, rises=rises))
-    record = Provenance.of(command, inputs=inputs, settings=settings)
+    record = Provenance.of(inputs=inputs, settings=settings)
     if out is not None:
         write_channel_csv(out, result.table, record)
     if trajectory is not None:

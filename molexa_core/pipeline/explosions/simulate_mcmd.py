@@ -117,7 +117,6 @@ def simulate_mcmd_file(
     device: str = "auto",
     out: Path | str | None = None,
     figure: Path | str | None = None,
-    command: str = "molexa_core.pipeline.explosions.simulate_mcmd.simulate_mcmd_file",
     progress: Progress = SILENT,
 ) -> tuple[Outcomes, pd.DataFrame | None]:
     """Simulate explosions of an XYZ file or a shipped molecule, and write the results.
@@ -132,7 +131,6 @@ def simulate_mcmd_file(
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         out: `.h5` for all combinations, `.csv` for the one of `charges`.
         figure: SVG file for charges and kinetic energy release.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Returns:
@@ -169,7 +167,7 @@ def simulate_mcmd_file(
         "ions": None if ions is None else [str(ion) for ion in ions],
         EXPLOSION: block_of(simulated("mcmd", pulse=pulse, options=options)),
     }
-    record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
+    record = Provenance.of(inputs=inputs, settings=settings, seed=seed)
     table = None if ions is None else channel_table(outcomes, ions)
     write_results(outcomes, table, record, out=out, figure=figure)
     return outcomes, table

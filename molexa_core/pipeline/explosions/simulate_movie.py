@@ -148,7 +148,6 @@ def simulate_movie_file(
     device: str = "auto",
     out: Path | str | None = None,
     figure: Path | str | None = None,
-    command: str = "molexa_core.pipeline.explosions.simulate_movie.simulate_movie_file",
     progress: Progress = SILENT,
 ) -> tuple[list[Scene], list[Path]]:
     """Simulate every structure of an XYZ file; see `simulate_mcmd_file` for the arguments.
@@ -212,7 +211,7 @@ def simulate_movie_file(
             "ions": None if ions is None else [str(ion) for ion in ions],
             EXPLOSION: block_of(simulated("mcmd", pulse=pulse, options=options)),
         }
-        record = Provenance.of(command, inputs=(Path(source),), settings=settings, seed=seed)
+        record = Provenance.of(inputs=(Path(source),), settings=settings, seed=seed)
         own = [_numbered(path, scene.number) for path in (out, figure)]
         write_results(scene.outcomes, scene.channel, record, out=own[0], figure=own[1])
         lacking = own[0] is not None and own[0].suffix == ".csv" and scene.channel is None

@@ -106,7 +106,6 @@ def reconstruct_events_file(
     device: str = "auto",
     truth: Path | str | None = None,
     selection: Selection = EVERYTHING,
-    command: str = "molexa_core.pipeline.reconstruction.events_file.reconstruct_events_file",
     progress: Progress = SILENT,
 ) -> EventsAnswer:
     """Reconstruct every event of an `events.h5` or `aligned.h5`, and the mean momenta beside it.
@@ -128,7 +127,6 @@ def reconstruct_events_file(
         device: of the network.
         truth: XYZ file of the known structure; the errors of the mean structure are recorded.
         selection: the events to take.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Raises:
@@ -196,7 +194,7 @@ def reconstruct_events_file(
         settings[GATES] = gates.record()
     inputs = [path] if truth is None else [path, truth]
     inputs += settings_read(selection, setup=setup)
-    made = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
+    made = Provenance.of(inputs=inputs, settings=settings, seed=seed, after=before)
     if structures is not None:
         summary = {**found.to_dict(), FROM_CENTROIDS: beside_it}
         write_structures(

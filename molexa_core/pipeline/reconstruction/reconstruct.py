@@ -182,7 +182,6 @@ def reconstruct_file(
     truth: Path | str | None = None,
     setup: Path | str | None = None,
     changes: Changes | None = None,
-    command: str = "molexa_core.pipeline.reconstruction.reconstruct.reconstruct_file",
     progress: Progress = SILENT,
 ) -> ReconstructionRecord:
     """Reconstruct a `channel.csv`; writes an XYZ file and a JSON file of the same name.
@@ -201,7 +200,6 @@ def reconstruct_file(
         setup: setup file, or one with a block `explosion` alone, that says what the explosion was;
             if not given that of `molexa.yaml`, or what `molexa reduce` recorded.
         changes: what the call itself says about the explosion.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Raises:
@@ -257,7 +255,7 @@ def reconstruct_file(
         EXPLOSION: assumed.explosion.plain(),
         "explosion_source": assumed.source,
     }
-    made = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
+    made = Provenance.of(inputs=inputs, settings=settings, seed=seed, after=before)
     write_geometry_json(beside, record, made)
     write_xyz(target, [record.geometry()], made)
     return record

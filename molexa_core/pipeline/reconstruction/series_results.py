@@ -42,7 +42,6 @@ def reconstruct_series_file(
     seed: int = 0,
     device: str = "auto",
     selection: Selection = EVERYTHING,
-    command: str = "molexa_core.pipeline.reconstruction.series_results.reconstruct_series_file",
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Reconstruct the structure of the signal in every bin of an events file.
@@ -60,7 +59,6 @@ def reconstruct_series_file(
         seed: of all random draws.
         device: of the network.
         selection: the events to take.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Returns:
@@ -126,7 +124,7 @@ def reconstruct_series_file(
     if gates:
         settings[GATES] = gates.record()
     inputs = [path, *settings_read(selection, setup=setup)]
-    record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed, after=before)
+    record = Provenance.of(inputs=inputs, settings=settings, seed=seed, after=before)
     values = found.to_dict()
     write_series(out, values, record)
     write_series_table(table_file, values, record)

@@ -38,7 +38,6 @@ def calibrate_detector_files(
     out: Path | str = DEFAULT_OUTPUT,
     picture: Path | str | None = None,
     most_hits: int = MOST_HITS,
-    command: str = "molexa_core.pipeline.runs.calibrate_detector.calibrate_detector_files",
     progress: Progress = SILENT,
 ) -> tuple[list[Path], DetectorCalibration]:
     """Calibrate the anode of a run of edges and write its settings and a picture.
@@ -52,7 +51,6 @@ def calibrate_detector_files(
         out: the YAML file.
         picture: SVG file with the detector before and after; beside `out` if not given.
         most_hits: largest number of clean hits to use.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Returns:
@@ -95,7 +93,6 @@ def calibrate_detector_files(
         progress=progress,
     )
     record = Provenance.of(
-        command,
         inputs=[*run.paths, *([] if name is None else [name])],
         settings={"anode": anode.model_dump(mode="json"), "most_hits": most_hits},
     )

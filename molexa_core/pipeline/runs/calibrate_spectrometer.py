@@ -51,7 +51,6 @@ def calibrate_spectrometer_files(
     most: int = MOST,
     out: Path | str = DEFAULT_OUTPUT,
     picture: Path | str | None = None,
-    command: str = "molexa_core.pipeline.runs.calibrate_spectrometer.calibrate_spectrometer_files",
     progress: Progress = SILENT,
 ) -> tuple[list[Path], SpectrometerCalibration]:
     """Calibrate a spectrometer and write a new setup, a JSON file and a figure.
@@ -67,7 +66,6 @@ def calibrate_spectrometer_files(
         most: largest number of coincidences of each channel.
         out: the new setup; the JSON file has the same name with `.json`.
         picture: SVG file; beside `out` if not given.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Returns:
@@ -111,7 +109,6 @@ def calibrate_spectrometer_files(
         progress=progress,
     )
     record = Provenance.of(
-        command,
         inputs=[*run.paths, *read],
         settings={
             "setup": run.setup.model_dump(mode="json"),

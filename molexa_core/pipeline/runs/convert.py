@@ -33,7 +33,6 @@ def convert_file(
     *,
     layout: str | None = None,
     setup: Path | str | None = None,
-    command: str = "molexa_core.pipeline.runs.convert.convert_file",
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Write a run in another format, shot by shot, with everything that both formats can hold.
@@ -48,7 +47,6 @@ def convert_file(
         layout: its format, one of `io.formats.writer_names()`; by the suffix where not given.
         setup: setup file, for column maps, facilities and anodes; that of `molexa.yaml`, or of the
             run, where not given.
-        command: for the provenance.
         progress: told what is lost, and how far it is.
 
     Returns:
@@ -74,7 +72,7 @@ def convert_file(
             do=f"Convert to {', '.join(hits)}.",
         )
     meta = run.metadata()
-    record = Provenance.of(command, inputs=run.paths, settings={"format": chosen})
+    record = Provenance.of(inputs=run.paths, settings={"format": chosen})
     meta["converted"] = record.own_record()
     done = _Converted(run, progress)
     if chosen in run.rewrites:

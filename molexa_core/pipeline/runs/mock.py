@@ -129,7 +129,6 @@ def mock_file(
     layout: str = "root",
     truth: Path | str | None = None,
     virtual: Mapping[str, Any] | None = None,
-    command: str = "molexa_core.pipeline.runs.mock.mock_file",
     progress: Progress = SILENT,
 ) -> dict[str, int]:
     """Simulate a virtual run and write it block by block.
@@ -148,7 +147,6 @@ def mock_file(
             hold the signals of the anode.
         truth: HDF5 file for the truth.
         virtual: values that replace those in the block `virtual` of the setup.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Returns:
@@ -173,7 +171,6 @@ def mock_file(
         truth=truth,
         inputs=[channel_path, setup_path, *more],
         also_read=settings_inputs(setup=setup_path),
-        command=command,
         progress=progress,
     )
 
@@ -190,7 +187,6 @@ def write_mock(
     truth: Path | str | None = None,
     inputs: Sequence[Path] = (),
     also_read: Sequence[Path] = (),
-    command: str = "molexa_core.pipeline.runs.mock.write_mock",
     progress: Progress = SILENT,
 ) -> dict[str, int]:
     """Simulate a virtual run as `mock` does, and write it block by block.
@@ -206,7 +202,6 @@ def write_mock(
         truth: file for the true molecules.
         inputs: files that channel, setup and structure were read from, for the provenance.
         also_read: files beside them that must not be overwritten.
-        command: command line, for the provenance.
         progress: display of the progress.
 
     Returns:
@@ -228,7 +223,7 @@ def write_mock(
         "layout": layout,
     }
     require_outputs((out, run_kind(layout)), (truth, FileKind.TRUTH), inputs=[*inputs, *also_read])
-    record = Provenance.of(command, inputs=inputs, settings=settings, seed=seed)
+    record = Provenance.of(inputs=inputs, settings=settings, seed=seed)
     counts: Counter[str] = Counter()
     blocks = _blocks(target, apparatus, seed, shots, progress)
     with ExitStack() as stack:

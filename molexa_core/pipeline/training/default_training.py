@@ -68,7 +68,6 @@ def default_training(
     *,
     resume: bool = False,
     make_data: bool = True,
-    command: str = "molexa_core.pipeline.training.default_training.default_training",
     builder: Build = build,
     progress: Progress = SILENT,
 ) -> Chosen:
@@ -107,7 +106,7 @@ def default_training(
     if values.get("data") is None:
         data = _data_folder(kind)
         if make_data:
-            _make(data, kind, device, command, builder, progress)
+            _make(data, kind, device, builder, progress)
         values["data"] = str(data)
     return Chosen(at, goes_on, values)
 
@@ -157,9 +156,7 @@ def _folder_of(recipe: str) -> Path:
     return Path(f"dataset-{recipe}")
 
 
-def _make(
-    folder: Path, kind: str, device: str, command: str, builder: Build, progress: Progress
-) -> None:
+def _make(folder: Path, kind: str, device: str, builder: Build, progress: Progress) -> None:
     """Make the data set in a folder, or what is missing of it."""
     if _complete(folder):
         progress.say(f"data set: {folder}, which is there")
@@ -181,7 +178,7 @@ def _make(
         f"{molecules} molecules, {count:.3g} explosions, about {_duration(count / rate)}; "
         "after an interruption the same command goes on"
     )
-    report = builder(recipe, folder, workers=workers, command=command, progress=progress)
+    report = builder(recipe, folder, workers=workers, progress=progress)
     if report.failed or report.left:
         raise ComputationError(
             f"{len(report.failed) + report.left} of {report.blocks} blocks of the data set are "

@@ -10,6 +10,7 @@ import yaml
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.options.gate_options import Selection
+from molexa_core.base.storage.provenance import made_by
 from molexa_core.io.root.run import write_root_run
 from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.centroid import centroid_file
@@ -36,13 +37,14 @@ def folder(working_folder: Path) -> Path:
     meta = {"setup": SETUP.model_dump(mode="json")}
     write_root_run(working_folder / "run.root", [run.hits], slots=24, meta=meta)
     Path("mine.yaml").write_text(yaml.safe_dump(CHANNEL.model_dump(mode="json")))
-    events, _ = reduce_files(["run.root"], channel="mine.yaml", command=line(REDUCE))
+    with made_by(line(REDUCE)):
+        events, _ = reduce_files(["run.root"], channel="mine.yaml")
     box = {"box": {"x": [0.0, 9.0], "y": [0.0, 90.0]}}
     GateMap(events, "ker", "p(O+)").write("slow", box)
-    aligned, _ = align_file(
-        events, reference="O+", selection=Selection(gate=["slow"]), command=line(ALIGN)
-    )
-    centroid_file(aligned, command=line(CENTROID))
+    with made_by(line(ALIGN)):
+        aligned, _ = align_file(events, reference="O+", selection=Selection(gate=["slow"]))
+    with made_by(line(CENTROID)):
+        centroid_file(aligned)
     return working_folder
 
 
@@ -92,7 +94,8 @@ def test_a_missing_run_does_not_matter_while_nothing_needs_it(folder: Path) -> N
 
 
 def test_results_of_other_programs_are_left_alone(folder: Path) -> None:
-    centroid_file("run.aligned.h5", out="other.csv", command="a notebook")
+    with made_by("a notebook"):
+        centroid_file("run.aligned.h5", out="other.csv")
     Path("mine.csv").write_text("ion,px,py,pz\nO+,1,0,0\n")
     plan = plan_update()
     assert made(plan) == []
