@@ -27,7 +27,8 @@ MOST_SETS: Final = 20_000
 def ranked(n: int, distances: FloatArray) -> IntArray:
     """Rows in ascending order of distance; rows of equal distance keep their order.
 
-    Shell sort: short, and quick for the handful of candidates of a shot.
+    Shell sort: short, and quick for the handful of candidates of a shot; with steps that shrink to
+    5/11 (Gonnet, Baeza-Yates, Handbook of Algorithms, 1991) also for tens of thousands.
     """
     order = np.empty(n, np.int64)
     for row in range(n):
@@ -46,17 +47,35 @@ def ranked(n: int, distances: FloatArray) -> IntArray:
                 order[slot] = other
                 slot -= gap
             order[slot] = row
-        gap //= 2
+        gap = 1 if gap == 2 else gap * 5 // 11
     return order
 
 
 @inner
 def halved(n: int, odds: FloatArray) -> float:
     """The odds that about half of the candidates exceed."""
-    falling = np.empty(n)
-    for row in range(n):
-        falling[row] = -odds[row]
-    return float(odds[ranked(n, falling)[n // 2]])
+    values = odds[:n].copy()
+    wanted = n - 1 - n // 2  # in ascending order
+    low, high = 0, n - 1
+    while low < high:  # Hoare's quickselect
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if wanted <= j:
+            high = j
+        elif wanted >= i:
+            low = i
+        else:
+            break
+    return float(values[wanted])
 
 
 @inner
