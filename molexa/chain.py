@@ -331,9 +331,20 @@ def score(
 
 
 def report(
-    folder: str | Path = ".", *, out: str | Path | None = None, title: str | None = None
+    folder: str | Path = ".",
+    *,
+    out: str | Path | None = None,
+    title: str | None = None,
+    compare: str | Path | None = None,
 ) -> Path:
     """Write one HTML page with all figures and numbers of the results in a folder.
+
+    Args:
+        folder: the results of the stages.
+        out: the file to write.
+        title: of the page.
+        compare: another result to show beside it: a folder, a file of events or of a structure, or
+            a shipped molecule.
 
     Returns:
         The file written: `report.html` in the folder if `out` is not given.
@@ -341,9 +352,11 @@ def report(
     Raises:
         MolexaError: as `pipeline.chain.report.report_folder`.
     """
+    from molexa_core.base.options.compare_options import Comparing  # noqa: PLC0415
     from molexa_core.pipeline.chain.report import report_folder  # noqa: PLC0415
 
-    return report_folder(folder, out=out, title=title)[0]
+    comparing = Comparing(compare=None if compare is None else str(compare))
+    return report_folder(folder, out=out, title=title, comparing=comparing)[0]
 
 
 def _are_names(run: Sequence[Any]) -> bool:

@@ -68,6 +68,14 @@ window.addEventListener("load", function () { setTimeout(function () {
     var texts = Array.prototype.slice.call(figure.querySelectorAll("svg text")), frame = box(figure.querySelector("svg"));
     texts.forEach(function (item) { var b = box(item); if (b[0] < frame[0] - 2 || b[2] > frame[2] + 2 || b[1] < frame[1] - 2 || b[3] > frame[3] + 2) { said.texts.push(figure.dataset.name + ": " + item.textContent); } });
   });
+  said.over = [];
+  Array.prototype.forEach.call(document.querySelectorAll("figure"), function (figure) {
+    var texts = Array.prototype.slice.call(figure.querySelectorAll("svg text")).filter(shown);
+    texts.forEach(function (a, i) { texts.slice(i + 1).forEach(function (b) {
+      var p = box(a), q = box(b), across = Math.min(p[2], q[2]) - Math.max(p[0], q[0]), up = Math.min(p[3], q[3]) - Math.max(p[1], q[1]);
+      if (across > 3 && up > 0.4 * Math.min(p[3] - p[1], q[3] - q[1])) { said.over.push(figure.dataset.name + ": " + a.textContent.trim() + " / " + b.textContent.trim()); }
+    }); });
+  });
   said.requests = performance.getEntriesByType("resource").map(function (entry) { return entry.name; }).filter(function (name) { return !/^(data|blob):/.test(name); });
   extras[EXTRA](said);
   var out = document.createElement("pre");

@@ -110,6 +110,7 @@ def test_nothing_overflows_or_overlaps(
     assert said["clipped"] == []
     assert said["overlaps"] == []
     assert said["texts"] == []
+    assert said["over"] == []
     assert said["names"] == (5 if name == "cf4" else 3)
     assert pages[name].stat().st_size < 2_000_000
 
