@@ -118,7 +118,7 @@ def test_what_is_uncertain_is_named_with_its_size() -> None:
     assert none.details == ("The momenta are those of no molecule.",)
 
 
-# Half-widths of distances are 0.02 sqrt(2) bohr, so that the ratio is 78 times the stretch beyond 1.
+# Half-widths of distances are 0.02 sqrt(2) bohr: the ratio is 78 times the stretch beyond 1.
 @pytest.mark.parametrize(("stretch", "tone"), [(1.0, "good"), (1.03, "doubt"), (1.4, "bad")])
 def test_against_a_known_structure_errors_are_held_against_their_bars(
     stretch: float, tone: str
