@@ -24,7 +24,7 @@ help:
 	@echo "make test-slow  run all tests, slow ones included"
 	@echo "make lint       check style, formatting, spelling and the import contract"
 	@echo "make types      check types"
-	@echo "make docs       build the pages as a site; open site/index.html (with search: mkdocs serve)"
+	@echo "make docs       build the pages as a site; open site/index.html"
 	@echo "make bench      measure speed and store the results in benchmarks/results"
 	@echo "make fuzz       damage small inputs of every kind (FAULTS=200 for the whole search)"
 	@echo "make hashes     write requirements-hashes.txt (PYTHONS='python3.11 python3.12')"
