@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from molexa.files import inspect as inspect
     from molexa.files import open_run as open_run
     from molexa.files import read as read
+    from molexa.handover import run_numbers as run_numbers
+    from molexa.handover import to_awkward as to_awkward
+    from molexa.handover import to_parquet as to_parquet
     from molexa.selections import covariance as covariance
     from molexa.selections import gate as gate
     from molexa.selections import join as join
@@ -74,6 +77,7 @@ _PLACES: Final = {
     **dict.fromkeys(("convert", "inspect", "open_run", "read"), "molexa.files"),
     **dict.fromkeys(("explode", "mock", "molecule", "simulate"), "molexa.simulations"),
     **dict.fromkeys(("from_pandas", "to_pandas"), "molexa.tables"),
+    **dict.fromkeys(("run_numbers", "to_awkward", "to_parquet"), "molexa.handover"),
     "convert_units": "molexa.units",
     "MolexaError": "molexa_core.base.errors",
     **dict.fromkeys(("ModelOptions", "Pulse"), "molexa_core.base.forward_model"),
@@ -125,12 +129,15 @@ __all__ = [
     "reconstruct",
     "reduce",
     "report",
+    "run_numbers",
     "score",
     "series",
     "setup",
     "simulate",
     "spectrum",
+    "to_awkward",
     "to_pandas",
+    "to_parquet",
 ]
 
 

@@ -39,6 +39,7 @@ def convert(
 
     Hits are written as ROOT (as by LMF2Root), HDF5, Parquet or text; edges as list-mode files, in
     the layout of European XFEL, or as ROOT. Edges are sorted into hits if the setup has an anode.
+    A file of coincidences becomes a table in Parquet for other programs.
 
     Example: molexa convert run.lmf run.root --setup setup.yaml
     """

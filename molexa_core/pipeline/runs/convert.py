@@ -12,10 +12,13 @@ import numpy as np
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.settings import Setup, load_project, load_setup
-from molexa_core.base.storage.outputs import run_kind
+from molexa_core.base.storage.outputs import FileKind, run_kind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Edges, Hits
 from molexa_core.io.formats import edge_writers, hit_writers, name_by_suffix, require_writer
+from molexa_core.io.results.awkward_events import write_events_parquet
+from molexa_core.io.results.events import read_events
+from molexa_core.io.results.kinds import kind_of_result
 from molexa_core.io.run_format import Places, Writer
 from molexa_core.io.stored_run import StoredRun
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
@@ -23,6 +26,7 @@ from molexa_core.pipeline.runs.open_run import OpenRun, open_stored, stored_setu
 
 __all__ = ["convert_file"]
 
+PARQUET: Final = "parquet"
 _MOST_BEFORE: Final = 10_000
 """Largest number of empty shots before the first hit that are written to a table of hits."""
 
@@ -40,6 +44,8 @@ def convert_file(
     Hits are written in formats for hits, edges in formats for edges. Edges can also be written in a
     format for hits if the setup (or the metadata of a virtual run) has an anode: they are then
     sorted into hits.
+
+    A file of coincidences can be written as a table in Parquet.
 
     Args:
         paths: the files of the run; patterns, or a folder.
@@ -59,6 +65,8 @@ def convert_file(
     """
     chosen = layout or name_by_suffix(Path(out))
     require_writer(chosen)
+    if (source := _events_file(paths)) is not None and chosen == PARQUET:
+        return _events_to_parquet(source, Path(out), command)
     name = setup or load_project().setup
     known = None if name is None else load_setup(name)
     run = open_stored(paths, known)
@@ -89,6 +97,32 @@ def convert_file(
         progress.warn(warning)
     told = {"lost": done.lost, "warnings": run.warnings}
     return {**done.counts, "format": chosen, "read_as": run.choice, **told}
+
+
+def _events_file(paths: Sequence[Path | str] | Path | str) -> Path | None:
+    """The file of coincidences that is meant, if it is one."""
+    named = [paths] if isinstance(paths, str | Path) else list(paths)
+    if len(named) != 1 or not Path(named[0]).is_file():
+        return None
+    kind = kind_of_result(named[0])
+    return Path(named[0]) if kind in {FileKind.EVENTS, FileKind.ALIGNED} else None
+
+
+def _events_to_parquet(source: Path, out: Path, command: str) -> dict[str, Any]:
+    """Coincidences as a table for other programs."""
+    require_outputs((out, run_kind(PARQUET)), inputs=[source])
+    table, before = read_events(source)
+    made = Provenance.of(command, inputs=[source], settings={"format": PARQUET}, after=before)
+    write_events_parquet(out, table, made)
+    false = 0 if table.false is None else len(table.false)
+    return {
+        "coincidences": len(table),
+        "false": false,
+        "format": PARQUET,
+        "read_as": "coincidences",
+        "lost": [],
+        "warnings": [],
+    }
 
 
 C = TypeVar("C", Hits, Edges)
