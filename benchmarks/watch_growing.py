@@ -14,6 +14,7 @@ import argparse
 import os
 import tempfile
 import time
+from contextlib import suppress
 from multiprocessing import Process
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 
 import numpy as np
 
-from molexa_core.base import interruption
 from molexa_core.base.progress import SILENT
 from molexa_core.io.lmf import LmfFile
 from molexa_core.pipeline.runs.mock import mock_file
@@ -80,6 +80,10 @@ def main() -> None:
         measure(given, folder, source, Path(scratch, "state.npz"))
 
 
+class _OverError(Exception):
+    """The time is over."""
+
+
 def measure(given: argparse.Namespace, folder: Path, source: Path, state: Path) -> None:
     """Watch while another process writes."""
     rows: list[tuple[float, float, float, float]] = []
@@ -99,8 +103,8 @@ def measure(given: argparse.Namespace, folder: Path, source: Path, state: Path) 
             f"{found:9.0f} coincidences  load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
-        if now > 60 * given.minutes and not interruption.requested():
-            os.kill(os.getpid(), 2)
+        if now > 60 * given.minutes:
+            raise _OverError
 
     options = WatchOptions(folder, state=state, structure=not given.no_structure)
     warm = Watch(WatchOptions(source.parent, state=state, structure=False), lambda _: None)
@@ -109,9 +113,9 @@ def measure(given: argparse.Namespace, folder: Path, source: Path, state: Path) 
     seconds = 60 * given.minutes
     writer = Process(target=grow, args=(source, folder / "run.lmf", 1e6 * given.rate, seconds))
     writer.start()
-    interruption.listen()
     start = time.monotonic()
-    Watch(options, note, SILENT).run()
+    with suppress(_OverError):
+        Watch(options, note, SILENT).run()
     writer.join()
     report(given.rate, np.array(rows), marks)
 
