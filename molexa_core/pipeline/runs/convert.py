@@ -66,7 +66,7 @@ def convert_file(
     chosen = layout or name_by_suffix(Path(out))
     require_writer(chosen)
     if (source := _events_file(paths)) is not None and chosen == PARQUET:
-        return _events_to_parquet(source, Path(out), command)
+        return _events_to_parquet(source, Path(out))
     name = setup or load_project().setup
     known = None if name is None else load_setup(name)
     run = open_stored(paths, known)
@@ -108,11 +108,11 @@ def _events_file(paths: Sequence[Path | str] | Path | str) -> Path | None:
     return Path(named[0]) if kind in {FileKind.EVENTS, FileKind.ALIGNED} else None
 
 
-def _events_to_parquet(source: Path, out: Path, command: str) -> dict[str, Any]:
+def _events_to_parquet(source: Path, out: Path) -> dict[str, Any]:
     """Coincidences as a table for other programs."""
     require_outputs((out, run_kind(PARQUET)), inputs=[source])
     table, before = read_events(source)
-    made = Provenance.of(command, inputs=[source], settings={"format": PARQUET}, after=before)
+    made = Provenance.of(inputs=[source], settings={"format": PARQUET}, after=before)
     write_events_parquet(out, table, made)
     false = 0 if table.false is None else len(table.false)
     return {
