@@ -1,8 +1,8 @@
 // The molecule viewer: SVG, parallel projection, no library.
 var molexaViewer = (function () {
   "use strict";
-  var LIGHT = {ink: "#1f2a37", muted: "#5d6875", paper: "#ffffff", stick: "#aab3be", edge: "#1f2a37", blue: "#24557a", accent: "#b5482f", green: "#2f7d4f"};
-  var DARK = {ink: "#e3e8ee", muted: "#9aa6b3", paper: "#161c23", stick: "#7d8895", edge: "#c3ccd6", blue: "#8cc2e8", accent: "#ee8b6f", green: "#6cc493"};
+  var LIGHT = {ink: "#1f2a37", muted: "#5d6875", paper: "#ffffff", stick: "#aab3be", edge: "#1f2a37", blue: "#24557a", accent: "#b5482f", green: "#2f7d4f", violet: "#7a4fa3"};
+  var DARK = {ink: "#e3e8ee", muted: "#9aa6b3", paper: "#161c23", stick: "#7d8895", edge: "#c3ccd6", blue: "#8cc2e8", accent: "#ee8b6f", green: "#6cc493", violet: "#c3a0e8"};
   var INSIDE = Math.sqrt(-2 * Math.log(1 - 0.68));  // radius of the ellipse that holds 68 % of a normal distribution
   var DIRECTIONS = [];
   for (var k = 0; k < 16; k++) { DIRECTIONS.push([Math.cos(k * Math.PI / 8), Math.sin(k * Math.PI / 8)]); }
@@ -110,8 +110,8 @@ var molexaViewer = (function () {
         if (l < 3) { return; }
         var u = [d[0] / l, d[1] / l], size = Math.min(9, 0.45 * l), neck = [b[0] - size * u[0], b[1] - size * u[1]];
         segments.push([a, b]);
-        parts.push([Math.max(a[2], b[2]) + radius[i], line(a, neck, look.accent, 1.8, "pointer-events=\"none\"") +
-          "<path class=\"arrow\" d=\"M" + short(b[0]) + " " + short(b[1]) + "L" + short(neck[0] - 0.42 * size * u[1]) + " " + short(neck[1] + 0.42 * size * u[0]) + "L" + short(neck[0] + 0.42 * size * u[1]) + " " + short(neck[1] - 0.42 * size * u[0]) + "Z\" fill=\"" + look.accent + "\" pointer-events=\"none\"/>"]);
+        parts.push([Math.max(a[2], b[2]) + radius[i], line(a, neck, look.violet, 1.8, "pointer-events=\"none\"") +
+          "<path class=\"arrow\" d=\"M" + short(b[0]) + " " + short(b[1]) + "L" + short(neck[0] - 0.42 * size * u[1]) + " " + short(neck[1] + 0.42 * size * u[0]) + "L" + short(neck[0] + 0.42 * size * u[1]) + " " + short(neck[1] - 0.42 * size * u[0]) + "Z\" fill=\"" + look.violet + "\" pointer-events=\"none\"/>"]);
       });
     }
     parts.sort(function (a, b) { return a[0] - b[0]; });
@@ -121,6 +121,9 @@ var molexaViewer = (function () {
     }
     if (options.names) { inside += labels(scene, at, radius, segments, rings, look, w, h); }
     if (options.axes && !small) { inside += axes(turn, scale, look, w, h); }
+    if (arrows && !small) {
+      inside += "<text class=\"axis\" x=\"12\" y=\"20\" font-size=\"12\" font-family=\"sans-serif\" fill=\"" + look.violet + "\">momenta, the longest " + Number(Math.max.apply(null, scene.momenta.map(length)).toPrecision(3)) + " a.u.</text>";
+    }
     return inside;
   }
   // Names beside their atoms, where they cover least.
@@ -162,9 +165,11 @@ var molexaViewer = (function () {
     return text;
   }
   function axes(turn, scale, look, w, h) {
-    var text = "", from = [34, h - 34], size = 24;
+    var text = "", from = [34, h - 34], size = 24, names = [];
     [0, 1, 2].map(function (j) { return [turn[2][j], j]; }).sort(function (a, b) { return a[0] - b[0]; }).forEach(function (one) {
-      var j = one[1], to = [from[0] + size * turn[0][j], from[1] - size * turn[1][j]], name = [from[0] + (size + 9) * turn[0][j], from[1] - (size + 9) * turn[1][j] + 4];
+      var j = one[1], to = [from[0] + size * turn[0][j], from[1] - size * turn[1][j]], out = size + 9, name = null;
+      do { name = [from[0] + out * turn[0][j], from[1] - out * turn[1][j] + 4]; out += 4; } while (out < 60 && names.some(function (other) { return Math.abs(other[0] - name[0]) < 10 && Math.abs(other[1] - name[1]) < 12; }));
+      names.push(name);
       text += "<line x1=\"" + from[0] + "\" y1=\"" + short(from[1]) + "\" x2=\"" + short(to[0]) + "\" y2=\"" + short(to[1]) + "\" stroke=\"" + look.muted + "\" stroke-width=\"1.6\"/>";
       text += "<text class=\"axis\" x=\"" + short(name[0]) + "\" y=\"" + short(name[1]) + "\" text-anchor=\"middle\" font-size=\"12\" font-style=\"italic\" font-family=\"sans-serif\" fill=\"" + look.muted + "\">" + "xyz"[j] + "</text>";
     });

@@ -75,6 +75,8 @@ _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
 _BEGIN: Final = re.compile(r"<svg\b[^>]*>")
 _BLANK: Final = re.compile(r"\s*\n\s*")
 _METADATA: Final = re.compile(r"<metadata>.*?</metadata>|<\?xml[^>]*>|<!DOCTYPE[^>]*>", re.DOTALL)
+_SHEET: Final = re.compile(r"<style\b.*?</style>", re.DOTALL)
+_LINES: Final = 'stroke-linejoin="round" stroke-linecap="butt"'
 _GROUP: Final = re.compile(r'<g id="[^"]*">')
 _REFERENCE: Final = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
 _COLOUR: Final = re.compile(r"#[0-9a-f]{6}\b")
@@ -155,7 +157,9 @@ def as_svg(drawing: Figure, name: str) -> str:
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
     text = stream.getvalue().decode("utf-8")
+    # A style sheet in a figure would be one of the whole page.
     text = _COMMENT.sub("", _METADATA.sub("", text[text.index("<svg") :]))
+    text = _SHEET.sub("", text).replace("<svg ", f"<svg {_LINES} ", 1)
     text = _PLACE.sub(lambda match: _DIGITS.sub(r"\1", match.group()), text)
     text = _GROUP.sub("<g>", _BLANK.sub(" ", text)).replace("> <", "><")
     text = _REFERENCE.sub(rf"\g<1>{name}-\g<2>", text)

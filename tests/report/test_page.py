@@ -125,6 +125,7 @@ def test_every_figure_and_table_of_numbers_can_be_saved(page: Page, folder: Path
     assert sorted(figures) == sorted(
         save.removeprefix("svg of ") for save in page.saves if save.startswith("svg")
     )
+    assert text.count("<style") == 1, "a figure would change the whole page"
     identifiers = re.findall(r'\bid="([^"]*)"', text)
     assert len(identifiers) == len(set(identifiers))
 
