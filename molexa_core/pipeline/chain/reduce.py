@@ -390,7 +390,7 @@ def _units(
     if number < SMALL_UNITS or not isinstance(run, OpenRun):
         yield None
         return
-    executor = executor_of(work, number)
+    executor = executor_of(work, number, progress)
     with UnitFolder.of_result(target, progress, keep=work.keep_units) as folder:
         yield ReduceUnits(run, request, folder, executor, progress)
 

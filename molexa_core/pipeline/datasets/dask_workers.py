@@ -5,9 +5,6 @@ Needs the extra `cluster`. The workers compute; the main process writes the file
 
 from __future__ import annotations
 
-import asyncio
-import importlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,16 +16,12 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.progress import Progress
 from molexa_core.pipeline.datasets.blocks import BlockPlan
 from molexa_core.pipeline.datasets.entries import EntryBlock
+from molexa_core.pipeline.work.dask_cluster import connect, dask, ended
 
-LOCAL: Final = "local"
 _AHEAD: Final = 2
 """Submitted blocks per worker: one in progress, one waiting, so that a deadline can be kept."""
-CONNECT_S: Final = 30
-"""Time to wait for a scheduler."""
 _LOOK_S: Final = 0.05
 """Interval between checks for finished blocks and for signals to stop."""
-END_S: Final = 60
-"""Time to wait for the end of an idle process."""
 
 
 @contextmanager
@@ -51,13 +44,13 @@ def computed_by_dask(
     Raises:
         UsageError: Dask is not installed, or the scheduler does not answer.
     """
-    client, cluster = _connect(where)
+    client, cluster = connect(where)
     try:
         workers = max(1, len(client.scheduler_info()["workers"]))
         progress.say(f"Dask: {workers} workers, dashboard {client.dashboard_link}")
         yield _finished(client, task, blocks, deadline, workers)
         if cluster is not None:
-            cluster.sync(_ended, cluster)
+            cluster.sync(ended, cluster)
     finally:
         client.close()
         if cluster is not None:
@@ -75,7 +68,7 @@ def _finished(
     handed_out = {
         client.submit(task, block, pure=False): block for block in islice(waiting, _AHEAD * workers)
     }
-    done = _dask().as_completed(list(handed_out))
+    done = dask().as_completed(list(handed_out))
     while handed_out:
         while not done.has_ready():
             interruption.check()
@@ -94,54 +87,7 @@ def _finished(
         yield block, result
 
 
-async def _ended(cluster: Any) -> None:
-    """End the idle processes of a local cluster.
-
-    On a busy machine such a process may take longer to end than the four seconds after which
-    `cluster.close` kills it with a warning. Only processes that still compute should be killed.
-    """
-    workers = list(cluster.workers.values())
-    await asyncio.gather(*(worker.close(timeout=END_S) for worker in workers))
-
-
 def _error_of(future: Any) -> Exception:
     """The error with which a block failed on a worker."""
     error = future.exception() if future.status == "error" else None
     return error if isinstance(error, Exception) else UsageError(f"the worker is {future.status}")
-
-
-def _connect(where: str) -> tuple[Any, Any]:
-    """A client, and its cluster if that was started here."""
-    dask = _dask()
-    name, _, count = where.partition(":")
-    if name == LOCAL:
-        if count and not (count.isdigit() and int(count) > 0):
-            raise UsageError(
-                f"no number of workers in {where!r}",
-                setting="dask",
-                do="Write local, or local:4 for four workers.",
-            )
-        cluster = dask.LocalCluster(
-            n_workers=int(count) if count else os.cpu_count() or 1,
-            threads_per_worker=1,
-            dashboard_address=None,
-            env={"NUMBA_NUM_THREADS": "1"},
-        )
-        return dask.Client(cluster), cluster
-    try:
-        return dask.Client(where, timeout=CONNECT_S), None
-    except (OSError, ValueError) as error:
-        detail = " ".join(str(error).split())
-        raise UsageError(
-            f"no Dask scheduler answers ({detail})", where=where, do="Check its address."
-        ) from error
-
-
-def _dask() -> Any:
-    """The package `distributed`, which has no types for its main calls."""
-    try:
-        return importlib.import_module("distributed")
-    except ImportError as error:
-        raise UsageError(
-            "Dask is not installed", do="Install it with: pip install 'molexa[cluster]'"
-        ) from error

@@ -95,6 +95,6 @@ def test_a_number_of_workers_must_be_one(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("molexa_core.pipeline.datasets.dask_workers.CONNECT_S", 1)
+    monkeypatch.setattr("molexa_core.pipeline.work.dask_cluster.CONNECT_S", 1)
     with pytest.raises(UsageError, match="no Dask scheduler answers"):
         build(RECIPE, tmp_path, workers=Workers(dask="tcp://127.0.0.1:9"), engine=fake_explosions)

@@ -1,0 +1,174 @@
+"""Workers of a Dask cluster that compute units: those of a scheduler, or processes started here.
+
+Needs the extra `cluster`. The workers read the run and write the files of units themselves, so they
+must see the same folders. A cluster of dask-jobqueue is used by the address of its scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import threading
+import time
+from collections.abc import Generator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from molexa_core.base import interruption
+from molexa_core.base.errors import UsageError, WorkError
+from molexa_core.base.progress import SILENT, Progress
+from molexa_core.pipeline.work.executors import Done
+from molexa_core.pipeline.work.failures import Failure
+from molexa_core.pipeline.work.worker import ONE_THREAD, Worker
+
+LOCAL: Final = "local"
+_AHEAD: Final = 2
+"""Submitted units per worker: one in progress, one waiting."""
+CONNECT_S: Final = 30
+"""Time to wait for a scheduler."""
+_LOOK_S: Final = 0.05
+END_S: Final = 60
+"""Time to wait for the end of an idle process."""
+_own: Final = threading.local()
+
+
+class Dask:
+    """Computes units on the workers of a Dask cluster.
+
+    Args:
+        where: `local`, `local:4` for four workers, or the address of a scheduler.
+        progress: receives the number of workers.
+    """
+
+    def __init__(self, where: str, progress: Progress = SILENT) -> None:
+        self._where, self._progress = where, progress
+
+    def compute(self, phase: Path, numbers: Sequence[int]) -> Generator[Done, None, None]:
+        """See `Executor.compute`.
+
+        Raises:
+            UsageError: Dask is not installed, or the scheduler does not answer.
+            WorkError: the scheduler is gone.
+        """
+        if not numbers:
+            return
+        client, cluster = connect(self._where)
+        try:
+            workers = max(1, len(client.scheduler_info()["workers"]))
+            self._progress.say(f"Dask: {workers} workers, dashboard {client.dashboard_link}")
+            yield from self._finished(client, str(phase.absolute()), numbers, workers)
+            if cluster is not None:
+                cluster.sync(ended, cluster)
+        finally:
+            client.close()
+            if cluster is not None:
+                cluster.close()
+
+    def _finished(
+        self, client: Any, phase: str, numbers: Sequence[int], workers: int
+    ) -> Generator[Done, None, None]:
+        waiting = iter(numbers)
+        given = {
+            client.submit(compute_unit, phase, number, pure=False): number
+            for number in islice(waiting, _AHEAD * workers)
+        }
+        done = dask().as_completed(list(given))
+        while given:
+            while not done.has_ready():
+                interruption.check()
+                self._require_scheduler(client)
+                time.sleep(_LOOK_S)
+            future = next(done)
+            number = given.pop(future)
+            if future.status != "finished":
+                self._require_scheduler(client)
+            found = _outcome(future, number)
+            future.release()
+            if (following := next(waiting, None)) is not None:
+                added = client.submit(compute_unit, phase, following, pure=False)
+                given[added] = following
+                done.add(added)
+            yield found
+
+    def _require_scheduler(self, client: Any) -> None:
+        if client.status != "running":
+            raise WorkError(
+                "the Dask scheduler is gone",
+                where=self._where,
+                do="Start it and run the same command again; finished units are kept.",
+            )
+
+
+def compute_unit(phase: str, number: int) -> dict[str, Any] | None:
+    """Compute a unit on a worker, which writes its file; why it failed, if it did."""
+    known: dict[str, Worker] = _own.__dict__
+    if phase not in known:
+        known.clear()
+        known[phase] = Worker(Path(phase))
+    failure = known[phase].compute(number)
+    return None if failure is None else failure.as_values()
+
+
+def _outcome(future: Any, number: int) -> Done:
+    if future.status == "finished":
+        told = future.result()
+        return Done(number, None if told is None else Failure(**told))
+    error = future.exception() if future.status == "error" else None
+    reason = " ".join(str(error).split()) if error is not None else f"it is {future.status}"
+    return Done(number, Failure("WorkError", f"the Dask worker did not finish it: {reason}"))
+
+
+async def ended(cluster: Any) -> None:
+    """End the idle processes of a local cluster.
+
+    On a busy machine such a process may take longer to end than the four seconds after which
+    `cluster.close` kills it with a warning. Only processes that still compute should be killed.
+    """
+    workers = list(cluster.workers.values())
+    await asyncio.gather(*(worker.close(timeout=END_S) for worker in workers))
+
+
+def connect(where: str) -> tuple[Any, Any]:
+    """A client, and its cluster if that was started here.
+
+    Raises:
+        UsageError: Dask is not installed, or the scheduler does not answer.
+    """
+    name, _, count = where.partition(":")
+    if name == LOCAL:
+        if count and not (count.isdigit() and int(count) > 0):
+            raise UsageError(
+                f"no number of workers in {where!r}",
+                setting="dask",
+                do="Write local, or local:4 for four workers.",
+            )
+        cluster = dask().LocalCluster(
+            n_workers=int(count) if count else os.cpu_count() or 1,
+            threads_per_worker=1,
+            dashboard_address=None,
+            env=ONE_THREAD,
+        )
+        return dask().Client(cluster), cluster
+    try:
+        return dask().Client(where, timeout=CONNECT_S), None
+    except (OSError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        raise UsageError(
+            f"no Dask scheduler answers ({detail})", where=where, do="Check its address."
+        ) from error
+
+
+def dask() -> Any:
+    """The package `distributed`, which has no types for its main calls.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module("distributed")
+    except ImportError as error:
+        raise UsageError(
+            "Dask is not installed", do="Install it with: pip install 'molexa[cluster]'"
+        ) from error

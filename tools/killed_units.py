@@ -1,0 +1,148 @@
+"""Kill what reduces a run in units of work, at random, and compare the result in the end.
+
+    python tools/killed_units.py --repeats 50
+
+Every repeat starts a reduction by two processes, kills it or one of its processes (`kill -9`) at a
+random moment, one to three times, or lets the disk run full, and starts the same command again
+until it ends by itself. The result must have the hash of a reduction that nothing disturbed. What
+is started is `reduce_files` with units of one stretch of shots, so that a short run has several.
+
+A full disk needs a place that can be filled: `--small FOLDER`, a small file system of its own
+(`mount -t tmpfs -o size=40m none FOLDER`); without it, only processes are killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.fakes.units_runs import content_hash, write_run  # noqa: E402  (of the project)
+
+PROGRAM = """
+import sys
+from molexa_core.base import interruption
+from molexa_core.base.options.work_options import WorkOptions
+from molexa_core.pipeline.chain import reduce as stage, reduce_units
+reduce_units.UNIT_BYTES, stage.SMALL_UNITS = 1, 2
+interruption.listen()
+try:
+    stage.reduce_files([sys.argv[1]], channel=sys.argv[2] + "/channel.yaml",
+                       setup=sys.argv[2] + "/setup.yaml", out=sys.argv[3],
+                       work=WorkOptions(workers=2))
+except OSError as error:
+    print(error, file=sys.stderr)
+    sys.exit(7)
+"""
+FULL = 7
+
+
+def start(run: Path, out: Path) -> subprocess.Popen[str]:
+    """Begin a reduction."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(run), str(run.parent), str(out)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def workers_of(process: int) -> list[int]:
+    """The processes that a process started."""
+    try:
+        text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except OSError:
+        return []
+    return [int(number) for number in text.split()]
+
+
+def disturbed(run: Path, out: Path, longest: float, rng: random.Random) -> tuple[str, list[str]]:
+    """The hash of a result made in spite of kills, and what was killed."""
+    killed: list[str] = []
+    kills = rng.randint(1, 3)
+    while True:
+        process = start(run, out)
+        if len(killed) < kills:
+            time.sleep(rng.uniform(0.2, longest))
+            whom = rng.choice(["worker", "client", "group"])
+            victims = workers_of(process.pid) if whom != "client" else []
+            if whom == "worker" and victims:
+                victims = [rng.choice(victims)]
+            if whom != "worker":
+                victims = [*victims, process.pid]
+            for victim in victims:
+                try:
+                    os.kill(victim, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            killed.append(whom)
+        told = process.communicate(timeout=600)[1]
+        if process.returncode == 0:
+            return content_hash(out), killed
+        if process.returncode != -signal.SIGKILL:
+            raise SystemExit(f"it ended with {process.returncode}: {told}")
+
+
+def filled_up(run: Path, small: Path, rng: random.Random) -> tuple[str, list[str]]:
+    """The hash of a result whose first attempt met a full disk."""
+    out, filler = small / "out.h5", small / "filler"
+    free = os.statvfs(small).f_bavail * os.statvfs(small).f_frsize
+    filler.write_bytes(b"\0" * max(0, free - rng.randint(20_000, 16_000_000)))
+    process = start(run, out)
+    told = process.communicate(timeout=600)[1]
+    if process.returncode not in {0, FULL} or (process.returncode and "space" not in told):
+        raise SystemExit(f"a full disk ended it with {process.returncode}: {told}")
+    if process.returncode and out.exists():
+        raise SystemExit("a result was written on a full disk")
+    ended = "full disk" if process.returncode else "disk nearly full"
+    filler.unlink()
+    process = start(run, out)
+    told = process.communicate(timeout=600)[1]
+    if process.returncode:
+        raise SystemExit(told)
+    return content_hash(out), [ended]
+
+
+def main() -> None:
+    """All repeats."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--small", type=Path)
+    asked = parser.parse_args()
+    rng = random.Random(asked.seed)  # noqa: S311  (kills, no secrets)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run = write_run(folder)
+        began = time.monotonic()
+        first = start(run, folder / "whole.h5")
+        if first.wait(600):
+            raise SystemExit(first.communicate()[1])
+        longest = time.monotonic() - began
+        wanted = content_hash(folder / "whole.h5")
+        for repeat in range(asked.repeats):
+            if asked.small is not None and repeat % 5 == 4:
+                found, what = filled_up(run, asked.small, rng)
+                out = asked.small / "out.h5"
+            else:
+                out = folder / f"out{repeat}.h5"
+                found, what = disturbed(run, out, longest, rng)
+            left = [path.name for path in out.parent.iterdir() if path.name.startswith(out.stem)]
+            if found != wanted or left != [out.name]:
+                raise SystemExit(f"repeat {repeat}: {what}: {found} instead of {wanted}; {left}")
+            out.unlink()
+            print(f"{repeat}: {', '.join(what)}: the same", flush=True)
+        print(f"{asked.repeats} repeats ended with the same hash {wanted[:16]}")
+
+
+if __name__ == "__main__":
+    main()
