@@ -17,13 +17,13 @@ from molexa_core.base.errors import InputFileError, MolexaError
 from molexa_core.base.settings import Setup
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.tables import Edges, Hits
-from molexa_core.detector.sorter import Sorter
 from molexa_core.io.formats import suffixes_in_folders
 from molexa_core.io.lmf.reader import LmfPlace
 from molexa_core.io.lmf.run import LmfRun
 from molexa_core.io.marks import is_list_mode
 from molexa_core.io.results.kinds import kind_of_result
-from molexa_core.pipeline.runs.open_run import OpenRun, open_run
+from molexa_core.pipeline.runs.open_run import open_run
+from molexa_core.pipeline.watching.sorting_threads import SortingThreads
 
 SETTLED_S: Final = 5.0
 """A file that has not changed for so long is taken for closed."""
@@ -82,7 +82,7 @@ class Folder:
     settled_s: float = SETTLED_S
     now: Callable[[], float] = time.time
     _others: dict[str, State] = field(default_factory=dict)
-    _sorters: dict[str, Sorter] = field(default_factory=dict)
+    _sorting: SortingThreads | None = None
 
     def runs(self) -> dict[str, tuple[Path, ...]]:
         """The files of each run by its name; in the order of their last change."""
@@ -148,7 +148,7 @@ class Folder:
                 "and what was read of it before still counts"
             )
         run = LmfRun([path])
-        sorter = self._sorter(name, OpenRun(run, setup).setup)
+        sorter = self._sorter(setup)
         shots = reading.shots
         for edges, after in run.follow(place, closed=closed):
             shots += edges.n_shots
@@ -158,18 +158,18 @@ class Folder:
             reading = self.readings[name]
             reading.size, reading.changed, reading.trouble = size, changed, ""
 
-    def _sorter(self, name: str, setup: Setup) -> Sorter:
-        if name not in self._sorters:
-            if setup.anode is None:  # `OpenRun` has refused it
-                raise InputFileError("the setup says nothing about the anode")
-            self._sorters = {name: Sorter(setup.anode)}
-        return self._sorters[name]
+    def _sorter(self, setup: Setup) -> SortingThreads:
+        if self._sorting is None:
+            if setup.anode is None:
+                raise InputFileError("the run holds edges, and the setup says nothing of the anode")
+            self._sorting = SortingThreads(setup.anode)
+        return self._sorting
 
     def _of_closed(self, name: str, files: tuple[Path, ...], setup: Setup) -> Iterator[Range]:
         done = self.readings[name].shots
         extent = _extent(files)
         run = open_run(files, setup)
-        sorter = None if setup.anode is None or not run.stored.edges else Sorter(setup.anode)
+        sorter = self._sorter(setup) if run.stored.edges else None
         seen = 0
         for chunk in run.stored:
             first, seen = seen, seen + chunk.n_shots
@@ -200,7 +200,7 @@ class Folder:
         return False
 
 
-def _hits(chunk: Hits | Edges, sorter: Sorter | None) -> Hits:
+def _hits(chunk: Hits | Edges, sorter: SortingThreads | None) -> Hits:
     if isinstance(chunk, Hits):
         return chunk
     if sorter is None:  # `open_run` has refused it
