@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from molexa.files import Files, read, setup_of
 from molexa.settings import channel as channel_named
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import MolexaError, UsageError
 from molexa_core.base.fields import EXPLOSION
 from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.settings import Channel, Explosion, Setup
@@ -299,7 +299,14 @@ def _ofevents_of(
             write_xyz(folder / "known.xyz", [structure_of(known)], made)
             known = folder / "known.xyz"
         target = folder / "geom.xyz" if out is None else Path(out)
-        answer = reconstruct_events_file(source, target, setup=explosion, truth=known, **options)
+        try:
+            answer = reconstruct_events_file(
+                source, target, setup=explosion, truth=known, **options
+            )
+        except MolexaError as error:
+            if str(error.where or "").startswith(str(folder)):
+                error.where = None  # a file that only this call knows
+            raise
         return answer if out is not None else replace(answer, structures=None, geometry=None)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from molexa.files import read
+from molexa.files import inspect, is_run, read
 from molexa.momenta import is_momenta, labels_of
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.fields import (
@@ -95,7 +95,9 @@ def plot(
         drawn = plots.plot("training", named[0], options, on_screen=on_screen, within=ax)
         inputs: list[Any] = []
     else:
-        held = read(named[0]) if named else source
+        held = source
+        if named:
+            held = inspect(named[0]) if is_run(Path(named[0])) else read(named[0])
         drawn, inputs = _drawn(held, what, options, selection, on_screen, ax), named
     if out is not None:
         target = Path(out)

@@ -63,9 +63,28 @@ def _events(path: Path) -> Any:
     from molexa_core.io.results.kinds import kind_of_result  # noqa: PLC0415
     from molexa_core.io.results.structures import read_structures_file  # noqa: PLC0415
 
-    if kind_of_result(path) == FileKind.STRUCTURES:
+    kind = kind_of_result(path)
+    if kind == FileKind.STRUCTURES:
         return read_structures_file(path)
-    return replace(read_events(path)[0], spectra=read_spectra(path))
+    try:
+        return replace(read_events(path)[0], spectra=read_spectra(path))
+    except InputFileError:
+        if kind is None or is_run(path):
+            raise InputFileError(
+                "no result of molexa", where=path, do="Open a raw run with open_run."
+            ) from None
+        raise
+
+
+def is_run(path: Path) -> bool:
+    """Whether a file can hold nothing but a raw run: neither a result nor a text of molexa."""
+    from molexa_core.base.storage.outputs import RunKind  # noqa: PLC0415
+    from molexa_core.io.results.kinds import kind_of_result  # noqa: PLC0415
+
+    if path.suffix.lower() in {".csv", ".json", ".xyz", ".yaml", ".yml"} or not path.is_file():
+        return False
+    kind = kind_of_result(path)
+    return kind is None or isinstance(kind, RunKind)
 
 
 def _means(path: Path) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import pandas as pd
 from pandas.plotting import PlotAccessor
 
-from molexa_core.base.fields import ION, MOMENTUM
+from molexa_core.base.fields import ION, MOMENTUM, WARNINGS
 from molexa_core.base.matter.ions import parse_ions
 from molexa_core.base.tables import ion_labels
 
@@ -62,6 +63,10 @@ class MeanMomenta(pd.DataFrame):
         """Draw the momenta; as `.plot.scatter` and with arguments of pandas that of pandas."""
         return _Plot(self)
 
+    def __repr__(self) -> str:
+        warnings = "".join(f"\nwarning: {text}" for text in self.attrs.get(WARNINGS, ()))
+        return f"{super().__repr__()}{warnings if is_momenta(self) else ''}"
+
     def _repr_html_(self) -> str | None:
         table: Any = super()
         shown: str | None = table._repr_html_()  # what notebooks call
@@ -69,7 +74,9 @@ class MeanMomenta(pd.DataFrame):
             return shown
         from molexa.figures import picture  # noqa: PLC0415
 
+        told = [escape(str(text)) for text in self.attrs.get(WARNINGS, ())]
+        warnings = "".join(f"<div><b>Warning:</b> {text}</div>" for text in told)
         return (
             '<div style="display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start">'
-            f"<div>{shown}</div><div>{picture(self)}</div></div>"
+            f"<div>{shown}{warnings}</div><div>{picture(self)}</div></div>"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,6 +16,7 @@ from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
 
 Row = tuple[str, ...]
 _MOST_ROWS: Final = 16
+_NUMBER: Final = re.compile(r"[-+]?\.?\d|none|nan|inf|$")
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,15 @@ class Summary:
         shown = [tuple(self.header), *self.rows[:_MOST_ROWS]] if self.header else []
         shown += [] if self.header else list(self.rows[:_MOST_ROWS])
         if shown:
+            numeric = {
+                column
+                for column in range(1, len(shown[0]))
+                if all(_NUMBER.match(row[column]) for row in self.rows[:_MOST_ROWS])
+            }
             widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
             for row in shown:
                 cells = [
-                    cell.ljust(width) if column == 0 else cell.rjust(width)
+                    cell.rjust(width) if column in numeric else cell.ljust(width)
                     for column, (cell, width) in enumerate(zip(row, widths, strict=True))
                 ]
                 lines.append(f"  {'  '.join(cells)}".rstrip())
@@ -80,6 +87,7 @@ def summary_of(result: Any) -> Summary:
 
 def _coincidences(table: Any) -> Summary:
     from molexa_core.frame.maps import kinetic_energy_release  # noqa: PLC0415
+    from molexa_core.pipeline.chain.channel_limits import inherited  # noqa: PLC0415
 
     ions = " ".join(str(ion) for ion in table.ions)
     count = float(table.weight.sum())
@@ -112,14 +120,8 @@ def _coincidences(table: Any) -> Summary:
         notes.append(f"true coincidences: {false['true']:.0f} ± {false['true_error']:.0f}")
     if table.tags:
         notes.append(f"tags: {', '.join(table.tags)}")
-    warnings = stored.get("warnings", ()) if isinstance(stored, Mapping) else ()
-    return Summary(
-        title,
-        ("ion", "mean |p| (a.u.)", "mean energy (eV)", "median energy (eV)"),
-        rows,
-        notes,
-        [str(text) for text in warnings],
-    )
+    header = ("ion", "mean |p| (a.u.)", "mean energy (eV)", "median energy (eV)")
+    return Summary(title, header, rows, notes, inherited(table.meta))
 
 
 def _count(value: float) -> str:

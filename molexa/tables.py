@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from molexa_core.base.errors import ColumnError, listing
+from molexa_core.base.errors import ColumnError, UsageError, listing
 from molexa_core.base.fields import EVENT_ID, EVENT_WEIGHT, MOMENTUM
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.tables import Coincidences, DetectorValues, ion_labels
@@ -28,6 +28,11 @@ def to_pandas(events: Coincidences) -> pd.DataFrame:
 
     What has no place in a column is in `attrs`, so that `from_pandas` gives back the same.
     """
+    if not isinstance(events, Coincidences):
+        raise UsageError(
+            f"no coincidences: {type(events).__name__}",
+            do="Give those of reduce or align; a series has its own `.to_pandas()`.",
+        )
     frame = events.to_pandas()
     if events.detector is not None:
         for at, label in enumerate(ion_labels(events.ions)):

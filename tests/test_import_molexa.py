@@ -288,3 +288,32 @@ def test_covariances_and_series_show_themselves(tmp_path: Path) -> None:
     assert len(table) == len(over.values["bins"])
     assert "O+ px" in table
     assert "<img" in (over._repr_html_() or "")
+
+
+def test_a_raw_run_is_drawn_and_not_taken_for_a_result(tmp_path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    plt.switch_backend("agg")
+    path = tmp_path / "run.h5"
+    mx.mock("nitrogen", 500, seed=3, out=path, layout="hdf5")
+    with pytest.raises(MolexaError, match="no result of molexa.*open_run"):
+        mx.read(path)
+    assert mx.plot(path).get_xlabel() == "time of flight (ns)"
+    assert mx.plot(mx.open_run(path), "image").get_xlabel().endswith("(mm)")
+    plt.close("all")
+
+
+def test_warnings_are_shown_with_the_numbers(events: mx.Coincidences) -> None:
+    means = mx.centroid(mx.align(events, ref="H+", second="O+"))
+    means.attrs["warnings"] = ["the frame <does> not hold"]
+    assert "warning: the frame <does> not hold" in repr(means)
+    assert "the frame &lt;does&gt; not hold" in (means._repr_html_() or "")
+    doubtful = events.with_meta({**events.meta, "warnings": ["half of them are false"]})
+    assert "warning: half of them are false" in repr(doubtful)
+
+
+def test_lists_are_taken_as_positions() -> None:
+    geometry = mx.Geometry(("C", "O"), [[0, 0, 0], [0, 0, 2.13]])  # type: ignore[arg-type]
+    assert geometry.positions.shape == (2, 3)
+    with pytest.raises(MolexaError, match="2 atoms but positions of shape"):
+        mx.Geometry(("C", "O"), [[0, 0, 0]])  # type: ignore[arg-type]

@@ -421,6 +421,7 @@ class Geometry(Shown):
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", np.asarray(self.positions, dtype=np.float64))
         if self.isotopes is not None and len(self.isotopes) != len(self.symbols):
             raise InputFileError(f"{len(self.symbols)} atoms but {len(self.isotopes)} isotopes")
         if self.positions.shape != (len(self.symbols), 3):
