@@ -10,12 +10,13 @@ import typer
 from molexa_cli.app import AtomicUnits, Debug, Json, Quiet
 from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.options.compare_options import SecondGate
 from molexa_core.base.options.gate_options import Selection
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    options = with_parameters(behind="second_where", selection=Selection)
+    options = with_parameters(behind="second", selection=Selection, second_gate=SecondGate)
     app.command("compare")(options(compare))
 
 
@@ -28,13 +29,6 @@ def compare(
         Path | None,
         typer.Argument(help="Another of the same kind. Default: the same events in another gate."),
     ] = None,
-    second_where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--second-where",
-            help="Further condition on the coincidences of the second; may be given several times.",
-        ),
-    ] = None,
     allow_mirror: Annotated[
         bool,
         typer.Option("--allow-mirror", help="Let a mirror image count as the same structure."),
@@ -42,6 +36,7 @@ def compare(
     atomic_units: AtomicUnits = False,
     *,
     selection: Given,
+    second_gate: Given,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -61,7 +56,7 @@ def compare(
         first,
         second,
         selection=Selection(**selection),
-        second_where=second_where or (),
+        second_gate=SecondGate(**second_gate),
         allow_mirror=allow_mirror,
         progress=progress(),
     )

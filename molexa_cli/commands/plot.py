@@ -10,12 +10,13 @@ import typer
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.options.compare_options import SecondGate
 from molexa_core.base.options.gate_options import Selection
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    options = with_parameters(behind="beside_where", selection=Selection)
+    options = with_parameters(behind="style", selection=Selection, second_gate=SecondGate)
     app.command("plot")(options(plot))
 
 
@@ -59,16 +60,9 @@ def plot(
     style: Annotated[
         Path | None, typer.Option("--style", help="Style file of matplotlib (*.mplstyle).")
     ] = None,
-    beside_where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--beside-where",
-            help="Further condition on what is drawn over the first, of the same events if no "
-            "second file is named.",
-        ),
-    ] = None,
     *,
     selection: Given,
+    second_gate: Given,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -99,7 +93,7 @@ def plot(
         width=width,
         style=style,
         beside=beside,
-        beside_where=tuple(beside_where or ()),
+        second_gate=SecondGate(**second_gate),
     )
     source = file if file is not None else _only(what)
     written = plot_file(

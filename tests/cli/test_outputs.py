@@ -113,7 +113,7 @@ ROLES: dict[str, dict[str, str]] = {
         "out": WRITTEN,
         "title": NONE,
         "compare": READ,
-        "compare_where": NONE,
+        "second_where": NONE,
     }
     | SELECTION,
     "movie": {"files": READ, "out": WRITTEN, "known": READ, "at": NONE, "unit": NONE},
@@ -170,7 +170,7 @@ ROLES: dict[str, dict[str, str]] = {
         "beside": READ,
         "style": READ,
         "out": FIGURE,
-        **dict.fromkeys(("x", "y", "ions", "plane", "width", "beside_where"), NONE),
+        **dict.fromkeys(("x", "y", "ions", "plane", "width", "second_where"), NONE),
     }
     | SELECTION,
     "check": {"run": READ, "setup": READ, "channel": READ},

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from molexa_core.base.errors import NoEventsError, UsageError, listing
+from molexa_core.base.options.compare_options import AS_FIRST, SecondGate
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.outputs import FileKind
@@ -130,7 +131,7 @@ def compare_files(
     second: Path | str | None = None,
     *,
     selection: Selection = EVERYTHING,
-    second_where: Sequence[str] = (),
+    second_gate: SecondGate = AS_FIRST,
     allow_mirror: bool = False,
     progress: Progress = SILENT,
 ) -> Compared:
@@ -139,8 +140,8 @@ def compare_files(
     Args:
         first: events, aligned events, `geom.json`, an XYZ file, or a shipped molecule.
         second: another of the same kind; the same events in another gate if not given.
-        selection: coincidences of both, of events.
-        second_where: further conditions on the coincidences of the second.
+        selection: coincidences of events.
+        second_gate: conditions on those of the second.
         allow_mirror: whether a structure may be matched as its mirror image.
         progress: receives remarks.
 
@@ -151,7 +152,7 @@ def compare_files(
     """
     of_events = _holds_events(first)
     if second is None:
-        if not of_events or not second_where:
+        if not of_events or not second_gate.second_where:
             raise UsageError(
                 "there is nothing to compare with",
                 do="Name a second result, or a gate on the same events with `second_where=`.",
@@ -163,8 +164,8 @@ def compare_files(
             do="Name two events files, or two structures.",
         )
     if of_events:
-        return _events(first, second, selection, second_where, progress)
-    if not selection.is_empty or second_where:
+        return _events(first, second, selection, second_gate, progress)
+    if not selection.is_empty or second_gate.second_where:
         raise UsageError("a structure has no coincidences to gate", do="Leave out the conditions.")
     return _structures(first, second, progress, allow_mirror=allow_mirror)
 
@@ -267,16 +268,11 @@ def _events(
     first: Path | str,
     second: Path | str,
     selection: Selection,
-    second_where: Sequence[str],
+    second_gate: SecondGate,
     progress: Progress,
 ) -> Compared:
-    narrower = Selection(
-        where=[*(selection.where or []), *second_where] or None,
-        gate=selection.gate,
-        regions=selection.regions,
-    )
     tables, names, notes = [], [], []
-    for path, chosen in ((first, selection), (second, narrower)):
+    for path, chosen in ((first, selection), (second, second_gate.of(selection))):
         table = read_events(path)[0]
         gates = gating_of(chosen, "compare", channel=channel_of(table.meta))
         tables.append(select(table, gates, progress))

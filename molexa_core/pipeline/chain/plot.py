@@ -21,6 +21,7 @@ from molexa_core.base.fields import (
     SPECTRUM_TOF,
 )
 from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.options.compare_options import AS_FIRST, SecondGate
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Setup, parse_settings
@@ -75,8 +76,7 @@ class Options:
         width: such as `8.6cm`.
         style: style file of matplotlib.
         beside: a second file of the same kind, drawn over the first.
-        beside_where: further conditions on its coincidences; of the same file, if no other is
-            named.
+        second_gate: conditions on its coincidences; of the same file, if no other is named.
     """
 
     x: str | None = None
@@ -88,7 +88,7 @@ class Options:
     width: str | None = None
     style: Path | str | None = None
     beside: Path | str | None = None
-    beside_where: tuple[str, ...] = ()
+    second_gate: SecondGate = AS_FIRST
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,10 @@ class _Source:
     def second(self) -> _Source | None:
         """What is drawn over it, if anything is."""
         options, chosen = self.options, self.selection
-        if options.beside is None and not options.beside_where:
+        if options.beside is None and not options.second_gate.second_where:
             return None
-        where = [*(chosen.where or []), *options.beside_where] or None
-        narrower = Selection(where=where, gate=chosen.gate, regions=chosen.regions)
-        alone = replace(options, beside=None, beside_where=())
+        narrower = options.second_gate.of(chosen)
+        alone = replace(options, beside=None, second_gate=AS_FIRST)
         if options.beside is None:
             return replace(self, selection=narrower, options=alone)
         return _Source(Path(options.beside), narrower, alone, self.progress)
@@ -238,7 +237,7 @@ def plot(
     """
     options = options or Options()
     kind = _kind(what)
-    if (options.beside is not None or options.beside_where) and what not in TWO:
+    if (options.beside is not None or options.second_gate.second_where) and what not in TWO:
         raise UsageError(
             f"the figure {what} is of one file",
             do=f"Two are drawn over each other by {listing(TWO)}.",

@@ -242,7 +242,7 @@ def _comparison(
         InputFileError: there is no such result, or a file of it is damaged.
         UsageError: a condition that does not fit it.
     """
-    where = Selection(where=comparing.compare_where, regions=selection.regions)
+    where = comparing.of(selection)
     source = None if comparing.compare is None else Path(comparing.compare)
     same = source is None or (source.is_dir() and source.samefile(folder))
     if same:

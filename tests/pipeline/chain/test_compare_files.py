@@ -10,6 +10,7 @@ import pytest
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import parse_ion
+from molexa_core.base.options.compare_options import SecondGate
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
 from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
@@ -129,7 +130,7 @@ def test_pulls_of_alike_runs_have_the_variance_of_a_normal_distribution(tmp_path
 
 def test_two_gates_say_what_they_share(tmp_path: Path) -> None:
     one = _events(tmp_path / "a.h5", 1, 1000)
-    found = compare_files(one, second_where=["ker > 10"])
+    found = compare_files(one, second_gate=SecondGate(["ker > 10"]))
     rows = {row.of: row for row in found.rows}
     assert rows["coincidences"].second == pytest.approx(500, abs=80)
     assert rows["kinetic energy release"].difference > 0.5
@@ -145,4 +146,4 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be compared with a structure"):
         compare_files(structure, events)
     with pytest.raises(UsageError, match="no coincidences to gate"):
-        compare_files(structure, structure, second_where=["ker > 1"])
+        compare_files(structure, structure, second_gate=SecondGate(["ker > 1"]))

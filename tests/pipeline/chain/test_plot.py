@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError
+from molexa_core.base.options.compare_options import SecondGate
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry
@@ -204,7 +205,7 @@ def test_events_without_hits_say_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_two_gates_over_each_other_are_compared_as_they_are(folder: Path, tmp_path: Path) -> None:
-    options = Options(beside_where=("energy(O+) > 0.45",), bins=40)
+    options = Options(second_gate=SecondGate(["energy(O+) > 0.45"]), bins=40)
     figure, numbers = plot_file("ker", folder / "run.events.h5", tmp_path / "two.svg", options)
     table = pd.read_csv(numbers, comment="#")
     assert (table["second"] <= table["first"]).all()

@@ -84,7 +84,7 @@ def test_two_gates_of_one_folder_say_what_they_share(tmp_path: Path) -> None:
     page, _ = report_folder(
         tmp_path,
         selection=Selection(where=["ker > 20"]),
-        comparing=Comparing(compare_where=["ker > 22"]),
+        comparing=Comparing(second_where=["ker > 22"]),
     )
     text = text_of(page)
     assert "ker > 20 beside ker > 22" in text
