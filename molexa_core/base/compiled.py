@@ -16,9 +16,9 @@ integer: Any = np.int64
 """Makes numbers that are handed to functions: for a literal a function is compiled once more."""
 
 
-_ONCE: Final = "compiling the inner loops for this machine, once: takes some 15 seconds"
+_ONCE: Final = "compiling the inner loops for this machine, once: takes some 20 seconds"
 _IN_MEMORY: Final = (
-    "compiling the inner loops takes some 15 seconds at each start, because no folder can be "
+    "compiling the inner loops takes some 20 seconds at each start, because no folder can be "
     "written to keep them; name one in the environment variable NUMBA_CACHE_DIR"
 )
 _without_folder: list[str] = []
