@@ -24,6 +24,12 @@ _SHOTS: Final = 50_000
 """Shots from the beginning of a run that are looked at."""
 _ALL: Final = 0.999
 """Share of the hits inside the radius that is written down; the rest may be noise."""
+_SMALLEST_MM: Final = 0.5
+_LARGEST_MM: Final = 1000.0
+"""Between these lies the largest distance of a hit from the centre, if it is in mm."""
+_EARLIEST_NS: Final = 50.0
+_LATEST_NS: Final = 200_000.0
+"""Between these lies the last time of flight of a run, if it is in ns."""
 _REPEATED: Final = 0.05
 """Share of the hits with one time and place from which these are taken for empty places."""
 _OPTIONAL: Final = ("anode", "columns", "edge_columns", "facility", "virtual", "explosion")
@@ -189,8 +195,26 @@ def _look(hits: Hits, run: StoredRun, seen: _Seen) -> None:
         f"Nearly all hits come between {first:.0f} and {last:.0f} ns; molexa calibrate "
         "spectrometer finds the time zero from known peaks"
     )
+    seen.said += _odd_units(reach, last)
     if hits.tags:
         seen.said.append(f"Values per shot that travel with the events: {listing(hits.tags)}.")
+
+
+def _odd_units(reach_mm: float, last_ns: float) -> list[str]:
+    """What to write into the setup where positions or times cannot be in mm and ns."""
+    found = (
+        ("x_unit_mm", "positions", reach_mm, "mm", _LARGEST_MM, "µm", 0.001),
+        ("x_unit_mm", "positions", _SMALLEST_MM, "mm", reach_mm, "m", 1000.0),
+        ("time_unit_ns", "times", last_ns, "ns", _LATEST_NS, "ps", 0.001),
+        ("time_unit_ns", "times", _EARLIEST_NS, "ns", last_ns, "µs", 1000.0),
+    )
+    values = {"positions": reach_mm, "times": last_ns}
+    return [
+        f"The {what} reach {values[what]:.3g} {unit}, which is hardly possible: if the file has "
+        f"them in {other}, write `{key}: {size:g}` into `columns`."
+        for key, what, more, unit, less, other, size in found
+        if more > less
+    ]
 
 
 def _filler(x: FloatArray, y: FloatArray, t: FloatArray) -> float | None:

@@ -176,3 +176,28 @@ def test_a_check_says_that_a_window_is_empty() -> None:
     checked = check_together(["run.root"], setup=str(far), channel="nitrogen")
     assert checked.wrong
     assert any(item.of == "window of N+" and item.state == "wrong" for item in checked.found)
+
+
+@pytest.mark.parametrize(
+    ("place", "time", "key"),
+    [
+        (1.0, 1.0, None),
+        (1000.0, 1.0, "x_unit_mm: 0.001"),
+        (0.001, 1.0, "x_unit_mm: 1000"),
+        (1.0, 1000.0, "time_unit_ns: 0.001"),
+        (1.0, 0.001, "time_unit_ns: 1000"),
+    ],
+)
+def test_units_that_cannot_be_are_named(place: float, time: float, key: str | None) -> None:
+    rng = np.random.default_rng(4)
+    columns = {
+        "xs1": rng.normal(0.0, 8.0, 400) * place,
+        "ys1": rng.normal(0.0, 8.0, 400) * place,
+        "when1": rng.normal(1000.0, 40.0, 400) * time,
+    }
+    with uproot.recreate("odd.root") as file:
+        file["Events"] = columns
+    told = replace(TWO_REGIONS, x="xs{i}", y="ys{i}", time="when{i}")
+    _, remarks = new_setup(["odd.root"], told)
+    odd = [text for text in remarks if "hardly possible" in text]
+    assert [key in text for text in odd] == ([True] if key else [])
