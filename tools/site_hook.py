@@ -86,6 +86,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return f"[{_title(there)}]({target}{anchor or ''})"
         return link[0]
 
+    markdown = re.sub(r"^```(\w+) .*$", r"```\1", markdown, flags=re.MULTILINE)
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
     parts[::2] = [_LINK.sub(mended, part) for part in parts[::2]]
     return "".join(parts).replace(NAMES, listed_names())
