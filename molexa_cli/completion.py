@@ -91,6 +91,13 @@ def _recipes(incomplete: str) -> Iterable[str]:
     return [*sorted(available("templates", ".yaml")), *_files(incomplete, ".yaml")]
 
 
+def _figures(incomplete: str) -> Iterable[str]:
+    from molexa_core.pipeline.chain.plot import PLOTS
+
+    del incomplete
+    return PLOTS
+
+
 def _setups(incomplete: str) -> Iterable[str]:
     return _files(incomplete, ".yaml")
 
@@ -146,6 +153,7 @@ _BY_ARGUMENT: Final[Mapping[tuple[str, ...], Source]] = {
     ("score", "structure"): _molecules,
     ("compare", "first"): _molecules,
     ("compare", "second"): _molecules,
+    ("plot", "what"): _figures,
     ("weights", "show", "name"): _weights,
     ("weights", "verify", "name"): _weights,
 }

@@ -49,7 +49,7 @@ def _image(spectrum: Spectrum) -> list[str]:
         f"{spectrum.labels[axis]} {' to '.join(_limits(spectrum, axis))} {spectrum.units[axis]}"
         for axis in (0, 1)
     ]
-    return [*lines, f" {sides[0]} (right), {sides[1]} (up), brightest {top:g} counts"]
+    return [*lines, f" {sides[0]} (right), {sides[1]} (up),", f" brightest {top:g} counts"]
 
 
 def _limits(spectrum: Spectrum, axis: int) -> tuple[str, str]:

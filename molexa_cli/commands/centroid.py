@@ -68,11 +68,13 @@ def centroid(
         ]
         write_json({"file": str(target), "ions": plain, "energy": rows.attrs.get(ENERGY)})
         return
-    header = [
-        str(name).rjust(9) if isinstance(value, float) else str(name)
-        for name, value in records[0].items()
-    ]
-    write(table(header, [[_cell(value) for value in record.values()] for record in records]))
+    columns = []
+    for name, first in records[0].items():
+        cells = [str(name), *(_cell(record[name]).strip() for record in records)]
+        width = max(map(len, cells)) if isinstance(first, float) else 0
+        columns.append([cell.rjust(width) for cell in cells])
+    header, *cells_of_rows = (list(row) for row in zip(*columns, strict=True))
+    write(table(header, cells_of_rows))
     if energy := rows.attrs.get(ENERGY):
         write(energy["meaning"])
     remark(f"written to {target}")

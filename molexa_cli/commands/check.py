@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, Json, Quiet
-from molexa_cli.console import progress, write, write_json
+from molexa_cli.console import WIDTH, progress, write, write_json
 from molexa_cli.wording import as_typed
 
 
@@ -36,6 +36,7 @@ def check(
     Example: molexa check run.root --setup setup.yaml --channel ocs
     """
     from dataclasses import asdict
+    from textwrap import fill
 
     from molexa_core.pipeline.starting.check_together import check_together
 
@@ -44,6 +45,7 @@ def check(
         write_json({"found": [asdict(item) for item in checked.found], "wrong": checked.wrong})
     else:
         for item in checked.found:
-            write(f"{item.state:9s} {item.of}: {as_typed(item.words)}")
+            words = f"{item.state:9s} {item.of}: {as_typed(item.words)}"
+            write(fill(words, WIDTH, subsequent_indent=" " * 10, break_on_hyphens=False))
     if checked.wrong:
         raise typer.Exit(1)

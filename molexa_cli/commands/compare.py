@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import AtomicUnits, Debug, Json, Quiet
-from molexa_cli.console import progress, remark, table, write, write_json
+from molexa_cli.console import SWITCHES, progress, remark, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.options.compare_options import SecondGate
 from molexa_core.base.options.gate_options import Selection
@@ -63,6 +63,11 @@ def compare(
     if json:
         write_json(found.to_dict())
         return
+    write(f"first: {found.first}\nsecond: {found.second}")
+    if SWITCHES.separator is not None:
+        header = list(found.rows[0].to_dict())
+        table(header, [[_plain(value) for value in row.to_dict().values()] for row in found.rows])
+        return
     with_ratio = found.what == "events"
     rows = []
     for row in found.rows:
@@ -78,17 +83,22 @@ def compare(
         rows.append([row.of, *cells, "bohr" if bohr else row.unit])
     ratio = ["ratio"] if with_ratio else []
     header = ["quantity", "first", "second", "difference", *ratio, "pull", "unit"]
-    write(f"first: {found.first}\nsecond: {found.second}")
     write(table(header, rows))
+    remark("in brackets: the error of the last digits; pull: the difference over its error")
     for note in found.notes:
         remark(note)
 
 
+def _plain(value: object) -> object:
+    return "" if value is None else value
+
+
 def _text(value: float, error: float | None, factor: float, places: int, sign: str = "") -> str:
-    """A number with its error, as many places as the error needs."""
+    """A number with the error of its last digits in brackets: 24.018(12)."""
     from math import floor, log10
 
-    if error is not None and factor * error > 0.0:
-        places = min(max(1 - floor(log10(factor * error)), 0), 6)
-    text = f"{factor * value:{sign}.{places}f}"
-    return text if error is None else f"{text} ± {factor * error:.{places}f}"
+    size = None if error is None else abs(factor * error)
+    if not size:
+        return f"{factor * value:{sign}.{places}f}"
+    places = min(max(1 - floor(log10(size)), 0), 6)
+    return f"{factor * value:{sign}.{places}f}({size * 10.0**places:.0f})"

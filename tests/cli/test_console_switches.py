@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,86 @@ def test_bash_accepts_its_script(molexa: Run) -> None:
 def test_columns_of_numbered_slots_have_a_name_with_the_slot(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("shot,x1,x2,y1\n1,2,3,4\n", encoding="utf-8")
     assert columns_of(tmp_path / "a.csv") == ["shot", "x{i}", "x1", "x2", "y{i}", "y1"]
+
+
+@pytest.fixture
+def shell_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a program `molexa` on the path."""
+    program = tmp_path / "bin" / "molexa"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m molexa_cli.main "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    root = str(Path(__file__).parent.parent.parent)
+    monkeypatch.setenv("PYTHONPATH", root)
+    return tmp_path
+
+
+def _in_shell(shell: str, script: str, folder: Path) -> str:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    quiet = {"fish": ["--no-config"], "zsh": ["-f"], "bash": ["--norc"]}[shell]
+    done = subprocess.run(
+        [shell, *quiet, "-c", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_bash_completes_for_real(shell_folder: Path) -> None:
+    script = """eval "$(molexa completion bash)"
+    COMP_WORDS=(molexa reduce run.root --channel wat); COMP_CWORD=4
+    _molexa_completion molexa; echo "${COMPREPLY[@]}"
+    COMP_WORDS=(molexa plot pip); COMP_CWORD=2
+    _molexa_completion molexa; echo "${COMPREPLY[@]}"
+    complete -p molexa"""
+    first, second, registered = _in_shell("bash", script, shell_folder).splitlines()
+    assert (first, second) == ("water", "pipico")
+    assert "_molexa_completion molexa" in registered
+
+
+def test_fish_completes_for_real(shell_folder: Path) -> None:
+    script = """molexa completion fish | source
+    complete -C "molexa reduce run.root --channel wat"
+    complete -C "molexa weights show molexa-stage1" """
+    assert _in_shell("fish", script, shell_folder).split() == ["water", "molexa-stage1"]
+
+
+def test_zsh_accepts_its_script(shell_folder: Path) -> None:
+    script = 'autoload -Uz compinit; compinit -u; eval "$(molexa completion zsh)"; which _molexa'
+    assert _in_shell("zsh", f"{script}_completion", shell_folder).startswith("_molexa_completion")
+
+
+@pytest.mark.slow
+def test_tables_of_commands_fit_eighty_columns(molexa: Run, tmp_path: Path) -> None:
+    """Lines of tables; sentences are broken by the terminal."""
+    assert molexa("mock", "water", "--events", "3000", "--out", "run.root").returncode == 0
+    lines = (
+        "channels",
+        "molecules",
+        "molecules ethanol",
+        "weights list",
+        "plot",
+        "inspect run.root",
+        "reduce run.root",
+        "align --ref O+",
+        "centroid",
+        "spectrum run.events.h5 --x ker",
+        "compare run.aligned.h5 --second-where ker>20",
+        "simulate water --charges O+,H+,H+",
+        "compare water water",
+        "score water water",
+        "atom O --photon-ev 600",
+        "check run.root",
+    )
+    for line in lines:
+        done = molexa(*line.split())
+        assert done.returncode == 0, (line, done.stderr)
+        wide = [text for text in done.stdout.splitlines() if len(text) > WIDTH]
+        # A table has a line of hyphens below its header.
+        assert not [text for text in wide if text.count("  ") >= 2 or set(text) <= set("- ")], line
