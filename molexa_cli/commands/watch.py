@@ -12,6 +12,7 @@ from molexa_cli.console import progress, remark, table, write, write_json
 from molexa_core.base.errors import UsageError
 
 if TYPE_CHECKING:
+    from molexa_core.pipeline.watching.live_source import LiveSource
     from molexa_core.pipeline.watching.watch import WatchOptions
 
 
@@ -53,6 +54,15 @@ def watch(
     silent: Annotated[
         float, typer.Option("--silent", min=1.0, help="Seconds without new data until the alarm.")
     ] = 60.0,
+    live: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--live",
+            metavar="ADDRESS DETECTOR",
+            help="A Karabo bridge in place of files, such as tcp://exflonc12:45000, and the name "
+            "of the delay-line detector; the folder then only names the state.",
+        ),
+    ] = None,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port of the page; 0: any free one.")
     ] = 8642,
@@ -102,12 +112,23 @@ def watch(
         quiet_s=silent,
         structure=structure,
     )
+    if live is not None and once:
+        raise UsageError("a live source has no end", do="Leave out `live=` or `once=True`.")
     if once:
         _once(options, json=json)
     elif terminal:
-        _in_terminal(options)
+        _in_terminal(options, live)
     else:
-        _with_page(options, listen, port)
+        _with_page(options, listen, port, live)
+
+
+def _source(live: tuple[str, str] | None) -> LiveSource | None:
+    """The live source that is asked for."""
+    if live is None:
+        return None
+    from molexa_core.pipeline.watching.live_source import karabo_bridge
+
+    return karabo_bridge(*live)
 
 
 def _once(options: WatchOptions, *, json: bool) -> None:
@@ -123,19 +144,21 @@ def _once(options: WatchOptions, *, json: bool) -> None:
             progress().warn(alarm["text"])
 
 
-def _with_page(options: WatchOptions, listen: str | None, port: int) -> None:
+def _with_page(
+    options: WatchOptions, listen: str | None, port: int, live: tuple[str, str] | None
+) -> None:
     from molexa_core.pipeline.watching.page_server import LOOPBACK, PageServer
     from molexa_core.pipeline.watching.watch import Watch
 
     title = f"molexa watch {options.folder.resolve().name}"
     with PageServer(title, address=listen or LOOPBACK, port=port) as server:
-        watched = Watch(options, server.publish, progress())
+        watched = Watch(options, server.publish, progress(), _source(live))
         remark(f"the page is at {server.url}; end with Ctrl-C, and go on with the same command")
         watched.run()
     remark(f"the state is in {watched.state}")
 
 
-def _in_terminal(options: WatchOptions) -> None:
+def _in_terminal(options: WatchOptions, live: tuple[str, str] | None) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -144,19 +167,19 @@ def _in_terminal(options: WatchOptions) -> None:
 
     console = Console()
     if not console.is_terminal:
-        watched = Watch(options, _one_line, progress())
+        watched = Watch(options, _one_line, progress(), _source(live))
         watched.run()
         return
-    with Live(console=console, auto_refresh=False) as live:
+    with Live(console=console, auto_refresh=False) as screen:
 
         def show(summary: dict[str, Any]) -> None:
             text = Text()
             for alarm in summary["alarms"]:
                 text.append(f"{alarm['text']}\n", style="bold red" if alarm["serious"] else "dim")
             text.append(table(["quantity", "value", "unit"], _rows(summary)))
-            live.update(text, refresh=True)
+            screen.update(text, refresh=True)
 
-        watched = Watch(options, show, progress())
+        watched = Watch(options, show, progress(), _source(live))
         watched.run()
     remark(f"the state is in {watched.state}")
 

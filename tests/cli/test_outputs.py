@@ -82,7 +82,7 @@ ROLES: dict[str, dict[str, str]] = {
     "runs show": {"catalogue": NONE},
     "runs mark": dict.fromkeys(("runs", "quality", "comment", "target", "catalogue"), NONE),
     "runs export": {"catalogue": NONE},
-    "watch": dict.fromkeys(("folder", "channel", "setup", "state", "listen"), NONE),
+    "watch": dict.fromkeys(("folder", "channel", "setup", "state", "listen", "live"), NONE),
     "align": {
         "events": READ,
         "channel": READ,

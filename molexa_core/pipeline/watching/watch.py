@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from molexa_core import __version__
 from molexa_core.base import interruption
-from molexa_core.base.errors import InputFileError
+from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.settings import Channel, Setup
+from molexa_core.base.settings import Channel, Setup, load_channel, load_project, load_setup
 from molexa_core.base.storage.checksums import digest_of
 from molexa_core.base.storage.files import require_folder
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.io.results.watch_state import read_state, write_state
 from molexa_core.pipeline.chain.reduce import channel_and_setup
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
+from molexa_core.pipeline.watching.live_source import LiveSource
 from molexa_core.pipeline.watching.live_summary import Speed, summary_of
 from molexa_core.pipeline.watching.new_ranges import SETTLED_S, Folder, Range, Reading
 from molexa_core.pipeline.watching.structure_maker import (
@@ -44,6 +45,7 @@ _SAVE_S: Final = 10.0
 _SAVE_SHARE: Final = 0.05
 """At most this share of the time goes into writing the state."""
 _SPEED_S: Final = 30.0
+_LIVE_S: Final = 1.0
 _CURVE: Final = 200
 """Structures of which distances are kept for the picture of convergence."""
 
@@ -82,6 +84,8 @@ class Watch:
         options: what is watched.
         publish: receives the summary, plain values, every `every_s` seconds.
         progress: receives remarks.
+        live: where shots come from in place of the files of the folder; channel and setup must be
+            given then, or stand in molexa.yaml.
 
     Attributes:
         reduction: what was read so far; None before the first run.
@@ -96,8 +100,10 @@ class Watch:
         options: WatchOptions,
         publish: Callable[[dict[str, Any]], None],
         progress: Progress = SILENT,
+        live: LiveSource | None = None,
     ) -> None:
         self.options = options
+        self._live = live
         folder = require_folder(options.folder, do="Name the folder that data are written to.")
         name = folder.resolve().name or "watch"
         self.state = options.state or Path(f"{name}{STATE_SUFFIX}")
@@ -142,6 +148,8 @@ class Watch:
                 return self.summary()
         finally:
             self._maker.close()
+            if self._live is not None:
+                self._live.close()
 
     def step(self) -> bool:
         """Read all that is new, and publish meanwhile; whether there was something."""
@@ -149,7 +157,7 @@ class Watch:
         if reduction is None:
             return False
         new = False
-        for part in self.folder.ranges(reduction.setup):
+        for part in self._ranges(reduction.setup):
             self._fold(reduction, part)
             new = True
             self._show()
@@ -159,6 +167,16 @@ class Watch:
         if not new:
             self._save_if_due()
         return new
+
+    def _ranges(self, setup: Setup) -> Iterator[Range]:
+        """What is new in the files, or what the live source sends within a second."""
+        if self._live is None:
+            yield from self.folder.ranges(setup)
+            return
+        name = self._live.name
+        for hits in self._live.blocks(wait_s=_LIVE_S):
+            shots = self.folder.readings.get(name, Reading()).shots + hits.n_shots
+            yield Range(name, hits, Reading(shots))
 
     def summary(self) -> dict[str, Any]:
         """What was found so far, as plain values."""
@@ -183,11 +201,15 @@ class Watch:
         if self.reduction is not None:
             return self.reduction
         options = self.options
-        files = self.folder.first_run()
-        if files is None:
-            return None
-        run, channel, setup, _ = channel_and_setup(list(files), options.channel, options.setup)
-        self._progress.say(f"channel {channel.name}; {run.choice}")
+        if self._live is not None:
+            channel, setup = _given(options)
+            self._progress.say(f"channel {channel.name}; live from {self._live.name}")
+        else:
+            files = self.folder.first_run()
+            if files is None:
+                return None
+            run, channel, setup, _ = channel_and_setup(list(files), options.channel, options.setup)
+            self._progress.say(f"channel {channel.name}; {run.choice}")
         reduction = GrowingReduction(channel, setup)
         if not options.fresh and self.state.exists():
             self._restore(reduction)
@@ -309,6 +331,17 @@ class Watch:
             f"goes on from {self.state}: {reduction.shots} shots of "
             f"{len(self.folder.readings)} runs were read before"
         )
+
+
+def _given(options: WatchOptions) -> tuple[Channel, Setup]:
+    """Channel and setup as the options or molexa.yaml name them."""
+    project = load_project()
+    channel, setup = options.channel or project.channel, options.setup or project.setup
+    if channel is None or setup is None:
+        raise UsageError(
+            "a live source does not tell channel and setup", do="Give `channel=` and `setup=`."
+        )
+    return load_channel(channel), load_setup(setup)
 
 
 def settings_digest(channel: Channel, setup: Setup) -> str:
