@@ -508,8 +508,8 @@ def _headline(results: Results, structure: Structure | None) -> tuple[tuple[str,
         rows.append(("coincidences", text_of(len(results.events))))
         summary = results.events.meta.get("summary")
         false = summary.get("false") if isinstance(summary, Mapping) else None
-        known = isinstance(false, Mapping) and isinstance(false.get("true"), int | float)
-        if known and not is_gated(results.events):
+        false = false if isinstance(false, Mapping) and not is_gated(results.events) else {}
+        if isinstance(false.get("true"), int | float):
             rows.append(("true ones", f"{false['true']:.0f} ± {false['true_error']:.0f}"))
     if results.aligned is not None:
         counted = results.aligned if results.events is None else results.events
