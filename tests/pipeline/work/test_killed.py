@@ -1,0 +1,25 @@
+"""A reduction whose processes are killed at random ends with the same hash."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).resolve().parents[3] / "tools" / "killed_units.py"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+def test_kills_at_random_change_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, str(TOOL), "--repeats", "3", "--seed", "5"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 repeats ended with the same hash" in done.stdout
