@@ -8,7 +8,7 @@ whether the model can give these momenta at all (`misspecification`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -20,10 +20,11 @@ from molexa_core.geometry.measures import pair_distances, triplet_angles
 from molexa_core.physics.coulomb.batches import far_shape
 from molexa_core.physics.family.family import ExplosionKnowledge
 from molexa_core.pipeline.inversion.adaptive import adapt
+from molexa_core.pipeline.inversion.emulated import settle_emulated
 from molexa_core.pipeline.inversion.ensemble import settle
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
-from molexa_core.pipeline.inversion.problem import Problem, search, search_roughly
+from molexa_core.pipeline.inversion.problem import Problem, best_of, search, search_roughly
 from molexa_core.pipeline.inversion.residuals import ChannelData, MeasuredChannel, turns_onto
 from molexa_core.pipeline.inversion.sampling import Anchor, Draws, anchor_at, branches, draw
 from molexa_core.pipeline.inversion.weighted_draws import Summary, credible_intervals, summary
@@ -37,6 +38,10 @@ COSTLY_STARTS: Final = (10, 8)
 """The same for families that say that they are `costly`."""
 MOST_FOLLOWED: Final = 8
 """Number of points from which such families are followed to other parameters or hypotheses."""
+MOST_SCREENED: Final = 16
+FEW_FOLLOWED: Final = 6
+"""Of the own starts of such a family, with several channels, number that is followed after the
+rough stages: alone, and where another hypothesis has found points."""
 NEAR_STAGES: Final = 3
 """Stages of the search from there."""
 FOLLOWING: Final = 0.4
@@ -54,8 +59,12 @@ LEAST_EFFECTIVE: Final = 0.2
 """Effective samples per wanted draw below which another way of sampling follows."""
 ROUNDS: Final = 12
 """Largest number of rounds of adaptive sampling."""
+COSTLY_ROUNDS: Final = 2
+"""The same for families that take long: then `emulated` follows."""
 CONTRADICTED: Final = 1e-4
 """p-value below which nothing is drawn: the draws would be of a model that the momenta refute."""
+MOST_MISFITS: Final = 3
+"""Maxima of such families of which one may fit best."""
 NEAR: Final = 30.0
 """ln of the posterior below the largest down to which a maximum is kept."""
 NEAR_POINTS: Final = 12.0
@@ -241,6 +250,13 @@ class _Found:
     of_points: IntArray
     drawn: Draws | None = None
     effective: float = 0.0
+    misfits: dict[int, Misfit] = field(default_factory=dict)
+
+    def misfit(self, number: int) -> Misfit:
+        """Of the maximum with this number."""
+        if number not in self.misfits:
+            self.misfits[number] = misfit_at(self.problem, self.anchors[number].z)
+        return self.misfits[number]
 
 
 def _check(
@@ -355,6 +371,8 @@ def _searched_sparingly(
     hypotheses found needs the last stages only, and so does what is looked for at other parameters.
     """
     rough = search_roughly(problem, begin)
+    if len(problem.channels) > 1:
+        rough = best_of(problem, rough, FEW_FOLLOWED if known else MOST_SCREENED)
     near = [one[:MOST_FOLLOWED] for one in known]
     z, height = search(problem, np.concatenate([rough, *near]), stages=NEAR_STAGES)
     if not (problem.free and len(problem.channels) == 1 and len(z)):
@@ -407,10 +425,20 @@ def _posterior(
 
 def _contradicted(found: list[_Found]) -> bool:
     """Whether no maximum that counts explains the momenta, of whatever hypothesis."""
-    every = [(one, anchor) for one in found for anchor in one.anchors]
-    logs = np.array([anchor.log_evidence + one.log_weight for one, anchor in every])
+    every = _every(found)
+    logs = np.array([one.anchors[n].log_evidence + one.log_weight for one, n in every])
     shares = np.exp(logs - logs.max())
-    return _least_misfit(every, shares / shares.sum()).p_value < CONTRADICTED
+    shares /= shares.sum()
+    return all(
+        every[row][0].misfit(every[row][1]).p_value < CONTRADICTED
+        for row in np.argsort(-shares)
+        if shares[row] > LEAST_SHARE
+    )
+
+
+def _every(found: list[_Found]) -> list[tuple[_Found, int]]:
+    """All maxima, by their hypothesis and number."""
+    return [(one, number) for one in found for number in range(len(one.anchors))]
 
 
 def _maxima(found: list[_Found]) -> list[_Found]:
@@ -434,9 +462,14 @@ def _draws(one: _Found, wanted: int, random: np.random.Generator) -> tuple[Draws
         best = drawn, _effective(drawn.log_weights)
         if best[1] >= LEAST_EFFECTIVE * wanted:
             return best
-    drawn = adapt(problem, one.points, one.of_points, random, enough=enough, rounds=ROUNDS)
+    rounds = COSTLY_ROUNDS if problem.costly else ROUNDS
+    drawn, terms = adapt(problem, one.points, one.of_points, random, enough=enough, rounds=rounds)
     if best is None or _effective(drawn.log_weights) > best[1]:
         best = drawn, _effective(drawn.log_weights)
+    if problem.costly and best[1] < enough and np.isfinite(drawn.log_weights).any():
+        moved = settle_emulated(problem, drawn, terms, random, enough)
+        if moved is not None and moved[1] > best[1]:
+            best = moved
     if best[1] < LEAST_EFFECTIVE * wanted and np.isfinite(best[0].log_weights).any():
         chains = settle(problem, best[0], random)
         best = chains.draws, chains.effective
@@ -483,8 +516,11 @@ def _gathered(
     shares: FloatArray = np.zeros(first)
     np.add.at(shares, np.concatenate(origin), weights)
     order = np.argsort(-shares, kind="stable")
-    every = [(one, anchor) for one in found for anchor in one.anchors]
-    modes = tuple(_mode(every[n][0], every[n][1], float(shares[n])) for n in order)
+    every = _every(found)
+    modes = tuple(
+        _mode(one, one.anchors[number], float(shares[row]))
+        for row, (one, number) in ((row, every[row]) for row in order)
+    )
     rank = np.argsort(order)
     prior_total = np.logaddexp.reduce([one.log_weight for one in found])
     effective = _effective_of_all(found, evidences)
@@ -539,11 +575,13 @@ def _mode(one: _Found, anchor: Anchor, share: float) -> Mode:
     return Mode(x[0], parameters[0], one.number, share, anchor.chi_square, closure)
 
 
-def _least_misfit(every: list[tuple[_Found, Anchor]], shares: FloatArray) -> Misfit:
-    """That of the mode that fits best: if one explains the momenta, they are explained."""
-    found = [
-        misfit_at(one.problem, anchor.z)
-        for (one, anchor), share in zip(every, shares, strict=True)
-        if share > LEAST_SHARE
-    ]
-    return min(found, key=lambda one: one.chi_square)
+def _least_misfit(every: list[tuple[_Found, int]], shares: FloatArray) -> Misfit:
+    """That of the mode that fits best: if one explains the momenta, they are explained.
+
+    Of families that take long the few whose momenta and parameters fit best are looked at.
+    """
+    some = [pair for pair, share in zip(every, shares, strict=True) if share > LEAST_SHARE]
+    if any(one.problem.costly for one, _ in some):
+        some.sort(key=lambda pair: pair[0].anchors[pair[1]].chi_square)
+        some = some[:MOST_MISFITS]
+    return min((one.misfit(number) for one, number in some), key=lambda each: each.chi_square)
