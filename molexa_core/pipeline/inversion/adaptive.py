@@ -29,12 +29,12 @@ FREEDOM: Final = 5.0
 """Degrees of freedom of the t distributions."""
 PER_ROUND: Final = 1500
 """Draws in each round; twice as many in the first."""
-PER_COSTLY_ROUND: Final = 400
+PER_COSTLY_ROUND: Final = 500
 """The same for families that take long."""
 CENTRES: Final = 48
 """Draws of large weight that are centres in each round."""
-COSTLY_CENTRES: Final = 16
-"""The same for families that take long."""
+BRIEF_CENTRES: Final = 16
+"""The same for families that take long, with several channels."""
 REACH: Final = (1e3, 0.7, 0.3)
 """Largest width about a centre, shares of the width of its maximum as a whole."""
 LEAST_KIND: Final = 0.05
@@ -43,8 +43,8 @@ LEAST_MODE: Final = 0.03
 """Smallest share of the draws of a maximum."""
 LEAST_ROUNDS: Final = 4
 """Rounds that follow in any case, so that what no draw has reached at first is found."""
-LEAST_COSTLY_ROUNDS: Final = 2
-"""The same for families that take long."""
+LEAST_BRIEF_ROUNDS: Final = 2
+"""The same for families that take long, with several channels."""
 _FIRM: Final = 12.0
 """Effective draws per unknown that a fitted covariance needs; weights are levelled until then."""
 _CHUNK: Final = 4_000_000
@@ -109,8 +109,8 @@ def adapt(
     *,
     enough: float,
     rounds: int,
-) -> tuple[Draws, FloatArray]:
-    """Weighted draws, and their terms (`Problem.terms`).
+) -> Draws:
+    """Weighted draws.
 
     Args:
         problem: for one family.
@@ -124,16 +124,14 @@ def adapt(
     per_round = PER_COSTLY_ROUND if problem.costly else PER_ROUND
     mixture = _first(problem, points, modes)
     z, height = np.empty((0, problem.size)), np.empty(0)
-    terms: list[FloatArray] = []
-    least = LEAST_COSTLY_ROUNDS if problem.costly else LEAST_ROUNDS
+    least = LEAST_BRIEF_ROUNDS if problem.brief else LEAST_ROUNDS
     drawn: list[int] = []
     mixtures: list[_Mixture] = []
     densities: list[FloatArray] = []
     for number in range(rounds):
         interruption.check()
         fresh = mixture.draw(random, per_round * (2 if number == 0 else 1))
-        terms.append(problem.terms(fresh, problem.compare(fresh)))
-        height = np.concatenate([height, problem.height_of(fresh, terms[-1])])
+        height = np.concatenate([height, problem.log_posterior(fresh, problem.compare(fresh))[0]])
         drawn.append(len(fresh))
         # Each draw is weighed against all mixtures, also against those of other rounds.
         for place, one in enumerate(mixtures):
@@ -159,7 +157,7 @@ def adapt(
         mixture = _following(
             problem, mixture, z, log_weights, origin, _shares(useful, LEAST_KIND), random
         )
-    return Draws(z, log_weights, origin), np.concatenate(terms)
+    return Draws(z, log_weights, origin)
 
 
 def _gathered(log_densities: FloatArray, group: IntArray, count: int) -> FloatArray:
@@ -223,7 +221,7 @@ def _following(
         middle = level @ z[rows]
         apart = z[rows] - middle
         covariance = (apart * level[:, None]).T @ apart
-        centres_of_all = COSTLY_CENTRES if problem.costly else CENTRES
+        centres_of_all = BRIEF_CENTRES if problem.brief else CENTRES
         many = max(4, round(centres_of_all * share))
         places = (np.arange(many) + random.random()) / many
         chosen = rows[np.searchsorted(np.cumsum(level), places).clip(max=len(rows) - 1)]

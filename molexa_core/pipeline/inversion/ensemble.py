@@ -76,7 +76,7 @@ def settle(problem: Problem, given: Draws, random: np.random.Generator) -> Chain
     log_weights = np.tile(np.log(weight / len(kept)) + total, len(kept))
     return Chains(
         Draws(states.reshape(-1, problem.size), log_weights, np.tile(mode, len(kept))),
-        independent(states, weight),
+        _independent(states, weight),
     )
 
 
@@ -115,13 +115,8 @@ def _differences(
     return result
 
 
-def independent(states: FloatArray, weight: FloatArray) -> float:
-    """Effective number of draws: that of the chains, times what the later states add.
-
-    Args:
-        states: (states, chains, size).
-        weight: (chains) of sum 1.
-    """
+def _independent(states: FloatArray, weight: FloatArray) -> float:
+    """Effective number of draws: that of the chains, times what the later states add."""
     chains = float(1.0 / (weight**2).sum())
     apart = states - np.einsum("c,kcz->z", weight, states) / len(states)
     variance = np.einsum("c,kcz->z", weight, apart**2) / len(states)

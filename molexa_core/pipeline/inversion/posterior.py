@@ -20,7 +20,7 @@ from molexa_core.geometry.measures import pair_distances, triplet_angles
 from molexa_core.physics.coulomb.batches import far_shape
 from molexa_core.physics.family.family import ExplosionKnowledge
 from molexa_core.pipeline.inversion.adaptive import adapt
-from molexa_core.pipeline.inversion.emulated import settle_emulated
+from molexa_core.pipeline.inversion.broad import broaden
 from molexa_core.pipeline.inversion.ensemble import settle
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
@@ -57,10 +57,12 @@ EFFECTIVE: Final = 0.6
 """Effective samples per wanted draw at which adaptive sampling ends."""
 LEAST_EFFECTIVE: Final = 0.2
 """Effective samples per wanted draw below which another way of sampling follows."""
+LEAST_BRIEF: Final = 0.02
+"""The same for families that take long, with several channels."""
 ROUNDS: Final = 12
 """Largest number of rounds of adaptive sampling."""
-COSTLY_ROUNDS: Final = 2
-"""The same for families that take long: then `emulated` follows."""
+BRIEF_ROUNDS: Final = 2
+"""The same for families that take long, with several channels: then `broad` ones follow."""
 CONTRADICTED: Final = 1e-4
 """p-value below which nothing is drawn: the draws would be of a model that the momenta refute."""
 MOST_MISFITS: Final = 3
@@ -371,7 +373,7 @@ def _searched_sparingly(
     hypotheses found needs the last stages only, and so does what is looked for at other parameters.
     """
     rough = search_roughly(problem, begin)
-    if len(problem.channels) > 1:
+    if problem.brief:
         rough = best_of(problem, rough, FEW_FOLLOWED if known else MOST_SCREENED)
     near = [one[:MOST_FOLLOWED] for one in known]
     z, height = search(problem, np.concatenate([rough, *near]), stages=NEAR_STAGES)
@@ -462,15 +464,16 @@ def _draws(one: _Found, wanted: int, random: np.random.Generator) -> tuple[Draws
         best = drawn, _effective(drawn.log_weights)
         if best[1] >= LEAST_EFFECTIVE * wanted:
             return best
-    rounds = COSTLY_ROUNDS if problem.costly else ROUNDS
-    drawn, terms = adapt(problem, one.points, one.of_points, random, enough=enough, rounds=rounds)
+    rounds = BRIEF_ROUNDS if problem.brief else ROUNDS
+    drawn = adapt(problem, one.points, one.of_points, random, enough=enough, rounds=rounds)
     if best is None or _effective(drawn.log_weights) > best[1]:
         best = drawn, _effective(drawn.log_weights)
-    if problem.costly and best[1] < enough and np.isfinite(drawn.log_weights).any():
-        moved = settle_emulated(problem, drawn, terms, random, enough)
-        if moved is not None and moved[1] > best[1]:
+    if problem.brief and best[1] < enough and np.isfinite(drawn.log_weights).any():
+        moved = broaden(problem, drawn, random, enough)
+        if moved[1] > best[1]:
             best = moved
-    if best[1] < LEAST_EFFECTIVE * wanted and np.isfinite(best[0].log_weights).any():
+    least = LEAST_BRIEF if problem.brief else LEAST_EFFECTIVE
+    if best[1] < least * wanted and np.isfinite(best[0].log_weights).any():
         chains = settle(problem, best[0], random)
         best = chains.draws, chains.effective
     return best

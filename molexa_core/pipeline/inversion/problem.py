@@ -43,8 +43,8 @@ MOST_KEPT: Final = 32
 MOST_COSTLY: Final = 12
 """The same for families that take long, with several channels."""
 HOPELESS: Final = 200.0
-"""Points of families that take long whose |F|^2 is worse than the best one by this, with errors of
-`TIGHT`, which are mostly larger than the true ones, are not followed."""
+"""With several channels, points of such families are not followed whose |F|^2 is worse by this
+than the best one, with errors of `TIGHT` and more."""
 LOST: Final = 80.0
 """The same while they are followed, less three times what the step just tried promised."""
 TIGHT: Final = 0.01
@@ -106,6 +106,8 @@ class Problem:
         self.free = self.factor.shape[1]
         self.size = self.coordinates + self.free
         self.costly = bool(getattr(family, "costly", False))
+        # Several channels leave one short branch or few: less is needed to find and to cover it.
+        self.brief = self.costly and len(channels) > 1
 
     @cached_property
     def identity(self) -> FloatArray:
@@ -249,26 +251,6 @@ class Problem:
         with np.errstate(all="ignore"):
             return bool(self.family.error(self.channels[0].fragments, x, parameters).any())
 
-    def terms(self, z: FloatArray, found: Sequence[Residuals]) -> FloatArray:
-        """(n, d + 1) what takes long in `log_posterior`.
-
-        The error-weighted residuals of all channels, and ln det of their covariances.
-        """
-        whiteners, logarithm = self.whiteners(z, found)
-        parts = [whitened(white, one.values) for white, one in zip(whiteners, found, strict=True)]
-        return np.concatenate([*parts, logarithm[:, None]], axis=1)
-
-    def height_of(self, z: FloatArray, terms: FloatArray) -> FloatArray:
-        """(n) ln of likelihood times priors with these terms; see `log_posterior`."""
-        x, _ = self.split(z)
-        u = z[:, self.coordinates :]
-        with np.errstate(all="ignore"):
-            squares = (u**2).sum(axis=1) + (terms[:, :-1] ** 2).sum(axis=1)
-            count = self.free + terms.shape[1] - 1
-            total = self.prior.log_density(x) - 0.5 * count * np.log(2.0 * np.pi)
-            total = total - 0.5 * (terms[:, -1] + squares)
-        return np.where(np.isfinite(total), total, -np.inf)
-
     def log_posterior(
         self, z: FloatArray, found: Sequence[Residuals]
     ) -> tuple[FloatArray, FloatArray]:
@@ -276,11 +258,18 @@ class Problem:
 
         Normalised such that hypotheses with other parameters can be compared.
         """
-        terms = self.terms(z, found)
+        x, _ = self.split(z)
         u = z[:, self.coordinates :]
-        with np.errstate(all="ignore"):
-            chi_square = (u**2).sum(axis=1) + (terms[:, :-1] ** 2).sum(axis=1)
-        return self.height_of(z, terms), chi_square
+        chi_square = (u**2).sum(axis=1)
+        total = self.prior.log_density(x) - 0.5 * self.free * np.log(2.0 * np.pi)
+        whiteners, logarithm = self.whiteners(z, found)
+        data = 0
+        for one, whiten in zip(found, whiteners, strict=True):
+            chi_square = chi_square + (whitened(whiten, one.values) ** 2).sum(axis=1)
+            data += one.values.shape[1]
+        total = total - 0.5 * (logarithm + data * np.log(2.0 * np.pi))
+        total = total - 0.5 * chi_square
+        return np.where(np.isfinite(total), total, -np.inf), chi_square
 
 
 def search(
@@ -305,8 +294,7 @@ def search(
     Returns:
         (n, size) where they settled, one of those that agree, and (n) their ln posterior.
     """
-    few = problem.costly and len(problem.channels) > 1
-    most = (MOST_COSTLY if few else MOST_KEPT) if aims is None else len(z)
+    most = (MOST_COSTLY if problem.brief else MOST_KEPT) if aims is None else len(z)
     aims = np.zeros((len(z), problem.free)) if aims is None else aims
     for softening, steps in zip(SOFTENING[-stages:], STEPS[-stages:], strict=True):
         trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
@@ -340,7 +328,7 @@ def best_of(problem: Problem, z: FloatArray, most: int) -> FloatArray:
     Without derivatives, and with errors of the first, rough stages.
     """
     found = problem.compare(z)
-    cost = np.square(z[:, problem.coordinates :]).sum(axis=1)
+    cost: FloatArray = np.square(z[:, problem.coordinates :]).sum(axis=1)
     with np.errstate(all="ignore"):
         for channel, one in zip(problem.channels, found, strict=True):
             cost = cost + np.square(one.values / (ROUGH * channel.scale)).sum(axis=1)
@@ -351,7 +339,7 @@ def best_of(problem: Problem, z: FloatArray, most: int) -> FloatArray:
             kept.append(int(row))
         if len(kept) == most:
             break
-    return z[kept]
+    return z[kept] if kept else z[:most]
 
 
 def curvature(problem: Problem, z: FloatArray) -> FloatArray:
@@ -373,7 +361,7 @@ def _different(
     with np.errstate(all="ignore"):
         hopeless = cost > np.nanmin(cost, initial=np.inf) + HOPELESS
     for row in np.argsort(cost):
-        if problem.costly and hopeless[row] and kept:
+        if problem.brief and hopeless[row] and kept:
             break
         apart = [np.abs(z[row] - z[other]).max() for other in kept]
         if np.isfinite(cost[row]) and min(apart, default=np.inf) > APART:
@@ -423,7 +411,7 @@ def _descend(
         damping[good], damping[bad] = damping[good] * 0.2, damping[bad] * 6.0
         failures[good], failures[bad] = 0, failures[bad] + 1
         active[rows] = (expected > SETTLED) & (failures[rows] < 8)
-        if problem.costly and softening <= TIGHT:
+        if problem.brief and softening <= TIGHT:
             cost = np.square(value).sum(axis=1)
             hopeless = cost[rows] - 3.0 * np.maximum(expected, 0.0) > np.min(cost[alive]) + LOST
             active[rows] &= ~hopeless
@@ -446,8 +434,7 @@ def _terms(
         guide = Guide(tuple(one[same] for one in whiteners), trees[same][0])
         value[same] = problem.values(z[same], part, guide, cores=True)
         slope[same] = problem.jacobian(z[same], part, guide, cores=True)
-    plain = problem.costly and len(problem.channels) > 1  # which fix a maximum well enough
-    if softening <= TIGHT and len(z) and not plain:
+    if softening <= TIGHT and len(z) and not problem.brief:
         # Which pairs are bonds does not matter here.
         change = problem.by_whiteners(z, found, Guide(whiteners, trees[0]), softening)
         slope[:, : change.shape[1]] += change

@@ -1,4 +1,4 @@
-"""Draws of families that take long: a quadratic model proposes, the true posterior decides."""
+"""Draws of families that take long from few broad distributions, and starts that are dropped."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 
 from molexa_core.base.belief import Belief
 from molexa_core.base.matter.ions import parse_ion
-from molexa_core.base.tables import FloatArray
+from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.geometry.measures import pair_distances
 from molexa_core.physics.family.family import Fragments
 from molexa_core.pipeline.inversion.adaptive import adapt
-from molexa_core.pipeline.inversion.emulated import Quadratic, settle_emulated
+from molexa_core.pipeline.inversion.broad import broaden
 from molexa_core.pipeline.inversion.ensemble import settle
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.problem import Problem, best_of, search
@@ -49,44 +49,19 @@ def bent() -> Problem:
     return Problem(family, belief, channels, GeometryPrior.of(IONS.symbols))
 
 
-def test_a_quadratic_is_found_exactly() -> None:
-    random = np.random.default_rng(2)
-    z = random.standard_normal((400, 5)) @ random.standard_normal((5, 5)) + 3.0
-    square = random.standard_normal((5, 5))
-    values = np.stack([1.0 + z @ square[0], np.einsum("ni,ij,nj->n", z, square, z)], axis=1)
-    model = Quadratic.fitted(z, values, random.random(400))
-    away = 2.0 * random.standard_normal((20, 5))
-    expected = np.stack(
-        [1.0 + away @ square[0], np.einsum("ni,ij,nj->n", away, square, away)], axis=1
-    )
-    assert np.allclose(model(away), expected, atol=0.02 * np.abs(expected).max())
-
-
-def test_terms_and_priors_are_the_posterior() -> None:
-    problem = bent()
-    random = np.random.default_rng(3)
-    z = problem.join(PLACES + 0.1 * random.standard_normal((30, 3, 3)), np.zeros((30, 1)))
-    found = problem.compare(z)
-    height, chi_square = problem.log_posterior(z, found)
-    terms = problem.terms(z, found)
-    assert np.allclose(problem.height_of(z, terms), height)
-    assert np.allclose(np.square(terms[:, :-1]).sum(axis=1), chi_square)
-
-
 @pytest.mark.slow
-def test_it_settles_where_chains_on_the_true_posterior_do() -> None:
+def test_broad_draws_are_where_chains_settle() -> None:
     problem = bent()
     random = np.random.default_rng(5)
     begin = problem.join(PLACES, np.zeros((1, problem.free)))
     points, _ = search(problem, begin, stages=1)
-    none: np.ndarray = np.zeros(len(points), dtype=np.int64)
-    given, terms = adapt(problem, points, none, random, enough=1e9, rounds=2)
-    moved = settle_emulated(problem, given, terms, random, 400.0)
-    assert moved is not None
-    draws, effective = moved
-    assert effective > 200.0
+    none: IntArray = np.zeros(len(points), dtype=np.int64)
+    given = adapt(problem, points, none, random, enough=1e9, rounds=2)
+    draws, effective = broaden(problem, given, random, 1e9)
+    assert effective > 300.0
+    # The evidence is that of the first draws.
     assert np.logaddexp.reduce(draws.log_weights) == pytest.approx(
-        float(np.logaddexp.reduce(given.log_weights)), abs=1e-6
+        float(np.logaddexp.reduce(given.log_weights)), abs=0.3
     )
     exact = settle(problem, given, random).draws
     both = []
