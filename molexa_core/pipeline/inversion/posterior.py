@@ -57,6 +57,9 @@ EFFECTIVE: Final = 0.6
 """Effective samples per wanted draw at which adaptive sampling ends."""
 LEAST_EFFECTIVE: Final = 0.2
 """Effective samples per wanted draw below which another way of sampling follows."""
+MINOR: Final = 0.5
+"""Root of the evidence over that of the best hypothesis below which one is minor: evidence of a
+quarter."""
 LEAST_BRIEF: Final = 0.02
 """The same for families that take long, with several channels."""
 ROUNDS: Final = 12
@@ -416,10 +419,12 @@ def _posterior(
         found = [one for one, keep in zip(found, likely, strict=True) if keep]
         evidence = evidence[likely]
     share = np.sqrt(np.exp(evidence - evidence.max()))
-    for one, part in zip(found, share / share.sum(), strict=True):
+    for one, root in zip(found, share, strict=True):
+        part = root / share.sum()
         wanted = max(LEAST_DRAWS * len(one.anchors), int(draws * part))
         random = np.random.default_rng([seed, one.number, 1])
-        one.drawn, one.effective = _draws(one, wanted, random)
+        minor = one.problem.brief and root < MINOR
+        one.drawn, one.effective = _draws(one, wanted, random, minor=minor)
     if not any(one.drawn is not None and np.isfinite(one.drawn.log_weights).any() for one in found):
         found = _maxima(found)
     return _gathered(found, knowledge, draws, np.random.default_rng([seed, 2]))
@@ -452,8 +457,10 @@ def _maxima(found: list[_Found]) -> list[_Found]:
     return found
 
 
-def _draws(one: _Found, wanted: int, random: np.random.Generator) -> tuple[Draws, float]:
-    """About this many draws or more, and how many of them count."""
+def _draws(
+    one: _Found, wanted: int, random: np.random.Generator, *, minor: bool
+) -> tuple[Draws, float]:
+    """About this many draws or more, and how many of them count; few are enough of a minor one."""
     problem, anchors = one.problem, one.anchors
     enough = EFFECTIVE * wanted
     best: tuple[Draws, float] | None = None
@@ -473,7 +480,7 @@ def _draws(one: _Found, wanted: int, random: np.random.Generator) -> tuple[Draws
         if moved[1] > best[1]:
             best = moved
     least = LEAST_BRIEF if problem.brief else LEAST_EFFECTIVE
-    if best[1] < least * wanted and np.isfinite(best[0].log_weights).any():
+    if not minor and best[1] < least * wanted and np.isfinite(best[0].log_weights).any():
         chains = settle(problem, best[0], random)
         best = chains.draws, chains.effective
     return best
