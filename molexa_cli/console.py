@@ -248,7 +248,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str
         bool(rows) and all(isinstance(row[column], int | float) for row in rows)
         for column in range(len(header))
     ]
-    _narrow(widths, numeric)
+    _narrow(widths, numeric, [_narrowest(column) for column in zip(*cells, strict=True)])
     lines = [line for row in cells for line in _lines_of(row, widths, numeric)]
     heads = len(_lines_of(cells[0], widths, numeric))
     lines.insert(heads, "  ".join("-" * width for width in widths))
@@ -257,17 +257,22 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str
     return "\n".join(lines)
 
 
-def _narrow(widths: list[int], numeric: list[bool]) -> None:
+def _narrowest(cells: Sequence[str]) -> int:
+    """The least width of a column of text: that of its longest word, if that is not too long."""
+    return min(_NARROWEST, max((len(word) for cell in cells for word in cell.split()), default=1))
+
+
+def _narrow(widths: list[int], numeric: list[bool], least: Sequence[int]) -> None:
     """Make the widest columns of text narrower until the table fits the terminal."""
     most = max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
     while (excess := sum(widths) + 2 * (len(widths) - 1) - most) > 0:
-        text = [at for at, number in enumerate(numeric) if not number and widths[at] > _NARROWEST]
+        text = [at for at, number in enumerate(numeric) if not number and widths[at] > least[at]]
         if not text:
             return
         widest = sorted(text, key=lambda at: widths[at])
         at = widest[-1]
-        next_width = widths[widest[-2]] if len(widest) > 1 else _NARROWEST
-        widths[at] = max(_NARROWEST, widths[at] - excess, min(next_width, widths[at] - 1))
+        next_width = widths[widest[-2]] if len(widest) > 1 else least[at]
+        widths[at] = max(least[at], widths[at] - excess, min(next_width, widths[at] - 1))
 
 
 def _lines_of(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> list[str]:

@@ -70,7 +70,7 @@ def centroid(
         return
     columns = []
     for name, first in records[0].items():
-        cells = [str(name), *(_cell(record[name]).strip() for record in records)]
+        cells = [str(name), *(str(_cell(record[name])).strip() for record in records)]
         width = max(map(len, cells)) if isinstance(first, float) else 0
         columns.append([cell.rjust(width) for cell in cells])
     header, *cells_of_rows = (list(row) for row in zip(*columns, strict=True))
