@@ -420,6 +420,7 @@ class Search:
         limits[MOST], limits[WORK], limits[LOG_ODDS] = combinations, work, log_odds
         limits[ROOM] = MOST_COMBINATIONS if asked == EVERY else MOST_CANDIDATES
         shots = np.arange(hits.n_shots, dtype=np.int64) if order is None else order
+        most = int(hits.counts.max(initial=1))
         columns = (
             np.ascontiguousarray(hits.offsets, np.int64),
             np.ascontiguousarray(hits.x_mm, np.float64),
@@ -428,13 +429,13 @@ class Search:
         )
         channel = self._kinds, self._flights, self._wanted, self._kind_of, limits, asked, weigh
         result = gate, shifts, into, tally.sums, elsewhere, counters
+        given = (most, *columns, *channel, *result)
         left = np.empty(len(shots), np.int64)
-        most = int(hits.counts.max(initial=1))
-        found = search_few(shots, most, *columns, *channel, *result, left)
+        found = search_few(shots, *given, left)
         if counters[LEFT] and asked != COLLECT:
             few, counters[FOUND] = counters[FOUND], 0
             rest = left[: counters[LEFT]]
-            found = np.concatenate([found, search_shots(rest, most, *columns, *channel, *result)])
+            found = np.concatenate([found, search_shots(rest, *given)])
             found = found[np.argsort(found[:, 0], kind="stable")]
             counters[FOUND] += few
         many = True
@@ -442,9 +443,9 @@ class Search:
             counters[LEFT] = 0
             rest = shots[counters[SHOTS] :]
             if many:
-                search_shots(rest, most, *columns, *channel, *result)
+                search_shots(rest, *given)
             else:
-                search_few(rest, most, *columns, *channel, *result, left)
+                search_few(rest, *given, left)
             many = not many
         tally.elsewhere += elsewhere
         tally.shots += int(counters[SHOTS])

@@ -386,7 +386,7 @@ class _Meter:
                     stream.write(json.dumps(record) + "\n")
             except OSError as error:
                 raise cannot_write(run.log, error) from error
-            scalars = {name: float(record[name]) for name in _SHOWN}  # type: ignore[literal-required]
+            scalars = {name: float(record[name]) for name in _SHOWN}
             append_scalars(run.log.with_name(EVENTS), step, scalars)
         self._total.zero_()
         self._step, self._time = step, now

@@ -350,7 +350,7 @@ def draw_others(
             return -1
         for ion in range(before, ions):
             of[ion] = shot
-    return ions
+    return int(ions)
 
 
 @inner
