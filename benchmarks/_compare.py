@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from molexa_core.base.statistics import RESAMPLES, bootstrap_mean
+from molexa_core.base.mathematics.statistics import RESAMPLES, bootstrap_mean
 from molexa_core.network.config import MOLEXA
 from molexa_core.network.inference.answers import predict_batch
 from molexa_core.network.inference.engine import Engine

@@ -26,8 +26,8 @@ import numpy as np
 from scipy.stats import chisquare
 
 from molexa_core.base.belief import Belief
+from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.matter.ions import parse_ion
-from molexa_core.base.rotations import rotations_of
 from molexa_core.base.tables import FloatArray
 from molexa_core.geometry.measures import pair_distances
 from molexa_core.physics.family.build_up_family import BUILD_UP_PRIOR, BuildUpFamily

@@ -11,7 +11,7 @@ from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, new_app
 from molexa_cli.console import progress, remark, table, write, write_json
 
 if TYPE_CHECKING:
-    from molexa_core.base.statistics import Interval
+    from molexa_core.base.mathematics.statistics import Interval
 
 Name = Annotated[str, typer.Argument(help="Name or JSON file of the weights.")]
 

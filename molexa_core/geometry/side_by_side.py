@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from molexa_core.base.circular import wrapped
+from molexa_core.base.mathematics.circular import wrapped
 from molexa_core.base.shown import Shown
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.geometry.bonds import STRAIGHT, bonds, dihedral_chains

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molexa_core.base.circular import around, median_direction, wrapped
+from molexa_core.base.mathematics.circular import around, median_direction, wrapped
 
 
 def _mean_distance(at: float, values: np.ndarray, weights: np.ndarray) -> float:

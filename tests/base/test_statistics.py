@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molexa_core.base.statistics import bootstrap_mean
+from molexa_core.base.mathematics.statistics import bootstrap_mean
 
 
 def test_interval_of_a_normal_mean() -> None:

@@ -65,7 +65,7 @@ ROLES: dict[str, dict[str, str]] = {
         "out": WRITTEN,
     },
     "reduce": {"runs": READ, "channel": READ, "setup": READ, "out": WRITTEN}
-    | dict.fromkeys(("rivals", "numbers"), NONE)
+    | dict.fromkeys(("rivals", "numbers", "dask", "slurm_option"), NONE)
     | SELECTION,
     "join": {"events": READ, "out": NONE},
     "gate": dict.fromkeys(

@@ -7,8 +7,8 @@ from itertools import combinations, product
 
 import numpy as np
 
+from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.matter.ions import parse_ion
-from molexa_core.base.rotations import rotations_of
 from molexa_core.base.settings import Channel, parse_settings
 from molexa_core.base.tables import Coincidences, FloatArray
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from molexa_core.base.circular import wrapped
+from molexa_core.base.mathematics.circular import wrapped
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.bonds import dihedral_chains

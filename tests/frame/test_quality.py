@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molexa_core.base.rotations import rotations_of
+from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences
 from molexa_core.frame.quality import better_frame, frame_doubt, frame_quality

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import UsageError
-from molexa_core.base.rotations import rotations_of
+from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.measures import pair_distances, triplet_angles

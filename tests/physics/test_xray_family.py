@@ -8,8 +8,8 @@ import pytest
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.known_explosion import XrayExplosion
+from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.matter.elements import ELEMENTS
-from molexa_core.base.rotations import rotations_of
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.uncertain import Uncertain
 from molexa_core.physics.family.family import Fragments, WithYields

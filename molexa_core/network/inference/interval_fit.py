@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.statistics import Interval, bootstrap_mean
+from molexa_core.base.mathematics.statistics import Interval, bootstrap_mean
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 from molexa_core.network.inference.interval_calibration import LEVELS, Calibration
 

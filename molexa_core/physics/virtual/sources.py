@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.rotations import rotations_of
 from molexa_core.base.settings.setup import Jet, Setup
 from molexa_core.base.settings.virtual import VirtualExperiment
 from molexa_core.base.tables import FloatArray, IntArray

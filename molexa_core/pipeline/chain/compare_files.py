@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from molexa_core.base.errors import NoEventsError, UsageError, listing
+from molexa_core.base.fields import MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.options.compare_options import AS_FIRST, SecondGate
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
@@ -363,13 +364,12 @@ def _momenta(tables: Sequence[Coincidences]) -> list[Beside]:
         return []  # of a partial channel
     rows = []
     for number, label in enumerate(labels):
-        for axis in ("px", "py", "pz"):
+        for axis, error in zip(MOMENTUM, MOMENTUM_ERROR, strict=True):
             values = [
-                (float(mean[axis].iloc[number]), float(mean[f"{axis}_err"].iloc[number]))
-                for mean in means
+                (float(mean[axis].iloc[number]), float(mean[error].iloc[number])) for mean in means
             ]
             # Zero by the choice of the frame, up to rounding.
-            if any(error > _ROUNDING for _, error in values):
+            if any(width > _ROUNDING for _, width in values):
                 rows.append(_row("momentum", f"{axis} of {label}", "a.u.", *values))
     return rows
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.rotations import rotations_of
+from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 from molexa_core.network.inference.refinement import refine
 from molexa_core.physics.coulomb.batches import explode_many, far_shape, momentum_map

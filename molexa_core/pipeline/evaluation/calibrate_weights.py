@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.errors import UsageError
+from molexa_core.base.mathematics.statistics import Interval
 from molexa_core.base.progress import SILENT, Progress, Task
-from molexa_core.base.statistics import Interval
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.network.inference.answers import predict_batch
 from molexa_core.network.inference.engine import Engine

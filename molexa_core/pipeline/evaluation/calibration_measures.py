@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.errors import ComputationError
+from molexa_core.base.mathematics.statistics import Interval
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.statistics import Interval
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.geometry.measures import pair_distances, triplet_angles
 from molexa_core.network.inference.familiarity import quantities

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.statistics import bootstrap_mean
+from molexa_core.base.mathematics.statistics import bootstrap_mean
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.geometry.measures import angle_errors, distance_errors, mean_absolute_error
 from molexa_core.pipeline.evaluation.baselines import fitted_bond_factor

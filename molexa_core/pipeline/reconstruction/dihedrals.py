@@ -11,7 +11,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.circular import UNDETERMINED, around, laid_out, median_direction, wrapped
+from molexa_core.base.mathematics.circular import (
+    UNDETERMINED,
+    around,
+    laid_out,
+    median_direction,
+    wrapped,
+)
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
 from molexa_core.geometry.bonds import dihedral_chains

@@ -20,7 +20,7 @@ from typing import Final, TypedDict
 
 import numpy as np
 
-from molexa_core.base.circular import around, wrapped
+from molexa_core.base.mathematics.circular import around, wrapped
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import BoolArray, FloatArray, Geometry
 from molexa_core.geometry.bonds import dihedral_chains

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.circular import around, median_direction
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.fields import EXPLOSION
+from molexa_core.base.mathematics.circular import around, median_direction
 from molexa_core.base.matter.ions import isotopes_of
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion, Setup, parse_settings

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import NoEventsError, UsageError
+from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.matter.ions import parse_ion
-from molexa_core.base.rotations import rotations_of
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.physics.coulomb.batches import explode_many
 from molexa_core.physics.molecules.library import molecule

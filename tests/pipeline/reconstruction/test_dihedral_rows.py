@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molexa_core.base.circular import UNDETERMINED, around, wrapped
+from molexa_core.base.mathematics.circular import UNDETERMINED, around, wrapped
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.measures import dihedral_angles
