@@ -51,7 +51,7 @@ JARGON = re.compile(
 def complete(schema: type) -> dict[str, Any]:
     """A block of this schema that has every key that is needed, with a value that fits."""
     simple: dict[Any, Any] = {float: 1.0, int: 1, str: "O+", bool: True, Path: "some.xyz"}
-    simple |= {tuple[str, ...]: ["a"], tuple[float, ...]: [1.0]}
+    simple |= {tuple[str, ...]: ["a"], tuple[float, ...]: [1.0], tuple[int, ...]: [1]}
     simple[tuple[tuple[float, ...], ...]] = [[1.0]]
     values: dict[str, Any] = {}
     if schema is Spectrometer:  # regions or a flight map: neither is needed, but one of them
