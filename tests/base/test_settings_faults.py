@@ -52,7 +52,6 @@ def complete(schema: type) -> dict[str, Any]:
     """A block of this schema that has every key that is needed, with a value that fits."""
     simple: dict[Any, Any] = {float: 1.0, int: 1, str: "O+", bool: True, Path: "some.xyz"}
     simple |= {tuple[str, ...]: ["a"], tuple[float, ...]: [1.0], tuple[int, ...]: [1]}
-    simple[tuple[tuple[float, ...], ...]] = [[1.0]]
     values: dict[str, Any] = {}
     if schema is Spectrometer:  # regions or a flight map: neither is needed, but one of them
         values["regions"] = [complete(Region)]
@@ -69,6 +68,8 @@ def complete(schema: type) -> dict[str, Any]:
             values[name] = get_args(info.annotation)[0]
         elif text.startswith("dict["):
             values[name] = {"x": "float32"}
+        elif text.startswith("tuple[tuple[") and "float" in text:
+            values[name] = [[1.0]]
         elif text.startswith("tuple[") and "..." not in text:
             values[name] = [1.0] * len(get_args(info.annotation))
         else:
