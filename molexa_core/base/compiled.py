@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numba
@@ -16,6 +19,9 @@ integer: Any = np.int64
 """Makes numbers that are handed to functions: for a literal a function is compiled once more."""
 
 
+_SOURCES: Final = Path(__file__).parents[2]
+_IMPORTS: Final = re.compile(rb"^from (molexa_core[\w.]*) import", re.MULTILINE)
+_COMPILES: Final = b"molexa_core.base.compiled import"
 _ONCE: Final = "compiling the inner loops for this machine, once: takes some 20 seconds"
 _IN_MEMORY: Final = (
     "compiling the inner loops takes some 20 seconds at each start, because no folder can be "
@@ -83,7 +89,38 @@ def _compiled(function: F, **options: Any) -> F:
     )
     try:
         fast: F = compiler(cache=True)(function)
+        _follow_imports(fast, Path(function.__code__.co_filename))
     except RuntimeError:
         _without_folder.append(function.__name__)
         fast = compiler()(function)
     return fast
+
+
+def _follow_imports(fast: Any, file: Path) -> None:
+    """Let the kept code be compiled anew where a module changed that its own one imports from.
+
+    The compiler looks at the file of the function alone, although the code of functions and the
+    values of constants from other modules are part of what it makes: after an update of an
+    editable installation, results would be those of the old code.
+    """
+    kept = fast._cache._cache_file  # noqa: SLF001 there is no public way
+    stamp = kept._source_stamp, _stamp_of_imports(file, _SOURCES)  # noqa: SLF001
+    kept._source_stamp = stamp  # noqa: SLF001
+
+
+@cache
+def _stamp_of_imports(file: Path, sources: Path) -> tuple[Any, ...]:
+    """Checksums of the modules that a module imports from; of compiled code also their imports."""
+    stamp: list[Any] = []
+    for name in sorted(set(_IMPORTS.findall(file.read_bytes()))):
+        place = sources / name.decode().replace(".", "/")
+        module = place.with_suffix(".py")
+        if not module.is_file():
+            module = place / "__init__.py"
+        if not module.is_file():
+            continue
+        content = module.read_bytes()
+        stamp.append(zlib.crc32(content))
+        if _COMPILES in content and module != Path(__file__):
+            stamp.append(_stamp_of_imports(module, sources))
+    return tuple(stamp)

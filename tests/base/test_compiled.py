@@ -91,3 +91,36 @@ def test_without_a_folder_to_keep_it_that_is_said(
     (text,) = progress.said
     assert "NUMBA_CACHE_DIR" in text
     assert not list(path.parent.rglob("*.nbi"))
+
+
+def test_what_is_kept_follows_the_modules_that_it_is_made_of(tmp_path: Path) -> None:
+    package = tmp_path / "molexa_core"
+    package.mkdir()
+    (package / "constant.py").write_text("MOST = 3\n")
+    inner = "from molexa_core.base.compiled import inner\nfrom molexa_core.constant import MOST\n"
+    (package / "inside.py").write_text(inner)
+    outer = package / "outside.py"
+    outer.write_text("from molexa_core.inside import third\n")
+
+    def stamp() -> tuple[object, ...]:
+        compiled._stamp_of_imports.cache_clear()
+        return compiled._stamp_of_imports(outer, tmp_path)
+
+    before = stamp()
+    assert stamp() == before
+    (package / "constant.py").write_text("MOST = 4\n")
+    changed = stamp()
+    assert changed != before
+    (package / "inside.py").write_text(inner + "\n")
+    assert stamp() not in (before, changed)
+
+
+def test_code_of_another_time_is_not_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kept code has the stamp of the imports beside that of its own file."""
+    for stamp, announcements in ((1, 1), (1, 0), (2, 1)):
+        monkeypatch.setattr(compiled, "_stamp_of_imports", lambda *_, one=stamp: one)
+        progress = CollectingProgress()
+        module = load(path)
+        with compiled.announced(progress.say):
+            assert module.total(np.array([3.0, 6.0]), 4.0) == 3.0
+        assert len(progress.said) == announcements
