@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from molexa.summaries import safely
@@ -20,7 +21,7 @@ def html(result: Any) -> str:
     try:
         beside = picture(result)
     except MolexaError as error:  # the numbers are shown in any case
-        beside = f"<div>no picture: {error.what}</div>"
+        beside = f"<div>no picture: {escape(error.what)}</div>"
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start">'
         f"<div>{safely(result).html()}</div><div>{beside}</div></div>"
