@@ -87,6 +87,7 @@ def _run_steps(prepared: Demo) -> None:
 
 def _run(number: int, total: int, step: DemoStep) -> None:
     from molexa_cli.main import build_app
+    from molexa_core.base.storage.provenance import made_by
 
     words = line_of(step.name, step.inputs, step.settings)
     line = shlex.join(("molexa", *words))
@@ -97,6 +98,7 @@ def _run(number: int, total: int, step: DemoStep) -> None:
     where = f"step {number} of {total}, `{line}`"
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(made_by(line))
             if quiet:
                 nothing = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
                 stack.enter_context(contextlib.redirect_stdout(nothing))
