@@ -33,8 +33,6 @@ PER_COSTLY_ROUND: Final = 500
 """The same for families that take long."""
 CENTRES: Final = 48
 """Draws of large weight that are centres in each round."""
-BRIEF_CENTRES: Final = 16
-"""The same for families that take long, with several channels."""
 REACH: Final = (1e3, 0.7, 0.3)
 """Largest width about a centre, shares of the width of its maximum as a whole."""
 LEAST_KIND: Final = 0.05
@@ -43,8 +41,6 @@ LEAST_MODE: Final = 0.03
 """Smallest share of the draws of a maximum."""
 LEAST_ROUNDS: Final = 4
 """Rounds that follow in any case, so that what no draw has reached at first is found."""
-LEAST_BRIEF_ROUNDS: Final = 2
-"""The same for families that take long, with several channels."""
 _FIRM: Final = 12.0
 """Effective draws per unknown that a fitted covariance needs; weights are levelled until then."""
 _CHUNK: Final = 4_000_000
@@ -124,7 +120,6 @@ def adapt(
     per_round = PER_COSTLY_ROUND if problem.costly else PER_ROUND
     mixture = _first(problem, points, modes)
     z, height = np.empty((0, problem.size)), np.empty(0)
-    least = LEAST_BRIEF_ROUNDS if problem.brief else LEAST_ROUNDS
     drawn: list[int] = []
     mixtures: list[_Mixture] = []
     densities: list[FloatArray] = []
@@ -149,7 +144,7 @@ def adapt(
         if not np.isfinite(log_weights).any() or number == rounds - 1:
             continue
         weights = np.exp(log_weights - log_weights.max())
-        if number >= least and weights.sum() ** 2 / (weights**2).sum() >= enough:
+        if number >= LEAST_ROUNDS and weights.sum() ** 2 / (weights**2).sum() >= enough:
             break
         kinds = _gathered(of_each, mixture.kinds, len(REACH) + 1)
         with np.errstate(divide="ignore"):
@@ -221,8 +216,7 @@ def _following(
         middle = level @ z[rows]
         apart = z[rows] - middle
         covariance = (apart * level[:, None]).T @ apart
-        centres_of_all = BRIEF_CENTRES if problem.brief else CENTRES
-        many = max(4, round(centres_of_all * share))
+        many = max(4, round(CENTRES * share))
         places = (np.arange(many) + random.random()) / many
         chosen = rows[np.searchsorted(np.cumsum(level), places).clip(max=len(rows) - 1)]
         centres = z[np.unique(chosen)]

@@ -20,11 +20,10 @@ from molexa_core.geometry.measures import pair_distances, triplet_angles
 from molexa_core.physics.coulomb.batches import far_shape
 from molexa_core.physics.family.family import ExplosionKnowledge
 from molexa_core.pipeline.inversion.adaptive import adapt
-from molexa_core.pipeline.inversion.broad import broaden
 from molexa_core.pipeline.inversion.ensemble import settle
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
-from molexa_core.pipeline.inversion.problem import Problem, best_of, search, search_roughly
+from molexa_core.pipeline.inversion.problem import Problem, search, search_roughly
 from molexa_core.pipeline.inversion.residuals import ChannelData, MeasuredChannel, turns_onto
 from molexa_core.pipeline.inversion.sampling import Anchor, Draws, anchor_at, branches, draw
 from molexa_core.pipeline.inversion.weighted_draws import Summary, credible_intervals, summary
@@ -38,10 +37,6 @@ COSTLY_STARTS: Final = (10, 8)
 """The same for families that say that they are `costly`."""
 MOST_FOLLOWED: Final = 8
 """Number of points from which such families are followed to other parameters or hypotheses."""
-MOST_SCREENED: Final = 16
-FEW_FOLLOWED: Final = 6
-"""Of the own starts of such a family, with several channels, number that is followed after the
-rough stages: alone, and where another hypothesis has found points."""
 NEAR_STAGES: Final = 3
 """Stages of the search from there."""
 FOLLOWING: Final = 0.4
@@ -57,19 +52,10 @@ EFFECTIVE: Final = 0.6
 """Effective samples per wanted draw at which adaptive sampling ends."""
 LEAST_EFFECTIVE: Final = 0.2
 """Effective samples per wanted draw below which another way of sampling follows."""
-MINOR: Final = 0.5
-"""Root of the evidence over that of the best hypothesis below which one is minor: evidence of a
-quarter."""
-LEAST_BRIEF: Final = 0.02
-"""The same for families that take long, with several channels."""
 ROUNDS: Final = 12
 """Largest number of rounds of adaptive sampling."""
-BRIEF_ROUNDS: Final = 2
-"""The same for families that take long, with several channels: then `broad` ones follow."""
 CONTRADICTED: Final = 1e-4
 """p-value below which nothing is drawn: the draws would be of a model that the momenta refute."""
-MOST_MISFITS: Final = 3
-"""Maxima of such families of which one may fit best."""
 NEAR: Final = 30.0
 """ln of the posterior below the largest down to which a maximum is kept."""
 NEAR_POINTS: Final = 12.0
@@ -376,8 +362,6 @@ def _searched_sparingly(
     hypotheses found needs the last stages only, and so does what is looked for at other parameters.
     """
     rough = search_roughly(problem, begin)
-    if problem.brief:
-        rough = best_of(problem, rough, FEW_FOLLOWED if known else MOST_SCREENED)
     near = [one[:MOST_FOLLOWED] for one in known]
     z, height = search(problem, np.concatenate([rough, *near]), stages=NEAR_STAGES)
     if not (problem.free and len(problem.channels) == 1 and len(z)):
@@ -419,12 +403,10 @@ def _posterior(
         found = [one for one, keep in zip(found, likely, strict=True) if keep]
         evidence = evidence[likely]
     share = np.sqrt(np.exp(evidence - evidence.max()))
-    for one, root in zip(found, share, strict=True):
-        part = root / share.sum()
+    for one, part in zip(found, share / share.sum(), strict=True):
         wanted = max(LEAST_DRAWS * len(one.anchors), int(draws * part))
         random = np.random.default_rng([seed, one.number, 1])
-        minor = one.problem.brief and root < MINOR
-        one.drawn, one.effective = _draws(one, wanted, random, minor=minor)
+        one.drawn, one.effective = _draws(one, wanted, random)
     if not any(one.drawn is not None and np.isfinite(one.drawn.log_weights).any() for one in found):
         found = _maxima(found)
     return _gathered(found, knowledge, draws, np.random.default_rng([seed, 2]))
@@ -457,10 +439,8 @@ def _maxima(found: list[_Found]) -> list[_Found]:
     return found
 
 
-def _draws(
-    one: _Found, wanted: int, random: np.random.Generator, *, minor: bool
-) -> tuple[Draws, float]:
-    """About this many draws or more, and how many of them count; few are enough of a minor one."""
+def _draws(one: _Found, wanted: int, random: np.random.Generator) -> tuple[Draws, float]:
+    """About this many draws or more, and how many of them count."""
     problem, anchors = one.problem, one.anchors
     enough = EFFECTIVE * wanted
     best: tuple[Draws, float] | None = None
@@ -471,16 +451,10 @@ def _draws(
         best = drawn, _effective(drawn.log_weights)
         if best[1] >= LEAST_EFFECTIVE * wanted:
             return best
-    rounds = BRIEF_ROUNDS if problem.brief else ROUNDS
-    drawn = adapt(problem, one.points, one.of_points, random, enough=enough, rounds=rounds)
+    drawn = adapt(problem, one.points, one.of_points, random, enough=enough, rounds=ROUNDS)
     if best is None or _effective(drawn.log_weights) > best[1]:
         best = drawn, _effective(drawn.log_weights)
-    if problem.brief and best[1] < enough and np.isfinite(drawn.log_weights).any():
-        moved = broaden(problem, drawn, random, enough)
-        if moved[1] > best[1]:
-            best = moved
-    least = LEAST_BRIEF if problem.brief else LEAST_EFFECTIVE
-    if not minor and best[1] < least * wanted and np.isfinite(best[0].log_weights).any():
+    if best[1] < LEAST_EFFECTIVE * wanted and np.isfinite(best[0].log_weights).any():
         chains = settle(problem, best[0], random)
         best = chains.draws, chains.effective
     return best
@@ -586,12 +560,6 @@ def _mode(one: _Found, anchor: Anchor, share: float) -> Mode:
 
 
 def _least_misfit(every: list[tuple[_Found, int]], shares: FloatArray) -> Misfit:
-    """That of the mode that fits best: if one explains the momenta, they are explained.
-
-    Of families that take long the few whose momenta and parameters fit best are looked at.
-    """
+    """That of the mode that fits best: if one explains the momenta, they are explained."""
     some = [pair for pair, share in zip(every, shares, strict=True) if share > LEAST_SHARE]
-    if any(one.problem.costly for one, _ in some):
-        some.sort(key=lambda pair: pair[0].anchors[pair[1]].chi_square)
-        some = some[:MOST_MISFITS]
     return min((one.misfit(number) for one, number in some), key=lambda each: each.chi_square)

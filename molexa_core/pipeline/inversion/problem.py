@@ -42,11 +42,6 @@ MOST_KEPT: Final = 32
 """Largest number of points that are followed to the end; of aimed ones, all."""
 MOST_COSTLY: Final = 12
 """The same for families that take long, with several channels."""
-HOPELESS: Final = 200.0
-"""With several channels, points of such families are not followed whose |F|^2 is worse by this
-than the best one, with errors of `TIGHT` and more."""
-LOST: Final = 80.0
-"""The same while they are followed, less three times what the step just tried promised."""
 TIGHT: Final = 0.01
 """Softening from which on derivatives contain how covariances change."""
 ROUGH: Final = 0.03
@@ -106,8 +101,6 @@ class Problem:
         self.free = self.factor.shape[1]
         self.size = self.coordinates + self.free
         self.costly = bool(getattr(family, "costly", False))
-        # Not used: with three rules of transfer the evidence of one was off by e^2.7, see `broad`.
-        self.brief = False
 
     @cached_property
     def identity(self) -> FloatArray:
@@ -294,7 +287,8 @@ def search(
     Returns:
         (n, size) where they settled, one of those that agree, and (n) their ln posterior.
     """
-    most = (MOST_COSTLY if problem.brief else MOST_KEPT) if aims is None else len(z)
+    few = problem.costly and len(problem.channels) > 1
+    most = (MOST_COSTLY if few else MOST_KEPT) if aims is None else len(z)
     aims = np.zeros((len(z), problem.free)) if aims is None else aims
     for softening, steps in zip(SOFTENING[-stages:], STEPS[-stages:], strict=True):
         trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
@@ -322,26 +316,6 @@ def search_roughly(problem: Problem, z: FloatArray) -> FloatArray:
     return z
 
 
-def best_of(problem: Problem, z: FloatArray, most: int) -> FloatArray:
-    """Of (n, size) points some that differ, those that explain all channels best to some per cent.
-
-    Without derivatives, and with errors of the first, rough stages.
-    """
-    found = problem.compare(z)
-    cost: FloatArray = np.square(z[:, problem.coordinates :]).sum(axis=1)
-    with np.errstate(all="ignore"):
-        for channel, one in zip(problem.channels, found, strict=True):
-            cost = cost + np.square(one.values / (ROUGH * channel.scale)).sum(axis=1)
-    kept: list[int] = []
-    for row in np.argsort(cost):
-        apart = [np.abs(z[row] - z[other]).max() for other in kept]
-        if np.isfinite(cost[row]) and min(apart, default=np.inf) > APART:
-            kept.append(int(row))
-        if len(kept) == most:
-            break
-    return z[kept] if kept else z[:most]
-
-
 def curvature(problem: Problem, z: FloatArray) -> FloatArray:
     """(n, size, size) J'J at each of (n, size) points: the inverse of a local covariance."""
     trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
@@ -358,11 +332,7 @@ def _different(
     with np.errstate(all="ignore"):
         cost = (value**2).sum(axis=1)
     kept: list[int] = []
-    with np.errstate(all="ignore"):
-        hopeless = cost > np.nanmin(cost, initial=np.inf) + HOPELESS
     for row in np.argsort(cost):
-        if problem.brief and hopeless[row] and kept:
-            break
         apart = [np.abs(z[row] - z[other]).max() for other in kept]
         if np.isfinite(cost[row]) and min(apart, default=np.inf) > APART:
             kept.append(int(row))
@@ -385,7 +355,6 @@ def _descend(
     damping, failures = np.full(len(z), 1e-2), np.zeros(len(z), dtype=np.int64)
     active: BoolArray = np.asarray(np.isfinite(value).all(axis=1))
     value[~active] = 0.0
-    alive = np.flatnonzero(active)
     for _ in range(steps):
         interruption.check()
         rows = np.flatnonzero(active)
@@ -411,10 +380,6 @@ def _descend(
         damping[good], damping[bad] = damping[good] * 0.2, damping[bad] * 6.0
         failures[good], failures[bad] = 0, failures[bad] + 1
         active[rows] = (expected > SETTLED) & (failures[rows] < 8)
-        if problem.brief and softening <= TIGHT:
-            cost = np.square(value).sum(axis=1)
-            hopeless = cost[rows] - 3.0 * np.maximum(expected, 0.0) > np.min(cost[alive]) + LOST
-            active[rows] &= ~hopeless
     return z
 
 
@@ -434,7 +399,7 @@ def _terms(
         guide = Guide(tuple(one[same] for one in whiteners), trees[same][0])
         value[same] = problem.values(z[same], part, guide, cores=True)
         slope[same] = problem.jacobian(z[same], part, guide, cores=True)
-    if softening <= TIGHT and len(z) and not problem.brief:
+    if softening <= TIGHT and len(z):
         # Which pairs are bonds does not matter here.
         change = problem.by_whiteners(z, found, Guide(whiteners, trees[0]), softening)
         slope[:, : change.shape[1]] += change
