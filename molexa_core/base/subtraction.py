@@ -113,20 +113,28 @@ class TrueMean:
         return self.number > 2.0 * self.number_error
 
 
-def true_mean(table: Coincidences, values: FloatArray, false_values: FloatArray) -> TrueMean:
-    """Means over the coincidences of a table, its false ones subtracted.
+def true_mean(
+    table: Coincidences, values: FloatArray, false_values: FloatArray | None = None
+) -> TrueMean:
+    """Means over the coincidences of a table, its false ones subtracted if it has some.
+
+    Several rows of one coincidence, such as its assignments of like ions, count as one.
 
     Args:
-        table: with false coincidences.
+        table: coincidences, with or without false ones.
         values: (n, values) or (n) of its rows.
-        false_values: (m, values) or (m) of the rows of its false coincidences.
+        false_values: (m, values) or (m) of the rows of its false coincidences; needed if it has
+            some.
+
+    Raises:
+        UsageError: the false coincidences do not say of which shots they are.
     """
     false = table.false
-    if false is None or false.source is None:
-        raise UsageError("the table has no false coincidences")
+    if false is None:
+        return _plain_mean(table, _columns(values))
+    if false.source is None or false_values is None:
+        raise UsageError("the false coincidences of the table do not say of which shots they are")
     real, mixed = _columns(values), _columns(false_values)
-    shots = table.tags.get(TAG_SHOT)
-    shot = table.event_id if shots is None else shots.astype(np.int64)
     number = float(table.weight.sum() - false.weight.sum())
     total = table.weight @ real - false.weight @ mixed
     # All rows of a false event were drawn at once, such as its assignments of like ions.
@@ -134,7 +142,7 @@ def true_mean(table: Coincidences, values: FloatArray, false_values: FloatArray)
     mean = total / (number or 1.0)
     ones = np.ones((len(table), 1)), np.ones((len(false), 1))
     found = Subtracted.of(
-        shot,
+        _shots_of_rows(table),
         table.weight[:, None] * np.hstack([real - mean, ones[0]]),
         false.source[first],
         _summed(false.weight[:, None] * np.hstack([mixed - mean, ones[1]]), event, len(first)),
@@ -145,6 +153,24 @@ def true_mean(table: Coincidences, values: FloatArray, false_values: FloatArray)
     variance = found.variance[:-1] + shift**2
     of_number = found.variance[-1] + (scale * float(false.weight.sum())) ** 2
     return TrueMean(mean, np.sqrt(variance) / abs(number or 1.0), number, float(np.sqrt(of_number)))
+
+
+def _plain_mean(table: Coincidences, values: FloatArray) -> TrueMean:
+    number = float(table.weight.sum())
+    mean = table.weight @ values / (number or 1.0)
+    parts = table.weight[:, None] * np.hstack([values - mean, np.ones((len(table), 1))])
+    none: IntArray = np.empty((0, 1), np.int64)
+    found = Subtracted.of(
+        _shots_of_rows(table), parts, none, np.empty((0, parts.shape[1])), shots_of(table.meta)
+    )
+    error = np.sqrt(found.variance)
+    return TrueMean(mean, error[:-1] / abs(number or 1.0), number, float(error[-1]))
+
+
+def _shots_of_rows(table: Coincidences) -> IntArray:
+    """(n) shot of each row; the event where that is not known."""
+    shots = table.tags.get(TAG_SHOT)
+    return table.event_id if shots is None else shots.astype(np.int64)
 
 
 def shots_of(meta: Mapping[str, object]) -> int | None:

@@ -17,6 +17,7 @@ from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.fields import TAG_HITS, TAG_PROBABILITY, TAG_SHOT
 from molexa_core.base.options.gate_options import Solutions
 from molexa_core.base.settings import Channel, Setup
+from molexa_core.base.storage.named_arrays import as_part, part_of
 from molexa_core.base.tables import Coincidences, DetectorValues, Hits, IntArray
 from molexa_core.reduction.coincidences import Found, Search, SumGate, Tally
 from molexa_core.reduction.competition import Contest, compete
@@ -162,15 +163,15 @@ class StretchSearch:
             "hits": np.array(self.hits),
             "dropped": np.array(list(asdict(self.dropped).values()), np.int64),
             "inside": np.array(list(self.inside.values()), np.int64),
-            **_named("tally", self.tally.as_arrays()),
+            **as_part("tally", self.tally.as_arrays()),
             **{
                 name: values
                 for number, tally in enumerate(self.rival_tallies)
-                for name, values in _named(f"rival{number}", tally.as_arrays()).items()
+                for name, values in as_part(f"rival{number}", tally.as_arrays()).items()
             },
-            **_named("contest", self.contest.as_arrays()),
-            **_named("spectra", self.spectra.counts),
-            **_named("units", self.units.hits_as_arrays()),
+            **as_part("contest", self.contest.as_arrays()),
+            **as_part("spectra", self.spectra.counts),
+            **as_part("units", self.units.hits_as_arrays()),
         }
 
     def absorb(self, counts: Mapping[str, NDArray[Any]]) -> None:
@@ -180,12 +181,12 @@ class StretchSearch:
                 self.inside[name] += number
         self.hits += int(counts["hits"])
         self.dropped.add(Dropped(*counts["dropped"].tolist()))
-        self.tally.add(Tally.of_arrays(_part("tally", counts)))
+        self.tally.add(Tally.of_arrays(part_of(counts, "tally")))
         for number, tally in enumerate(self.rival_tallies):
-            tally.add(Tally.of_arrays(_part(f"rival{number}", counts)))
-        self.contest.add(_part("contest", counts))
-        self.spectra.add(_part("spectra", counts))
-        self.units.add_arrays(_part("units", counts))
+            tally.add(Tally.of_arrays(part_of(counts, f"rival{number}")))
+        self.contest.add(part_of(counts, "contest"))
+        self.spectra.add(part_of(counts, "spectra"))
+        self.units.add_arrays(part_of(counts, "units"))
 
     def _found(self, hits: Hits) -> Found:
         every = self._solutions == "all"
@@ -251,14 +252,3 @@ def require_no_mixing(mixing: bool | None, *, rivals: bool, solutions: Solutions
             do="Leave out `mixing=`, or `rivals=` and `solutions=`.",
         )
     return False
-
-
-def _named(begins: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {f"{begins}.{name}": values for name, values in arrays.items()}
-
-
-def _part(begins: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    length = len(begins) + 1
-    return {
-        name[length:]: values for name, values in arrays.items() if name.startswith(f"{begins}.")
-    }

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +83,35 @@ class ReconstructionRecord(Shown):
     angles: tuple[Mapping[str, Any], ...] = ()
     dihedrals: tuple[Mapping[str, Any], ...] = ()
     events: Mapping[str, Any] | None = None
+
+    def rows_by_atoms(self) -> dict[tuple[int, ...], Mapping[str, Any]]:
+        """Distances, angles (vertex in the middle) and dihedrals by the numbers of their atoms.
+
+        Only of those kinds of which a row is recorded for every pair or angle; dihedrals in both
+        directions.
+        """
+        count = len(self.symbols)
+        pairs: list[tuple[int, ...]] = list(combinations(range(count), 2))
+        angles: list[tuple[int, ...]] = [
+            (i, at, j) for at in range(count) for i, j in pairs if at not in (i, j)
+        ]
+        found: dict[tuple[int, ...], Mapping[str, Any]] = {}
+        for atoms, rows in ((pairs, self.distances), (angles, self.angles)):
+            if len(atoms) == len(rows):
+                found |= dict(zip(atoms, rows, strict=True))
+        for row in self.dihedrals:
+            chain = row.get("atoms")
+            if isinstance(chain, Sequence) and len(chain) == 4:
+                found[tuple(chain)] = found[tuple(chain)[::-1]] = row
+        return found
+
+    def half_widths(self) -> dict[tuple[int, ...], float | None]:
+        """Half-widths of 68 % by atoms, bohr and degrees; those that are recorded."""
+        return {
+            atoms: float(row["half_width"])
+            for atoms, row in self.rows_by_atoms().items()
+            if isinstance(row.get("half_width"), int | float)
+        }
 
     def geometry(self) -> Geometry:
         """The structure as the table that other stages take."""

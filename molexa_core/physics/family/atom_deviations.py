@@ -26,7 +26,7 @@ import numpy as np
 from molexa_core.base.belief import Coordinate
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.coulomb.follow import Directions
-from molexa_core.physics.family.family import Fragments, Linearised
+from molexa_core.physics.family.family import Family, Fragments, Linearised
 
 CHARGE_REACH: Final = 1.0
 """Length, in ln of the charge, of the kernel of deviations in other charges: believed, not fitted.
@@ -38,31 +38,8 @@ _STEP: Final = 0.02
 
 
 @runtime_checkable
-class Deviating(Protocol):
+class Deviating(Family, Protocol):
     """A family that says how atoms may deviate from it."""
-
-    @property
-    def name(self) -> str:
-        """See `Family`."""
-
-    @property
-    def coordinates(self) -> tuple[Coordinate, ...]:
-        """See `Family`."""
-
-    def explode(
-        self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
-    ) -> FloatArray:
-        """See `Family`."""
-
-    def linearise(
-        self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
-    ) -> Linearised:
-        """See `Family`."""
-
-    def error(
-        self, fragments: Fragments, positions: FloatArray, parameters: FloatArray
-    ) -> FloatArray:
-        """See `Family`."""
 
     def between_atoms(self, fragments: Fragments, parameters: FloatArray) -> Directions:
         """The same number of directions for each atom, atom by atom."""

@@ -8,9 +8,8 @@ differences are more certain than that.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,20 +21,19 @@ from molexa_core.base.options.compare_options import AS_FIRST, SecondGate
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.outputs import FileKind
-from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
+from molexa_core.base.subtraction import shots_of
+from molexa_core.base.tables import Coincidences, ion_labels
 from molexa_core.base.units import BOHR_ANGSTROM
-from molexa_core.geometry.side_by_side import BesideRow, Errors, side_by_side
+from molexa_core.geometry.side_by_side import BesideRow, side_by_side
 from molexa_core.io.results.events import read_events
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
 from molexa_core.io.results.kinds import kind_of_result
-from molexa_core.observables.expression import parse_number
-from molexa_core.observables.spread import position_of, rows_of
+from molexa_core.observables.event_numbers import Value, mean_of, number_of
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.pick import channel_of
 from molexa_core.pipeline.chain.score import structure_in
 from molexa_core.pipeline.chain.selected import gating_of, select
 
-Value = tuple[float, float | None]
 What = Literal["structures", "events"]
 _OF_STRUCTURES: Final = ("distance", "angle", "dihedral")
 _ROUNDING: Final = 1e-6
@@ -189,7 +187,7 @@ def _structures(
         structure_in(path, progress) if record is None else record.geometry()
         for path, record in zip((first, second), records, strict=True)
     )
-    errors = [None if record is None else recorded_errors(record) for record in records]
+    errors = [None if record is None else record.half_widths() for record in records]
     found = side_by_side(
         one, other, first_errors=errors[0], second_errors=errors[1], allow_mirror=allow_mirror
     )
@@ -221,27 +219,6 @@ def _record(path: Path | str) -> ReconstructionRecord | None:
     if Path(path).suffix != ".json":
         return None
     return read_geometry_json(path)[0]
-
-
-def recorded_errors(record: ReconstructionRecord) -> Errors:
-    """Half-widths of a reconstruction by its atoms, in bohr and degrees."""
-    atoms = range(len(record.symbols))
-    pairs: list[tuple[int, ...]] = list(combinations(atoms, 2))
-    triplets: list[tuple[int, ...]] = [
-        (i, vertex, j)
-        for vertex in atoms
-        for i, j in combinations([one for one in atoms if one != vertex], 2)
-    ]
-    chains = [tuple(int(atom) for atom in row.get("atoms", ())) for row in record.dihedrals]
-    found: dict[tuple[int, ...], float | None] = {}
-    for names, rows in (
-        (pairs, record.distances),
-        (triplets, record.angles),
-        (chains, record.dihedrals),
-    ):
-        if len(names) == len(rows):
-            found |= {name: row.get("half_width") for name, row in zip(names, rows, strict=True)}
-    return found
 
 
 def _length(row: BesideRow) -> Beside:
@@ -286,10 +263,10 @@ def _events(
             f"{listing(map(str, other.ions))}",
             do="Name events of one channel.",
         )
-    rows = [_row("number", "coincidences", "", _signal(one), _signal(other))]
-    shots = [_shots(table) for table in tables]
-    if all(shots):
-        rates = [_scaled(_signal(t), 1000.0 / n) for t, n in zip(tables, shots, strict=True)]
+    rows = [_row("number", "coincidences", "", number_of(one), number_of(other))]
+    shots = [shots_of(table.meta) for table in tables]
+    rates = [_scaled(number_of(t), 1000.0 / n) for t, n in zip(tables, shots, strict=True) if n]
+    if len(rates) == len(tables):
         rows.append(_row("number", "coincidences per 1000 shots", "", *rates))
     labels = ion_labels(one.ions)
     wanted = [("kinetic energy release", "ker")]
@@ -314,46 +291,15 @@ def _in_a_frame(table: Coincidences) -> bool:
     return "align" in table.meta
 
 
-def _once(table: Coincidences) -> Coincidences:
-    """Every coincidence in one row: of exchanged like ions, aligned events have several."""
-    if not _in_a_frame(table):
-        return table
-    return table.select(np.unique(table.event_id, return_index=True)[1])
-
-
-def _signal(table: Coincidences) -> Value:
-    parts = [_weights(table)]
-    if table.false is not None:
-        parts.append(-_weights(table.false))
-    total = sum(float(part.sum()) for part in parts)
-    return total, math.sqrt(sum(float(np.square(part).sum()) for part in parts))
-
-
-def _weights(table: Coincidences) -> FloatArray:
-    """(n) weights of the coincidences, those of all rows of one taken together."""
-    _, place = np.unique(table.event_id, return_inverse=True)
-    return np.asarray(np.bincount(place.ravel(), table.weight), dtype=np.float64)
-
-
 def _scaled(value: Value, factor: float) -> Value:
     return factor * value[0], None if value[1] is None else factor * value[1]
 
 
-def _shots(table: Coincidences) -> float:
-    summary = table.meta.get("summary")
-    value = summary.get("shots") if isinstance(summary, Mapping) else None
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
 def _mean(table: Coincidences, text: str) -> Value:
-    rows = rows_of(_once(table), (parse_number(text),))
-    found = position_of(rows.values[0], rows.weight)
-    if found is not None:
-        return found.mean
-    total = float(rows.weight.sum())
-    if total <= 0.0:
+    found = mean_of(table, text)
+    if found is None:
         raise NoEventsError("no coincidence is left", do="Widen the gate.")
-    return float(rows.weight @ rows.values[0]) / total, None
+    return found
 
 
 def _momenta(tables: Sequence[Coincidences]) -> list[Beside]:

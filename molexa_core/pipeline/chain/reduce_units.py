@@ -29,6 +29,7 @@ from molexa_core.base.matter.ions import Ion
 from molexa_core.base.options.gate_options import Solutions
 from molexa_core.base.progress import Progress
 from molexa_core.base.settings import Channel, Setup
+from molexa_core.base.storage.named_arrays import as_part, part_of
 from molexa_core.base.tables import Coincidences, DetectorValues
 from molexa_core.detector.health import HitHealth
 from molexa_core.pipeline.runs.open_run import OpenRun, open_run
@@ -220,8 +221,8 @@ class ReduceUnits:
         self._good = True
         if self.failed and not skip:
             return
-        reducer.absorb(_part(_COUNTS, content.arrays))
-        health.absorb(_part(_HEALTH, content.arrays))
+        reducer.absorb(part_of(content.arrays, _COUNTS))
+        health.absorb(part_of(content.arrays, _HEALTH))
         self._run.add_reading(content.values[_MET])
         for found in _found_of(content, reducer.ions, reducer.wanted):
             if found.shots:
@@ -302,8 +303,8 @@ class _Searching:
         return Content(
             {
                 **_arrays_of(found),
-                **_named(_COUNTS, search.counts()),
-                **_named(_HEALTH, health.as_arrays()),
+                **as_part(_COUNTS, search.counts()),
+                **as_part(_HEALTH, health.as_arrays()),
             },
             {_MET: run.reading()},
         )
@@ -366,13 +367,13 @@ def _arrays_of(found: Sequence[StretchFound]) -> dict[str, NDArray[Any]]:
     """The tables of stretches as arrays, one after the other."""
     tables = [one.table for one in found]
     arrays = {
-        **_named(_TABLE, _columns(Coincidences.concatenate(tables))),
+        **as_part(_TABLE, _columns(Coincidences.concatenate(tables))),
         f"{_TABLE}.rows": np.array([len(table) for table in tables]),
         _CLOSE: np.array([one.close for one in found]),
     }
     false = [table.false for table in tables if table.false is not None]
     if false:
-        arrays |= _named(_FALSE, _columns(Coincidences.concatenate(false)))
+        arrays |= as_part(_FALSE, _columns(Coincidences.concatenate(false)))
         arrays[f"{_FALSE}.rows"] = np.array([len(table) for table in false])
     if found[0].shots:
         names = list(found[0].shots)
@@ -400,10 +401,10 @@ def _found_of(
 ) -> Iterator[StretchFound]:
     """What `_arrays_of` was given."""
     arrays = content.arrays
-    tables = _tables(ions, _part(_TABLE, arrays))
-    false = _tables(ions, _part(_FALSE, arrays)) if f"{_FALSE}.rows" in arrays else None
-    mixing = _part(_MIXING, arrays)
-    shots, start = _part(_SHOTS, arrays), 0
+    tables = _tables(ions, part_of(arrays, _TABLE))
+    false = _tables(ions, part_of(arrays, _FALSE)) if f"{_FALSE}.rows" in arrays else None
+    mixing = part_of(arrays, _MIXING)
+    shots, start = part_of(arrays, _SHOTS), 0
     for number, table in enumerate(tables):
         tags: dict[str, NDArray[Any]] = {}
         if shots:
@@ -442,14 +443,3 @@ def _tables(ions: tuple[Ion, ...], columns: Mapping[str, NDArray[Any]]) -> list[
             )
         )
     return found
-
-
-def _named(begins: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {f"{begins}.{name}": values for name, values in arrays.items()}
-
-
-def _part(begins: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    length = len(begins) + 1
-    return {
-        name[length:]: values for name, values in arrays.items() if name.startswith(f"{begins}.")
-    }

@@ -11,7 +11,9 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +27,11 @@ from molexa_core.pipeline.work.worker import ONE_THREAD, Worker
 
 LOCAL: Final = "local"
 _AHEAD: Final = 2
-"""Submitted units per worker: one in progress, one waiting."""
+"""Submitted calls per worker: one in progress, one waiting, so that a deadline can be kept."""
 CONNECT_S: Final = 30
 """Time to wait for a scheduler."""
 _LOOK_S: Final = 0.05
+"""Interval between checks for finished calls and for signals to stop."""
 END_S: Final = 60
 """Time to wait for the end of an idle process."""
 _own: Final = threading.local()
@@ -54,43 +57,14 @@ class Dask:
         """
         if not numbers:
             return
-        client, cluster = connect(self._where)
-        try:
-            workers = max(1, len(client.scheduler_info()["workers"]))
-            self._progress.say(f"Dask: {workers} workers, dashboard {client.dashboard_link}")
-            yield from self._finished(client, str(phase.absolute()), numbers, workers)
-            if cluster is not None:
-                cluster.sync(ended, cluster)
-        finally:
-            client.close()
-            if cluster is not None:
-                cluster.close()
-
-    def _finished(
-        self, client: Any, phase: str, numbers: Sequence[int], workers: int
-    ) -> Generator[Done, None, None]:
-        waiting = iter(numbers)
-        given = {
-            client.submit(compute_unit, phase, number, pure=False): number
-            for number in islice(waiting, _AHEAD * workers)
-        }
-        done = dask().as_completed(list(given))
-        while given:
-            while not done.has_ready():
-                interruption.check()
-                self._require_scheduler(client)
-                time.sleep(_LOOK_S)
-            future = next(done)
-            number = given.pop(future)
-            if future.status != "finished":
-                self._require_scheduler(client)
-            found = _outcome(future, number)
-            future.release()
-            if (following := next(waiting, None)) is not None:
-                added = client.submit(compute_unit, phase, following, pure=False)
-                given[added] = following
-                done.add(added)
-            yield found
+        with connected(self._where, self._progress) as (client, workers):
+            given = ((str(phase.absolute()), number) for number in numbers)
+            look = partial(self._require_scheduler, client)
+            done = submitted(client, workers, compute_unit, given, look=look)
+            for (_, number), future in done:
+                if future.status != "finished":
+                    self._require_scheduler(client)
+                yield _outcome(future, number)
 
     def _require_scheduler(self, client: Any) -> None:
         if client.status != "running":
@@ -120,7 +94,72 @@ def _outcome(future: Any, number: int) -> Done:
     return Done(number, Failure("WorkError", f"the Dask worker did not finish it: {reason}"))
 
 
-async def ended(cluster: Any) -> None:
+@contextmanager
+def connected(where: str, progress: Progress) -> Iterator[tuple[Any, int]]:
+    """A client and its number of workers; processes that were started here end with the block.
+
+    Args:
+        where: `local`, `local:4` for four workers, or the address of a scheduler.
+        progress: receives the number of workers.
+
+    Raises:
+        UsageError: Dask is not installed, or the scheduler does not answer.
+    """
+    client, cluster = connect(where)
+    try:
+        workers = max(1, len(client.scheduler_info()["workers"]))
+        progress.say(f"Dask: {workers} workers, dashboard {client.dashboard_link}")
+        yield client, workers
+        if cluster is not None:
+            cluster.sync(_ended, cluster)
+    finally:
+        client.close()
+        if cluster is not None:
+            cluster.close()
+
+
+def submitted(
+    client: Any,
+    workers: int,
+    task: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    *,
+    look: Callable[[], None] = lambda: None,
+    late: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Calls of a task with their futures, in the order in which they end.
+
+    Few calls per worker are submitted at a time. A future is released when the next is asked for.
+
+    Args:
+        client: of the cluster.
+        workers: number of them.
+        task: sent to the workers.
+        arguments: of each call.
+        look: called while waiting, to raise an error where nothing is to be waited for.
+        late: whether nothing is to be submitted any more.
+    """
+    waiting = iter(arguments)
+    handed_out = {
+        client.submit(task, *one, pure=False): one for one in islice(waiting, _AHEAD * workers)
+    }
+    done = dask().as_completed(list(handed_out))
+    while handed_out:
+        while not done.has_ready():
+            interruption.check()
+            look()
+            time.sleep(_LOOK_S)
+        future = next(done)
+        yield handed_out.pop(future), future
+        future.release()
+        following = None if late() else next(waiting, None)
+        if following is not None:
+            added = client.submit(task, *following, pure=False)
+            handed_out[added] = following
+            done.add(added)
+
+
+async def _ended(cluster: Any) -> None:
     """End the idle processes of a local cluster.
 
     On a busy machine such a process may take longer to end than the four seconds after which

@@ -16,7 +16,7 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
 from molexa_core.io.results.events import write_events
 from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
-from molexa_core.pipeline.chain.compare_files import compare_files, recorded_errors
+from molexa_core.pipeline.chain.compare_files import compare_files
 from molexa_core.pipeline.reconstruction.dihedrals import propagated_dihedrals
 from molexa_core.pipeline.reconstruction.from_coordinates import propagated_lengths
 
@@ -66,7 +66,7 @@ def test_differences_and_pulls_of_structures(tmp_path: Path) -> None:
 
 def test_recorded_errors_belong_to_their_atoms() -> None:
     record = _record(_peroxide(110.0), 0.02)
-    errors = recorded_errors(record)
+    errors = record.half_widths()
     names = {1: "H+", 2: "O+", 3: "O+#2", 4: "H+#2"}
     for row in (*record.distances, *record.angles, *record.dihedrals):
         (own,) = [

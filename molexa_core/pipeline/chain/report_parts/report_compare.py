@@ -8,19 +8,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.errors import MolexaError, NoEventsError
+from molexa_core.base.errors import MolexaError
 from molexa_core.base.intervals import plus_minus
 from molexa_core.base.spectrum import Spectrum
+from molexa_core.base.subtraction import shots_of
 from molexa_core.base.tables import Coincidences, Geometry, ion_labels
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.side_by_side import BesideRow, SideBySide, side_by_side
 from molexa_core.io.results.geometry_json import ReconstructionRecord
 from molexa_core.observables.comparison import SpectrumComparison, compare_spectra
-from molexa_core.observables.expression import parse_number
+from molexa_core.observables.event_numbers import mean_of, number_of
 from molexa_core.observables.gating import recorded
 from molexa_core.observables.observable_histograms import spectrum_of
-from molexa_core.observables.spread import position_of, rows_of
-from molexa_core.pipeline.chain.report_parts.report_structure import recorded_errors
 from molexa_core.report.content import ComparedLength, ComparedSpectra, Comparison
 from molexa_core.report.text_tables import decimal, text_of, with_uncertainty
 
@@ -98,31 +97,16 @@ def is_gated(table: Coincidences) -> bool:
 
 def mean_energy(table: Coincidences) -> str:
     """Mean kinetic energy release with its standard error, as text."""
-    pair = _mean(table, "ker")
+    pair = mean_of(table, "ker")
     return "not determined" if pair is None else f"{with_uncertainty(*pair)} eV"
-
-
-def _mean(table: Coincidences, text: str) -> Pair | None:
-    if "align" in table.meta:
-        # Like ions exchanged make several rows of one coincidence, which is one measurement.
-        table = table.select(np.unique(table.event_id, return_index=True)[1])
-    try:
-        rows = rows_of(table, (parse_number(text),))
-    except NoEventsError:
-        return None
-    found = position_of(rows.values[0], rows.weight)
-    if found is not None:
-        return found.mean
-    total = float(rows.weight.sum())
-    return (float(rows.weight @ rows.values[0]) / total, None) if total > 0 else None
 
 
 def _structures(first: Side, second: Side, one: Geometry, other: Geometry) -> SideBySide:
     return side_by_side(
         one,
         other,
-        first_errors=None if first.record is None else recorded_errors(first.record),
-        second_errors=None if second.record is None else recorded_errors(second.record),
+        first_errors=None if first.record is None else first.record.half_widths(),
+        second_errors=None if second.record is None else second.record.half_widths(),
     )
 
 
@@ -150,9 +134,8 @@ def _facts(first: Side, second: Side) -> tuple[tuple[str, str, str, str], ...]:
     if one is None or other is None:
         return ()
     rows = [("coincidences", text_of(len(one)), text_of(len(other)), "")]
-    shots = [_number(table.meta.get("summary"), "shots") for table in (one, other)]
-    if all(shots):
-        rates = [_rate(table, count) for table, count in zip((one, other), shots, strict=True)]
+    rates = [_rate(table) for table in (one, other)]
+    if rates[0] is not None and rates[1] is not None:
         rows.append(_fact("coincidences per 1000 shots", rates[0], rates[1], ""))
     purity = [_purity(table) for table in (one, other)]
     if purity[0] is not None and purity[1] is not None:
@@ -166,17 +149,19 @@ def _facts(first: Side, second: Side) -> tuple[tuple[str, str, str, str], ...]:
             ),
         ]
         for name, text in names:
-            pairs = [_mean(table, text) for table in (one, other)]
+            pairs = [mean_of(table, text) for table in (one, other)]
             if pairs[0] is not None and pairs[1] is not None:
                 rows.append(_fact(f"{name} (eV)", pairs[0], pairs[1], ""))
     return tuple(rows)
 
 
-def _rate(table: Coincidences, shots: float) -> Pair:
-    weight = [table.weight] if table.false is None else [table.weight, -table.false.weight]
-    total = sum(float(part.sum()) for part in weight)
-    error = np.sqrt(sum(float(np.square(part).sum()) for part in weight))
-    return 1000.0 * total / shots, float(1000.0 * error / shots)
+def _rate(table: Coincidences) -> Pair | None:
+    """True coincidences per 1000 shots."""
+    shots = shots_of(table.meta)
+    if not shots:
+        return None
+    number, error = number_of(table)
+    return 1000.0 * number / shots, 1000.0 * error / shots
 
 
 def _purity(table: Coincidences) -> Pair | None:

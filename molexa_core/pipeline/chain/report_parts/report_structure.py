@@ -11,7 +11,7 @@ import numpy as np
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.bonds import bonds
-from molexa_core.geometry.side_by_side import Atoms, Kind, measure, quantities
+from molexa_core.geometry.side_by_side import Kind, measure, quantities
 from molexa_core.io.results.geometry_json import ReconstructionRecord
 from molexa_core.pipeline.chain.score import score
 from molexa_core.report.content import LengthRow, Structure
@@ -98,7 +98,7 @@ def length_rows(record: ReconstructionRecord) -> tuple[LengthRow, ...]:
     were independent.
     """
     geometry = record.geometry()
-    recorded = recorded_rows(record)
+    recorded = record.rows_by_atoms()
     rows = []
     for one in quantities(geometry):
         found = recorded.get(one.atoms, {})
@@ -120,31 +120,6 @@ def length_rows(record: ReconstructionRecord) -> tuple[LengthRow, ...]:
             )
         )
     return tuple(rows)
-
-
-def recorded_rows(record: ReconstructionRecord) -> dict[Atoms, Mapping[str, Any]]:
-    """Recorded distances, angles and dihedrals by their atoms, those that are complete."""
-    count = len(record.symbols)
-    pairs = [(int(i), int(j)) for i, j in zip(*np.triu_indices(count, k=1), strict=True)]
-    triplets = [(i, vertex, j) for vertex in range(count) for i, j in pairs if vertex not in (i, j)]
-    found: dict[Atoms, Mapping[str, Any]] = {}
-    for atoms, rows in ((pairs, record.distances), (triplets, record.angles)):
-        if len(atoms) == len(rows):
-            found |= dict(zip(atoms, rows, strict=True))
-    for row in record.dihedrals:
-        chain = row.get("atoms")
-        if isinstance(chain, Sequence) and len(chain) == 4:
-            found[tuple(chain)] = found[tuple(chain)[::-1]] = row
-    return found
-
-
-def recorded_errors(record: ReconstructionRecord) -> dict[Atoms, float | None]:
-    """Half-widths of recorded distances (bohr), angles and dihedrals (degrees) by their atoms."""
-    return {
-        atoms: float(row["half_width"])
-        for atoms, row in recorded_rows(record).items()
-        if isinstance(row.get("half_width"), int | float)
-    }
 
 
 def in_chemists_units(kind: str, value: float | None) -> float | None:
