@@ -118,7 +118,7 @@ def true_mean(
 ) -> TrueMean:
     """Means over the coincidences of a table, its false ones subtracted if it has some.
 
-    Several rows of one coincidence, such as its assignments of like ions, count as one.
+    The rows of one coincidence in aligned events, its assignments of like ions, count as one.
 
     Args:
         table: coincidences, with or without false ones.
@@ -160,9 +160,12 @@ def _plain_mean(table: Coincidences, values: FloatArray) -> TrueMean:
     mean = table.weight @ values / (number or 1.0)
     parts = table.weight[:, None] * np.hstack([values - mean, np.ones((len(table), 1))])
     none: IntArray = np.empty((0, 1), np.int64)
-    found = Subtracted.of(
-        _shots_of_rows(table), parts, none, np.empty((0, parts.shape[1])), shots_of(table.meta)
-    )
+    if TAG_SHOT in table.tags:
+        shot, shots = _shots_of_rows(table), shots_of(table.meta)
+    else:
+        rows: IntArray = np.arange(len(table), dtype=np.int64)
+        shot, shots = table.event_id if "align" in table.meta else rows, None
+    found = Subtracted.of(shot, parts, none, np.empty((0, parts.shape[1])), shots)
     error = np.sqrt(found.variance)
     return TrueMean(mean, error[:-1] / abs(number or 1.0), number, float(error[-1]))
 
