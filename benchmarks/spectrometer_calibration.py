@@ -7,7 +7,8 @@ every quantity: root mean square of the error against the limit, and mean and wi
 
     python benchmarks/spectrometer_calibration.py --runs 100 --workers 2
     python benchmarks/spectrometer_calibration.py --runs 100 --workers 2 --case lengths
-    python benchmarks/spectrometer_calibration.py --runs 100 --workers 2 --case channels
+    python benchmarks/spectrometer_calibration.py --runs 100 --workers 2 --case channels \\
+        --out channels.json
 
 Cases: `known` (lengths known), `lengths` (free too), `channels` (half the shots are nitrogen, and
 both channels are used), `dark` (no residual gas, so no line shows the light). A run of 1e5
@@ -17,11 +18,14 @@ coincidences takes about a minute and a half on one core.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+from _record import commit, machine, versions
 
 from molexa_core.base.settings import Setup, load_channel, parse_settings
 from molexa_core.base.storage.resources import find
@@ -115,6 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--case", choices=CASES, default="known")
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="JSON file with the table and its conditions")
     chosen = parser.parse_args(arguments)
     seeds = range(chosen.seed, chosen.seed + chosen.runs)
     rows: list[dict[str, tuple[float, float]]] = []
@@ -127,6 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stderr.write("\n")
     write = sys.stdout.write
     faults = 0
+    table: dict[str, dict[str, float]] = {}
     write(f"{chosen.case}: {chosen.runs} runs of about {chosen.coincidences} coincidences\n")
     heads = ("quantity", "rms error", "limit", "stated", "pull", "width")
     write("{:18} {:>10} {:>8} {:>10} {:>14} {:>14}\n".format(*heads))
@@ -140,11 +146,24 @@ def main(arguments: list[str] | None = None) -> int:
         off = rms > limit or abs(width - 1.0) > allowed
         off |= abs(mean) > 3.0 / np.sqrt(len(pulls)) or len(pulls) < len(rows)
         faults += bool(off)
+        table[name] = {
+            "rms_error": rms,
+            "limit": limit,
+            "median_stated_error": float(np.median(errors[:, 1])),
+            "mean_pull": mean,
+            "width_of_pulls": width,
+            "runs": len(pulls),
+        }
         write(
             f"{name:18} {rms:10.3g} {limit:8.3g} {np.median(errors[:, 1]):10.3g} "
             f"{mean:6.2f} +- {1 / np.sqrt(len(pulls)):4.2f} "
             f"{width:6.2f} +- {1 / np.sqrt(2 * len(pulls)):4.2f}{'  <--' if off else ''}\n"
         )
+    if chosen.out is not None:
+        conditions = {name: value for name, value in vars(chosen).items() if name != "out"}
+        result = {"conditions": conditions, "wrong": WRONG, "quantities": table}
+        result |= {"machine": machine(), "commit": commit(), "versions": versions()}
+        chosen.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return int(bool(faults))
 
 
