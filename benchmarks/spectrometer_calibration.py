@@ -7,8 +7,7 @@ every quantity: root mean square of the error against the limit, and mean and wi
 
     python benchmarks/spectrometer_calibration.py --runs 100 --workers 2
     python benchmarks/spectrometer_calibration.py --runs 100 --workers 2 --case lengths
-    python benchmarks/spectrometer_calibration.py --runs 100 --workers 2 --case channels \\
-        --out channels.json
+    python benchmarks/spectrometer_calibration.py --runs 100 --workers 2 --case dark --out dark.json
 
 Cases: `known` (lengths known), `lengths` (free too), `channels` (half the shots are nitrogen, and
 both channels are used), `dark` (no residual gas, so no line shows the light). A run of 1e5
