@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molexa_cli.alternatives_shown import alternatives_table
 from molexa_cli.console import remark, table, warn, write, write_json
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def show_events(answer: EventsAnswer, *, json: bool) -> None:
         write(angles_table(found.angles, found.distances))
     if found.dihedrals:
         write(dihedrals_table(found.dihedrals))
+    if answer.record.alternatives:
+        write(alternatives_table(answer.record))
     remark(
         "± statistical: of the mean, from the number of events; ± systematic: common to all "
         "events, from what is not known about the explosion; sd: of single molecules, resolution "

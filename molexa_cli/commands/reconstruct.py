@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molexa_cli.alternatives_shown import alternatives_table
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed
 from molexa_cli.console import progress, remark, table, warn, write, write_json
 from molexa_cli.events_shown import holds_events, show_events
@@ -265,7 +266,7 @@ def _show(record: ReconstructionRecord, out: Path, *, json: bool) -> None:
     if "remark" in record.closure:
         remark(record.closure["remark"])
     if record.alternatives:
-        write(_alternatives(record))
+        write(alternatives_table(record))
     if record.errors is not None:
         write(_errors_line(record))
     remark(f"written to {out} and {out.with_suffix('.json')}")
@@ -385,38 +386,6 @@ def _length(one: Mapping[str, Any], factor: float, unit: str, digits: int) -> li
             f"{factor * low:.{digits}f}-{factor * high:.{digits}f}" for low, high in parts
         )
     return [one["of"], f"{factor * one['median']:.{digits}f}", error, region, unit]
-
-
-def _alternatives(record: ReconstructionRecord, most: int = 8) -> str:
-    from molexa_core.base.units import BOHR_ANGSTROM
-
-    by_evidence = "evidence_share" in record.alternatives[0]
-    share = "evidence_share" if by_evidence else "share_of_samples"
-    rows = [
-        [
-            str(number),
-            f"{one['distance_from_answer_bohr'] * BOHR_ANGSTROM:8.3f}",
-            f"{100 * one['residual']:.2g}",
-            f"{100 * one[share]:.0f}",
-            _first_of(one["objections"]),
-        ]
-        for number, one in enumerate(record.alternatives[:most], start=1)
-    ]
-    rest = len(record.alternatives) - most
-    more = f" (the first {most} of {len(record.alternatives)})" if rest > 0 else ""
-    of_what = "evidence / %" if by_evidence else "samples / %"
-    header = ["other", "mean distance / Å", "closure / %", of_what, "objections"]
-    title = f"other structures with the same momenta{more}"
-    if by_evidence:
-        title += f"; the answer has {100 * record.closure['evidence_share']:.0f} % of the evidence"
-    return table(header, rows, title=title)
-
-
-def _first_of(objections: list[str]) -> str:
-    if not objections:
-        return "none"
-    more = len(objections) - 1
-    return f"{objections[0]} (+{more})" if more else objections[0]
 
 
 def _errors_line(record: ReconstructionRecord) -> str:

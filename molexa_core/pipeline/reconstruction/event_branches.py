@@ -138,12 +138,14 @@ class Branch:
         reference: of the branch.
         share: share of the structures of the network that lie on it.
         explained: share of the events that it explains.
+        closure: median closure of these events.
         objections: reasons why the reference is chemically implausible.
     """
 
     reference: Reference
     share: float
     explained: float
+    closure: float
     objections: tuple[str, ...]
 
 
@@ -244,11 +246,13 @@ def branches(
         near = _features(again.positions, symbols) - features[left]
         belongs = (np.abs(near).max(axis=1) < SAME) | (left == middle)
         geometry = Geometry(tuple(symbols), reference.positions)
+        holds = crowd.holds(solved)
         found.append(
             Branch(
                 reference,
                 float((left[belongs] < drawn).sum()) / max(drawn, 1),
-                float(crowd.holds(solved).mean()),
+                float(holds.mean()),
+                float(np.median(solved.closure[holds])) if holds.any() else np.inf,
                 plausibility(geometry).objections,
             )
         )

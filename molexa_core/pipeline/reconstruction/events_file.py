@@ -17,6 +17,7 @@ from molexa_core.base.shown import Shown
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, FloatArray, Geometry, ion_labels
+from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.frame.centroid import energy_kept
 from molexa_core.geometry.measures import pair_distances
 from molexa_core.geometry.superposition import superpose
@@ -49,12 +50,17 @@ from molexa_core.pipeline.reconstruction.single_events import (
     SAMPLES,
     SEARCH,
     EventDistribution,
+    many_missing,
     reconstruct_events,
 )
 from molexa_core.pipeline.reconstruction.task import stated_explosion
 
 STRUCTURES: Final = "structures.h5"
 FROM_CENTROIDS: Final = "from_centroids"
+ANOTHER: Final = 0.5
+"""Rms distance, bohr, from which on the mean momenta may have led to another structure ..."""
+BEYOND: Final = 3.0
+"""... if a distance differs by more than so many of its half-widths."""
 FALSE_SHARE: Final = 0.05
 """Share of false coincidences from which on a warning is due."""
 
@@ -178,7 +184,9 @@ def reconstruct_events_file(
             progress=progress,
         )
     beside_it = _compared(found, beside_it)
-    record = _record(found, beside_it, events, loaded[1], assumed, str(path))
+    if other := _another_structure(beside_it):
+        found = replace(found, warnings=(*found.warnings, other))
+    record = _record(found, beside_it, events, loaded[1], assumed, str(path), chemistry=chemistry)
     if true is not None:
         record = replace(record, errors=score(record.geometry(), true).to_dict())
     settings = {
@@ -317,6 +325,23 @@ def _compared(found: EventDistribution, answer: dict[str, Any]) -> dict[str, Any
     }
 
 
+def _another_structure(answer: Mapping[str, Any]) -> str:
+    """A warning if the mean momenta led to another structure than the events."""
+    rows = answer.get("distances_bohr", ())
+    if not rows or answer["rmsd_bohr"] < ANOTHER:
+        return ""
+    worst = max(rows, key=lambda row: abs(row["difference"]))
+    if abs(worst["difference"]) < BEYOND * (worst["uncertainty"] or 0.0):
+        return ""
+    here, there = (
+        f"{BOHR_ANGSTROM * worst[name]:.2f}" for name in ("from_events", "from_centroids")
+    )
+    return (
+        f"the mean momenta led to another structure, with {worst['of']} at {there} Å instead of "
+        f"{here} Å: at most one of the two is right, and no error contains which"
+    )
+
+
 def _of_pairs(positions: FloatArray, width: FloatArray) -> FloatArray:
     """(N, N) standard errors of distances from independent ones of the coordinates."""
     apart = positions[:, None] - positions[None]
@@ -332,6 +357,8 @@ def _record(
     card: ModelCard,
     assumed: Assumed,
     path: str,
+    *,
+    chemistry: bool,
 ) -> ReconstructionRecord:
     """The mean structure as `geom.json` holds it."""
     mean: Geometry = found.mean.geometry
@@ -353,6 +380,8 @@ def _record(
             "their rms",
             "remark": "every event was inverted exactly; this says nothing about the accuracy",
             "refined": True,
+            "explains_momenta": not many_missing(found.left_out, len(found.structures)),
+            "share_of_samples": found.share_of_samples,
         },
         model={"name": card.name, "parameters": card.parameters, "files": card.files},
         input={
@@ -362,6 +391,7 @@ def _record(
             "events": len(found.structures),
             "left_out": found.left_out,
             "explosion": found.explosion,
+            "chemistry": chemistry,
             "systematic_error": "none: the explosion was taken as known exactly"
             if no_common
             else "parameters of the explosion drawn from what is known about them",
@@ -372,7 +402,7 @@ def _record(
         dihedrals=tuple(
             {**_with_half_width(row), "atoms": row["atoms"]} for row in found.dihedrals
         ),
-        alternatives=(),
+        alternatives=found.alternatives,
         warnings=found.warnings,
         events={**found.to_dict(), FROM_CENTROIDS: dict(beside_it)},
     )

@@ -25,6 +25,7 @@ from molexa_core.base.settings import Explosion, Setup, parse_settings
 from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Geometry, ion_labels
 from molexa_core.frame.completeness import sum_doubt
 from molexa_core.geometry.bonds import bonds
+from molexa_core.geometry.superposition import superpose
 from molexa_core.io.results.structures import EventStructures
 from molexa_core.network.inference.answers import check_ions, reconstruct_sets
 from molexa_core.network.inference.engine import Engine
@@ -133,7 +134,9 @@ class EventDistribution:
             means are not free of its bias.
         left_out: numbers of events without a structure by reason: `unusable` momenta,
             `unexplained`, `unlike` the others (accidental coincidences, or another structure).
-        alternatives: other branches that explain events.
+        share_of_samples: share of the structures of the network that lie on the branch of the
+            mean structure.
+        alternatives: other branches that explain most of the events, as in `geom.json`.
         refused: share of the members of the family that do not explain the events.
         warnings: sentences for the user.
     """
@@ -146,6 +149,7 @@ class EventDistribution:
     explosion: str
     resolution: str | None
     left_out: dict[str, int]
+    share_of_samples: float
     alternatives: tuple[dict[str, Any], ...]
     refused: float
     warnings: tuple[str, ...]
@@ -165,6 +169,7 @@ class EventDistribution:
             "statistical_bohr": self.mean.statistical.tolist(),
             "systematic_bohr": None if common is None else common.tolist(),
             "members_refused": self.refused,
+            "share_of_samples": self.share_of_samples,
             "alternatives": list(self.alternatives),
             "warnings": list(self.warnings),
         }
@@ -414,7 +419,7 @@ def reconstruct_events(
         resolution,
         explosion=knowledge.statement,
         left_out=left_out,
-        alternatives=tuple(_plain(one) for one in found[1:]),
+        branches=found,
         warnings=warnings,
     )
 
@@ -657,7 +662,7 @@ def _doubts(
     """Sentences for the user."""
     sentences = []
     missing = left_out["unexplained"] + left_out["unlike"]
-    if missing > MANY_UNEXPLAINED * events:
+    if many_missing(left_out, events - missing):
         sentences.append(
             f"{missing} of {events} events have no structure or one unlike the others: accidental "
             "coincidences, another explosion than assumed, or several structures"
@@ -666,11 +671,12 @@ def _doubts(
         sentences.append(
             f"as a molecule at rest the mean structure is unusual: {found[0].objections[0]}"
         )
-    rivals = [one for one in found[1:] if one.explained > 0.5 and not one.objections]
+    rivals = [one for one in _rivals(found) if not one.objections]
     if rivals:
         sentences.append(
             f"{len(rivals)} other chemically plausible structure"
-            f"{'s explain' if len(rivals) > 1 else ' explains'} the events as well"
+            f"{'s explain' if len(rivals) > 1 else ' explains'} the events as well: the errors are "
+            "those of the structure shown, and do not say that it is the right one"
         )
     if common is not None and common.refused:
         sentences.append(
@@ -692,12 +698,29 @@ def _doubts(
     return sentences
 
 
-def _plain(branch: Branch) -> dict[str, Any]:
+def many_missing(left_out: Mapping[str, int], explained: int) -> bool:
+    """Whether more events than accidental ones have no structure, or one unlike the others."""
+    missing = left_out["unexplained"] + left_out["unlike"]
+    return missing > MANY_UNEXPLAINED * (explained + missing)
+
+
+def _rivals(found: Sequence[Branch]) -> list[Branch]:
+    """The other branches that explain most of the events."""
+    return [one for one in found[1:] if one.explained > HALF]
+
+
+def _alternative(branch: Branch, mean: Geometry) -> dict[str, Any]:
+    """A branch as `geom.json` holds another structure, superposed on the mean structure."""
+    positions = branch.reference.positions
+    moved = superpose(mean.positions, positions, mean.symbols).moved
     return {
-        "positions_bohr": branch.reference.positions.tolist(),
+        "positions_bohr": moved.tolist(),
+        "residual": branch.closure,
+        "explains_momenta": True,
         "share_of_samples": branch.share,
         "share_of_events": branch.explained,
         "objections": list(branch.objections),
+        "distance_from_answer_bohr": float(np.abs(moved - mean.positions).mean()),
     }
 
 
@@ -713,7 +736,7 @@ def _distribution(
     *,
     explosion: str,
     left_out: dict[str, int],
-    alternatives: tuple[dict[str, Any], ...],
+    branches: Sequence[Branch],
     warnings: list[str],
 ) -> EventDistribution:
     of = Quantities.of(solved.positions, reference.positions, Fragments.of(events.ions))
@@ -757,16 +780,18 @@ def _distribution(
         for column, (group, bond) in enumerate(groups)
     ]
     pairs = of.distances.shape[1]
+    mean = _mean(events, of, table.weight, rows, by_all)
     return EventDistribution(
         structures=_structures(events, table, solved, shuffle, resolution),
-        mean=_mean(events, of, table.weight, rows, by_all),
+        mean=mean,
         distances=found[:pairs],
         angles=found[pairs:straight],
         dihedrals=[direction(one) for one in found[straight:]],
         explosion=explosion,
         resolution=None if resolution is None else resolution.source,
         left_out=left_out,
-        alternatives=alternatives,
+        share_of_samples=branches[0].share,
+        alternatives=tuple(_alternative(one, mean.geometry) for one in _rivals(branches)),
         refused=0.0 if common is None else common.refused / max(common.members, 1),
         warnings=tuple(dict.fromkeys(warnings)),
     )

@@ -308,3 +308,35 @@ def test_files(tmp_path: Path) -> None:
         reconstruct_events_file(source, tmp_path / "structures.txt")
     with pytest.raises(InputFileError):
         read_structures(source)
+
+
+@pytest.mark.parametrize("name", ["thiazyl_fluoride", "carbonyl_chloride_fluoride"])
+def test_other_structures_that_explain_the_events_stand_beside_the_answer(
+    name: str, tmp_path: Path
+) -> None:
+    """Where several structures explain every event, nobody may take one as certain."""
+    events, _ = exploded(60, 0.03, name=name)
+    source = tmp_path / "run.aligned.h5"
+    write_events(source, events, Provenance.of("a test"))
+    answer = reconstruct_events_file(
+        source, tmp_path / "geom.xyz", changes=Changes("classical", {"classical": {"tau_fs": 45.0}})
+    )
+    record, _ = read_geometry_json(tmp_path / "geom.json")
+    assert record.alternatives == answer.record.alternatives
+    assert record.alternatives
+    true = pair_distances(molecule(name).geometry.positions)
+    shown = np.array([row["median"] for row in record.distances])
+    others = [pair_distances(np.array(one["positions_bohr"])) for one in record.alternatives]
+    assert min(float(np.abs(one - true).max()) for one in (shown, *others)) < 0.1
+    shares = [one["share_of_samples"] for one in record.alternatives]
+    assert sum(shares, record.closure["share_of_samples"]) <= 1.0 + 1e-9
+    assert record.closure["explains_momenta"]
+    plausible = any(not one["objections"] for one in record.alternatives)
+    said = any("errors are those of the structure shown" in one for one in record.warnings)
+    assert said == plausible == (name == "carbonyl_chloride_fluoride")
+    beside = record.events["from_centroids"]  # type: ignore[index]
+    apart = beside["rmsd_bohr"] > 0.5
+    assert apart == any("led to another structure" in one for one in record.warnings)
+    count = len(record.alternatives)
+    verdict = "1 other fits these" if count == 1 else f"{count} others fit these"
+    assert verdict in report(read_results(tmp_path))
