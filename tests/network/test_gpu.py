@@ -11,6 +11,7 @@ from molexa_core.network.config import MOLEXA, PAPER
 from molexa_core.network.inference.answers import predict_batch
 from molexa_core.network.inference.engine import Engine
 from molexa_core.network.network import Network
+from molexa_core.network.training.gradients import StepGradients
 from molexa_core.network.training.loop import TrainingRun, train
 from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
 from molexa_core.physics.coulomb.explosion import explode
@@ -80,3 +81,25 @@ def test_a_fixed_batch_is_learned_on_the_gpu(tokens: str) -> None:
     run = TrainingRun(recipe, 150, report_every=15, compile=True)
     train(network, lambda step: batch, run)
     assert run.reports[-1]["loss"] < 0.5 * run.reports[0]["loss"]
+
+
+def test_recorded_steps_train_like_those_that_run_as_written() -> None:
+    source = StageOneSource(StageOneData(largest=5, block=2), 64, "cuda", 1, compiled=True)
+    batches = [source(step) for step in range(12)]
+    recipe = replace(MOLEXA.training, batch=64, warm_up=2, uncertainty_weight=0.0, ema=0.0)
+    losses, weights = [], []
+    for recorded in (True, False):
+        torch.manual_seed(0)
+        network = Network(small_settings("atoms")).cuda()
+        network.train()
+        gradients = StepGradients(network, recipe, record=recorded)
+        optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+        found = []
+        for step, batch in enumerate(batches):
+            found.append(gradients(batch, 3, step))
+            optimizer.step()
+        losses.append(torch.stack(found))
+        weights.append(torch.cat([one.detach().flatten() for one in network.parameters()]))
+    torch.testing.assert_close(*losses, rtol=2e-2, atol=1e-3)
+    assert (weights[0] - weights[1]).norm() < 1e-3 * weights[1].norm()
+    assert losses[0][:, 0].unique().numel() == len(batches)  # each step has seen its own batch

@@ -27,6 +27,7 @@ from molexa_core.network.config import MOLEXA, PAPER, TrainingSettings
 from molexa_core.network.network import Conditioning, Network
 from molexa_core.network.training import checkpoint as checkpoint_module
 from molexa_core.network.training import loop as training
+from molexa_core.network.training.gradients import StepGradients
 from molexa_core.network.training.loop import TrainingRun, learning_rate, train
 from molexa_core.pipeline.training.stage1 import StageOneData, StageOneSource
 from tests.fakes.networks import small_settings
@@ -247,11 +248,12 @@ def test_learning_rate(settings: TrainingSettings, step: int, wanted: float | No
 @pytest.mark.parametrize("tokens", ["atoms", "pairs"])
 def test_the_gradients_do_not_depend_on_the_number_of_parts(tokens: str) -> None:
     recipe = replace(RECIPE, draws=2, uncertainty_weight=0.1, uncertainty_share=0.6)
-    run = TrainingRun(recipe, 1)
     found = []
     for parts in (1, 3):
         network = _network(tokens)
-        losses = training._gradients(network, _source()(0), run, 0, 0, parts)
+        gradients = StepGradients(network, recipe)
+        gradients.count = parts
+        losses = gradients(_source()(0), 0, 0)
         found.append([losses, *(one.grad for one in network.parameters())])
     scale = max(float(one.abs().max()) for one in found[0])
     for whole, cut in zip(*found, strict=True):

@@ -27,11 +27,10 @@ from molexa_core.base.storage.event_file import append_scalars
 from molexa_core.base.storage.files import cannot_write
 from molexa_core.network.batch import Batch
 from molexa_core.network.config import TrainingSettings
-from molexa_core.network.diffusion import Losses, StepNoise, position_loss, uncertainty_loss
-from molexa_core.network.molecule_frame import batch_frames
 from molexa_core.network.network import Network
 from molexa_core.network.training.average import WeightAverage
 from molexa_core.network.training.checkpoint import load_checkpoint, save_checkpoint
+from molexa_core.network.training.gradients import StepGradients
 from molexa_core.network.training.team import ALONE, Team
 
 BatchSource = Callable[[int], Batch]
@@ -46,7 +45,6 @@ _SHOWN: Final = (
     "molecules_per_s",
 )
 """What of a report TensorBoard shows."""
-_STEP_SEEDS: Final = 1_000_003
 
 
 class Report(TypedDict):
@@ -143,7 +141,10 @@ def train(
         network.compile_parts()
     network.train()
     meter = _Meter(run, step, device, team)
-    parts = _GradientParts(progress)
+    gradients = StepGradients(
+        network, run.settings, part=run.part, record=run.compile, progress=progress
+    )
+    seed = team.seed(run.seed)
     # Signals are handled after a step, when the state can be saved.
     with (
         interruption.held(),
@@ -153,8 +154,7 @@ def train(
         while step < run.steps:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(run.settings, step, run.steps)
-            optimizer.zero_grad(set_to_none=True)
-            losses = parts.gradients(network, source(step), run, step, team)
+            losses = gradients(source(step), seed, step)
             team.average_gradients(trained)
             if run.settings.clip > 0:
                 nn.utils.clip_grad_norm_(trained, run.settings.clip)
@@ -186,103 +186,6 @@ def _trained_parameters(network: Network, part: str) -> list[nn.Parameter]:
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(part == "all" or name.startswith("uncertainty."))
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
-
-
-class _GradientParts:
-    """Gradients of a batch, computed in as many parts as the memory of the GPU requires."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.count = 1
-        self._progress = progress
-
-    def gradients(
-        self, network: Network, batch: Batch, run: TrainingRun, step: int, team: Team
-    ) -> Tensor:
-        """Accumulate the gradients of one step; returns (3) total, position and uncertainty loss.
-
-        The random numbers are drawn for the whole batch and each part is weighted by its number
-        of molecules, so the number of parts changes the result only by rounding.
-        """
-        while True:
-            try:
-                return _gradients(network, batch, run, team.seed(run.seed), step, self.count)
-            except torch.OutOfMemoryError as error:
-                if self.count >= len(batch):
-                    raise ComputationError(
-                        "the memory of the GPU does not hold the training of one molecule",
-                        do="Choose a smaller network, or another GPU.",
-                    ) from error
-            self.count = min(2 * self.count, len(batch))
-            network.zero_grad(set_to_none=True)
-            if batch.momenta.is_cuda:
-                torch.cuda.empty_cache()
-            rows = -(-len(batch) // self.count)
-            self._progress.say(
-                f"the memory of the GPU is too small for {len(batch)} molecules at once; "
-                f"gradients are summed over {self.count} parts of {rows} (the batch stays the same)"
-            )
-
-
-def _gradients(
-    network: Network, batch: Batch, run: TrainingRun, seed: int, step: int, parts: int
-) -> Tensor:
-    """Backward passes of one step; returns (3) total, position and uncertainty loss."""
-    device = batch.momenta.device
-    settings = run.settings
-    generator = torch.Generator(device).manual_seed(seed * _STEP_SEEDS + step)
-    batch = batch.with_frame(batch_frames(batch.numbers, batch.momenta))
-    uncertainty_only = run.part == "uncertainty"
-    n_uncertainty = 0
-    if uncertainty_only or settings.uncertainty_weight > 0:
-        n_uncertainty = max(1, round(len(batch) * settings.uncertainty_share))
-    draws = 0 if uncertainty_only else settings.draws
-    noise = StepNoise.of(batch, draws, n_uncertainty, network.settings.sampler, generator)
-    total = torch.zeros(3, device=device)
-    size = -(-len(batch) // parts)
-    for start in range(0, len(batch), size):
-        rows = slice(start, min(start + size, len(batch)))
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            losses = _part_losses(network, batch, run, noise, rows, n_uncertainty)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        total += torch.stack((losses.total, losses.position, losses.uncertainty)).detach()
-    return total
-
-
-def _part_losses(
-    network: Network,
-    batch: Batch,
-    run: TrainingRun,
-    noise: StepNoise,
-    rows: slice,
-    n_uncertainty: int,
-) -> Losses:
-    """The contribution of a slice of the batch to the losses of a step."""
-    settings = run.settings
-    uncertainty_only = run.part == "uncertainty"
-    position = uncertainty = torch.zeros((), device=batch.momenta.device)
-    part = batch.rows(rows)
-    with torch.set_grad_enabled(not uncertainty_only):
-        conditioning = network.condition(part)
-    if not uncertainty_only:
-        drawn = slice(rows.start * settings.draws, rows.stop * settings.draws)
-        repeated = conditioning.repeat(settings.draws)
-        position = position_loss(
-            network, repeated, settings, noise.levels[drawn], noise.positions[drawn]
-        )
-        position = position * (len(part) / len(batch))
-    stop = min(rows.stop, n_uncertainty)
-    if stop > rows.start:
-        if stop < rows.stop:
-            part = batch.rows(slice(rows.start, stop))
-            with torch.set_grad_enabled(not uncertainty_only):
-                conditioning = network.condition(part)
-        selected = slice(rows.start, stop)
-        churned = [noise_of_step[selected] for noise_of_step in noise.churned]
-        uncertainty = uncertainty_loss(network, conditioning, noise.sampler[selected], churned)
-        present = batch.present
-        uncertainty = uncertainty * (present[selected].sum() / present[:n_uncertainty].sum())
-    weight = 1.0 if uncertainty_only else settings.uncertainty_weight
-    return Losses(settings.position_weight * position + weight * uncertainty, position, uncertainty)
 
 
 def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
