@@ -11,7 +11,7 @@ from molexa_core.base.fields import TAG_DELAY, TAG_PULSE_ENERGY
 from molexa_core.base.subtraction import Subtracted
 from molexa_core.base.tables import Hits
 from molexa_core.pipeline.chain.reduce import reduce
-from molexa_core.reduction.coincidences import Search
+from molexa_core.reduction.coincidences import Search, SumGate
 from molexa_core.reduction.laboratory import calibrate
 from molexa_core.reduction.mixing.alike import alike_shots
 from molexa_core.reduction.mixing.closed_form import distinct_mean, true_number
@@ -223,3 +223,32 @@ def test_exchanged_ions_of_one_molecule_are_no_excess_beside_the_gate() -> None:
     assert found.false is not None
     assert found.false.scale == 1.0
     assert not any("rate varies" in text for text in found.warnings)
+
+
+def test_hits_in_several_roles_count_once_in_shots_and_in_mixed_shots() -> None:
+    """Of all ways in which three hits are in the gate, that with the best sum is the only one."""
+    ions = ("O+", "N+", "H+")
+    run = make_run(
+        ions, SETUP, shots=2000, per_shot=1.5, efficiency=0.6, noise_per_shot=1.0,
+        recoil=RECOIL, seed=8,
+    )  # fmt: skip
+    hits = calibrate(run.hits, SETUP)[0]
+    search = Search(make_channel(*((ion, 1) for ion in ions)), SETUP)
+    gate = SumGate(np.zeros(3), np.full(3, 60.0))
+    momentum = [
+        dict(zip(rows.tolist(), momenta, strict=True)) for rows, momenta in search.candidates(hits)
+    ]
+    mixed = Mixer(search, SETUP, gate).stretch(hits)
+    ways = 0
+    for rows in (mixed.rows, mixed.false_rows):
+        assert len(rows) > 500
+        for row in rows.tolist():
+            off = {
+                way: np.sum([momentum[kind][hit] for kind, hit in enumerate(way)], axis=0) / 60.0
+                for way in permutations(row)
+                if all(hit in momentum[kind] for kind, hit in enumerate(way))
+            }
+            inside = {way: np.square(one).sum() for way, one in off.items() if abs(one).max() <= 1}
+            ways += len(inside) - 1
+            assert min(inside, key=lambda way: inside[way]) == tuple(row)
+    assert ways > 50, "no hit was in two roles"

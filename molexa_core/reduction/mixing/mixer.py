@@ -8,7 +8,8 @@ each of which stands for `weight` expected false coincidences; those in a ring a
 compared with the combinations found there, which tests the normalisation.
 
 All combinations in the gate are true or false coincidences here, including those that share a hit:
-a choice among them would depend on the other hits of the shot, which mixed shots do not have.
+a choice among them would depend on the other hits of the shot, which mixed shots do not have. Only
+the same hits in other roles count once (`roles`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from molexa_core.reduction.mixing.partitions import (
     number_of_partitions,
     partitions,
 )
+from molexa_core.reduction.mixing.roles import OtherRoles
 from molexa_core.reduction.mixing.shot_candidates import Candidates, Combinations
 
 _NOISE: Final = 0.1
@@ -282,18 +284,22 @@ class Mixer:
         )
         self._stretch += 1
         real, false = [], []
+        roles = OtherRoles.of(everything, self._search.wanted, self._box)
         for number in range(int(classes.max(initial=0)) + 1):
             inside = everything.only(classes == number)
-            found = inside.combinations(self._search.wanted, self._box)
+            found = _counted(inside.combinations(self._search.wanted, self._box), roles)
             if inside.n_shots < len(self._kind_of):
                 self.tally.alone += inside.n_shots
                 real.append(_in(found, GATE))
                 continue
-            made = list(self._of_class(inside, found, state))
+            made = [
+                _of(part, roles.counted(part.rows, part.regions))
+                for part in self._of_class(inside, found, state)
+            ]
             self._count(inside, found, made, state)
             real.append(_in(found, GATE))
             false += [_of(part, part.regions == GATE) for part in made]
-        rows, shots = self._one_role(everything, *_joined(real, len(self._kind_of)))
+        rows, shots = _joined(real, len(self._kind_of))
         columns = len(self._kind_of)
         hit = everything.hit
         empty = np.empty((0, columns), np.int64)
@@ -307,22 +313,6 @@ class Mixer:
             self.tally,
             close,
         )
-
-    def _one_role(
-        self, shots: Candidates, rows: IntArray, of_shot: IntArray
-    ) -> tuple[IntArray, IntArray]:
-        """Of the combinations of the same hits in other roles that with the best momentum sum.
-
-        They have one source; hits in each other's roles are in the gate where windows overlap.
-        """
-        if not len(self._box) or not len(rows):
-            return rows, of_shot
-        off = (shots.momentum[rows].sum(axis=1) - self._box[0]) / self._box[1]
-        order = np.argsort(np.square(off).sum(axis=1), kind="stable")
-        sets = np.sort(shots.hit[rows], axis=1)
-        first = np.unique(sets[order], axis=0, return_index=True)[1]
-        kept = np.sort(order[first])
-        return rows[kept], of_shot[kept]
 
     def _look_at_dead_time(self, shots: Candidates) -> IntArray:
         """Switch the setup's dead time off if the run has the pairs of hits that it forbids.
@@ -465,7 +455,7 @@ class Mixer:
     ) -> None:
         tally = self.tally
         tally.shots += shots.n_shots
-        real = _other_hits(_in(found, RING), _in(found, GATE), shots)
+        real = _in(found, RING)
         parts = [_of(part, part.regions == RING) for part in made]
         weight = np.concatenate([np.empty(0), *(part.weight for part in parts)])
         sources = np.concatenate(
@@ -518,18 +508,6 @@ class Mixer:
             )
             self.tally.ratio_sums[kind] += total.total
             self.tally.ratio_covariance[kind] += total.covariance
-
-
-def _other_hits(ring: Combinations, gate: Combinations, shots: Candidates) -> Combinations:
-    """Combinations beside the gate that are not one inside it with its ions exchanged.
-
-    Where windows overlap, the hits of one molecule also fit in other roles, mostly with a momentum
-    sum beside the gate. Such a combination has one source, and mixed shots have none like it.
-    """
-    inside = {tuple(hits) for hits in np.sort(shots.hit[gate.rows], axis=1).tolist()}
-    beside = np.sort(shots.hit[ring.rows], axis=1).tolist()
-    other = np.array([tuple(hits) not in inside for hits in beside], np.bool_)
-    return Combinations(ring.rows[other], ring.shots[other], ring.regions[other])
 
 
 @dataclass(frozen=True)
@@ -619,8 +597,15 @@ class _Plan:
 
 
 def _in(found: Combinations, region: int) -> Combinations:
-    inside = found.regions == region
-    return Combinations(found.rows[inside], found.shots[inside], found.regions[inside])
+    return _taken(found, found.regions == region)
+
+
+def _counted(found: Combinations, roles: OtherRoles) -> Combinations:
+    return _taken(found, roles.counted(found.rows, found.regions))
+
+
+def _taken(found: Combinations, which: BoolArray) -> Combinations:
+    return Combinations(found.rows[which], found.shots[which], found.regions[which])
 
 
 def _of(made: _Made, inside: NDArray[Any]) -> _Made:
