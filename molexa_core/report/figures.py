@@ -24,6 +24,7 @@ from molexa_core.report.content import (
     SeriesContent,
     SeriesLine,
 )
+from molexa_core.report.plot_style import pretty_ion, pretty_ions
 from molexa_core.report.style import (
     ACCENT,
     FILL,
@@ -106,7 +107,8 @@ def momentum_sum(spectrum: Spectrum, name: str = "sum") -> str:
             axes.axvspan(low, high, color=ACCENT, alpha=0.10, linewidth=0)
             for limit in (low, high):
                 axes.axvline(limit, color=ACCENT, linewidth=0.9)
-            axes.set_title(f"gate {low:.3g} to {high:.3g} {spectrum.units[0]}", color=ACCENT)
+            limits = f"{low:.3g} to {high:.3g}".replace("-", "\N{MINUS SIGN}")
+            axes.set_title(f"gate {limits} {spectrum.units[0]}", color=ACCENT)
         else:
             axes.set_title("no gate", color=MUTED)
         axes.set_xlabel(axis_label(spectrum.labels[0], spectrum.units[0]))
@@ -256,7 +258,7 @@ def newton(item: NewtonMap, name: str = "newton") -> str:
             axes.plot(across, up, "+", color=ACCENT, markersize=9, markeredgewidth=1.4)
             outward = -1 if across > half / 2 else 1
             text = axes.annotate(
-                label,
+                pretty_ions(label),
                 (across, up),
                 xytext=(7 * outward, 7),
                 textcoords="offset points",
@@ -323,31 +325,101 @@ def _windows(axes: Axes, marks: Mapping[str, float], top: float) -> None:
         height = top * 1.7 * 2.2**level
         axes.plot([first, last], [height, height], color=ACCENT, linewidth=2.0, zorder=5)
         axes.axvspan(first, last, ymax=0.74, color=ACCENT, alpha=0.07, linewidth=0)
-        axes.text(middle, height * 1.15, name, ha="center", va="bottom", color=ACCENT, fontsize=9)
+        axes.text(
+            middle,
+            height * 1.15,
+            pretty_ion(name),
+            ha="center",
+            va="bottom",
+            color=ACCENT,
+            fontsize=9,
+        )
 
 
 def _pair_boxes(axes: Axes, marks: Mapping[str, float]) -> None:
     """Frames around the windows of every pair of ions, the faster one horizontal, and a zoom."""
     windows = _windows_of(marks)
-    if windows:
-        room = 0.06 * (max(last for _, last, _ in windows) - windows[0][0])
-        limits = (windows[0][0] - room, max(last for _, last, _ in windows) + room)
-        axes.set_xlim(limits)
-        axes.set_ylim(limits)
+    if not windows:
+        return
+    reach = max(last for _, last, _ in windows) - windows[0][0]
+    limits = (windows[0][0] - 0.06 * reach, windows[0][0] + 1.06 * reach)
+    axes.set_xlim(limits)
+    axes.set_ylim(limits)
+    names = _Places(reach)
     for (first, last, fast), (begin, end, slow) in combinations_with_replacement(windows, 2):
         axes.add_patch(
             Rectangle(
                 (first, begin), last - first, end - begin, fill=False, edgecolor=ACCENT, lw=0.8
             )
         )
-        axes.annotate(
-            f"{fast} {slow}",
-            (first, end),
-            xytext=(0, 2),
+        name = f"{pretty_ion(fast)} {pretty_ion(slow)}"
+        x, y, across, up = names.of(name, (first, last), (begin, end))
+        text = axes.annotate(
+            name,
+            (x, y),
+            xytext=(2 * (across == "left") - 2 * (across == "right"), 2 if up == "bottom" else -2),
             textcoords="offset points",
+            ha=across,
+            va=up,
             fontsize=7.5,
             color=ACCENT,
         )
+        text.set_path_effects([patheffects.withStroke(linewidth=1.8, foreground="white")])
+
+
+class _Places:
+    """Places for the names of frames at their corners, none over another one.
+
+    Args:
+        reach: of both axes, in their unit.
+    """
+
+    LETTER, LINE = 0.026, 0.045
+    """Width of a letter and height of a line, in shares of the axes."""
+
+    def __init__(self, reach: float) -> None:
+        self._reach = reach
+        self._taken: list[tuple[float, float, float, float]] = []
+
+    def of(
+        self, name: str, across: tuple[float, float], up: tuple[float, float]
+    ) -> tuple[float, float, str, str]:
+        """Where a name stands: x, y, and how it is aligned there; the first corner that is free.
+
+        Args:
+            name: the text.
+            across: left and right end of the frame.
+            up: its lower and upper end.
+        """
+        wide, high = self.LETTER * len(name) * self._reach, self.LINE * self._reach
+        (left, right), (low, top) = across, up
+        corners = [
+            (left, top, "left", "bottom"),
+            (right, top, "right", "top"),
+            (right, low, "right", "bottom"),
+            (left, low, "left", "top"),
+            (left, top, "left", "top"),
+            (right, top, "right", "bottom"),
+            (left, low, "left", "bottom"),
+            (right, low, "right", "top"),
+        ]
+        best, least = corners[0], float("inf")
+        for corner in corners:
+            x = corner[0] - wide * (corner[2] == "right")
+            y = corner[1] - high * (corner[3] == "top")
+            box = (x, y, x + wide, y + high)
+            covered = sum(_common(box, other) for other in self._taken)
+            if covered < least:
+                best, least, taken = corner, covered, box
+        self._taken.append(taken)
+        return best
+
+
+def _common(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """The area that two boxes (left, low, right, top) share."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    up = min(one[3], other[3]) - max(one[1], other[1])
+    return max(across, 0.0) * max(up, 0.0)
 
 
 def _windows_of(marks: Mapping[str, float]) -> list[tuple[float, float, str]]:

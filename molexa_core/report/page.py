@@ -34,6 +34,7 @@ from molexa_core.report.content import (
     SingleEvents,
     Structure,
 )
+from molexa_core.report.plot_style import pretty_ions
 from molexa_core.report.structure import projection, scene
 
 TEMPLATE: Final = "report.html.j2"
@@ -41,6 +42,7 @@ STYLE: Final = "report.css"
 SCRIPTS: Final = ("viewer.js", "report.js")
 """Files beside the template that go into the page as they are."""
 
+_IN_WORDS: Final = {"fwhm": "full width at half maximum"}
 _MOST_DIHEDRALS: Final = 4
 """More are folded away."""
 
@@ -91,6 +93,7 @@ def render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["ions"] = _with_ions
     structure = content.structure
     parts: dict[str, Any] = {
         "detection": _detection(content),
@@ -131,6 +134,11 @@ def render(content: ReportContent) -> str:
         scene=None if structure is None else _json(scene(structure, content.comparison)),
         data=_json(data),
     )
+
+
+def _with_ions(text: object) -> object:
+    """Plain text with superscripts at its ions; what is no text, or markup already, as it is."""
+    return pretty_ions(text) if isinstance(text, str) and not isinstance(text, Markup) else text
 
 
 def _as_it_is(name: str) -> Markup:
@@ -238,7 +246,10 @@ def _ker(content: ReportContent) -> dict[str, Any] | None:
     if spectrum is None:
         return None
     unit = spectrum.units[0]
-    rows = [(name, f"{value:.3f} {unit}") for name, value in spectrum.marks.items()]
+    rows = [
+        (_IN_WORDS.get(name, name), f"{tables.decimal(value, 2)} {unit}")
+        for name, value in spectrum.marks.items()
+    ]
     return {
         "picture": _picture(
             figures.kinetic_energy(spectrum),
@@ -318,7 +329,7 @@ def _structure(structure: Structure) -> dict[str, Any]:
         "groups": _groups(structure.lengths),
         "alternatives": tables.alternatives_table(structure),
         "explosion": tables.explosion_rows(structure.explosion),
-        "closure": tables.plain_rows(structure.closure),
+        "closure": tables.closure_rows(structure.closure),
         "model": tables.plain_rows(structure.model),
         "input": tables.plain_rows(structure.input),
         "errors": [

@@ -61,6 +61,9 @@ SCREEN_WIDTH: Final = 4.9
 """Width of a figure on a screen, inches."""
 _SUPERSCRIPT: Final = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
 _SUBSCRIPT: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_ION_IN_TEXT: Final = re.compile(
+    r"(?<![\w.(/])(?:\d{1,3})?(?:\([A-Z][A-Za-z0-9]*\)|[A-Z][A-Za-z0-9]*)\d*\+(?:#\d+)?(?![\w+])"
+)
 _OF_ION: Final = re.compile(r"(?P<name>[a-z_]+)\((?P<ions>[^()]*)\)")
 _SYMBOLS: Final = {
     "p": "$|p|$",
@@ -97,6 +100,16 @@ def pretty_ion(text: str) -> str:
     atoms = "".join(_pretty_atom(name, count) for name, count in ion.composition)
     charge = str(ion.charge).translate(_SUPERSCRIPT) if ion.charge > 1 else ""
     return f"{atoms}{charge}⁺ {number}".rstrip()
+
+
+def pretty_ions(text: str) -> str:
+    """A text with its ions as `pretty_ion` writes them; all else as it is.
+
+    Example:
+        >>> pretty_ions("O2+, H+#2 (second) and C++ of run.O2+.h5")
+        'O²⁺, H⁺ 2 (second) and C++ of run.O2+.h5'
+    """
+    return _ION_IN_TEXT.sub(lambda match: pretty_ion(match.group()), text)
 
 
 def _pretty_atom(name: str, count: int) -> str:

@@ -22,6 +22,8 @@ _MOST_COMPARED: Final = 24
 _WIDE: Final = 400
 """Length of a line of settings, in letters; the page wraps it."""
 _AXES: Final = ("x", "y", "z")
+_GROUPED: Final = 10_000
+_SMALLEST: Final = 0.001
 _LONG: Final = 6
 """A longer list of numbers is shown by its length and range."""
 
@@ -147,7 +149,7 @@ def alternatives_table(structure: Structure) -> Table | None:
         (
             str(number),
             decimal(100 * float(solution.get(share) or 0.0), 0),
-            f"{100 * float(solution.get('residual') or 0.0):.2g}",
+            small_percent(float(solution.get("residual") or 0.0)),
             decimal(BOHR_ANGSTROM * float(solution.get("distance_from_answer_bohr") or 0.0), 3),
             "; ".join(str(text) for text in solution.get("objections", ())) or "nothing",
         )
@@ -156,6 +158,65 @@ def alternatives_table(structure: Structure) -> Table | None:
     of_what = "evidence (%)" if by_evidence else "samples (%)"
     header = ("", of_what, "closure (%)", "mean distance (Å)", "chemistry objects to")
     return Table(header, rows, (False, True, True, True, False))
+
+
+def small_percent(share: float) -> str:
+    """A share in per cent with two digits, without the sign; `below 0.001` where it is smaller.
+
+    Example:
+        >>> small_percent(0.00063), small_percent(8e-9)
+        ('0.063', 'below 0.001')
+    """
+    return f"below {_SMALLEST}" if 100 * share < _SMALLEST else f"{100 * share:.2g}"
+
+
+def closure_rows(closure: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """How well the exploded structure gives the momenta, in words; what is unknown as it is."""
+    left = dict(closure)
+    rows = []
+
+    def take(name: str) -> float | None:
+        value = left.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        del left[name]
+        return float(value)
+
+    residual = take("residual")
+    if residual is not None:
+        left.pop("residual_meaning", None)
+        rows.append(("momenta missed by (rms)", f"{small_percent(residual)} %"))
+    for name, words in (
+        ("model", "in the model"),
+        ("tau_fs", "charges rise within (fs)"),
+        ("refined", "refined on the momenta"),
+    ):
+        if name in left:
+            rows.append((words, text_of(left.pop(name))))
+    if "explains_momenta" in left:
+        explains = left.pop("explains_momenta")
+        rows.append(
+            ("explains the momenta", "not judged" if explains is None else text_of(explains))
+        )
+    for name, words in (
+        ("share_of_samples", "share of the samples that led here (%)"),
+        ("evidence_share", "share of the evidence (%)"),
+    ):
+        if (share := take(name)) is not None:
+            rows.append((words, f"{100 * share:.3g}"))
+    samples = left.get("residuals_of_samples")
+    if isinstance(samples, list | tuple) and samples and all(_is_number(one) for one in samples):
+        del left["residuals_of_samples"]
+        ends = " to ".join(small_percent(float(one)) for one in (min(samples), max(samples)))
+        rows.append((f"{len(samples)} samples, as drawn, miss by (rms)", f"{ends} %"))
+    if "chosen_sample" in left:
+        chosen = left.pop("chosen_sample")
+        rows.append(("began from", "the search" if chosen is None else f"sample {chosen}"))
+    return (*rows, *plain_rows(left))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def length_value(row: LengthRow) -> str:
@@ -330,8 +391,15 @@ def explosion_rows(explosion: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     ]
     worst = explosion.get("worst")
     if isinstance(worst, Mapping):
-        place = f"{worst.get('ion')} in {worst.get('channel')}"
-        rows.append(("least explained", f"{place}, along {text_of(worst.get('direction'))}"))
+        sigma = worst.get("sigma")
+        much = f" by {abs(sigma):.1f} sigma" if _is_number(sigma) else ""
+        direction = worst.get("direction")
+        along = ""
+        if isinstance(direction, list | tuple) and all(_is_number(one) for one in direction):
+            along = f", along ({', '.join(decimal(float(one), 2) for one in direction)})"
+        rows.append(
+            ("least explained", f"{worst.get('ion')} in {worst.get('channel')}{much}{along}")
+        )
     return tuple(rows)
 
 
@@ -356,7 +424,8 @@ def text_of(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, int):
-        return f"{value:,}".replace(",", "\u202f")
+        # Four digits stand together, as in `3869 ± 62`.
+        return f"{value:,}".replace(",", "\u202f") if abs(value) >= _GROUPED else str(value)
     if isinstance(value, list | tuple):
         return _list_text(value)
     return str(value)

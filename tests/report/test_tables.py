@@ -10,6 +10,7 @@ from molexa_core.report.content import LengthRow, Structure
 from molexa_core.report.text_tables import (
     alternatives_table,
     centroid_table,
+    closure_rows,
     coordinate_table,
     decimal,
     explosion_rows,
@@ -111,7 +112,7 @@ def test_alternatives_are_listed_with_their_objections() -> None:
     table = alternatives_table(Structure(geometry, alternatives=(one,)))
     assert table is not None
     assert table.header[1] == "samples (%)"
-    assert table.rows == (("1", "25", "2.7e-07", "0.220", "O1 and H2 are too near"),)
+    assert table.rows == (("1", "25", "below 0.001", "0.220", "O1 and H2 are too near"),)
 
 
 def test_lengths_are_shown_with_their_half_widths_or_regions() -> None:
@@ -152,3 +153,36 @@ def test_alternatives_of_a_posterior_have_shares_of_the_evidence() -> None:
     assert table is not None
     assert table.header[1] == "evidence (%)"
     assert table.rows[0][1] == "25"
+
+
+def test_the_closure_is_told_in_words_and_what_is_unknown_stays() -> None:
+    closure = {
+        "model": "classical",
+        "tau_fs": 45.0,
+        "residual": 6.3e-5,
+        "residual_meaning": "rms difference of the momenta over their rms",
+        "refined": True,
+        "explains_momenta": None,
+        "share_of_samples": 0.375,
+        "residuals_of_samples": [0.006, 0.0088, 0.0071],
+        "chosen_sample": None,
+        "something_new": [1.5],
+    }
+    rows = dict(closure_rows(closure))
+    assert rows["momenta missed by (rms)"] == "0.0063 %"
+    assert rows["explains the momenta"] == "not judged"
+    assert rows["share of the samples that led here (%)"] == "37.5"
+    assert rows["3 samples, as drawn, miss by (rms)"] == "0.6 to 0.88 %"
+    assert rows["began from"] == "the search"
+    assert rows["something new"] == "1.5"
+    assert len(rows) == 9
+    assert closure_rows({}) == ()
+    assert closure_rows({"residual": "x", "residuals_of_samples": []})[0] == ("residual", "x")
+
+
+def test_four_digits_stand_together() -> None:
+    assert [text_of(number) for number in (3874, 60000, -1234567)] == [
+        "3874",
+        "60\u202f000",
+        "-1\u202f234\u202f567",
+    ]

@@ -78,6 +78,19 @@ def test_without_a_test_the_closure_decides_and_without_both_nothing_is_claimed(
     assert nothing["Does"].answer == nothing["Is"].answer == "not recorded"
 
 
+def test_where_nothing_was_searched_the_structure_is_not_called_the_only_one() -> None:
+    unjudged = said(record(explosion={}, closure={"residual": 0.05, "explains_momenta": None}))
+    assert (unjudged["Is"].tone, unjudged["Is"].answer) == ("plain", "not searched for")
+    assert unjudged["Does"].answer == "not recorded"
+
+
+def test_where_the_momenta_are_not_explained_nothing_else_is_praised() -> None:
+    refuted = said(record(explosion={"p_value": 1e-5}))
+    assert refuted["Is"].tone == "plain"
+    assert refuted["What"].tone == "bad"
+    assert "do not hold" in refuted["What"].answer
+
+
 def test_others_that_chemistry_allows_are_worse_than_others_that_it_refuses() -> None:
     refused = said(record(alternatives=(other(0.3, "too near"),)))["Is"]
     assert refused.tone == "doubt"

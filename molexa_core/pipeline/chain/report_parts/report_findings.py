@@ -10,8 +10,13 @@ from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.plausibility import plausibility
 from molexa_core.report.content import Finding, LengthRow, Structure, Tone
 from molexa_core.report.structure import share_of
-from molexa_core.report.text_tables import decimal, text_of
+from molexa_core.report.text_tables import decimal, small_percent, text_of
 
+_UNKNOWN: Final = object()
+_NOT_SEARCHED: Final = (
+    "The answer is drawn by the network; other structures with these momenta were not looked for. "
+    "There often are some."
+)
 SURE: Final = 0.95
 """Share above which one of several structures is called the likely one."""
 UNLIKELY: Final = 0.05
@@ -29,21 +34,35 @@ def findings(structure: Structure) -> tuple[Finding, ...]:
     Args:
         structure: with lengths, alternatives and what was recorded of the fit.
     """
-    found = [_unique(structure), _explains(structure), _uncertain(structure)]
+    explains = _explains(structure)
+    refuted = explains.tone == "bad"
+    found = [_unique(structure, refuted=refuted), explains, _uncertain(structure, refuted=refuted)]
     if (known := _against_known(structure)) is not None:
         found.append(known)
     return tuple(found)
 
 
-def _unique(structure: Structure) -> Finding:
+def _unique(structure: Structure, *, refuted: bool) -> Finding:
     question = "Is it the only structure?"
     others = structure.alternatives
     if not others:
-        if (
-            "explains_momenta" not in structure.closure
-            and "evidence_share" not in structure.closure
-        ):
+        judged = structure.closure.get("explains_momenta", _UNKNOWN)
+        if judged is _UNKNOWN and "evidence_share" not in structure.closure:
             return Finding(question, "plain", "not recorded")
+        if judged is None:
+            return Finding(
+                question,
+                "plain",
+                "not searched for",
+                (_NOT_SEARCHED,),
+            )
+        if refuted:
+            return Finding(
+                question,
+                "plain",
+                "none explains the momenta",
+                ("So nothing is known about others: this one only comes nearest.",),
+            )
         return Finding(
             question,
             "good",
@@ -102,8 +121,8 @@ def _explains(structure: Structure) -> Finding:
         tone, answer = "plain", "not recorded"
     if isinstance(closure, int | float):
         details.append(
-            f"Exploding it again misses the momenta by {100 * closure:.2g} % (rms): how far the "
-            "search converged, not how accurate it is."
+            f"Exploding it again misses the momenta by {small_percent(closure)} % (rms): how far "
+            "the search converged, not how accurate it is."
         )
     if statement := structure.explosion.get("statement"):
         kind, source = structure.explosion.get("origin"), structure.explosion.get("source")
@@ -126,7 +145,7 @@ def _worst(worst: Any) -> str:
     return f"Least explained: {worst.get('ion')} in {worst.get('channel')}{much}."
 
 
-def _uncertain(structure: Structure) -> Finding:
+def _uncertain(structure: Structure, *, refuted: bool) -> Finding:
     question = "What is uncertain, and why?"
     if structure.uncertainty_reason:
         reason = structure.uncertainty_reason.removeprefix("no error bars: ")
@@ -158,6 +177,9 @@ def _uncertain(structure: Structure) -> Finding:
     if structure.alternatives:
         left_out += ", nor the other structures that fit"
     details.append(f"It does not contain {left_out}.")
+    if refuted:
+        details.insert(0, "The explosion that was assumed does not give these momenta.")
+        return Finding(question, "bad", "everything: the ± do not hold", tuple(details))
     wide = any(row.error is not None and row.error > _WIDE * row.value for row in bonded)
     return Finding(question, "doubt" if wide else "good", answer or "see the table", tuple(details))
 
