@@ -52,7 +52,6 @@ from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, DetectorValues, IntArray
 from molexa_core.io.hdf5.file import (
-    append_rows,
     member,
     new_column,
     new_hdf5,
@@ -65,6 +64,7 @@ from molexa_core.io.hdf5.file import (
     write_provenance,
     write_strings,
 )
+from molexa_core.io.hdf5.packed_column import PackedColumn
 from molexa_core.io.results.spectrum_groups import read_spectrum, write_spectrum
 
 __all__ = [
@@ -106,6 +106,7 @@ class EventsWriter:
         self._ions = tuple(ions)
         self._new = new_hdf5(path)
         self._file: h5py.File | None = None
+        self._columns: dict[str, PackedColumn] = {}
         self._finished = False
         self._rows = 0
 
@@ -167,56 +168,52 @@ class EventsWriter:
         if table.source is None:
             raise UsageError("false coincidences need the shots of their hits (`source`)")
         self._append(FALSE_GROUP, table, first=first)
-        append_rows(file[FALSE_GROUP][EVENT_SOURCE], table.source)
+        self._columns[f"{FALSE_GROUP}/{EVENT_SOURCE}"].append(table.source)
 
     def scale_false(self, factor: float) -> None:
         """Multiply the weights of all false coincidences written so far."""
-        file = self._open()
-        if FALSE_GROUP in file:
-            weight = file[FALSE_GROUP][EVENT_WEIGHT]
-            for start in range(0, len(weight), _CHUNK_BYTES):
-                part = slice(start, min(start + _CHUNK_BYTES, len(weight)))
-                weight[part] = factor * weight[part]
+        self._open()
+        weight = self._columns.get(f"{FALSE_GROUP}/{EVENT_WEIGHT}")
+        if weight is not None and factor != 1.0:
+            weight.scale(factor)
 
     def _append(self, name: str, table: Coincidences, *, first: bool) -> None:
-        file = self._open()
+        self._open()
         if table.ions != self._ions:
             raise UsageError(
                 f"cannot append ions {listing(table.ions)} to a file of {listing(self._ions)}"
             )
-        group = file[name]
+        of_tags, known = f"{name}/{EVENT_TAG}/", self._columns
         if first:
             for tag, column in table.tags.items():
-                if f"{EVENT_TAG}/{tag}" not in group:
-                    path = f"{name}/{EVENT_TAG}/{tag}"
-                    self._column(path, column[:0], TAG_UNITS.get(tag, ""))
-            if table.detector is not None and "tof_ns" not in group:
+                if of_tags + tag not in known:
+                    self._column(of_tags + tag, column[:0], TAG_UNITS.get(tag, ""))
+            if table.detector is not None and f"{name}/tof_ns" not in known:
                 for value, unit in EVENT_DETECTOR.items():
                     self._column(f"{name}/{value}", np.empty((0, len(self._ions))), unit)
-        if set(table.tags) != set(group[EVENT_TAG]):
+        there = {path.removeprefix(of_tags) for path in known if path.startswith(of_tags)}
+        if set(table.tags) != there:
             raise UsageError(
                 f"cannot append tags {listing(sorted(table.tags))} to a file of "
-                f"{listing(sorted(group[EVENT_TAG]))}"
+                f"{listing(sorted(there))}"
             )
         detector = {} if table.detector is None else table.detector.columns
-        if set(detector) != {value for value in EVENT_DETECTOR if value in group}:
+        if set(detector) != {value for value in EVENT_DETECTOR if f"{name}/{value}" in known}:
             raise UsageError("some rows have detector values and others have none")
-        append_rows(group[EVENT_ID], table.event_id)
-        append_rows(group[EVENT_MOMENTUM], table.momentum)
-        append_rows(group[EVENT_WEIGHT], table.weight)
-        for tag, column in table.tags.items():
-            append_rows(group[EVENT_TAG][tag], column)
-        for value, values in detector.items():
-            append_rows(group[value], values)
+        columns = {EVENT_ID: table.event_id, EVENT_MOMENTUM: table.momentum}
+        columns |= {EVENT_WEIGHT: table.weight, **detector}
+        columns |= {f"{EVENT_TAG}/{tag}": column for tag, column in table.tags.items()}
+        for path, values in columns.items():
+            known[f"{name}/{path}"].append(values)
 
     def append_shots(self, tags: Mapping[str, NDArray[Any]]) -> None:
         """Add the tags of consecutive shots; their names must be those of the shots before."""
-        file = self._open()
+        self._open()
         for name, column in tags.items():
             path = f"{SHOTS}/{name}"
-            if path not in file:
+            if path not in self._columns:
                 self._column(path, column[:0], TAG_UNITS.get(name, ""))
-            append_rows(file[path], column)
+            self._columns[path].append(column)
 
     def finish(
         self,
@@ -233,6 +230,8 @@ class EventsWriter:
             spectra: histograms by name.
         """
         file = self._open()
+        for column in self._columns.values():
+            column.finish()
         group = write_provenance(file, provenance)
         for name, value in (meta or {}).items():
             group.create_dataset(name, data=json.dumps(value), dtype=h5py.string_dtype())
@@ -248,7 +247,8 @@ class EventsWriter:
 
     def _column(self, path: str, empty: NDArray[Any], unit: str) -> None:
         row = max(1, int(np.prod(empty.shape[1:]))) * empty.dtype.itemsize
-        new_column(self._open(), path, empty, unit, chunk_rows=_CHUNK_BYTES // row)
+        dataset = new_column(self._open(), path, empty, unit, chunk_rows=_CHUNK_BYTES // row)
+        self._columns[path] = PackedColumn(dataset)
 
 
 def write_events(

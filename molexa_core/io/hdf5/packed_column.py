@@ -1,0 +1,138 @@
+"""Columns of an HDF5 file that grow: rows are gathered until a chunk is full, and packed here.
+
+HDF5 packs a chunk again whenever a dataset is closed between two blocks of rows, and runs the
+search for repetitions over all bytes of floating-point numbers, of which most are noise. Here a
+chunk is packed once. Its bytes are sorted by their place in the number (the filter `shuffle`); the
+places that are noise are stored as they are, the others packed (RFC 1951, section 3.2). Any HDF5
+library reads the result as shuffled and deflated.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from molexa_core.base import interruption
+from molexa_core.io.hdf5.sink import check_disk
+
+_LEVEL: Final = 1
+_NOISE_BITS: Final = 7.5
+"""Information of a byte from which it is stored: packing would spare less than 6 %."""
+_SAMPLE: Final = 4096
+"""Bytes of a place that are looked at."""
+_MOST_STORED: Final = 2**16 - 1
+"""Bytes of a stored block."""
+_HEAD: Final = b"\x78\x01"
+_LAST: Final = b"\x01\x00\x00\xff\xff"
+"""An empty stored block, which is the last."""
+
+
+class PackedColumn:
+    """Appends rows to a dataset of `io.hdf5.file.new_column`.
+
+    Args:
+        dataset: without rows; nobody else may write to it.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset = dataset
+        self._chunk: NDArray[Any] = np.zeros(dataset.chunks, dataset.dtype)
+        self._waiting = self._written = 0
+
+    def __len__(self) -> int:
+        return self._written + self._waiting
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Add rows behind those before.
+
+        Raises:
+            OSError: the disk is full or has another fault; `new_hdf5` makes it a sentence.
+            Interruption: a signal asked to stop.
+        """
+        interruption.check()
+        start = 0
+        while start < len(rows):
+            taken = rows[start : start + len(self._chunk) - self._waiting]
+            self._chunk[self._waiting : self._waiting + len(taken)] = taken
+            self._waiting += len(taken)
+            start += len(taken)
+            if self._waiting == len(self._chunk):
+                self._write(self._written)
+                self._written, self._waiting = len(self), 0
+        check_disk(self._dataset.file.filename)
+
+    def scale(self, factor: float) -> None:
+        """Multiply all rows so far.
+
+        Raises:
+            OSError, Interruption: as `append`.
+        """
+        self._chunk[: self._waiting] *= factor
+        waiting, self._chunk = self._chunk, np.empty_like(self._chunk)
+        for start in range(0, self._written, len(waiting)):
+            interruption.check()
+            self._dataset.read_direct(self._chunk, np.s_[start : start + len(waiting)])
+            self._chunk *= factor
+            self._write(start)
+        self._chunk = waiting
+
+    def finish(self) -> None:
+        """Write the rows that wait; the last call.
+
+        Raises:
+            OSError: as `append`.
+        """
+        if self._waiting:
+            self._chunk[self._waiting :] = 0
+            self._write(self._written)
+            self._dataset.resize(len(self), axis=0)
+
+    def _write(self, start: int) -> None:
+        """Write the chunk that begins at a row."""
+        end = start + len(self._chunk)
+        if len(self._dataset) < end:
+            self._dataset.resize(end, axis=0)
+        place = (start,) + (0,) * (self._chunk.ndim - 1)
+        self._dataset.id.write_direct_chunk(place, packed(self._chunk))
+        check_disk(self._dataset.file.filename)
+
+
+def packed(chunk: NDArray[Any]) -> bytes:
+    """The bytes of a chunk as the filters `shuffle` and `deflate` of HDF5 read them.
+
+    Args:
+        chunk: of any shape; numbers of one size.
+    """
+    size = chunk.dtype.itemsize
+    places = np.ascontiguousarray(chunk).view(np.uint8).reshape(-1, size).T.copy()
+    may_be_noise = chunk.dtype.kind == "f"
+    parts: list[bytes | memoryview] = [_HEAD]
+    for place in places:
+        if may_be_noise and _is_noise(place):
+            parts += _stored(place.data)
+        else:
+            packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL)
+            parts += [packer.compress(place.data), packer.flush(zlib.Z_FULL_FLUSH)]
+    return b"".join([*parts, _LAST, zlib.adler32(places.data).to_bytes(4, "big")])
+
+
+def _is_noise(place: NDArray[np.uint8]) -> bool:
+    """Whether bytes are so evenly spread over their values that packing spares little."""
+    seen = np.bincount(place[:: max(1, len(place) // _SAMPLE)], minlength=256)
+    share = seen[seen > 0] / seen.sum()
+    return bool(-(share * np.log2(share)).sum() > _NOISE_BITS)
+
+
+def _stored(place: memoryview) -> list[bytes | memoryview]:
+    """Bytes in blocks that are not packed."""
+    parts: list[bytes | memoryview] = []
+    for start in range(0, len(place), _MOST_STORED):
+        block = place[start : start + _MOST_STORED]
+        size = len(block)
+        parts.append(b"\0" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little"))
+        parts.append(block)
+    return parts
