@@ -17,6 +17,15 @@ averaged as `molexa align` and `centroid` do).
 `--wrong` leaves out physics on purpose: `rule` (another rule of transfer is told than the true
 one), `shake-off` (0.15 in truth, none told), `rates` (Auger rates of the truth changed by 20 %).
 
+`--near` asks only what a reconstruction that finds the right branch would say: it descends from the
+true geometry, and takes errors and p-values there in linear approximation. Half a minute for a
+member instead of five, so that the p-values of many members can be measured:
+
+    python benchmarks/any_pulse.py --near --members 400 --minutes 12 --out any_pulse_near.json
+
+Each row has the residuals of the references at the true parameters, too: what the error of the
+surrogate is in them. `--minutes` ends a run in time; with the same OUT it goes on.
+
 Every member is a line in OUT.members.jsonl; a run that was stopped goes on where it was. The
 summary is printed and written to OUT.
 """
@@ -31,6 +40,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import TimeoutError as FuturesTimeout
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -51,12 +61,13 @@ from molexa_core.frame.align import align_events, heaviest_frame
 from molexa_core.frame.axes import without_recoil
 from molexa_core.frame.centroid import centroids
 from molexa_core.geometry.measures import pair_distances
-from molexa_core.physics.family.family import Fragments
+from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
 from molexa_core.physics.mcmd.molecule_tables import MoleculeTables, pack_molecule
 from molexa_core.physics.mcmd.state import AUGER, DECAY_SUM, KIND, KIND_MASK, VALUE
 from molexa_core.physics.mcmd.trajectories import run_trajectories
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.molecules.vibrations import sample_ground_state
+from molexa_core.physics.surrogate.xray_family import XrayFamily
 from molexa_core.physics.virtual.experiment import target_of_ions
 from molexa_core.pipeline.calibration.aligned_means import observe
 from molexa_core.pipeline.calibration.calibrate_explosion import (
@@ -69,7 +80,11 @@ from molexa_core.pipeline.calibration.pairs import Observed
 from molexa_core.pipeline.calibration.references import Reference, YieldReference
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
+from molexa_core.pipeline.inversion.misspecification import misfit_at
 from molexa_core.pipeline.inversion.posterior import MeasuredChannel, infer
+from molexa_core.pipeline.inversion.problem import Problem, search
+from molexa_core.pipeline.inversion.residuals import ChannelData
+from molexa_core.pipeline.inversion.sampling import anchor_at
 
 REFERENCES: Final = ("nitrogen", "carbon_monoxide", "water")
 TARGETS: Final = ("formaldehyde", "co2", "so2", "ch2cl2")
@@ -89,6 +104,8 @@ ENERGIES: Final = (
 """Photon energies, eV, of the tables that the surrogate was trained with."""
 CHUNK: Final = 4000
 CHUNK_OF_GPU: Final = 40_000
+LEAST_EVIDENCE: Final = 1e-3
+"""Smallest share of a hypothesis that is looked at."""
 FEWEST: Final = 100
 """Fewest coincidences of a target."""
 DECLARED: Final = 0.3
@@ -480,13 +497,17 @@ def judged(
         channel = channel_of(name, charges, exploded, wanted, vibrating=settings["vibrating"])
         symbols = molecule(name).geometry.symbols
         begin = time.perf_counter()
+        right = pair_distances(molecule(name).geometry.positions[None])[0]
+        if settings["near"]:
+            row |= near_truth(channel, knowledge, GeometryPrior.of(symbols), name)
+            row["seconds"] = time.perf_counter() - begin
+            continue
         try:
             posterior = infer([channel], knowledge, geometry=GeometryPrior.of(symbols), seed=seed)
         except MolexaError as error:
             row["failed"] = str(error)
             continue
         distances = posterior.distances()
-        right = pair_distances(molecule(name).geometry.positions[None])[0]
         row |= {
             "seconds": time.perf_counter() - begin,
             "errors": (distances.median - right).tolist(),
@@ -505,9 +526,84 @@ def judged(
             "effective_samples": found.best.effective,
             "pulls": pulls,
             "sigmas": [one.pull for one in found.best.pulls],
+            "chi_square": found.best.chi_square,
+            "values": found.best.values,
+            "at_truth": at_truth(member, used),
         },
         "targets": rows,
     }
+
+
+def near_truth(
+    channel: MeasuredChannel, knowledge: ExplosionKnowledge, prior: GeometryPrior, name: str
+) -> dict[str, Any]:
+    """Errors, half-widths and p-value of the solution next to the truth, linearly."""
+    known = molecule(name)
+    data = [ChannelData(channel, gives_frame=True)]
+    right = pair_distances(known.geometry.positions[None])[0]
+    found = []
+    for hypothesis in knowledge.hypotheses:
+        problem = Problem(hypothesis.family, hypothesis.belief, data, prior)
+        start = problem.join(
+            known.geometry.positions[None] - known.geometry.positions.mean(axis=0),
+            np.zeros((1, problem.free)),
+        )
+        z, height = search(problem, start, stages=1)
+        anchor = anchor_at(problem, z[0]) if len(z) and np.isfinite(height[0]) else None
+        if anchor is None:
+            continue
+        misfit = misfit_at(problem, z[0])
+        moved = anchor.root @ np.random.default_rng(0).standard_normal((len(anchor.root), 400))
+        drawn = pair_distances(problem.split(z + moved.T)[0])
+        here = pair_distances(problem.split(z)[0])[0]
+        weight = anchor.log_evidence + math.log(hypothesis.weight)
+        found.append((weight, here, drawn.std(axis=0), misfit))
+    if not found:
+        return {"failed": "no solution near the truth"}
+    share = np.exp(np.array([one[0] for one in found]) - max(one[0] for one in found))
+    share /= share.sum()
+    places, widths = np.stack([one[1] for one in found]), np.stack([one[2] for one in found])
+    middle = share @ places
+    width = np.sqrt(share @ (widths**2 + (places - middle) ** 2))
+    least = min(
+        (one[3] for one, s in zip(found, share, strict=True) if s > LEAST_EVIDENCE),
+        key=lambda each: each.chi_square,
+    )
+    return {
+        "errors": (middle - right).tolist(),
+        "half_widths": width.tolist(),
+        "p_value": least.p_value,
+        "chi_square": least.chi_square,
+        "degrees": least.degrees,
+        "effective_samples": 1.0,
+    }
+
+
+def at_truth(member: Member, references: Sequence[Reference | YieldReference]) -> list[Any]:
+    """Of each reference: measured less predicted at the true parameters, and the covariances.
+
+    M of the measurement (vibration included) and A of the family's own error, as it claims it.
+    """
+    family = XrayFamily(member.transfer, member.focus, member.recapture)  # type: ignore[arg-type]
+    values = [getattr(member, one.name) for one in family.coordinates]
+    at = np.array(
+        [one.of_value(value) for one, value in zip(family.coordinates, values, strict=True)]
+    )
+    rows = []
+    for one in references:
+        predicted, own, _ = one.evaluate(family, at[None])
+        added, further = one.correction(family, at)
+        rows.append(
+            {
+                "label": one.label,
+                "residuals": (one.observed.values - predicted[0] - added).tolist(),
+                "values": one.observed.values.tolist(),
+                "measurement": (one.observed.covariance + further).tolist(),
+                "own": own[0].tolist(),
+                "charges": [ion.charge for ion in one.ions] if isinstance(one, Reference) else None,
+            }
+        )
+    return rows
 
 
 def summary(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -600,12 +696,16 @@ def main() -> None:
     parser.add_argument("--wrong", choices=WRONG, default="none")
     parser.add_argument("--vibrating", action="store_true", help="targets vibrate too")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--near", action="store_true", help="only next to the true geometries")
+    parser.add_argument("--minutes", type=float, default=1e4, help="when to stop")
     parser.add_argument("--device", default="cpu", help="of the explosions: cpu, cuda, cuda:1")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     settings = {
         name: getattr(options, name)
-        for name in ("coincidences", "most", "targets", "wrong", "vibrating", "seed", "device")
+        for name in (
+            *("coincidences", "most", "targets", "wrong", "vibrating", "seed", "device", "near"),
+        )
     }
     log = options.out.with_suffix(".members.jsonl")
     done: dict[int, dict[str, Any]] = {}
@@ -616,23 +716,28 @@ def main() -> None:
                 done[one["number"]] = one
     wanted = range(options.first, options.first + options.members)
     todo = [number for number in wanted if number not in done]
+    end = time.monotonic() + 60.0 * options.minutes
     context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(options.workers, mp_context=context) as pool,
-        log.open("a", encoding="utf-8") as stream,
-    ):
-        futures = {pool.submit(measured, number, settings): number for number in todo}
-        for future in as_completed(futures):
-            number = futures[future]
-            try:
-                one = future.result()
-            except Exception as error:  # noqa: BLE001  # a bug in one member: note it and go on
-                one = {"number": number, "failed": f"{type(error).__name__}: {error}"}
-            one["settings"] = settings
-            done[number] = one
-            stream.write(json.dumps(one) + "\n")
-            stream.flush()
-            print(f"member {number}: {one.get('failed') or said(one)}", flush=True)
+    pool = ProcessPoolExecutor(options.workers, mp_context=context)
+    futures = {pool.submit(measured, number, settings): number for number in todo}
+    with log.open("a", encoding="utf-8") as stream:
+        try:
+            for future in as_completed(futures, timeout=max(end - time.monotonic(), 0.0)):
+                number = futures[future]
+                try:
+                    one = future.result()
+                except Exception as error:  # noqa: BLE001  # a bug in one member: note it and go on
+                    one = {"number": number, "failed": f"{type(error).__name__}: {error}"}
+                one["settings"] = settings
+                done[number] = one
+                stream.write(json.dumps(one) + "\n")
+                stream.flush()
+                print(f"member {number}: {one.get('failed') or said(one)}", flush=True)
+        except FuturesTimeout:
+            print(f"{options.minutes:g} minutes are over", flush=True)
+            for process in list(pool._processes.values()):  # noqa: SLF001  # they would go on
+                process.terminate()
+    pool.shutdown(wait=True, cancel_futures=True)
     rows = [done[number] for number in wanted if number in done]
     result = {"settings": settings, "summary": summary(rows), "members": rows}
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ import numpy as np
 from molexa_core.base.belief import Coordinate
 from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import FloatArray
+from molexa_core.physics.family.error_size import ErrorSize, size_of, yield_size_of
 from molexa_core.physics.family.family import Family, Fragments, Linearised, WithYields
 
 
@@ -73,6 +74,11 @@ class CalibratedFamily:
         return bool(getattr(self.family, "costly", False))
 
     @property
+    def error_size(self) -> ErrorSize:
+        """How well the size of the family's error is known; the misfit is taken as it."""
+        return size_of(self.family)
+
+    @property
     def weights(self) -> tuple[str, str] | None:
         """Name and SHA-256 of the numbers that the family computes with, if any."""
         return getattr(self.family, "weights", None)
@@ -111,6 +117,11 @@ class CalibratedFamily:
 @dataclass(frozen=True)
 class CalibratedYields(CalibratedFamily):
     """The same for a family that knows how often explosions end in given charges."""
+
+    @property
+    def yield_error_size(self) -> ErrorSize:
+        """The same of the errors of yields."""
+        return yield_size_of(self.family)
 
     def log_yield(
         self, fragments: Fragments, positions: FloatArray, parameters: FloatArray

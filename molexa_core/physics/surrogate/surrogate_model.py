@@ -36,6 +36,17 @@ what its errors were compared with, have statistical errors of 0.18 % or more, s
 claim was ever tested. The momentum of the whole is left out."""
 ROUNDING: Final = 5e-4
 """Relative error of all components alike, which keeps covariances positive definite."""
+SIZE_OF_ERROR: Final = (-0.07, 0.083, 0.77)
+"""Logarithm of the factor of the claimed covariance: for five atoms and an error of `USUAL`, its
+change with each further atom, and with ln of the relative error that the networks claim. What they
+claim is too much where it is little and too little where it is much, and says too little of how
+momenta differ from one another in large molecules. Fitted, with the tails (`xray_family`), to whole
+entries of molecules that no training saw: `pipeline.evaluation.surrogate_tails`."""
+SIZE_OF_YIELD_ERROR: Final = 0.89
+"""Factor of the errors of yields, fitted with their tails."""
+USUAL: Final = math.exp(-4.5)
+CLAIMS: Final = (math.exp(-6.3), math.exp(-2.0))
+"""Relative errors between which this was fitted."""
 CLOSEST: Final = 0.3
 """Distance, bohr, below which two atoms are in one place."""
 STEPS_END: Final = 1.4
@@ -146,8 +157,10 @@ class SurrogateModel:
                 )
                 product = (factors @ factors.transpose(1, 2)).double().numpy()
                 square = (exploded.momenta**2).mean(axis=(1, 2))
-                covariance[part] = self.error_factor**2 * product
-                covariance[part] += square[:, None, None] * _least(atoms)
+                claimed = self.error_factor**2 * product
+                claimed += square[:, None, None] * _least(atoms)
+                covariance[part] = claimed * _size(claimed, square)[:, None, None]
+                covariance[part] += square[:, None, None] * ROUNDING**2 * np.eye(size)
         covariance[_in_one_place(positions)] = np.nan
         return covariance
 
@@ -162,7 +175,7 @@ class SurrogateModel:
                 found = batch.predict(self.network.yields)
                 share[part] = self.network.shares(found)[0].double().numpy()
                 error[part] = self.network.share_errors(found).exp().double().numpy()
-        return share, error * self.yield_error_factor
+        return share, error * self.yield_error_factor * SIZE_OF_YIELD_ERROR
 
     def spread(
         self, fragments: Fragments, positions: FloatArray, settings: FloatArray
@@ -334,6 +347,18 @@ class _Batch:
         return momenta, moved + total.double().numpy(), changed
 
 
+def size_of_error(claimed: FloatArray, atoms: int) -> FloatArray:
+    """Factor of the claimed covariance, see `SIZE_OF_ERROR`.
+
+    Args:
+        claimed: rms claimed error over rms momentum.
+        atoms: their number.
+    """
+    middle, by_atom, by_claim = SIZE_OF_ERROR
+    beyond = np.log(np.clip(claimed, *CLAIMS) / USUAL)
+    return np.exp(middle + by_atom * (atoms - 5) + by_claim * beyond)
+
+
 def require_covered(fragments: Fragments) -> None:
     """Check that the surrogate was trained on such fragments.
 
@@ -364,7 +389,14 @@ def _least(atoms: int) -> FloatArray:
     """(3 N, 3 N) smallest covariance, of momenta of rms 1."""
     apart = (np.eye(atoms) - 1.0 / atoms) * atoms / (atoms - 1)
     least = LEAST_ERROR**2 * np.kron(apart, np.eye(3))
-    return np.asarray(least + ROUNDING**2 * np.eye(3 * atoms))
+    return np.asarray(least)
+
+
+def _size(claimed: FloatArray, square: FloatArray) -> FloatArray:
+    """(n) factor of covariances (n, 3 N, 3 N), from mean squares (n) of momenta."""
+    size = claimed.shape[1]
+    relative = np.sqrt(np.trace(claimed, axis1=1, axis2=2) / (size * square.clip(1e-300)))
+    return size_of_error(relative, size // 3)
 
 
 def _different(settings: FloatArray) -> tuple[FloatArray, FloatArray]:

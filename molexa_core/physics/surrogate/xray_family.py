@@ -14,6 +14,7 @@ from molexa_core.base.known_explosion import KnownTransfer, XrayExplosion
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.uncertain import Uncertain
 from molexa_core.physics.family.calibrated import relative_error
+from molexa_core.physics.family.error_size import ErrorSize
 from molexa_core.physics.family.family import Fragments, Hypothesis, Linearised
 from molexa_core.physics.surrogate.entries import FOCI, RULES
 from molexa_core.physics.surrogate.surrogate_card import load_surrogate
@@ -48,6 +49,11 @@ training, above the K edge of an atom (`SurrogateModel.between_tables`). CO and 
 650 eV, two thirds of the way, are off by 0.3 to 5 per cent; without an edge nothing is seen."""
 BETWEEN_YIELD_ERROR: Final = 2.0
 """The same of ln of a yield: there 1.1 to 2.1."""
+ERROR_SIZE: Final = ErrorSize(2.75)
+"""How well the size of the error of momenta is known in one molecule and pulse: residuals have
+heavy tails. Fitted as `surrogate_model.SIZE_OF_ERROR`."""
+YIELD_ERROR_SIZE: Final = ErrorSize(3.6)
+"""The same of ln of yields."""
 AT_ONCE_FS: Final = 0.01
 """A transfer time that is as good as none."""
 UNKNOWN: Final = {
@@ -97,6 +103,16 @@ class XrayFamily:
     def weights(self) -> tuple[str, str] | None:
         """Name and SHA-256 of the numbers that it computes with."""
         return self.model.weights
+
+    @property
+    def error_size(self) -> ErrorSize:
+        """How well the size of the error of momenta is known."""
+        return ERROR_SIZE
+
+    @property
+    def yield_error_size(self) -> ErrorSize:
+        """The same of yields."""
+        return YIELD_ERROR_SIZE
 
     def held(self) -> XrayFamily:
         """The same without derivatives by parameters."""

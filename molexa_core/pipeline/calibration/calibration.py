@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import chi2
 
 from molexa_core.base.belief import Belief, Coordinate
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.tables import FloatArray
+from molexa_core.physics.family.error_size import Block, SumOfSquares, draws_of
 from molexa_core.physics.family.family import ExplosionKnowledge, Family, Hypothesis
 from molexa_core.pipeline.calibration.deviations import AtomDeviations, deviations_of
 from molexa_core.pipeline.calibration.information import Information, information_of
@@ -37,6 +37,8 @@ NOT_EXPLAINED: Final = 0.01
 HOPELESS: Final = 12.0
 """ln of the probability, below the largest, at the best parameters, of hypotheses that are left
 out before they are sampled."""
+DRAWS: Final = 10_000
+"""Draws of sums of squares."""
 _FREE: Final = 0.3
 """Degrees of freedom below which residuals alone tell nothing."""
 
@@ -333,23 +335,45 @@ def _tension(
 
     For a linear model the smallest sum of squares of residuals and deviations from the prior has a
     chi-square distribution of as many degrees of freedom as there are values. The residuals alone
-    see a misfit that hides in a broad prior. They have the covariance (1 + J J')^-1, so their sum
-    of squares is a sum of chi-squares with the eigenvalues as weights, here replaced by one of the
-    same mean and variance (F. E. Satterthwaite, Biometrics Bulletin 2, 110 (1946)). Of two looks
-    the better counts half.
+    see a misfit that hides in a broad prior; they have the covariance (1 + J J')^-1. Both are sums
+    of squares of what is left of standard normal numbers, those of the family's own error times a
+    factor for each reference (`error_size.SumOfSquares`). The p-value is that of the better of the
+    two looks, from draws of both.
     """
     whiten = noise.whitening(0.0)
     tilted = whiten @ exact.slope
-    values = len(problem.offset)
-    shares = 1.0 / (1.0 + np.maximum(np.linalg.eigvalsh(tilted @ tilted.T), 0.0))
+    values, size = tilted.shape
     squares = float(np.square(whiten @ exact.residuals).sum())
     total = squares + float(np.square(exact.u).sum())
-    p_values = [float(chi2.sf(total, values))]
-    free = float(shares.sum())
-    if free > _FREE:
-        scale = float(np.square(shares).sum()) / free
-        p_values.append(float(chi2.sf(squares / scale, free / scale)))
-    return total, (squares, free), min(1.0, len(p_values) * min(p_values))
+    columns = np.linalg.qr(np.concatenate([tilted, np.eye(size)]), mode="complete")[0]
+    left = columns[:, size:].T
+    residual = columns[:values, size:] @ left
+    free = float(np.square(residual).sum())
+    blocks = problem.blocks(exact.u, whiten)
+    looks = [(left, total), *([(residual, squares)] if free > _FREE else [])]
+    return total, (squares, free), best_of_looks(looks, blocks)
+
+
+def best_of_looks(looks: Sequence[tuple[FloatArray, float]], blocks: Sequence[Block]) -> float:
+    """Probability that the smallest p-value of several sums of squares is as small as found.
+
+    Args:
+        looks: of each, the projection R (k, m) and the sum of squares |R e|^2 found.
+        blocks: of e, see `error_size.SumOfSquares`.
+    """
+    known = [SumOfSquares(projection, blocks) for projection, _ in looks]
+    found = [float(one.exceeded(value)) for one, (_, value) in zip(known, looks, strict=True)]
+    least = min(found)
+    if len(looks) == 1:
+        return least
+    drawn = draws_of(looks[0][0].shape[1], blocks, DRAWS)
+    smallest = np.ones(DRAWS)
+    for one, (projection, _) in zip(known, looks, strict=True):
+        sums = np.square(drawn @ projection.T).sum(axis=1)
+        grid = np.geomspace(max(float(sums.min()), 1e-12), float(sums.max()) + 1e-12, 400)
+        smallest = np.minimum(smallest, np.interp(sums, grid, one.exceeded(grid)))
+    share = float((smallest <= least).mean())
+    return min(1.0, max(least, min(share, len(looks) * least)))
 
 
 def _pulls(

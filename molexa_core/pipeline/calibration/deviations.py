@@ -107,8 +107,9 @@ def deviations_of(
         return_counts=True,
     )
     u = samples.u[rows]
-    values, known, relative = problem.evaluate(u)
-    left = problem.measured - values
+    evaluated = problem.evaluate(u)
+    known, relative = evaluated.known, evaluated.relative
+    left = problem.measured - evaluated.values
     usable = np.isfinite(left).all(axis=1) & np.isfinite(known + relative).all(axis=(1, 2))
     u, times, left = u[usable], times[usable], left[usable]
     known, relative = known[usable], misfit**2 * relative[usable]

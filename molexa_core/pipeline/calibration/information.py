@@ -237,7 +237,7 @@ def _expected(
     predicted, slope = one.with_derivatives(minimum.u[None])
     if not np.isfinite(slope).all():
         raise MolexaError(f"{name} cannot be exploded")
-    _, known, relative = one.evaluate(minimum.u[None])
+    found = one.evaluate(minimum.u[None])
     statistics = np.diag(np.square(SPREAD * predicted[0]) / EVENTS)
-    covariance = statistics + known[0] + misfit**2 * relative[0]
+    covariance = statistics + found.known[0] + misfit**2 * found.relative[0]
     return np.asarray(slope[0].T @ np.linalg.solve(covariance, slope[0]))

@@ -1,12 +1,15 @@
 """How well a set of parameters of a family explains the references.
 
-The measured values are normal about the prediction with the covariance A + e^2 B: A is that of the
-measurement and of the family's own error, B that of a relative error of one in all momenta. The
-size e of the misfit is not known. Its prior is exponential with the mean `MISFIT` (the prior that
-penalises a deviation from the simpler model: D. Simpson et al., Statistical Science 32, 1 (2017)):
-it may be zero, and one misfit of many errors is enough to outvote its tail. The likelihood is the
-mean over this prior, so that the posterior of the parameters is as wide as it must be when their
-misfit is estimated from a few numbers.
+The measured values of each reference are normal about the prediction with the covariance
+M + s A + e^2 B: M is that of the measurement, A the family's own error, B that of a relative error
+of one in all momenta. The factor s says by how much more or less than claimed the family is off for
+this molecule and these charges; the likelihood is averaged over it (`error_size`).
+
+The size e of the misfit is not known. Its prior is exponential with the mean `MISFIT` (the prior
+that penalises a deviation from the simpler model: D. Simpson et al., Statistical Science 32, 1
+(2017)): it may be zero, and one misfit of many errors is enough to outvote its tail. The likelihood
+is the mean over this prior, so that the posterior of the parameters is as wide as it must be when
+their misfit is estimated from a few numbers.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from scipy.special import logsumexp
 
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.tables import FloatArray
+from molexa_core.physics.family.error_size import Block, ErrorSize
 from molexa_core.physics.family.family import Family
 from molexa_core.pipeline.calibration.prior import JointPrior
 from molexa_core.pipeline.calibration.references import Reference, YieldReference
@@ -46,7 +51,7 @@ class Noise:
     """The covariance of measured values about a prediction, as a function of the misfit.
 
     Attributes:
-        known: (n, n) A.
+        known: (n, n) M + A.
         relative: (n, n) B.
     """
 
@@ -62,35 +67,66 @@ class Noise:
         return np.asarray(np.linalg.inv(np.linalg.cholesky(self.covariance(misfit))))
 
 
-def log_densities(residuals: FloatArray, known: FloatArray, relative: FloatArray) -> FloatArray:
-    """(s, levels) logarithm of the joint density of residuals and each of `MISFITS`.
+def log_densities(
+    residuals: FloatArray,
+    fixed: FloatArray,
+    own: FloatArray,
+    relative: FloatArray,
+    size: ErrorSize,
+) -> FloatArray:
+    """(s, levels) ln of the density of the residuals of one reference at each of `MISFITS`.
 
     Args:
         residuals: (s, n); minus infinity is returned for those that are not numbers.
-        known: (s, n, n) A of each.
+        fixed: (n, n) M.
+        own: (s, n, n) A of each.
         relative: (s, n, n) B of each.
+        size: distribution of the factor of A.
     """
-    count, size = residuals.shape
+    count, n = residuals.shape
     found = np.full((count, len(MISFITS)), -np.inf)
     usable = np.isfinite(residuals).all(axis=1)
-    usable &= np.isfinite(known).all(axis=(1, 2)) & np.isfinite(relative).all(axis=(1, 2))
+    usable &= np.isfinite(own).all(axis=(1, 2)) & np.isfinite(relative).all(axis=(1, 2))
     # Far out in a prior errors may be so large that the rest is lost in rounding.
-    size_of = np.trace(known, axis1=1, axis2=2)
-    usable &= size_of < _LARGEST
-    some = known[usable] + _ROUNDING * size_of[usable, None, None] * np.eye(size)
-    factor = np.linalg.cholesky(some)
+    usable &= np.trace(own, axis1=1, axis2=2) < _LARGEST
+    rows, levels = int(usable.sum()), len(size.squares)
+    known = fixed + size.squares[:, None, None, None] * own[usable]
+    trace = np.trace(known, axis1=2, axis2=3)
+    factor = np.linalg.cholesky(known + _ROUNDING * trace[:, :, None, None] * np.eye(n))
     inverse = np.linalg.inv(factor)
-    values, vectors = np.linalg.eigh(inverse @ relative[usable] @ inverse.transpose(0, 2, 1))
-    square = np.square(
-        np.einsum("sji,sjk,sk->si", vectors, inverse, residuals[usable], optimize=True)
-    )
-    scale = 1.0 + np.square(MISFITS)[:, None] * np.maximum(values, 0.0)[:, None, :]
-    chi_square = (square[:, None, :] / scale).sum(axis=2)
-    volume = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
-    constant = volume + 0.5 * size * np.log(2.0 * np.pi)
-    density = -0.5 * (chi_square + np.log(scale).sum(axis=2)) - constant[:, None]
-    found[usable] = density + LOG_SHARES
+    values, vectors = np.linalg.eigh(inverse @ relative[usable] @ np.swapaxes(inverse, 2, 3))
+    away = np.einsum("ksij,sj->ksi", inverse, residuals[usable])
+    square = np.square(np.einsum("ksji,ksj->ksi", vectors, away))
+    volume = np.log(np.diagonal(factor, axis1=2, axis2=3)).sum(axis=2)
+    density = np.zeros((levels, rows, len(MISFITS)))
+    for i in range(n):
+        scale = 1.0 + np.square(MISFITS) * np.maximum(values[:, :, i, None], 0.0)
+        density -= 0.5 * (square[:, :, i, None] / scale + np.log(scale))
+    density += (size.log_shares[:, None] - volume)[:, :, None] - 0.5 * n * np.log(2.0 * np.pi)
+    found[usable] = logsumexp(density, axis=0)
     return found
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Predictions and how uncertain they are.
+
+    Attributes:
+        values: (s, n) predictions.
+        measurement: (n, n) M.
+        own: (s, n, n) A.
+        relative: (s, n, n) B.
+    """
+
+    values: FloatArray
+    measurement: FloatArray
+    own: FloatArray
+    relative: FloatArray
+
+    @property
+    def known(self) -> FloatArray:
+        """(s, n, n) M + A: with the family's own error as it is claimed."""
+        return self.measurement + self.own
 
 
 @dataclass(frozen=True)
@@ -128,22 +164,30 @@ class Problem:
         edges = np.cumsum([0, *(len(reference.observed.values) for reference in self.references)])
         return [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
-    def evaluate(self, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Predictions (s, n) for (s, K) numbers of the prior, and covariances A and B (s, n, n)."""
+    def evaluate(self, u: FloatArray) -> Evaluated:
+        """Predictions and covariances for (s, K) numbers of the prior."""
         at = self.prior.coordinates(u)
         size = len(self.offset)
         values = np.empty((len(u), size))
-        known, relative = np.zeros((2, len(u), size, size))
+        own, relative = np.zeros((2, len(u), size, size))
         for part, reference in zip(self.parts, self.references, strict=True):
             found = reference.evaluate(self.family, at[:, reference.condition])
             values[:, part] = found[0]
-            known[:, part, part] = reference.observed.covariance + found[1]
+            own[:, part, part] = found[1]
             relative[:, part, part] = found[2]
-        return values + self.offset, known + self.further, relative
+        return Evaluated(values + self.offset, self.measurement, own, relative)
+
+    @property
+    def measurement(self) -> FloatArray:
+        """(n, n) M: of the measurement, and of what is added to predictions."""
+        found = self.further.copy()
+        for part, reference in zip(self.parts, self.references, strict=True):
+            found[part, part] += reference.observed.covariance
+        return found
 
     def predict(self, u: FloatArray) -> FloatArray:
         """(s, n) predictions for (s, K) numbers of the prior."""
-        return self.evaluate(u)[0]
+        return self.evaluate(u).values
 
     def with_derivatives(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Predictions (s, n) and their derivatives (s, n, K).
@@ -159,23 +203,47 @@ class Problem:
         return found[:, 0], np.asarray(slope.transpose(0, 2, 1))
 
     def noise(self, u: FloatArray) -> Noise:
-        """The covariance of the residuals at (K) u.
+        """The covariance of the residuals at (K) u, the family's own error being as claimed.
 
         Raises:
             ComputationError: the family cannot explode a reference there.
         """
-        _, known, relative = self.evaluate(u[None])
-        if not np.isfinite(known + relative).all():
+        found = self.evaluate(u[None])
+        if not np.isfinite(found.own + found.relative).all():
             raise ComputationError(
                 f"{self.family.name}: the explosion of a reference cannot be computed",
                 do="Check the geometries of the references.",
             )
-        return Noise(known[0], relative[0])
+        return Noise(found.known[0], found.relative[0])
+
+    def blocks(self, u: FloatArray, whiten: FloatArray) -> list[Block]:
+        """What the family's own error is of residuals at (K) u that are divided by their errors.
+
+        Args:
+            u: numbers of the prior.
+            whiten: (n, n) W so that W r has unit covariance.
+        """
+        own = self.evaluate(u[None]).own[0]
+        share = whiten @ own @ whiten.T
+        return [
+            Block(part, share[part, part], reference.error_size(self.family))
+            for part, reference in zip(self.parts, self.references, strict=True)
+        ]
 
     def log_likelihood(self, u: FloatArray) -> FloatArray:
-        """(s, levels) of (s, K) numbers of the prior, see `log_densities`."""
-        values, known, relative = self.evaluate(u)
-        return log_densities(self.measured - values, known, relative)
+        """(s, levels) of (s, K) numbers of the prior: ln of the joint density of the measured
+        values and each of `MISFITS`.
+        """
+        found = self.evaluate(u)
+        left = self.measured - found.values
+        total = np.repeat(LOG_SHARES[None], len(u), axis=0)
+        for part, reference in zip(self.parts, self.references, strict=True):
+            own, relative = found.own[:, part, part], found.relative[:, part, part]
+            total += log_densities(
+                *(left[:, part], found.measurement[part, part], own, relative),
+                reference.error_size(self.family),
+            )
+        return total
 
     def corrected(self, u: FloatArray) -> Problem:
         """The same with predictions corrected at (K) u, see `Reference.correction`."""

@@ -27,6 +27,7 @@ from molexa_core.base.tables import BoolArray, Coincidences, FloatArray
 from molexa_core.base.units import DALTON_ME
 from molexa_core.frame.align import Aligner
 from molexa_core.physics.family.calibrated import relative_error
+from molexa_core.physics.family.error_size import ErrorSize, size_of, yield_size_of
 from molexa_core.physics.family.family import Family, Fragments, WithYields
 from molexa_core.physics.virtual.sources import Target
 from molexa_core.pipeline.calibration.aligned_means import left_by_scatter, turned_mean
@@ -123,6 +124,10 @@ class Reference:
     def fragments(self) -> Fragments:
         """Its ions as a family takes them."""
         return Fragments.of(self.ions)
+
+    def error_size(self, family: Family) -> ErrorSize:
+        """How well the size of the family's error is known."""
+        return size_of(family)
 
     def evaluate(
         self, family: Family, parameters: FloatArray
@@ -275,6 +280,10 @@ class YieldReference:
     def __post_init__(self) -> None:
         drawn = tuple(ground_state(target, YIELD_DRAWS) for target in self.targets)
         object.__setattr__(self, "structures", drawn)
+
+    def error_size(self, family: Family) -> ErrorSize:
+        """How well the size of the family's error is known."""
+        return yield_size_of(family)
 
     def evaluate(
         self, family: Family, parameters: FloatArray

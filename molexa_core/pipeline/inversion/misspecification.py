@@ -4,8 +4,11 @@ The least sum of squares over geometries and parameters,
 
     chi2 = min over z of  sum r' C^-1 r + u'u + sum of (ln bond / radii - centre)^2 / width^2,
 
-has the chi-square distribution if momenta, parameters and bond lengths are as believed; exactly so
-where the model is nearly linear over its uncertainties. Its degrees of freedom are terms less
+has the chi-square distribution if momenta, parameters and bond lengths are as believed and the
+error of the family is exactly known; exactly so where the model is nearly linear over its
+uncertainties. Where the size of that error is not known, C is the one claimed, and chi2 has the
+distribution of a sum of squares whose terms have the covariance of C for another size, averaged
+over the sizes (`error_size.SumOfSquares`). Its degrees of freedom are terms less
 unknowns: with one channel the N - 1 bond lengths are all that can disagree, and each further
 channel adds 3 N - 6. Where it is too large, the momentum of one ion that would remove most of it is
 named.
@@ -17,9 +20,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.stats import chi2
 
 from molexa_core.base.tables import FloatArray
+from molexa_core.physics.family.error_size import Block, SumOfSquares
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.problem import Guide, Problem, whitened
 from molexa_core.pipeline.inversion.residuals import Residuals, whitening
@@ -80,7 +83,7 @@ def misfit_at(problem: Problem, z: FloatArray, prior: GeometryPrior | None = Non
     return Misfit(
         chi_square=chi_square,
         degrees=degrees,
-        p_value=float(chi2.sf(chi_square, max(degrees, 1))) if degrees else 1.0,
+        p_value=_p_value(problem, chi_square, slope, covariances) if degrees else 1.0,
         residuals=tuple(residuals),
         pulls=np.where(problem.belief.width > 0.0, problem.factor @ u / width, 0.0),
         channel=channel_number,
@@ -88,6 +91,21 @@ def misfit_at(problem: Problem, z: FloatArray, prior: GeometryPrior | None = Non
         offset=offset,
         significance=significance,
     )
+
+
+def _p_value(
+    problem: Problem, chi_square: float, slope: FloatArray, covariances: list[FloatArray]
+) -> float:
+    """Probability of a larger least sum of squares: of the terms that no unknown follows."""
+    columns = np.linalg.qr(slope, mode="complete")[0]
+    blocks, first = [], 0
+    for channel, covariance in zip(problem.channels, covariances, strict=True):
+        white = whitening(covariance)[0][0]
+        share = white @ (covariance[0] - channel.noise) @ white.T
+        blocks.append(Block(slice(first, first + channel.count), share, problem.error_size))
+        first += channel.count
+    left = columns[:, problem.size :].T
+    return float(SumOfSquares(left, blocks).exceeded(chi_square))
 
 
 def _minimum(

@@ -6,7 +6,9 @@ channel, and k standard normal numbers u from which the uncertain parameters fol
     -2 ln posterior(z) = sum over channels (r' C^-1 r + ln det C) + u'u - 2 ln rho(x),
 
 with residuals r(z) and their covariance C(z) (`residuals`), and the density of geometries rho
-(`geometry_prior`). With C at a fixed point and the bonds of rho fixed the same is a sum of squares
+(`geometry_prior`). Where it is not known how large the error of the family is in this explosion,
+the likelihood of each channel is averaged over that (`error_size`), and C is the covariance that is
+claimed. With C at a fixed point and the bonds of rho fixed the same is a sum of squares
 |F(z)|^2: its Jacobian is exact, and Gauss-Newton methods apply. Whatever is fixed this way only
 guides the search; weights of draws contain the full expression.
 """
@@ -23,6 +25,7 @@ import numpy as np
 from molexa_core.base import interruption
 from molexa_core.base.belief import Belief
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
+from molexa_core.physics.family.error_size import log_density, size_of
 from molexa_core.physics.family.family import Family
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.residuals import (
@@ -101,6 +104,7 @@ class Problem:
         self.free = self.factor.shape[1]
         self.size = self.coordinates + self.free
         self.costly = bool(getattr(family, "costly", False))
+        self.error_size = size_of(family)
 
     @cached_property
     def identity(self) -> FloatArray:
@@ -255,13 +259,13 @@ class Problem:
         u = z[:, self.coordinates :]
         chi_square = (u**2).sum(axis=1)
         total = self.prior.log_density(x) - 0.5 * self.free * np.log(2.0 * np.pi)
-        whiteners, logarithm = self.whiteners(z, found)
-        data = 0
-        for one, whiten in zip(found, whiteners, strict=True):
-            chi_square = chi_square + (whitened(whiten, one.values) ** 2).sum(axis=1)
-            data += one.values.shape[1]
-        total = total - 0.5 * (logarithm + data * np.log(2.0 * np.pi))
         total = total - 0.5 * chi_square
+        covariances = self.covariances(z, found)
+        for channel, one, covariance in zip(self.channels, found, covariances, strict=True):
+            own = covariance - channel.noise
+            total = total + log_density(one.values, channel.noise, own, self.error_size)
+            whiten, _ = whitening(covariance)
+            chi_square = chi_square + (whitened(whiten, one.values) ** 2).sum(axis=1)
         return np.where(np.isfinite(total), total, -np.inf), chi_square
 
 
