@@ -48,8 +48,8 @@ class ErrorSize:
         """(K) values of the factor s, in equal steps of its logarithm; 1 alone if it is known."""
         if math.isinf(self.freedom):
             return np.ones(1)
-        ends = self.freedom / chi2.ppf([1.0 - _LOWEST, 1.0 - _HIGHEST], self.freedom)
-        return np.geomspace(ends[0], ends[1], _NODES)
+        low, high = (float(chi2.ppf(1.0 - p, self.freedom)) for p in (_LOWEST, _HIGHEST))
+        return np.geomspace(self.freedom / low, self.freedom / high, _NODES)
 
     @cached_property
     def log_shares(self) -> FloatArray:
