@@ -52,7 +52,8 @@ var molexaViewer = (function () {
       within(arrows);
     }
     var scale = options.zoom * (small ? 0.47 : 0.43) * Math.min(w, h * 1.25) / reach;
-    if (scale * reach > 0.62 * h * options.zoom) { scale = 0.62 * h * options.zoom / reach; }
+    var most = (small ? 0.47 : 0.5) * h * options.zoom;
+    if (scale * reach > most) { scale = most / reach; }
     var turn = options.turn;
     function seen(p) { var q = apply(turn, less(p, centre)); return [w / 2 + scale * q[0], h / 2 - scale * q[1], scale * q[2]]; }
     var at = shown.at.map(seen), radius = scene.atoms.map(function (a) { return Math.max(scale * a.radius, small ? 2.5 : 4); });

@@ -176,6 +176,8 @@ class Structure:
         alternatives: other structures that fit the momenta, as in `geom.json`, in the order that
             `order` states.
         order: by what the alternatives are ordered, in words.
+        of_events: whether it is the mean over single events; else it is that of mean momenta.
+        exact: whether the explosion was told without any uncertainty.
         warnings: warnings of the reconstruction.
         known: (atoms, 3) the known structure superposed on this one, in bohr.
         known_name: origin of the known structure.
@@ -207,12 +209,20 @@ class Structure:
     lengths: tuple[LengthRow, ...] = ()
     momenta: FloatArray | None = None
     order: str = ""
+    of_events: bool = False
+    exact: bool = False
 
     @property
     def intervals(self) -> str:
         """What the uncertainties contain, in words."""
+        if self.of_events:
+            return "the number of events" + (
+                "" if self.exact else " and all that is not known about the explosion"
+            )
         if self.distances and "calibration" not in self.model:
-            return "the errors of the momenta and all that is not known about the explosion"
+            return "the errors of the momenta" + (
+                "" if self.exact else " and all that is not known about the explosion"
+            )
         of_network = (
             f"the error that the network expects, {calibrated(self.model.get('calibration'))}, and "
             "the scatter from the errors of the momenta"

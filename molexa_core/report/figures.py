@@ -39,6 +39,7 @@ from molexa_core.report.style import (
     map_colours,
     plain_powers,
 )
+from molexa_core.report.text_tables import dashed
 
 GATE_LOW: Final = "gate low"
 GATE_HIGH: Final = "gate high"
@@ -145,11 +146,17 @@ def distribution(row: EventRow, name: str) -> str:
         axes.stairs(spectrum.counts, spectrum.edges[0], color=LINE, linewidth=0.8)
         axes.set_ylim(bottom=min(0.0, float(spectrum.counts.min())))
         axes.axvline(row.mean, color=INK, linewidth=1.0, label="mean of the events")
+        first, last = float(spectrum.edges[0][0]), float(spectrum.edges[0][-1])
+        room = 0.25 * (last - first)
         if row.from_means is not None:
-            axes.axvline(
-                row.from_means, color=ACCENT, linewidth=1.0, linestyle="--", label="mean momenta"
-            )
-        axes.set_xlabel(f"{row.of} ({row.unit})")
+            label = "mean momenta"
+            if not first - room <= row.from_means <= last + room:
+                label += f": {row.from_means:.3g} {row.unit}"  # too far away to be drawn
+            axes.axvline(row.from_means, color=ACCENT, linewidth=1.0, linestyle="--", label=label)
+        shown = [one for one in (row.from_means, row.mean) if one is not None]
+        inside = [one for one in shown if first - room <= one <= last + room]
+        axes.set_xlim(min(first, *inside) - 0.1 * room, max(last, *inside) + 0.1 * room)
+        axes.set_xlabel(f"{_named(row.of)} ({row.unit})")
         axes.set_ylabel("events per bin")
         drawing.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
         return as_svg(drawing, name)
@@ -171,8 +178,13 @@ def series_line(item: SeriesContent, line: SeriesLine, name: str) -> str:
             ecolor=MUTED, elinewidth=0.9, capsize=1.5,
         )  # fmt: skip
         axes.set_xlabel(item.by)
-        axes.set_ylabel(axis_label(line.name, line.unit))
+        axes.set_ylabel(axis_label(_named(line.name), line.unit))
         return as_svg(drawing, name)
+
+
+def _named(of: str) -> str:
+    """Names of ions or atoms as they are printed: `O+-C+` as O⁺–C⁺."""
+    return dashed(pretty_ions(of))
 
 
 def compared(item: ComparedSpectra, names: tuple[str, str], name: str) -> str:

@@ -62,6 +62,11 @@ def with_uncertainty(value: float, uncertainty: float | None) -> str:
     return f"{decimal(value, places)} ± {uncertainty:.{places}f}"
 
 
+def dashed(of: str) -> str:
+    """Names of atoms or ions with dashes between them, as they are printed."""
+    return of.replace("-", "\N{EN DASH}")
+
+
 def decimal(value: float, places: int) -> str:
     """A number with this many decimal places, a true minus sign, and no minus before zero."""
     text = f"{value:.{places}f}"
@@ -161,13 +166,13 @@ def alternatives_table(structure: Structure) -> Table | None:
 
 
 def small_percent(share: float) -> str:
-    """A share in per cent with two digits, without the sign; `below 0.001` where it is smaller.
+    """A share in per cent with two digits, without the sign; `< 0.001` where it is smaller.
 
     Example:
         >>> small_percent(0.00063), small_percent(8e-9)
-        ('0.063', 'below 0.001')
+        ('0.063', '< 0.001')
     """
-    return f"below {_SMALLEST}" if 100 * share < _SMALLEST else f"{100 * share:.2g}"
+    return f"< {_SMALLEST}" if 100 * share < _SMALLEST else f"{100 * share:.2g}"
 
 
 def closure_rows(closure: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -315,19 +320,17 @@ def events_table(events: SingleEvents) -> Table:
         )
         rows.append(
             (
-                f"{one.of} ({one.unit})",
+                f"{dashed(one.of)} ({one.unit})",
                 decimal(one.mean, places),
                 decimal(one.statistical, places),
                 "none" if one.systematic is None else decimal(one.systematic, places),
                 decimal(one.deviation, places - 1),
-                " / ".join(decimal(value, places - 1) for value in one.quantiles),
                 beside,
-                "" if one.from_means is None else decimal(one.from_means - one.mean, places),
             )
         )
-    first = ("between", "mean", "± statistical", "± systematic", "standard deviation")
-    header = (*first, "16 / 50 / 84 %", "from mean momenta", "difference")
-    return Table(header, tuple(rows), (False, *(True,) * 7))
+    header = ("between", "mean", "± statistical", "± systematic")
+    header += ("standard deviation", "from mean momenta")
+    return Table(header, tuple(rows), (False, *(True,) * 5))
 
 
 def events_numbers(events: SingleEvents) -> Numbers:

@@ -48,8 +48,9 @@ window.addEventListener("load", function () { setTimeout(function () {
   var wide = document.documentElement.clientWidth, said = {};
   said.scroll = document.documentElement.scrollWidth - wide;
   said.outside = all("main *, header *, nav *, footer *").filter(function (item) {
-    return !item.closest("svg") && (box(item)[2] > wide + 1 || box(item)[0] < -1);
+    return !item.closest("svg, .full table") && (box(item)[2] > wide + 1 || box(item)[0] < -1);
   }).map(function (item) { return item.tagName + " " + item.className; });
+  said.scrolled = all(".full").filter(function (item) { return item.scrollWidth > item.clientWidth + 1; }).map(function (item) { return item.textContent.slice(0, 40); });
   said.clipped = all("td, th, p, li, h1, h2, h3, button, label, dd, dt, code, figcaption").filter(function (item) {
     return item.scrollWidth > item.clientWidth + 1 && getComputedStyle(item).display !== "inline";
   }).map(function (item) { return item.tagName + " " + item.textContent.slice(0, 40); });

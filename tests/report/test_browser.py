@@ -108,6 +108,7 @@ def test_nothing_overflows_or_overlaps(
     assert said["scroll"] == 0
     assert said["outside"] == []
     assert said["clipped"] == []
+    assert said["scrolled"] == [] or width < 820  # tables of many columns scroll by themselves
     assert said["overlaps"] == []
     assert said["texts"] == []
     assert said["over"] == []

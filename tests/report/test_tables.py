@@ -112,7 +112,7 @@ def test_alternatives_are_listed_with_their_objections() -> None:
     table = alternatives_table(Structure(geometry, alternatives=(one,)))
     assert table is not None
     assert table.header[1] == "samples (%)"
-    assert table.rows == (("1", "25", "below 0.001", "0.220", "O1 and H2 are too near"),)
+    assert table.rows == (("1", "25", "< 0.001", "0.220", "O1 and H2 are too near"),)
 
 
 def test_lengths_are_shown_with_their_half_widths_or_regions() -> None:

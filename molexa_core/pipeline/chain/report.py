@@ -480,11 +480,21 @@ def _sources(results: Results) -> tuple[Source, ...]:
 
 def _warnings(results: Results) -> tuple[str, ...]:
     """All warnings of the stages, each sentence once."""
-    tables = [table.meta for table in (results.events, results.aligned) if table is not None]
-    found = [*results.warnings, *(text for meta in tables for text in inherited(meta))]
-    found += [] if results.centroids is None else warnings_of(results.centroids)
-    found += [] if results.record is None else results.record.warnings
+    record = results.record
+    of_run = [] if results.events is None else inherited(results.events.meta)
+    of_means = [] if results.aligned is None else list(inherited(results.aligned.meta))
+    of_means += [] if results.centroids is None else warnings_of(results.centroids)
+    if record is not None and record.events is not None:
+        # The answer comes from events: what is wrong with the means is no warning about it.
+        of_means = [
+            text if text in of_run else f"{_NOT_USED}: {text}" for text in dict.fromkeys(of_means)
+        ]
+    found = [*results.warnings, *of_run, *of_means]
+    found += [] if record is None else record.warnings
     return tuple(dict.fromkeys(found))
+
+
+_NOT_USED: Final = "mean momenta, which this structure does not come from"
 
 
 def _all_warnings(results: Results, structure: Structure) -> tuple[str, ...]:

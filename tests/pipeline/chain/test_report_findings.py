@@ -10,7 +10,7 @@ import pytest
 
 from molexa_core.base.tables import Geometry
 from molexa_core.io.results.geometry_json import ReconstructionRecord
-from molexa_core.pipeline.chain.report_parts.report_findings import findings
+from molexa_core.pipeline.chain.report_parts.report_findings import NOTHING_CONTRADICTS, findings
 from molexa_core.pipeline.chain.report_parts.report_structure import (
     BY_CHEMISTRY,
     BY_EVIDENCE,
@@ -53,7 +53,7 @@ def test_one_structure_that_explains_the_momenta() -> None:
     found = said(record())
     assert found["Is"].tone == "good"
     assert found["Is"].answer == "no other was found"
-    assert (found["Does"].tone, found["Does"].answer) == ("good", "yes")
+    assert (found["Does"].tone, found["Does"].answer) == ("plain", NOTHING_CONTRADICTS)
     assert any("a laser pulse" in text for text in found["Does"].details)
     assert "Against" not in found
 
@@ -66,9 +66,19 @@ def test_small_p_values_are_doubts_and_smaller_ones_say_no(
     p_value: float, tone: str, answer: str
 ) -> None:
     worst = {"ion": "O+", "channel": "a.csv", "sigma": -4.2}
-    found = said(record(explosion={"p_value": p_value, "worst": worst}))["Does"]
+    channels = {"further_channels": [{"ions": ["O2+", "H+", "H+"]}]}
+    found = said(record(explosion={"p_value": p_value, "worst": worst}, input=channels))["Does"]
     assert (found.tone, found.answer) == (tone, answer)
     assert any("O+ in a.csv by 4.2 sigma" in text for text in found.details) is (tone != "good")
+
+
+def test_one_channel_alone_proves_no_explosion() -> None:
+    alone = said(record(explosion={"p_value": 0.5}))["Does"]
+    assert (alone.tone, alone.answer) == ("plain", NOTHING_CONTRADICTS)
+    assert any("no proof" in text for text in alone.details)
+    assert said(record(explosion={"p_value": 0.005}))["Does"].tone == "doubt"
+    of_events = said(record(explosion={}, events={"systematic_bohr": [[0.1]]}))["Does"]
+    assert of_events.tone == "plain"
 
 
 def test_without_a_test_the_closure_decides_and_without_both_nothing_is_claimed() -> None:
@@ -81,7 +91,7 @@ def test_without_a_test_the_closure_decides_and_without_both_nothing_is_claimed(
 def test_where_nothing_was_searched_the_structure_is_not_called_the_only_one() -> None:
     unjudged = said(record(explosion={}, closure={"residual": 0.05, "explains_momenta": None}))
     assert (unjudged["Is"].tone, unjudged["Is"].answer) == ("plain", "not searched for")
-    assert unjudged["Does"].answer == "not recorded"
+    assert (unjudged["Does"].tone, unjudged["Does"].answer) == ("plain", "not tested")
 
 
 def test_where_the_momenta_are_not_explained_nothing_else_is_praised() -> None:
@@ -124,11 +134,32 @@ def test_what_is_uncertain_is_named_with_its_size() -> None:
     assert "O1\N{EN DASH}H3" in found.answer
     assert found.answer.endswith("Å")
     assert found.tone == "doubt"
-    assert said(record(uncertainty_bohr=np.full((3, 3), 0.01)))["What"].tone == "good"
+    narrow = {"uncertainty_bohr": np.full((3, 3), 0.01), "events": {"systematic_bohr": [[0.1]]}}
+    assert said(record(**narrow))["What"].tone == "good"
     reason = "no error bars: the momenta are those of no molecule"
     none = said(record(uncertainty_bohr=None, uncertainty_reason=reason))["What"]
     assert (none.tone, none.answer) == ("bad", "no error bars")
     assert none.details == ("The momenta are those of no molecule.",)
+
+
+def test_an_error_bar_that_lacks_vibration_or_the_explosion_is_a_doubt_and_says_so() -> None:
+    narrow: dict[str, Any] = {"uncertainty_bohr": np.full((3, 3), 0.01)}
+    told = {"statement": "charges that rise", "origin": "told"}
+    unknown = {"statement": "charges that rise", "origin": "unknown"}
+
+    def uncertain(**values: Any) -> tuple[str, bool, bool]:
+        found = said(record(**narrow, **values))["What"]
+        texts = " ".join(found.details)
+        return found.tone, "vibrate" in texts, "told exactly" in texts
+
+    assert uncertain(explosion=unknown) == ("doubt", True, False)
+    assert uncertain(explosion=told) == ("doubt", True, True)
+    uncertain_window, exact_window = [40.0, 45.0, 50.0], [45.0, 45.0, 45.0]
+    for before, exact in ((uncertain_window, False), (exact_window, True)):
+        hypotheses = [{"parameters": [{"name": "tau_fs", "before": before}]}]
+        assert uncertain(explosion=told | {"hypotheses": hypotheses}) == ("doubt", True, exact)
+    assert uncertain(explosion=told, events={"systematic_bohr": None}) == ("doubt", False, True)
+    assert uncertain(explosion=told, events={"systematic_bohr": [[0.1]]}) == ("good", False, False)
 
 
 # Half-widths of distances are 0.02 sqrt(2) bohr: the ratio is 78 times the stretch beyond 1.

@@ -104,8 +104,10 @@ def _row(
     error: float | None,
 ) -> EventRow:
     common = row.get("systematic")
+    ions = file.structures.ions
+    names = [f"{ions[place].element.symbol}{place + 1}" for place in row["atoms"]]
     return EventRow(
-        of=str(row["of"]),
+        of="-".join(names),
         unit=unit,
         mean=factor * row["mean"],
         statistical=factor * row["error_of_mean"],

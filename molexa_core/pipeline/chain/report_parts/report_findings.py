@@ -10,7 +10,7 @@ from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.plausibility import plausibility
 from molexa_core.report.content import Finding, LengthRow, Structure, Tone
 from molexa_core.report.structure import share_of
-from molexa_core.report.text_tables import decimal, small_percent, text_of
+from molexa_core.report.text_tables import dashed, decimal, small_percent, text_of
 
 _UNKNOWN: Final = object()
 _NOT_SEARCHED: Final = (
@@ -22,6 +22,25 @@ SURE: Final = 0.95
 UNLIKELY: Final = 0.05
 REJECTED: Final = 0.001
 """p-values below which momenta are explained poorly, and not at all."""
+NOTHING_CONTRADICTS: Final = "nothing contradicts"
+_ONE_CHANNEL: Final = (
+    "That is no proof: one channel has as many unknowns as momenta, and only bond lengths that no "
+    "molecule has can contradict. Half of the wrong explosions in a test passed. Further channels "
+    "or molecules that are known test it."
+)
+_NOT_TESTED: Final = (
+    "These weights learned explosions that cannot be computed again here, so that nothing was "
+    "tested: if the pulse was another one than they learned, the ± do not hold."
+)
+_EXACT: Final = (
+    "The explosion was told exactly, which no experiment can: tell it with its uncertainty (such "
+    "as 45 +- 9), and it is in the ±."
+)
+_OF_MEANS: Final = (
+    "Mean momenta were inverted: that molecules vibrate is not in the ±, which then are too "
+    "small, six times in a test. Single events have no such error (molexa reconstruct of the "
+    "events file)."
+)
 _ORIGINS: Final = {
     "told": "as told by",
     "calibrated": "as calibrated on known molecules, from",
@@ -113,10 +132,17 @@ def _explains(structure: Structure) -> Finding:
         details.append(f"{text[:1].upper()}{text[1:]}.")
         tone: Tone = "good" if p_value >= UNLIKELY else "doubt" if p_value >= REJECTED else "bad"
         answer = {"good": "yes", "doubt": "poorly", "bad": "no"}[tone]
-        if tone != "good" and (worst := _worst(structure.explosion.get("worst"))):
+        if tone == "good" and not structure.input.get("further_channels"):
+            tone, answer = "plain", NOTHING_CONTRADICTS
+            details.append(_ONE_CHANNEL)
+        if tone in ("doubt", "bad") and (worst := _worst(structure.explosion.get("worst"))):
             details.append(worst)
     elif isinstance(explains := structure.closure.get("explains_momenta"), bool):
-        tone, answer = ("good", "yes") if explains else ("bad", "no")
+        tone, answer = ("plain", NOTHING_CONTRADICTS) if explains else ("bad", "no")
+        details += [_ONE_CHANNEL] * explains
+    elif "explains_momenta" in structure.closure:
+        tone, answer = "plain", "not tested"
+        details.append(_NOT_TESTED)
     else:
         tone, answer = "plain", "not recorded"
     if isinstance(closure, int | float):
@@ -164,32 +190,35 @@ def _uncertain(structure: Structure, *, refuted: bool) -> Finding:
     details = []
     answer = ""
     if worst := _least_certain(bonded):
-        answer = f"most of all {_dashed(worst.of)}, by ±{worst.error:.2g} Å"
+        answer = f"most of all {dashed(worst.of)}, by ±{worst.error:.2g} Å"
         if worst.region:
-            details.append(f"{_dashed(worst.of)} has several intervals: {worst.region} Å.")
+            details.append(f"{dashed(worst.of)} has several intervals: {worst.region} Å.")
     angles = [row for row in known if row.kind == "angle" and row.bonded]
     if angle := _least_certain(angles):
         details.append(
-            f"The least certain angle between bonds is {_dashed(angle.of)}, by ±{angle.error:.2g}°."
+            f"The least certain angle between bonds is {dashed(angle.of)}, by ±{angle.error:.2g}°."
         )
     details.append(f"± is a 68 % interval and contains {structure.intervals}.")
     left_out = "what the assumed explosion leaves out"
     if structure.alternatives:
         left_out += ", nor the other structures that fit"
     details.append(f"It does not contain {left_out}.")
+    if structure.exact:
+        details.append(_EXACT)
+    if not structure.of_events:
+        details.append(_OF_MEANS)
     if refuted:
         details.insert(0, "The explosion that was assumed does not give these momenta.")
         return Finding(question, "bad", "everything: the ± do not hold", tuple(details))
     wide = any(row.error is not None and row.error > _WIDE * row.value for row in bonded)
-    return Finding(question, "doubt" if wide else "good", answer or "see the table", tuple(details))
+    doubt = wide or structure.exact or not structure.of_events
+    return Finding(
+        question, "doubt" if doubt else "good", answer or "see the table", tuple(details)
+    )
 
 
 _WIDE: Final = 0.1
 """Half-width over length above which a bond is called uncertain."""
-
-
-def _dashed(of: str) -> str:
-    return of.replace("-", "\N{EN DASH}")
 
 
 def _least_certain(rows: Sequence[LengthRow]) -> LengthRow | None:

@@ -9,11 +9,17 @@ import numpy as np
 
 from molexa_core.io.results.series_file import UNITS
 from molexa_core.report.content import SeriesContent, SeriesLine
-from molexa_core.report.text_tables import text_of, with_uncertainty
+from molexa_core.report.text_tables import dashed, text_of, with_uncertainty
 
 MOST_LINES: Final = 6
 ROUNDING: Final = 1e-9
 """Means below this are zero."""
+_REASONS: Final = {
+    "unusable": "unusable momenta",
+    "unexplained": "explained by no structure",
+    "unlike": "unlike the others",
+    "alone": "no others like them",
+}
 _SHORT: Final = {"angstrom": "Å", "degrees": "°"}
 
 
@@ -26,7 +32,9 @@ def series_content(values: Mapping[str, Any], name: str) -> SeriesContent:
     """
     rows = values["bins"]
     unit = str(values.get("unit", ""))
-    by = f"{values['by']} ({unit})" if unit else str(values["by"])
+    by = str(values["by"])
+    if unit:
+        by = f"{by.removesuffix(f'_{unit}').replace('_', ' ')} ({unit})"
     at = np.array([row["value"] for row in rows], np.float64)
     first = rows[0]["quantities"] if rows else []
     shown = [place for place, one in enumerate(first) if one.get("bond")]
@@ -41,7 +49,7 @@ def series_content(values: Mapping[str, Any], name: str) -> SeriesContent:
     lines = [_line(rows, place, at) for place in shown]
     ker = [_pair(row["ker_ev"], row["ker_error_ev"]) for row in rows]
     lines.append(SeriesLine("KER", "eV", at, *np.array(ker, np.float64).reshape(-1, 2).T))
-    header = (by, "events", "signal", *(f"{line.name} ({line.unit})" for line in lines))
+    header = (by, "events", "signal", *(f"{dashed(line.name)} ({line.unit})" for line in lines))
     table = []
     for number, row in enumerate(rows):
         same = row["low"] == row["high"]
@@ -63,7 +71,7 @@ def series_content(values: Mapping[str, Any], name: str) -> SeriesContent:
         if values.get(key)
     ]
     facts += [
-        (f"left out: {reason}", text_of(count))
+        (f"left out: {_REASONS.get(str(reason), reason)}", text_of(count))
         for reason, count in dict(values.get("left_out") or {}).items()
         if count
     ]

@@ -66,6 +66,8 @@ def structure_of(
         angles=record.angles,
         lengths=length_rows(record),
         momenta=_momenta(record),
+        of_events=record.events is not None,
+        exact=_told_exactly(record),
     )
     if known is not None and sorted(known.symbols) == sorted(geometry.symbols):
         found = score(geometry, known)
@@ -89,6 +91,23 @@ def structure_of(
         note = "As recorded by the reconstruction."
         return replace(structure, errors=error_rows(record.errors), errors_note=note)
     return structure
+
+
+def _told_exactly(record: ReconstructionRecord) -> bool:
+    """Whether nothing of the explosion is uncertain, by what was recorded of it."""
+    if not record.explosion.get("statement"):
+        return False
+    if record.events is not None:
+        return record.events.get("systematic_bohr") is None
+    hypotheses = record.explosion.get("hypotheses")
+    if not isinstance(hypotheses, Sequence):
+        return record.explosion.get("origin") == "told"
+    widths = [
+        parameter.get("before") for one in hypotheses for parameter in one.get("parameters", ())
+    ]
+    return len(hypotheses) == 1 and all(
+        isinstance(before, Sequence) and before[0] == before[-1] for before in widths
+    )
 
 
 def length_rows(record: ReconstructionRecord) -> tuple[LengthRow, ...]:
