@@ -12,24 +12,33 @@ many samples are drawn, with several samplers, and counted at the nearest mode. 
   follows from Bayes' rule, density / |det dp/dx|.
 
     OMP_NUM_THREADS=1 nice -n 10 python benchmarks/ambiguity.py
+    OMP_NUM_THREADS=1 python benchmarks/ambiguity.py --weights W --samples 1000 --processes 12 \
+        --samplers default --device cuda --result ambiguity-told
+
+Weights that are told the experiment are told that charges rise within 45 fs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import time
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from _record import RESULTS, commit, machine, versions
 
 from molexa_core.base.forward_model import TAU_FS
+from molexa_core.base.known_explosion import ClassicalExplosion, Kind
 from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.tables import FloatArray
+from molexa_core.base.uncertain import Uncertain
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.network.config import SamplerSettings
 from molexa_core.network.inference.answers import reconstruct_structures
@@ -43,6 +52,7 @@ from molexa_core.pipeline.evaluation.ambiguity import (
     nearest_modes,
 )
 from molexa_core.pipeline.evaluation.evaluation_sets import random_set
+from molexa_core.pipeline.explosions.told_inputs import told_of
 from molexa_core.pipeline.training.stage1 import StageOneData
 
 SEED = 50_260_000
@@ -78,42 +88,59 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=24, help="ambiguous molecules of each kind")
     parser.add_argument("--molecules", type=int, default=480, help="drawn for them at most")
     parser.add_argument("--samples", type=int, default=64)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[3, 4, 5])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[3, 4, 5])
     parser.add_argument("--box-sizes", type=int, nargs="*", default=[3, 4])
     parser.add_argument("--weights", default=default_weights())
+    parser.add_argument("--samplers", nargs="+", choices=list(SAMPLERS), default=list(SAMPLERS))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1e9, help="search for so long at most")
+    parser.add_argument("--out", type=Path, default=RESULTS / "accuracy", help="folder")
+    parser.add_argument("--result", default="ambiguity")
     given = parser.parse_args()
-    network, card = load_network(given.weights)
-    samplers = {name: one or network.settings.sampler for name, one in SAMPLERS.items()}
+    end = time.perf_counter() + given.seconds
+    network, card = load_network(given.weights, given.device)
+    samplers = {name: SAMPLERS[name] or network.settings.sampler for name in given.samplers}
     engine = Engine(network)
+    told = None
+    if network.settings.told:
+        told = ClassicalExplosion(Uncertain(TAU_FS))
     rows: list[dict[str, Any]] = []
     kinds = [("training", n) for n in given.sizes] + [("box", n) for n in given.box_sizes]
-    for kind, atoms in kinds:
-        begun = time.perf_counter()
-        cases, looked_at = find_cases(kind, atoms, given.cases, given.molecules)
-        found = time.perf_counter() - begun
-        for name, sampler in samplers.items():
-            drawn = [count(engine, case, given.samples, sampler) for case in cases]
-            row = {"kind": kind, "atoms": atoms, "sampler": name, "looked_at": looked_at}
-            rows.append(row | summary(cases, drawn))
-        spent = time.perf_counter() - begun
-        print(kind, atoms, len(cases), "of", looked_at, f"{found:.0f} + {spent - found:.0f} s")
-        for row in rows[-len(SAMPLERS) :]:
-            print({k: v for k, v in row.items() if k not in ("reliability", "pairs")}, flush=True)
+    with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
+        for place, (kind, atoms) in enumerate(kinds):
+            begun = time.perf_counter()
+            share = (end - begun) / (len(kinds) - place)
+            cases, looked_at = find_cases(
+                kind, atoms, given.cases, given.molecules, pool, begun + share
+            )
+            found = time.perf_counter() - begun
+            for name, sampler in samplers.items() if cases else ():
+                drawn = [count(engine, case, given.samples, sampler, told) for case in cases]
+                row = {"kind": kind, "atoms": atoms, "sampler": name, "looked_at": looked_at}
+                rows.append(row | summary(cases, drawn))
+            spent = time.perf_counter() - begun
+            print(kind, atoms, len(cases), "of", looked_at, f"{found:.0f} + {spent - found:.0f} s")
+            for row in rows[-len(samplers) :]:
+                shown = {k: v for k, v in row.items() if k not in ("reliability", "pairs")}
+                print(shown, flush=True)
     conditions = {
         "weights": card.name,
         "seed": SEED,
         "tau_fs": TAU_FS,
         "samples": given.samples,
         "samplers": {name: asdict(one) for name, one in samplers.items()},
-        "device": "cpu",
+        "device": given.device,
     }
     made = {"machine": machine(), "commit": commit(), "versions": versions()}
-    path = RESULTS / "accuracy" / "ambiguity.json"
-    path.parent.mkdir(exist_ok=True)
+    path = given.out / f"{given.result}.json"
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(json.dumps({"conditions": conditions, "rows": rows, **made}, indent=1) + "\n")
 
 
-def find_cases(kind: str, atoms: int, wanted: int, most: int) -> tuple[list[Case], int]:
+def find_cases(
+    kind: str, atoms: int, wanted: int, most: int, pool: Any, end: float
+) -> tuple[list[Case], int]:
     """Molecules of at least two modes, and the number of molecules tested for them."""
     mixture = Mixture(box=1.0, chemical=0.0, symmetric=0.0) if kind == "box" else Mixture()
     data = StageOneData(mixture=mixture, smallest=atoms, largest=atoms, tau_fs=TAU_FS)
@@ -131,41 +158,66 @@ def find_cases(kind: str, atoms: int, wanted: int, most: int) -> tuple[list[Case
         for numbers, row_charges in zip(batch.numbers, charges, strict=True)
     ]
     rows = [n for n in range(most) if kind != "box" or _far(positions[n][None], ions[n])]
-    cases: list[Case] = []
-    looked_at = 0
+    tasks = []
     for start in range(0, len(rows), BLOCK):
         part = rows[start : start + BLOCK]
-        looked_at += len(part)
-        found = modes_of(
-            positions[part], charges[part], masses[part], momenta[part], tau_fs=TAU_FS, seed=start
+        tasks.append(
+            (
+                kind,
+                [ions[n] for n in part],
+                *(one[part] for one in (positions, charges, masses, momenta)),
+                start,
+            )
         )
-        for row, modes in zip(part, found, strict=True):
-            if len(modes) < 2 or (kind == "box" and not _far(modes, ions[row])):
-                continue
-            probability = None
-            if kind == "box":
-                probability = box_probabilities(
-                    modes,
-                    charges[row],
-                    masses[row],
-                    tau_fs=TAU_FS,
-                    half_width=BOX,
-                    contact=CONTACT,
-                )
-            cases.append(Case(ions[row], momenta[row], modes, probability))
+    cases: list[Case] = []
+    looked_at = 0
+    found = pool.imap(_searched, tasks)
+    for task in tasks:
+        try:
+            some = found.next(end - time.perf_counter())
+        except multiprocessing.TimeoutError:
+            break
+        cases += some
+        looked_at += len(task[1])
         if len(cases) >= wanted:
             break
     return cases, looked_at
 
 
+def _searched(task: tuple[Any, ...]) -> list[Case]:
+    """Those of a block of molecules that have several modes."""
+    kind, ions, positions, charges, masses, momenta, start = task
+    found = modes_of(positions, charges, masses, momenta, tau_fs=TAU_FS, seed=start)
+    cases = []
+    for row, modes in enumerate(found):
+        if len(modes) < 2 or (kind == "box" and not _far(modes, ions[row])):
+            continue
+        probability = None
+        if kind == "box":
+            probability = box_probabilities(
+                modes,
+                charges[row],
+                masses[row],
+                tau_fs=TAU_FS,
+                half_width=BOX,
+                contact=CONTACT,
+            )
+        cases.append(Case(ions[row], momenta[row], modes, probability))
+    return cases
+
+
 def count(
-    engine: Engine, case: Case, samples: int, sampler: Any
+    engine: Engine, case: Case, samples: int, sampler: Any, told: Kind | None = None
 ) -> tuple[FloatArray, float, float]:
     """Share of the samples nearest to each mode, their median distance from it (bohr), and the
     share of those between modes.
     """
+    stated = None
+    if told is not None:
+        numbers = torch.tensor([[ion.element.number for ion in case.ions]])
+        stated = told_of([told], numbers, data="still", errors=torch.zeros(numbers.shape))
     drawn = reconstruct_structures(
-        engine, case.ions, case.momenta, samples=samples, seed=0, sampler=sampler
+        engine, case.ions, case.momenta, samples=samples, seed=0, sampler=sampler, told=stated
     )
     centred = drawn.samples - drawn.samples.mean(axis=1, keepdims=True)
     place, distance, between = nearest_modes(centred, case.modes)

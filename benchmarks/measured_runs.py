@@ -1,6 +1,6 @@
 """How wrong are structures from measured explosions in laser pulses, and how wrong do they claim?
 
-    python benchmarks/measured_runs.py DATA.csv [--out FILE.json]
+    python benchmarks/measured_runs.py DATA.csv [--weights W] [--out FILE.json]
 
 DATA.csv holds coincidences of OCS -> O2+ C2+ S2+ in pulses of several durations: columns pulse_fs,
 event, then px,py,pz of each ion (a.u., centre of mass at rest). Three questions:
@@ -11,7 +11,9 @@ event, then px,py,pz of each ion (a.u., centre of mass at rest). Three questions
 
 Printed for each: ratio of the rms error of the three distances to the rms of their claimed 68 %
 half-widths (1 is honest, above 1 too sure), the rms half-width, the mean distance error, bohr, and
-p-values. The structure that counts as true is the equilibrium; bending vibrations make the mean O-S
+p-values. With `--weights`, weights that are told the experiment, their samples are starts of the
+search of the first question, and the samples alone are judged, too.
+The structure that counts as true is the equilibrium; bending vibrations make the mean O-S
 distance 0.02 bohr shorter.
 """
 
@@ -36,6 +38,8 @@ from molexa_core.base.uncertain import Uncertain
 from molexa_core.frame.align import align_events, heaviest_frame
 from molexa_core.frame.centroid import centroids
 from molexa_core.geometry.measures import pair_distances
+from molexa_core.network.inference.engine import Engine
+from molexa_core.network.weights import load_network
 from molexa_core.physics.family.family import Fragments
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.virtual.experiment import target_of_ions
@@ -49,8 +53,12 @@ from molexa_core.pipeline.calibration.references import Reference
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.posterior import MeasuredChannel, infer
+from molexa_core.pipeline.reconstruction.told_samples import ToldEntry, sample
 
 MOLECULE = "ocs"
+SAMPLES = 64
+STARTS = 16
+"""Samples of a network that are judged, and those that are starts."""
 
 
 @dataclass(frozen=True)
@@ -102,23 +110,45 @@ def told(run: Run) -> LaserExplosion:
     return LaserExplosion(duration_fs=Uncertain(run.duration_fs))
 
 
-def judged(run: Run, explosion: Explosion, seed: int) -> dict[str, Any]:
-    """The errors and claims of the distances of one run."""
+def samples_of(run: Run, engine: Engine, seed: int) -> FloatArray:
+    """(samples, N, 3) structures of a network that is told the duration, bohr."""
+    channel = run.channel()
+    errors = np.sqrt(np.diag(channel.covariance).reshape(-1, 3).mean(axis=1))
+    entry = ToldEntry(run.ions, channel.momenta, "mean", float(len(run.events)), errors)
+    return sample(engine, [entry], told(run), SAMPLES, seed)[0]
+
+
+def by_samples(run: Run, samples: FloatArray) -> dict[str, Any]:
+    """The errors and claims of the distances of samples alone."""
+    low, median, high = np.quantile(pair_distances(samples), [0.15865, 0.5, 0.84135], axis=0)
+    return _row(run, median, 0.5 * (high - low)) | {"p_value": None}
+
+
+def _row(run: Run, median: FloatArray, half_width: FloatArray) -> dict[str, Any]:
+    error = median - run.truth()
+    return {
+        "ratio": float(np.sqrt(np.mean(error**2) / np.mean(half_width**2))),
+        "half_width": float(np.sqrt(np.mean(half_width**2))),
+        "mean_error": float(np.abs(error).mean()),
+        "errors": error.tolist(),
+        "half_widths": half_width.tolist(),
+    }
+
+
+def judged(
+    run: Run, explosion: Explosion, seed: int, samples: FloatArray | None = None
+) -> dict[str, Any]:
+    """The errors and claims of the distances of one run; samples are starts of the search."""
     symbols = [ion.element.symbol for ion in run.ions]
     found = infer(
         [run.channel()],
         knowledge_of(explosion, symbols),
         geometry=GeometryPrior.of(symbols),
+        starts=None if samples is None else samples[:STARTS],
         seed=seed,
     )
     distances = found.distances()
-    error = distances.median - run.truth()
-    return {
-        "ratio": float(np.sqrt(np.mean(error**2) / np.mean(distances.half_width**2))),
-        "half_width": float(np.sqrt(np.mean(distances.half_width**2))),
-        "mean_error": float(np.abs(error).mean()),
-        "errors": error.tolist(),
-        "half_widths": distances.half_width.tolist(),
+    return _row(run, distances.median, distances.half_width) | {
         "p_value": found.p_value,
         "effective_samples": found.effective_samples,
     }
@@ -148,15 +178,28 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weights", help="weights that are told the experiment")
+    parser.add_argument("--duration-only", action="store_true", help="the first question alone")
     options = parser.parse_args()
     runs = read_runs(options.data)
+    engine = Engine(load_network(options.weights)[0]) if options.weights else None
     rows: list[dict[str, Any]] = []
     print(f"{'run':>7} {'known from':>14} {'ratio':>6} {'claim':>6} {'error':>6}  p    p(cal)")
     for run in runs:
         others = [one for one in runs if one is not run]
         cases: list[list[Run]] = [[], *([list(pair) for pair in combinations(others, 2)])]
         cases += [[one] for one in others]
-        for used in cases:
+        samples = None
+        if engine is not None:
+            samples = samples_of(run, engine, options.seed)
+            row = {"pulse_fs": run.duration_fs, "samples_alone": True, **by_samples(run, samples)}
+            rows.append(row)
+            print(
+                f"{run.duration_fs:4g} fs {'samples alone':>14} {row['ratio']:6.2f} "
+                f"{row['half_width']:6.2f} {row['mean_error']:6.2f}",
+                flush=True,
+            )
+        for used in cases[:1] if options.duration_only else cases:
             explosion = Explosion.of(told(run))
             summary: dict[str, Any] = {}
             if used:
@@ -164,7 +207,7 @@ def main() -> None:
             row = {
                 "pulse_fs": run.duration_fs,
                 "calibrated_on_fs": [one.duration_fs for one in used],
-                **judged(run, explosion, options.seed),
+                **judged(run, explosion, options.seed, None if used else samples),
                 **summary,
             }
             rows.append(row)

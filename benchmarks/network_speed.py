@@ -7,7 +7,7 @@ display would.
 Baseline: the published code, as measured on one H100 80GB (140 molecules/s trained with eight
 noise draws at N = 7; 921 molecules/s inferred at N = 7, 382 at N = 9).
 
-    python benchmarks/network_speed.py [--only paper-train-1,...]
+    python benchmarks/network_speed.py [--only paper-train-1,...] [--weights NAME]
 """
 
 from __future__ import annotations
@@ -96,10 +96,10 @@ def training_speed(name: str, device: str, repeats: int) -> None:
     _store(name, question, runs, batch * steps, sizes, device)
 
 
-def inference_speed(name: str, device: str, repeats: int) -> None:
+def inference_speed(name: str, device: str, repeats: int, weights: str) -> None:
     """Molecules per second of one sample each, with uncertainty."""
     preset_name, atoms, batch, given = INFERENCES[name]
-    network, sampler, molecules = _prepared(preset_name, atoms, batch, given, device)
+    network, sampler, molecules = _prepared(preset_name, atoms, batch, given, device, weights)
     engine = Engine(network, reduced=True, compiled=device == "cuda")
 
     def work() -> None:
@@ -112,10 +112,10 @@ def inference_speed(name: str, device: str, repeats: int) -> None:
     _store(name, question, runs, 8 * batch, sizes, device)
 
 
-def single_speed(name: str, device: str, repeats: int) -> None:
+def single_speed(name: str, device: str, repeats: int, weights: str) -> None:
     """Molecules per second, one after the other, each answer on the host before the next."""
     preset_name, atoms, samples, given, compiled = SINGLES[name]
-    network, sampler, molecule = _prepared(preset_name, atoms, 1, given, device)
+    network, sampler, molecule = _prepared(preset_name, atoms, 1, given, device, weights)
     engine = Engine(network, reduced=True, compiled=compiled and device == "cuda")
     noise = torch.randn(samples, atoms, 3, device=device)
     fresh = churn_noise(sampler, noise, None)
@@ -140,12 +140,17 @@ def single_speed(name: str, device: str, repeats: int) -> None:
 
 
 def _prepared(
-    preset_name: str, atoms: int, batch: int, given: SamplerSettings | None, device: str
+    preset_name: str,
+    atoms: int,
+    batch: int,
+    given: SamplerSettings | None,
+    device: str,
+    weights: str,
 ) -> tuple[Network, SamplerSettings, Batch]:
     torch.manual_seed(0)
     if preset_name == "molexa":
         # Those that ship: on a CPU large matrices are kept in 16 bits if that loses nothing.
-        network, _ = load_network(default_weights(), device)
+        network, _ = load_network(weights, device)
     else:
         network = Network(PRESETS[preset_name].network).to(device)
     network.eval()
@@ -187,13 +192,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default=",".join([*TRAININGS, *INFERENCES, *SINGLES]))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--weights", default=default_weights(), help="of the preset molexa")
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for name in arguments.only.split(","):
-        measure = inference_speed if name in INFERENCES else single_speed
         if name in TRAININGS:
-            measure = training_speed
-        measure(name, device, arguments.repeats)
+            training_speed(name, device, arguments.repeats)
+        else:
+            measure = inference_speed if name in INFERENCES else single_speed
+            measure(name, device, arguments.repeats, arguments.weights)
         torch.compiler.reset()
         if device == "cuda":
             torch.cuda.empty_cache()

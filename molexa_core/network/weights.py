@@ -38,6 +38,9 @@ MOST_BYTES: Final = 2**30
 """A longer file of weights, bytes, is refused without reading it."""
 DEFAULT: Final = "molexa-stage1"
 """Name of the default weights."""
+TOLD: Final = "molexa-told"
+"""Name of the weights that are told the experiment: the default for explosions that the others did
+not learn."""
 
 
 def save_weights(

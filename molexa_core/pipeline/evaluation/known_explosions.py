@@ -17,7 +17,7 @@ import torch
 
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.forward_model import ModelOptions, Pulse
-from molexa_core.base.known_explosion import XrayExplosion
+from molexa_core.base.known_explosion import ClassicalExplosion, Kind, XrayExplosion
 from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
@@ -127,6 +127,7 @@ class KnownExplosions:
         positions: (B, N, 3) bohr.
         molecule: (B) number of the molecule; entries of one molecule are alike.
         settings: (B, 9) as `physics.surrogate.entries.SETTINGS`, not numbers where not known.
+        tau_fs: (B) window within which charges rise, of explosions by the classical model.
     """
 
     numbers: IntArray
@@ -137,6 +138,7 @@ class KnownExplosions:
     positions: FloatArray
     molecule: IntArray
     settings: FloatArray
+    tau_fs: FloatArray | None = None
 
     def __len__(self) -> int:
         """Number of explosions."""
@@ -144,7 +146,8 @@ class KnownExplosions:
 
     def rows(self, chosen: IntArray) -> KnownExplosions:
         """Some of them."""
-        return KnownExplosions(**{name: value[chosen] for name, value in vars(self).items()})
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return KnownExplosions(**{name: value[chosen] for name, value in given.items()})
 
     def batch(self, device: str = "cpu") -> Batch:
         """As input of a network, without positions."""
@@ -158,9 +161,11 @@ class KnownExplosions:
     def told(self, telling: Telling) -> Told:
         """What a network is told of them; of the pulse and physics of simulated ones all is known.
 
-        Explosions by the classical model have no settings, and nothing is told of them.
+        Of explosions by the classical model the window of the rise is told, if it is known here.
         """
-        kinds = [_kind(row, telling) for row in self.settings]
+        kinds: list[Kind | None] = [told_kind(row, telling) for row in self.settings]
+        if self.tau_fs is not None and telling != "nothing":
+            kinds = [ClassicalExplosion(Uncertain(float(one))) for one in self.tau_fs]
         numbers = torch.from_numpy(self.numbers.astype(np.int64))
         errors = torch.from_numpy(np.sqrt((self.errors**2).mean(axis=2)))
         return told_of(kinds, numbers, data="still", errors=errors)
@@ -171,7 +176,7 @@ class KnownExplosions:
         return Fragments(symbols, self.charges[row], self.masses[row] - self.charges[row])
 
 
-def _kind(settings: FloatArray, telling: Telling) -> XrayExplosion | None:
+def told_kind(settings: FloatArray, telling: Telling) -> XrayExplosion | None:
     """What is told of one explosion with the settings (9)."""
     if telling == "nothing" or not np.isfinite(settings[:3]).all():
         return None
@@ -203,7 +208,12 @@ def random_explosions(
     data = StageOneData(smallest=atoms[0], largest=atoms[1], tau_fs=tau_fs)
     found = random_set(data, max(count // sizes, 1), seed=seed, device=device)
     # No two random molecules are alike.
-    return {n: _of_explosions(one, np.arange(len(one.batch))) for n, one in found.items()}
+    return {
+        n: replace(
+            _of_explosions(one, np.arange(len(one.batch))), tau_fs=np.full(len(one.batch), tau_fs)
+        )
+        for n, one in found.items()
+    }
 
 
 def stored_explosions(
@@ -536,6 +546,7 @@ def _numbered(molecule: IntArray, geometry: IntArray) -> IntArray:
 
 
 def _joined(parts: list[KnownExplosions]) -> KnownExplosions:
+    names = [name for name, value in vars(parts[0]).items() if value is not None]
     return KnownExplosions(
-        **{name: np.concatenate([getattr(one, name) for one in parts]) for name in vars(parts[0])}
+        **{name: np.concatenate([getattr(one, name) for one in parts]) for name in names}
     )

@@ -14,9 +14,19 @@ from molexa_core.base.known_explosion import ClassicalExplosion, Kind, XrayExplo
 from molexa_core.base.settings import Explosion, parse_settings
 from molexa_core.base.storage.resources import find
 from molexa_core.base.uncertain import Uncertain
-from molexa_core.network.weights import ModelCard, forward_of, learned_from, tau_of
+from molexa_core.network.weights import (
+    TOLD,
+    ModelCard,
+    default_weights,
+    forward_of,
+    learned_from,
+    read_card,
+    tau_of,
+    weights_available,
+)
 from molexa_core.pipeline.datasets.recipe_file import load_recipe
 from molexa_core.pipeline.explosions.knowledge import told_in_words
+from molexa_core.pipeline.output_guard import settings_inputs
 
 CLOSE: Final = 0.02
 """Largest relative difference and uncertainty of a number with which the conditions are those of
@@ -41,6 +51,35 @@ def learned_explosion(card: ModelCard) -> Kind | None:
     except MolexaError:
         return None
     return simulated("mcmd", pulse=recipe.pulse, options=recipe.model)
+
+
+def weights_for(explosion: Explosion, atoms: int) -> str:
+    """The weights for an explosion where none are named.
+
+    The default weights, which have calibrated error bars, for the explosion that they learned;
+    those that are told the experiment, if they are installed, for every other one, and for
+    molecules that are too large for the others.
+
+    Args:
+        explosion: what is known about the explosion.
+        atoms: number of ions.
+
+    Raises:
+        InputFileError: no weights are installed.
+        WeightsError: a card is damaged.
+    """
+    usual = default_weights()
+    if TOLD not in weights_available():
+        return usual
+    card, _ = read_card(usual)
+    learned = explosion.calibrated is None and not_as_learned(card, explosion.told) is None
+    return usual if learned and atoms <= card.network.max_atoms else TOLD
+
+
+def weights_files(weights: str | None) -> list[Path]:
+    """Files of the weights that a reconstruction reads, or may read where none are named."""
+    names = [default_weights(), TOLD] if weights is None else [weights]
+    return [path for name in names for path in settings_inputs(weights=name)]
 
 
 def not_as_learned(card: ModelCard, told: Kind | None) -> str | None:

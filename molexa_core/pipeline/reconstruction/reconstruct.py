@@ -31,7 +31,7 @@ from molexa_core.io.results.channel_csv import read_channel_csv, warnings_of
 from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.xyz import write_xyz
 from molexa_core.network.network import Network
-from molexa_core.network.weights import ModelCard, default_weights, load_network
+from molexa_core.network.weights import ModelCard, load_network
 from molexa_core.pipeline.chain.channel_limits import channel_of_record, require_complete
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
@@ -46,7 +46,7 @@ from molexa_core.pipeline.output_guard import (
 from molexa_core.pipeline.reconstruction.by_network import by_network
 from molexa_core.pipeline.reconstruction.by_posterior import by_posterior
 from molexa_core.pipeline.reconstruction.error_bars import not_a_molecule, require_possible
-from molexa_core.pipeline.reconstruction.learned import not_as_learned
+from molexa_core.pipeline.reconstruction.learned import not_as_learned, weights_files, weights_for
 from molexa_core.pipeline.reconstruction.momenta_input import (
     read_columns,
     require_atoms,
@@ -80,8 +80,8 @@ def reconstruct(
     Args:
         table: columns `ion`, `px`, `py`, `pz` in a.u. and, if known, their errors
             (`pipeline.chain.centroid.centroid`), in any frame.
-        weights: name or path of weights, or a loaded network with its card; the shipped ones if
-            not given.
+        weights: name or path of weights, or a loaded network with its card; if not given, those
+            for the explosion (`learned.weights_for`).
         samples: number of structures to draw.
         search: number of further starts, to find structures that the network does not draw.
         refined: whether samples are refined; if not, the answer is a sample of the network, and
@@ -112,8 +112,8 @@ def reconstruct(
     """
     if samples < 1:
         raise UsageError(f"{samples} samples", do="Ask for at least one.")
-    network, card = _loaded(weights, take_device(device))
     assumed = _assumed(explosion, table)
+    network, card = _loaded(weights, assumed, len(table), take_device(device))
     told = assumed.explosion.told
     calibrated = assumed.explosion.calibrated is not None
     unlike = "the explosion is calibrated" if calibrated else not_as_learned(card, told)
@@ -161,11 +161,11 @@ def _assumed(explosion: Explosion | Assumed | None, table: pd.DataFrame) -> Assu
 
 
 def _loaded(
-    weights: str | tuple[Network, ModelCard] | None, device: str
+    weights: str | tuple[Network, ModelCard] | None, assumed: Assumed, atoms: int, device: str
 ) -> tuple[Network, ModelCard]:
     if isinstance(weights, tuple):
         return weights
-    return load_network(weights or default_weights(), device)
+    return load_network(weights or weights_for(assumed.explosion, atoms), device)
 
 
 def reconstruct_file(
@@ -212,7 +212,7 @@ def reconstruct_file(
     if target.suffix != ".xyz" and not discards(target):
         raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with `out=`.")
     beside = beside_output(target, ".json")
-    named = settings_inputs(weights=weights or default_weights(), setup=setup)
+    named = [*settings_inputs(setup=setup), *weights_files(weights)]
     require_outputs(
         (target, FileKind.GEOMETRY),
         (beside, FileKind.RECONSTRUCTION),
@@ -224,7 +224,7 @@ def reconstruct_file(
     known = None if truth is None else _first_structure(truth, progress)
     if known is not None and truth is not None:
         require_atoms(tables[0], known, truth)
-    loaded = _loaded(weights, take_device(device))
+    loaded = _loaded(weights, assumed, len(tables[0]), take_device(device))
     if samples < 1:
         raise UsageError(f"{samples} samples", do="Ask for at least one.")
     with about_file(paths[0]):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
+from molexa_core.base.known_explosion import ClassicalExplosion
+from molexa_core.base.uncertain import Uncertain
 from molexa_core.network.weights import read_card
 from molexa_core.physics.mcmd.photon_tables import PhotonTables, pack_photon_tables
 from molexa_core.physics.molecules.library import molecule_names
@@ -20,7 +23,9 @@ from molexa_core.pipeline.evaluation.known_explosions import (
     SLOW_TRANSFER,
     Population,
     family_explosions,
+    random_explosions,
 )
+from molexa_core.pipeline.explosions.told_inputs import told_of
 
 LIGHT = ("H", "C", "N", "O")
 PULSE = Pulse(photon_ev=2000.0, duration_fs=10.0, fluence_um2=2e12)
@@ -70,6 +75,18 @@ def test_sets_of_weights_are_those_of_their_card() -> None:
     assert one.pulse.photon_ev == 2000.0
     assert one.pulse.duration_fs == 15.0
     assert population_of(read_card("molexa-stage1")[0]).pulse is None
+
+
+def test_the_window_of_the_classical_model_is_told() -> None:
+    known = random_explosions(8, atoms=(3, 3), tau_fs=60.0, seed=1)[3].rows(np.arange(4))
+    numbers = torch.from_numpy(known.numbers)
+    kind = ClassicalExplosion(Uncertain(60.0))
+    expected = told_of([kind] * 4, numbers, data="still", errors=torch.zeros(4, 3))
+    found = known.told("everything")
+    assert (found.kind == expected.kind).all()
+    assert torch.equal(found.known, expected.known)
+    assert torch.equal(found.values[found.known], expected.values[found.known])
+    assert not known.told("nothing").known.any()
 
 
 def test_what_there_is_not_is_refused(tables: PhotonTables) -> None:
