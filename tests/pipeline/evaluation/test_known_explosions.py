@@ -26,6 +26,7 @@ from molexa_core.pipeline.evaluation.known_explosions import (
     random_explosions,
 )
 from molexa_core.pipeline.explosions.told_inputs import told_of
+from tests.fakes.cards import card_of_one_pulse
 
 LIGHT = ("H", "C", "N", "O")
 PULSE = Pulse(photon_ev=2000.0, duration_fs=10.0, fluence_um2=2e12)
@@ -70,7 +71,7 @@ def test_each_geometry_is_there_once_with_its_setting(kind: str, tables: PhotonT
 
 
 def test_sets_of_weights_are_those_of_their_card() -> None:
-    one = population_of(read_card("molexa-stage2")[0])
+    one = population_of(card_of_one_pulse())
     assert one.pulse is not None
     assert one.pulse.photon_ev == 2000.0
     assert one.pulse.duration_fs == 15.0

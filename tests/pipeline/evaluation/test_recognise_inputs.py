@@ -16,13 +16,14 @@ from molexa_core.physics.mcmd.photon_tables import pack_photon_tables
 from molexa_core.pipeline.evaluation import recognise_inputs as stage
 from molexa_core.pipeline.evaluation.known_explosions import Population
 from molexa_core.pipeline.evaluation.recognise_inputs import recognise_inputs, training_of
+from tests.fakes.cards import card_of_one_pulse
 
 LIGHT = ("H", "C", "N", "O")
 
 
 def _card(folder: Path) -> Path:
     """The card of weights that learned a family of pulses, of molecules of two and three atoms."""
-    card, _ = read_card("molexa-stage2")
+    card = card_of_one_pulse()
     box = {"fluence_um2": [1e11, 1e13], "duration_fs": [2.0, 40.0]}
     learned = {
         "stream": {"pairs": {"box": box}, "photon_ev": [600.0, 2000.0]},

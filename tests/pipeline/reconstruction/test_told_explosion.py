@@ -59,6 +59,7 @@ from molexa_core.pipeline.reconstruction.learned import learned_explosion, not_a
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from molexa_core.pipeline.reconstruction.task import stated_explosion
 from molexa_core.pipeline.runs.inspect import inspect_file
+from tests.fakes.cards import card_of_one_pulse
 
 MOMENTA = ["px", "py", "pz"]
 
@@ -129,7 +130,7 @@ def test_when_error_bars_of_the_default_weights_hold(
 
 
 def test_when_error_bars_of_the_weights_of_an_x_ray_pulse_hold() -> None:
-    _, card = load_network("molexa-stage2")
+    card = card_of_one_pulse()
     learned = learned_explosion(card)
     assert learned == simulated("mcmd")
     fluence = replace(learned, energy_mj=None, focus_um=None, transmission=None)  # type: ignore[arg-type, call-arg]
