@@ -309,6 +309,11 @@ def _intervals(record: ReconstructionRecord) -> str:
         if not record.distances:
             return of_network
         return f"{of_network}; ± of distances and angles follows from ± of coordinates"
+    if "chosen_sample" in record.closure:
+        return (
+            "± is half of the central 68 % of samples of the network, in the explosion that is "
+            "told; what averaging over vibrating molecules does is in it"
+        )
     return (
         "± is half of a 68 % interval, from the errors of the momenta and all that is not known "
         "about the explosion"

@@ -27,7 +27,12 @@ from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
 from molexa_core.pipeline.inversion.posterior import CONTRADICTED, Mode, Posterior
 from molexa_core.pipeline.inversion.problem import Problem
 from molexa_core.pipeline.inversion.residuals import ChannelData, turns_onto
-from molexa_core.pipeline.inversion.weighted_draws import Summary, summary
+from molexa_core.pipeline.inversion.weighted_draws import (
+    LEVEL,
+    Summary,
+    credible_intervals,
+    summary,
+)
 from molexa_core.pipeline.reconstruction.channels import ChannelMomenta
 
 SUSPECT: Final = 0.01
@@ -148,6 +153,30 @@ def lengths_and_angles(
         return distances, ()
     angles = summary(triplet_angles(posterior.positions), posterior.weights)
     return distances, _rows(triplets, angles, posterior.angle_intervals() if reliable else None)
+
+
+def rows_of_draws(
+    positions: FloatArray, weights: FloatArray, ions: Sequence[Ion], *, reliable: bool
+) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:
+    """Distances and angles as `lengths_and_angles` gives them, from weighted draws alone.
+
+    Args:
+        positions: (n, N, 3) bohr.
+        weights: (n) with sum one.
+        ions: of the atoms.
+        reliable: whether there are error bars.
+    """
+    pairs, triplets = names_of(ions)
+    found = []
+    for names, values, end in (
+        (pairs, pair_distances(positions), np.inf),
+        (triplets, triplet_angles(positions) if triplets else np.empty((len(positions), 0)), 180.0),
+    ):
+        regions = None
+        if reliable:
+            regions = [credible_intervals(one, weights, LEVEL, (0.0, end)) for one in values.T]
+        found.append(_rows(names, summary(values, weights), regions) if names else ())
+    return found[0], found[1]
 
 
 def names_of(ions: Sequence[Ion]) -> tuple[list[str], list[str]]:

@@ -45,6 +45,7 @@ from molexa_core.pipeline.output_guard import (
 )
 from molexa_core.pipeline.reconstruction.by_network import by_network
 from molexa_core.pipeline.reconstruction.by_posterior import by_posterior
+from molexa_core.pipeline.reconstruction.by_told import by_told
 from molexa_core.pipeline.reconstruction.error_bars import not_a_molecule, require_possible
 from molexa_core.pipeline.reconstruction.learned import not_as_learned, weights_files, weights_for
 from molexa_core.pipeline.reconstruction.momenta_input import (
@@ -85,8 +86,10 @@ def reconstruct(
         samples: number of structures to draw.
         search: number of further starts, to find structures that the network does not draw.
         refined: whether samples are refined; if not, the answer is a sample of the network, and
-            there is no search. None: refined, unless the explosion is the one on which the weights
-            learned and that is not the classical model (`weights.forward_of`).
+            there is no search; weights that are told the experiment then state the error bars of
+            their samples, which contain averaging over vibrating molecules (`by_told`). None:
+            refined, unless the explosion is the one on which the weights learned and that is not
+            the classical model (`weights.forward_of`).
         chemistry: whether a chemically plausible structure is preferred if several fit the
             momenta; switch it off for dissociating molecules.
         seed: of the samples and of the search.
@@ -131,7 +134,9 @@ def reconstruct(
             setting="refined",
             do="Leave it out, or name one channel.",
         )
-    if refined is False or impossible[0] or (unlike is None and not others):
+    if refined is False and network.settings.told and not impossible[0]:
+        record = by_told(task, table)
+    elif refined is False or impossible[0] or (unlike is None and not others):
         record = by_network(task, table, refined=refined, unlike=unlike)
     else:
         record = by_posterior(task, [table, *others])

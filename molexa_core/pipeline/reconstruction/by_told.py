@@ -1,0 +1,110 @@
+"""Reconstruct: samples of weights that are told the experiment, with the error bars they have.
+
+The samples are those of means over vibrating molecules, each event in a frame of its own, as
+`molexa centroid` averages them: what vibration and averaging do is in their spread. They are not
+weighted by a likelihood, so that they need not explain the momenta exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from molexa_core.base.fields import COUNT
+from molexa_core.base.matter.ions import isotopes_of
+from molexa_core.base.tables import Geometry
+from molexa_core.geometry.measures import pair_distances
+from molexa_core.io.results.geometry_json import ReconstructionRecord
+from molexa_core.network.inference.engine import Engine
+from molexa_core.network.weights import card_remarks, tau_of
+from molexa_core.pipeline.explosions.knowledge import knowledge_of
+from molexa_core.pipeline.inversion.residuals import turns_onto
+from molexa_core.pipeline.inversion.weighted_draws import summary
+from molexa_core.pipeline.reconstruction.choice import OTHER_MODEL, closure_residuals
+from molexa_core.pipeline.reconstruction.dihedrals import drawn_dihedrals
+from molexa_core.pipeline.reconstruction.error_bars import doubts_of_lengths, not_a_molecule
+from molexa_core.pipeline.reconstruction.from_posterior import rows_of_draws
+from molexa_core.pipeline.reconstruction.momenta_input import read_columns
+from molexa_core.pipeline.reconstruction.task import (
+    Task,
+    input_entry,
+    measured_in,
+    model_entry,
+    stated_explosion,
+)
+from molexa_core.pipeline.reconstruction.told_samples import ToldEntry, sample
+
+DRAWS: Final = 256
+"""Structures drawn: half-widths are then known to 6 %."""
+
+
+def by_told(task: Task, table: pd.DataFrame) -> ReconstructionRecord:
+    """The structure in the middle of samples of weights that are told the experiment.
+
+    Every ± is half of the central 68 % interval of the samples.
+
+    Args:
+        task: what is asked for, with such weights.
+        table: the channel.
+    """
+    told = task.assumed.explosion.told
+    measured = measured_in(table, task.network, task.card, told=told)
+    ions, momenta, errors = measured.ions, measured.momenta, measured.errors
+    entry = ToldEntry(
+        tuple(ions),
+        momenta,
+        "mean",
+        float(table[COUNT].mean()) if COUNT in table else None,
+        None if errors is None else np.sqrt((errors**2).mean(axis=1)),
+    )
+    with task.progress.task("drawing structures", 1.0, "sets") as steps:
+        drawn = sample(Engine(task.network), [entry], told, max(task.samples, DRAWS), task.seed)[0]
+        steps.advance()
+    weights = np.full(len(drawn), 1.0 / len(drawn))
+    lengths = pair_distances(drawn)
+    middle = summary(lengths, weights).median
+    chosen = int(np.square(lengths - middle).sum(axis=1).argmin())
+    positions = drawn[chosen] - drawn[chosen].mean(axis=0)
+    turned = drawn @ np.swapaxes(turns_onto(positions, drawn), 1, 2)
+    turned = turned - turned.mean(axis=1, keepdims=True)
+    half = summary(turned.reshape(len(turned), -1), weights).half_width.reshape(positions.shape)
+    reason = not_a_molecule(ions, read_columns(table)[1], momenta)
+    if reason is None and measured.unlike:
+        reason = "no error bars: the network was not trained on such input"
+    symbols = tuple(ion.element.symbol for ion in ions)
+    distances, angles = rows_of_draws(drawn, weights, ions, reliable=reason is None)
+    residuals = closure_residuals(drawn, ions, momenta, tau_of(task.card))
+    closure: dict[str, Any] = {
+        "remark": OTHER_MODEL,
+        "model": "classical",
+        "tau_fs": tau_of(task.card),
+        "residual": float(residuals[chosen]),
+        "residual_meaning": "rms difference of the momenta over their rms",
+        "refined": False,
+        "explains_momenta": None,
+        "share_of_samples": 1.0,
+        "residuals_of_samples": residuals.tolist(),
+        "chosen_sample": chosen,
+    }
+    warnings = [*measured.warnings, *card_remarks(task.card)]
+    warnings += doubts_of_lengths(Geometry(symbols, positions))
+    return ReconstructionRecord(
+        symbols=symbols,
+        isotopes=isotopes_of(ions),
+        positions_bohr=positions,
+        charges=tuple(ion.charge for ion in ions),
+        uncertainty_bohr=half if reason is None else None,
+        uncertainty_reason=reason,
+        spread_bohr=turned.std(axis=0),
+        samples_bohr=turned,
+        closure=closure,
+        model=model_entry(task.card),
+        input=input_entry(task, [measured]) | {"samples": len(drawn)},
+        warnings=tuple(dict.fromkeys(warnings)),
+        explosion=stated_explosion(task.assumed, knowledge_of(task.assumed.explosion, symbols)),
+        distances=distances,
+        angles=angles,
+        dihedrals=drawn_dihedrals(drawn, weights, positions, ions, reliable=reason is None),
+    )

@@ -1,0 +1,83 @@
+"""Structures from weights told the experiment, without refinement: their own error bars."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from molexa_core.base.known_explosion import LaserExplosion
+from molexa_core.base.settings import Explosion
+from molexa_core.base.uncertain import Uncertain
+from molexa_core.geometry.measures import pair_distances
+from molexa_core.network.card import ModelCard
+from molexa_core.network.network import Network
+from molexa_core.network.weights import DEFAULT, read_card
+from molexa_core.physics.molecules.library import molecule
+from molexa_core.pipeline.explosions.simulate import simulate
+from molexa_core.pipeline.reconstruction.by_told import DRAWS
+from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
+from tests.fakes.networks import small_settings
+
+LASER = Explosion.of(LaserExplosion(duration_fs=Uncertain(30.0)))
+
+
+@pytest.fixture(scope="module")
+def loaded() -> tuple[Network, ModelCard]:
+    """A small network that was not trained."""
+    torch.manual_seed(3)
+    settings = replace(small_settings("atoms"), told=True)
+    card, _ = read_card(DEFAULT)
+    stored = replace(card, name="told", network=settings, calibration={})
+    return Network(settings).eval(), stored
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return simulate(molecule("water").geometry, ["O+", "H+", "H+"], tau_fs=45.0).table
+
+
+def test_error_bars_are_those_of_the_samples(
+    loaded: tuple[Network, ModelCard], table: pd.DataFrame
+) -> None:
+    record = reconstruct(table, weights=loaded, explosion=LASER, refined=False)
+    assert record.samples_bohr is not None
+    assert len(record.samples_bohr) == DRAWS
+    lengths = pair_distances(record.samples_bohr)
+    low, median, high = np.quantile(lengths, [0.15865, 0.5, 0.84135], axis=0)
+    for n, row in enumerate(record.distances):
+        size = float(high[n] - low[n])
+        assert row["median"] == pytest.approx(median[n], abs=0.05 * size)
+        assert row["half_width"] == pytest.approx(0.5 * size, rel=0.1)
+    assert record.uncertainty_bohr is not None
+    # The answer is one of the samples, in the middle of their distances.
+    answer = pair_distances(record.positions_bohr[None])[0]
+    away = np.square(lengths - median).sum(axis=1)
+    assert np.square(answer - median).sum() == pytest.approx(away.min(), rel=0.05)
+
+
+def test_frame_of_the_momenta_does_not_matter(
+    loaded: tuple[Network, ModelCard], table: pd.DataFrame
+) -> None:
+    turned = table.copy()
+    turned[["px", "py", "pz"]] = table[["py", "pz", "px"]].to_numpy()
+    one, other = (
+        reconstruct(some, weights=loaded, explosion=LASER, refined=False)
+        for some in (table, turned)
+    )
+    for a, b in zip(one.distances, other.distances, strict=True):
+        assert a["median"] == pytest.approx(b["median"], rel=1e-3)
+
+
+def test_without_error_bars_the_reason_is_told(
+    loaded: tuple[Network, ModelCard], table: pd.DataFrame
+) -> None:
+    strange = table.copy()
+    strange[["px", "py", "pz"]] *= 4.0  # as if in another unit
+    record = reconstruct(strange, weights=loaded, explosion=LASER, refined=False)
+    assert record.uncertainty_bohr is None
+    assert "no error bars" in str(record.uncertainty_reason)
+    assert all(row["half_width"] is None for row in record.distances)
