@@ -41,6 +41,7 @@ def reduce(
     where: Conditions = None,
     gate: Conditions = None,
     mixing: bool | None = None,
+    device: str = "cpu",
     out: str | Path | None = None,
 ) -> Coincidences:
     """Find the coincidences of a channel in a raw run.
@@ -53,6 +54,7 @@ def reduce(
         where: condition on every coincidence.
         gate: names of regions of the channel in which every coincidence must lie.
         mixing: whether false coincidences are built by event mixing; as `molexa reduce` if None.
+        device: what searches: `cpu`, `cuda`, `cuda:N` or `auto`; the result is the same.
         out: events file to write.
 
     Returns:
@@ -70,7 +72,7 @@ def reduce(
     hits, known, chosen, inputs = run_of(run, channel, setup)
     selection = Selection(where=listed(where), gate=listed(gate))
     if out is None:
-        found = reduced(hits, chosen, known, selection=selection, mixing=mixing)
+        found = reduced(hits, chosen, known, selection=selection, mixing=mixing, device=device)
         return replace(found.table, spectra=found.spectra)
     require_outputs((out, FileKind.EVENTS), inputs=inputs)
     write_reduced(
@@ -80,6 +82,7 @@ def reduce(
         Path(out),
         mixing=mixing,
         selection=selection,
+        device=device,
         inputs=inputs,
     )
     written: Coincidences = read(out)

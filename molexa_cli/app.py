@@ -94,4 +94,4 @@ Seed = Annotated[
 """For every command that draws."""
 DEVICE_HELP = f"{DEVICE.meaning.capitalize()}: {DEVICE.note}."
 DeviceName = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]
-"""For every command with a long computation; the default is `auto`."""
+"""For every command with a long computation."""

@@ -26,14 +26,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     skips: dict[str, pytest.MarkDecorator] = {}
     if not config.getoption("--slow"):
         skips["slow"] = pytest.mark.skip(reason="slow; run with --slow")
-    if any("gpu" in item.keywords for item in items):
+    # Not the keywords: the folder of a checkout, named gpu, is one.
+    if any(item.get_closest_marker("gpu") for item in items):
         import torch
 
         if not torch.cuda.is_available():
             skips["gpu"] = pytest.mark.skip(reason="no CUDA device here")
     for item in items:
         for marker, skip in skips.items():
-            if marker in item.keywords:
+            if item.get_closest_marker(marker):
                 item.add_marker(skip)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molexa_cli.app import Debug, Force, Json, Quiet
+from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet
 from molexa_cli.console import progress, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_cli.run_choice import Numbers, chosen_runs, command_with
@@ -89,6 +89,7 @@ def reduce(
         Masses,
         typer.Option("--masses", help=f"{MASSES.meaning.capitalize()}: {MASSES.note}."),
     ] = "isotope",
+    device: DeviceName = "cpu",
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -122,6 +123,7 @@ def reduce(
             "masses": masses,
             "selection": Selection(**selection),
             "work": WorkOptions(**work),
+            "device": device,
             "progress": reporter,
         }
         with nullcontext() if runs else made_by(command_with(files)):

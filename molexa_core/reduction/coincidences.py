@@ -21,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import comb
 
+from molexa_core.base.cuda.graphics_card import Processor
 from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
 from molexa_core.reduction.direct import search_few
+from molexa_core.reduction.gpu.device_search import DeviceSearch, Task
 from molexa_core.reduction.momentum import (
     flight_row,
     flight_window,
@@ -201,6 +203,7 @@ class Search:
     Args:
         channel: the ions, windows and the momentum limit.
         setup: spectrometer and jet.
+        card: the graphics card that searches; None for the processor.
 
     Attributes:
         ions: the ion of each column of the coincidences.
@@ -214,7 +217,8 @@ class Search:
         UsageError: the channel asks for no ion.
     """
 
-    def __init__(self, channel: Channel, setup: Setup) -> None:
+    def __init__(self, channel: Channel, setup: Setup, card: Processor | None = None) -> None:
+        self._device = None if card is None else DeviceSearch(card)
         entries = [entry for entry in channel.ions if entry.wanted > 0]
         if not entries:
             raise UsageError(f"channel {channel.name} asks for no ion", do="Raise `detected`.")
@@ -285,17 +289,8 @@ class Search:
         wide = np.zeros((4, 3))
         wide[0] = 0.0 if centre is None else centre
         wide[1:] = self.sum_range if reach is None else reach
-        counters = self._run(
-            hits,
-            tally,
-            COLLECT,
-            wide,
-            np.zeros((0, 3)),
-            combinations=most,
-            work=MOST_WORK,
-            into=into[filled:],
-            order=order,
-        )[0]
+        task = self._task(COLLECT, wide, np.zeros((0, 3)), combinations=most, work=MOST_WORK)
+        counters = self._run(hits, tally, task, into=into[filled:], order=order)[0]
         return filled + int(counters[COLLECTED])
 
     def find(self, hits: Hits, tally: Tally, gate: SumGate | None) -> tuple[IntArray, IntArray]:
@@ -372,26 +367,7 @@ class Search:
     def _solve(
         self, hits: Hits, tally: Tally, gate: SumGate | None, asked: int, *, weigh: bool
     ) -> Found:
-        if gate is None:
-            box = np.zeros((4, 3))
-            box[1:] = [[np.inf], [1.0], [self.sum_range]]
-            asked, most, work = EVERY, float(MOST_COMBINATIONS), np.inf
-            shifts, log_odds = np.zeros((1, 3)), 0.0
-        else:
-            shifts, log_odds = gate.shifts, gate.log_odds
-            most, work = np.inf, MOST_WORK
-            box = np.vstack([gate.centre, gate.half_width, gate.deviation, gate.reach])
-        table = self._run(
-            hits,
-            tally,
-            asked,
-            box,
-            shifts,
-            combinations=most,
-            work=work,
-            log_odds=log_odds,
-            weigh=weigh,
-        )[1]
+        table = self._run(hits, tally, self.task_of(gate, asked, weigh=weigh))[1]
         return Found(
             table[:, 0].astype(np.int64),
             table[:, 1 + self._columns].astype(np.int64),
@@ -399,10 +375,25 @@ class Search:
             table[:, -1].copy(),
         )
 
-    def _run(
+    def task_of(self, gate: SumGate | None, asked: int, *, weigh: bool = False) -> Task:
+        """What the compiled loops, or a graphics card, are to search for.
+
+        Args:
+            gate: the gate on the momentum sum; None keeps every combination.
+            asked: see `search.BEST` and following; with a gate.
+            weigh: whether probabilities are asked for.
+        """
+        if gate is None:
+            box = np.zeros((4, 3))
+            box[1:] = [[np.inf], [1.0], [self.sum_range]]
+            most = float(MOST_COMBINATIONS)
+            return self._task(EVERY, box, np.zeros((1, 3)), combinations=most, weigh=weigh)
+        box = np.vstack([gate.centre, gate.half_width, gate.deviation, gate.reach])
+        more: dict[str, Any] = {"work": MOST_WORK, "log_odds": gate.log_odds, "weigh": weigh}
+        return self._task(asked, box, gate.shifts, **more)
+
+    def _task(
         self,
-        hits: Hits,
-        tally: Tally,
         asked: int,
         gate: FloatArray,
         shifts: FloatArray,
@@ -411,14 +402,36 @@ class Search:
         work: float = np.inf,
         log_odds: float = 0.0,
         weigh: bool = False,
+    ) -> Task:
+        limits = self._limits.copy()
+        limits[MOST], limits[WORK], limits[LOG_ODDS] = combinations, work, log_odds
+        limits[ROOM] = MOST_COMBINATIONS if asked == EVERY else MOST_CANDIDATES
+        return Task(
+            kinds=self._kinds,
+            flights=self._flights,
+            wanted=self._wanted,
+            kind_of=self._kind_of,
+            columns=self._columns,
+            limits=limits,
+            asked=asked,
+            weigh=weigh,
+            gate=gate,
+            shifts=shifts,
+            bins=SUM_BINS,
+        )
+
+    def _run(
+        self,
+        hits: Hits,
+        tally: Tally,
+        task: Task,
+        *,
         into: FloatArray = _NO_SUMS,
         order: IntArray | None = None,
     ) -> tuple[IntArray, FloatArray]:
         counters = np.zeros(COUNTERS, np.int64)
         elsewhere = np.zeros(len(tally.elsewhere), np.int64)
-        limits = self._limits.copy()
-        limits[MOST], limits[WORK], limits[LOG_ODDS] = combinations, work, log_odds
-        limits[ROOM] = MOST_COMBINATIONS if asked == EVERY else MOST_CANDIDATES
+        asked = task.asked
         shots = np.arange(hits.n_shots, dtype=np.int64) if order is None else order
         most = int(hits.counts.max(initial=1))
         columns = (
@@ -427,11 +440,16 @@ class Search:
             np.ascontiguousarray(hits.y_mm, np.float64),
             np.ascontiguousarray(hits.t_ns, np.float64),
         )
-        channel = self._kinds, self._flights, self._wanted, self._kind_of, limits, asked, weigh
-        result = gate, shifts, into, tally.sums, elsewhere, counters
-        given = (most, *columns, *channel, *result)
+        channel = task.kinds, task.flights, task.wanted, task.kind_of
+        asking = task.limits.copy(), asked, task.weigh, task.gate, task.shifts
+        result = into, tally.sums, elsewhere, counters
+        given = (most, *columns, *channel, *asking, *result)
         left = np.empty(len(shots), np.int64)
-        found = search_few(shots, *given, left)
+        if self._device is not None and order is None and task.suitable:
+            there = self._device.hits(*columns)
+            found = self._device.search_few(there, task, tally.sums, elsewhere, counters, left)
+        else:
+            found = search_few(shots, *given, left)
         if counters[LEFT] and asked != COLLECT:
             few, counters[FOUND] = counters[FOUND], 0
             rest = left[: counters[LEFT]]

@@ -42,8 +42,8 @@ from molexa_core.base.units import (
     ATOMIC_VELOCITY_MM_NS,
 )
 
-_STEPS: Final = 80
-_TOLERANCE: Final = 1e-13
+STEPS: Final = 80
+TOLERANCE: Final = 1e-13
 _MASS: Final = 0
 _OMEGA: Final = 1
 _JET: Final = 2
@@ -102,7 +102,7 @@ def starting_velocity(time: float, lengths: FloatArray, accelerations: FloatArra
     scale = np.sqrt(2.0 * accelerations[0] * lengths[0])
     low, high = -np.inf, np.inf
     velocity = 0.0
-    for _ in range(_STEPS):
+    for _ in range(STEPS):
         total, slope = _time_and_slope(velocity, lengths, accelerations)
         if total > time:
             low = velocity
@@ -114,7 +114,7 @@ def starting_velocity(time: float, lengths: FloatArray, accelerations: FloatArra
                 trial = 0.5 * (low + high)
             else:
                 trial = 2.0 * velocity + (scale if total > time else -scale)
-        if abs(trial - velocity) <= _TOLERANCE * (scale + abs(trial)):
+        if abs(trial - velocity) <= TOLERANCE * (scale + abs(trial)):
             return trial
         velocity = trial
     return np.nan
@@ -137,7 +137,7 @@ def _from_map(time: float, flight: FloatArray) -> tuple[float, float]:
     first, last = 0.0, breaks[low + 1] - breaks[low]
     beyond = 0.5 * last
     found = 0.0
-    for _ in range(_STEPS):
+    for _ in range(STEPS):
         found, slope = 0.0, 0.0
         for order in range(orders - 1, -1, -1):
             slope = slope * beyond + found

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base.cuda.graphics_card import Processor
 from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, listing
 from molexa_core.base.fields import TAG_SHOT
 from molexa_core.base.matter.ions import Ion
@@ -81,6 +82,7 @@ class Reducer:
         rivals: other channels that compete for the hits; nothing is mixed then.
         solutions: of combinations that share hits, the `best` set, or `all` with their
             probabilities as weights; nothing is mixed then.
+        card: the graphics card that searches; None for the processor.
 
     Raises:
         SettingsError: the spectrometer gives two momenta the same time of flight.
@@ -97,9 +99,12 @@ class Reducer:
         note_shots: Callable[[dict[str, NDArray[Any]]], None] | None = None,
         rivals: Sequence[Channel] = (),
         solutions: Solutions = "best",
+        card: Processor | None = None,
     ) -> None:
         self._mixing = require_no_mixing(mixing, rivals=bool(rivals), solutions=solutions)
-        self._stretches = StretchSearch(channel, setup, rivals=rivals, solutions=solutions)
+        self._stretches = StretchSearch(
+            channel, setup, rivals=rivals, solutions=solutions, card=card
+        )
         self._rival_channels = tuple(rivals)
         self._n_rows = self._n_false = 0
         self._channel = channel

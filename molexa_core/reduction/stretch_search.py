@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base.cuda.graphics_card import Processor
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.fields import TAG_HITS, TAG_PROBABILITY, TAG_SHOT
 from molexa_core.base.options.gate_options import Solutions
@@ -56,6 +57,7 @@ class StretchSearch:
         setup: spectrometer, detector, calibration, jet.
         rivals: other channels that compete for the hits.
         solutions: of combinations that share hits, the `best` set, or `all`.
+        card: the graphics card that searches; None for the processor.
 
     Attributes:
         search: the search of the channel.
@@ -81,9 +83,10 @@ class StretchSearch:
         *,
         rivals: Sequence[Channel] = (),
         solutions: Solutions = "best",
+        card: Processor | None = None,
     ) -> None:
-        self.search = Search(channel, setup)
-        self.rivals = [Search(rival, setup) for rival in rivals]
+        self.search = Search(channel, setup, card)
+        self.rivals = [Search(rival, setup, card) for rival in rivals]
         self.gate: SumGate | None = None
         self.rival_gates: list[SumGate | None] = []
         self.mixer: Mixer | None = None

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 SETTING = re.compile(r"`(?:molexa [a-z ]+ )?([a-z]\w*)(?:=[^`]*|\(\))`")
 OPTIONS_OF_OTHERS = {
-    "physics/mcmd/gpu/compiler.py": "of NVIDIA's compiler",
+    "base/cuda/compiler.py": "of NVIDIA's compiler",
     "pipeline/work/slurm.py": "of sbatch and squeue",
 }
 """Files of the library with options of other programs, and of which."""

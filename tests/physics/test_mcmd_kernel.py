@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from molexa_core.base.cuda import compiler as cuda_compiler
 from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.matter.elements import ELEMENTS
@@ -22,7 +23,6 @@ from molexa_core.base.progress import CollectingProgress
 from molexa_core.physics.mcmd import state as at
 from molexa_core.physics.mcmd import trajectories
 from molexa_core.physics.mcmd.combinations import Combinations, combine, merge
-from molexa_core.physics.mcmd.gpu import compiler as cuda_compiler
 from molexa_core.physics.mcmd.gpu import launch as gpu
 from molexa_core.physics.mcmd.gpu.device_combinations import combine_batch
 from molexa_core.physics.mcmd.gpu.kernel import (

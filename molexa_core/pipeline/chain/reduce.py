@@ -44,6 +44,7 @@ from molexa_core.pipeline.chain.reduce_units import (
     number_of_units,
 )
 from molexa_core.pipeline.chain.selected import gating_of, settings_read
+from molexa_core.pipeline.devices import card_or_processor
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.runs.open_run import OpenRun, open_run, size_of
 from molexa_core.pipeline.two_passes import TwoPasses
@@ -84,6 +85,7 @@ def reduce(
     mixing: bool | None = None,
     rivals: Sequence[Channel] = (),
     solutions: Solutions = "best",
+    device: str = "cpu",
     progress: Progress = SILENT,
 ) -> Reduction:
     """Find the coincidences of a channel in a run.
@@ -105,6 +107,8 @@ def reduce(
             is mixed then.
         solutions: `best`: of combinations that share hits the most probable set; `all`: every one,
             with its probability as weight; nothing is mixed then.
+        device: what searches shots with few combinations: `cpu`, `cuda`, `cuda:N`, or `auto`, which
+            takes a graphics card where there is one. The result is the same.
         progress: display of the progress and of the choices made.
 
     Returns:
@@ -129,6 +133,7 @@ def reduce(
         mixing=mixing,
         rivals=rivals,
         solutions=solutions,
+        card=card_or_processor(device, progress),
     )
     n_shots = run.n_shots if isinstance(run, OpenRun) else None
     health = HitHealth(setup.detector)
@@ -162,6 +167,7 @@ def reduce_files(
     masses: Masses = "isotope",
     selection: Selection = EVERYTHING,
     work: WorkOptions = HERE,
+    device: str = "cpu",
     progress: Progress = SILENT,
 ) -> tuple[Path, ReduceSummary]:
     """Reduce the files of a run to one events file, in bounded memory.
@@ -185,6 +191,7 @@ def reduce_files(
         selection: further gates, behind those of the channel.
         work: who computes; a large run is searched in units of work (docs/units-of-work.md), which
             an interrupted call leaves for the next.
+        device: see `reduce`; every process uses the same graphics card.
         progress: display of the progress and of the choices made.
 
     Returns:
@@ -216,6 +223,7 @@ def reduce_files(
         solutions=solutions,
         selection=selection,
         work=work,
+        device=device,
         inputs=[*run.paths, *_settings_files(selection, _name(channel), _name(setup))],
         progress=progress,
     )
@@ -233,6 +241,7 @@ def write_reduced(
     solutions: Solutions = "best",
     selection: Selection = EVERYTHING,
     work: WorkOptions = HERE,
+    device: str = "cpu",
     inputs: Sequence[Path] = (),
     progress: Progress = SILENT,
 ) -> ReduceSummary:
@@ -248,6 +257,7 @@ def write_reduced(
         solutions: see `reduce`.
         selection: further gates.
         work: see `reduce_files`.
+        device: see `reduce`.
         inputs: files that were read, for the provenance.
         progress: display of the progress and of the choices made.
 
@@ -256,7 +266,8 @@ def write_reduced(
     """
     others = rivals
     gates = gating_of(selection, "reduce", channel=chosen, of_channel=True)
-    request = Request(chosen_setup, chosen, others, solutions, mixing)
+    card = card_or_processor(device, progress)
+    request = Request(chosen_setup, chosen, others, solutions, mixing, device)
     with ExitStack() as stack:
         units = stack.enter_context(_units(run, request, target, work, progress))
         writer = stack.enter_context(EventsWriter(target, chosen.wanted_ions))
@@ -269,6 +280,7 @@ def write_reduced(
             note_shots=writer.append_shots,
             rivals=others,
             solutions=solutions,
+            card=card,
         )
         if (other := other_molecule(chosen)) is not None:
             reducer.warn(other)
@@ -320,6 +332,7 @@ def reduce_channels(
     masses: Masses = "isotope",
     selection: Selection = EVERYTHING,
     work: WorkOptions = HERE,
+    device: str = "cpu",
     progress: Progress = SILENT,
 ) -> list[tuple[Path, ReduceSummary]]:
     """Reduce a run for several channels, to one events file `RUN.CHANNEL.events.h5` each.
@@ -335,6 +348,7 @@ def reduce_channels(
         masses: of ions without a stated isotope.
         selection: further gates.
         work: who computes.
+        device: see `reduce`.
         progress: display of the progress and of the choices made.
 
     Returns:
@@ -369,6 +383,7 @@ def reduce_channels(
                     masses=masses,
                     selection=selection,
                     work=work,
+                    device=device,
                     progress=progress,
                 )
             )

@@ -32,6 +32,7 @@ from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.storage.named_arrays import as_part, part_of
 from molexa_core.base.tables import Coincidences, DetectorValues
 from molexa_core.detector.health import HitHealth
+from molexa_core.pipeline.devices import card_or_processor
 from molexa_core.pipeline.runs.open_run import OpenRun, open_run
 from molexa_core.pipeline.work.executors import Executor
 from molexa_core.pipeline.work.folder import UnitFolder
@@ -68,6 +69,7 @@ class Request:
         rivals: channels that compete.
         solutions: which combinations are kept.
         mixing: whether false coincidences are built; None: see `Reducer`.
+        device: what searches; only logarithms may differ in their last digit.
     """
 
     setup: Setup
@@ -75,10 +77,12 @@ class Request:
     rivals: Sequence[Channel]
     solutions: Solutions
     mixing: bool | None
+    device: str = "cpu"
 
     def as_values(self) -> dict[str, Any]:
         """Plain values; what is not given stays so, since some checks ask for it."""
-        return {
+        where = {} if self.device == "cpu" else {"device": self.device}
+        return where | {
             "setup": _given(self.setup),
             "channel": _given(self.channel),
             "rivals": [_given(rival) for rival in self.rivals],
@@ -95,6 +99,7 @@ class Request:
             rivals=[Channel.model_validate(rival) for rival in values["rivals"]],
             solutions=values["solutions"],
             mixing=values["mixing"],
+            device=values.get("device", "cpu"),
         )
 
 
@@ -268,11 +273,16 @@ class _Searching:
         (opening,) = settings["opening"]
         setup = None if opening is None else Setup.model_validate(opening)
         self._run = open_run(places["paths"], setup)
+        self._card = card_or_processor(self._request.device)
 
     def __call__(self, values: Mapping[str, Any]) -> Content:
         request, run = self._request, self._run
         search = StretchSearch(
-            request.channel, request.setup, rivals=request.rivals, solutions=request.solutions
+            request.channel,
+            request.setup,
+            rivals=request.rivals,
+            solutions=request.solutions,
+            card=self._card,
         )
         search.gate, search.rival_gates = self._gates.gate, list(self._gates.rivals)
         mixing = require_no_mixing(

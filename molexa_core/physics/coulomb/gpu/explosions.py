@@ -7,6 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from molexa_core.base.cuda.compiler import FAST_MATH, compile_cubin
+from molexa_core.base.cuda.driver import Kernel
 from molexa_core.base.errors import UsageError
 from molexa_core.physics.coulomb.build_up import AtomRises, BuildUp, ErrorFunctionRise, Instant
 from molexa_core.physics.coulomb.explosion import Accuracy, accuracy_of, steps_of
@@ -19,8 +21,6 @@ from molexa_core.physics.coulomb.gpu.explosion_kernel import (
     shape_for,
     source,
 )
-from molexa_core.physics.mcmd.gpu.compiler import FAST_MATH, compile_cubin
-from molexa_core.physics.mcmd.gpu.driver import Kernel
 
 
 def explode_on_gpu(

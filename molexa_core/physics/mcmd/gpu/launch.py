@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from molexa_core.base.cuda.compiler import FAST_MATH, compile_cubin
+from molexa_core.base.cuda.driver import Kernel
 from molexa_core.base.device import Device
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.physics.mcmd.gpu.compiler import FAST_MATH, compile_cubin
-from molexa_core.physics.mcmd.gpu.driver import Kernel
 from molexa_core.physics.mcmd.gpu.kernel import inputs_of, launch_of, shape_for, source
 from molexa_core.physics.mcmd.job import LARGEST_MOMENTUM, Job, Trajectories
 from molexa_core.physics.mcmd.mixed_job import MixedJob

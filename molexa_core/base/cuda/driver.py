@@ -1,4 +1,4 @@
-"""Load compiled code on a GPU and launch it on torch's stream: the CUDA driver through ctypes.
+"""Load compiled code on a GPU and launch it on a stream: the CUDA driver through ctypes.
 
 The code runs in the primary context of the device, which torch uses, too. Kernels can therefore
 take torch tensors by address and run in order with the work of torch on the stream.
@@ -35,7 +35,7 @@ class Kernel:
         self.shared_bytes = shared_bytes
         self._function, module = ctypes.c_void_p(), ctypes.c_void_p()
         driver = _driver()
-        with _context(device):
+        with within(device):
             _check(driver.cuModuleLoadData(ctypes.byref(module), code))
             _check(driver.cuModuleGetFunction(ctypes.byref(self._function), module, name.encode()))
             if shared_bytes:
@@ -46,7 +46,7 @@ class Kernel:
     def resources(self) -> dict[str, int]:
         """Registers and bytes of local memory of a thread, bytes of shared memory of a block."""
         found = {}
-        with _context(self.device):
+        with within(self.device):
             for name, attribute in _ATTRIBUTES.items():
                 value = ctypes.c_int()
                 _check(_driver().cuFuncGetAttribute(ctypes.byref(value), attribute, self._function))
@@ -66,7 +66,7 @@ class Kernel:
             ComputationError: the driver refuses the launch.
         """
         arguments = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
-        with _context(self.device):
+        with within(self.device):
             _check(
                 _driver().cuLaunchKernel(
                     self._function,
@@ -81,7 +81,7 @@ class Kernel:
 
 
 @contextmanager
-def _context(device: int) -> Iterator[None]:
+def within(device: int) -> Iterator[None]:
     """The primary context of the device is the current one in a `with` block."""
     driver, before = _driver(), ctypes.c_void_p()
     _check(driver.cuCtxPushCurrent_v2(_primary_context(device)))
@@ -89,6 +89,33 @@ def _context(device: int) -> Iterator[None]:
         yield
     finally:
         driver.cuCtxPopCurrent_v2(ctypes.byref(before))
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Call a function of the driver inside `within`.
+
+    Raises:
+        ComputationError: the driver reports an error.
+    """
+    _check(getattr(_driver(), name)(*arguments))
+
+
+def number_of_cards() -> int:
+    """Graphics cards that can be used; 0 where there is no driver."""
+    count = ctypes.c_int()
+    try:
+        call("cuDeviceGetCount", ctypes.byref(count))
+    except ComputationError:
+        return 0
+    return count.value
+
+
+def attribute(index: int, number: int) -> int:
+    """An attribute of a card by its number in the driver's `CUdevice_attribute`."""
+    value, handle = ctypes.c_int(), ctypes.c_int()
+    call("cuDeviceGet", ctypes.byref(handle), index)
+    call("cuDeviceGetAttribute", ctypes.byref(value), number, handle)
+    return value.value
 
 
 @cache

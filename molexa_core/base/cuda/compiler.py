@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib.util
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -149,14 +151,17 @@ def nvrtc() -> Nvrtc:
 
 
 def _candidates() -> Iterator[str]:
-    """Possible paths of NVRTC: those of torch and NVIDIA's wheels, then those of the system."""
-    import torch  # noqa: PLC0415  (only a GPU run gets here)
+    """Possible paths of NVRTC: those of torch and NVIDIA's wheels, then those of the system.
 
-    major = (torch.version.cuda or "").partition(".")[0]
+    torch is looked at, not loaded: that takes longer than to compile.
+    """
+    found = importlib.util.find_spec("torch")
+    torch = None if found is None or found.origin is None else Path(found.origin).parent
+    major = "" if torch is None else _cuda_of(torch)
     windows = sys.platform == "win32"
     pattern = f"nvrtc64_{major}*_0.dll" if windows else f"libnvrtc*.so.{major}*"
     site = Path(sysconfig.get_paths()["platlib"])
-    roots = [Path(torch.__file__).parent / "lib", Path(torch.__file__).parent.parent / "nvidia"]
+    roots = [] if torch is None else [torch / "lib", torch.parent / "nvidia"]
     roots.append(site / "nvidia")
     for root in dict.fromkeys(roots):
         if root.is_dir():
@@ -164,3 +169,13 @@ def _candidates() -> Iterator[str]:
                 if "builtins" not in path.name and ".alt." not in path.name:
                     yield str(path)
     yield from () if windows else (f"libnvrtc.so.{major}", "libnvrtc.so")
+
+
+def _cuda_of(torch: Path) -> str:
+    """The major version of CUDA for which torch was built; empty if for none."""
+    try:
+        text = (torch / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    version = re.search(r"^cuda[^=\n]*= *['\"](\d+)", text, re.MULTILINE)
+    return "" if version is None else version[1]

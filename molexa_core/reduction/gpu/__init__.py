@@ -1,0 +1,1 @@
+"""Coincidence search on graphics cards."""
