@@ -84,8 +84,10 @@ if __name__ == "__main__":
     parser.add_argument("--blocks", type=int, default=16, help="blocks of shots in one file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--mixing", action="store_true")
+    parser.add_argument("--seconds", type=float, default=1e9, help="lengths that take longer wait")
     parser.add_argument("--dry", action="store_true", help="store nothing")
     asked = parser.parse_args()
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         mock_file("water", 10, folder / "small.root", seed=SEED)
@@ -104,6 +106,10 @@ if __name__ == "__main__":
         reduce_once(paths[:1], out, asked)  # compiled
         hits, seconds = [], []
         for wanted in sorted(asked.hits):
+            left = asked.seconds - (time.perf_counter() - began)
+            if hits and seconds[-1] * wanted / hits[-1] > left:
+                print(f"{wanted:.3g} hits would take longer than the {left:.0f} s that are left")
+                break
             files = paths[: -int(-wanted // per_file)]
             seconds.append(reduce_once(files, out, asked))
             hits.append(len(files) * per_file)

@@ -7,6 +7,7 @@ work is put on the default stream of the card, one piece behind the other.
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -82,6 +83,7 @@ class Bytes:
         self._address = ctypes.c_uint64()
         with within(index):
             call("cuMemAlloc_v2", ctypes.byref(self._address), ctypes.c_size_t(max(size, 1)))
+        weakref.finalize(self, _give_back, self._address.value, index)
 
     @property
     def address(self) -> int:
@@ -106,17 +108,18 @@ class Bytes:
 
     def zero(self, size: int) -> None:
         """Set the first bytes to zero."""
-        with within(self._index):
-            call("cuMemsetD8_v2", self._address, ctypes.c_ubyte(0), ctypes.c_size_t(size))
+        if size:
+            with within(self._index):
+                call("cuMemsetD8_v2", self._address, ctypes.c_ubyte(0), ctypes.c_size_t(size))
 
     def _require(self, array: NDArray[Any]) -> None:
         if not array.flags.c_contiguous or array.nbytes > self.size:
             raise ComputationError(f"{array.nbytes} bytes do not fit into {self.size} of a card")
 
-    def __del__(self) -> None:
-        if self._address.value:
-            with within(self._index):
-                call("cuMemFree_v2", self._address)
+
+def _give_back(address: int, index: int) -> None:
+    with within(index):
+        call("cuMemFree_v2", ctypes.c_uint64(address))
 
 
 class Kernels:
