@@ -65,7 +65,7 @@ ROLES: dict[str, dict[str, str]] = {
         "out": WRITTEN,
     },
     "reduce": {"runs": READ, "channel": READ, "setup": READ, "out": WRITTEN}
-    | dict.fromkeys(("rivals", "numbers", "dask", "slurm_option"), NONE)
+    | dict.fromkeys(("rivals", "numbers", "dask", "slurm_option", "device"), NONE)
     | SELECTION,
     "join": {"events": READ, "out": NONE},
     "gate": dict.fromkeys(

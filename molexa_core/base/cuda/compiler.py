@@ -30,6 +30,8 @@ from molexa_core.base.storage.user_cache import cache_folder
 
 FAST_MATH: Final = ("--ftz=true", "--prec-div=false", "--prec-sqrt=false")
 """Options of the compiler for single precision at full speed."""
+EXACT: Final = ("--fmad=false",)
+"""Options for the results of the processor: no product is added without being rounded."""
 _FOLDER: Final = "kernels-v1"
 _DIGEST: Final = hashlib.sha256().digest_size
 _LARGEST_LOG: Final = 2**24

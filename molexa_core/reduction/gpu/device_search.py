@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base.cuda.compiler import EXACT
 from molexa_core.base.cuda.graphics_card import Memory, Processor, Program
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.reduction.gpu.search_kernel import (
-    EXACT,
     MOST_IONS,
     NAMES,
     SEGMENT,

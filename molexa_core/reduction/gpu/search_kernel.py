@@ -20,8 +20,6 @@ ROWS: Final = 32
 """Most candidates of a shot, in the gate and in the boxes beside it."""
 SEGMENT: Final = 128
 """Numbers that one thread sums up."""
-EXACT: Final = ("--fmad=false",)
-"""Options of the compiler: as on the processor, no product is added without being rounded."""
 MOST_IONS: Final = 12
 _POINTERS: Final = (
     *("x", "y", "t", "offsets", "flights", "sums", "elsewhere", "totals", "cursors", "counts"),
