@@ -56,7 +56,7 @@ from molexa_core.pipeline.explosions.told_inputs import told_of
 from molexa_core.pipeline.training.stage1 import StageOneData
 
 SEED = 50_260_000
-BLOCK = 16
+BLOCK = 4
 """Molecules that are searched together."""
 BINS = (0.0, 0.02, 0.2, 0.4, 0.6, 0.8, 0.98, 1.01)
 LEVELS: dict[str, Any] = {"sigma_max": 10.0, "sigma_min": 0.001, "rho": 5.0}
