@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled, inner, integer
+from molexa_core.base.compiled import inner, integer
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 from molexa_core.reduction.halves import BITS
 
@@ -23,7 +23,7 @@ MOST_SETS: Final = 20_000
 """Sets of candidates that are compared for a group; beyond, the best candidate comes first."""
 
 
-@compiled
+@inner
 def ranked(n: int, distances: FloatArray) -> IntArray:
     """Rows in ascending order of distance; rows of equal distance keep their order.
 
@@ -108,7 +108,7 @@ def in_box(box: int, n: int, rows: IntArray, odds: FloatArray) -> IntArray:
     return order
 
 
-@compiled
+@inner
 def masks_of(n: int, rows: IntArray, begin: int) -> IntArray:
     """(n) the hits of each candidate as bits; hit `begin` is the first of the shot."""
     masks = np.zeros(n, np.int64)
@@ -133,7 +133,7 @@ def share(rows: IntArray, masks: IntArray, exact: bool, one: int, other: int) ->
     return False
 
 
-@compiled
+@inner
 def assign(  # noqa: C901, PLR0912  # one compiled loop
     order: IntArray,
     rows: IntArray,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, product
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings import Channel
-from molexa_core.base.tables import Hits, offsets_of
+from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray, offsets_of
 from molexa_core.reduction import coincidences
 from molexa_core.reduction.coincidences import Found, Search, SumGate, Tally
 from molexa_core.reduction.selection import assign, masks_of
@@ -241,6 +242,21 @@ def best_set(rows: np.ndarray, odds: np.ndarray) -> float:
     return best
 
 
+@numba.njit
+def accept(
+    order: IntArray, rows: IntArray, odds: FloatArray, masks: IntArray, accepted: BoolArray,
+    probability: FloatArray,
+) -> None:  # fmt: skip
+    """`assign` for Python, with probabilities, where every hit has its own bit."""
+    assign(order, rows, odds, masks, True, True, accepted, probability)
+
+
+@numba.njit
+def hits_as_bits(rows: IntArray) -> IntArray:
+    """`masks_of` for Python, hits numbered from 0."""
+    return masks_of(len(rows), rows, 0)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(4, 7)), min_size=1, max_size=9, unique=True),
@@ -251,8 +267,8 @@ def test_the_accepted_set_is_the_best_of_all(pairs: list[tuple[int, int]], seed:
     odds = np.sort(np.random.default_rng(seed).normal(0.0, 3.0, n))[::-1].copy()
     rows = np.column_stack([np.zeros(n, np.int64), np.array(pairs)])
     accepted, probability = np.zeros(n, np.bool_), np.zeros(n)
-    order, masks = np.arange(n), masks_of(n, rows, 0)
-    assign(order, rows, odds, masks, True, True, accepted, probability)
+    order, masks = np.arange(n), hits_as_bits(rows)
+    accept(order, rows, odds, masks, accepted, probability)
     taken = rows[accepted, 1:].ravel()
     assert len(taken) == len(set(taken.tolist()))
     value = np.log1p(np.exp(odds[accepted])).sum()
@@ -277,10 +293,10 @@ def test_one_candidate_does_not_take_the_hits_of_two() -> None:
     rows = np.array([[0, 1, 11], [0, 1, 12], [0, 2, 11]])
     odds = np.array([3.0, 2.5, 2.4])
     accepted, probability = np.zeros(3, np.bool_), np.zeros(3)
-    assign(np.arange(3), rows, odds, masks_of(3, rows, 0), True, True, accepted, probability)
+    accept(np.arange(3), rows, odds, hits_as_bits(rows), accepted, probability)
     assert accepted.tolist() == [False, True, True]
     odds = np.array([3.0, -6.0, -6.0])  # two that are hardly credible do not outweigh it
-    assign(np.arange(3), rows, odds, masks_of(3, rows, 0), True, True, accepted, probability)
+    accept(np.arange(3), rows, odds, hits_as_bits(rows), accepted, probability)
     assert accepted.tolist() == [True, False, False]
 
 

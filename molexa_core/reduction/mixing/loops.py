@@ -317,6 +317,19 @@ def comes_before(place: FloatArray, one: int, other: int) -> bool:
 
 
 @inner
+def drawn_from(cumulative: FloatArray, number: float) -> int:
+    """The place that a number falls into: the last one at which the running sum is not larger."""
+    low, high = 0, len(cumulative)
+    while low < high:
+        middle = (low + high) // 2
+        if number < cumulative[middle]:
+            high = middle
+        else:
+            low = middle + 1
+    return low - 1
+
+
+@inner
 def draw_others(
     blocks: IntArray,
     cumulative: FloatArray,
@@ -339,7 +352,7 @@ def draw_others(
     ions = integer(0)
     for block in range(len(blocks)):
         running = cumulative[block]
-        shot = np.searchsorted(running, next_random(state) * running[-1], side="right") - 1
+        shot = drawn_from(running, next_random(state) * running[len(running) - 1])
         for earlier in range(block):
             if shots[earlier] == shot:
                 return -1
