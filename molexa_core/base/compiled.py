@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numba
 import numpy as np
@@ -26,9 +26,9 @@ integer: Any = np.int64
 _SOURCES: Final = Path(__file__).parents[2]
 _IMPORTS: Final = re.compile(rb"^from (molexa_core[\w.]*) import", re.MULTILINE)
 _COMPILES: Final = b"molexa_core.base.compiled import"
-_ONCE: Final = "compiling the inner loops for this machine, once: takes some 20 seconds"
+_ONCE: Final = "compiling the inner loops for this machine, once: takes some 15 seconds"
 _IN_MEMORY: Final = (
-    "compiling the inner loops takes some 20 seconds at each start, because no folder can be "
+    "compiling the inner loops takes some 15 seconds at each start, because no folder can be "
     "written to keep them; name one in the environment variable NUMBA_CACHE_DIR"
 )
 _without_folder: list[str] = []
@@ -97,7 +97,8 @@ def inlined(function: F) -> F:
 
 
 def _compiler(**options: Any) -> Any:
-    return numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)
+    jit: Any = numba.njit
+    return jit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)
 
 
 class _LinkedLibrary(JITCodeLibrary):  # type: ignore[misc, unused-ignore]
@@ -112,34 +113,35 @@ class _LinkedLibrary(JITCodeLibrary):  # type: ignore[misc, unused-ignore]
 
     def get_pointer_to_function(self, name: str) -> int:
         del name
-        self._ensure_finalized()
+        self._ensure_finalized()  # type: ignore[no-untyped-call, unused-ignore]
         return 0
 
     def _optimize_final_module(self) -> None:
         """All is optimized once, where it is linked into what Python calls."""
 
     def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
+        self._finalize_dynamic_globals()  # type: ignore[no-untyped-call, unused-ignore]
         self._finalized = True
 
 
-@register_pass(mutates_CFG=True, analysis_only=False)
+@register_pass(mutates_CFG=True, analysis_only=False)  # type: ignore[no-untyped-call, unused-ignore]
 class _LinkedLowering(NativeLowering):  # type: ignore[misc, unused-ignore]
     _name = "linked_lowering"
 
     def run_pass(self, state: Any) -> bool:
-        state.library = _LinkedLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
-        return bool(super().run_pass(state))
+        library, usual = cast("Any", _LinkedLibrary), cast("Any", super())
+        state.library = library(state.targetctx.codegen(), state.func_id.func_qualname)
+        return bool(usual.run_pass(state))
 
 
 class _LinkedCompiler(CompilerBase):  # type: ignore[misc, unused-ignore]
     """The usual steps; the last one makes a `_LinkedLibrary`."""
 
     def define_pipelines(self) -> list[Any]:
-        steps = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        builder: Any = DefaultPassBuilder
+        steps = builder.define_nopython_pipeline(self.state)
         steps.passes = [
-            (_LinkedLowering if step is NativeLowering else step, why)
-            for step, why in steps.passes
+            (_LinkedLowering if step is NativeLowering else step, why) for step, why in steps.passes
         ]
         steps._finalized = False  # noqa: SLF001 there is no public way
         steps.finalize()

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from itertools import combinations, product
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from molexa_core.base.compiled import compiled
 from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings import Channel, Setup
@@ -204,7 +204,7 @@ def test_a_channel_that_asks_for_nothing_is_refused() -> None:
         Search(Channel.model_validate(values), SETUP)
 
 
-@numba.njit
+@compiled
 def in_order(distances: FloatArray) -> IntArray:
     """`ranked` for Python."""
     return ranked(len(distances), distances)

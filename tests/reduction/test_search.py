@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import combinations, product
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from molexa_core.base.compiled import compiled
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings import Channel
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray, offsets_of
@@ -242,7 +242,7 @@ def best_set(rows: np.ndarray, odds: np.ndarray) -> float:
     return best
 
 
-@numba.njit
+@compiled
 def accept(
     order: IntArray, rows: IntArray, odds: FloatArray, masks: IntArray, accepted: BoolArray,
     probability: FloatArray,
@@ -251,7 +251,7 @@ def accept(
     assign(order, rows, odds, masks, True, True, accepted, probability)
 
 
-@numba.njit
+@compiled
 def hits_as_bits(rows: IntArray) -> IntArray:
     """`masks_of` for Python, hits numbered from 0."""
     return masks_of(len(rows), rows, 0)
