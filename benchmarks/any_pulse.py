@@ -78,6 +78,7 @@ from molexa_core.pipeline.calibration.calibrate_explosion import (
 from molexa_core.pipeline.calibration.calibration import Calibration
 from molexa_core.pipeline.calibration.pairs import Observed
 from molexa_core.pipeline.calibration.references import Reference, YieldReference
+from molexa_core.pipeline.calibration.tension import LinearModel
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import misfit_at
@@ -528,6 +529,7 @@ def judged(
             "sigmas": [one.pull for one in found.best.pulls],
             "chi_square": found.best.chi_square,
             "values": found.best.values,
+            "linear": linear_rows(found.best.linear),
             "at_truth": at_truth(member, used),
         },
         "targets": rows,
@@ -576,6 +578,16 @@ def near_truth(
         "chi_square": least.chi_square,
         "degrees": least.degrees,
         "effective_samples": 1.0,
+    }
+
+
+def linear_rows(model: LinearModel) -> dict[str, Any]:
+    """What the p-value is made of, so that others can be tried."""
+    return {
+        "data": model.data.tolist(),
+        "slope": model.slope.tolist(),
+        "shares": [one.share.tolist() for one in model.blocks],
+        "freedoms": [one.size.freedom for one in model.blocks],
     }
 
 

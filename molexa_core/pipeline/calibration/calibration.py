@@ -13,7 +13,6 @@ from molexa_core.base.belief import Belief, Coordinate
 from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.progress import SILENT, Progress, Task
 from molexa_core.base.tables import FloatArray
-from molexa_core.physics.family.error_size import Block, SumOfSquares, draws_of
 from molexa_core.physics.family.family import ExplosionKnowledge, Family, Hypothesis
 from molexa_core.pipeline.calibration.deviations import AtomDeviations, deviations_of
 from molexa_core.pipeline.calibration.information import Information, information_of
@@ -27,6 +26,7 @@ from molexa_core.pipeline.calibration.parameter_search import (
     starts_of,
 )
 from molexa_core.pipeline.calibration.prior import JointPrior, joint_prior
+from molexa_core.pipeline.calibration.tension import LinearModel, linear_model
 
 LEAST_WEIGHT: Final = 1e-3
 """Hypotheses of a smaller posterior probability are dropped."""
@@ -37,10 +37,6 @@ NOT_EXPLAINED: Final = 0.01
 HOPELESS: Final = 12.0
 """ln of the probability, below the largest, at the best parameters, of hypotheses that are left
 out before they are sampled."""
-DRAWS: Final = 10_000
-"""Draws of sums of squares."""
-_FREE: Final = 0.3
-"""Degrees of freedom below which residuals alone tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,8 @@ class Fit:
         chi_square: of the best parameters without a misfit, deviations from the prior included.
         values: number of measured values, the degrees of freedom of `chi_square`.
         residual: chi-square of the residuals alone, and its degrees of freedom.
-        p_value: probability of a misfit as large as found, if the family is right.
+        p_value: probability of a misfit as large as found, if the family is right (`tension`).
+        linear: the references near the best parameters.
         effective: effective number of samples of the posterior.
         pulls: the measured values.
         information: what each reference tells.
@@ -103,6 +100,7 @@ class Fit:
     values: int
     residual: tuple[float, float]
     p_value: float
+    linear: LinearModel
     effective: float
     pulls: tuple[Pull, ...]
     information: Information
@@ -295,7 +293,7 @@ def _result(
     misfit = samples.likely_misfit
     deviations, u, share = deviations_of(problem, samples, misfit, references, distances, seed=seed)
     belief = _moments(problem.prior, u, share, [one.name for one in coordinates])
-    chi_square, residual, p_value = _tension(problem, found.noise, found.exact)
+    chi_square, residual, model = _tension(problem, found.noise, found.exact)
     return Fit(
         family=problem.family,
         coordinates=coordinates,
@@ -308,7 +306,8 @@ def _result(
         chi_square=chi_square,
         values=len(problem.offset),
         residual=residual,
-        p_value=p_value,
+        p_value=model.p_value(),
+        linear=model,
         effective=samples.effective,
         pulls=_pulls(problem, found.noise.covariance(misfit), found.minimum, references),
         information=information_of(problem, found.noise, found.minimum, misfit),
@@ -330,50 +329,18 @@ def _moments(prior: JointPrior, u: FloatArray, weight: FloatArray, names: Sequen
 
 def _tension(
     problem: Problem, noise: Noise, exact: Minimum
-) -> tuple[float, tuple[float, float], float]:
-    """Chi-square in all, that of the residuals with its degrees of freedom, and the p-value.
+) -> tuple[float, tuple[float, float], LinearModel]:
+    """Chi-square in all, that of the residuals with its degrees of freedom, and the linear model.
 
-    For a linear model the smallest sum of squares of residuals and deviations from the prior has a
-    chi-square distribution of as many degrees of freedom as there are values. The residuals alone
-    see a misfit that hides in a broad prior; they have the covariance (1 + J J')^-1. Both are sums
-    of squares of what is left of standard normal numbers, those of the family's own error times a
-    factor for each reference (`error_size.SumOfSquares`). The p-value is that of the better of the
-    two looks, from draws of both.
+    The residuals alone have the covariance (1 + J J')^-1, whose trace are their degrees of freedom.
     """
     whiten = noise.whitening(0.0)
     tilted = whiten @ exact.slope
-    values, size = tilted.shape
     squares = float(np.square(whiten @ exact.residuals).sum())
-    total = squares + float(np.square(exact.u).sum())
-    columns = np.linalg.qr(np.concatenate([tilted, np.eye(size)]), mode="complete")[0]
-    left = columns[:, size:].T
-    residual = columns[:values, size:] @ left
-    free = float(np.square(residual).sum())
-    blocks = problem.blocks(exact.u, whiten)
-    looks = [(left, total), *([(residual, squares)] if free > _FREE else [])]
-    return total, (squares, free), best_of_looks(looks, blocks)
-
-
-def best_of_looks(looks: Sequence[tuple[FloatArray, float]], blocks: Sequence[Block]) -> float:
-    """Probability that the smallest p-value of several sums of squares is as small as found.
-
-    Args:
-        looks: of each, the projection R (k, m) and the sum of squares |R e|^2 found.
-        blocks: of e, see `error_size.SumOfSquares`.
-    """
-    known = [SumOfSquares(projection, blocks) for projection, _ in looks]
-    found = [float(one.exceeded(value)) for one, (_, value) in zip(known, looks, strict=True)]
-    least = min(found)
-    if len(looks) == 1:
-        return least
-    drawn = draws_of(looks[0][0].shape[1], blocks, DRAWS)
-    smallest = np.ones(DRAWS)
-    for one, (projection, _) in zip(known, looks, strict=True):
-        sums = np.square(drawn @ projection.T).sum(axis=1)
-        grid = np.geomspace(max(float(sums.min()), 1e-12), float(sums.max()) + 1e-12, 400)
-        smallest = np.minimum(smallest, np.interp(sums, grid, one.exceeded(grid)))
-    share = float((smallest <= least).mean())
-    return min(1.0, max(least, min(share, len(looks) * least)))
+    free = float(np.sum(1.0 / (1.0 + np.maximum(np.linalg.eigvalsh(tilted @ tilted.T), 0.0))))
+    left = exact.residuals + exact.slope @ exact.u
+    model = linear_model(left, exact.slope, whiten, problem.blocks(exact.u, whiten))
+    return squares + float(np.square(exact.u).sum()), (squares, free), model
 
 
 def _pulls(
