@@ -22,6 +22,7 @@ from molexa_core.base.known_explosion import (
     XrayExplosion,
 )
 from molexa_core.base.options.gate_options import Selection, SeriesOptions
+from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.base.storage.files import PROJECT_FILE
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ def register(app: typer.Typer) -> None:
     of_laser = with_parameters(behind="model", prefix="laser", laser=LaserExplosion)
     of_rise = with_parameters(behind="model", prefix="build_up", build_up=BuildUpExplosion)
     of_events = with_parameters(
-        behind="events", prefix="events", selection=Selection, series=SeriesOptions
+        behind="events",
+        prefix="events",
+        selection=Selection,
+        series=SeriesOptions,
+        work=WorkOptions,
     )
     options = of_xray(of_laser(of_rise(of_events(reconstruct))))
     app.command("reconstruct")(options)
@@ -117,6 +122,7 @@ def reconstruct(
     build_up: Given,
     selection: Given,
     series: Given,
+    work: Given,
     device: DeviceName = "auto",
     seed: Seed = 0,
     force: Force = False,
@@ -150,6 +156,7 @@ def reconstruct(
                 reconstruct_series_file,
             )
 
+            _refuse_units(work, "a series")
             if truth is not None:
                 raise UsageError("a series has no single known structure", setting="truth")
             values = reconstruct_series_file(
@@ -182,6 +189,7 @@ def reconstruct(
             setup=setup,
             changes=changes,
             selection=Selection(**selection),
+            work=WorkOptions(**work),
             progress=progress(),
         )
         show_events(answer, json=json)
@@ -192,6 +200,7 @@ def reconstruct(
             setting=next(iter(series)),
             do="Name the events file (molexa reconstruct run.events.h5 --by ...).",
         )
+    _refuse_units(work, "a structure from mean momenta")
     if selection:
         raise UsageError(
             "mean momenta cannot be gated any more",
@@ -217,6 +226,19 @@ def reconstruct(
         progress=progress(),
     )
     _show(record, out, json=json)
+
+
+def _refuse_units(work: Mapping[str, Any], what: str) -> None:
+    """Refuse options of units of work for what one process computes.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if work:
+        raise UsageError(
+            f"{what} is computed by one process", setting=next(iter(work)),
+            do="Leave it out; it is for single events.",
+        )  # fmt: skip
 
 
 def _refuse(options: Iterable[str]) -> None:

@@ -8,7 +8,9 @@ import typer
 
 from molexa_cli.app import Debug, Json, Quiet
 from molexa_cli.console import remark, warn, write, write_json
+from molexa_cli.parameters import Given, with_parameters
 from molexa_cli.run_choice import chosen_runs
+from molexa_core.base.options.work_options import WorkOptions
 
 if TYPE_CHECKING:
     from molexa_core.pipeline.chain.update import Plan
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("update")(update)
+    own = ("--keep-units", "--skip-failed")
+    options = with_parameters(behind="numbers", but=own, work=WorkOptions)
+    app.command("update")(options(update))
 
 
 def update(
@@ -31,6 +35,8 @@ def update(
             help="Only what was made from these runs of the catalogue runs.sqlite, such as 52-60.",
         ),
     ] = None,
+    *,
+    work: Given,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -39,15 +45,17 @@ def update(
 
     Every result tells the command that made it and what it was made from. Those whose run, setup,
     channel, regions or earlier result have changed are made again by their own commands, in order.
+    Who computes is handed on to those that work in units (reduce, reconstruct of single events).
 
     Example: molexa update --dry-run
     """
     from molexa_core.pipeline.chain.update import plan_update
 
+    WorkOptions(**work)  # refuses what does not go together
     files = None
     if numbers is not None:
         files = [path for run in chosen_runs(None, numbers) for path in run]
-    plan = plan_update(runs=files)
+    plan = plan_update(runs=files).computed_by(work)
     for text in plan.remarks:
         warn(text)
     if json:

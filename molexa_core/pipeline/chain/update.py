@@ -13,11 +13,13 @@ import html
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError
+from molexa_core.base.options.work_options import WorkOptions
+from molexa_core.base.parameter import parameters
 from molexa_core.base.storage.files import digest
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import COMMAND_MARK, Provenance
@@ -30,8 +32,11 @@ from molexa_core.io.results.structures import read_structures_file
 
 PROGRAM: Final = "molexa"
 REDUCE: Final = "reduce"
-STAGES: Final = (REDUCE, "join", "align", "centroid", "reconstruct", "report")
+RECONSTRUCT: Final = "reconstruct"
+STAGES: Final = (REDUCE, "join", "align", "centroid", RECONSTRUCT, "report")
 """Commands that are run again; what came before, such as a virtual run, is a source."""
+WHO_COMPUTES: Final = ("workers", "dask", "slurm", "slurm_array", "slurm_option")
+"""Fields of `WorkOptions` that an update hands on; the others decide what is left on the disk."""
 _HEAD: Final = 64 * 1024
 
 
@@ -85,6 +90,20 @@ class Plan:
     steps: tuple[Step, ...]
     current: tuple[str, ...]
     remarks: tuple[str, ...]
+
+    def computed_by(self, work: Mapping[str, Any]) -> Plan:
+        """The same plan, where commands that work in units are told who computes.
+
+        Args:
+            work: fields of `WorkOptions` that are given; they replace those of the commands.
+        """
+        if not work:
+            return self
+        steps = [
+            replace(step, command=_told(step.command, work)) if _in_units(step.command) else step
+            for step in self.steps
+        ]
+        return replace(self, steps=tuple(steps))
 
 
 @dataclass
@@ -326,3 +345,31 @@ def _report_command(report: Path) -> tuple[str, ...] | None:
         head = stream.read(_HEAD)
     match = re.search(re.escape(COMMAND_MARK) + r'"([^"]*)"', head)
     return None if match is None else _words(html.unescape(match[1]))
+
+
+def _in_units(command: tuple[str, ...]) -> bool:
+    """Whether a command may work in units: `reduce`, and `reconstruct` of single events."""
+    of_events = any(Path(word).suffix == ".h5" for word in command) and "--by" not in command
+    return command[0] == REDUCE or (command[0] == RECONSTRUCT and of_events)
+
+
+def _told(command: tuple[str, ...], work: Mapping[str, Any]) -> tuple[str, ...]:
+    """A command that is told who computes, instead of whom it was told before."""
+    stated = parameters(WorkOptions)
+    takes_value = {
+        str(stated[name].parameter.option): not isinstance(getattr(WorkOptions(), name), bool)
+        for name in WHO_COMPUTES
+    }
+    kept, left = [], iter(command)
+    for word in left:
+        option, _, value = word.partition("=")
+        if option not in takes_value:
+            kept.append(word)
+        elif takes_value[option] and not value:
+            next(left, None)
+    told: list[str] = []
+    for name, value in work.items():
+        option = str(stated[name].parameter.option)
+        for one in value if isinstance(value, list) else [value]:
+            told.append(option if one is True else f"{option}={one}")
+    return (kept[0], *told, *kept[1:])

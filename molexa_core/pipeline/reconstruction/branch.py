@@ -52,6 +52,8 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 BLOCK: Final = 1024
 """Events solved together by one thread."""
+Descent = tuple[FloatArray, FloatArray, FloatArray]
+"""Positions (n, N, 3), their momenta, and derivatives near there (n, 3 N, 3 N)."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ class Solver:
 
     Attributes:
         iterations: largest number of steps.
+        spread: computes long descents elsewhere, see `Solver.descend`: receives the solver, starts
+            and target; None for those that are computed here.
 
     Raises:
         UsageError: more orders of like ions than can be tried.
@@ -174,6 +178,7 @@ class Solver:
         self.sigma = sigma
         self.orders = orders_of(like)
         self.iterations = ITERATIONS
+        self.spread: Callable[[Solver, FloatArray, FloatArray], Descent | None] | None = None
 
     def alike(self, *, explosion: Member | None = None, iterations: int | None = None) -> Solver:
         """The same with another forward model, or another largest number of iterations."""
@@ -237,11 +242,8 @@ class Solver:
         self, starts: FloatArray, target: FloatArray, turn: FloatArray, order: IntArray
     ) -> Solved:
         """Damped least squares from starts (n, N, 3) to momenta (n, N, 3), both in one frame."""
-        blocks = [slice(at, at + BLOCK) for at in range(0, len(starts), BLOCK)]
-        found = in_threads(lambda block: self._descend(starts[block], target[block]), blocks)
-        if not found:
-            found = [self._descend(starts, target)]
-        x, value, slope = (np.concatenate(one) for one in zip(*found, strict=True))
+        found = None if self.spread is None else self.spread(self, starts, target)
+        x, value, slope = self.in_blocks(starts, target) if found is None else found
         away = value - target
         scale = np.sqrt(np.square(target).mean(axis=(1, 2)))
         least = np.maximum(self.sigma[None, :], EXACT / SIGMAS * scale[:, None])[:, :, None]
@@ -251,9 +253,16 @@ class Solver:
         misfit, closure = (np.where(possible, one, np.inf) for one in (misfit, closure))
         return Solved(x, target, misfit, closure, slope, turn, order)
 
-    def _descend(
-        self, starts: FloatArray, target: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def in_blocks(self, starts: FloatArray, target: FloatArray) -> Descent:
+        """The descent in blocks of `BLOCK` events, by the threads of this process."""
+        blocks = [slice(at, at + BLOCK) for at in range(0, len(starts), BLOCK)]
+        found = in_threads(lambda block: self._descend(starts[block], target[block]), blocks)
+        if not found:
+            found = [self._descend(starts, target)]
+        x, value, slope = (np.concatenate(one) for one in zip(*found, strict=True))
+        return x, value, slope
+
+    def _descend(self, starts: FloatArray, target: FloatArray) -> Descent:
         """Positions (n, N, 3), their momenta, and derivatives near there (n, 3 N, 3 N)."""
         n, atoms = target.shape[:2]
         size = 3 * atoms

@@ -12,6 +12,7 @@ import numpy as np
 from molexa_core.base.errors import MolexaError, UsageError, about_file
 from molexa_core.base.fields import EXPLOSION, GATES, MOMENTUM, WARNINGS
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
+from molexa_core.base.options.work_options import HERE, WorkOptions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.shown import Shown
 from molexa_core.base.storage.outputs import FileKind
@@ -45,6 +46,7 @@ from molexa_core.pipeline.output_guard import (
     settings_inputs,
 )
 from molexa_core.pipeline.reconstruction.event_means import Distribution
+from molexa_core.pipeline.reconstruction.event_units import event_units
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from molexa_core.pipeline.reconstruction.single_events import (
     SAMPLES,
@@ -112,6 +114,7 @@ def reconstruct_events_file(
     device: str = "auto",
     truth: Path | str | None = None,
     selection: Selection = EVERYTHING,
+    work: WorkOptions = HERE,
     progress: Progress = SILENT,
 ) -> EventsAnswer:
     """Reconstruct every event of an `events.h5` or `aligned.h5`, and the mean momenta beside it.
@@ -133,6 +136,7 @@ def reconstruct_events_file(
         device: of the network.
         truth: XYZ file of the known structure; the errors of the mean structure are recorded.
         selection: the events to take.
+        work: who computes; many events are inverted in units of work (docs/units-of-work.md).
         progress: display of the progress.
 
     Raises:
@@ -165,52 +169,58 @@ def reconstruct_events_file(
         progress.say(one)
     true = None if truth is None else find_geometry(truth, progress)[0]
     loaded = load_network(named, take_device(device))
-    with about_file(path):
-        beside_it: dict[str, Any] = {"reason": "not asked for"}
-        starts: list[tuple[FloatArray, FloatArray]] = []
-        if centroids:
-            beside_it, starts = _from_centroids(
-                events, loaded, assumed, chemistry=chemistry, seed=seed, progress=progress
+    place = structures or Path(out)
+    told = assumed.explosion
+    with event_units(place, len(events), told, events.ions, work, progress) as units:
+        with about_file(path):
+            beside_it: dict[str, Any] = {"reason": "not asked for"}
+            starts: list[tuple[FloatArray, FloatArray]] = []
+            if centroids:
+                beside_it, starts = _from_centroids(
+                    events, loaded, assumed, chemistry=chemistry, seed=seed, progress=progress
+                )
+            found = reconstruct_events(
+                events,
+                explosion=assumed.explosion,
+                weights=loaded,
+                samples=samples,
+                search=search,
+                chemistry=chemistry,
+                starts=starts,
+                seed=seed,
+                units=units,
+                progress=progress,
             )
-        found = reconstruct_events(
-            events,
-            explosion=assumed.explosion,
-            weights=loaded,
-            samples=samples,
-            search=search,
-            chemistry=chemistry,
-            starts=starts,
-            seed=seed,
-            progress=progress,
+        beside_it = _compared(found, beside_it)
+        if other := _another_structure(beside_it):
+            found = replace(found, warnings=(*found.warnings, other))
+        record = _record(
+            found, beside_it, events, loaded[1], assumed, str(path), chemistry=chemistry
         )
-    beside_it = _compared(found, beside_it)
-    if other := _another_structure(beside_it):
-        found = replace(found, warnings=(*found.warnings, other))
-    record = _record(found, beside_it, events, loaded[1], assumed, str(path), chemistry=chemistry)
-    if true is not None:
-        record = replace(record, errors=score(record.geometry(), true).to_dict())
-    settings = {
-        "weights": named,
-        "device": device,
-        "samples": samples,
-        "search": search,
-        "chemistry": chemistry,
-        EXPLOSION: assumed.explosion.plain(),
-        "explosion_source": assumed.source,
-    }
-    if gates:
-        settings[GATES] = gates.record()
-    inputs = [path] if truth is None else [path, truth]
-    inputs += settings_read(selection, setup=setup)
-    made = Provenance.of(inputs=inputs, settings=settings, seed=seed, after=before)
-    if structures is not None:
-        summary = {**found.to_dict(), FROM_CENTROIDS: beside_it}
-        write_structures(
-            structures, found.structures, made, warnings=found.warnings, summary=summary
-        )
-    if geometry is not None and beside is not None:
-        write_geometry_json(beside, record, made)
-        write_xyz(geometry, [record.geometry()], made)
+        if true is not None:
+            record = replace(record, errors=score(record.geometry(), true).to_dict())
+        settings = {
+            "weights": named,
+            "device": device,
+            "samples": samples,
+            "search": search,
+            "chemistry": chemistry,
+            EXPLOSION: assumed.explosion.plain(),
+            "explosion_source": assumed.source,
+        }
+        if gates:
+            settings[GATES] = gates.record()
+        inputs = [path] if truth is None else [path, truth]
+        inputs += settings_read(selection, setup=setup)
+        made = Provenance.of(inputs=inputs, settings=settings, seed=seed, after=before)
+        if structures is not None:
+            summary = {**found.to_dict(), FROM_CENTROIDS: beside_it}
+            write_structures(
+                structures, found.structures, made, warnings=found.warnings, summary=summary
+            )
+        if geometry is not None and beside is not None:
+            write_geometry_json(beside, record, made)
+            write_xyz(geometry, [record.geometry()], made)
     return EventsAnswer(found, record, beside_it, structures, geometry)
 
 

@@ -62,6 +62,7 @@ from molexa_core.pipeline.reconstruction.event_means import (
     systematic,
     uncertainty_of_events,
 )
+from molexa_core.pipeline.reconstruction.event_units import EventUnits
 from molexa_core.reduction.resolution import (
     Resolution,
     by_mass,
@@ -330,6 +331,7 @@ def reconstruct_events(
     starts: Sequence[tuple[FloatArray, FloatArray]] = (),
     seed: int = 0,
     device: str = "auto",
+    units: EventUnits | None = None,
     progress: Progress = SILENT,
 ) -> EventDistribution:
     """Reconstruct one structure for every event, and their means.
@@ -349,6 +351,8 @@ def reconstruct_events(
             to, in the order of the ions.
         seed: of all random draws.
         device: `auto`, `cpu` or `cuda`, of the network.
+        units: computes many events in units of work, with what was told as `explosion`; None:
+            the threads of this process do.
         progress: display of the progress.
 
     Returns:
@@ -382,6 +386,8 @@ def reconstruct_events(
         random=random,
         progress=progress,
     )
+    if units is not None:
+        units.distribute(solver, _like(events), knowledge)
     with progress.task("inverting", len(momenta), "events") as task:
         reference, solved, crowd = settled(solver, momenta, found[0].reference)
         solved = rescued(solver, solved, reference, crowd)
@@ -408,6 +414,7 @@ def reconstruct_events(
         solver, good, knowledge, reference, prior, random, draws=draws, progress=progress
     )
     warnings += _doubts(found, left_out, len(events), common, draws, resolution)
+    warnings += [] if units is None else units.failed
     return _distribution(
         events,
         table.select(holds),

@@ -48,8 +48,12 @@ def write_unit(path: Path, key: str, content: Content) -> None:
         append_trailer(temporary)
 
 
-def read_unit(path: Path, key: str) -> Content:
+def read_unit(path: Path, key: str | None) -> Content:
     """The result of a unit.
+
+    Args:
+        path: its file.
+        key: its name; None for whichever it is.
 
     Raises:
         InputFileError: the file is damaged, or of another unit.
@@ -63,7 +67,7 @@ def read_unit(path: Path, key: str) -> Content:
         if length > _MOST_HEADER:
             raise InputFileError("the file of a unit is damaged", where=path)
         header = json.loads(stream.read(length))
-        if header["key"] != key:
+        if key is not None and header["key"] != key:
             raise InputFileError("the file of another unit", where=path)
         arrays: dict[str, NDArray[Any]] = {}
         for name, kind, shape in header["arrays"]:

@@ -16,7 +16,7 @@ from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.centroid import centroid_file
 from molexa_core.pipeline.chain.draw_gate import GateMap
 from molexa_core.pipeline.chain.reduce import reduce_files
-from molexa_core.pipeline.chain.update import Plan, plan_update
+from molexa_core.pipeline.chain.update import Plan, Step, plan_update
 from tests.conftest import Run
 from tests.fakes.root_runs import make_channel, make_run, make_setup
 
@@ -124,3 +124,22 @@ def test_the_command_runs_the_commands(molexa: Run, folder: Path) -> None:
     failed = molexa("update", folder=folder)
     assert failed.returncode == 1
     assert "molexa: molexa reduce failed with exit code 1" in failed.stderr
+
+
+def test_who_computes_is_told_to_commands_that_work_in_units() -> None:
+    def after(words: str, work: dict[str, object]) -> str:
+        plan = Plan((Step(tuple(words.split()), ("a.h5",), "it is missing"),), (), ())
+        return " ".join(plan.computed_by(work).steps[0].command)
+
+    reduce = "reduce run.root --workers 3 --slurm --skip-failed --dask=local:2 --out a.h5"
+    assert after(reduce, {}) == reduce
+    rest = "run.root --skip-failed --out a.h5"
+    assert after(reduce, {"workers": 2}) == f"reduce --workers=2 {rest}"
+    options = ["--mem=2G", "--partition=short"]
+    assert after(reduce, {"slurm": True, "slurm_option": options}) == (
+        f"reduce --slurm --slurm-option=--mem=2G --slurm-option=--partition=short {rest}"
+    )
+    dask = {"dask": "tcp://s:8786"}
+    assert after("reconstruct a.events.h5", dask).endswith("--dask=tcp://s:8786 a.events.h5")
+    for other in ("reconstruct channel.csv", "reconstruct a.events.h5 --by delay", "align a.h5"):
+        assert after(other, dask) == other
