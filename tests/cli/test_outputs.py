@@ -76,7 +76,7 @@ ROLES: dict[str, dict[str, str]] = {
     "covariance": dict.fromkeys(
         ("axes", "beside", "control", "channel", "runs", "setup", "out"), NONE
     ),
-    "update": {"numbers": NONE},
+    "update": dict.fromkeys(("numbers", "dask", "slurm_option"), NONE),
     "runs add": dict.fromkeys(("files", "target", "channel", "setup", "catalogue"), NONE),
     "runs list": dict.fromkeys(("runs", "target", "catalogue"), NONE),
     "runs show": {"catalogue": NONE},
@@ -94,7 +94,7 @@ ROLES: dict[str, dict[str, str]] = {
     | SELECTION,
     "centroid": {"aligned": READ, "out": WRITTEN}
     | SELECTION
-    | dict.fromkeys(("background", "bins", "by"), NONE),
+    | dict.fromkeys(("background", "bins", "by", "dask", "slurm_option"), NONE),
     "reconstruct": {
         "source": READ,
         "weights": READ,
@@ -105,7 +105,7 @@ ROLES: dict[str, dict[str, str]] = {
     }
     | UNCERTAIN
     | SELECTION
-    | dict.fromkeys(("background", "bins", "by"), NONE),
+    | dict.fromkeys(("background", "bins", "by", "dask", "slurm_option"), NONE),
     "compare": {"first": READ, "second": READ, "second_where": NONE} | SELECTION,
     "score": {"structure": READ, "known": READ},
     "report": {
