@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError
+from molexa_core.base.options.gate_options import SeriesOptions
 from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.base.parameter import parameters
 from molexa_core.base.storage.files import digest
@@ -349,7 +350,8 @@ def _report_command(report: Path) -> tuple[str, ...] | None:
 
 def _in_units(command: tuple[str, ...]) -> bool:
     """Whether a command may work in units: `reduce`, and `reconstruct` of single events."""
-    of_events = any(Path(word).suffix == ".h5" for word in command) and "--by" not in command
+    series = str(parameters(SeriesOptions)["by"].parameter.option)
+    of_events = any(Path(word).suffix == ".h5" for word in command) and series not in command
     return command[0] == REDUCE or (command[0] == RECONSTRUCT and of_events)
 
 
