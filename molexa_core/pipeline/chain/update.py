@@ -372,6 +372,6 @@ def _told(command: tuple[str, ...], work: Mapping[str, Any]) -> tuple[str, ...]:
     told: list[str] = []
     for name, value in work.items():
         option = str(stated[name].parameter.option)
-        for one in value if isinstance(value, list) else [value]:
-            told.append(option if one is True else f"{option}={one}")
+        several = value if isinstance(value, list) else [value]
+        told += [option if one is True else f"{option}={one}" for one in several]
     return (kept[0], *told, *kept[1:])
