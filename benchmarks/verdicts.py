@@ -218,7 +218,7 @@ def of_x_rays(
 
 
 def one_case(kind: str, seed: int, *, wider: bool) -> dict[str, Any]:
-    """One case as plain values; lengths in bohr."""
+    """One case as plain values; lengths in angstrom."""
     random = np.random.default_rng([seed, KINDS.index(kind)])
     x_rays = kind.startswith("other")
     weights = load_network("molexa-stage2" if x_rays else "molexa-stage1", "cpu")
@@ -239,15 +239,22 @@ def one_case(kind: str, seed: int, *, wider: bool) -> dict[str, Any]:
     structure = structure_of(record, truth, "truth")
     row["findings"] = [[one.question, one.tone, one.answer] for one in findings(structure)]
     pairs = [one for one in structure.lengths if one.kind == "distance"]
-    row["distances"] = [[one.value, one.error, one.known, one.bonded] for one in pairs]
+    row["distances"] = [
+        [_short(one.value), _short(one.error), _short(one.known), one.bonded] for one in pairs
+    ]
     row["p_value"] = record.explosion.get("p_value")
     row["degrees"] = record.explosion.get("degrees")
     row["share"] = record.closure.get("evidence_share", record.closure.get("share_of_samples"))
     row["alternatives"] = len(record.alternatives)
-    row["warnings"] = list(record.warnings)
+    row["warnings"] = len(record.warnings)
     if wider and not x_rays and not record.alternatives:
         row["wider"] = found_by_more(table, weights, told, seed)
     return row
+
+
+def _short(value: float | None) -> float | None:
+    """Angstrom to a hundred-thousandth."""
+    return None if value is None else round(value, 5)
 
 
 def found_by_more(table: pd.DataFrame, weights: Any, told: Explosion, seed: int) -> tuple[int, int]:

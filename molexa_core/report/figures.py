@@ -34,6 +34,7 @@ from molexa_core.report.style import (
     as_svg,
     axis_label,
     colour_bar,
+    common_area,
     figure,
     grid,
     map_colours,
@@ -420,18 +421,11 @@ class _Places:
             x = corner[0] - wide * (corner[2] == "right")
             y = corner[1] - high * (corner[3] == "top")
             box = (x, y, x + wide, y + high)
-            covered = sum(_common(box, other) for other in self._taken)
+            covered = sum(common_area(box, other) for other in self._taken)
             if covered < least:
                 best, least, taken = corner, covered, box
         self._taken.append(taken)
         return best
-
-
-def _common(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """The area that two boxes (left, low, right, top) share."""
-    across = min(one[2], other[2]) - max(one[0], other[0])
-    up = min(one[3], other[3]) - max(one[1], other[1])
-    return max(across, 0.0) * max(up, 0.0)
 
 
 def _windows_of(marks: Mapping[str, float]) -> list[tuple[float, float, str]]:

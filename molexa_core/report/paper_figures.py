@@ -16,13 +16,14 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.tables import FloatArray
 from molexa_core.report.figures import GATE_HIGH, GATE_LOW, WINDOW_FIRST, WINDOW_LAST
-from molexa_core.report.plot_style import pretty_ion, pretty_label
+from molexa_core.report.plot_style import pretty_ion, pretty_ions, pretty_label
 from molexa_core.report.style import (
     ACCENT,
     FILL,
     INK,
     LINE,
     MUTED,
+    common_area,
     element_colour,
     grid,
     map_colours,
@@ -40,6 +41,22 @@ _FIT_REACH: Final = 2.0
 """Standard deviations to both sides over which a fit is drawn."""
 _ONE: Final = 0.005
 _CORNER: Final = 0.9
+_PANEL: Final = 0.82
+"""Width of the axes of a figure, in widths of the figure."""
+_DISC: Final = 4.0
+_LETTER: Final = 4.6
+"""Radius of an atom, and width of a letter, in points."""
+_AROUND: Final = (
+    (5.0, 7.0, "left"),
+    (-5.0, 7.0, "right"),
+    (5.0, -7.0, "left"),
+    (-5.0, -7.0, "right"),
+    (7.0, 0.0, "left"),
+    (-7.0, 0.0, "right"),
+    (0.0, 9.0, "center"),
+    (0.0, -9.0, "center"),
+)
+"""Places of a name around its atom, points, and how it is aligned there."""
 _FLAT: Final = 0.35
 """Least height of the view of a structure, in widths."""
 
@@ -97,17 +114,19 @@ class Over:
 
 @dataclass(frozen=True)
 class Fit:
-    """A Gaussian peak of a histogram.
+    """The largest peak of a histogram.
 
     Attributes:
-        centre: in the unit of the axis.
-        sigma: standard deviation.
+        centre: of the Gaussian, in the unit of the axis; else where it is highest.
+        sigma: standard deviation; of another peak that of a Gaussian as wide at half maximum.
         height: counts per bin.
+        gaussian: whether a Gaussian describes it; else no curve is drawn.
     """
 
     centre: float
     sigma: float
     height: float
+    gaussian: bool = True
 
     @property
     def fwhm(self) -> float:
@@ -250,7 +269,9 @@ def histogram(
             )
         else:
             _stairs(axes, spectrum)
-        if fit is not None:
+        if fit is not None and not fit.gaussian and not several:
+            axes.plot([], [], " ", label=told)
+        if fit is not None and fit.gaussian:
             at = fit.centre + fit.sigma * np.linspace(-_FIT_REACH, _FIT_REACH, 121)
             line = fit.height * np.exp(-0.5 * ((at - fit.centre) / fit.sigma) ** 2)
             dashes = "--" if several else "-"
@@ -272,6 +293,8 @@ def histogram(
 
 
 def _told(fit: Fit, unit: str) -> str:
+    if not fit.gaussian:
+        return f"highest at {fit.centre:.1f} {unit}, FWHM {fit.fwhm:.1f} {unit}"
     return f"{fit.centre:.2f} {unit}, FWHM {fit.fwhm:.2f} {unit}"
 
 
@@ -301,7 +324,7 @@ def overlay(figure: Figure, found: Over, names: tuple[str, str], *, log: bool) -
     both = (found.first, found.second)
     for one, name, colour in zip(both, (names[0], names[1] + scaled), (LINE, ACCENT), strict=True):
         counts, errors = np.asarray(one.counts, float), np.asarray(one.errors, float)
-        top.stairs(counts, one.edges[0], color=colour, linewidth=0.9, label=name)
+        top.stairs(counts, one.edges[0], color=colour, linewidth=0.9, label=pretty_ions(name))
         top.vlines(one.centres[0], counts - errors, counts + errors, color=colour, linewidth=0.4)
     _limit_counts(top, both, log=log, lines=4)
     top.legend(loc="upper right")
@@ -367,7 +390,7 @@ def density(
         line: (points, 2) of a line over the map.
     """
     axes = figure.subplots()
-    _mesh(figure, axes, spectrum, log=log)
+    _mesh(axes, spectrum, log=log)
     if line is not None and len(line):
         axes.plot(line[:, 0], line[:, 1], color=ACCENT, linewidth=0.8)
     if equal:
@@ -396,7 +419,7 @@ def dalitz(figure: Figure, spectrum: Spectrum, ions: Sequence[str], *, log: bool
         log: whether colours are logarithmic.
     """
     axes = figure.subplots()
-    _mesh(figure, axes, spectrum, log=log)
+    _mesh(axes, spectrum, log=log)
     axes.add_patch(Circle((0.0, 0.0), 1.0 / 3.0, fill=False, ec=MUTED, lw=0.7))
     axes.axhline(0.0, color=MUTED, linewidth=0.3)
     axes.axvline(0.0, color=MUTED, linewidth=0.3)
@@ -418,7 +441,7 @@ def pairs(figure: Figure, maps: Sequence[PairMap]) -> None:
     down = -(-len(maps) // across)
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes, item in zip(panels, maps, strict=False):
-        _mesh(figure, axes, item.spectrum, log=True, bar=False)
+        _mesh(axes, item.spectrum, log=True, bar=False)
         if len(item.line):
             axes.plot(item.line[:, 0], item.line[:, 1], color=ACCENT, linewidth=0.8)
         for edge in item.gate:
@@ -498,9 +521,6 @@ def structure(
                 markersize=5.0 if atom.symbol == "H" else 7.5,
                 zorder=3,
             )
-            axes.annotate(
-                atom.label, tuple(atom.at), (5, 4), textcoords="offset points", fontsize=7
-            )
             if atom.beside is not None:
                 axes.plot(*atom.beside, "o", mfc="none", mec=ACCENT, mew=0.9, ms=9.0, zorder=4)
         for one, other in view.bonds:
@@ -514,6 +534,19 @@ def structure(
         axes.set_xlim(middle[0] - widest, middle[0] + widest)
         axes.set_ylim(middle[1] - tallest, middle[1] + tallest)
         axes.set_aspect("equal")
+        share = _PANEL / (len(views) if side_by_side else 1)
+        scale = 72.0 * share * figure.get_figwidth() / (2.0 * widest)
+        for atom, (across, up, aligned) in zip(view.atoms, _beside(view, scale), strict=True):
+            axes.annotate(
+                atom.label,
+                tuple(atom.at),
+                (across, up),
+                textcoords="offset points",
+                ha=aligned,
+                va="center",
+                fontsize=7,
+                zorder=5,
+            )
         axes.set_xlabel(pretty_label(view.across, "Å"))
         axes.set_ylabel(pretty_label(view.up, "Å"))
         grid(axes)
@@ -521,6 +554,41 @@ def structure(
         panels[0].plot([], [], "o", mfc=MUTED, mec=INK, ms=4.0, label=names[0])
         panels[0].plot([], [], "o--", mfc="none", mec=ACCENT, color=ACCENT, lw=0.9, label=names[1])
         panels[0].legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+
+
+def _beside(view: StructureView, scale: float) -> list[tuple[float, float, str]]:
+    """Where the name of each atom stands, in points from it, and how it is aligned there.
+
+    Each takes the place in which it covers least of atoms, bonds and the names before it.
+
+    Args:
+        view: the atoms.
+        scale: points per Å.
+    """
+    at = scale * np.array([atom.at for atom in view.atoms])
+    taken = [(x - _DISC, y - _DISC, x + _DISC, y + _DISC) for x, y in at]
+    for one, other in view.bonds:
+        for share in np.linspace(0.2, 0.8, 7):
+            x, y = (1.0 - share) * at[one] + share * at[other]
+            taken.append((x - 1.0, y - 1.0, x + 1.0, y + 1.0))
+    found = []
+    for (x, y), atom in zip(at, view.atoms, strict=True):
+        wide, high = _LETTER * len(atom.label), _LETTER * 1.8
+        best: tuple[float, float, str] = (5.0, 7.0, "left")
+        least, place = np.inf, (0.0, 0.0, 0.0, 0.0)
+        for reach in (1.0, 1.8, 2.6):
+            for across, up, aligned in _AROUND:
+                left = (
+                    x + reach * across - {"left": 0.0, "center": 0.5, "right": 1.0}[aligned] * wide
+                )
+                low = y + reach * up - 0.5 * high
+                box = (left, low, left + wide, low + high)
+                covered = sum(common_area(box, one) for one in taken) + reach
+                if covered < least:
+                    best, least, place = (reach * across, reach * up, aligned), covered, box
+        taken.append(place)
+        found.append(best)
+    return found
 
 
 def curves(
@@ -589,7 +657,7 @@ def _alike(spectra: Sequence[Spectrum]) -> bool:
     return all(np.array_equal(one.edges[0], spectra[0].edges[0]) for one in spectra)
 
 
-def _mesh(figure: Figure, axes: Axes, spectrum: Spectrum, *, log: bool, bar: bool = True) -> None:
+def _mesh(axes: Axes, spectrum: Spectrum, *, log: bool, bar: bool = True) -> None:
     counts = np.asarray(spectrum.counts, dtype=float)
     top = float(counts.max(initial=0.0))
     norm = LogNorm(1.0, max(top, 2.0)) if log else PowerNorm(0.5, vmin=0.0, vmax=max(top, 1.0))
@@ -606,7 +674,9 @@ def _mesh(figure: Figure, axes: Axes, spectrum: Spectrum, *, log: bool, bar: boo
         how: dict[str, Any] = {}
         if log:
             how = {"ticks": LogLocator(subs=(1.0, 2.0, 5.0)), "format": "%g"}
-        shown = figure.colorbar(image, ax=axes, label="counts per bin", pad=0.02, **how)
+        shown = axes.get_figure(root=True).colorbar(  # type: ignore[union-attr]
+            image, ax=axes, label="counts per bin", pad=0.02, **how
+        )
         if log:
             shown.ax.yaxis.set_minor_formatter(NullFormatter())
         shown.outline.set_visible(False)

@@ -62,7 +62,7 @@ SCREEN_WIDTH: Final = 4.9
 _SUPERSCRIPT: Final = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
 _SUBSCRIPT: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _ION_IN_TEXT: Final = re.compile(
-    r"(?<![\w.(/])(?:\d{1,3})?(?:\([A-Z][A-Za-z0-9]*\)|[A-Z][A-Za-z0-9]*)\d*\+(?:#\d+)?(?![\w+])"
+    r"(?<![\w./])(?:\d{1,3})?(?:\([A-Z][A-Za-z0-9]*\)|[A-Z][A-Za-z0-9]*)\d*\+(?:#\d+)?(?![\w+])"
 )
 _OF_ION: Final = re.compile(r"(?P<name>[a-z_]+)\((?P<ions>[^()]*)\)")
 _SYMBOLS: Final = {
@@ -277,11 +277,6 @@ class Within:
                 do=f"Make them with the projection '{name}', or leave it out.",
             )
         return self.axes[0]
-
-    def colorbar(self, image: Any, *, ax: Axes, **how: Any) -> Any:
-        """A colour bar beside the axes."""
-        figure: Any = ax.figure
-        return figure.colorbar(image, ax=ax, **how)
 
 
 def panels_of(figure: Any) -> Any:

@@ -231,6 +231,13 @@ def colour_bar(axes: Axes, image: Any, label: str, *, logarithmic: bool) -> None
         bar.solids.set_edgecolor("face")
 
 
+def common_area(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """The area that two boxes (left, low, right, top) share."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    up = min(one[3], other[3]) - max(one[1], other[1])
+    return max(across, 0.0) * max(up, 0.0)
+
+
 def grid(axes: Axes) -> None:
     """Faint lines behind the data."""
     axes.grid(visible=True, color=GRID, linewidth=0.6)

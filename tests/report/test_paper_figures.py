@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from molexa_core.base.spectrum import Spectrum
+from molexa_core.pipeline.chain.plot import PLOTS
 from molexa_core.report import paper_figures as plots
 from molexa_core.report.plot_style import CM, FOR_PAPERS, WIDTH_CM, drawing
 
@@ -76,6 +77,33 @@ def _sums(figure: Any, at: float = 1.5) -> None:
     plots.sums(figure, spectra)
 
 
+def _histogram(figure: Any, at: float = 1.5) -> None:
+    wide = _peaks(at, at + 0.4)
+    spectrum = Spectrum(wide.counts, wide.edges, ("energy(O2+)",), ("eV",), errors=wide.errors)
+    plots.histogram(figure, [spectrum], ["energy(O2+)"], log=True)
+
+
+def _map(figure: Any, at: float = 1.0) -> None:
+    spot = _spot(at, -0.5)
+    labels = ("energy(O2+)", "energy(S2+)")
+    spectrum = Spectrum(spot.counts, spot.edges, labels, ("eV", "eV"))
+    plots.density(figure, spectrum, log=False, equal=False)
+
+
+def _image(figure: Any, at: float = 1.0) -> None:
+    spot = _spot(at, 1.0, half=40.0)
+    spectrum = Spectrum(spot.counts, spot.edges, ("x", "y"), ("mm", "mm"))
+    plots.density(figure, spectrum, log=True, equal=True)
+
+
+def _triion(figure: Any, at: float = 1.0) -> None:
+    spot = _spot(at, -at)
+    labels = ("tof(O2+) + tof(C2+)", "tof(S2+)")
+    spectrum = Spectrum(spot.counts, spot.edges, labels, ("ns", "ns"))
+    line = np.array([[-3.0, 3.0], [3.0, -3.0]])
+    plots.density(figure, spectrum, log=True, equal=False, line=line)
+
+
 def _newton(figure: Any, at: float = 1.0) -> None:
     plots.density(figure, _spot(at, 1.0), log=False, equal=True, arrow="O+")
 
@@ -104,7 +132,7 @@ def _structure(figure: Any, at: float = 1.0) -> None:
     places = [np.array([0.0, 0.0]), np.array([at, 0.6]), np.array([-1.0, 0.6])]
     atoms = [
         plots.Atom(symbol, label, place, 0.01 * np.eye(2), place + 0.1)
-        for symbol, label, place in zip("OHH", ("O", "H(1)", "H(2)"), places, strict=True)
+        for symbol, label, place in zip("OHH", ("O1", "H2", "H3"), places, strict=True)
     ]
     view = plots.StructureView("x", "y", atoms, [(0, 1), (0, 2)])
     plots.structure(figure, [view, view], ("geom.json", "known.xyz"))
@@ -121,6 +149,10 @@ DRAWN: Final[dict[str, tuple[Callable[..., None], float]]] = {
     "energies": (_energies, 0.5),
     "over": (_over, 1.0),
     "sums": (_sums, 0.8),
+    "histogram": (_histogram, 0.7),
+    "map": (_map, -1.0),
+    "image": (_image, -20.0),
+    "triion": (_triion, -1.5),
     "newton": (_newton, -1.0),
     "pipico": (_pipico, -1.0),
     "dalitz": (_dalitz, -0.15),
@@ -180,7 +212,8 @@ def test_pictures_are_small() -> None:
 def test_nothing_lies_outside_a_figure(name: str) -> None:
     """Nothing is cut off at the width of a column."""
     draw, _ = DRAWN[name]
-    width, height = WIDTH_CM * CM, WIDTH_CM * CM * 0.85
+    aspect = PLOTS[name].aspect if name in PLOTS else PLOTS["ker"].aspect
+    width, height = WIDTH_CM * CM, WIDTH_CM * CM * aspect
     with drawing(width, height, FOR_PAPERS) as figure:
         draw(figure)
         figure.canvas.draw()
@@ -190,6 +223,40 @@ def test_nothing_lies_outside_a_figure(name: str) -> None:
     assert around.y0 > -room
     assert around.x1 < width + room
     assert around.y1 < height + room
+
+
+def test_every_figure_has_a_picture() -> None:
+    assert set(DRAWN) == {*PLOTS, "over"}
+    assert {path.stem for path in PICTURES.glob("*.png")} == set(DRAWN)
+
+
+def test_names_of_atoms_behind_each_other_stand_apart() -> None:
+    """Four atoms of which two pairs fall together in the plane."""
+    places = ((0.0, 0.0), (0.02, 0.01), (1.5, 0.0), (1.5, 0.02))
+    atoms = [
+        plots.Atom("H", f"H{number}", np.array(place)) for number, place in enumerate(places, 1)
+    ]
+    with drawing(WIDTH_CM * CM, 5.0 * CM, FOR_PAPERS) as figure:
+        plots.structure(figure, [plots.StructureView("x", "y", atoms, [(0, 2)])])
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == len(places)
+    for number, one in enumerate(boxes):
+        for other in boxes[number + 1 :]:
+            assert not one.overlaps(other)
+
+
+@pytest.mark.parametrize(("gaussian", "told"), [(True, "1.50 eV"), (False, "highest at 1.5 eV")])
+def test_a_curve_is_drawn_only_where_it_describes_the_peak(gaussian: bool, told: str) -> None:
+    with drawing(WIDTH_CM * CM, 5.0 * CM, FOR_PAPERS) as figure:
+        fit = plots.Fit(1.5, 0.1, 200.0, gaussian=gaussian)
+        plots.histogram(figure, [_peaks(1.5)], ["ker"], fits=[fit])
+        (axes,) = figure.axes
+        (text,) = axes.get_legend().get_texts()
+        drawn = [line for line in axes.lines if len(line.get_xdata()) > 0]
+    assert text.get_text().startswith(told)
+    assert len(drawn) == gaussian
 
 
 if __name__ == "__main__":

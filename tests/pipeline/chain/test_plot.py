@@ -12,6 +12,7 @@ import pytest
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError
 from molexa_core.base.options.compare_options import SecondGate
+from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry
@@ -21,10 +22,12 @@ from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geo
 from molexa_core.io.results.kinds import kind_of_result
 from molexa_core.io.xyz import write_xyz
 from molexa_core.observables.observable_histograms import dalitz_map, spectrum_of
+from molexa_core.pipeline.chain import plot as plotting
 from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.plot import PLOTS, Options, plot, plot_file
 from molexa_core.pipeline.chain.reduce import reduce_files
 from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.report import paper_figures as plots
 from molexa_core.report.plot_style import pretty_ion, width_of
 
 WATER = np.array([[0.0, 0.0, 0.0], [1.11, 0.0, 1.43], [1.11, 0.2, -1.43]])
@@ -213,7 +216,7 @@ def test_two_gates_over_each_other_are_compared_as_they_are(folder: Path, tmp_pa
     text = figure.read_text(encoding="utf-8")
     assert ">ratio<" in text
     assert ">pull<" in text
-    assert "energy(O+) &gt; 0.45" in text
+    assert "energy(O⁺) &gt; 0.45" in text
 
 
 def test_a_run_over_itself_has_no_pulls(folder: Path, tmp_path: Path) -> None:
@@ -240,7 +243,7 @@ def test_two_structures_are_superposed(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             table[f"second_{axis}_angstrom"], table[f"{axis}_angstrom"], atol=1e-6
         )
-    assert list(table["atom"]) == ["O", "H(1)", "H(2)"]
+    assert list(table["atom"]) == ["O1", "H2", "H3"]
 
 
 def test_the_line_of_momentum_conservation_goes_through_the_data(folder: Path) -> None:
@@ -254,3 +257,23 @@ def test_the_line_of_momentum_conservation_goes_through_the_data(folder: Path) -
     on_line = np.interp(across, line.get_xdata()[order], line.get_ydata()[order])
     off = np.average(up - on_line, weights=table["counts"])
     assert abs(off) < 0.1 * np.ptp(up)
+
+
+def test_a_peak_that_is_no_gaussian_is_told_by_its_width_at_half_maximum() -> None:
+    edges = np.linspace(0.0, 10.0, 201)
+    at = 0.5 * (edges[1:] + edges[:-1])
+
+    def fitted(counts: np.ndarray) -> plots.Fit:
+        found = plotting._fit(Spectrum(np.round(counts), (edges,), ("ker",), ("eV",)))
+        assert found is not None
+        return found
+
+    normal = fitted(400.0 * np.exp(-0.5 * ((at - 4.0) / 0.5) ** 2))
+    assert normal.gaussian
+    assert abs(normal.centre - 4.0) < 0.01
+    assert abs(normal.fwhm - 2.3548 * 0.5) < 0.01
+    # A triangle from its top at 3 to zero at 7 and from 2 to 3.
+    skew = fitted(400.0 * np.clip(np.minimum(at - 2.0, (7.0 - at) / 4.0), 0.0, None))
+    assert not skew.gaussian
+    assert abs(skew.centre - 3.0) < 0.15
+    assert abs(skew.fwhm - 2.5) < 0.15

@@ -101,6 +101,13 @@ def test_where_the_momenta_are_not_explained_nothing_else_is_praised() -> None:
     assert "do not hold" in refuted["What"].answer
 
 
+def test_where_the_momenta_are_explained_poorly_the_error_bars_are_doubted() -> None:
+    narrow = {"uncertainty_bohr": np.full((3, 3), 0.01), "events": {"systematic_bohr": [[0.1]]}}
+    found = said(record(explosion={"p_value": 0.01}, **narrow))["What"]
+    assert found.tone == "doubt"
+    assert found.answer.startswith("the ± may be too small; most of all")
+
+
 def test_others_that_chemistry_allows_are_worse_than_others_that_it_refuses() -> None:
     refused = said(record(alternatives=(other(0.3, "too near"),)))["Is"]
     assert refused.tone == "doubt"
