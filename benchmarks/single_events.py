@@ -28,6 +28,7 @@ import numpy as np
 
 from molexa_core.base.errors import MolexaError
 from molexa_core.base.known_explosion import ClassicalExplosion, InstantExplosion
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.settings import Channel, Explosion, parse_settings
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.base.truth import VirtualTruth
@@ -122,7 +123,9 @@ def _one_run(name: str, kind: str, number: int, shots: int, *, means: bool) -> d
     events, truth, told = virtual_run(name, kind, number, shots)
     weights = load_network(default_weights(), "cpu")
     start = time.perf_counter()
-    found = reconstruct_events(events, explosion=told, weights=weights, seed=number)
+    found = reconstruct_events(
+        events, options=ReconstructOptions(seed=number), explosion=told, network=weights
+    )
     seconds = time.perf_counter() - start
     rows = _bonds(found.mean.geometry.positions, truth)
     values = []
@@ -156,7 +159,9 @@ def _one_run(name: str, kind: str, number: int, shots: int, *, means: bool) -> d
     }
     if means:
         table = centroid(align(events).table)
-        record = reconstruct(table, weights=weights, explosion=told, seed=number)
+        record = reconstruct(
+            table, options=ReconstructOptions(seed=number), network=weights, explosion=told
+        )
         known = _bonds(record.positions_bohr, truth)
         length = _matrix(pair_distances(record.positions_bohr[None])[0], len(truth.ions))
         result["means"] = [(length[pair] - true) * BOHR_ANGSTROM for pair, true in known.items()]
@@ -233,7 +238,9 @@ def speed(events: int = 10_000) -> list[dict[str, Any]]:
         weights = load_network(default_weights(), device)
         for turn in range(2):  # the first one compiles
             start = time.perf_counter()
-            answer = reconstruct_events(table, explosion=told, weights=weights, seed=turn)
+            answer = reconstruct_events(
+                table, options=ReconstructOptions(seed=turn), explosion=told, network=weights
+            )
             seconds = time.perf_counter() - start
         found.append(
             {

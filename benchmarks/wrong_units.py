@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from molexa_core.base.errors import MolexaError
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.settings import Channel, Setup, parse_settings
 from molexa_core.base.tables import Geometry, Hits
@@ -29,7 +30,7 @@ from molexa_core.io.xyz import write_xyz
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.reduce import Reduction, reduce
-from molexa_core.pipeline.explosions.simulate import simulate, simulate_file
+from molexa_core.pipeline.explosions.simulate import simulate
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from molexa_core.pipeline.runs.mock import mock
 
@@ -184,7 +185,7 @@ def wrong_structures(name: str) -> Iterator[Outcome]:
             progress = CollectingProgress()
             kind = f"structure of {name} in {unit}"
             try:
-                found = simulate_file(path, ",".join(ions), progress=progress)
+                found = simulate(path, ",".join(ions), progress=progress)
             except MolexaError as error:
                 yield Outcome(kind, "refused", np.nan, str(error))
                 continue
@@ -205,13 +206,13 @@ def wrong_momenta(name: str) -> Iterator[Outcome]:
         "eV/c": 3728.9,
         "keV/c": 3.7289,
     }
-    right = reconstruct(table, samples=4, search=4).positions_bohr
+    right = reconstruct(table, options=ReconstructOptions(samples=4, search=4)).positions_bohr
     for unit, factor in units.items():
         wrong = table.copy()
         wrong[["px", "py", "pz"]] *= factor
         kind = f"momenta of {name} in {unit}"
         try:
-            record = reconstruct(wrong, samples=4, search=4)
+            record = reconstruct(wrong, options=ReconstructOptions(samples=4, search=4))
         except MolexaError as error:
             yield Outcome(kind, "refused", np.nan, str(error))
             continue

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from molexa.chain import reconstruct as reconstruct
     from molexa.chain import reduce as reduce
     from molexa.chain import report as report
-    from molexa.chain import score as score
     from molexa.comparisons import compare as compare
     from molexa.comparisons import movie as movie
     from molexa.comparisons import series as series
@@ -37,16 +36,12 @@ if TYPE_CHECKING:
     from molexa.handover import run_numbers as run_numbers
     from molexa.handover import to_awkward as to_awkward
     from molexa.handover import to_parquet as to_parquet
-    from molexa.selections import covariance as covariance
     from molexa.selections import gate as gate
     from molexa.selections import join as join
     from molexa.selections import spectrum as spectrum
-    from molexa.settings import channel as channel
     from molexa.settings import setup as setup
-    from molexa.simulations import explode as explode
     from molexa.simulations import mock as mock
     from molexa.simulations import molecule as molecule
-    from molexa.simulations import simulate as simulate
     from molexa.tables import from_pandas as from_pandas
     from molexa.tables import to_pandas as to_pandas
     from molexa.units import convert_units as convert_units
@@ -64,18 +59,26 @@ if TYPE_CHECKING:
     from molexa_core.base.tables import Hits as Hits
     from molexa_core.io.results.geometry_json import ReconstructionRecord as Reconstruction
     from molexa_core.physics.molecules.library import Molecule as Molecule
+    from molexa_core.pipeline.chain.covariance_maps import covariance as covariance
+    from molexa_core.pipeline.chain.score import score as score
+    from molexa_core.pipeline.explosions.simulate import simulate as simulate
+    from molexa_core.pipeline.explosions.simulate_mcmd import simulate_mcmd as explode
+    from molexa_core.pipeline.given.given_channel import channel as channel
 
 _PLACES: Final = {
     "calibrate": "molexa.calibrations",
-    **dict.fromkeys(
-        ("align", "centroid", "reconstruct", "reduce", "report", "score"), "molexa.chain"
-    ),
+    **dict.fromkeys(("align", "centroid", "reconstruct", "reduce", "report"), "molexa.chain"),
     "plot": "molexa.figures",
     **dict.fromkeys(("compare", "movie", "series"), "molexa.comparisons"),
-    **dict.fromkeys(("covariance", "gate", "join", "spectrum"), "molexa.selections"),
-    **dict.fromkeys(("channel", "setup"), "molexa.settings"),
+    **dict.fromkeys(("gate", "join", "spectrum"), "molexa.selections"),
+    "setup": "molexa.settings",
+    "channel": "molexa_core.pipeline.given.given_channel",
+    "covariance": "molexa_core.pipeline.chain.covariance_maps",
+    "score": "molexa_core.pipeline.chain.score",
+    "simulate": "molexa_core.pipeline.explosions.simulate",
+    "explode": "molexa_core.pipeline.explosions.simulate_mcmd",
     **dict.fromkeys(("convert", "inspect", "open_run", "read"), "molexa.files"),
-    **dict.fromkeys(("explode", "mock", "molecule", "simulate"), "molexa.simulations"),
+    **dict.fromkeys(("mock", "molecule"), "molexa.simulations"),
     **dict.fromkeys(("from_pandas", "to_pandas"), "molexa.tables"),
     **dict.fromkeys(("run_numbers", "to_awkward", "to_parquet"), "molexa.handover"),
     "convert_units": "molexa.units",
@@ -89,7 +92,7 @@ _PLACES: Final = {
     "Molecule": "molexa_core.physics.molecules.library",
 }
 """The module of each name."""
-_OTHER_NAMES: Final = {"Reconstruction": "ReconstructionRecord"}
+_OTHER_NAMES: Final = {"Reconstruction": "ReconstructionRecord", "explode": "simulate_mcmd"}
 """What a name is called where it is defined, if it is not the same."""
 __all__ = [
     "Channel",

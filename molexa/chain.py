@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from molexa.files import Files, read, setup_of
-from molexa.settings import channel as channel_named
-from molexa_core.base.errors import MolexaError, UsageError
-from molexa_core.base.fields import EXPLOSION
+from molexa.files import read
 from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.settings import Channel, Explosion, Setup
 from molexa_core.base.storage.outputs import FileKind
-from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import Coincidences, Geometry, Hits
+from molexa_core.base.tables import Coincidences
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from molexa.momenta import MeanMomenta
     from molexa_core.io.results.geometry_json import ReconstructionRecord
-    from molexa_core.physics.molecules.library import Molecule
-    from molexa_core.pipeline.chain.score import Score
-    from molexa_core.pipeline.reconstruction.events_file import EventsAnswer
-    from molexa_core.pipeline.runs.mock import MockRun
+    from molexa_core.pipeline.given.given_events import Events
+    from molexa_core.pipeline.given.given_run import Run
+    from molexa_core.pipeline.given.given_structure import Structure
+    from molexa_core.pipeline.reconstruction.events_answer import EventsAnswer
 
 Conditions = str | Sequence[str] | None
 """A condition such as `ker in 20..26`, or several that must all hold."""
 
 
 def reduce(
-    run: Files | Hits | MockRun | Iterable[Hits],
+    run: Run,
     channel: Channel | str | None = None,
     *,
     setup: Setup | str | Path | None = None,
@@ -66,72 +60,39 @@ def reduce(
     from molexa_core.io.held_run import HeldRun  # noqa: PLC0415
     from molexa_core.pipeline.chain.reduce import reduce as reduced  # noqa: PLC0415
     from molexa_core.pipeline.chain.reduce import write_reduced  # noqa: PLC0415
+    from molexa_core.pipeline.given.given_run import given_run  # noqa: PLC0415
     from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
     from molexa_core.pipeline.runs.open_run import OpenRun  # noqa: PLC0415
 
-    hits, known, chosen, inputs = run_of(run, channel, setup)
+    given = given_run(run, channel, setup)
     selection = Selection(where=listed(where), gate=listed(gate))
     if out is None:
-        found = reduced(hits, chosen, known, selection=selection, mixing=mixing, device=device)
+        found = reduced(
+            given.hits,
+            given.channel,
+            given.setup,
+            selection=selection,
+            mixing=mixing,
+            device=device,
+        )
         return replace(found.table, spectra=found.spectra)
-    require_outputs((out, FileKind.EVENTS), inputs=inputs)
+    require_outputs((out, FileKind.EVENTS), inputs=given.files)
     write_reduced(
-        hits if isinstance(hits, OpenRun) else HeldRun(hits),
-        chosen,
-        known,
+        given.hits if isinstance(given.hits, OpenRun) else HeldRun(given.hits),
+        given.channel,
+        given.setup,
         Path(out),
         mixing=mixing,
         selection=selection,
         device=device,
-        inputs=inputs,
+        inputs=given.files,
     )
     written: Coincidences = read(out)
     return written
 
 
-def run_of(
-    run: Any, channel: Channel | str | Path | None, setup: Setup | str | Path | None
-) -> tuple[Any, Setup, Channel, list[Path]]:
-    """Hits that can be read repeatedly, with apparatus and channel, and the files that were read.
-
-    Args:
-        run: files, pattern or folder; an open run; a virtual run; or hits.
-        channel: as for `molexa.channel`; that of the run, or of `molexa.yaml`, if not given.
-        setup: the apparatus, or its file; that of the run, or of `molexa.yaml`, if not given.
-
-    Raises:
-        UsageError: it is no run, or there is no setup.
-        InputFileError, SettingsError: a file is missing or not valid.
-    """
-    from molexa_core.pipeline.chain.reduce import channel_and_setup  # noqa: PLC0415
-    from molexa_core.pipeline.runs.mock import MockRun  # noqa: PLC0415
-    from molexa_core.pipeline.runs.open_run import OpenRun  # noqa: PLC0415
-
-    wanted = None if channel is None else channel_named(channel)
-    if isinstance(run, OpenRun):
-        run, setup = list(run.paths), run.setup if setup is None else setup
-    if isinstance(run, str | Path) or (isinstance(run, Sequence) and _are_names(run)):
-        paths = [run] if isinstance(run, str | Path) else list(run)
-        named = setup if setup is None or isinstance(setup, Setup) else str(setup)
-        opened, chosen, known, read_too = channel_and_setup(paths, wanted, named)
-        return opened, known, chosen, [*opened.paths, *read_too]
-    hits = [run.hits] if isinstance(run, MockRun) else [run] if isinstance(run, Hits) else run
-    if isinstance(hits, list | tuple) and not all(isinstance(one, Hits) for one in hits):
-        raise UsageError(
-            f"no run: {type(run).__name__}",
-            do="Give files, an open run, a virtual run, or hits.",
-        )
-    if isinstance(run, MockRun):
-        wanted = run.channel if wanted is None else wanted
-        setup = run.setup if setup is None else setup
-    known_setup = setup_of(setup)
-    if known_setup is None:
-        raise UsageError("no setup is given", do="Give `setup=`, or make molexa.yaml.")
-    return hits, known_setup, channel_named(wanted), []
-
-
 def align(
-    events: Coincidences | str | Path,
+    events: Events,
     *,
     ref: str | None = None,
     second: str | None = None,
@@ -156,25 +117,35 @@ def align(
     """
     from molexa_core.io.results.events import write_events  # noqa: PLC0415
     from molexa_core.pipeline.chain.align import align as aligned  # noqa: PLC0415
+    from molexa_core.pipeline.given.given_channel import channel as named_channel  # noqa: PLC0415
+    from molexa_core.pipeline.given.given_events import file_of, given_events  # noqa: PLC0415
     from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
 
-    table, inputs, before = events_of(events)
-    require_outputs((out, FileKind.ALIGNED), inputs=inputs)
-    named = None if channel is None else channel_named(channel)
-    result = aligned(table, reference=ref, second=second, plane=plane, like=like, channel=named)
-    found = result.table
+    require_outputs((out, FileKind.ALIGNED), inputs=[file_of(events)])
+    given = given_events(events, "align")
+    named = None if channel is None else named_channel(channel)
+    result = aligned(
+        given.table, reference=ref, second=second, plane=plane, like=like, channel=named
+    )
     if out is not None:
-        settings = {"frame": found.meta["frame"], "recoil": result.summary["recoil"]}
-        made = Provenance.of(inputs=inputs, settings=settings, after=before)
-        write_events(out, found, made)
-    return found
+        settings = {"frame": result.table.meta["frame"], "recoil": result.summary["recoil"]}
+        write_events(out, result.table, given.provenance(settings))
+    return result.table
 
 
-def centroid(aligned: Coincidences | str | Path, *, out: str | Path | None = None) -> MeanMomenta:
+def centroid(
+    aligned: Events,
+    *,
+    where: Conditions = None,
+    gate: Conditions = None,
+    out: str | Path | None = None,
+) -> MeanMomenta:
     """Average the momentum of every ion over coincidences in a molecular frame.
 
     Args:
         aligned: coincidences in a molecular frame, or an aligned file.
+        where: condition on every coincidence.
+        gate: names of regions in which every coincidence must lie.
         out: CSV file to write.
 
     Returns:
@@ -184,30 +155,21 @@ def centroid(aligned: Coincidences | str | Path, *, out: str | Path | None = Non
         MolexaError: as `pipeline.chain.centroid.centroid`.
     """
     from molexa.momenta import MeanMomenta  # noqa: PLC0415
-    from molexa_core.io.results.channel_csv import write_channel_csv  # noqa: PLC0415
     from molexa_core.pipeline.chain.centroid import centroid as averaged  # noqa: PLC0415
-    from molexa_core.pipeline.chain.centroid import settings_of  # noqa: PLC0415
-    from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
 
-    table, inputs, before = events_of(aligned)
-    require_outputs((out, FileKind.MOMENTA), inputs=inputs)
-    means = MeanMomenta.of(averaged(table))
-    if out is not None:
-        settings = settings_of(means, table)
-        made = Provenance.of(inputs=inputs, settings=settings, after=before)
-        write_channel_csv(out, means, made)
-    return means
+    selection = Selection(where=listed(where), gate=listed(gate))
+    return MeanMomenta.of(averaged(aligned, selection=selection, out=out))
 
 
 def reconstruct(
     source: pd.DataFrame | Coincidences | str | Path | Sequence[pd.DataFrame | str | Path],
     *,
     explosion: Explosion | str | Path | None = None,
-    known: Geometry | Molecule | str | Path | None = None,
+    known: Structure | None = None,
     out: str | Path | None = None,
     **options: Any,
 ) -> ReconstructionRecord | EventsAnswer:
-    """Reconstruct the structure from mean momenta, or from the file of single events.
+    """Reconstruct the structure from mean momenta, or from single events.
 
     Args:
         source: table of mean momenta or its CSV file; several of one molecule jointly; or
@@ -217,127 +179,31 @@ def reconstruct(
         known: the true structure, XYZ file or molecule, to compare with.
         out: XYZ file to write; a JSON file of the same name is written beside it, and of single
             events `structures.h5`.
-        options: `samples`, `search`, `chemistry`, `seed`, `device`, `weights`.
+        options: `samples`, `search`, `chemistry`, `weights`, `seed`, `device`
+            (`base.options.reconstruct_options.ReconstructOptions`).
 
     Raises:
         MolexaError: as `pipeline.reconstruction.reconstruct.reconstruct`.
     """
-    from molexa_core.base.settings import load_explosion  # noqa: PLC0415
-    from molexa_core.io.results.geometry_json import write_geometry_json  # noqa: PLC0415
-    from molexa_core.io.xyz import write_xyz  # noqa: PLC0415
-    from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
+    from molexa_core.base.options.reconstruct_options import ReconstructOptions  # noqa: PLC0415
+    from molexa_core.pipeline.given.given_structure import structure_of  # noqa: PLC0415
+
+    asked = ReconstructOptions(**options)
+    held = known is None or isinstance(known, str | Path)
+    true: Any = known if held else structure_of(known)[0]  # type: ignore[arg-type]
+    if isinstance(source, Coincidences) or (
+        isinstance(source, str | Path) and Path(source).suffix in {".h5", ".hdf5"}
+    ):
+        from molexa_core.pipeline.reconstruction.events_answer import (  # noqa: PLC0415
+            answer_of_events,
+        )
+
+        return answer_of_events(source, options=asked, explosion=explosion, known=true, out=out)
     from molexa_core.pipeline.reconstruction.reconstruct import (  # noqa: PLC0415
         reconstruct as reconstructed,
     )
 
-    if isinstance(source, Coincidences) or (
-        isinstance(source, str | Path) and Path(source).suffix in {".h5", ".hdf5"}
-    ):
-        return _ofevents_of(source, explosion, known, out, options)
-    named = isinstance(source, str | Path)
-    if not named and not isinstance(source, list | tuple) and not hasattr(source, "attrs"):
-        raise UsageError(
-            f"no mean momenta: {type(source).__name__}",
-            do="Give the table of centroid, its file, or an events file.",
-        )
-    several: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
-    inputs = [Path(one) for one in several if isinstance(one, str | Path)]
-    tables = [read(one) if isinstance(one, str | Path) else one for one in several]
-    told = load_explosion(explosion) if isinstance(explosion, str | Path) else explosion
-    target = None if out is None else Path(out)
-    beside = None if target is None else target.with_suffix(".json")
-    if target is not None and target.suffix != ".xyz":
-        raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with `out=`.")
-    require_outputs((target, FileKind.GEOMETRY), (beside, FileKind.RECONSTRUCTION), inputs=inputs)
-    record = reconstructed(
-        tables[0], others=tables[1:], explosion=told, known=_geometry(known), **options
-    )
-    if target is not None and beside is not None:
-        made = Provenance.of(inputs=inputs, settings=dict(options))
-        write_geometry_json(beside, record, made)
-        write_xyz(target, [record.geometry()], made)
-    return record
-
-
-def _ofevents_of(
-    source: Coincidences | str | Path,
-    explosion: Explosion | str | Path | None,
-    known: Geometry | Molecule | str | Path | None,
-    out: str | Path | None,
-    options: dict[str, Any],
-) -> EventsAnswer:
-    from molexa_core.io.results.events import write_events  # noqa: PLC0415
-    from molexa_core.io.xyz import write_xyz  # noqa: PLC0415
-    from molexa_core.pipeline.reconstruction.events_file import (  # noqa: PLC0415
-        reconstruct_events_file,
-    )
-
-    held = [
-        name
-        for name, is_held in (
-            ("the events", isinstance(source, Coincidences)),
-            ("`explosion=`", isinstance(explosion, Explosion)),
-            ("`known=`", known is not None and not isinstance(known, str | Path)),
-        )
-        if is_held
-    ]
-    if held and out is not None:
-        raise UsageError(
-            f"structures of single events are written from files, and {held[0]} is in memory",
-            do="Write it with its own `out=` and name the file, or leave `out=` out here.",
-        )
-    made = Provenance.of()
-    with TemporaryDirectory(prefix="molexa-") as name:
-        folder = Path(name)
-        if isinstance(source, Coincidences):
-            settings = {key: source.meta.get(key) for key in ("channel", "setup")}
-            made = Provenance.of(settings=settings)
-            write_events(folder / "events.h5", source, made)
-            source = folder / "events.h5"
-        if isinstance(explosion, Explosion):
-            text = json.dumps({EXPLOSION: explosion.plain()})  # JSON is YAML
-            (folder / "explosion.yaml").write_text(text, encoding="utf-8")
-            explosion = folder / "explosion.yaml"
-        if known is not None and not isinstance(known, str | Path):
-            write_xyz(folder / "known.xyz", [structure_of(known)], made)
-            known = folder / "known.xyz"
-        target = folder / "geom.xyz" if out is None else Path(out)
-        try:
-            answer = reconstruct_events_file(
-                source, target, setup=explosion, truth=known, **options
-            )
-        except MolexaError as error:
-            if str(error.where or "").startswith(str(folder)):
-                error.where = None  # a file that only this call knows
-            raise
-        return answer if out is not None else replace(answer, structures=None, geometry=None)
-
-
-def score(
-    structure: ReconstructionRecord | Geometry | Molecule | str | Path,
-    known: Geometry | Molecule | str | Path,
-    *,
-    allow_mirror: bool = False,
-) -> Score:
-    """Compare a structure with a known one after the best superposition.
-
-    Args:
-        structure: a reconstruction, a geometry, a molecule, or a file.
-        known: a geometry, an XYZ file, or the name of a shipped molecule.
-        allow_mirror: whether a mirror image counts as the same structure.
-
-    Raises:
-        MolexaError: as `pipeline.chain.score.score`.
-    """
-    from molexa_core.io.results.geometry_json import ReconstructionRecord  # noqa: PLC0415
-    from molexa_core.pipeline.chain.score import score as scored  # noqa: PLC0415
-    from molexa_core.pipeline.chain.score import score_files  # noqa: PLC0415
-
-    if isinstance(structure, str | Path) and isinstance(known, str | Path):
-        return score_files(structure, known, allow_mirror=allow_mirror)
-    one: Any = read(structure) if isinstance(structure, str | Path) else structure
-    first = one if isinstance(one, ReconstructionRecord) else structure_of(one)
-    return scored(first, structure_of(known), allow_mirror=allow_mirror)
+    return reconstructed(source, options=asked, explosion=explosion, known=true, out=out)
 
 
 def report(
@@ -369,25 +235,13 @@ def report(
     return report_folder(folder, out=out, title=title, comparing=comparing)[0]
 
 
-def _are_names(run: Sequence[Any]) -> bool:
-    return bool(run) and all(isinstance(one, str | Path) for one in run)
-
-
-def events_of(
-    events: Coincidences | str | Path,
-) -> tuple[Coincidences, list[Path], Provenance | None]:
-    """Coincidences, the files that were read, and how these were made."""
-    if isinstance(events, Coincidences):
-        return events, [], None
-    if not isinstance(events, str | Path):
-        raise UsageError(
-            f"no table of coincidences: {type(events).__name__}",
-            do="Give those of reduce or align, or their file.",
-        )
+def events_of(events: Events) -> Coincidences:
+    """Coincidences, read if they are a file."""
     from molexa_core.io.results.events import read_events  # noqa: PLC0415
+    from molexa_core.pipeline.given.given_events import file_of  # noqa: PLC0415
 
-    table, before = read_events(events)
-    return table, [Path(events)], before
+    path = file_of(events)
+    return events if path is None else read_events(path)[0]  # type: ignore[return-value]
 
 
 def listed(conditions: Conditions) -> list[str] | None:
@@ -395,35 +249,3 @@ def listed(conditions: Conditions) -> list[str] | None:
     if conditions is None:
         return None
     return [conditions] if isinstance(conditions, str) else list(conditions)
-
-
-def _geometry(known: Any) -> Geometry | None:
-    return None if known is None else structure_of(known)
-
-
-def structure_of(known: Any) -> Geometry:
-    """A structure: itself, that of a reconstruction or a molecule, an XYZ file, or by name.
-
-    Raises:
-        UsageError: it is none.
-        InputFileError: no such file or molecule.
-    """
-    if isinstance(known, Geometry):
-        return known
-    known = getattr(known, "record", known)  # of single events the mean structure
-    inner = getattr(known, "geometry", None)
-    if inner is not None:  # of a reconstruction or a molecule
-        found: Geometry = inner() if callable(inner) else inner
-        return found
-    if not isinstance(known, str | Path):
-        raise UsageError(
-            f"no structure: {type(known).__name__}",
-            do="Give a geometry, a reconstruction, an XYZ file, or the name of a molecule.",
-        )
-    if Path(known).suffix.lower() == ".json":
-        reconstruction: Any = read(known)
-        record: Geometry = reconstruction.geometry()
-        return record
-    from molexa_core.pipeline.named_structure import find_geometry  # noqa: PLC0415
-
-    return find_geometry(known)[0]

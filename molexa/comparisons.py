@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molexa.chain import Conditions, listed, structure_of
+from molexa.chain import Conditions, listed
 from molexa.files import read
 from molexa_core.base.errors import UsageError
 from molexa_core.base.options.gate_options import Selection, SeriesOptions
+from molexa_core.base.settings import Explosion
 from molexa_core.base.shown import Shown
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.base.tables import Coincidences, Geometry
+from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.geometry_json import ReconstructionRecord
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from molexa_core.geometry.side_by_side import SideBySide
     from molexa_core.observables.comparison import SpectrumComparison
     from molexa_core.pipeline.chain.movie import Movie
-
-Structure = ReconstructionRecord | Geometry | str | Path
+    from molexa_core.pipeline.given.given_events import Events
+    from molexa_core.pipeline.given.given_structure import Structure
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,20 +63,22 @@ class Series(Shown):
 
 
 def series(
-    events: str | Path,
+    events: Events,
     by: str,
     *,
     bins: str | None = None,
     background: Conditions = None,
     where: Conditions = None,
     of: str = "structure",
+    explosion: Explosion | str | Path | None = None,
     out: str | Path | None = None,
     **options: Any,
 ) -> Series:
     """Structures, or mean momenta, one by one for the values of a tag.
 
     Args:
-        events: events file, which holds the tags of all shots; an aligned file for momenta.
+        events: coincidences or their file, which also holds the tags of all shots; aligned ones
+            for momenta.
         by: the tag or a number, such as `delay_fs`.
         bins: a number of them (`20`), edges (`0,50,200`) or `start:stop:width`; every value for
             itself if not given.
@@ -83,33 +86,40 @@ def series(
             `pump_laser == 0`.
         where: condition on every coincidence.
         of: `structure` or `momenta`.
+        explosion: for structures, as for `reconstruct`.
         out: JSON file to write, with a table beside it.
-        options: for structures `setup`, `samples`, `search`, `seed`, `device`, `weights`.
+        options: for structures, as for `reconstruct`.
 
     Raises:
         MolexaError: as `molexa reconstruct --by` and `molexa centroid --by`.
     """
-    from tempfile import TemporaryDirectory  # noqa: PLC0415
-
-    if of not in {"structure", "momenta"}:
-        raise UsageError(f"a series of {of!r}", setting="of", do="Write structure or momenta.")
     told = SeriesOptions(by=by, bins=bins, background=listed(background))
     selection = Selection(where=listed(where))
-    with TemporaryDirectory(prefix="molexa-") as folder:
-        target = Path(folder) / "series.json" if out is None else Path(out)
-        if of == "momenta":
-            from molexa_core.pipeline.chain.momentum_series import (  # noqa: PLC0415
-                momentum_series_file,
-            )
+    if of == "momenta":
+        from molexa_core.pipeline.chain.momentum_series import momentum_series  # noqa: PLC0415
 
-            values = momentum_series_file(events, told, target, selection=selection, **options)
-        else:
-            from molexa_core.pipeline.reconstruction.series_results import (  # noqa: PLC0415
-                reconstruct_series_file,
-            )
+        if options or explosion is not None:
+            raise UsageError("mean momenta need no explosion and no options of structures")
+        values = momentum_series(events, told, selection=selection, out=out)
+    elif of == "structure":
+        from molexa_core.base.options.reconstruct_options import (  # noqa: PLC0415
+            ReconstructOptions,
+        )
+        from molexa_core.pipeline.reconstruction.series_results import (  # noqa: PLC0415
+            structure_series,
+        )
 
-            values = reconstruct_series_file(events, told, target, selection=selection, **options)
-    return Series(values, values["files"] if out is not None else {})
+        values = structure_series(
+            events,
+            told,
+            structure=ReconstructOptions(**options),
+            explosion=explosion,
+            selection=selection,
+            out=out,
+        )
+    else:
+        raise UsageError(f"a series of {of!r}", setting="of", do="Write structure or momenta.")
+    return Series(values, values["files"])
 
 
 def compare(
@@ -151,8 +161,9 @@ def compare(
             do="Give two structures, two spectra, or two runs.",
         )
     from molexa_core.geometry.side_by_side import side_by_side  # noqa: PLC0415
+    from molexa_core.pipeline.given.given_structure import structure_of  # noqa: PLC0415
 
-    return side_by_side(structure_of(one), structure_of(two), allow_mirror=allow_mirror)
+    return side_by_side(structure_of(one)[0], structure_of(two)[0], allow_mirror=allow_mirror)
 
 
 def _opened(value: Any) -> Any:
@@ -193,6 +204,7 @@ def movie(
         MolexaError: as `pipeline.chain.movie.movie_of`.
     """
     from molexa_core.pipeline.chain.movie import movie_files, movie_of  # noqa: PLC0415
+    from molexa_core.pipeline.given.given_structure import structure_of  # noqa: PLC0415
 
     single = isinstance(structures, str | Path)
     several: list[Any] = [structures] if single else list(structures)  # type: ignore[arg-type]
@@ -208,7 +220,7 @@ def movie(
     opened = [_opened(one) for one in several]
     records = [one if isinstance(one, ReconstructionRecord) else None for one in opened]
     return movie_of(
-        [structure_of(one) for one in opened],
+        [structure_of(one)[0] for one in opened],
         at=at,
         unit=unit,
         records=records,

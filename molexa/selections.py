@@ -1,26 +1,23 @@
-"""Selections and summaries of coincidences: gates, spectra, joined runs, covariances."""
+"""Selections and summaries of coincidences: gates, spectra, joined runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from molexa.chain import Conditions, events_of, listed, run_of
-from molexa.files import Files, read
+from molexa.chain import Conditions, events_of, listed
+from molexa.files import read
 from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.progress import SILENT
-from molexa_core.base.settings import Channel, Setup
-from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import Coincidences, Hits
+from molexa_core.base.tables import Coincidences
 
 if TYPE_CHECKING:
     from molexa_core.base.spectrum import Spectrum
-    from molexa_core.pipeline.chain.covariance_maps import Covariances
+    from molexa_core.pipeline.given.given_events import Events
 
-Events = Coincidences | str | Path
 Range = tuple[float, float] | None
 
 
@@ -49,7 +46,7 @@ def gate(
     from molexa_core.pipeline.chain.pick import channel_of as channel_in  # noqa: PLC0415
     from molexa_core.pipeline.chain.selected import gating_of, select  # noqa: PLC0415
 
-    table = events_of(events)[0]
+    table = events_of(events)
     named = None if file is None else Path(file)
     selection = Selection(where=listed(where), gate=listed(regions), regions=named)
     gates = gating_of(selection, "gate", channel=channel_in(table.meta))
@@ -86,7 +83,7 @@ def spectrum(
     """
     from molexa_core.observables.observable_histograms import spectrum_of  # noqa: PLC0415
 
-    table = events_of(events)[0] if where is None else gate(events, where)
+    table = events_of(events) if where is None else gate(events, where)
     axes = [x] if y is None else [x, y]
     return spectrum_of(table, axes, bins=bins, limits=(x_range, y_range))
 
@@ -123,54 +120,3 @@ def join(
         join_files(paths, target, common_tags=common_tags)
         joined: Coincidences = read(target)
         return joined
-
-
-def covariance(
-    run: Files | Hits | Iterable[Hits] | Any,
-    channel: Channel | str | None = None,
-    *,
-    setup: Setup | str | Path | None = None,
-    axes: tuple[str, str] = ("tof", "tof"),
-    bins: int = 120,
-    control: str | None = None,
-    beside: Sequence[str] = (),
-    out: str | Path | None = None,
-) -> Covariances:
-    """Which ions come from the same explosion, where rates are too high for coincidences.
-
-    Args:
-        run: as for `reduce`.
-        channel: as for `reduce`.
-        setup: as for `reduce`.
-        axes: of the maps: `tof`, or `px`, `py`, `pz`, `p` of an ion, such as `pz(O+)`.
-        bins: of each axis.
-        control: tag whose effect is taken off.
-        beside: one or two ions that make the map one of order three or four.
-        out: covariance file to write.
-
-    Returns:
-        Cumulants of up to four ions, and maps, with errors.
-
-    Raises:
-        MolexaError: as `pipeline.chain.covariance_maps.covariance`.
-    """
-    from molexa_core.io.results.covariance_file import write_covariance  # noqa: PLC0415
-    from molexa_core.pipeline.chain.covariance_maps import (  # noqa: PLC0415
-        covariance as of_run,
-    )
-    from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
-
-    hits, known, chosen, inputs = run_of(run, channel, setup)
-    require_outputs((out, FileKind.COVARIANCE), inputs=inputs)
-    found = of_run(hits, chosen, known, axes=axes, bins=bins, control=control, beside=beside)
-    if out is not None:
-        settings = {
-            "channel": chosen.model_dump(mode="json"),
-            "setup": known.model_dump(mode="json"),
-            "axes": list(axes),
-            "bins": bins,
-            "beside": list(beside),
-        }
-        made = Provenance.of(inputs=inputs, settings=settings)
-        write_covariance(Path(out), found.as_dict(), found.maps, made)
-    return found

@@ -1,4 +1,4 @@
-"""Channel and apparatus from what is at hand: a name, a file, ions, a formula, numbers."""
+"""The apparatus from what is at hand: a file, an object, numbers."""
 
 from __future__ import annotations
 
@@ -6,59 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from molexa_core.base.errors import InputFileError, UsageError
-from molexa_core.base.settings import (
-    Channel,
-    Setup,
-    load_channel,
-    load_project,
-    load_setup,
-    parse_settings,
-)
-
-
-def channel(
-    what: Channel | str | Path | None = None, *, ions: str | None = None, charge: int = 1
-) -> Channel:
-    """The ions that are looked for.
-
-    Args:
-        what: a channel by name or file; a molecule (`ocs`), a formula (`CH3OH`), an XYZ file, or
-            ions (`O+ C+ 2 H+`); that of `molexa.yaml` if not given.
-        ions: the ions, where they are not all atoms with `charge`.
-        charge: of every atom of a molecule, formula or structure.
-
-    Raises:
-        InputFileError: no such channel, molecule, formula, file or ions.
-        SettingsError: ions that cannot be a channel.
-
-    Example:
-        >>> [str(ion) for ion in channel("O+ C+ S+").all_ions]
-        ['O+', 'C+', 'S+']
-    """
-    if isinstance(what, Channel):
-        return what
-    if what is None:
-        what = load_project().channel
-        if what is None:
-            raise UsageError("no channel is given", do="Give `channel=`, or make molexa.yaml.")
-    if not isinstance(what, str | Path):
-        raise UsageError(f"no channel: {type(what).__name__}", do="Give its name or its ions.")
-    if ions is None and charge == 1 and "+" not in str(what):
-        try:
-            return load_channel(str(what))
-        except InputFileError as missing:
-            if Path(what).exists() and Path(what).suffix.lower() != ".xyz":
-                raise
-            first = missing
-    else:
-        first = None
-    from molexa_core.pipeline.starting.new_channel import described_channel  # noqa: PLC0415
-
-    try:
-        return described_channel(str(what), ions=ions, charge=charge)
-    except InputFileError as error:
-        raise first or error from error
+from molexa_core.base.settings import Setup, load_setup, parse_settings
 
 
 def setup(of: Setup | str | Path | None = None, **blocks: Any) -> Setup:

@@ -1,23 +1,16 @@
-"""Virtual experiments and explosions of known structures."""
+"""Molecules and virtual experiments."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from molexa.chain import structure_of
 from molexa.files import setup_of
-from molexa.settings import channel as channel_named
-from molexa_core.base.forward_model import ModelOptions, Pulse
-from molexa_core.base.matter.ions import Ion
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import Geometry
 
 if TYPE_CHECKING:
-    from molexa_core.base.charge_combinations import Outcomes
     from molexa_core.physics.molecules.library import Molecule
-    from molexa_core.pipeline.explosions.simulate import Explosion
     from molexa_core.pipeline.runs.mock import MockRun
 
 
@@ -57,12 +50,13 @@ def mock(
     Raises:
         MolexaError: as `pipeline.runs.mock.mock`.
     """
-    from molexa_core.pipeline.named_structure import find_geometry  # noqa: PLC0415
+    from molexa_core.pipeline.given.given_channel import channel as named_channel  # noqa: PLC0415
+    from molexa_core.pipeline.given.given_structure import find_geometry  # noqa: PLC0415
     from molexa_core.pipeline.runs.mock import default_setup, write_mock  # noqa: PLC0415
     from molexa_core.pipeline.runs.mock import mock as mocked  # noqa: PLC0415
 
     known = setup_of(setup) or default_setup()
-    one = channel_named(channel)
+    one = named_channel(channel)
     read: list[Path] = []
     if isinstance(structure, str | Path):
         if Path(structure).exists():
@@ -83,56 +77,4 @@ def mock(
         seed=seed,
         layout=layout,
         inputs=inputs,
-    )
-
-
-def simulate(
-    geometry: Geometry | str | Path, ions: Sequence[Ion | str], **options: Any
-) -> Explosion:
-    """Explode a geometry as point charges.
-
-    Args:
-        geometry: a structure, a reconstruction, an XYZ file, or the name of a shipped molecule.
-        ions: of every atom, in any order.
-        options: `model`, `tau_fs`, `times_fs`, `rises`.
-
-    Raises:
-        MolexaError: as `pipeline.explosions.simulate.simulate`.
-    """
-    from molexa_core.pipeline.explosions.simulate import simulate as simulated  # noqa: PLC0415
-
-    return simulated(structure_of(geometry), ions, **options)
-
-
-def explode(
-    geometry: Geometry | str | Path,
-    pulse: Pulse,
-    *,
-    model: ModelOptions | None = None,
-    trajectories: int = 10_000,
-    seed: int = 0,
-    device: str = "auto",
-) -> Outcomes:
-    """Explode a geometry many times in an X-ray pulse, by the Monte-Carlo model.
-
-    Args:
-        geometry: a structure, a reconstruction, an XYZ file, or the name of a shipped molecule.
-        pulse: the X-ray pulse.
-        model: switches of the model.
-        trajectories: number of explosions.
-        seed: of all random draws.
-        device: `auto`, `cpu` or `cuda`.
-
-    Raises:
-        MolexaError: as `pipeline.explosions.simulate_mcmd.simulate_mcmd`.
-    """
-    from molexa_core.pipeline.explosions.simulate_mcmd import simulate_mcmd  # noqa: PLC0415
-
-    return simulate_mcmd(
-        structure_of(geometry),
-        pulse=pulse,
-        options=model,
-        trajectories=trajectories,
-        seed=seed,
-        device=device,
     )

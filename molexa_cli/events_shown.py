@@ -10,7 +10,7 @@ from molexa_cli.alternatives_shown import alternatives_table
 from molexa_cli.console import remark, table, warn, write, write_json
 
 if TYPE_CHECKING:
-    from molexa_core.pipeline.reconstruction.events_file import EventsAnswer
+    from molexa_core.pipeline.reconstruction.events_answer import EventsAnswer
 
 MOST_ROWS = 24
 

@@ -46,17 +46,18 @@ def centroid(
 
     Example: molexa centroid run.aligned.h5 --out channel.csv
     """
-    if series:
-        _series(aligned, out, SeriesOptions(**series), Selection(**selection), json=json)
-        return
-    from molexa_core.pipeline.chain.centroid import centroid_file
+    from molexa_core.pipeline.chain.centroid import CHANNEL_FILE
+    from molexa_core.pipeline.chain.centroid import centroid as averaged
+    from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, only_file
 
-    target, rows = centroid_file(
-        aligned,
-        out=out,
-        selection=Selection(**selection),
-        progress=progress(),
-    )
+    reporter = progress()
+    source = aligned or only_file(ALIGNED_SUFFIX, made_by="molexa align", progress=reporter)
+    gates = Selection(**selection)
+    if series:
+        _series(source, out, SeriesOptions(**series), gates, json=json)
+        return
+    target = out or source.with_name(CHANNEL_FILE)
+    rows = averaged(source, selection=gates, out=target, progress=reporter)
     records = rows.to_dict(orient="records")
     if json:
         plain = [
@@ -81,7 +82,7 @@ def centroid(
 
 
 def _series(
-    aligned: Path | None,
+    aligned: Path,
     out: Path | None,
     options: SeriesOptions,
     selection: Selection,
@@ -89,13 +90,13 @@ def _series(
     json: bool,
 ) -> None:
     """Write and print mean momenta in bins."""
-    from molexa_core.pipeline.chain.momentum_series import MOMENTA_SERIES, momentum_series_file
+    from molexa_core.pipeline.chain.momentum_series import MOMENTA_SERIES, momentum_series
 
-    values = momentum_series_file(
+    values = momentum_series(
         aligned,
         options,
-        out or Path(MOMENTA_SERIES),
         selection=selection,
+        out=out or Path(MOMENTA_SERIES),
         progress=progress(),
     )
     show_series(values, json=json)

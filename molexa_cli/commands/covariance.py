@@ -70,19 +70,22 @@ def covariance(
     Example: molexa covariance run.h5 --channel water
     """
     from molexa_core.base.intervals import plus_minus
-    from molexa_core.pipeline.chain.covariance_maps import covariance_files
+    from molexa_core.pipeline.chain.covariance_maps import covariance as of_run
+    from molexa_core.pipeline.chain.pick import COVARIANCE_SUFFIX
+    from molexa_core.pipeline.given.given_run import result_of_run
 
     reporter = progress()
-    path, found = covariance_files(
+    path = out or result_of_run(runs, COVARIANCE_SUFFIX)
+    found = of_run(
         runs,
-        channel=channel,
-        setup=setup,
-        out=out,
+        channel,
+        setup,
         axes=axes,
         bins=bins,
         beside=beside or (),
         control=control,
         slices=slices,
+        out=path,
         progress=reporter,
     )
     for warning in found.warnings:

@@ -22,6 +22,7 @@ from molexa_core.base.known_explosion import (
     XrayExplosion,
 )
 from molexa_core.base.options.gate_options import Selection, SeriesOptions
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.base.storage.files import PROJECT_FILE
 
@@ -41,8 +42,10 @@ def register(app: typer.Typer) -> None:
         series=SeriesOptions,
         work=WorkOptions,
     )
-    options = of_xray(of_laser(of_rise(of_events(reconstruct))))
-    app.command("reconstruct")(options)
+    of_all = with_parameters(
+        behind="refine", but=["--seed", "--device"], options=ReconstructOptions
+    )
+    app.command("reconstruct")(of_xray(of_laser(of_rise(of_events(of_all(reconstruct))))))
 
 
 def reconstruct(
@@ -68,18 +71,6 @@ def reconstruct(
             "--events", help="The file holds events, each of which is reconstructed; found out."
         ),
     ] = False,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            "--samples", min=1, max=4096, help="Number of structures to draw. Default 16."
-        ),
-    ] = None,
-    search: Annotated[
-        int | None,
-        typer.Option(
-            "--search", min=0, max=4096, help="Number of further starts of the search. Default 24."
-        ),
-    ] = None,
     refine: Annotated[
         bool | None,
         typer.Option(
@@ -87,16 +78,6 @@ def reconstruct(
             help="Refine structures; without, a sample of the network  [default: as the explosion "
             "needs].",
         ),
-    ] = None,
-    chemistry: Annotated[
-        bool | None,
-        typer.Option(
-            "--chemistry/--no-chemistry",
-            help="Of structures that fit, prefer one like a molecule at rest. On by default.",
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option("--weights", help="Name or JSON file of the network weights.")
     ] = None,
     truth: Annotated[
         Path | None,
@@ -123,6 +104,7 @@ def reconstruct(
     selection: Given,
     series: Given,
     work: Given,
+    options: Given,
     device: DeviceName = "auto",
     seed: Seed = 0,
     force: Force = False,
@@ -137,6 +119,9 @@ def reconstruct(
     sources = source or [Path("channel.csv")]
     from molexa_core.pipeline.explosions.assumed import Changes
 
+    asked = ReconstructOptions(
+        **{"weights": _project_weights(), **options}, seed=seed, device=device
+    )
     changes = Changes(model, {"xray": xray, "laser": laser, "build_up": build_up})
     if events or (len(sources) == 1 and holds_events(sources[0])):
         _refuse(["--refine/--no-refine"] if refine is not None else [])
@@ -147,49 +132,38 @@ def reconstruct(
             )  # fmt: skip
         if len(sources) > 1:
             raise UsageError(f"{len(sources)} files with --events", do="Name one events file.")
-        from molexa_core.pipeline.reconstruction import single_events
-        from molexa_core.pipeline.reconstruction.events_file import reconstruct_events_file
-
         if series:
             from molexa_core.pipeline.reconstruction.series_results import (
                 SERIES_FILE,
-                reconstruct_series_file,
+                structure_series,
             )
 
             _refuse_units(work, "a series")
             if truth is not None:
                 raise UsageError("a series has no single known structure", setting="truth")
-            values = reconstruct_series_file(
+            values = structure_series(
                 sources[0],
                 SeriesOptions(**series),
-                out or Path(SERIES_FILE),
-                weights=weights or _project_weights(),
-                samples=single_events.SAMPLES if samples is None else samples,
-                search=single_events.SEARCH if search is None else search,
-                chemistry=chemistry is not False,
-                seed=seed,
-                device=device,
-                setup=setup,
+                structure=asked,
+                explosion=setup,
                 changes=changes,
                 selection=Selection(**selection),
+                out=out or Path(SERIES_FILE),
                 progress=progress(),
             )
             show_series(values, json=json)
             return
-        answer = reconstruct_events_file(
+        from molexa_core.pipeline.reconstruction.events_answer import answer_of_events
+
+        answer = answer_of_events(
             sources[0],
-            out or Path("geom.xyz"),
-            weights=weights or _project_weights(),
-            samples=single_events.SAMPLES if samples is None else samples,
-            search=single_events.SEARCH if search is None else search,
-            chemistry=chemistry is not False,
-            seed=seed,
-            device=device,
-            truth=truth,
-            setup=setup,
+            options=asked,
+            explosion=setup,
             changes=changes,
+            known=truth,
             selection=Selection(**selection),
             work=WorkOptions(**work),
+            out=out or Path("geom.xyz"),
             progress=progress(),
         )
         show_events(answer, json=json)
@@ -207,22 +181,17 @@ def reconstruct(
             setting=next(iter(selection)),
             do="Gate the events: give it to molexa align or molexa centroid, or name the events.",
         )
-    from molexa_core.pipeline.reconstruction.reconstruct import SAMPLES, SEARCH, reconstruct_file
+    from molexa_core.pipeline.reconstruction.reconstruct import reconstruct as reconstructed
 
     out = out or Path("geom.xyz")
-    record = reconstruct_file(
+    record = reconstructed(
         sources,
-        out,
-        weights=weights or _project_weights(),
-        samples=SAMPLES if samples is None else samples,
-        search=SEARCH if search is None else search,
+        options=asked,
         refined=refine,
-        chemistry=chemistry is not False,
-        seed=seed,
-        device=device,
-        truth=truth,
-        setup=setup,
+        explosion=setup,
         changes=changes,
+        known=truth,
+        out=out,
         progress=progress(),
     )
     _show(record, out, json=json)

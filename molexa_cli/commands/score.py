@@ -41,9 +41,9 @@ def score(
     Example: molexa score geom.xyz truth.xyz
     """
     from molexa_core.base.units import BOHR_ANGSTROM
-    from molexa_core.pipeline.chain.score import score_files
+    from molexa_core.pipeline.chain.score import score as scored
 
-    result = score_files(structure, known, allow_mirror=allow_mirror, progress=progress())
+    result = scored(structure, known, allow_mirror=allow_mirror, progress=progress())
     if json:
         write_json(result.to_dict())
         return

@@ -190,20 +190,28 @@ def one(
 ) -> None:
     """Simulate one classical explosion."""
     from molexa_core.base.fields import LABEL
-    from molexa_core.pipeline.explosions.simulate import ACCURACY, FRAMES, UNTIL_FS, simulate_file
+    from molexa_core.pipeline.explosions.simulate import (
+        ACCURACY,
+        FRAMES,
+        UNTIL_FS,
+        movie_times,
+    )
+    from molexa_core.pipeline.explosions.simulate import simulate as exploded
 
-    result = simulate_file(
+    times = movie_times(
+        FRAMES if frames is None else frames, UNTIL_FS if until_fs is None else until_fs
+    )
+    result = exploded(
         geometry,
         charges,
-        out=out,
-        trajectory=trajectory,
-        frames=FRAMES if frames is None else frames,
-        until_fs=UNTIL_FS if until_fs is None else until_fs,
         model=model,
         tau_fs=tau_fs,
         rises=rises,
         masses=masses,
         accuracy=accuracy or ACCURACY,
+        times_fs=() if trajectory is None else times,
+        out=out,
+        trajectory=trajectory,
         progress=progress(),
     )
     for path in (out, trajectory):
@@ -238,24 +246,27 @@ def many(
 ) -> None:
     """Simulate many explosions in an X-ray pulse."""
     from molexa_core.base.fields import COUNT, LABEL, MOMENTUM, MOMENTUM_ERROR
+    from molexa_core.base.matter.ions import parse_ions
     from molexa_core.pipeline.explosions.simulate_mcmd import (
         TRAJECTORIES,
-        simulate_mcmd_file,
+        channel_table,
+        simulate_mcmd,
         summary,
     )
 
-    outcomes, channel = simulate_mcmd_file(
+    outcomes = simulate_mcmd(
         geometry,
-        charges,
-        pulse=pulse,
+        pulse,
         options=options,
         trajectories=TRAJECTORIES if trajectories is None else trajectories,
         seed=seed,
         device=device or "auto",
+        ions=charges,
         out=out,
         figure=figure,
         progress=progress(),
     )
+    channel = None if charges is None else channel_table(outcomes, parse_ions(charges))
     for path in (out, figure):
         if path is not None:
             remark(f"wrote {path}")

@@ -19,7 +19,7 @@ from molexa_core.base.tables import Geometry
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.results.channel_csv import read_channel_csv
 from molexa_core.io.xyz import read_xyz, write_xyz
-from molexa_core.pipeline.explosions.simulate import simulate, simulate_file
+from molexa_core.pipeline.explosions.simulate import movie_times, simulate
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CO = "2\ncarbon monoxide\nC 0 0 0\nO 0 0 1.128\n"
@@ -90,7 +90,7 @@ def test_ions_from_the_charge_column(tmp_path: Path) -> None:
     far = Geometry(("N", "N"), np.array([[0.0, 0, 0], [0, 0, 2.0]]), charges=(2, 1))
     write_xyz(path, [far, far])
     progress = CollectingProgress()
-    result = simulate_file(path, model="instant", progress=progress)
+    result = simulate(path, model="instant", progress=progress)
     assert [str(ion) for ion in result.ions] == ["N2+", "N+"]
     assert result.ker_ev == pytest.approx(HARTREE_EV, rel=1e-8)
     assert progress.said == [f"{path} has 2 structures; the first is used"]
@@ -101,7 +101,7 @@ def test_average_masses_stand_in_the_names_of_the_ions(tmp_path: Path) -> None:
     out = tmp_path / "channel.csv"
     hcl = Geometry(("H", "Cl"), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.4]]))
     write_xyz(tmp_path / "hcl.xyz", [hcl])
-    simulate_file(tmp_path / "hcl.xyz", "H+,Cl+", out=out, masses="average")
+    simulate(tmp_path / "hcl.xyz", "H+,Cl+", out=out, masses="average")
     table, _ = read_channel_csv(out)
     assert list(table["ion"]) == ["H+@1.008", "Cl+@35.45"]
     ions = [parse_ion(name) for name in table["ion"]]
@@ -125,7 +125,7 @@ def test_overlapping_atoms_and_wrong_ions() -> None:
     with pytest.raises(UsageError, match="no positive charge"):
         simulate(Geometry(("O", "H"), 3 * near.positions, charges=(1, 0)))
     with pytest.raises(InputFileError, match="Did you mean"):
-        simulate_file("watre", "O+,H+,H+")
+        simulate("watre", "O+,H+,H+")
 
 
 def test_hydrogen_is_charged_apart_from_the_others(capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,15 +147,20 @@ def test_rises_apart_stand_in_the_record_and_in_the_movie(tmp_path: Path) -> Non
     (tmp_path / "co.xyz").write_text(CO)
     rises = ChargeBuildUp(onset_fs=20.0, hydrogen_tau_fs=10.0)
     out, movie = tmp_path / "p.csv", tmp_path / "movie.xyz"
-    found = simulate_file(
-        tmp_path / "co.xyz", "C+,O+", out=out, trajectory=movie, until_fs=200.0, rises=rises
+    found = simulate(
+        tmp_path / "co.xyz",
+        "C+,O+",
+        out=out,
+        trajectory=movie,
+        times_fs=movie_times(until_fs=200.0),
+        rises=rises,
     )
     # Without hydrogen both rise together, and when is no matter.
-    assert found.ker_ev == pytest.approx(simulate_file(tmp_path / "co.xyz", "C+,O+").ker_ev)
+    assert found.ker_ev == pytest.approx(simulate(tmp_path / "co.xyz", "C+,O+").ker_ev)
     _, record = read_channel_csv(out)
     assert record is not None
     assert record.settings["onset_fs"] == 20.0
     assert record.settings["hydrogen_tau_fs"] == 10.0
     assert len(read_xyz(movie)) == 101
     with pytest.raises(UsageError, match="rises of the charges with the model instant"):
-        simulate_file(tmp_path / "co.xyz", "C+,O+", model="instant", rises=rises)
+        simulate(tmp_path / "co.xyz", "C+,O+", model="instant", rises=rises)

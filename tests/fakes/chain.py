@@ -25,7 +25,7 @@ from molexa_core.io.results.events import write_events
 from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.xyz import write_xyz
 from molexa_core.pipeline.chain.align import align_file
-from molexa_core.pipeline.chain.centroid import centroid_file
+from molexa_core.pipeline.chain.centroid import centroid
 from tests.fakes.momenta import WATER, cf4, shuffled, turned
 
 SPECTRA_OF_REDUCE = (SPECTRUM_TOF, SPECTRUM_IMAGE, SPECTRUM_PIPICO, *SPECTRUM_SUM, SPECTRUM_KER)
@@ -132,7 +132,7 @@ def make_folder(folder: Path, name: str = "water", *, events: int = 500, seed: i
     with made_by("molexa align run.events.h5"):
         align_file(folder / "run.events.h5")
     with made_by("molexa centroid run.aligned.h5"):
-        centroid_file(folder / "run.aligned.h5")
+        centroid(folder / "run.aligned.h5", out=folder / "channel.csv")
     known, symbols = KNOWN[name], SYMBOLS[name]
     structure = ReconstructionRecord(
         symbols=symbols,

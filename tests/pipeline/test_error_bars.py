@@ -9,6 +9,7 @@ import pytest
 
 from molexa_cli.main import main
 from molexa_core.base.errors import InputFileError
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.io.results.channel_csv import write_channel_csv
 from molexa_core.io.xyz import read_xyz
 from molexa_core.physics.molecules.library import molecule
@@ -26,7 +27,7 @@ def water(factor: float = 1.0, ions: tuple[str, ...] = ("O+", "H+", "H+")) -> pd
 
 
 def test_a_structure_that_explains_its_momenta_has_error_bars() -> None:
-    record = reconstruct(water(), samples=4, search=0)
+    record = reconstruct(water(), options=ReconstructOptions(samples=4, search=0))
     assert record.uncertainty_bohr is not None
     assert record.uncertainty_reason is None
 
@@ -34,12 +35,12 @@ def test_a_structure_that_explains_its_momenta_has_error_bars() -> None:
 @pytest.mark.parametrize("factor", [1.99285e-24, 1e-6, 1e4])
 def test_momenta_in_another_unit_are_refused(factor: float) -> None:
     with pytest.raises(InputFileError, match="not in atomic units"):
-        reconstruct(water(factor), samples=2, search=0)
+        reconstruct(water(factor), options=ReconstructOptions(samples=2, search=0))
 
 
 @pytest.mark.parametrize("factor", [1.2, 3.7, 0.2])
 def test_momenta_of_no_molecule_have_no_error_bars(factor: float) -> None:
-    record = reconstruct(water(factor), samples=4, search=4)
+    record = reconstruct(water(factor), options=ReconstructOptions(samples=4, search=4))
     assert record.uncertainty_bohr is None
     assert record.warnings
 
@@ -47,13 +48,13 @@ def test_momenta_of_no_molecule_have_no_error_bars(factor: float) -> None:
 def test_highly_charged_ions_have_no_error_bars_of_others() -> None:
     ions = ["O+", "S12+", "O+"]
     table = simulate(molecule("sulfur_dioxide").geometry, ions).table
-    record = reconstruct(table, samples=2, search=0)
+    record = reconstruct(table, options=ReconstructOptions(samples=2, search=0))
     assert record.uncertainty_bohr is None
     assert "such input" in str(record.uncertainty_reason)
 
 
 def test_missing_ions_leave_no_error_bars() -> None:
-    record = reconstruct(water().iloc[:2], samples=2, search=0)
+    record = reconstruct(water().iloc[:2], options=ReconstructOptions(samples=2, search=0))
     assert "do not cancel" in str(record.uncertainty_reason)
 
 
@@ -86,6 +87,6 @@ def test_single_events_refuse_what_they_have_no_use_for(
 
 
 def test_uncertainties_are_finite_where_they_are_there() -> None:
-    record = reconstruct(water(), samples=2, search=0)
+    record = reconstruct(water(), options=ReconstructOptions(samples=2, search=0))
     assert record.uncertainty_bohr is not None
     assert np.isfinite(record.uncertainty_bohr).all()

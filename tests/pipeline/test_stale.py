@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import InputFileError
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.storage.checksums import CHECKSUM
 from molexa_core.base.storage.provenance import Provenance, made_by
@@ -16,10 +17,10 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.channel_csv import read_channel_csv
 from molexa_core.io.results.events import read_events, write_events
 from molexa_core.pipeline.chain.align import align_file
-from molexa_core.pipeline.chain.centroid import centroid_file
+from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.report import report_folder
 from molexa_core.pipeline.chain.stale import require_fresh
-from molexa_core.pipeline.reconstruction.reconstruct import reconstruct_file
+from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 
 SHAPE = np.array([[-40.0, 0.0, 0.0], [20.0, 45.0, 0.0], [20.0, -45.0, 0.0]])
 
@@ -38,7 +39,7 @@ def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("run.dat").write_bytes(b"hits")
     reduce_again(1)
     align_file("run.events.h5")
-    centroid_file("run.aligned.h5")
+    centroid("run.aligned.h5", out="channel.csv")
     return tmp_path
 
 
@@ -65,16 +66,19 @@ def without_checksum(path: Path) -> None:
 
 def test_every_stage_says_that_its_input_is_without_checksum(chain: Path) -> None:
     """Files of molexa 0.1; and nothing is said of those that have one."""
-    reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0)
+    reconstruct("channel.csv", options=ReconstructOptions(samples=1, search=0), out="geom.xyz")
     stages: dict[str, Callable[[CollectingProgress], object]] = {
         "run.events.h5": lambda progress: align_file(
             "run.events.h5", out="a.h5", progress=progress
         ),
-        "run.aligned.h5": lambda progress: centroid_file(
+        "run.aligned.h5": lambda progress: centroid(
             "run.aligned.h5", out="c.csv", progress=progress
         ),
-        "channel.csv": lambda progress: reconstruct_file(
-            "channel.csv", "g.xyz", samples=1, search=0, progress=progress
+        "channel.csv": lambda progress: reconstruct(
+            "channel.csv",
+            options=ReconstructOptions(samples=1, search=0),
+            out="g.xyz",
+            progress=progress,
         ),
         "geom.json": lambda progress: report_folder(chain, progress=progress),
     }
@@ -98,21 +102,23 @@ def said(stage: Callable[[CollectingProgress], object]) -> list[str]:
 def test_events_made_anew_stop_every_later_stage(chain: Path) -> None:
     reduce_again(2)
     for stage in (
-        lambda: centroid_file("run.aligned.h5"),
-        lambda: reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0),
+        lambda: centroid("run.aligned.h5", out="channel.csv"),
+        lambda: reconstruct(
+            "channel.csv", options=ReconstructOptions(samples=1, search=0), out="geom.xyz"
+        ),
         lambda: report_folder(chain),
     ):
         with pytest.raises(InputFileError, match="another run.events.h5"):
             stage()
     align_file("run.events.h5")
-    centroid_file("run.aligned.h5")
+    centroid("run.aligned.h5", out="channel.csv")
     report_folder(chain)
 
 
 def test_another_frame_stops_the_momenta_of_the_old_one(chain: Path) -> None:
     align_file("run.events.h5", plane="xz")
     with pytest.raises(InputFileError, match=r"another run.aligned.h5 .* Run molexa centroid"):
-        reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0)
+        reconstruct("channel.csv", options=ReconstructOptions(samples=1, search=0), out="geom.xyz")
 
 
 def test_stages_of_two_runs_are_not_mixed(chain: Path) -> None:
@@ -125,7 +131,7 @@ def test_stages_of_two_runs_are_not_mixed(chain: Path) -> None:
 
 
 def test_an_edited_table_is_a_warning(chain: Path) -> None:
-    reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0)
+    reconstruct("channel.csv", options=ReconstructOptions(samples=1, search=0), out="geom.xyz")
     text = Path("channel.csv").read_text(encoding="utf-8")
     Path("channel.csv").write_text(f"{text}# looked at on Monday\n", encoding="utf-8")
     progress = CollectingProgress()
@@ -134,9 +140,9 @@ def test_an_edited_table_is_a_warning(chain: Path) -> None:
 
 
 def test_a_table_made_anew_does_not_go_with_the_old_structure(chain: Path) -> None:
-    reconstruct_file("channel.csv", "geom.xyz", samples=1, search=0)
+    reconstruct("channel.csv", options=ReconstructOptions(samples=1, search=0), out="geom.xyz")
     with made_by("molexa centroid, once more"):
-        centroid_file("run.aligned.h5")
+        centroid("run.aligned.h5", out="channel.csv")
     with pytest.raises(InputFileError, match="another channel.csv"):
         report_folder(chain)
 

@@ -15,7 +15,7 @@ from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.channel_csv import read_channel_csv, write_channel_csv
 from molexa_core.io.results.events import read_events, write_events
 from molexa_core.pipeline.chain.align import align
-from molexa_core.pipeline.chain.centroid import centroid, centroid_file, in_laboratory
+from molexa_core.pipeline.chain.centroid import centroid, in_laboratory
 from molexa_core.pipeline.chain.channel_limits import (
     beyond_network,
     channel_of_record,
@@ -23,7 +23,7 @@ from molexa_core.pipeline.chain.channel_limits import (
     require_complete,
 )
 from molexa_core.pipeline.chain.report import report_folder
-from molexa_core.pipeline.reconstruction.events_file import reconstruct_events_file
+from molexa_core.pipeline.reconstruction.events_answer import answer_of_events
 from tests.fakes.root_runs import make_channel
 
 SAID = "99 % of the hits lie within 0.05 mm of the centre"
@@ -84,11 +84,11 @@ def test_a_partial_channel_is_not_averaged_like_a_complete_one(
 ) -> None:
     write_events("run.events.h5", events_of(rng, partial()), Provenance.of("test"))
     with pytest.raises(InputFileError, match=r"fake asks for O\+, H\+ per event, the events have"):
-        centroid_file("run.events.h5")
+        centroid("run.events.h5")
     with pytest.raises(UsageError, match="asks for"):
         centroid(events_of(rng, partial()))
     with pytest.raises(InputFileError, match=r"partial channel fake \(1 of 2 H\+"):
-        reconstruct_events_file("run.events.h5", "geom.xyz")
+        answer_of_events("run.events.h5", out="geom.xyz")
 
 
 def test_a_table_from_a_partial_channel_is_not_reconstructed() -> None:

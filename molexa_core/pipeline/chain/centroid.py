@@ -11,12 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from molexa_core.base.errors import about_file
 from molexa_core.base.fields import (
     COUNT,
     ENERGY,
     EXPLOSION,
-    GATES,
     ION,
     LABEL,
     MOMENTUM,
@@ -29,17 +27,14 @@ from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Frame, parse_settings
 from molexa_core.base.storage.outputs import FileKind
-from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
 from molexa_core.frame.centroid import EnergyKept, centroids, energy_kept
 from molexa_core.frame.completeness import lobe_doubt
 from molexa_core.frame.partial.solve import solve_partial
 from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
-from molexa_core.io.results.events import read_events
 from molexa_core.pipeline.chain.channel_limits import inherited
-from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, channel_of, only_file
-from molexa_core.pipeline.chain.selected import gating_of, select, settings_read
-from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
+from molexa_core.pipeline.chain.pick import channel_of
+from molexa_core.pipeline.given.given_events import Events, file_of, given_events
 from molexa_core.pipeline.output_guard import require_outputs
 
 CHANNEL_FILE: Final = "channel.csv"
@@ -50,15 +45,23 @@ ERRORS_PARTIAL: Final = (
 )
 
 
-def centroid(table: Coincidences, *, progress: Progress = SILENT) -> pd.DataFrame:
+def centroid(
+    aligned: Events,
+    *,
+    selection: Selection = EVERYTHING,
+    out: Path | str | None = None,
+    progress: Progress = SILENT,
+) -> pd.DataFrame:
     """The mean momentum of every ion in the molecular frame with its standard error.
 
     Of a partial channel the momenta of all ions of the break-up are found
     (`frame.partial.solve`).
 
     Args:
-        table: aligned events (`pipeline.chain.align.align(...).table`).
-        progress: display of the progress.
+        aligned: aligned events (`pipeline.chain.align.align(...).table`), or their file.
+        selection: the rows to take; momenta are those of the molecular frame.
+        out: CSV file to write.
+        progress: display of the progress and of the choices made.
 
     Returns:
         Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count`, `label`;
@@ -68,9 +71,30 @@ def centroid(table: Coincidences, *, progress: Progress = SILENT) -> pd.DataFram
         the mean one in eV, their ratio, and a sentence on it.
 
     Raises:
-        NoEventsError: no event has a weight, or too few for a partial channel.
-        UsageError, ComputationError: a partial channel that cannot be solved; says why.
+        InputFileError: a file is missing or of another kind.
+        NoEventsError: no event has a weight, or too few for a partial channel, or the gates leave
+            none.
+        UsageError, ComputationError: a partial channel that cannot be solved, says why; or a
+            condition that cannot be read or does not fit the events.
+        OutputError: the result cannot be written.
     """
+    require_outputs((out, FileKind.MOMENTA), inputs=[file_of(aligned), selection.regions])
+    given = given_events(aligned, "centroid", selection=selection, progress=progress)
+    with given.about():
+        rows = _centroid(given.table, progress)
+    if given.path is not None and "frame" not in given.table.meta:
+        rows.attrs[WARNINGS].append(
+            f"{given.path} was not made by molexa align: its momenta were averaged as they are"
+        )
+    rows.attrs[WARNINGS] += given.stale
+    for warning in warnings_of(rows):
+        progress.warn(warning)
+    if out is not None:
+        write_channel_csv(out, rows, given.provenance(_settings(rows, given.table)))
+    return rows
+
+
+def _centroid(table: Coincidences, progress: Progress) -> pd.DataFrame:
     channel = channel_of(table.meta) if "channel" in table.meta else None
     if channel is not None and not channel.is_complete:
         rows, of_peaks = _partial(table, channel, progress)
@@ -123,7 +147,7 @@ def in_laboratory(table: Coincidences) -> Coincidences:
     return replace(table, momentum=np.matmul(table.momentum, axes))
 
 
-def settings_of(means: pd.DataFrame, table: Coincidences) -> dict[str, Any]:
+def _settings(means: pd.DataFrame, table: Coincidences) -> dict[str, Any]:
     """What the provenance of mean momenta says of how they were made.
 
     Args:
@@ -137,58 +161,3 @@ def settings_of(means: pd.DataFrame, table: Coincidences) -> dict[str, Any]:
     }
     told = means.attrs.get(EXPLOSION)
     return settings if told is None else {**settings, EXPLOSION: told}
-
-
-def centroid_file(
-    path: Path | str | None = None,
-    *,
-    out: Path | str | None = None,
-    selection: Selection = EVERYTHING,
-    progress: Progress = SILENT,
-) -> tuple[Path, pd.DataFrame]:
-    """Average an aligned file and write `channel.csv` beside it.
-
-    Args:
-        path: the aligned file; the only `*.aligned.h5` in the working folder if not given.
-        out: the file to write.
-        selection: the rows to take; momenta are those of the molecular frame.
-        progress: receives notices on the choices made.
-
-    Returns:
-        The file written, and its table.
-
-    Raises:
-        InputFileError: no aligned file, several of them, or a file of another kind.
-        UsageError: a condition that cannot be read or does not fit the events.
-        NoEventsError: the file holds no events, or the gates leave none.
-        OutputError: the result cannot be written.
-    """
-    source = (
-        only_file(ALIGNED_SUFFIX, made_by="molexa align", progress=progress)
-        if path is None
-        else Path(path)
-    )
-    target = source.with_name(CHANNEL_FILE) if out is None else Path(out)
-    require_outputs((target, FileKind.MOMENTA), inputs=[source, selection.regions])
-    table, before = read_events(source)
-    channel = channel_of(table.meta)
-    gates = gating_of(selection, "centroid", channel=channel)
-    table = select(table, gates, progress)
-    stale = require_fresh(source, before)
-    say_unguarded(source, before, progress)
-    with about_file(source):
-        rows = centroid(table, progress=progress)
-    if "frame" not in table.meta:
-        rows.attrs[WARNINGS].append(
-            f"{source} was not made by molexa align: its momenta were averaged as they are"
-        )
-    rows.attrs[WARNINGS] += stale
-    for warning in warnings_of(rows):
-        progress.warn(warning)
-    settings = settings_of(rows, table)
-    if gates:
-        settings[GATES] = gates.record()
-    inputs = [source, *settings_read(selection)]
-    record = Provenance.of(inputs=inputs, settings=settings, after=before)
-    write_channel_csv(target, rows, record)
-    return target, rows

@@ -19,10 +19,9 @@ from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Hits, IntArray
-from molexa_core.io.formats import without_suffix
 from molexa_core.io.results.covariance_file import write_covariance
-from molexa_core.pipeline.chain.pick import COVARIANCE_SUFFIX
-from molexa_core.pipeline.chain.reduce import channel_and_setup, reduce
+from molexa_core.pipeline.chain.reduce import reduce
+from molexa_core.pipeline.given.given_run import GivenRun, Run, given_run
 from molexa_core.pipeline.output_guard import require_outputs
 from molexa_core.reduction.coincidences import Search
 from molexa_core.reduction.cumulants.cumulant_maps import CumulantMap, Kind
@@ -132,38 +131,81 @@ class _Axis:
 
 
 def covariance(
-    run: Iterable[Hits],
-    channel: Channel,
-    setup: Setup,
+    run: Run,
+    channel: Channel | str | Path | None = None,
+    setup: Setup | str | Path | None = None,
     *,
     axes: tuple[str, str] = ("tof", "tof"),
     bins: int = BINS,
     beside: Sequence[str] = (),
     control: str | None = None,
     slices: int = SLICES,
+    out: Path | str | None = None,
     progress: Progress = SILENT,
 ) -> Covariances:
-    """Cumulants of the ions of a channel, and maps of covariances.
+    """Which ions come from the same explosion, where rates are too high for coincidences.
 
     The numbers of hits in the windows of the ions vary from shot to shot; their joint factorial
     cumulants are the true coincidences per shot, at any rate (`reduction.cumulants`).
 
     Args:
-        run: chunks of shots, read several times.
-        channel: ions and windows.
-        setup: spectrometer, detector, calibration and jet.
+        run: files, pattern or folder; an open run; a virtual run; or hits, read several times.
+        channel: ions and windows: a channel, its name or file, a formula, or ions; that of the
+            run, or of `molexa.yaml`, if not given.
+        setup: the apparatus, or its file; that of the run, or of `molexa.yaml`, if not given.
         axes: of the maps: `tof`, or `px`, `py`, `pz`, `p` of an ion, such as `pz(O+)`.
         bins: of each axis.
         beside: one or two ions whose hits make the maps those of order three or four; their hits
             are left out on the axes.
         control: tag whose linear effect is taken off; the pulse energy if the run has it.
         slices: number of slices of alike values of the control, or of time without one; 0 for none.
+        out: covariance file to write.
         progress: display of the progress.
+
+    Returns:
+        Cumulants of up to four ions, and maps, with errors.
 
     Raises:
         UsageError: windows that overlap, unknown axes or tags, impossible numbers.
-        InputFileError: the run cannot be read.
+        InputFileError, SettingsError: the run, the channel or the setup cannot be read.
+        OutputError: the file cannot be written there.
     """
+    given = given_run(run, channel, setup, progress)
+    require_outputs((out, FileKind.COVARIANCE), inputs=given.files)
+    found = _covariance(
+        given,
+        axes=axes,
+        bins=bins,
+        beside=beside,
+        control=control,
+        slices=slices,
+        progress=progress,
+    )
+    if out is not None:
+        settings = {
+            "channel": given.channel.model_dump(mode="json"),
+            "setup": given.setup.model_dump(mode="json"),
+            "axes": list(axes),
+            "bins": bins,
+            "beside": list(beside),
+            "slices": slices,
+        }
+        record = Provenance.of(inputs=given.files, settings=settings)
+        write_covariance(Path(out), found.as_dict(), found.maps, record)
+    return found
+
+
+def _covariance(
+    given: GivenRun,
+    *,
+    axes: tuple[str, str],
+    bins: int,
+    beside: Sequence[str],
+    control: str | None,
+    slices: int,
+    progress: Progress,
+) -> Covariances:
+    run, channel, setup = given.hits, given.channel, given.setup
     if not 2 <= bins <= _MOST_BINS:
         raise UsageError(f"{bins} bins", setting="bins", do=f"Use 2 to {_MOST_BINS}.")
     search = Search(channel, setup)
@@ -219,58 +261,6 @@ def list_of(run: Iterable[Hits]) -> Iterable[Hits]:
     if iter(run) is run:
         raise UsageError("the run can be read only once", do="Give a list of chunks.")
     return run
-
-
-def covariance_files(
-    paths: Sequence[Path | str],
-    *,
-    channel: str | None = None,
-    setup: str | None = None,
-    out: Path | str | None = None,
-    axes: tuple[str, str] = ("tof", "tof"),
-    bins: int = BINS,
-    beside: Sequence[str] = (),
-    control: str | None = None,
-    slices: int = SLICES,
-    progress: Progress = SILENT,
-) -> tuple[Path, Covariances]:
-    """Cumulants and maps of the files of a run, written to one file.
-
-    Args:
-        paths: the files of one run, in order; patterns, or a folder.
-        channel: name or file of the channel.
-        setup: setup file.
-        out: the file to write; `RUN.covariance.h5` in the working folder if not given.
-        axes: see `covariance`.
-        bins: see `covariance`.
-        beside: see `covariance`.
-        control: see `covariance`.
-        slices: see `covariance`.
-        progress: display of the progress.
-
-    Raises:
-        UsageError, InputFileError, SettingsError: as `covariance` and `reduce_files`.
-        OutputError: the file cannot be written there.
-    """
-    run, chosen, chosen_setup, read = channel_and_setup(paths, channel, setup, progress)
-    target = (
-        Path(f"{without_suffix(run.paths[0].name)}{COVARIANCE_SUFFIX}")
-        if out is None
-        else Path(out)
-    )
-    require_outputs((target, FileKind.COVARIANCE), inputs=[*run.paths, *read])
-    result = covariance(
-        run, chosen, chosen_setup, axes=axes, bins=bins, beside=beside, control=control,
-        slices=slices, progress=progress,
-    )  # fmt: skip
-    settings = {
-        "channel": chosen.model_dump(mode="json"),
-        "setup": chosen_setup.model_dump(mode="json"),
-        "axes": list(axes), "bins": bins, "beside": list(beside), "slices": slices,
-    }  # fmt: skip
-    record = Provenance.of(inputs=run.paths, settings=settings)
-    write_covariance(target, result.as_dict(), result.maps, record)
-    return target, result
 
 
 def _counted(

@@ -55,7 +55,7 @@ from molexa_core.pipeline.chain.report_parts.report_series import series_content
 from molexa_core.pipeline.chain.report_parts.report_structure import MAE_NAME, structure_of
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.chain.stale import require_fresh, require_made_from, say_unguarded
-from molexa_core.pipeline.named_structure import find_geometry
+from molexa_core.pipeline.given.given_structure import find_geometry
 from molexa_core.pipeline.output_guard import require_outputs
 from molexa_core.report.content import (
     Comparison,

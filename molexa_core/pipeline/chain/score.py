@@ -19,7 +19,7 @@ from molexa_core.geometry.measures import pair_distances
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
 from molexa_core.io.xyz import read_provenance
 from molexa_core.pipeline.chain.stale import require_fresh
-from molexa_core.pipeline.named_structure import find_geometry
+from molexa_core.pipeline.given.given_structure import Structure, find_geometry, structure_of
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,13 @@ class Score(Shown):
 
 
 def score(
-    structure: Geometry | ReconstructionRecord, known: Geometry, *, allow_mirror: bool = False
+    structure: Structure,
+    known: Structure,
+    *,
+    allow_mirror: bool = False,
+    progress: Progress = SILENT,
 ) -> Score:
-    """Compare a structure with a known one.
+    """The errors of a structure relative to a known one.
 
     The known structure is superposed on the other by the rotation, translation and assignment of
     like atoms with the smallest RMSD; then the errors of the paper are computed
@@ -94,15 +98,19 @@ def score(
     the structure. A mirror image counts as a different structure unless it is allowed.
 
     Args:
-        structure: the structure to compare; a reconstruction in the frame of its momenta, whose
-            claimed half-widths of distances are compared with the errors.
-        known: the known structure, atoms in any order, any frame.
+        structure: a geometry, a molecule, a reconstruction in the frame of its momenta (whose
+            claimed half-widths of distances are compared with the errors), or the file or name of
+            one: XYZ, `geom.json`, or structures of single events (`structures.h5`), whose mean is
+            compared.
+        known: the known structure, atoms in any order, any frame; of several in a file the first.
         allow_mirror: whether the mirror image of the known structure may be used.
+        progress: receives remarks and warnings.
 
     Returns:
         Errors, assignment and superposition.
 
     Raises:
+        InputFileError: a file is missing or holds no structure, or there is no such molecule.
         UsageError: the structures have different atoms.
 
     Example:
@@ -111,51 +119,45 @@ def score(
         >>> round(score(water, water).errors.mae, 12)
         0.0
     """
-    if isinstance(structure, ReconstructionRecord):
-        found = score(structure.geometry(), known, allow_mirror=allow_mirror)
-        return replace(found, claims=_claims(structure, found))
-    errors, superposition = superposed_errors(
-        structure.positions,
-        known.positions,
-        structure.symbols,
-        symbols_b=known.symbols,
-        allow_mirror=allow_mirror,
-    )
-    return Score(structure.symbols, errors, superposition)
-
-
-def score_files(
-    structure: Path | str,
-    known: Path | str,
-    *,
-    allow_mirror: bool = False,
-    progress: Progress = SILENT,
-) -> Score:
-    """Compare a structure with a known one; of several structures in a file the first is used.
-
-    The first may be structures of single events (`structures.h5`): their mean is compared; or a
-    reconstruction (`geom.json`): its claimed half-widths of distances are compared with the errors.
-
-    Raises:
-        InputFileError: a file is missing or is not an XYZ file, or there is no such molecule.
-        UsageError: the structures have different atoms.
-    """
-    two = find_geometry(known, progress)[0]
-    one: Geometry | ReconstructionRecord
-    if Path(structure).suffix == ".h5":
-        one, record = _mean_of_events(structure, progress)
-    elif Path(structure).suffix == ".json":
-        one, record = read_geometry_json(structure)
-    else:
-        one, files = find_geometry(structure, progress)
-        record = read_provenance(files[0]) if files else None
-    if Path(structure).exists():
-        require_fresh(structure, record, refuse=False, progress=progress)
+    two = _scored(known, progress)
+    one = _scored(structure, progress)
+    three = one.geometry() if isinstance(one, ReconstructionRecord) else one
+    if isinstance(two, ReconstructionRecord):
+        two = two.geometry()
     try:
-        return score(one, two, allow_mirror=allow_mirror)
+        errors, superposition = superposed_errors(
+            three.positions,
+            two.positions,
+            three.symbols,
+            symbols_b=two.symbols,
+            allow_mirror=allow_mirror,
+        )
     except UsageError as error:
-        error.where = f"{structure} and {known}"
+        named = [str(of) for of in (structure, known) if isinstance(of, Path | str)]
+        error.where = " and ".join(named) if len(named) == 2 else error.where
         raise
+    found = Score(three.symbols, errors, superposition)
+    if isinstance(one, ReconstructionRecord):
+        return replace(found, claims=_claims(one, found))
+    return found
+
+
+def _scored(given: Structure, progress: Progress) -> Geometry | ReconstructionRecord:
+    """A structure, or a reconstruction with what it claims; outdated files warn."""
+    if not isinstance(given, Path | str):
+        held = getattr(given, "record", given)
+        return held if isinstance(held, ReconstructionRecord) else structure_of(given, progress)[0]
+    found: Geometry | ReconstructionRecord
+    if Path(given).suffix == ".h5":
+        found, record = _mean_of_events(given, progress)
+    elif Path(given).suffix == ".json":
+        found, record = read_geometry_json(given)
+    else:
+        found, files = find_geometry(given, progress)
+        record = read_provenance(files[0]) if files else None
+    if Path(given).exists():
+        require_fresh(given, record, refuse=False, progress=progress)
+    return found
 
 
 def _claims(record: ReconstructionRecord, found: Score) -> tuple[Claim, ...]:

@@ -91,7 +91,16 @@ def assumed_explosion(
         UsageError: numbers of different kinds of explosions, or a value out of range.
     """
     found = _of_files(setup, record, path)
-    if changes is None or changes.none:
+    return found if changes is None else with_changes(found, changes)
+
+
+def with_changes(found: Assumed, changes: Changes) -> Assumed:
+    """What is known with what the call says in place of it.
+
+    Raises:
+        UsageError: numbers of different kinds of explosions, or a value out of range.
+    """
+    if changes.none:
         return found
     explosion = changed(found.explosion, changes)
     beside = found.source != NOWHERE and explosion.told is not None

@@ -32,7 +32,7 @@ from molexa_core.physics.coulomb.batches import (
 )
 from molexa_core.physics.coulomb.build_up import build_up, rises_of_atoms
 from molexa_core.physics.coulomb.explosion import accuracy_of
-from molexa_core.pipeline.named_structure import find_geometry
+from molexa_core.pipeline.given.given_structure import Structure, structure_of
 from molexa_core.pipeline.output_guard import require_outputs
 
 Model = Literal["instant", "classical"]
@@ -80,45 +80,60 @@ class Explosion(Shown):
 
 
 def simulate(
-    geometry: Geometry,
-    ions: Sequence[Ion | str] | None = None,
+    structure: Structure,
+    ions: Sequence[Ion | str] | str | None = None,
     *,
     model: Model = "classical",
     tau_fs: float = TAU_FS,
+    rises: ChargeBuildUp | None = None,
     masses: Masses = "isotope",
     accuracy: str = ACCURACY,
     times_fs: Sequence[float] = (),
-    rises: ChargeBuildUp | None = None,
+    out: Path | str | None = None,
+    trajectory: Path | str | None = None,
+    progress: Progress = SILENT,
 ) -> Explosion:
     """Simulate the explosion of a geometry at rest; returns asymptotic momenta.
 
     Args:
-        geometry: positions in bohr.
-        ions: the ion that each atom becomes, in the order of the atoms; from the charges of the
-            geometry if not given.
+        structure: positions in bohr; or a reconstruction, a molecule, an XYZ file (its first
+            structure), or the name of a shipped molecule.
+        ions: the ion that each atom becomes, in the order of the atoms, also as `O+,H+,H+`; from
+            the charges of the geometry if not given.
         model: `instant`, or `classical`: the charges rise as (1 + erf(6.3 (t/tau - 1/2))) / 2.
         tau_fs: window of the rise.
+        rises: for `classical`: windows and onsets of hydrogen and the other atoms, in place of
+            `tau_fs`.
         masses: `isotope` (the most abundant, which a spectrometer detects) or `average` (as in
             published data sets); the average mass appears in the names of the ions, as `Cl+@35.45`.
         accuracy: `draft`, `fast` or `fine`.
-        times_fs: times at which the geometry is stored.
-        rises: for `classical`: windows and onsets of hydrogen and the other atoms, in place of
-            `tau_fs`.
+        times_fs: times at which the geometry is stored; those of `movie_times` if not given and a
+            movie is written.
+        out: file for the momenta to write, in the format of channel.csv.
+        trajectory: file for the movie to write, in XYZ format.
+        progress: receives notices on the choices made.
 
     Returns:
         Momenta in the frame of the geometry, energies, and the geometries at `times_fs`.
 
     Raises:
+        InputFileError: no such file or molecule, or two atoms of it are in one place.
         UsageError: ions that do not fit the atoms, fewer than two ions, overlapping atoms, or an
             option out of range.
+        OutputError: a result cannot be written.
 
     Example:
         >>> from molexa_core.physics.molecules.library import molecule
-        >>> boom = simulate(molecule("nitrogen").geometry, ["N+", "N+"], model="instant")
+        >>> boom = simulate(molecule("nitrogen"), ["N+", "N+"], model="instant")
         >>> abs(boom.ker_ev / boom.coulomb_ev - 1) < 1e-6
         True
     """
-    chosen = tuple(ion.with_masses(masses) for ion in ions_of_atoms(geometry, ions))
+    geometry, inputs = geometry_to_explode(structure, progress)
+    require_outputs((out, FileKind.MOMENTA), (trajectory, FileKind.GEOMETRY), inputs=inputs)
+    if trajectory is not None and not len(times_fs):
+        times_fs = movie_times()
+    wanted = parse_ions(ions) if isinstance(ions, str) else ions
+    chosen = tuple(ion.with_masses(masses) for ion in ions_of_atoms(geometry, wanted))
     cut, rise = accuracy_of(accuracy), build_up(model, tau_fs)
     if rises is not None:
         if model != "classical":
@@ -153,7 +168,7 @@ def simulate(
     table.attrs[WARNINGS] = list(geometry.warnings)
     told = ChargeBuildUp(tau_fs=tau_fs) if rises is None else rises
     table.attrs[EXPLOSION] = block_of(simulated(model, rises=told))
-    return Explosion(
+    result = Explosion(
         table=table,
         ions=chosen,
         momentum=p,
@@ -163,92 +178,52 @@ def simulate(
         trajectory=frames,
         times_fs=tuple(float(time) for time in times_fs),
     )
+    if out is None and trajectory is None:
+        return result
+    settings: dict[str, Any] = {
+        "geometry": str(structure) if isinstance(structure, Path | str) else geometry.comment,
+        "ions": [str(ion) for ion in chosen],
+        "model": model,
+        "tau_fs": tau_fs if model == "classical" else None,
+        "masses": masses,
+        "accuracy": accuracy,
+        **({} if rises is None else asdict(rises)),
+        EXPLOSION: table.attrs[EXPLOSION],
+    }
+    record = Provenance.of(inputs=inputs, settings=settings)
+    if out is not None:
+        write_channel_csv(out, table, record)
+    if trajectory is not None:
+        write_xyz(trajectory, frames, record)
+    return result
 
 
-def simulate_file(
-    source: Path | str,
-    charges: str | None = None,
-    *,
-    out: Path | str | None = None,
-    trajectory: Path | str | None = None,
-    frames: int = FRAMES,
-    until_fs: float = UNTIL_FS,
-    model: Model = "classical",
-    tau_fs: float = TAU_FS,
-    masses: Masses = "isotope",
-    accuracy: str = ACCURACY,
-    rises: ChargeBuildUp | None = None,
-    progress: Progress = SILENT,
-) -> Explosion:
-    """Simulate the explosion of an XYZ file or a shipped molecule, and write the results.
-
-    Args:
-        source: an XYZ file (its first structure) or the name of a shipped molecule.
-        charges: ions in the order of the atoms, such as `O+,H+,H+`; from the charge column of the
-            file if not given.
-        out: file for the momenta, in the format of channel.csv.
-        trajectory: file for the movie, in XYZ format.
-        frames: number of frames of the movie.
-        until_fs: its duration, from the start of the charge build-up.
-        model: see `simulate`.
-        tau_fs: see `simulate`.
-        masses: see `simulate`.
-        accuracy: see `simulate`.
-        rises: see `simulate`.
-        progress: receives notices on the choices made.
+def movie_times(frames: int = FRAMES, until_fs: float = UNTIL_FS) -> list[float]:
+    """Times of the frames of a movie of an explosion, from the start of the charge build-up, fs.
 
     Raises:
-        InputFileError: no such file or molecule.
-        UsageError: as in `simulate`.
-        OutputError: a result cannot be written.
+        UsageError: fewer than two frames, or no time.
     """
-    geometry, inputs = geometry_to_explode(source, progress)
-    require_outputs((out, FileKind.MOMENTA), (trajectory, FileKind.GEOMETRY), inputs=inputs)
     if frames < 2 or not 0 < until_fs < np.inf:
         raise UsageError(
             f"a movie of {frames} frames over {until_fs} fs",
             do="Give at least 2 frames and a time above 0.",
         )
-    times = np.linspace(0.0, until_fs, frames).tolist() if trajectory is not None else ()
-    result = simulate(
-        geometry,
-        None if charges is None else parse_ions(charges),
-        model=model,
-        tau_fs=tau_fs,
-        masses=masses,
-        accuracy=accuracy,
-        times_fs=times,
-        rises=rises,
-    )
-    settings: dict[str, Any] = {
-        "geometry": str(source),
-        "ions": [str(ion) for ion in result.ions],
-        "model": model,
-        "tau_fs": tau_fs if model == "classical" else None,
-        "masses": masses,
-        "accuracy": accuracy,
-    }
-    if rises is not None:
-        settings |= asdict(rises)
-    rises = ChargeBuildUp(tau_fs=tau_fs) if rises is None else rises
-    settings[EXPLOSION] = block_of(simulated(model, rises=rises))
-    record = Provenance.of(inputs=inputs, settings=settings)
-    if out is not None:
-        write_channel_csv(out, result.table, record)
-    if trajectory is not None:
-        write_xyz(trajectory, result.trajectory, record)
-    return result
+    times: list[float] = np.linspace(0.0, until_fs, frames).tolist()
+    return times
 
 
 def geometry_to_explode(
-    source: Path | str, progress: Progress = SILENT
+    source: Structure, progress: Progress = SILENT
 ) -> tuple[Geometry, tuple[Path, ...]]:
-    """The geometry of an XYZ file or of a shipped molecule, and the files that were read.
+    """The geometry of what is to explode, and the files that were read and checked.
 
     Raises:
         InputFileError: the name is neither a file nor a molecule, or two atoms are in one place.
     """
-    geometry, files = find_geometry(source, progress)
+    geometry, files = structure_of(source, progress)
+    if not isinstance(source, Path | str):
+        return geometry, files
     with about_file(source):
         require_apart(geometry.symbols, geometry.positions, where=None)
     return geometry, files

@@ -23,13 +23,14 @@ from molexa_core.base.matter.ions import Ion, isotopes_of, parse_ions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import Geometry, ion_labels
+from molexa_core.base.tables import ion_labels
 from molexa_core.base.units import HARTREE_EV
 from molexa_core.io.results.channel_csv import write_channel_csv
 from molexa_core.io.results.channels_h5 import write_channels
 from molexa_core.physics.coulomb.batches import require_apart
 from molexa_core.pipeline.explosions.explode import explode_geometries
 from molexa_core.pipeline.explosions.simulate import geometry_to_explode, ions_of_atoms
+from molexa_core.pipeline.given.given_structure import Structure
 from molexa_core.pipeline.output_guard import Output, discards, require_outputs
 
 TRAJECTORIES: Final = 10_000
@@ -37,41 +38,62 @@ LARGEST_SEED: Final = 2**63 - 1
 
 
 def simulate_mcmd(
-    geometry: Geometry,
-    *,
+    structure: Structure,
     pulse: Pulse,
+    *,
     options: ModelOptions | None = None,
     trajectories: int = TRAJECTORIES,
     seed: int = 0,
     device: str = "auto",
+    ions: Sequence[Ion | str] | str | None = None,
+    out: Path | str | None = None,
+    figure: Path | str | None = None,
     progress: Progress = SILENT,
 ) -> Outcomes:
-    """Simulate many explosions of a geometry at rest in an X-ray pulse.
+    """Explode a geometry at rest many times in an X-ray pulse, by the Monte-Carlo model.
 
     Args:
-        geometry: positions in bohr.
+        structure: positions in bohr; or a reconstruction, a molecule, an XYZ file (its first
+            structure), or the name of a shipped molecule.
         pulse: the X-ray pulse.
         options: switches of the model; the defaults if not given.
         trajectories: number of explosions.
         seed: of all random draws; it gives the same explosions on any device, up to rounding.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
+        ions: the final ion of each atom in order, also as `O+,H+,H+`, to write one combination;
+            they also say which isotopes explode.
+        out: file to write: `.h5` for all combinations, `.csv` for the one of `ions`
+            (`channel_table`).
+        figure: SVG file to write with charges and kinetic energy release.
         progress: display of the progress.
 
     Returns:
         Every combination of charges that occurred, with its count and momenta.
 
     Raises:
-        UsageError: overlapping atoms, no trajectories, or a seed out of range.
+        InputFileError: no such file or molecule.
+        UsageError: overlapping atoms, no trajectories, a seed out of range, or an output file name
+            with the wrong suffix.
         UnknownIonError: the atomic model does not cover an element.
+        NoEventsError: the combination did not occur.
+        OutputError: a result cannot be written.
     """
+    options = ModelOptions() if options is None else options
+    require_names(out, ions, figure)
     require_draws(trajectories, seed)
+    geometry, inputs = geometry_to_explode(structure, progress)
     require_apart(geometry.symbols, geometry.positions, where=geometry.comment or None)
+    require_outputs(*results_of(out, figure), inputs=inputs)
+    wanted = parse_ions(ions) if isinstance(ions, str) else ions
+    chosen = None if wanted is None else ions_of_atoms(geometry, wanted)
+    if chosen is not None:
+        geometry = replace(geometry, isotopes=isotopes_of(chosen))
     (outcomes,) = explode_geometries(
         geometry.symbols,
         geometry.positions[None],
         None,
         pulse,
-        ModelOptions() if options is None else options,
+        options,
         trajectories=trajectories,
         seed=seed,
         device=device,
@@ -80,7 +102,22 @@ def simulate_mcmd(
         progress=progress,
     )
     known = replace(outcomes.geometry, warnings=geometry.warnings)
-    return replace(outcomes, geometry=known)
+    outcomes = replace(outcomes, geometry=known)
+    if out is None and figure is None:
+        return outcomes
+    settings = {
+        "geometry": str(structure) if isinstance(structure, Path | str) else geometry.comment,
+        "model": "mcmd",
+        "pulse": asdict(pulse),
+        "options": asdict(options),
+        "trajectories": trajectories,
+        "ions": None if chosen is None else [str(ion) for ion in chosen],
+        EXPLOSION: block_of(simulated("mcmd", pulse=pulse, options=options)),
+    }
+    record = Provenance.of(inputs=inputs, settings=settings, seed=seed)
+    table = None if chosen is None else channel_table(outcomes, chosen)
+    write_results(outcomes, table, record, out=out, figure=figure)
+    return outcomes
 
 
 def channel_table(outcomes: Outcomes, ions: Sequence[Ion | str]) -> pd.DataFrame:
@@ -104,73 +141,6 @@ def channel_table(outcomes: Outcomes, ions: Sequence[Ion | str]) -> pd.DataFrame
     table = pd.DataFrame(columns)
     table.attrs[WARNINGS] = list(outcomes.geometry.warnings)
     return table
-
-
-def simulate_mcmd_file(
-    source: Path | str,
-    charges: str | None = None,
-    *,
-    pulse: Pulse,
-    options: ModelOptions | None = None,
-    trajectories: int = TRAJECTORIES,
-    seed: int = 0,
-    device: str = "auto",
-    out: Path | str | None = None,
-    figure: Path | str | None = None,
-    progress: Progress = SILENT,
-) -> tuple[Outcomes, pd.DataFrame | None]:
-    """Simulate explosions of an XYZ file or a shipped molecule, and write the results.
-
-    Args:
-        source: an XYZ file (its first structure) or the name of a shipped molecule.
-        charges: ions in the order of the atoms, such as `O+,H+,H+`, to select one combination.
-        pulse: the X-ray pulse.
-        options: switches of the model.
-        trajectories: number of explosions.
-        seed: of all random draws.
-        device: `auto`, `cpu`, `cuda` or `cuda:0`.
-        out: `.h5` for all combinations, `.csv` for the one of `charges`.
-        figure: SVG file for charges and kinetic energy release.
-        progress: display of the progress.
-
-    Returns:
-        All combinations, and the table of the selected one.
-
-    Raises:
-        InputFileError: no such file or molecule.
-        UsageError: as in `simulate_mcmd`, or an output file name with the wrong suffix.
-        NoEventsError: the combination did not occur.
-        OutputError: a result cannot be written.
-    """
-    options = ModelOptions() if options is None else options
-    require_names(out, charges, figure)
-    geometry, inputs = geometry_to_explode(source, progress)
-    require_outputs(*results_of(out, figure), inputs=inputs)
-    ions = None if charges is None else ions_of_atoms(geometry, parse_ions(charges))
-    if ions is not None:
-        geometry = replace(geometry, isotopes=isotopes_of(ions))
-    outcomes = simulate_mcmd(
-        geometry,
-        pulse=pulse,
-        options=options,
-        trajectories=trajectories,
-        seed=seed,
-        device=device,
-        progress=progress,
-    )
-    settings = {
-        "geometry": str(source),
-        "model": "mcmd",
-        "pulse": asdict(pulse),
-        "options": asdict(options),
-        "trajectories": trajectories,
-        "ions": None if ions is None else [str(ion) for ion in ions],
-        EXPLOSION: block_of(simulated("mcmd", pulse=pulse, options=options)),
-    }
-    record = Provenance.of(inputs=inputs, settings=settings, seed=seed)
-    table = None if ions is None else channel_table(outcomes, ions)
-    write_results(outcomes, table, record, out=out, figure=figure)
-    return outcomes, table
 
 
 def results_of(out: Path | str | None, figure: Path | str | None) -> list[Output]:
@@ -284,7 +254,11 @@ def require_draws(trajectories: int, seed: int) -> None:
         raise UsageError(f"seed {seed}", do=f"Give a number from 0 to {LARGEST_SEED}.")
 
 
-def require_names(out: Path | str | None, charges: str | None, figure: Path | str | None) -> None:
+def require_names(
+    out: Path | str | None,
+    charges: Sequence[Ion | str] | str | None,
+    figure: Path | str | None,
+) -> None:
     """Check the names of the output files before a long computation."""
     if figure is not None and Path(figure).suffix != ".svg" and not discards(figure):
         raise UsageError("the figure is an SVG file", where=figure, do="Name it .svg.")

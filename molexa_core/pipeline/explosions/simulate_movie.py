@@ -150,7 +150,7 @@ def simulate_movie_file(
     figure: Path | str | None = None,
     progress: Progress = SILENT,
 ) -> tuple[list[Scene], list[Path]]:
-    """Simulate every structure of an XYZ file; see `simulate_mcmd_file` for the arguments.
+    """Simulate every structure of an XYZ file; see `simulate_mcmd` for the arguments.
 
     The result files are numbered by structure: `out="momenta.csv"` gives `momenta.0001.csv` and so
     on. There is no CSV file for a structure in which the selected combination did not occur.
@@ -160,7 +160,7 @@ def simulate_movie_file(
 
     Raises:
         InputFileError: no such file, or structures with different atoms.
-        UsageError: a shipped molecule is named, or as in `simulate_mcmd_file`.
+        UsageError: a shipped molecule is named, or as in `simulate_mcmd`.
         NoEventsError: the combination occurred in no structure.
         OutputError: a result cannot be written.
     """

@@ -48,7 +48,7 @@ def read_columns(table: pd.DataFrame) -> tuple[list[Ion], FloatArray, FloatArray
     return ions, momenta, errors if np.isfinite(errors).all() else None
 
 
-def require_atoms(table: pd.DataFrame, known: Geometry, path: Path | str) -> None:
+def require_atoms(table: pd.DataFrame, known: Geometry, path: Path | str | None) -> None:
     """Check that a known structure has the same atoms as the ions.
 
     Raises:

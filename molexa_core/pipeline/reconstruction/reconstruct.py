@@ -14,14 +14,16 @@ is not known about the explosion. So are several channels of one molecule, which
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
 from molexa_core.base.errors import UsageError, about_file
 from molexa_core.base.fields import EXPLOSION, ION, WARNINGS
+from molexa_core.base.options.reconstruct_options import SAMPLES, USUAL, ReconstructOptions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion, parse_settings
 from molexa_core.base.storage.outputs import FileKind
@@ -35,8 +37,13 @@ from molexa_core.network.weights import ModelCard, load_network
 from molexa_core.pipeline.chain.channel_limits import channel_of_record, require_complete
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
-from molexa_core.pipeline.explosions.assumed import Assumed, Changes, assumed_explosion
-from molexa_core.pipeline.named_structure import find_geometry
+from molexa_core.pipeline.explosions.assumed import (
+    Assumed,
+    Changes,
+    assumed_explosion,
+    with_changes,
+)
+from molexa_core.pipeline.given.given_structure import find_geometry
 from molexa_core.pipeline.output_guard import (
     beside_output,
     discards,
@@ -55,49 +62,45 @@ from molexa_core.pipeline.reconstruction.momenta_input import (
 )
 from molexa_core.pipeline.reconstruction.task import FILE, Task, name_of
 
-SAMPLES: Final = 16
-"""Default number of structures drawn."""
-SEARCH: Final = 24
-"""Default number of further starts of the search for structures that fit."""
+Momenta = pd.DataFrame | Path | str
+"""Mean momenta: columns `ion`, `px`, `py`, `pz` in a.u. and, if known, their errors, in any frame
+(`pipeline.chain.centroid.centroid`); or a `channel.csv`."""
+Told = Explosion | Assumed | Path | str
+"""What is known about an explosion, or a setup file, or one with a block `explosion` alone."""
 
 
 def reconstruct(
-    table: pd.DataFrame,
+    momenta: Momenta | Sequence[Momenta],
     *,
-    weights: str | tuple[Network, ModelCard] | None = None,
-    samples: int = SAMPLES,
-    search: int = SEARCH,
+    options: ReconstructOptions = USUAL,
+    network: tuple[Network, ModelCard] | None = None,
     refined: bool | None = None,
-    chemistry: bool = True,
-    seed: int = 0,
-    device: str = "auto",
-    known: Geometry | None = None,
-    explosion: Explosion | Assumed | None = None,
-    others: Sequence[pd.DataFrame] = (),
+    explosion: Told | None = None,
+    changes: Changes | None = None,
+    known: Geometry | Path | str | None = None,
+    out: Path | str | None = None,
     progress: Progress = SILENT,
 ) -> ReconstructionRecord:
     """Reconstruct the structure from mean momenta.
 
     Args:
-        table: columns `ion`, `px`, `py`, `pz` in a.u. and, if known, their errors
-            (`pipeline.chain.centroid.centroid`), in any frame.
-        weights: name or path of weights, or a loaded network with its card; if not given, those
-            for the explosion (`learned.weights_for`).
-        samples: number of structures to draw.
-        search: number of further starts, to find structures that the network does not draw.
+        momenta: a table or a file; or several channels of one molecule, the first of which gives
+            frame and order.
+        options: how structures are looked for; if they name no weights, those for the explosion
+            are taken (`learned.weights_for`).
+        network: a loaded network with its card, in place of the one of the options.
         refined: whether samples are refined; if not, the answer is a sample of the network, and
             there is no search; weights that are told the experiment then state the error bars of
             their samples, which contain averaging over vibrating molecules (`by_told`). None:
             refined, unless the explosion is the one on which the weights learned and that is not
             the classical model (`weights.forward_of`).
-        chemistry: whether a chemically plausible structure is preferred if several fit the
-            momenta; switch it off for dissociating molecules.
-        seed: of the samples and of the search.
-        device: `auto`, `cpu` or `cuda`.
-        known: the true structure; the errors relative to it are recorded.
-        explosion: what is known about the explosion; `attrs["explosion"]` of the table if not
-            given, and else nothing.
-        others: further channels of the same molecule, as `table`.
+        explosion: what is known about the explosion; if not given, of a file what the setup of
+            `molexa.yaml` or `molexa reduce` says, of a table its `attrs["explosion"]`, and else
+            nothing.
+        changes: what the call itself says about the explosion, in place of that.
+        known: the true structure, its XYZ file, or the name of a shipped molecule; the errors
+            relative to it are recorded.
+        out: XYZ file to write; a JSON file of the same name is written beside it.
         progress: display of the progress.
 
     Returns:
@@ -107,26 +110,79 @@ def reconstruct(
         the reason why there are none; samples; closure; the explosion that was assumed.
 
     Raises:
+        InputFileError: a file is missing or has another format.
         ColumnError: a column is missing.
         UnknownIonError: an ion that the network does not know.
-        UsageError: too few or too many ions, all momenta are zero, or the known structure has
-            other atoms.
+        UsageError: too few or too many ions, all momenta are zero, the known structure has other
+            atoms, or the name of the output does not end in `.xyz`.
         WeightsError: damaged weights.
+        OutputError: the result cannot be written.
     """
-    if samples < 1:
-        raise UsageError(f"{samples} samples", do="Ask for at least one.")
-    assumed = _assumed(explosion, table)
-    network, card = _loaded(weights, assumed, len(table), take_device(device))
-    told = assumed.explosion.told
-    calibrated = assumed.explosion.calibrated is not None
-    unlike = "the explosion is calibrated" if calibrated else not_as_learned(card, told)
-    task = Task(network, card, assumed, samples, search, chemistry, seed, progress)
-    for remark in assumed.remarks:
-        progress.say(remark)
-    impossible = [_impossible(one) for one in (table, *others)]
+    several: list[Any] = list(momenta) if isinstance(momenta, list | tuple) else [momenta]
+    files = [one for one in several if isinstance(one, Path | str)]
+    truth = known if isinstance(known, Path | str) else None
+    setup = explosion if isinstance(explosion, Path | str) else None
+    target = None if out is None else Path(out)
+    if target is not None and target.suffix != ".xyz" and not discards(target):
+        raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with `out=`.")
+    beside = None if target is None else beside_output(target, ".json")
+    named = [*settings_inputs(setup=setup), *weights_files(options.weights)]
+    require_outputs(
+        (target, FileKind.GEOMETRY),
+        (beside, FileKind.RECONSTRUCTION),
+        inputs=[*files, truth, *named],
+    )
+    tables, before = _read_all(several, progress)
+    first = several[0] if isinstance(several[0], Path | str) else None
+    assumed = _assumed(explosion, changes, tables[0], before, first)
+    if isinstance(known, Path | str):
+        known = find_geometry(known, progress)[0]
+        require_atoms(tables[0], known, truth)
+    loaded = network or load_network(
+        options.weights or weights_for(assumed.explosion, len(tables[0])),
+        take_device(options.device),
+    )
+    samples = options.samples or SAMPLES
+    task = Task(
+        *loaded, assumed, samples, options.search, options.plausible, options.seed, progress
+    )
+    with nullcontext() if first is None else about_file(first):
+        record = _reconstructed(task, tables, refined)
+    if known is not None:
+        record = replace(record, errors=_errors_against(record, known))
+    if files:
+        record = replace(record, input={**record.input, "file": str(files[0])})
+    if len(files) > 1:
+        record = replace(record, input={**record.input, "files": [str(one) for one in files]})
+    if target is None or beside is None:
+        return record
+    settings = {
+        **options.plain(weights=record.model["name"], samples=samples),
+        "refined": record.closure["refined"],
+        EXPLOSION: assumed.explosion.plain(),
+        "explosion_source": assumed.source,
+    }
+    inputs = files if truth is None else [*files, truth]
+    made = Provenance.of(inputs=inputs, settings=settings, seed=options.seed, after=before)
+    write_geometry_json(beside, record, made)
+    write_xyz(target, [record.geometry()], made)
+    return record
+
+
+def _reconstructed(
+    task: Task, tables: Sequence[pd.DataFrame], refined: bool | None
+) -> ReconstructionRecord:
+    """The structure by the network, or by the posterior of geometry and explosion."""
+    table, *others = tables
+    told = task.assumed.explosion.told
+    calibrated = task.assumed.explosion.calibrated is not None
+    unlike = "the explosion is calibrated" if calibrated else not_as_learned(task.card, told)
+    for remark in task.assumed.remarks:
+        task.progress.say(remark)
+    impossible = [_impossible(one) for one in tables]
     if others and any(impossible):
         at = next(number for number, why in enumerate(impossible) if why)
-        name = name_of((table, *others)[at], at)
+        name = name_of(tables[at], at)
         raise UsageError(f"{impossible[at]}", where=name, do="Leave this channel out.")
     if refined is False and others:
         raise UsageError(
@@ -134,13 +190,11 @@ def reconstruct(
             setting="refined",
             do="Leave it out, or name one channel.",
         )
-    if refined is False and network.settings.told and not impossible[0]:
-        record = by_told(task, table)
-    elif refined is False or impossible[0] or (unlike is None and not others):
-        record = by_network(task, table, refined=refined, unlike=unlike)
-    else:
-        record = by_posterior(task, [table, *others])
-    return record if known is None else replace(record, errors=_errors_against(record, known))
+    if refined is False and task.network.settings.told and not impossible[0]:
+        return by_told(task, table)
+    if refined is False or impossible[0] or (unlike is None and not others):
+        return by_network(task, table, refined=refined, unlike=unlike)
+    return by_posterior(task, list(tables))
 
 
 def _impossible(table: pd.DataFrame) -> str | None:
@@ -153,117 +207,49 @@ def _impossible(table: pd.DataFrame) -> str | None:
     return None if found is None else found.removeprefix("no error bars: ")
 
 
-def _assumed(explosion: Explosion | Assumed | None, table: pd.DataFrame) -> Assumed:
-    if isinstance(explosion, Assumed):
-        return explosion
-    if explosion is not None:
-        return Assumed(explosion, "the call")
-    block = table.attrs.get(EXPLOSION)
-    if isinstance(block, Mapping):
-        found = parse_settings(Explosion, dict(block), where="explosion of the table")
-        return Assumed(found, "the table of momenta")
-    return Assumed()
-
-
-def _loaded(
-    weights: str | tuple[Network, ModelCard] | None, assumed: Assumed, atoms: int, device: str
-) -> tuple[Network, ModelCard]:
-    if isinstance(weights, tuple):
-        return weights
-    return load_network(weights or weights_for(assumed.explosion, atoms), device)
-
-
-def reconstruct_file(
-    path: Path | str | Sequence[Path | str],
-    out: Path | str,
-    *,
-    weights: str | None = None,
-    samples: int = SAMPLES,
-    search: int = SEARCH,
-    refined: bool | None = None,
-    chemistry: bool = True,
-    seed: int = 0,
-    device: str = "auto",
-    truth: Path | str | None = None,
-    setup: Path | str | None = None,
-    changes: Changes | None = None,
-    progress: Progress = SILENT,
-) -> ReconstructionRecord:
-    """Reconstruct a `channel.csv`; writes an XYZ file and a JSON file of the same name.
-
-    Args:
-        path: the channel; or several of one molecule, the first of which gives frame and order.
-        out: the XYZ file.
-        weights: see `reconstruct`.
-        samples: see `reconstruct`.
-        search: see `reconstruct`.
-        refined: see `reconstruct`.
-        chemistry: see `reconstruct`.
-        seed: see `reconstruct`.
-        device: see `reconstruct`.
-        truth: XYZ file of the known structure.
-        setup: setup file, or one with a block `explosion` alone, that says what the explosion was;
-            if not given that of `molexa.yaml`, or what `molexa reduce` recorded.
-        changes: what the call itself says about the explosion.
-        progress: display of the progress.
+def _read_all(
+    several: Sequence[Momenta], progress: Progress
+) -> tuple[list[pd.DataFrame], Provenance | None]:
+    """The tables, with the warnings of their making, and how the first of them was made.
 
     Raises:
-        InputFileError: a file is missing or has another format.
-        OutputError: the result cannot be written.
-        UsageError: as in `reconstruct`, or the name of the output does not end in `.xyz`.
+        UsageError: there is none, or one is no table.
     """
-    paths = [path] if isinstance(path, Path | str) else list(path)
-    target = Path(out)
-    if target.suffix != ".xyz" and not discards(target):
-        raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with `out=`.")
-    beside = beside_output(target, ".json")
-    named = [*settings_inputs(setup=setup), *weights_files(weights)]
-    require_outputs(
-        (target, FileKind.GEOMETRY),
-        (beside, FileKind.RECONSTRUCTION),
-        inputs=[*paths, truth, *named],
-    )
-    read = [_read(one, progress) for one in paths]
-    tables, before = [table for table, _ in read], read[0][1]
-    assumed = assumed_explosion(changes=changes, setup=setup, record=before, path=paths[0])
-    known = None if truth is None else _first_structure(truth, progress)
-    if known is not None and truth is not None:
-        require_atoms(tables[0], known, truth)
-    loaded = _loaded(weights, assumed, len(tables[0]), take_device(device))
-    if samples < 1:
-        raise UsageError(f"{samples} samples", do="Ask for at least one.")
-    with about_file(paths[0]):
-        record = reconstruct(
-            tables[0],
-            weights=loaded,
-            samples=samples,
-            search=search,
-            refined=refined,
-            chemistry=chemistry,
-            seed=seed,
-            known=known,
-            explosion=assumed,
-            others=tables[1:],
-            progress=progress,
-        )
-    record = replace(record, input={**record.input, "file": str(paths[0])})
-    if len(paths) > 1:
-        record = replace(record, input={**record.input, "files": [str(one) for one in paths]})
-    inputs = [*paths] if truth is None else [*paths, truth]
-    settings = {
-        "weights": record.model["name"],
-        "samples": samples,
-        "search": search,
-        "refined": record.closure["refined"],
-        "chemistry": chemistry,
-        "device": device,
-        EXPLOSION: assumed.explosion.plain(),
-        "explosion_source": assumed.source,
-    }
-    made = Provenance.of(inputs=inputs, settings=settings, seed=seed, after=before)
-    write_geometry_json(beside, record, made)
-    write_xyz(target, [record.geometry()], made)
-    return record
+    tables, records = [], []
+    for one in several:
+        if isinstance(one, Path | str):
+            table, record = _read(one, progress)
+        elif isinstance(one, pd.DataFrame):
+            table, record = one, None
+        else:
+            raise UsageError(
+                f"no mean momenta: {type(one).__name__}",
+                do="Give the table of centroid, its file, or an events file.",
+            )
+        tables.append(table)
+        records.append(record)
+    if not tables:
+        raise UsageError("no mean momenta", do="Give the table of centroid or its file.")
+    return tables, records[0]
+
+
+def _assumed(
+    explosion: Told | None,
+    changes: Changes | None,
+    table: pd.DataFrame,
+    record: Provenance | None,
+    path: Path | str | None,
+) -> Assumed:
+    """What is known about the explosion: as told, or by the files, or by the table."""
+    if isinstance(explosion, Path | str) or (explosion is None and path is not None):
+        return assumed_explosion(changes=changes, setup=explosion, record=record, path=path)
+    found = explosion if isinstance(explosion, Assumed) else Assumed()
+    if isinstance(explosion, Explosion):
+        found = Assumed(explosion, "the call")
+    elif explosion is None and isinstance(block := table.attrs.get(EXPLOSION), Mapping):
+        told = parse_settings(Explosion, dict(block), where="explosion of the table")
+        found = Assumed(told, "the table of momenta")
+    return found if changes is None else with_changes(found, changes)
 
 
 def _read(path: Path | str, progress: Progress) -> tuple[pd.DataFrame, Provenance | None]:
@@ -281,7 +267,3 @@ def _errors_against(record: ReconstructionRecord, known: Geometry) -> dict[str, 
     from molexa_core.pipeline.chain.score import score  # noqa: PLC0415
 
     return score(record.geometry(), known).to_dict()
-
-
-def _first_structure(path: Path | str, progress: Progress) -> Geometry:
-    return find_geometry(path, progress)[0]

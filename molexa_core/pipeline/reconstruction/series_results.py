@@ -1,68 +1,59 @@
-"""Structure against delay, from file to file."""
+"""Structure against delay, of events in memory or in a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Final
 
-from molexa_core.base.errors import UsageError, about_file
-from molexa_core.base.fields import EXPLOSION, GATES, WARNINGS
+from molexa_core.base.fields import EXPLOSION, WARNINGS
 from molexa_core.base.options.gate_options import EVERYTHING, Selection, SeriesOptions
+from molexa_core.base.options.reconstruct_options import (
+    SAMPLES_OF_EVENTS,
+    USUAL,
+    ReconstructOptions,
+)
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.storage.outputs import FileKind
-from molexa_core.base.storage.provenance import Provenance
-from molexa_core.io.results.events import read_events, read_shots
-from molexa_core.io.results.series_file import write_series, write_series_table
+from molexa_core.base.settings import Explosion
 from molexa_core.network.weights import default_weights, load_network
 from molexa_core.observables.binning import binned
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
-from molexa_core.pipeline.chain.pick import channel_of
-from molexa_core.pipeline.chain.selected import gating_of, select, settings_read
-from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
+from molexa_core.pipeline.chain.series_files import SeriesFiles
 from molexa_core.pipeline.devices import take_device
-from molexa_core.pipeline.explosions.assumed import Changes, assumed_explosion
-from molexa_core.pipeline.output_guard import beside_output, require_outputs, settings_inputs
-from molexa_core.pipeline.reconstruction.single_events import SAMPLES, SEARCH
+from molexa_core.pipeline.explosions.assumed import Changes
+from molexa_core.pipeline.given.given_events import Events, file_of, given_events
+from molexa_core.pipeline.output_guard import settings_inputs
+from molexa_core.pipeline.reconstruction.events_answer import assumed_of_events
 from molexa_core.pipeline.reconstruction.structure_series import reconstruct_series
 
 SERIES_FILE: Final = "series.json"
 
 
-def reconstruct_series_file(
-    path: Path | str,
+def structure_series(
+    events: Events,
     options: SeriesOptions,
-    out: Path | str = SERIES_FILE,
     *,
-    setup: Path | str | None = None,
+    structure: ReconstructOptions = USUAL,
+    explosion: Explosion | Path | str | None = None,
     changes: Changes | None = None,
-    weights: str | None = None,
-    samples: int = SAMPLES,
-    search: int = SEARCH,
-    chemistry: bool = True,
-    seed: int = 0,
-    device: str = "auto",
     selection: Selection = EVERYTHING,
+    out: Path | str | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Reconstruct the structure of the signal in every bin of an events file.
+    """Reconstruct the structure of the signal in every bin, as plain values.
 
     Args:
-        path: the events, with the tags of all shots.
+        events: coincidences of `reduce` or `align`, or their file, which holds the tags of all
+            shots.
         options: what the series runs over, bins, background.
-        out: the JSON file to write; a table of the same name (`.csv`) is written beside it.
-        setup: as in `events_file.reconstruct_events_file`, as all that follows.
+        structure: how structures are looked for.
+        explosion: as in `events_answer.answer_of_events`.
         changes: what the call itself says about the explosion.
-        weights: name or path of weights.
-        samples: number of starts that the network draws.
-        search: number of further starts.
-        chemistry: whether a chemically plausible structure is preferred.
-        seed: of all random draws.
-        device: of the network.
         selection: the events to take.
+        out: JSON file to write; a table of the same name (`.csv`) is written beside it.
         progress: display of the progress.
 
     Returns:
-        The values of the series with the files written.
+        The values of the series, with the files written.
 
     Raises:
         InputFileError: a file is missing or not of its form, or shots are not known.
@@ -70,62 +61,36 @@ def reconstruct_series_file(
         NoEventsError: nothing is left.
         OutputError: a result cannot be written.
     """
-    out = Path(out)
-    if out.suffix != ".json":
-        raise UsageError(
-            f"{out} does not end in .json", do="Name the JSON file of the series with `out=`."
-        )
-    named = weights or default_weights()
-    table_file = beside_output(out, ".csv")
-    require_outputs(
-        (out, FileKind.SERIES),
-        (table_file, FileKind.SERIES_TABLE),
-        inputs=[path, selection.regions, *settings_inputs(weights=named, setup=setup)],
-    )
-    events, before = read_events(path)
-    channel = channel_of(events.meta)
-    require_complete(channel, path)
-    gates = gating_of(selection, "reconstruct", channel=channel)
-    events = select(events, gates, progress)
-    known = [*inherited(events.meta), *require_fresh(path, before)]
-    say_unguarded(path, before, progress)
-    events = events.with_meta({**events.meta, WARNINGS: known})
-    shots = read_shots(path)
-    binned(events, options, shots)  # what does not fit is told before anything is computed
-    assumed = assumed_explosion(changes=changes, setup=setup, record=before, path=path)
+    named = structure.weights or default_weights()
+    setup = explosion if isinstance(explosion, Path | str) else None
+    read = [file_of(events), selection.regions, *settings_inputs(weights=named, setup=setup)]
+    files = SeriesFiles.of(out, inputs=read)
+    given = given_events(events, "reconstruct", selection=selection, setup=setup, progress=progress)
+    table = given.table
+    require_complete(given.channel, given.path)
+    table = table.with_meta({**table.meta, WARNINGS: [*inherited(table.meta), *given.stale]})
+    shots = given.shots()
+    binned(table, options, shots)  # what does not fit is told before anything is computed
+    assumed = assumed_of_events(given, explosion, changes)
     for one in assumed.remarks:
         progress.say(one)
-    loaded = load_network(named, take_device(device))
-    with about_file(path):
+    loaded = load_network(named, take_device(structure.device))
+    with given.about():
         found = reconstruct_series(
-            events,
+            table,
             options,
             shots,
+            structure=structure,
+            network=loaded,
             explosion=assumed.explosion,
-            weights=loaded,
-            samples=samples,
-            search=search,
-            chemistry=chemistry,
-            seed=seed,
             progress=progress,
         )
     for warning in found.warnings:
         progress.warn(warning)
     settings = {
-        "weights": named,
-        "device": device,
-        "samples": samples,
-        "search": search,
-        "chemistry": chemistry,
+        **structure.plain(weights=named, samples=structure.samples or SAMPLES_OF_EVENTS),
         "series": options.plain(),
         EXPLOSION: assumed.explosion.plain(),
         "explosion_source": assumed.source,
     }
-    if gates:
-        settings[GATES] = gates.record()
-    inputs = [path, *settings_read(selection, setup=setup)]
-    record = Provenance.of(inputs=inputs, settings=settings, seed=seed, after=before)
-    values = found.to_dict()
-    write_series(out, values, record)
-    write_series_table(table_file, values, record)
-    return {"files": {"series": str(out), "table": str(table_file)}, **values}
+    return files.write(found.to_dict(), lambda: given.provenance(settings, seed=structure.seed))

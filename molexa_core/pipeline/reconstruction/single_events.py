@@ -20,6 +20,11 @@ from molexa_core.base.errors import ComputationError, UsageError
 from molexa_core.base.fields import EXPLOSION
 from molexa_core.base.mathematics.circular import around, median_direction
 from molexa_core.base.matter.ions import isotopes_of
+from molexa_core.base.options.reconstruct_options import (
+    SAMPLES_OF_EVENTS,
+    USUAL,
+    ReconstructOptions,
+)
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion, Setup, parse_settings
 from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Geometry, ion_labels
@@ -72,16 +77,12 @@ from molexa_core.reduction.resolution import (
 
 __all__ = ["Distribution", "EventDistribution", "MeanStructure", "reconstruct_events"]
 
-SAMPLES: Final = 32
-"""Structures that the network draws as starts: half for means of events, half for events."""
-SEARCH: Final = 24
-"""Further starts, ..."""
 OTHER_MEMBERS: Final = 6
 """Members of the family that are tried where the central one does not explain the events."""
 HALF: Final = 0.5
 """Share of the events that counts as explaining them."""
 WIDER: Final = 6
-"""... and so many times more where no chemically plausible structure was found."""
+"""So many times more further starts where no chemically plausible structure was found."""
 ASKED: Final = 5
 """Turns in which the network is asked for structures in an explosion other than its own, ..."""
 HALVED: Final = 6
@@ -242,31 +243,27 @@ def prepared(
     events: Coincidences,
     explosion: Explosion | ExplosionKnowledge | None,
     *,
-    weights: str | tuple[Network, ModelCard] | None,
-    seed: int,
-    device: str,
+    options: ReconstructOptions,
+    network: tuple[Network, ModelCard] | None = None,
 ) -> Prepared:
     """Events ready to be solved.
 
     Args:
         events: as in `reconstruct_events`.
         explosion: as in `reconstruct_events`.
-        weights: as in `reconstruct_events`.
-        seed: of all random draws.
-        device: of the network.
+        options: how structures are looked for.
+        network: as in `reconstruct_events`.
 
     Raises:
         UnknownIonError: an ion that the network does not know.
         UsageError: no events, or too few or too many ions.
     """
-    network, _ = (
-        weights
-        if isinstance(weights, tuple)
-        else load_network(weights or default_weights(), take_device(device))
+    loaded, _ = network or load_network(
+        options.weights or default_weights(), take_device(options.device)
     )
-    check_ions(network, events.ions)
+    check_ions(loaded, events.ions)
     table, unusable = _usable(events)
-    random = np.random.default_rng([seed, 5])
+    random = np.random.default_rng([options.seed, 5])
     doubt = sum_doubt(events)
     warnings = inherited(events.meta) + ([] if doubt is None else [doubt])
     resolution, momenta = _measured(events, table)
@@ -275,7 +272,7 @@ def prepared(
     require_possible(events.ions, np.sqrt(np.median(momenta**2, axis=0)))
     knowledge = _knowledge(explosion, events)
     return Prepared(
-        table, unusable, momenta, shuffle, resolution, knowledge, network, random, tuple(warnings)
+        table, unusable, momenta, shuffle, resolution, knowledge, loaded, random, tuple(warnings)
     )
 
 
@@ -283,10 +280,7 @@ def first_that_explains(
     ready: Prepared,
     rows: BoolArray,
     *,
-    samples: int,
-    search: int,
-    chemistry: bool,
-    seed: int,
+    options: ReconstructOptions,
     progress: Progress,
 ) -> tuple[Solver, list[Branch]]:
     """A solver and the branches that it finds, the best first, for some of the events.
@@ -294,10 +288,7 @@ def first_that_explains(
     Args:
         ready: the events.
         rows: (n) those that are looked at.
-        samples: as in `reconstruct_events`.
-        search: as in `reconstruct_events`.
-        chemistry: as in `reconstruct_events`.
-        seed: of all random draws.
+        options: how structures are looked for.
         progress: display of the progress.
 
     Raises:
@@ -310,10 +301,7 @@ def first_that_explains(
         ready.momenta[rows],
         ready.network,
         (),
-        samples=samples,
-        search=search,
-        chemistry=chemistry,
-        seed=seed,
+        options=options,
         random=ready.random,
         progress=progress,
     )
@@ -322,15 +310,11 @@ def first_that_explains(
 def reconstruct_events(
     events: Coincidences,
     *,
+    options: ReconstructOptions = USUAL,
+    network: tuple[Network, ModelCard] | None = None,
     explosion: Explosion | ExplosionKnowledge | None = None,
-    weights: str | tuple[Network, ModelCard] | None = None,
-    samples: int = SAMPLES,
-    search: int = SEARCH,
-    chemistry: bool = True,
     draws: int = DRAWS,
     starts: Sequence[tuple[FloatArray, FloatArray]] = (),
-    seed: int = 0,
-    device: str = "auto",
     units: EventUnits | None = None,
     progress: Progress = SILENT,
 ) -> EventDistribution:
@@ -339,18 +323,13 @@ def reconstruct_events(
     Args:
         events: momenta of complete coincidences, in the laboratory frame (`reduce`) or a molecular
             one (`align`, of which every event counts once).
+        options: how structures are looked for.
+        network: a loaded network with its card, in place of the one of the options.
         explosion: what is known about the explosion; what the setup of the events says if not
             given, and else nothing.
-        weights: name or path of weights, or a loaded network with its card.
-        samples: number of starts that the network draws.
-        search: number of further starts.
-        chemistry: whether a chemically plausible structure is preferred if several explain the
-            events.
         draws: members of the family for the systematic error.
         starts: further structures (N, 3) in bohr with the momenta (N, 3) in a.u. that they belong
             to, in the order of the ions.
-        seed: of all random draws.
-        device: `auto`, `cpu` or `cuda`, of the network.
         units: computes many events in units of work, with what was told as `explosion`; None:
             the threads of this process do.
         progress: display of the progress.
@@ -363,26 +342,20 @@ def reconstruct_events(
         UsageError: no events, or too few or too many ions.
         ComputationError: no structure explains the events.
     """
-    if samples < 1 or search < 0 or draws < 2:
-        raise UsageError(
-            f"{samples} samples, {search} further starts, {draws} draws",
-            do="Ask for at least one sample and two draws.",
-        )
-    ready = prepared(events, explosion, weights=weights, seed=seed, device=device)
+    if draws < 2:
+        raise UsageError(f"{draws} draws", do="Ask for at least two.")
+    ready = prepared(events, explosion, options=options, network=network)
     table, unusable, momenta, shuffle = ready.table, ready.unusable, ready.momenta, ready.shuffle
-    resolution, knowledge, network = ready.resolution, ready.knowledge, ready.network
+    resolution, knowledge = ready.resolution, ready.knowledge
     random, warnings = ready.random, list(ready.warnings)
     solver, found = _first_that_explains(
         knowledge,
         events,
         resolution,
         momenta,
-        network,
+        ready.network,
         starts,
-        samples=samples,
-        search=search,
-        chemistry=chemistry,
-        seed=seed,
+        options=options,
         random=random,
         progress=progress,
     )
@@ -409,7 +382,8 @@ def reconstruct_events(
         lab = resolution if _in_laboratory(events) else resolution.averaged()
         shift = noise_shift(solver, good, lab, reference, crowd.holds, random)
     symbols = _symbols(events)
-    prior = GeometryPrior.of(symbols) if chemistry else GeometryPrior.scale_free(symbols)
+    plausible = options.plausible
+    prior = GeometryPrior.of(symbols) if plausible else GeometryPrior.scale_free(symbols)
     common = systematic(
         solver, good, knowledge, reference, prior, random, draws=draws, progress=progress
     )
@@ -506,10 +480,7 @@ def _first_that_explains(
     network: Network,
     starts: Sequence[tuple[FloatArray, FloatArray]],
     *,
-    samples: int,
-    search: int,
-    chemistry: bool,
-    seed: int,
+    options: ReconstructOptions,
     random: np.random.Generator,
     progress: Progress,
 ) -> tuple[Solver, list[Branch]]:
@@ -535,10 +506,7 @@ def _first_that_explains(
             momenta,
             network,
             [*starts],
-            samples=samples,
-            search=search,
-            chemistry=chemistry,
-            seed=seed,
+            options=options,
             random=random,
             progress=progress,
         )
@@ -557,17 +525,16 @@ def _branches(
     network: Network,
     given: list[tuple[FloatArray, FloatArray]],
     *,
-    samples: int,
-    search: int,
-    chemistry: bool,
-    seed: int,
+    options: ReconstructOptions,
     random: np.random.Generator,
     progress: Progress,
 ) -> list[Branch]:
     tried = momenta[np.sort(random.permutation(len(momenta))[:TRIED])]
+    samples = options.samples or SAMPLES_OF_EVENTS
+    search, chemistry = options.search, options.plausible
     means = mean_momenta(tried, solver.orders, samples // 2, random)
     asked = np.concatenate([means, tried[: samples - samples // 2]])
-    drawn = _drawn(network, solver.explosion, events, asked, seed, progress)
+    drawn = _drawn(network, solver.explosion, events, asked, options.seed, progress)
     starts, owners = [*drawn], [*asked]
     masses = solver.explosion.fragments.masses
     for number in range(search):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import ComputationError
 from molexa_core.base.options.gate_options import SeriesOptions
+from molexa_core.base.options.reconstruct_options import USUAL, ReconstructOptions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion
 from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Geometry, ion_labels
@@ -43,8 +44,6 @@ from molexa_core.pipeline.reconstruction.event_means import (
     systematic,
 )
 from molexa_core.pipeline.reconstruction.single_events import (
-    SAMPLES,
-    SEARCH,
     Prepared,
     first_that_explains,
     prepared,
@@ -138,14 +137,10 @@ def reconstruct_series(
     options: SeriesOptions,
     shots: Mapping[str, NDArray[Any]],
     *,
+    structure: ReconstructOptions = USUAL,
+    network: tuple[Network, ModelCard] | None = None,
     explosion: Explosion | None = None,
-    weights: str | tuple[Network, ModelCard] | None = None,
-    samples: int = SAMPLES,
-    search: int = SEARCH,
-    chemistry: bool = True,
     draws: int = DRAWS,
-    seed: int = 0,
-    device: str = "auto",
     progress: Progress = SILENT,
 ) -> StructureSeries:
     """Reconstruct every event, and the mean structure of the signal in every bin.
@@ -154,14 +149,10 @@ def reconstruct_series(
         events: momenta of complete coincidences, in the laboratory frame or a molecular one.
         options: what the series runs over, bins, background.
         shots: tags of all shots, by name; empty where they are not known.
-        explosion: as in `single_events.reconstruct_events`, as all that follows.
-        weights: name or path of weights, or a loaded network with its card.
-        samples: number of starts that the network draws.
-        search: number of further starts.
-        chemistry: whether a chemically plausible structure is preferred.
+        structure: how structures are looked for.
+        network: a loaded network with its card, in place of the one of `structure`.
+        explosion: as in `single_events.reconstruct_events`.
         draws: members of the family for the systematic error.
-        seed: of all random draws.
-        device: of the network.
         progress: display of the progress.
 
     Raises:
@@ -171,7 +162,7 @@ def reconstruct_series(
     """
     whole = binned(events, options, shots)
     events, series = events.select(whole.used), whole.select(whole.used)
-    ready = prepared(events, explosion, weights=weights, seed=seed, device=device)
+    ready = prepared(events, explosion, options=structure, network=network)
     series = _rows_of(series, events, ready)
     if events.false is not None and len(events.false):
         false = _once(events.false.with_meta(events.meta))
@@ -181,10 +172,7 @@ def reconstruct_series(
     typical = series.sign > 0
     if series.background:
         typical &= series.of_background
-    solver, found = first_that_explains(
-        ready, typical, samples=samples, search=search, chemistry=chemistry, seed=seed,
-        progress=progress,
-    )  # fmt: skip
+    solver, found = first_that_explains(ready, typical, options=structure, progress=progress)
     reference, _, _ = settled(solver, ready.momenta[typical], found[0].reference)
     solved = _solved(solver, ready.momenta, reference, progress)
     explained = solved.explained
@@ -199,7 +187,8 @@ def reconstruct_series(
     kept = solved.rows(good)
     table = ready.table.select(good)
     shifts, commons = _of_groups(
-        counted, solver, kept, reference, ready, seed=seed, draws=draws, chemistry=chemistry,
+        counted, solver, kept, reference, ready, seed=structure.seed, draws=draws,
+        chemistry=structure.plausible,
         progress=progress,
     )  # fmt: skip
     left_out = {

@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 from molexa_core.base.errors import MolexaError
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.tables import Coincidences
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.pipeline.chain.align import align
@@ -123,7 +124,7 @@ def structure_of(table: Coincidences, found: int) -> dict[str, Any]:
 
     aligned = align(table)
     rows = centroid(aligned.table)
-    record = reconstruct(rows, search=SEARCH)
+    record = reconstruct(rows, options=ReconstructOptions(search=SEARCH))
     uncertainty = record.uncertainty_bohr
     return {
         "atoms": list(record.symbols),

@@ -9,9 +9,11 @@ from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.io.results.covariance_file import read_covariance
 from molexa_core.io.root.writer import write_root_run
 from molexa_core.pipeline.chain.align import align_file
-from molexa_core.pipeline.chain.covariance_maps import covariance, covariance_files
+from molexa_core.pipeline.chain.covariance_maps import covariance
+from molexa_core.pipeline.chain.pick import COVARIANCE_SUFFIX
 from molexa_core.pipeline.chain.reduce import reduce_files
 from molexa_core.pipeline.chain.report import report_folder
+from molexa_core.pipeline.given.given_run import result_of_run
 from tests.fakes.root_runs import make_channel, make_run, make_setup
 
 SETUP = make_setup(detector={"dead_time_ns": 0})
@@ -59,8 +61,9 @@ def test_files_and_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     meta = {"channel": WATER.model_dump(mode="json"), "setup": SETUP.model_dump(mode="json")}
     write_root_run(tmp_path / "run.root", [RUN.hits.shots(0, 3000)], slots=24, meta=meta)
-    path, found = covariance_files(["run.root"], bins=6, beside=["O+"])
+    path = result_of_run(["run.root"], COVARIANCE_SUFFIX)
     assert path == Path("run.covariance.h5")
+    found = covariance(["run.root"], bins=6, beside=["O+"], out=path)
     values, maps, record = read_covariance(path)
     assert values["cumulants"][0]["ions"] == list(found.rows[0].ions)
     assert set(maps) == {"cumulant with O+"}
@@ -69,9 +72,9 @@ def test_files_and_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     assert record.settings["bins"] == 6
     with pytest.raises(UsageError, match="no tag"):
-        covariance_files(["run.root"], control="gas_pressure", out="other.h5")
+        covariance(["run.root"], control="gas_pressure", out="other.h5")
     with pytest.raises(UsageError, match="axis"):
-        covariance_files(["run.root"], axes=("tof", "speed(O+)"), out="other.h5")
+        covariance(["run.root"], axes=("tof", "speed(O+)"), out="other.h5")
     with pytest.raises(InputFileError):
         read_covariance("run.root")
 
@@ -82,7 +85,7 @@ def test_the_report_shows_maps_and_true_coincidences(
     monkeypatch.chdir(tmp_path)
     meta = {"channel": WATER.model_dump(mode="json"), "setup": SETUP.model_dump(mode="json")}
     write_root_run(tmp_path / "run.root", [RUN.hits.shots(0, 6000)], slots=24, meta=meta)
-    covariance_files(["run.root"], bins=12)
+    covariance("run.root", bins=12, out="run.covariance.h5")
     reduce_files(["run.root"])
     align_file()
     page = report_folder(tmp_path)[0].read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from molexa_core.io.results.events import read_events
 from molexa_core.io.root.run import write_root_run
 from molexa_core.observables.expression import parse_number
 from molexa_core.pipeline.chain.align import align_file
-from molexa_core.pipeline.chain.centroid import centroid_file
+from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.reduce import reduce, reduce_files
 from molexa_core.pipeline.chain.report import read_results, report_folder
 from tests.conftest import Run
@@ -91,7 +91,8 @@ def test_centroid_and_report_take_gates(folder: Path) -> None:
     source, _ = reduce_files(["run.root"])
     aligned, _ = align_file(source, reference="O+", second="H+")
     gates = Selection(where=["ker in 1..6"])
-    path, rows = centroid_file(aligned, selection=gates)
+    path = Path("channel.csv")
+    rows = centroid(aligned, selection=gates, out=path)
     table = read_events(aligned)[0]
     ker = parse_number("ker").values(table)
     keep = (ker >= 1) & (ker <= 6)

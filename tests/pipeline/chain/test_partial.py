@@ -15,7 +15,7 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.io.results.channel_csv import read_channel_csv
 from molexa_core.io.results.events import read_events, write_events
 from molexa_core.pipeline.chain.align import align, align_file
-from molexa_core.pipeline.chain.centroid import centroid, centroid_file
+from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.channel_limits import channel_of_record, require_complete
 from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.runs.mock import default_setup, mock, with_virtual
@@ -32,7 +32,8 @@ def test_files_of_a_partial_channel(tmp_path: Path, rng: np.random.Generator) ->
     aligned, _ = align_file(source)
     assert set(TAG_TURN) <= set(read_events(aligned)[0].tags)
     progress = CollectingProgress()
-    written, _ = centroid_file(aligned, progress=progress)
+    written = tmp_path / "channel.csv"
+    centroid(aligned, out=written, progress=progress)
     assert any("true events of" in text for text in progress.said)
     rows, record = read_channel_csv(written)
     assert rows["ion"].tolist() == ["O+", "C+", "H+", "H+", "H+"]

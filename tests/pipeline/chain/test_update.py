@@ -13,7 +13,7 @@ from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.storage.provenance import made_by
 from molexa_core.io.root.run import write_root_run
 from molexa_core.pipeline.chain.align import align_file
-from molexa_core.pipeline.chain.centroid import centroid_file
+from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.draw_gate import GateMap
 from molexa_core.pipeline.chain.reduce import reduce_files
 from molexa_core.pipeline.chain.update import Plan, Step, plan_update
@@ -44,7 +44,7 @@ def folder(working_folder: Path) -> Path:
     with made_by(line(ALIGN)):
         aligned, _ = align_file(events, reference="O+", selection=Selection(gate=["slow"]))
     with made_by(line(CENTROID)):
-        centroid_file(aligned)
+        centroid(aligned, out="channel.csv")
     return working_folder
 
 
@@ -95,7 +95,7 @@ def test_a_missing_run_does_not_matter_while_nothing_needs_it(folder: Path) -> N
 
 def test_results_of_other_programs_are_left_alone(folder: Path) -> None:
     with made_by("a notebook"):
-        centroid_file("run.aligned.h5", out="other.csv")
+        centroid("run.aligned.h5", out="other.csv")
     Path("mine.csv").write_text("ion,px,py,pz\nO+,1,0,0\n")
     plan = plan_update()
     assert made(plan) == []

@@ -157,7 +157,7 @@ def test_another_sampler_is_told_and_the_answer_says_whom_it_is_calibrated_for(
     assert card_remarks(read_card(name)[0]) == []
     table = _water()
     table.attrs["explosion"] = explosion
-    record = reconstruct(table, weights=load_network(name))
+    record = reconstruct(table, network=load_network(name))
     assert record.model["calibration"] == "known"
     assert not [text for text in record.warnings if "sampler" in text]
 
@@ -168,7 +168,7 @@ def test_another_sampler_is_told_and_the_answer_says_whom_it_is_calibrated_for(
     (told,) = card_remarks(changed)
     assert f"steps {card.network.sampler.steps}, now {fewer.steps}" in told
     assert "molexa weights calibrate small" in told
-    assert told in reconstruct(table, weights=(network, changed)).warnings
+    assert told in reconstruct(table, network=(network, changed)).warnings
 
 
 def _water() -> pd.DataFrame:

@@ -27,7 +27,7 @@ from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.base.uncertain import Uncertain
 from molexa_core.io.results.channel_csv import read_channel_csv, write_channel_csv
 from molexa_core.pipeline.chain.align import align_file
-from molexa_core.pipeline.chain.centroid import centroid_file
+from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.reduce import reduce_files
 from molexa_core.pipeline.explosions.assumed import (
     NOWHERE,
@@ -36,7 +36,7 @@ from molexa_core.pipeline.explosions.assumed import (
     changed,
     explosion_of_record,
 )
-from molexa_core.pipeline.explosions.simulate import simulate_file
+from molexa_core.pipeline.explosions.simulate import simulate
 from molexa_core.pipeline.runs.mock import mock_file
 
 LASER = Explosion(laser=LaserExplosion(duration_fs=Uncertain(30, 5)))
@@ -207,7 +207,7 @@ def test_what_a_simulation_did_is_in_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    simulate_file("water", "O+,H+,H+", out="channel.csv", tau_fs=60.0)
+    simulate("water", "O+,H+,H+", out="channel.csv", tau_fs=60.0)
     _, record = read_channel_csv("channel.csv")
     assert explosion_of_record(record) == Explosion(
         classical=ClassicalExplosion(tau_fs=Uncertain(60))
@@ -232,7 +232,7 @@ def test_what_a_setup_says_travels_to_the_mean_momenta(
     mock_file("carbon_monoxide", 3000, "run.root", setup=told)
     reduce_files(["run.root"])
     align_file()
-    centroid_file()
+    centroid("run.aligned.h5", out="channel.csv")
     table, record = read_channel_csv("channel.csv")
     found = assumed_explosion(record=record, path="channel.csv")
     assert found.explosion == expected
@@ -254,7 +254,7 @@ def test_a_setup_told_later_is_before_the_one_of_the_run(
     for name, explosion in expected.items():
         reduce_files(["run.root"], setup=name, out="run.events.h5")
         align_file("run.events.h5")
-        centroid_file("run.aligned.h5")
+        centroid("run.aligned.h5", out="channel.csv")
         assert explosion_of_record(read_channel_csv("channel.csv")[1]) == explosion
 
 

@@ -19,6 +19,7 @@ from molexa_core.base.errors import (
 )
 from molexa_core.base.known_explosion import XrayExplosion
 from molexa_core.base.matter.ions import parse_ion
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.settings import Explosion
 from molexa_core.base.tables import Geometry
 from molexa_core.base.uncertain import Uncertain
@@ -31,7 +32,7 @@ from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.explosions.simulate import simulate
 from molexa_core.pipeline.reconstruction.choice import closure_residuals
 from molexa_core.pipeline.reconstruction.learned import learned_explosion
-from molexa_core.pipeline.reconstruction.reconstruct import reconstruct, reconstruct_file
+from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def _momenta(name: str) -> tuple[pd.DataFrame, Geometry]:
 )
 def test_known_molecules_come_back(loaded: object, name: str, bar: float) -> None:
     table, known = _momenta(name)
-    record = reconstruct(table, weights=loaded, known=known)  # type: ignore[arg-type]
+    record = reconstruct(table, network=loaded, known=known)  # type: ignore[arg-type]
     assert record.errors is not None
     assert record.errors["mae"] < bar
     assert record.closure["residual"] < 0.05
@@ -65,11 +66,11 @@ def test_closure_of_the_truth_is_zero_and_refinement_gets_there(loaded: object) 
     momenta = table[["px", "py", "pz"]].to_numpy()
     truth = closure_residuals(known.positions[None], ions, momenta, 45.0)
     assert truth[0] < 1e-4
-    record = reconstruct(table, weights=loaded)  # type: ignore[arg-type]
+    record = reconstruct(table, network=loaded)  # type: ignore[arg-type]
     residuals = record.closure["residuals_of_samples"]
     assert record.closure["residual"] < 1e-6 < min(residuals)
     assert record.closure["explains_momenta"]
-    plain = reconstruct(table, weights=loaded, refined=False)  # type: ignore[arg-type]
+    plain = reconstruct(table, network=loaded, refined=False)  # type: ignore[arg-type]
     drawn = np.array(plain.closure["residuals_of_samples"])
     assert np.abs(drawn - plain.closure["residual"]).min() < 1e-5
     assert plain.alternatives == ()
@@ -77,14 +78,14 @@ def test_closure_of_the_truth_is_zero_and_refinement_gets_there(loaded: object) 
 
 def test_other_structures_that_fit_are_listed_and_the_choice_is_explained(loaded: object) -> None:
     table, known = _momenta("so2")
-    record = reconstruct(table, weights=loaded, known=known)  # type: ignore[arg-type]
+    record = reconstruct(table, network=loaded, known=known)  # type: ignore[arg-type]
     assert record.errors is not None
     assert record.errors["mae"] < 0.05
     assert record.alternatives
     assert all(one["residual"] < 1e-3 for one in record.alternatives)
     assert all(one["distance_from_answer_bohr"] > 0.01 for one in record.alternatives)
     assert any("the only chemically plausible one" in text for text in record.warnings)
-    by_samples = reconstruct(table, weights=loaded, chemistry=False)  # type: ignore[arg-type]
+    by_samples = reconstruct(table, options=ReconstructOptions(chemistry=False), network=loaded)  # type: ignore[arg-type]
     assert by_samples.closure["share_of_samples"] > 0.5
 
 
@@ -96,12 +97,12 @@ def test_coinciding_atoms_have_no_closure() -> None:
 
 def test_a_momentum_sum_is_removed_and_told(loaded: object) -> None:
     table, _ = _momenta("water")
-    clean = reconstruct(table, weights=loaded, samples=2)  # type: ignore[arg-type]
+    clean = reconstruct(table, options=ReconstructOptions(samples=2), network=loaded)  # type: ignore[arg-type]
     ions = [parse_ion(text) for text in table["ion"]]
     masses = np.array([ion.mass for ion in ions])
     pushed = table.copy()
     pushed[["px", "py", "pz"]] += np.outer(masses / masses.sum(), [3.0, -2.0, 1.0])
-    record = reconstruct(pushed, weights=loaded, samples=2)  # type: ignore[arg-type]
+    record = reconstruct(pushed, options=ReconstructOptions(samples=2), network=loaded)  # type: ignore[arg-type]
     warning = record.warnings[0]
     assert "do not sum to zero: (3, -2, 1) a.u." in warning
     np.testing.assert_allclose(record.positions_bohr, clean.positions_bohr, atol=1e-4)
@@ -109,10 +110,10 @@ def test_a_momentum_sum_is_removed_and_told(loaded: object) -> None:
 
 def test_errors_of_the_momenta_widen_the_error_bars(loaded: object) -> None:
     table, _ = _momenta("water")
-    exact = reconstruct(table, weights=loaded, samples=2)  # type: ignore[arg-type]
+    exact = reconstruct(table, options=ReconstructOptions(samples=2), network=loaded)  # type: ignore[arg-type]
     for name in ("px_err", "py_err", "pz_err"):
         table[name] = 1.0
-    blurred = reconstruct(table, weights=loaded, samples=2)  # type: ignore[arg-type]
+    blurred = reconstruct(table, options=ReconstructOptions(samples=2), network=loaded)  # type: ignore[arg-type]
     assert exact.uncertainty_bohr is not None
     assert blurred.uncertainty_bohr is not None
     assert (blurred.uncertainty_bohr >= exact.uncertainty_bohr - 1e-12).all()
@@ -123,10 +124,10 @@ def test_errors_of_the_momenta_widen_the_error_bars(loaded: object) -> None:
 
 def test_an_input_unlike_the_training_is_said_in_one_sentence(loaded: object) -> None:
     table, _ = _momenta("water")
-    usual = reconstruct(table, weights=loaded, samples=1, search=0)  # type: ignore[arg-type]
+    usual = reconstruct(table, options=ReconstructOptions(samples=1, search=0), network=loaded)  # type: ignore[arg-type]
     assert not any("unlike" in text for text in usual.warnings)
     table[["px", "py", "pz"]] *= 0.2
-    odd = reconstruct(table, weights=loaded, samples=1, search=0)  # type: ignore[arg-type]
+    odd = reconstruct(table, options=ReconstructOptions(samples=1, search=0), network=loaded)  # type: ignore[arg-type]
     (warning,) = [text for text in odd.warnings if "unlike" in text]
     assert "molexa-stage1 was trained on" in warning
     assert "mean distance that the kinetic energy release implies" in warning
@@ -141,7 +142,9 @@ def test_charges_beyond_the_training_are_told(
         card = replace(card, data={**card.data, "ranges": None})
     table, _ = _momenta("carbon monoxide")
     table["ion"] = ["Cl11+", "H+"]
-    odd = reconstruct(table, weights=(network, card), samples=1, search=0)
+    odd = reconstruct(
+        table, options=ReconstructOptions(samples=1, search=0), network=(network, card)
+    )
     (warning,) = [text for text in odd.warnings if "charge" in text]
     expected = "largest charge 11 (training: 1 to 8)" if with_ranges else "Cl11+: no charge above 8"
     assert expected in warning
@@ -161,7 +164,9 @@ def test_weights_of_another_forward_model_are_not_refined_on_the_classical_one(
     assert isinstance(learned, XrayExplosion)
     assert learned.duration_fs == Uncertain(15.0)
     told = Explosion.of(learned)
-    record = reconstruct(table, weights=(network, judged), samples=4, explosion=told)
+    record = reconstruct(
+        table, options=ReconstructOptions(samples=4), network=(network, judged), explosion=told
+    )
     assert record.closure["refined"] is False
     assert record.closure["model"] == "classical"
     assert record.closure["explains_momenta"] is None
@@ -170,9 +175,18 @@ def test_weights_of_another_forward_model_are_not_refined_on_the_classical_one(
     assert record.alternatives == ()
     drawn = record.samples_bohr - record.samples_bohr.mean(axis=1, keepdims=True)
     assert np.abs(drawn - record.positions_bohr).max(axis=(1, 2)).min() < 1e-12
-    forced = reconstruct(table, weights=(network, second), samples=2, refined=True, explosion=told)
+    forced = reconstruct(
+        table,
+        options=ReconstructOptions(samples=2),
+        network=(network, second),
+        refined=True,
+        explosion=told,
+    )
     assert any("refined on the classical model" in text for text in forced.warnings)
-    assert reconstruct(table, weights=loaded, samples=2).closure["refined"] is True
+    assert (
+        reconstruct(table, options=ReconstructOptions(samples=2), network=loaded).closure["refined"]
+        is True
+    )
 
 
 def test_missing_column() -> None:
@@ -199,7 +213,12 @@ def test_files_come_out_complete_and_agree(working_folder: Path) -> None:
     table, known = _momenta("water")
     write_channel_csv(working_folder / "channel.csv", table)
     write_xyz(working_folder / "truth.xyz", [known], None)
-    record = reconstruct_file("channel.csv", "geom.xyz", samples=4, truth="truth.xyz", seed=2)
+    record = reconstruct(
+        "channel.csv",
+        options=ReconstructOptions(samples=4, seed=2),
+        out="geom.xyz",
+        known="truth.xyz",
+    )
     (structure,) = read_xyz("geom.xyz")
     stored, provenance = read_geometry_json("geom.json")
     np.testing.assert_allclose(structure.positions, record.positions_bohr, atol=1e-5)
@@ -223,13 +242,15 @@ def test_wrong_outputs_and_inputs(working_folder: Path) -> None:
     table, _ = _momenta("water")
     write_channel_csv(working_folder / "channel.csv", table)
     with pytest.raises(UsageError, match=r"does not end in \.xyz"):
-        reconstruct_file("channel.csv", "geom.pdb")
+        reconstruct("channel.csv", out="geom.pdb")
     with pytest.raises(OutputError, match="the folder does not exist"):
-        reconstruct_file("channel.csv", "nowhere/geom.xyz", samples=1)
+        reconstruct("channel.csv", options=ReconstructOptions(samples=1), out="nowhere/geom.xyz")
     with pytest.raises(InputFileError, match="no such file"):
-        reconstruct_file("other.csv", "geom.xyz")
+        reconstruct("other.csv", out="geom.xyz")
     write_xyz(working_folder / "other.xyz", [molecule("cf4").geometry], None)
     with pytest.raises(UsageError):
-        reconstruct_file("channel.csv", "geom.xyz", samples=1, truth="other.xyz")
+        reconstruct(
+            "channel.csv", options=ReconstructOptions(samples=1), out="geom.xyz", known="other.xyz"
+        )
     assert not (working_folder / "geom.xyz").exists()
     assert not (working_folder / "geom.json").exists()

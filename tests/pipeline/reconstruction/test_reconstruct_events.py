@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from molexa_core.base.belief import Belief
 from molexa_core.base.errors import ComputationError, InputFileError, UsageError
 from molexa_core.base.matter.ions import parse_ion
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.geometry.measures import pair_distances
@@ -23,7 +24,7 @@ from molexa_core.physics.family.build_up_family import BUILD_UP_PRIOR, BuildUpFa
 from molexa_core.physics.family.family import ExplosionKnowledge, Fragments, Hypothesis
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.chain.report import read_results, report
-from molexa_core.pipeline.chain.score import score_files
+from molexa_core.pipeline.chain.score import score
 from molexa_core.pipeline.explosions.assumed import Changes
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.reconstruction.branch import Member, Reference, Solver, turned_onto
@@ -35,7 +36,7 @@ from molexa_core.pipeline.reconstruction.event_means import (
     systematic,
     uncertainty_of_events,
 )
-from molexa_core.pipeline.reconstruction.events_file import reconstruct_events_file
+from molexa_core.pipeline.reconstruction.events_answer import answer_of_events
 from molexa_core.pipeline.reconstruction.single_events import reconstruct_events
 from molexa_core.pipeline.runs.inspect import inspect_file
 from molexa_core.reduction.resolution import Resolution
@@ -252,7 +253,9 @@ def test_events_without_momenta_are_left_out_and_counted() -> None:
 def test_momenta_that_the_told_explosion_cannot_give() -> None:
     events, _ = exploded(30, 0.05, tau_fs=1.0)
     with pytest.raises(ComputationError, match="no structure explains"):
-        reconstruct_events(events, explosion=told(400.0), search=4, samples=4)
+        reconstruct_events(
+            events, options=ReconstructOptions(search=4, samples=4), explosion=told(400.0)
+        )
 
 
 def test_like_ions_are_put_in_the_order_that_fits() -> None:
@@ -274,8 +277,10 @@ def test_files(tmp_path: Path) -> None:
     events, _ = exploded(40, 0.1)
     source = tmp_path / "run.aligned.h5"
     write_events(source, events, Provenance.of("a test"))
-    answer = reconstruct_events_file(
-        source, tmp_path / "geom.xyz", changes=Changes("classical", {"classical": {"tau_fs": 45.0}})
+    answer = answer_of_events(
+        source,
+        out=tmp_path / "geom.xyz",
+        changes=Changes("classical", {"classical": {"tau_fs": 45.0}}),
     )
     again = read_structures_file(tmp_path / "structures.h5")
     mine = answer.found.structures
@@ -289,8 +294,8 @@ def test_files(tmp_path: Path) -> None:
     assert record.events["from_centroids"]["distances_bohr"][0]["of"] == "O+-H+"
     difference = record.events["from_centroids"]["distances_bohr"][0]["difference"]
     assert abs(difference) < 0.1
-    only = reconstruct_events_file(
-        source, tmp_path / "other.h5", centroids=False, changes=Changes("classical")
+    only = answer_of_events(
+        source, out=tmp_path / "other.h5", centroids=False, changes=Changes("classical")
     )
     assert only.geometry is None
     assert read_structures(tmp_path / "other.h5").event_id.tolist() == mine.event_id.tolist()
@@ -299,13 +304,13 @@ def test_files(tmp_path: Path) -> None:
     assert not inspected.faults
     assert ("rows", 40, "") in inspected.rows
     assert any(label == "mean length O+-H+" for label, _, _ in inspected.rows)
-    scored = score_files(tmp_path / "structures.h5", tmp_path / "geom.xyz")
+    scored = score(tmp_path / "structures.h5", tmp_path / "geom.xyz")
     assert scored.errors.mae < 1e-4
     text = report(read_results(tmp_path))
     assert "Single events" in text
     assert "H+-O+-H+#2 (°)" in text
     with pytest.raises(UsageError, match=r"does not end in \.xyz or \.h5"):
-        reconstruct_events_file(source, tmp_path / "structures.txt")
+        answer_of_events(source, out=tmp_path / "structures.txt")
     with pytest.raises(InputFileError):
         read_structures(source)
 
@@ -318,8 +323,10 @@ def test_other_structures_that_explain_the_events_stand_beside_the_answer(
     events, _ = exploded(60, 0.03, name=name)
     source = tmp_path / "run.aligned.h5"
     write_events(source, events, Provenance.of("a test"))
-    answer = reconstruct_events_file(
-        source, tmp_path / "geom.xyz", changes=Changes("classical", {"classical": {"tau_fs": 45.0}})
+    answer = answer_of_events(
+        source,
+        out=tmp_path / "geom.xyz",
+        changes=Changes("classical", {"classical": {"tau_fs": 45.0}}),
     )
     record, _ = read_geometry_json(tmp_path / "geom.json")
     assert record.alternatives == answer.record.alternatives

@@ -15,10 +15,10 @@ from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.io.results.events import read_events, read_shots
 from molexa_core.io.results.series_file import read_series
 from molexa_core.pipeline.chain.align import align_file
-from molexa_core.pipeline.chain.centroid import centroid_file
-from molexa_core.pipeline.chain.momentum_series import momentum_series_file
+from molexa_core.pipeline.chain.centroid import centroid
+from molexa_core.pipeline.chain.momentum_series import momentum_series
 from molexa_core.pipeline.chain.reduce import reduce_files
-from molexa_core.pipeline.reconstruction.series_results import reconstruct_series_file
+from molexa_core.pipeline.reconstruction.series_results import structure_series
 
 DELAYS, SHOTS = 3, 5000
 OPTIONS = SeriesOptions(by=TAG_DELAY, background=["pump_laser == 0"])
@@ -30,7 +30,7 @@ PUMPED = Selection(where=["pump_laser == 1"])
 def test_bonds_that_grow_are_followed_under_static_background(working_folder: Path) -> None:
     truth = virtual_run(working_folder, 3, DELAYS, SHOTS, share=0.6)
     events, _ = reduce_files(["run.h5"], channel="ocs.yaml")
-    values = reconstruct_series_file(events, OPTIONS)
+    values = structure_series(events, OPTIONS, out="series.json")
     again, record = read_series("series.json")
     assert again["bins"] == json.loads(json.dumps(values["bins"]))
     assert record.settings["series"] == {"by": TAG_DELAY, "background": ["pump_laser == 0"]}
@@ -46,8 +46,8 @@ def test_bonds_that_grow_are_followed_under_static_background(working_folder: Pa
             pulls.append(miss / (one["statistical"] * BOHR_ANGSTROM))
     assert np.abs(pulls).max() < 4.0
     # not subtracting the background is wrong by far: the stretched bond of the last delay
-    plain = reconstruct_series_file(
-        events, SeriesOptions(by=TAG_DELAY), "plain.series.json", selection=PUMPED
+    plain = structure_series(
+        events, SeriesOptions(by=TAG_DELAY), out="plain.series.json", selection=PUMPED
     )
     of = {one["of"]: one for one in plain["bins"][-1]["quantities"]}["C+-S+"]
     assert of["mean"] * BOHR_ANGSTROM < truth[-1, 1] - 10 * of["statistical"] * BOHR_ANGSTROM
@@ -81,14 +81,14 @@ def test_mean_momenta_in_bins_are_those_of_the_molecules_without_background(
     virtual_run(working_folder, 5, 2, 4000, share=0.6)
     events, _ = reduce_files(["run.h5"], channel="ocs.yaml", mixing=False)
     aligned, _ = align_file(events)
-    both = momentum_series_file(aligned, OPTIONS)
-    plain = momentum_series_file(
-        aligned, SeriesOptions(by=TAG_DELAY), "plain.series.json", selection=PUMPED
+    both = momentum_series(aligned, OPTIONS)
+    plain = momentum_series(
+        aligned, SeriesOptions(by=TAG_DELAY), out="plain.series.json", selection=PUMPED
     )
     falls = [one["bins"][0]["ker_ev"] - one["bins"][1]["ker_ev"] for one in (both, plain)]
     assert falls[0] > 2.0 * falls[1] > 0.0
     only = Selection(where=["pump_laser == 1", "delay_fs == 20"])
-    _, rows = centroid_file(aligned, selection=only)
+    rows = centroid(aligned, selection=only)
     found = {one["of"]: one for one in plain["bins"][1]["quantities"]}
     for label, value, error in zip(rows["ion"], rows["px"], rows["px_err"], strict=True):
         assert found[f"{label} px"]["mean"] == pytest.approx(value, abs=1e-9)

@@ -24,6 +24,7 @@ from molexa_core.base.known_explosion import (
     simulated,
 )
 from molexa_core.base.matter.ions import parse_ion
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.settings import Calibrated, Explosion, parse_settings
 from molexa_core.base.tables import FloatArray
 from molexa_core.base.uncertain import Uncertain
@@ -40,7 +41,7 @@ from molexa_core.network.weights import ModelCard, default_weights, load_network
 from molexa_core.physics.family.family import Fragments
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.surrogate.surrogate_card import read_surrogate_card
-from molexa_core.pipeline.chain.score import score_files
+from molexa_core.pipeline.chain.score import score
 from molexa_core.pipeline.explosions.assumed import Assumed
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.explosions.simulate import simulate
@@ -95,7 +96,11 @@ def width(record: ReconstructionRecord) -> float:
 def test_the_explosion_that_was_learned_keeps_the_error_bars_of_the_network(
     loaded: tuple[Network, ModelCard],
 ) -> None:
-    record = reconstruct(exploded("water", "O+,H+,H+", told=True), weights=loaded, samples=4)
+    record = reconstruct(
+        exploded("water", "O+,H+,H+", told=True),
+        options=ReconstructOptions(samples=4),
+        network=loaded,
+    )
     bars = record.uncertainty_bohr
     assert bars is not None
     assert record.model["calibration"] == "all"
@@ -153,11 +158,16 @@ def test_another_build_up_is_inverted_as_it_was(loaded: tuple[Network, ModelCard
     """Carbon dioxide with 60 fs: what is told exactly gives it back, 45 fs would not."""
     table = exploded("co2", "O2+,C2+,O2+", 60.0)
     told = Explosion.of(ClassicalExplosion(tau_fs=Uncertain(60)))
-    record = reconstruct(table, weights=loaded, samples=4, explosion=told)
+    record = reconstruct(
+        table, options=ReconstructOptions(samples=4), network=loaded, explosion=told
+    )
     assert np.abs(pulls(record, "co2")).max() < 3.0
     assert width(record) < 0.05
     wrong = reconstruct(
-        table, weights=loaded, samples=4, explosion=Explosion.of(simulated("classical"))
+        table,
+        options=ReconstructOptions(samples=4),
+        network=loaded,
+        explosion=Explosion.of(simulated("classical")),
     )
     error = np.abs(pair_distances(wrong.positions_bohr[None])[0] - distances("co2"))
     assert error.mean() > 20 * width(record)
@@ -175,7 +185,12 @@ def test_an_uncertainty_of_the_explosion_is_one_of_the_structure(
         BuildUpExplosion(tau_fs=Uncertain(60), tau_width=0.4),
         None,
     ):
-        record = reconstruct(table, weights=loaded, samples=4, explosion=Explosion.of(told))
+        record = reconstruct(
+            table,
+            options=ReconstructOptions(samples=4),
+            network=loaded,
+            explosion=Explosion.of(told),
+        )
         # Without a word on the explosion, the short bonds of this molecule are an unusual case.
         assert np.abs(pulls(record, "co2")).max() < (2.5 if told is not None else 4.0)
         assert record.uncertainty_bohr is not None
@@ -191,7 +206,9 @@ def test_the_answer_explains_its_momenta(loaded: tuple[Network, ModelCard]) -> N
     """It is one of the structures drawn, not a mean of them."""
     table = exploded("water", "O2+,H+,H+")
     told = Explosion.of(BuildUpExplosion(tau_fs=Uncertain(45), tau_width=0.3))
-    record = reconstruct(table, weights=loaded, samples=4, explosion=told)
+    record = reconstruct(
+        table, options=ReconstructOptions(samples=4), network=loaded, explosion=told
+    )
     assert record.samples_bohr is not None
     own = pair_distances(record.positions_bohr[None])
     drawn = pair_distances(record.samples_bohr)
@@ -204,11 +221,15 @@ def test_a_sample_of_the_network_has_no_error_bars_for_another_explosion(
     loaded: tuple[Network, ModelCard],
 ) -> None:
     table = exploded("water", "O+,H+,H+")
-    record = reconstruct(table, weights=loaded, samples=2, refined=False)
+    record = reconstruct(
+        table, options=ReconstructOptions(samples=2), network=loaded, refined=False
+    )
     assert record.uncertainty_bohr is None
     assert "what exploded here is not known" in str(record.uncertainty_reason)
     told = Explosion.of(LaserExplosion(duration_fs=Uncertain(30)))
-    record = reconstruct(table, weights=loaded, samples=2, refined=False, explosion=told)
+    record = reconstruct(
+        table, options=ReconstructOptions(samples=2), network=loaded, refined=False, explosion=told
+    )
     assert "here it is: strong laser pulse: duration of the laser pulse 30 fs" in str(
         record.uncertainty_reason
     )
@@ -221,8 +242,12 @@ def test_a_second_channel_narrows_what_is_not_known(loaded: tuple[Network, Model
     turn = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
     second[MOMENTA] = second[MOMENTA].to_numpy() @ turn * np.linalg.det(turn)
     second = second.iloc[[2, 0, 1]].reset_index(drop=True)  # its own order and frame
-    alone = reconstruct(first, weights=loaded, samples=4, explosion=told)
-    both = reconstruct(first, weights=loaded, samples=4, explosion=told, others=[second])
+    alone = reconstruct(
+        first, options=ReconstructOptions(samples=4), network=loaded, explosion=told
+    )
+    both = reconstruct(
+        [first, second], options=ReconstructOptions(samples=4), network=loaded, explosion=told
+    )
     assert width(both) < width(alone)
     assert np.abs(pulls(both, "ocs")).max() < 2.5
     assert both.explosion["degrees"] > alone.explosion["degrees"]
@@ -236,7 +261,9 @@ def test_momenta_that_do_not_fit_together_are_told(loaded: tuple[Network, ModelC
     second = exploded("ocs", "O+,C2+,S3+", 60.0)
     second.loc[0, "px"] *= 0.9
     second.loc[2, "px"] *= 0.9
-    record = reconstruct(first, weights=loaded, samples=4, explosion=told, others=[second])
+    record = reconstruct(
+        [first, second], options=ReconstructOptions(samples=4), network=loaded, explosion=told
+    )
     assert record.explosion["p_value"] < 0.01
     (warning,) = [text for text in record.warnings if "does not explain these momenta" in text]
     worst = record.explosion["worst"]
@@ -252,7 +279,9 @@ def test_channels_that_exclude_each_other_have_a_structure_without_error_bars(
     first = exploded("ocs", "O2+,C2+,S2+", 60.0)
     second = exploded("ocs", "O+,C2+,S3+", 60.0)
     second[MOMENTA] *= 0.6
-    record = reconstruct(first, weights=loaded, samples=4, explosion=told, others=[second])
+    record = reconstruct(
+        [first, second], options=ReconstructOptions(samples=4), network=loaded, explosion=told
+    )
     assert record.explosion["p_value"] < 1e-4
     assert record.uncertainty_bohr is None
     assert "does not explain the momenta (p-value" in str(record.uncertainty_reason)
@@ -271,7 +300,9 @@ def test_a_monte_carlo_explosion_told_exactly_gives_the_molecule(
     ions = [f"{name}{q}+" for name, q in zip("OHH", outcomes.charges[seen[0]], strict=True)]
     table = channel_table(outcomes, [ion.replace("1+", "+") for ion in ions])
     told = Explosion.of(simulated("mcmd", pulse=pulse))
-    record = reconstruct(table, weights=loaded, samples=4, explosion=told)
+    record = reconstruct(
+        table, options=ReconstructOptions(samples=4), network=loaded, explosion=told
+    )
     assert "computed with the surrogate of the Monte-Carlo model" in record.explosion["statement"]
     assert record.explosion["p_value"] > 0.01
     assert np.abs(pulls(record, "water")).max() < 2.5
@@ -290,18 +321,16 @@ def test_the_weights_that_compute_an_x_ray_pulse_are_recorded() -> None:
 def test_channels_of_different_molecules_are_refused(loaded: tuple[Network, ModelCard]) -> None:
     with pytest.raises(UsageError, match="channel 2 are those of H2O, the ions of channel 1 those"):
         reconstruct(
-            exploded("co2", "O2+,C2+,O2+"),
-            weights=loaded,
-            samples=1,
-            others=[exploded("water", "O2+,H+,H+")],
+            [exploded("co2", "O2+,C2+,O2+"), exploded("water", "O2+,H+,H+")],
+            options=ReconstructOptions(samples=1),
+            network=loaded,
         )
     with pytest.raises(UsageError, match="a sample of the network is of one channel"):
         reconstruct(
-            exploded("co2", "O2+,C2+,O2+"),
-            weights=loaded,
-            samples=1,
+            [exploded("co2", "O2+,C2+,O2+"), exploded("co2", "O2+,C+,O2+")],
+            options=ReconstructOptions(samples=1),
+            network=loaded,
             refined=False,
-            others=[exploded("co2", "O2+,C+,O2+")],
         )
 
 
@@ -459,10 +488,12 @@ def test_claims_are_scored_and_a_record_is_inspected(
 ) -> None:
     told = Explosion.of(BuildUpExplosion(tau_fs=Uncertain(60), tau_width=0.2))
     table = exploded("co2", "O2+,C2+,O2+", 60.0)
-    record = reconstruct(table, weights=loaded, samples=2, search=0, explosion=told)
+    record = reconstruct(
+        table, options=ReconstructOptions(samples=2, search=0), network=loaded, explosion=told
+    )
     write_geometry_json(tmp_path / "geom.json", record)
     write_xyz(tmp_path / "known.xyz", [molecule("co2").geometry])
-    found = score_files(tmp_path / "geom.json", tmp_path / "known.xyz")
+    found = score(tmp_path / "geom.json", tmp_path / "known.xyz")
     np.testing.assert_allclose([one.pull for one in found.claims], pulls(record, "co2"), atol=1e-4)
     widths = np.array([one.half_width for one in found.claims])
     errors = widths * [one.pull for one in found.claims]
@@ -481,7 +512,11 @@ def test_claims_are_scored_and_a_record_is_inspected(
 def test_records_of_earlier_versions_are_read(
     tmp_path: Path, loaded: tuple[Network, ModelCard]
 ) -> None:
-    record = reconstruct(exploded("water", "O+,H+,H+", told=True), weights=loaded, samples=2)
+    record = reconstruct(
+        exploded("water", "O+,H+,H+", told=True),
+        options=ReconstructOptions(samples=2),
+        network=loaded,
+    )
     path = tmp_path / "geom.json"
     write_geometry_json(path, record)
     values = json.loads(path.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.options.work_options import HERE, WorkOptions
 from molexa_core.base.progress import CollectingProgress
@@ -17,7 +18,7 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.io.results.events import write_events
 from molexa_core.pipeline.explosions.assumed import Changes
 from molexa_core.pipeline.reconstruction import event_units
-from molexa_core.pipeline.reconstruction.events_file import EventsAnswer, reconstruct_events_file
+from molexa_core.pipeline.reconstruction.events_answer import EventsAnswer, answer_of_events
 from molexa_core.pipeline.work.unit import Content
 from tests.pipeline.reconstruction.test_reconstruct_events import exploded
 
@@ -40,10 +41,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def answer_of(
     source: Path, work: WorkOptions = HERE, progress: CollectingProgress | None = None
 ) -> EventsAnswer:
-    return reconstruct_events_file(
-        source, source.with_name("answer.h5"), changes=TOLD, centroids=False, samples=4, search=2,
-        work=work, progress=progress or CollectingProgress(),
-    )  # fmt: skip
+    return answer_of_events(source, options=ReconstructOptions(samples=4, search=2), out=source.with_name("answer.h5"), changes=TOLD, centroids=False, work=work, progress=progress or CollectingProgress())  # fmt: skip
 
 
 def bits_of(answer: EventsAnswer) -> str:

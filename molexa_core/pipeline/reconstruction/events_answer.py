@@ -1,28 +1,33 @@
-"""Reconstruct events from file to file, with what the mean momenta give beside it."""
+"""Reconstruct single events, with what the mean momenta give beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.errors import MolexaError, UsageError, about_file
-from molexa_core.base.fields import EXPLOSION, GATES, MOMENTUM, WARNINGS
+from molexa_core.base.errors import MolexaError, UsageError
+from molexa_core.base.fields import EXPLOSION, MOMENTUM, WARNINGS
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
+from molexa_core.base.options.reconstruct_options import (
+    SAMPLES_OF_EVENTS,
+    USUAL,
+    ReconstructOptions,
+)
 from molexa_core.base.options.work_options import HERE, WorkOptions
 from molexa_core.base.progress import SILENT, Progress
+from molexa_core.base.settings import Explosion, parse_settings
 from molexa_core.base.shown import Shown
 from molexa_core.base.storage.outputs import FileKind
-from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, FloatArray, Geometry, ion_labels
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.frame.centroid import energy_kept
 from molexa_core.geometry.measures import pair_distances
 from molexa_core.geometry.superposition import superpose
-from molexa_core.io.results.events import read_events
 from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.results.structures import write_structures
 from molexa_core.io.xyz import write_xyz
@@ -33,12 +38,16 @@ from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
 from molexa_core.pipeline.chain.pick import channel_of
 from molexa_core.pipeline.chain.score import score
-from molexa_core.pipeline.chain.selected import gating_of, select, settings_read
-from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
 from molexa_core.pipeline.devices import take_device
-from molexa_core.pipeline.explosions.assumed import Assumed, Changes, assumed_explosion
+from molexa_core.pipeline.explosions.assumed import (
+    Assumed,
+    Changes,
+    assumed_explosion,
+    with_changes,
+)
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
-from molexa_core.pipeline.named_structure import find_geometry
+from molexa_core.pipeline.given.given_events import Events, GivenEvents, file_of, given_events
+from molexa_core.pipeline.given.given_structure import find_geometry
 from molexa_core.pipeline.output_guard import (
     beside_output,
     discards,
@@ -49,8 +58,6 @@ from molexa_core.pipeline.reconstruction.event_means import Distribution
 from molexa_core.pipeline.reconstruction.event_units import event_units
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from molexa_core.pipeline.reconstruction.single_events import (
-    SAMPLES,
-    SEARCH,
     EventDistribution,
     many_missing,
     reconstruct_events,
@@ -99,44 +106,37 @@ class EventsAnswer(Shown):
         }
 
 
-def reconstruct_events_file(
-    path: Path | str,
-    out: Path | str = "geom.xyz",
+def answer_of_events(
+    events: Events,
     *,
-    setup: Path | str | None = None,
+    options: ReconstructOptions = USUAL,
+    explosion: Explosion | Path | str | None = None,
     changes: Changes | None = None,
-    weights: str | None = None,
-    samples: int = SAMPLES,
-    search: int = SEARCH,
-    chemistry: bool = True,
     centroids: bool = True,
-    seed: int = 0,
-    device: str = "auto",
-    truth: Path | str | None = None,
+    known: Geometry | Path | str | None = None,
     selection: Selection = EVERYTHING,
     work: WorkOptions = HERE,
+    out: Path | str | None = None,
     progress: Progress = SILENT,
 ) -> EventsAnswer:
-    """Reconstruct every event of an `events.h5` or `aligned.h5`, and the mean momenta beside it.
+    """Reconstruct every event, and the mean momenta beside it.
 
     Args:
-        path: the events.
+        events: coincidences of `reduce` or `align`, or their file.
+        options: how structures are looked for.
+        explosion: what is known about it, or a setup file, or one with a block `explosion` alone;
+            if not given, of a file what the setup of `molexa.yaml` or `molexa reduce` says, and of
+            events in memory their setup.
+        changes: what the call itself says about the explosion, in place of that.
+        centroids: whether the mean momenta are reconstructed too, to show what averaging does.
+        known: the true structure, its XYZ file, or the name of a shipped molecule; the errors of
+            the mean structure are recorded.
+        selection: the events to take.
         out: an XYZ file for the mean structure, beside which a JSON file of the same name and
             `structures.h5` (`NAME.structures.h5` beside `NAME.xyz` other than `geom.xyz`) are
             written; or an HDF5 file for the structures alone.
-        setup: setup file, or one with a block `explosion` alone, that says what the explosion was;
-            if not given that of `molexa.yaml`, or what `molexa reduce` recorded.
-        changes: what the call itself says about the explosion.
-        weights: name or path of weights.
-        samples: as in `reconstruct_events`.
-        search: as in `reconstruct_events`.
-        chemistry: as in `reconstruct_events`.
-        centroids: whether the mean momenta are reconstructed too, to show what averaging does.
-        seed: of all random draws.
-        device: of the network.
-        truth: XYZ file of the known structure; the errors of the mean structure are recorded.
-        selection: the events to take.
-        work: who computes; many events are inverted in units of work (docs/units-of-work.md).
+        work: who computes, if a file is written; many events are inverted in units of work
+            (docs/units-of-work.md).
         progress: display of the progress.
 
     Raises:
@@ -147,47 +147,51 @@ def reconstruct_events_file(
             in `.h5`, or a known structure of other atoms.
         OutputError: a result cannot be written.
     """
-    geometry, structures = _targets(Path(out))
-    named = weights or default_weights()
+    geometry, structures = (None, None) if out is None else _targets(Path(out))
+    named = options.weights or default_weights()
     beside = None if geometry is None else beside_output(geometry, ".json")
+    truth = known if isinstance(known, Path | str) else None
+    setup = explosion if isinstance(explosion, Path | str) else None
     require_outputs(
         (geometry, FileKind.GEOMETRY),
         (beside, FileKind.RECONSTRUCTION),
         (structures, FileKind.STRUCTURES),
-        inputs=[path, truth, selection.regions, *settings_inputs(weights=named, setup=setup)],
+        inputs=[
+            file_of(events),
+            truth,
+            selection.regions,
+            *settings_inputs(weights=named, setup=setup),
+        ],
     )
-    events, before = read_events(path)
-    channel = channel_of(events.meta)
-    require_complete(channel, path)
-    gates = gating_of(selection, "reconstruct", channel=channel)
-    events = select(events, gates, progress)
-    known = [*inherited(events.meta), *_false_share(events), *require_fresh(path, before)]
-    say_unguarded(path, before, progress)
-    events = replace(events, meta={**events.meta, WARNINGS: known})
-    assumed = assumed_explosion(changes=changes, setup=setup, record=before, path=path)
+    given = given_events(events, "reconstruct", selection=selection, setup=setup, progress=progress)
+    table = given.table
+    require_complete(given.channel, given.path)
+    warnings = [*inherited(table.meta), *_false_share(table), *given.stale]
+    table = table.with_meta({**table.meta, WARNINGS: warnings})
+    assumed = assumed_of_events(given, explosion, changes)
     for one in assumed.remarks:
         progress.say(one)
-    true = None if truth is None else find_geometry(truth, progress)[0]
-    loaded = load_network(named, take_device(device))
-    place = structures or Path(out)
+    if isinstance(known, Path | str):
+        known = find_geometry(known, progress)[0]
+    loaded = load_network(named, take_device(options.device))
     told = assumed.explosion
-    with event_units(place, len(events), told, events.ions, work, progress) as units:
-        with about_file(path):
+    with ExitStack() as stack:
+        units = None
+        if structures is not None:
+            units = stack.enter_context(
+                event_units(structures, len(table), told, table.ions, work, progress)
+            )
+        with given.about():
             beside_it: dict[str, Any] = {"reason": "not asked for"}
             starts: list[tuple[FloatArray, FloatArray]] = []
             if centroids:
-                beside_it, starts = _from_centroids(
-                    events, loaded, assumed, chemistry=chemistry, seed=seed, progress=progress
-                )
+                beside_it, starts = _from_centroids(table, loaded, assumed, options, progress)
             found = reconstruct_events(
-                events,
-                explosion=assumed.explosion,
-                weights=loaded,
-                samples=samples,
-                search=search,
-                chemistry=chemistry,
+                table,
+                options=options,
+                network=loaded,
+                explosion=told,
                 starts=starts,
-                seed=seed,
                 units=units,
                 progress=progress,
             )
@@ -195,33 +199,50 @@ def reconstruct_events_file(
         if other := _another_structure(beside_it):
             found = replace(found, warnings=(*found.warnings, other))
         record = _record(
-            found, beside_it, events, loaded[1], assumed, str(path), chemistry=chemistry
+            found, beside_it, table, loaded[1], assumed, given.path, chemistry=options.plausible
         )
-        if true is not None:
-            record = replace(record, errors=score(record.geometry(), true).to_dict())
+        if known is not None:
+            record = replace(record, errors=score(record.geometry(), known).to_dict())
         settings = {
-            "weights": named,
-            "device": device,
-            "samples": samples,
-            "search": search,
-            "chemistry": chemistry,
-            EXPLOSION: assumed.explosion.plain(),
+            **options.plain(weights=named, samples=options.samples or SAMPLES_OF_EVENTS),
+            EXPLOSION: told.plain(),
             "explosion_source": assumed.source,
         }
-        if gates:
-            settings[GATES] = gates.record()
-        inputs = [path] if truth is None else [path, truth]
-        inputs += settings_read(selection, setup=setup)
-        made = Provenance.of(inputs=inputs, settings=settings, seed=seed, after=before)
         if structures is not None:
+            made = given.provenance(settings, also=[truth], seed=options.seed)
             summary = {**found.to_dict(), FROM_CENTROIDS: beside_it}
             write_structures(
                 structures, found.structures, made, warnings=found.warnings, summary=summary
             )
-        if geometry is not None and beside is not None:
-            write_geometry_json(beside, record, made)
-            write_xyz(geometry, [record.geometry()], made)
+            if geometry is not None and beside is not None:
+                write_geometry_json(beside, record, made)
+                write_xyz(geometry, [record.geometry()], made)
     return EventsAnswer(found, record, beside_it, structures, geometry)
+
+
+def assumed_of_events(
+    given: GivenEvents, explosion: Explosion | Path | str | None, changes: Changes | None
+) -> Assumed:
+    """What is known about the explosion of events: as told, or by their files, or by their setup.
+
+    Raises:
+        InputFileError, SettingsError: a setup does not exist or is not valid.
+        UsageError: numbers of different kinds of explosions, or a value out of range.
+    """
+    found = Assumed()
+    if isinstance(explosion, Explosion):
+        found = Assumed(explosion, "the call")
+    elif explosion is not None or given.path is not None:
+        return assumed_explosion(
+            changes=changes, setup=explosion, record=given.before, path=given.path
+        )
+    else:
+        setup = given.table.meta.get("setup")
+        block = setup.get(EXPLOSION) if isinstance(setup, Mapping) else None
+        if isinstance(block, Mapping):
+            told = parse_settings(Explosion, dict(block), where="explosion of the events")
+            found = Assumed(told, "the setup of the events")
+    return found if changes is None else with_changes(found, changes)
 
 
 def _targets(out: Path) -> tuple[Path | None, Path | None]:
@@ -263,9 +284,7 @@ def _from_centroids(
     events: Coincidences,
     loaded: tuple[Network, ModelCard],
     assumed: Assumed,
-    *,
-    chemistry: bool,
-    seed: int,
+    options: ReconstructOptions,
     progress: Progress,
 ) -> tuple[dict[str, Any], list[tuple[FloatArray, FloatArray]]]:
     """The answer of the mean momenta as plain values, and it as a start for events."""
@@ -274,9 +293,8 @@ def _from_centroids(
         if "frame" not in events.meta:
             table = align(events, channel=channel_of(events.meta), progress=progress).table
         rows = centroid(table)
-        record = reconstruct(
-            rows, weights=loaded, explosion=assumed, chemistry=chemistry, seed=seed
-        )
+        own = ReconstructOptions(chemistry=options.chemistry, seed=options.seed)
+        record = reconstruct(rows, options=own, network=loaded, explosion=assumed)
     except MolexaError as error:
         return {"reason": error.what}, []
     momenta = rows[list(MOMENTUM)].to_numpy(np.float64)
@@ -366,7 +384,7 @@ def _record(
     events: Coincidences,
     card: ModelCard,
     assumed: Assumed,
-    path: str,
+    path: Path | None,
     *,
     chemistry: bool,
 ) -> ReconstructionRecord:
@@ -395,7 +413,7 @@ def _record(
         },
         model={"name": card.name, "parameters": card.parameters, "files": card.files},
         input={
-            "file": path,
+            "file": None if path is None else str(path),
             "ions": [str(ion) for ion in events.ions],
             "labels": ion_labels(events.ions),
             "events": len(found.structures),

@@ -1,0 +1,85 @@
+"""What a call says about how structures are looked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from molexa_core.base.device import DEVICE
+from molexa_core.base.parameter import SEED, Parameter, Parameters
+
+SAMPLES: Final = 16
+"""Structures that the network draws for mean momenta."""
+SAMPLES_OF_EVENTS: Final = 32
+"""Structures that it draws for single events: half for means of events, half for events."""
+SEARCH: Final = 24
+"""Further starts of the search."""
+MOST: Final = 4096
+
+
+@dataclass(frozen=True)
+class ReconstructOptions(Parameters):
+    """How structures are looked for, from mean momenta as from single events.
+
+    Attributes:
+        samples: number of structures that the network draws as starts.
+        search: number of further starts, to find structures that the network does not draw.
+        chemistry: whether a chemically plausible structure is preferred if several fit; switch it
+            off for dissociating molecules.
+        weights: name or path of the weights of the network; shipped ones if not given.
+        seed: of all random draws.
+        device: `auto`, `cpu` or `cuda`, of the network.
+    """
+
+    samples: Annotated[
+        int | None,
+        Parameter(
+            "number of structures that the network draws",
+            low=1,
+            high=MOST,
+            note=f"{SAMPLES} for mean momenta, {SAMPLES_OF_EVENTS} for single events, if not given",
+            option="--samples",
+        ),
+    ] = None
+    search: Annotated[
+        int,
+        Parameter("number of further starts of the search", low=0, high=MOST, option="--search"),
+    ] = SEARCH
+    chemistry: Annotated[
+        bool | None,
+        Parameter(
+            "preference for a structure like a molecule at rest, of those that fit",
+            note="on if not given",
+            option="--chemistry",
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        Parameter("name or JSON file of the network weights", option="--weights"),
+    ] = None
+    seed: Annotated[int, SEED] = 0
+    device: Annotated[str, DEVICE] = "auto"
+
+    @property
+    def plausible(self) -> bool:
+        """Whether a chemically plausible structure is preferred."""
+        return self.chemistry is not False
+
+    def plain(self, *, weights: str, samples: int) -> dict[str, Any]:
+        """What the provenance of a structure says of them.
+
+        Args:
+            weights: name of the weights that were used.
+            samples: number of structures that were drawn.
+        """
+        return {
+            "weights": weights,
+            "samples": samples,
+            "search": self.search,
+            "chemistry": self.plausible,
+            "device": self.device,
+        }
+
+
+USUAL: Final = ReconstructOptions()
+"""The options of a call that says nothing."""
