@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from molexa_core.physics.molecules.library import Molecule as Molecule
     from molexa_core.pipeline.chain.covariance_maps import covariance as covariance
     from molexa_core.pipeline.chain.score import score as score
+    from molexa_core.pipeline.chain.update import update as update
     from molexa_core.pipeline.explosions.simulate import simulate as simulate
     from molexa_core.pipeline.explosions.simulate_mcmd import simulate_mcmd as explode
     from molexa_core.pipeline.given.given_channel import channel as channel
@@ -75,6 +76,7 @@ _PLACES: Final = {
     "channel": "molexa_core.pipeline.given.given_channel",
     "covariance": "molexa_core.pipeline.chain.covariance_maps",
     "score": "molexa_core.pipeline.chain.score",
+    "update": "molexa_core.pipeline.chain.update",
     "simulate": "molexa_core.pipeline.explosions.simulate",
     "explode": "molexa_core.pipeline.explosions.simulate_mcmd",
     **dict.fromkeys(("convert", "inspect", "open_run", "read"), "molexa.files"),
@@ -141,6 +143,7 @@ __all__ = [
     "to_awkward",
     "to_pandas",
     "to_parquet",
+    "update",
 ]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from molexa.by_class import ByClass
 from molexa.files import inspect, is_run, read
 from molexa.momenta import is_momenta, labels_of
 from molexa_core.base.errors import UsageError, listing
@@ -26,7 +27,7 @@ from molexa_core.base.shown import Shown
 from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.base.tables import Coincidences, Geometry, Hits
+from molexa_core.base.tables import Coincidences, Geometry
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.bonds import bonds
 from molexa_core.io.results.geometry_json import ReconstructionRecord
@@ -132,29 +133,27 @@ def _drawn(
             f"no result that is drawn: {type(result).__name__}",
             do="Give a run, coincidences, mean momenta, a structure, a spectrum, or a file.",
         )
-    kinds = [kind.__name__ for kind in type(result).__mro__]
-    for kind in kinds:
-        if (own := _OWN.get(kind)) is not None:
-            drawn: plots.Drawn = own(result, what, sheet, options)
-            return drawn
-    held, usual = _held(result, kinds)
+    if (own := own_figure(result, what, sheet, options)) is not None:
+        return own
+    held, usual = _held(result)
     name, x, y = _named(what, usual, held)
     changed = plots.Options(**{**vars(options), "x": x, "y": y})
     return plots.plot(name, held, changed, selection=selection, on_screen=on_screen, within=ax)
 
 
-def _held(result: Any, kinds: Sequence[str]) -> tuple[plots.Held, str]:
-    """What a figure is drawn from, and the usual figure."""
+def _held(result: Any) -> tuple[plots.Held, str]:
+    """What a figure is drawn from, and the usual figure.
+
+    Raises:
+        UsageError: there is none.
+    """
     if isinstance(result, Coincidences):
         return plots.Held(events=result), "newton" if "frame" in result.meta else "ker"
     if (record := _record_of(result)) is not None:
         return plots.Held(record=record), "structure"
-    if "Inspection" in kinds:
-        return plots.Held(spectra=result.spectra), "tof"
-    hits = result.hits if "MockRun" in kinds else result
-    if not isinstance(hits, Hits) and "OpenRun" not in kinds:
-        raise UsageError(f"there is no figure of a {type(result).__name__}")
-    return plots.Held(spectra=_census([hits] if isinstance(hits, Hits) else hits)), "tof"
+    if (spectra := _spectra_of(result)) is not None:
+        return plots.Held(spectra=spectra), "tof"
+    raise UsageError(f"there is no figure of a {type(result).__name__}")
 
 
 def _named(what: Sequence[str], usual: str, held: plots.Held) -> tuple[str, str | None, str | None]:
@@ -176,15 +175,8 @@ def _only(what: Sequence[str], name: str, draw: Any) -> plots.Drawn:
     return drawn
 
 
-def _record_of(result: Any) -> ReconstructionRecord | None:
-    """A structure as a record, so that it is drawn as one; None if it is none."""
-    kinds = {kind.__name__ for kind in type(result).__mro__}
-    found = result.record if "EventsAnswer" in kinds else result
-    if isinstance(found, ReconstructionRecord):
-        return found
-    geometry = result.geometry if "Molecule" in kinds else result
-    if not isinstance(geometry, Geometry):
-        return None
+def _as_record(geometry: Geometry) -> ReconstructionRecord:
+    """A structure as a record, so that it is drawn as one."""
     return ReconstructionRecord(
         symbols=geometry.symbols,
         positions_bohr=geometry.positions,
@@ -372,17 +364,48 @@ def _lines(sheet: Sheet, at: Any, across: str, unit: str, lines: Sequence[Any]) 
     return plots.Drawn(figure, {"series": pd.DataFrame(columns)})
 
 
-_OWN: Final[Mapping[str, Any]] = {
-    "Explosion": _explosion,
-    "Outcomes": _outcomes,
-    "Spectrum": _one_spectrum,
-    "Covariances": _covariances,
-    "SpectrumComparison": _compared,
-    "SideBySide": _side_by_side,
-    "Movie": _movie,
-    "Series": _series,
-}
-"""Results that are not drawn from coincidences or a structure, by the name of their class."""
+own_figure: Final = ByClass[plots.Drawn | None](
+    lambda *_: None,
+    {
+        "molexa_core.base.charge_combinations": lambda of: {of.Outcomes: _outcomes},
+        "molexa_core.base.spectrum": lambda of: {of.Spectrum: _one_spectrum},
+        "molexa_core.geometry.side_by_side": lambda of: {of.SideBySide: _side_by_side},
+        "molexa_core.observables.comparison": lambda of: {of.SpectrumComparison: _compared},
+        "molexa_core.pipeline.chain.covariance_maps": lambda of: {of.Covariances: _covariances},
+        "molexa_core.pipeline.chain.movie": lambda of: {of.Movie: _movie},
+        "molexa_core.pipeline.explosions.simulate": lambda of: {of.Explosion: _explosion},
+        "molexa.comparisons": lambda of: {of.Series: _series},
+    },
+)
+"""The figure of a result that is not drawn from coincidences or a structure; None if it is."""
+_record_of: Final = ByClass[ReconstructionRecord | None](
+    lambda _: None,
+    {
+        "molexa_core.base.tables": lambda of: {of.Geometry: _as_record},
+        "molexa_core.io.results.geometry_json": lambda of: {
+            of.ReconstructionRecord: lambda record: record
+        },
+        "molexa_core.physics.molecules.library": lambda of: {
+            of.Molecule: lambda molecule: _as_record(molecule.geometry)
+        },
+        "molexa_core.pipeline.reconstruction.events_answer": lambda of: {
+            of.EventsAnswer: lambda answer: answer.record
+        },
+    },
+)
+"""The record of what is drawn as a structure; None if it is none."""
+_spectra_of: Final = ByClass[Mapping[str, Spectrum] | None](
+    lambda _: None,
+    {
+        "molexa_core.base.tables": lambda of: {of.Hits: lambda hits: _census([hits])},
+        "molexa_core.pipeline.runs.inspection": lambda of: {
+            of.Inspection: lambda found: found.spectra
+        },
+        "molexa_core.pipeline.runs.mock": lambda of: {of.MockRun: lambda run: _census([run.hits])},
+        "molexa_core.pipeline.runs.open_run": lambda of: {of.OpenRun: _census},
+    },
+)
+"""The spectra of a raw run; None if it is none."""
 
 
 def _made(sheet: Sheet, aspect: float) -> AbstractContextManager[Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
 import numpy as np
 
+from molexa.by_class import ByClass
 from molexa_core.base.errors import MolexaError
 from molexa_core.base.tables import ion_labels
 from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
@@ -75,14 +76,6 @@ class Summary:
         parts += [f"<div>{escape(note)}</div>" for note in self.notes]
         parts += [f"<div><b>Warning:</b> {escape(text)}</div>" for text in self.warnings]
         return "".join(parts)
-
-
-def summary_of(result: Any) -> Summary:
-    """The summary of a result of any kind that shows itself."""
-    for kind in type(result).__mro__:
-        if (made := _SUMMARIES.get(kind.__name__)) is not None:
-            return made(result)
-    return Summary(type(result).__name__)
 
 
 def _coincidences(table: Any) -> Summary:
@@ -436,6 +429,13 @@ def _movie(found: Any) -> Summary:
     return Summary(f"{len(found.frames)} structures in a row", header, rows)
 
 
+def _plan(plan: Any) -> Summary:
+    rows = [(", ".join(step.makes), step.line, step.why) for step in plan.steps]
+    notes = [f"up to date: {', '.join(plan.current)}"] if plan.current else []
+    header = ("result", "made by", "because") if rows else ()
+    return Summary("Results that were missing or outdated", header, rows, notes, plan.remarks)
+
+
 def _series(found: Any) -> Summary:
     values = found.values
     first = values["bins"][0]["quantities"] if values["bins"] else []
@@ -468,28 +468,36 @@ def _of_series(one: Mapping[str, Any]) -> str:
     return f"{factor * one['mean']:.{digits}f} ± {factor * error:.{digits}f} {short}"
 
 
-_SUMMARIES: Final[Mapping[str, Callable[[Any], Summary]]] = {
-    "Coincidences": _coincidences,
-    "OfShots": _hits,
-    "OpenRun": _open_run,
-    "MockRun": _mock_run,
-    "Geometry": _geometry,
-    "ReconstructionRecord": _record,
-    "Explosion": _explosion,
-    "Outcomes": _outcomes,
-    "Spectrum": _spectrum,
-    "Inspection": _inspection,
-    "Score": _score,
-    "Molecule": _molecule,
-    "EventsAnswer": _events_answer,
-    "StructuresFile": _structures_file,
-    "SideBySide": _side_by_side,
-    "SpectrumComparison": _compared_spectra,
-    "Covariances": _covariances,
-    "Movie": _movie,
-    "Series": _series,
-}
-"""By the name of the class: none of them is loaded to show another."""
+summary_of: Final = ByClass[Summary](
+    lambda result: Summary(type(result).__name__),
+    {
+        "molexa_core.base.tables": lambda of: {
+            of.Coincidences: _coincidences,
+            of.OfShots: _hits,
+            of.Geometry: _geometry,
+        },
+        "molexa_core.base.spectrum": lambda of: {of.Spectrum: _spectrum},
+        "molexa_core.base.charge_combinations": lambda of: {of.Outcomes: _outcomes},
+        "molexa_core.geometry.side_by_side": lambda of: {of.SideBySide: _side_by_side},
+        "molexa_core.io.results.geometry_json": lambda of: {of.ReconstructionRecord: _record},
+        "molexa_core.io.results.structures": lambda of: {of.StructuresFile: _structures_file},
+        "molexa_core.observables.comparison": lambda of: {of.SpectrumComparison: _compared_spectra},
+        "molexa_core.physics.molecules.library": lambda of: {of.Molecule: _molecule},
+        "molexa_core.pipeline.chain.covariance_maps": lambda of: {of.Covariances: _covariances},
+        "molexa_core.pipeline.chain.movie": lambda of: {of.Movie: _movie},
+        "molexa_core.pipeline.chain.score": lambda of: {of.Score: _score},
+        "molexa_core.pipeline.chain.update": lambda of: {of.Plan: _plan},
+        "molexa_core.pipeline.explosions.simulate": lambda of: {of.Explosion: _explosion},
+        "molexa_core.pipeline.reconstruction.events_answer": lambda of: {
+            of.EventsAnswer: _events_answer
+        },
+        "molexa_core.pipeline.runs.inspection": lambda of: {of.Inspection: _inspection},
+        "molexa_core.pipeline.runs.mock": lambda of: {of.MockRun: _mock_run},
+        "molexa_core.pipeline.runs.open_run": lambda of: {of.OpenRun: _open_run},
+        "molexa.comparisons": lambda of: {of.Series: _series},
+    },
+)
+"""The summary of a result of any kind that shows itself."""
 
 
 def safely(result: Any) -> Summary:

@@ -317,3 +317,28 @@ def test_lists_are_taken_as_positions() -> None:
     assert geometry.positions.shape == (2, 3)
     with pytest.raises(MolexaError, match="2 atoms but positions of shape"):
         mx.Geometry(("C", "O"), [[0, 0, 0]])  # type: ignore[arg-type]
+
+
+def test_every_class_that_is_shown_is_where_it_is_registered() -> None:
+    from importlib import import_module
+
+    from molexa.figures import _record_of, _spectra_of, own_figure
+    from molexa.summaries import summary_of
+
+    for chosen in (summary_of, own_figure, _record_of, _spectra_of):
+        for name, classes in chosen.modules.items():
+            for of in classes(import_module(name)):
+                assert of.__module__ == name
+
+
+def test_a_structure_is_shown_without_torch(tmp_path: Path) -> None:
+    lines = (
+        "import sys, numpy as np, molexa as mx\n"
+        "print(mx.Geometry(('C', 'O'), np.array([[0, 0, 0], [0, 0, 2.1]])))\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", lines], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "bonds (Å)" in done.stdout
+    assert done.stdout.rstrip().endswith("False")

@@ -49,7 +49,7 @@ def update(
 
     Example: molexa update --dry-run
     """
-    from molexa_core.pipeline.chain.update import plan_update
+    from molexa_core.pipeline.chain.update import plan_update, run_step
 
     WorkOptions(**work)  # refuses what does not go together
     files = None
@@ -66,33 +66,9 @@ def update(
         if not json:
             write(f"{step.line}    # {', '.join(step.makes)}: {step.why}")
         if not dry_run:
-            _run(step.command, quiet=bool(quiet))
+            run_step(step, shown=not quiet)
     if dry_run and plan.steps:
         remark("nothing was made (--dry-run)")
-
-
-def _run(command: tuple[str, ...], *, quiet: bool) -> None:
-    """Run one command of molexa; its results go to stderr.
-
-    Raises:
-        ComputationError: it failed.
-    """
-    import subprocess
-    import sys
-
-    from molexa_core.base import interruption
-    from molexa_core.base.errors import ComputationError
-
-    switch = ["--quiet"] if quiet and "--quiet" not in command and "-q" not in command else []
-    line = [sys.executable, "-m", "molexa_cli.main", *command, *switch]
-    shown = subprocess.DEVNULL if quiet else sys.stderr.fileno()
-    done = subprocess.run(line, stdout=shown, check=False)  # noqa: S603
-    interruption.check()
-    if done.returncode:
-        raise ComputationError(
-            f"molexa {command[0]} failed with exit code {done.returncode}",
-            do="Nothing that comes after it was made.",
-        )
 
 
 def _values(plan: Plan, *, dry_run: bool) -> dict[str, object]:

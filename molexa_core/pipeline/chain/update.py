@@ -12,15 +12,19 @@ from __future__ import annotations
 import html
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from molexa_core.base.errors import InputFileError, MolexaError
+from molexa_core.base import interruption
+from molexa_core.base.errors import ComputationError, InputFileError, MolexaError
 from molexa_core.base.options.gate_options import SeriesOptions
 from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.base.parameter import parameters
+from molexa_core.base.shown import Shown
 from molexa_core.base.storage.files import digest
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import COMMAND_MARK, Provenance
@@ -30,6 +34,7 @@ from molexa_core.io.results.geometry_json import read_geometry_json
 from molexa_core.io.results.kinds import kind_of_result
 from molexa_core.io.results.series_file import read_series
 from molexa_core.io.results.structures import read_structures_file
+from molexa_core.io.run import find_files
 
 PROGRAM: Final = "molexa"
 REDUCE: Final = "reduce"
@@ -78,8 +83,8 @@ class Step:
         return shlex.join([PROGRAM, *self.command])
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """What an update does.
 
     Attributes:
@@ -165,6 +170,68 @@ def plan_update(folder: Path | str = ".", runs: Sequence[Path] | None = None) ->
                 "again with molexa report"
             )
     return Plan(tuple(steps.values()), tuple(current), tuple(found.remarks))
+
+
+def update(
+    folder: Path | str = ".",
+    *,
+    runs: Sequence[Path | str] | Path | str | None = None,
+    dry_run: bool = False,
+) -> Plan:
+    """Make the results of a folder that are missing or outdated, and nothing else.
+
+    Every result tells the command that made it and what it was made from. Those whose run, setup,
+    channel, regions or earlier result have changed are made again by their own commands, in order.
+
+    Args:
+        folder: of the results, in which the commands were typed.
+        runs: files of runs, patterns or folders; only what was made from them.
+        dry_run: whether nothing is made, only the plan returned.
+
+    Returns:
+        What was made and why, and what was up to date already.
+
+    Raises:
+        InputFileError: no such folder, no result in it, or an input that nothing makes is missing.
+        ComputationError: a command failed; nothing that comes after it was made.
+    """
+    files = None if runs is None else find_files(runs)
+    plan = plan_update(folder, files)
+    for step in () if dry_run else plan.steps:
+        run_step(step, folder)
+    return plan
+
+
+def run_step(step: Step, folder: Path | str = ".", *, shown: bool = False) -> None:
+    """Run one command of a plan.
+
+    Args:
+        step: the command.
+        folder: in which it is run.
+        shown: whether what it prints is shown, all of it on stderr.
+
+    Raises:
+        ComputationError: it failed; with its last sentence, if it was not shown.
+    """
+    line = [sys.executable, "-m", "molexa_cli.main", *step.command]
+    if not shown and not {"--quiet", "-q"} & set(step.command):
+        line.append("--quiet")
+    done = subprocess.run(  # noqa: S603
+        line,
+        cwd=folder,
+        stdout=sys.stderr.fileno() if shown else subprocess.DEVNULL,
+        stderr=None if shown else subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    interruption.check()
+    if done.returncode:
+        last = (done.stderr or "").strip().rpartition("\n")[2]
+        raise ComputationError(
+            f"molexa {step.command[0]} failed with exit code {done.returncode}"
+            + (f" ({last})" if last else ""),
+            do="Nothing that comes after it was made.",
+        )
 
 
 def judged_results(folder: Path | str = ".") -> list[tuple[Target, str | None]]:

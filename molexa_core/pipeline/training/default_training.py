@@ -24,6 +24,7 @@ from molexa_core.pipeline.datasets.blocks import plan as blocks_of
 from molexa_core.pipeline.datasets.build import Workers, build
 from molexa_core.pipeline.datasets.recipe import RECIPE_FILE
 from molexa_core.pipeline.devices import take_device
+from molexa_core.pipeline.training.training_plan import require_stage
 
 FOLDERS: Final = {"1": "training-stage1", "2": "training-stage2", "uncertainty": "training-errors"}
 """Folder of a training by stage, where none is named."""
@@ -85,12 +86,13 @@ def default_training(
         progress: told what is chosen, and why.
 
     Raises:
-        UsageError: processes of torchrun without a data set.
+        UsageError: no such stage, or processes of torchrun without a data set.
         ComputationError: the data set cannot be completed.
         InputFileError: the settings of the training that goes on are damaged.
     """
+    require_stage(stage)
     values = dict(told)
-    at = Path(FOLDERS.get(stage, FOLDERS["1"])) if folder is None else folder
+    at = Path(FOLDERS[stage]) if folder is None else folder
     there = (at / "checkpoint.safetensors").exists()
     before = _settings(at) if there and (resume or folder is None) else None
     goes_on = resume or before is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
 from molexa_core.base.errors import UsageError, listing, near_matches
 from molexa_core.network.config import Preset, TrainingSettings, preset
@@ -73,6 +73,19 @@ class TrainingPlan:
         return {**asdict(self), "stage_1_molecules": asdict(stage_one_data(self))}
 
 
+def require_stage(stage: str) -> None:
+    """Check the name of a stage, before anything else is said about a training.
+
+    Raises:
+        UsageError: there is no such stage.
+    """
+    stages = get_args(Stage)
+    if stage not in stages:
+        raise UsageError(
+            f"no training stage {stage!r}", setting="stage", do=f"There are {listing(stages)}."
+        )
+
+
 def training_plan(
     preset_name: str,
     stage: str,
@@ -135,6 +148,7 @@ def training_plan(
             not exactly one of steps and seconds; `uncertainty` without weights; stage 2 without
             data; molecules that are too large for the network, or elements that it is not made for.
     """
+    require_stage(stage)
     if (steps is None) == (seconds is None):
         raise UsageError(
             "a training needs its number of steps or its time",
@@ -159,8 +173,6 @@ def training_plan(
     chosen = replace(chosen, training=changed_recipe(parts, recipe))
     if not memory:
         chosen = _without_memory(chosen)
-    if stage not in ("1", "2", "uncertainty"):
-        raise UsageError(f"no training stage {stage!r}", do="Choose 1, 2 or uncertainty.")
     told = chosen.network.told
     if elements and not told:
         raise UsageError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from molexa_core.base.errors import InputFileError
+from molexa_core.base.errors import ComputationError, InputFileError
 from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.storage.provenance import made_by
 from molexa_core.io.root.run import write_root_run
@@ -16,7 +16,7 @@ from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.draw_gate import GateMap
 from molexa_core.pipeline.chain.reduce import reduce_files
-from molexa_core.pipeline.chain.update import Plan, Step, plan_update
+from molexa_core.pipeline.chain.update import Plan, Step, plan_update, update
 from tests.conftest import Run
 from tests.fakes.root_runs import make_channel, make_run, make_setup
 
@@ -104,6 +104,21 @@ def test_results_of_other_programs_are_left_alone(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(InputFileError, match="no result that tells how it was made"):
         plan_update("empty")
+
+
+@pytest.mark.slow
+def test_results_are_made_again_from_python(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = CHANNEL.model_dump(mode="json") | {"description": "another"}
+    Path("mine.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.chdir("/")
+    told = update(folder, dry_run=True)
+    assert [step.line for step in told.steps] == [line(REDUCE), line(ALIGN), line(CENTROID)]
+    assert update(folder) == told
+    monkeypatch.chdir(folder)
+    assert made(plan_update()) == []
+    Path("mine.yaml").write_text("name: [")
+    with pytest.raises(ComputationError, match=r"molexa reduce failed with exit code 1 \(.*yaml"):
+        update(folder)
 
 
 @pytest.mark.slow

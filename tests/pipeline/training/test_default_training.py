@@ -120,6 +120,11 @@ def test_a_training_goes_on_as_it_was_begun() -> None:
     assert not default_training("2", "molexa", folder, NOTHING, builder=maker).resume
 
 
+def test_a_stage_that_is_not_there_is_told_before_all_else() -> None:
+    with pytest.raises(UsageError, match="no training stage '9'"):
+        default_training("9", "molexa", None, NOTHING)
+
+
 def test_processes_do_not_make_a_data_set_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)

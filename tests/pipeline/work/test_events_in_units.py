@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.errors import InputFileError
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.options.work_options import HERE, WorkOptions
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.storage.provenance import Provenance
