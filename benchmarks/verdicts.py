@@ -41,6 +41,7 @@ from molexa_core.base.forward_model import Pulse
 from molexa_core.base.known_explosion import ClassicalExplosion
 from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.matter.ions import parse_ion
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.settings import Channel, Explosion, parse_settings
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.base.uncertain import Uncertain
@@ -232,7 +233,12 @@ def one_case(kind: str, seed: int, *, wider: bool) -> dict[str, Any]:
     row["ions"] = " ".join(table["ion"])
     begin = time.process_time()
     try:
-        record = reconstruct(table, weights=weights, explosion=told, seed=seed, device="cpu")
+        record = reconstruct(
+            table,
+            options=ReconstructOptions(seed=seed, device="cpu"),
+            network=weights,
+            explosion=told,
+        )
     except MolexaError as error:
         return row | {"failed": str(error)}
     row["seconds"] = time.process_time() - begin
@@ -261,12 +267,11 @@ def found_by_more(table: pd.DataFrame, weights: Any, told: Explosion, seed: int)
     """Other structures of a search from ten times as many starts, and chemically plausible ones."""
     more = reconstruct(
         table,
-        weights=weights,
+        options=ReconstructOptions(
+            seed=seed + 1, samples=2 * SAMPLES, search=WIDER * SEARCH, device="cpu"
+        ),
+        network=weights,
         explosion=told,
-        seed=seed + 1,
-        samples=2 * SAMPLES,
-        search=WIDER * SEARCH,
-        device="cpu",
     )
     return len(more.alternatives), sum(not one["objections"] for one in more.alternatives)
 

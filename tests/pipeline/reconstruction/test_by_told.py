@@ -43,7 +43,7 @@ def table() -> pd.DataFrame:
 def test_error_bars_are_those_of_the_samples(
     loaded: tuple[Network, ModelCard], table: pd.DataFrame
 ) -> None:
-    record = reconstruct(table, weights=loaded, explosion=LASER, refined=False)
+    record = reconstruct(table, network=loaded, explosion=LASER, refined=False)
     assert record.samples_bohr is not None
     assert len(record.samples_bohr) == DRAWS
     lengths = pair_distances(record.samples_bohr)
@@ -65,7 +65,7 @@ def test_frame_of_the_momenta_does_not_matter(
     turned = table.copy()
     turned[["px", "py", "pz"]] = table[["py", "pz", "px"]].to_numpy()
     one, other = (
-        reconstruct(some, weights=loaded, explosion=LASER, refined=False)
+        reconstruct(some, network=loaded, explosion=LASER, refined=False)
         for some in (table, turned)
     )
     for a, b in zip(one.distances, other.distances, strict=True):
@@ -77,7 +77,7 @@ def test_without_error_bars_the_reason_is_told(
 ) -> None:
     strange = table.copy()
     strange[["px", "py", "pz"]] *= 4.0  # as if in another unit
-    record = reconstruct(strange, weights=loaded, explosion=LASER, refined=False)
+    record = reconstruct(strange, network=loaded, explosion=LASER, refined=False)
     assert record.uncertainty_bohr is None
     assert "no error bars" in str(record.uncertainty_reason)
     assert all(row["half_width"] is None for row in record.distances)
