@@ -41,7 +41,15 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def answer_of(
     source: Path, work: WorkOptions = HERE, progress: CollectingProgress | None = None
 ) -> EventsAnswer:
-    return answer_of_events(source, options=ReconstructOptions(samples=4, search=2), out=source.with_name("answer.h5"), changes=TOLD, centroids=False, work=work, progress=progress or CollectingProgress())  # fmt: skip
+    return answer_of_events(
+        source,
+        options=ReconstructOptions(samples=4, search=2),
+        out=source.with_name("answer.h5"),
+        changes=TOLD,
+        centroids=False,
+        work=work,
+        progress=progress or CollectingProgress(),
+    )
 
 
 def bits_of(answer: EventsAnswer) -> str:
