@@ -105,7 +105,7 @@ def series(
         from molexa_core.base.options.reconstruct_options import (  # noqa: PLC0415
             ReconstructOptions,
         )
-        from molexa_core.pipeline.reconstruction.series_results import (  # noqa: PLC0415
+        from molexa_core.pipeline.reconstruction.structure_series import (  # noqa: PLC0415
             structure_series,
         )
 

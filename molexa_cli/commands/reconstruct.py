@@ -133,7 +133,7 @@ def reconstruct(
         if len(sources) > 1:
             raise UsageError(f"{len(sources)} files with --events", do="Name one events file.")
         if series:
-            from molexa_core.pipeline.reconstruction.series_results import (
+            from molexa_core.pipeline.reconstruction.structure_series import (
                 SERIES_FILE,
                 structure_series,
             )

@@ -18,7 +18,7 @@ from molexa_core.pipeline.chain.align import align_file
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.momentum_series import momentum_series
 from molexa_core.pipeline.chain.reduce import reduce_files
-from molexa_core.pipeline.reconstruction.series_results import structure_series
+from molexa_core.pipeline.reconstruction.structure_series import structure_series
 
 DELAYS, SHOTS = 3, 5000
 OPTIONS = SeriesOptions(by=TAG_DELAY, background=["pump_laser == 0"])
