@@ -49,6 +49,9 @@ def update(
 
     Example: molexa update --dry-run
     """
+    import subprocess
+    import sys
+
     from molexa_core.pipeline.chain.update import plan_update, run_step
 
     WorkOptions(**work)  # refuses what does not go together
@@ -66,7 +69,8 @@ def update(
         if not json:
             write(f"{step.line}    # {', '.join(step.makes)}: {step.why}")
         if not dry_run:
-            run_step(step, shown=not quiet)
+            shown = subprocess.DEVNULL if quiet else sys.stderr.fileno()
+            run_step(step, also=["--quiet"] if quiet else [], stdout=shown)
     if dry_run and plan.steps:
         remark("nothing was made (--dry-run)")
 

@@ -43,6 +43,8 @@ STAGES: Final = (REDUCE, "join", "align", "centroid", RECONSTRUCT, "report")
 """Commands that are run again; what came before, such as a virtual run, is a source."""
 WHO_COMPUTES: Final = ("workers", "dask", "slurm", "slurm_array", "slurm_option")
 """Fields of `WorkOptions` that an update hands on; the others decide what is left on the disk."""
+WARNING: Final = "warning: "
+"""Before a warning of a command."""
 _HEAD: Final = 64 * 1024
 
 
@@ -189,7 +191,7 @@ def update(
         dry_run: whether nothing is made, only the plan returned.
 
     Returns:
-        What was made and why, and what was up to date already.
+        What was made and why, what was up to date already, and warnings of the commands.
 
     Raises:
         InputFileError: no such folder, no result in it, or an input that nothing makes is missing.
@@ -197,41 +199,44 @@ def update(
     """
     files = None if runs is None else find_files(runs)
     plan = plan_update(folder, files)
-    for step in () if dry_run else plan.steps:
-        run_step(step, folder)
-    return plan
+    told = [text for step in plan.steps for text in run_step(step, folder)] if not dry_run else []
+    return replace(plan, remarks=(*plan.remarks, *told))
 
 
-def run_step(step: Step, folder: Path | str = ".", *, shown: bool = False) -> None:
+def run_step(
+    step: Step, folder: Path | str = ".", *, also: Sequence[str] = (), stdout: int | None = None
+) -> list[str]:
     """Run one command of a plan.
 
     Args:
         step: the command.
         folder: in which it is run.
-        shown: whether what it prints is shown, all of it on stderr.
+        also: further words of the command.
+        stdout: descriptor of the file that gets what it prints, while its messages are shown; if
+            None, both are held back.
+
+    Returns:
+        The warnings that were held back.
 
     Raises:
-        ComputationError: it failed; with its last sentence, if it was not shown.
+        ComputationError: it failed; with its last sentence, if that was held back.
     """
+    held = subprocess.PIPE if stdout is None else None
     line = [sys.executable, "-m", "molexa_cli.main", *step.command]
-    if not shown and not {"--quiet", "-q"} & set(step.command):
-        line.append("--quiet")
+    line += [word for word in also if word not in step.command]
     done = subprocess.run(  # noqa: S603
-        line,
-        cwd=folder,
-        stdout=sys.stderr.fileno() if shown else subprocess.DEVNULL,
-        stderr=None if shown else subprocess.PIPE,
-        text=True,
+        line, cwd=folder, stdout=held if stdout is None else stdout, stderr=held, text=True,
         check=False,
-    )
+    )  # fmt: skip
     interruption.check()
+    said = (done.stderr or "").strip().splitlines()
     if done.returncode:
-        last = (done.stderr or "").strip().rpartition("\n")[2]
+        last = f" ({said[-1]})" if said else ""
         raise ComputationError(
-            f"molexa {step.command[0]} failed with exit code {done.returncode}"
-            + (f" ({last})" if last else ""),
+            f"molexa {step.command[0]} failed with exit code {done.returncode}{last}",
             do="Nothing that comes after it was made.",
         )
+    return [text.removeprefix(WARNING) for text in said if text.startswith(WARNING)]
 
 
 def judged_results(folder: Path | str = ".") -> list[tuple[Target, str | None]]:
