@@ -40,16 +40,15 @@ def calibration_doubt(sample: ChannelSample, setup: Setup) -> str | None:
     if len(sample) < FEWEST:
         return None
     causes = _causes(setup)
-    found = linear_at(sample, setup, causes)
-    weight = found.weight
-    pulls = found.slopes.T @ weight @ found.values
-    strength = np.einsum("mk,mn,nk->k", found.slopes, weight, found.slopes)
-    strength = np.maximum(strength, 1e-300)
-    gains = pulls**2 / strength
+    found = linear_at(sample, setup, causes, least=_CLEAR)
+    if found is None:
+        return None
+    gains = found.explained
     best = int(np.argmax(gains))
     if gains[best] < _CLEAR or _relative_change(sample, setup, causes, found) < _CHANGE:
         return None
-    steps = np.clip(-pulls / strength, -_LARGEST, _LARGEST)
+    pulls = found.slopes.T @ found.weight @ found.values
+    steps = np.clip(-pulls / found.strength, -_LARGEST, _LARGEST)
     likely = [place for place in np.argsort(-gains) if gains[place] > _ALSO * gains[best]][:3]
     named = " or ".join(
         f"{causes[place].words} ({causes[place].shown(steps[place] * causes[place].plausible)})"

@@ -262,25 +262,53 @@ class Linear:
     weight: FloatArray
     slopes: FloatArray
 
+    @property
+    def explained(self) -> FloatArray:
+        """(k) chi-square that a change of each quantity alone can explain.
+
+        The square of a scalar product with the values over that of the slopes with themselves: by
+        the inequality of Cauchy and Schwarz never more than the chi-square of all conditions.
+        """
+        pulls = self.slopes.T @ self.weight @ self.values
+        return np.asarray(pulls**2 / self.strength)
+
+    @property
+    def strength(self) -> FloatArray:
+        """(k) chi-square of a plausible change of each quantity alone."""
+        strength = np.einsum("mk,mn,nk->k", self.slopes, self.weight, self.slopes)
+        return np.maximum(strength, 1e-300)
+
 
 def linear_at(
-    sample: ChannelSample, setup: Setup, quantities: Sequence[Quantity], *, for_slopes: int = 4000
-) -> Linear:
+    sample: ChannelSample,
+    setup: Setup,
+    quantities: Sequence[Quantity],
+    *,
+    least: float = 0.0,
+    for_slopes: int = 4000,
+) -> Linear | None:
     """The conditions at a setup with their derivatives; the state of the sample is updated.
 
     Args:
         sample: coincidences of a channel.
         setup: the setup.
-        quantities: by which derivatives are taken.
-        for_slopes: number of coincidences from which they are taken.
+        quantities: by which derivatives are taken, which takes most of the time.
+        least: chi-square that one of them must explain to be of interest.
+        for_slopes: number of coincidences from which derivatives are taken.
+
+    Returns:
+        None where all conditions together have less than the chi-square `least`, so that no
+        quantity can explain as much.
     """
     problem = _Problem([sample], setup, tuple(quantities), (), isotropic=False, rough=False)
     nothing = np.zeros(len(quantities))
     problem.settle(nothing)
     here = problem.evaluated(nothing)
+    weight = _inverse(here.covariance)
+    if here.values @ weight @ here.values < 0.999 * least:
+        return None
     part = replace(problem, samples=[sample.first(for_slopes)])
     slopes = part.slopes(nothing)
-    weight = _inverse(here.covariance)
     return Linear(here.conditions, here.values, here.covariance, weight, slopes)
 
 

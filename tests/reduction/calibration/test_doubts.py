@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from molexa_core.base.progress import CollectingProgress
@@ -10,6 +11,7 @@ from molexa_core.base.storage.resources import find
 from molexa_core.base.tables import Hits
 from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.runs.mock import mock
+from molexa_core.reduction.calibration.moment_fit import Linear
 from molexa_core.reduction.calibration.quantities import changed
 
 WATER = load_channel(find("channels", "water", ".yaml"))
@@ -63,3 +65,13 @@ def test_a_detector_smaller_than_the_image_is_told(water: Hits) -> None:
     values = TRUTH.model_dump() | {"detector": {"radius_mm": 14.0}}
     warned, _ = said(water, parse_settings(Setup, values, where="setup"))
     assert any("lie off the detector" in text for text in warned)
+
+
+def test_no_quantity_explains_more_than_all_conditions_have(rng: np.random.Generator) -> None:
+    """The reason why small contradictions need no derivatives."""
+    slopes, root = rng.normal(size=(7, 4)), rng.normal(size=(7, 7))
+    weight = root @ root.T
+    for values in (rng.normal(size=7), 3.0 * slopes[:, 2]):
+        found = Linear((), values, np.linalg.inv(weight), weight, slopes)
+        assert found.explained.max() <= (values @ weight @ values) * (1.0 + 1e-12)
+    assert found.explained[2] == pytest.approx(values @ weight @ values, rel=1e-12)
