@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import inner
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.detector.anode_arrays import (
     N_LAYERS,
@@ -71,7 +71,7 @@ class Trial(NamedTuple):
     b: FloatArray
 
 
-@compiled
+@inner
 def key_of(chosen: IntArray) -> np.int64:
     """A number that differs for different sets of edges, nearly always."""
     key = np.int64(1469598103934665603)
@@ -80,7 +80,7 @@ def key_of(chosen: IntArray) -> np.int64:
     return key
 
 
-@compiled
+@inner
 def known(candidates: IntArray, n: int, chosen: IntArray, key: np.int64) -> bool:
     """Whether exactly these edges are a candidate already."""
     for c in range(n):
@@ -93,7 +93,7 @@ def known(candidates: IntArray, n: int, chosen: IntArray, key: np.int64) -> bool
     return False
 
 
-@compiled
+@inner
 def inside(lists: Lists, one: int, other: int, third: int) -> bool:
     """Whether a candidate has all three edges."""
     candidates = lists.candidates
@@ -111,13 +111,13 @@ def inside(lists: Lists, one: int, other: int, third: int) -> bool:
     return False
 
 
-@compiled
+@inner
 def claimed(lists: Lists, edge: int) -> int:
     """1 for an edge of exactly one well-checked hit."""
     return 1 if lists.marks[edge, CLAIMS] == 1 else 0
 
 
-@compiled
+@inner
 def keep(lists: Lists, tally: IntArray, chosen: IntArray, hit: FloatArray, value: float) -> None:
     """Store a candidate that is new and enter it into the lists of its edges."""
     candidates, values, marks = lists
@@ -147,7 +147,7 @@ def keep(lists: Lists, tally: IntArray, chosen: IntArray, hit: FloatArray, value
     candidates[c, CODE] = key
 
 
-@compiled
+@inner
 def complete(anode: FloatArray, chosen: IntArray) -> bool:
     """Whether no signal is missing."""
     for s in range(2 * int(anode[N_LAYERS])):
@@ -157,7 +157,7 @@ def complete(anode: FloatArray, chosen: IntArray) -> bool:
     return present
 
 
-@compiled
+@inner
 def grow(
     anode: FloatArray,
     time: FloatArray,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import compiled, inner
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.detector.fit import MCP, first_from
 from molexa_core.detector.shots import N_COUNTS, gather
 
 
-@compiled
+@inner
 def longest_shot(offsets: IntArray) -> int:
     """Edges of the shot that has most, at least 1."""
     most = 1
@@ -83,7 +83,7 @@ def count_sums(
     return starts
 
 
-@compiled
+@inner
 def only_pair(
     time: FloatArray,
     first_edge: IntArray,

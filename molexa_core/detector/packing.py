@@ -25,7 +25,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import inner
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 from molexa_core.detector.candidates import COUNT, HEAD, NEXT, WEIGHT, Lists, Trial, keep
 from molexa_core.detector.fit import judge, method_of, refine
@@ -37,7 +37,7 @@ MOST_TRIMMED: Final = 24
 """Most trimmed versions of a candidate that are considered."""
 
 
-@compiled
+@inner
 def trim(
     anode: FloatArray,
     time: FloatArray,
@@ -70,7 +70,7 @@ def trim(
                     keep(lists, tally, chosen, hit, value)
 
 
-@compiled
+@inner
 def disputed(lists: Lists, c: int, whole: int, masks: IntArray) -> int:
     """Sets of signals that a candidate shares with one or two others, as bits; how many."""
     candidates, marks = lists.candidates, lists.marks
@@ -93,7 +93,7 @@ def disputed(lists: Lists, c: int, whole: int, masks: IntArray) -> int:
     return n
 
 
-@compiled
+@inner
 def add_mask(masks: IntArray, n: int, mask: int) -> int:
     """Enter a mask that is not there yet; the new number of masks."""
     for i in range(n):
@@ -105,7 +105,7 @@ def add_mask(masks: IntArray, n: int, mask: int) -> int:
     return n
 
 
-@compiled
+@inner
 def root(parent: IntArray, e: int) -> int:
     """The representative of an edge's cluster."""
     while parent[e] != e:
@@ -114,7 +114,7 @@ def root(parent: IntArray, e: int) -> int:
     return e
 
 
-@compiled
+@inner
 def clusters(n_edges: int, n: int, candidates: IntArray, parent: IntArray) -> None:
     """Join the edges that candidates have in common into clusters."""
     for e in range(n_edges):
@@ -130,7 +130,7 @@ def clusters(n_edges: int, n: int, candidates: IntArray, parent: IntArray) -> No
                     parent[r] = anchor
 
 
-@compiled
+@inner
 def is_free(candidates: IntArray, c: int, used: IntArray) -> bool:
     """Whether no edge of a candidate is used."""
     free = True
@@ -139,7 +139,7 @@ def is_free(candidates: IntArray, c: int, used: IntArray) -> bool:
     return free
 
 
-@compiled
+@inner
 def mark(candidates: IntArray, c: int, used: IntArray, value: int) -> None:
     """Mark the edges of a candidate."""
     for s in range(7):
@@ -147,7 +147,7 @@ def mark(candidates: IntArray, c: int, used: IntArray, value: int) -> None:
             used[candidates[c, s]] = value
 
 
-@compiled
+@inner
 def greedy(
     members: IntArray, candidates: IntArray, values: FloatArray, used: IntArray, chosen: IntArray
 ) -> tuple[int, float]:
@@ -164,7 +164,7 @@ def greedy(
     return n, total
 
 
-@compiled
+@inner
 def step_back(
     level: int,
     edges: IntArray,
@@ -182,7 +182,7 @@ def step_back(
         dropped[level] = False
 
 
-@compiled
+@inner
 def next_option(members: IntArray, candidates: IntArray, used: IntArray, edge: int, i: int) -> int:
     """The next member from `i` on that has an edge and is free; their number if there is none."""
     while i < len(members) and not (
@@ -192,7 +192,7 @@ def next_option(members: IntArray, candidates: IntArray, used: IntArray, edge: i
     return i
 
 
-@compiled
+@inner
 def free_shares(
     edges: IntArray, n_edges: int, level: int, used: IntArray, share: FloatArray
 ) -> float:
@@ -204,7 +204,7 @@ def free_shares(
     return total
 
 
-@compiled
+@inner
 def best_packing(
     members: IntArray,
     candidates: IntArray,
@@ -269,7 +269,7 @@ def best_packing(
     return n_best, False
 
 
-@compiled
+@inner
 def holds(candidates: IntArray, c: int, edge: int) -> bool:
     """Whether a candidate has an edge."""
     found = False
@@ -278,7 +278,7 @@ def holds(candidates: IntArray, c: int, edge: int) -> bool:
     return found
 
 
-@compiled
+@inner
 def cluster_edges(
     members: IntArray, candidates: IntArray, values: FloatArray, share: FloatArray
 ) -> tuple[IntArray, int]:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import compiled, inner
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.detector.candidates import (
     COLUMNS,
@@ -27,7 +27,7 @@ SHOTS, NO_TRIGGER, LIMITED_SHOTS, CUT_CLUSTERS, CLUSTERS, OTHER = range(6)
 N_COUNTS: Final = 6
 
 
-@compiled
+@inner
 def gather(
     signal_of: IntArray,
     trigger: int,
@@ -87,7 +87,7 @@ def gather(
     return found, zero
 
 
-@compiled
+@inner
 def select(
     tally: IntArray,
     lists: Lists,
@@ -147,7 +147,7 @@ def select(
     return n_picked
 
 
-@compiled
+@inner
 def alone(tally: IntArray, lists: Lists, used: IntArray, n_edges: int) -> bool:
     """Whether no edge is in two candidates."""
     candidates = lists.candidates
@@ -254,7 +254,7 @@ def sort_shots(
     return total
 
 
-@compiled
+@inner
 def write_hit(
     anode: FloatArray,
     time: FloatArray,

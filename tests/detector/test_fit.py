@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
+from molexa_core.base.compiled import compiled
 from molexa_core.base.settings.anode import Anode
-from molexa_core.base.tables import Edges
+from molexa_core.base.tables import Edges, FloatArray, IntArray
+from molexa_core.detector import fit
 from molexa_core.detector.anode_arrays import model_of
-from molexa_core.detector.fit import MCP_WEIGHT, refine, solve
+from molexa_core.detector.fit import MCP_WEIGHT
 from molexa_core.detector.methods import method_table, quad_method_table
 from molexa_core.detector.sorter import Sorter
 from molexa_core.physics.virtual.wires import end_times
@@ -19,6 +21,25 @@ from tests.fakes.anodes import HEXANODE, PERFECT, QUAD, anode, run_of, with_sign
 
 PLACE = (12.0, -7.0, 900.0)
 SQRT3 = np.sqrt(3.0)
+
+
+@compiled
+def refine(
+    model: FloatArray,
+    time: FloatArray,
+    chosen: IntArray,
+    hit: FloatArray,
+    a: FloatArray,
+    b: FloatArray,
+) -> float:
+    """That of the sorter, for Python."""
+    return fit.refine(model, time, chosen, hit, a, b)
+
+
+@compiled
+def solve(a: FloatArray, b: FloatArray) -> bool:
+    """That of the sorter, for Python."""
+    return fit.solve(a, b)
 
 
 def one_hit(known: Anode, present: tuple[int, ...]) -> Edges:

@@ -7,6 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
+from molexa_core.base.compiled import compiled
+from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.detector import packing
 from molexa_core.detector.candidates import COLUMNS
 
@@ -35,12 +37,25 @@ def best_by_trying(candidates: np.ndarray, values: np.ndarray) -> float:
     return best
 
 
+@compiled
+def best_packing(
+    members: IntArray,
+    candidates: IntArray,
+    values: FloatArray,
+    used: IntArray,
+    share: FloatArray,
+    chosen: IntArray,
+) -> tuple[int, bool]:
+    """That of the sorter, for Python."""
+    return packing.best_packing(members, candidates, values, used, share, chosen)
+
+
 def pack(candidates: np.ndarray, values: np.ndarray) -> tuple[list[int], bool]:
     """Run the compiled search; it must leave its scratch clean."""
     used, share = np.zeros(64, np.int64), np.empty(64)
     chosen = np.empty(len(candidates), np.int64)
     members = np.argsort(-values[:, 3])
-    n, cut = packing.best_packing(members, candidates, values, used, share, chosen)
+    n, cut = best_packing(members, candidates, values, used, share, chosen)
     assert not used.any()
     return chosen[:n].tolist(), cut
 

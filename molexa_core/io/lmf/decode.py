@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import compiled, inner
 from molexa_core.io.lmf.kernels import (
     CHANNELS,
     LEVEL,
@@ -32,13 +32,13 @@ MOST_RAW_CHANNELS: Final = 25
 """Channels that grouped words can name: 9 of the first card, 8 of the second and third."""
 
 
-@compiled
+@inner
 def u64(b: Bytes, p: int) -> Any:
     """Unsigned 64 bits."""
     return np.uint64(u32(b, p)) | (np.uint64(u32(b, p + 4)) << np.uint64(32))
 
 
-@compiled
+@inner
 def take_trailer(
     b: Bytes, q: int, e: int, layout: Ints, at: Ints, level: Any, mask: Any, values: Any,
     posts: Any,
@@ -62,7 +62,7 @@ def take_trailer(
             at[BYTE] += 1
 
 
-@compiled
+@inner
 def take_decoded(
     b: Bytes, p: int, e: int, layout: Ints, at: Ints, channel: Any, bins: Any, stamp: Any,
     counter: Any,
@@ -88,7 +88,7 @@ def take_decoded(
     return q
 
 
-@compiled
+@inner
 def take_words(
     b: Bytes, p: int, e: int, layout: Ints, at: Ints, roll: Ints, channel: Any, bins: Any,
     rising: Any, stamp: Any, words: Any,
@@ -187,7 +187,7 @@ def count_beyond(offsets: Ints, channel: Any, most: int) -> Any:
     return beyond
 
 
-@compiled
+@inner
 def put(b: Bytes, p: int, value: Any, size: int) -> Any:
     """Write the lowest bytes of an unsigned number; the byte behind them."""
     rest = np.uint64(value)
@@ -197,7 +197,7 @@ def put(b: Bytes, p: int, value: Any, size: int) -> Any:
     return p + size
 
 
-@compiled
+@inner
 def put_decoded(
     b: Bytes, p: int, e: int, layout: Ints, low: int, high: int, channel: Any, bins: Any,
     stamp: Any, counter: Any,
@@ -221,7 +221,7 @@ def put_decoded(
     return p
 
 
-@compiled
+@inner
 def put_words(
     b: Bytes, p: int, e: int, layout: Ints, order: Ints, channel: Any, bins: Any, rising: Any,
     stamp: Any, words: Any,

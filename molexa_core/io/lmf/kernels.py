@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from molexa_core.base.compiled import compiled
+from molexa_core.base.compiled import compiled, inner
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -48,13 +48,13 @@ def new_state() -> Ints:
     return state
 
 
-@compiled
+@inner
 def u16(b: Bytes, p: int) -> Any:
     """Unsigned 16 bits."""
     return np.int64(b[p]) | (np.int64(b[p + 1]) << 8)
 
 
-@compiled
+@inner
 def u32(b: Bytes, p: int) -> Any:
     """Unsigned 32 bits."""
     return (
@@ -65,14 +65,14 @@ def u32(b: Bytes, p: int) -> Any:
     )
 
 
-@compiled
+@inner
 def i32(b: Bytes, p: int) -> Any:
     """Signed 32 bits."""
     value = u32(b, p)
     return value - ((value >> 31) << 32)
 
 
-@compiled
+@inner
 def ones(mask: Any) -> Any:
     """Number of bits that are set."""
     count = 0
@@ -82,7 +82,7 @@ def ones(mask: Any) -> Any:
     return count
 
 
-@compiled
+@inner
 def word_channel(word: int) -> Any:
     """Channel of a hit word, -1 where no card has it; cards 2 and 3 follow without a gap."""
     channel = (word >> 24) & 63
@@ -104,7 +104,7 @@ def smallest(layout: Ints) -> Any:
     return 16 + 4 * layout[STAMP] + 2 * layout[CHANNELS] + trailer
 
 
-@compiled
+@inner
 def head_at(b: Bytes, p: int, end: int, layout: Ints) -> Any:
     """Whether an event can begin here, by its first eight bytes."""
     if end - p < 8:
@@ -124,7 +124,7 @@ def head_at(b: Bytes, p: int, end: int, layout: Ints) -> Any:
     return OK
 
 
-@compiled
+@inner
 def trailer_at(b: Bytes, q: int, end: int, layout: Ints, found: Ints) -> Any:
     """What follows the hits: levels, changed parameters, bytes, others of unknown meaning."""
     found[HITS_END] = q
@@ -147,7 +147,7 @@ def trailer_at(b: Bytes, q: int, end: int, layout: Ints, found: Ints) -> Any:
     return MORE if q > end else OK
 
 
-@compiled
+@inner
 def decoded_at(b: Bytes, p: int, end: int, layout: Ints, found: Ints) -> Any:
     """Check a decoded event: its length must be that of its channels."""
     status = head_at(b, p, end, layout)
@@ -170,7 +170,7 @@ def decoded_at(b: Bytes, p: int, end: int, layout: Ints, found: Ints) -> Any:
     return trailer_at(b, q, end, layout, found)
 
 
-@compiled
+@inner
 def words_at(b: Bytes, p: int, end: int, layout: Ints, found: Ints, strict: bool, most: int) -> Any:
     """Check an event of words: all known, at most one group word (strict: exactly one)."""
     status = head_at(b, p, end, layout)
@@ -197,7 +197,7 @@ def words_at(b: Bytes, p: int, end: int, layout: Ints, found: Ints, strict: bool
     return trailer_at(b, p + 4 + 4 * words, end, layout, found)
 
 
-@compiled
+@inner
 def event_at(
     b: Bytes, p: int, end: int, layout: Ints, found: Ints, strict: bool, state: Ints
 ) -> Any:
@@ -214,7 +214,7 @@ def event_at(
     return status
 
 
-@compiled
+@inner
 def counter_at(b: Bytes, p: int, layout: Ints) -> Any:
     """Number of the event as stored, -1 where the format has none."""
     if layout[RAW] or b[p + 15] & 0x80:
@@ -222,7 +222,7 @@ def counter_at(b: Bytes, p: int, layout: Ints) -> Any:
     return u32(b, p + 8) | (u32(b, p + 12) << 32)
 
 
-@compiled
+@inner
 def behind(b: Bytes, p: int, end: int, final: bool, layout: Ints) -> Any:
     """Whether an event, or the end of the file, is at this byte."""
     status = head_at(b, p, end, layout)
@@ -231,7 +231,7 @@ def behind(b: Bytes, p: int, end: int, final: bool, layout: Ints) -> Any:
     return status
 
 
-@compiled
+@inner
 def event_within(
     b: Bytes, low: int, high: int, end: int, layout: Ints, found: Ints, state: Ints
 ) -> Any:
@@ -243,7 +243,7 @@ def event_within(
     return -1
 
 
-@compiled
+@inner
 def note(faults: Ints, state: Ints, kind: int, at: int, skipped: int, lost: int) -> None:
     """Write down a fault."""
     row = state[FAULTS]
@@ -254,7 +254,7 @@ def note(faults: Ints, state: Ints, kind: int, at: int, skipped: int, lost: int)
     state[FAULTS] += 1
 
 
-@compiled
+@inner
 def accept(starts: Ints, p: int, b: Bytes, layout: Ints, found: Ints, state: Ints) -> None:
     """Count an event in."""
     starts[state[EVENTS]] = p
@@ -266,7 +266,7 @@ def accept(starts: Ints, p: int, b: Bytes, layout: Ints, found: Ints, state: Int
     state[COUNTER] = counter_at(b, p, layout)
 
 
-@compiled
+@inner
 def search(
     b: Bytes, p: int, end: int, final: bool, base: int, layout: Ints, state: Ints, faults: Ints
 ) -> Any:
@@ -296,7 +296,7 @@ def search(
     return p
 
 
-@compiled
+@inner
 def step(
     b: Bytes, p: int, end: int, final: bool, base: int, layout: Ints, state: Ints, faults: Ints,
     starts: Ints, found: Ints,
