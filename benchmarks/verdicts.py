@@ -376,7 +376,7 @@ def main() -> None:
         print(json.dumps(found, indent=1))
         if given.store:
             made = {"machine": machine(), "commit": commit(), "versions": versions()}
-            whole = {"summary": found, "cases": rows, **made}
+            whole: dict[str, Any] = {"summary": found, "cases": rows, **made}
             path = RESULTS / "accuracy" / "verdicts.json"
             path.write_text(json.dumps(whole, separators=(",", ":")) + "\n")
         return

@@ -328,9 +328,10 @@ def events_table(events: SingleEvents) -> Table:
                 beside,
             )
         )
-    header = ("between", "mean", "± statistical", "± systematic")
-    header += ("standard deviation", "from mean momenta")
-    return Table(header, tuple(rows), (False, *(True,) * 5))
+    first = ("between", "mean", "± statistical", "± systematic")
+    return Table(
+        (*first, "standard deviation", "from mean momenta"), tuple(rows), (False, *(True,) * 5)
+    )
 
 
 def events_numbers(events: SingleEvents) -> Numbers:
@@ -395,7 +396,7 @@ def explosion_rows(explosion: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     worst = explosion.get("worst")
     if isinstance(worst, Mapping):
         sigma = worst.get("sigma")
-        much = f" by {abs(sigma):.1f} sigma" if _is_number(sigma) else ""
+        much = f" by {abs(sigma):.1f} sigma" if isinstance(sigma, int | float) else ""
         direction = worst.get("direction")
         along = ""
         if isinstance(direction, list | tuple) and all(_is_number(one) for one in direction):

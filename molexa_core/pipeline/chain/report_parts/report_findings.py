@@ -45,9 +45,8 @@ _EXACT: Final = (
     "as 45 +- 9), and it is in the ±."
 )
 _OF_MEANS: Final = (
-    "Mean momenta were inverted: that molecules vibrate is not in the ±, which then are too "
-    "small, six times in a test. Single events have no such error (molexa reconstruct of the "
-    "events file)."
+    "Mean momenta were inverted: that molecules vibrate is not in the ±, which in a test were then "
+    "six times too small. Single events have no such error (molexa reconstruct of the events file)."
 )
 _ORIGINS: Final = {
     "told": "as told by",
