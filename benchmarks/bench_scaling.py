@@ -2,8 +2,10 @@
 
 End to end with `molexa reduce` as a user starts it: start of all processes, first pass, search,
 event mixing, fold, events file. One process and several alternate, so that other load on the
-machine meets both. The run is a virtual one repeated until it is long enough; it lies in the memory
-cache of the system after the first reading. `--workers 2 16 64` on a machine of many cores.
+machine meets both. Where it is great, the seconds of the processor say more: those of all processes
+together, and those of the process that was started, which no other can take over. The run is a
+virtual one repeated until it is long enough; it lies in the memory cache of the system after the
+first reading. `--workers 2 16 64` on a machine of many cores.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
@@ -60,25 +62,55 @@ def make_run(folder: Path, shots: int) -> Path:
     return folder / "run.root"
 
 
-def reduce_once(path: Path, workers: int, mixing: bool) -> tuple[float, str, float]:
-    """Seconds, a digest of the coincidences, and the largest memory of a worker in MiB."""
+@dataclass(frozen=True)
+class Taken:
+    """What a reduction took.
+
+    Attributes:
+        wall_s: seconds from its start to its end.
+        digest: of the coincidences.
+        memory_mib: largest of a worker.
+        cpu_s: of all processes together.
+        serial_s: of the process that was started: what others cannot take from it.
+    """
+
+    wall_s: float
+    digest: str
+    memory_mib: float
+    cpu_s: float
+    serial_s: float
+
+
+def reduce_once(path: Path, workers: int, mixing: bool) -> Taken:
+    """Reduce a run with so many processes."""
     out = path.with_name("out.events.h5")
     line = [sys.executable, "-m", "molexa_cli.main", "reduce", str(path), "--out", str(out)]
     line += ["--workers", str(workers), "--quiet", "--mixing" if mixing else "--no-mixing"]
     began = time.perf_counter()
     watched = subprocess.Popen(line, stdout=subprocess.DEVNULL)
-    most = 0.0
-    while watched.poll() is None:
+    most = serial = 0.0
+    while not (ended := os.wait4(watched.pid, os.WNOHANG))[0]:
+        serial = max(serial, seconds_of(watched.pid))
         most = max([most, *(memory_of(number) for number in children_of(watched.pid))])
         time.sleep(0.1)
     took = time.perf_counter() - began
-    if watched.returncode:
-        raise SystemExit(watched.returncode)
+    if code := os.waitstatus_to_exitcode(ended[1]):
+        raise SystemExit(code)
+    cpu = ended[2].ru_utime + ended[2].ru_stime  # with the processes that it has waited for
     table = read_events(out)[0]
     state = hashlib.sha256(table.momentum.tobytes())
     if table.false is not None:
         state.update(table.false.weight.tobytes())
-    return took, state.hexdigest(), most
+    return Taken(took, state.hexdigest(), most, cpu, cpu if workers == 1 else serial)
+
+
+def seconds_of(process: int) -> float:
+    """Seconds of the processor that a process has used itself."""
+    try:
+        words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def children_of(process: int) -> list[int]:
@@ -109,19 +141,27 @@ if __name__ == "__main__":
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         path = make_run(Path(name), asked.shots)
-        times: dict[int, list[float]] = {number: [] for number in (1, *asked.workers)}
-        digests, memory = set(), 0.0
+        found: dict[int, list[Taken]] = {number: [] for number in (1, *asked.workers)}
         for repeat in range(asked.repeats):
-            for number, taken in times.items():
-                took, digest, most = reduce_once(path, number, not asked.no_mixing)
-                taken.append(took)
-                digests.add(digest)
-                memory = max(memory, most)
-                print(f"{repeat}: {number} processes {took:.1f} s, {most:.0f} MiB", flush=True)
-        if len(digests) > 1:
+            for number, each in found.items():
+                one = reduce_once(path, number, not asked.no_mixing)
+                each.append(one)
+                print(
+                    f"{repeat}: {number} processes {one.wall_s:.1f} s, processor {one.cpu_s:.1f} s "
+                    f"({one.serial_s:.1f} s one after the other), {one.memory_mib:.0f} MiB",
+                    flush=True,
+                )
+        if len({one.digest for each in found.values() for one in each}) > 1:
             raise SystemExit("the results differ")
-        one = statistics.median(times[1])
-        ratios = {n: one / statistics.median(taken) for n, taken in times.items() if n > 1}
+        times = {number: [one.wall_s for one in each] for number, each in found.items()}
+        memory = max(one.memory_mib for each in found.values() for one in each)
+        cpu = {n: statistics.median(one.cpu_s for one in each) for n, each in found.items()}
+        serial = {n: statistics.median(one.serial_s for one in each) for n, each in found.items()}
+        # Without other load: the serial part, then the rest by n, or all cores busy throughout.
+        possible = {n: cpu[1] / max(serial[n], cpu[n] / n) for n in times if n > 1}
+        print("by seconds of the processor at most", {n: round(x, 2) for n, x in possible.items()})
+        alone = statistics.median(times[1])
+        ratios = {n: alone / statistics.median(taken) for n, taken in times.items() if n > 1}
         print({n: round(ratio, 2) for n, ratio in ratios.items()})
         if not asked.dry:
             last = asked.workers[-1]
@@ -133,7 +173,10 @@ if __name__ == "__main__":
                 unit="shots",
                 sizes={"shots": asked.shots, "file_mib": round(path.stat().st_size / 2**20, 1),
                        "mixing": not asked.no_mixing, "seed": SEED,
-                       **{f"ratio_{n}": round(ratio, 2) for n, ratio in ratios.items()}},
+                       **{f"ratio_{n}": round(ratio, 2) for n, ratio in ratios.items()},
+                       **{f"cpu_s_{n}": round(x, 1) for n, x in cpu.items()},
+                       **{f"serial_s_{n}": round(x, 1) for n, x in serial.items() if n > 1},
+                       **{f"possible_{n}": round(x, 2) for n, x in possible.items()}},
                 baseline=("one process", times[1]),
                 notes=f"alternating; largest memory of a process {memory:.0f} MiB; load average "
                 f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
