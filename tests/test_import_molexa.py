@@ -87,6 +87,59 @@ def test_a_table_of_pandas_gives_back_the_same_coincidences(events: mx.Coinciden
     assert again.meta["summary"]["coincidences"] == len(events)
 
 
+@pytest.mark.parametrize("units", ["SI", "kg m/s", ["angstrom", "fs"]])
+def test_tables_in_other_units_give_back_the_same(
+    events: mx.Coincidences, units: list[str]
+) -> None:
+    run = mx.mock("water", 300, seed=3)
+    assert not isinstance(run, dict)
+    known = mx.Geometry(
+        ("O", "H", "H"), mx.molecule("water").geometry.positions, uncertainty=np.full((3, 3), 0.01)
+    )
+    means = mx.centroid(mx.align(events))
+    table = mx.to_pandas(events, units)
+    assert set(table.attrs) == set(mx.to_pandas(events).attrs)
+    again = mx.from_pandas(table)
+    np.testing.assert_allclose(again.momentum, events.momentum, rtol=1e-15)
+    assert events.detector is not None
+    for name, column in events.detector.columns.items():
+        np.testing.assert_allclose(again.detector.columns[name], column, rtol=1e-15)
+    hits = mx.from_pandas(mx.to_pandas(run.hits, units))
+    assert np.array_equal(hits.offsets, run.hits.offsets)
+    for name in ("x_mm", "y_mm", "t_ns"):
+        np.testing.assert_allclose(getattr(hits, name), getattr(run.hits, name), rtol=1e-15)
+    structure = mx.from_pandas(mx.to_pandas(known, units))
+    assert structure.symbols == known.symbols
+    np.testing.assert_allclose(structure.positions, known.positions, rtol=1e-15)
+    np.testing.assert_allclose(structure.uncertainty, 0.01, rtol=1e-15)
+    momenta = mx.from_pandas(mx.to_pandas(means, units))
+    for name in ("px", "py", "pz", "px_err"):
+        np.testing.assert_allclose(momenta[name], means[name], rtol=1e-15)
+    assert momenta.attrs["explosion"] == means.attrs["explosion"]
+
+
+def test_columns_say_their_units(events: mx.Coincidences) -> None:
+    table = mx.to_pandas(events, ["kg m/s", "m"])
+    momentum = mx.convert_units(events.momentum[:, 0, 0], "a.u.", "kg m/s")
+    assert np.array_equal(table["O+.px (kg m/s)"], momentum)
+    assert events.detector is not None
+    assert np.allclose(table["O+.x (m)"], 1e-3 * events.detector.x_mm[:, 0], rtol=1e-15)
+    assert "O+.tof_ns" in table
+    assert "O+.px" not in table
+    assert list(mx.to_pandas(mx.molecule("water"), "angstrom"))[-3:] == [
+        "x (angstrom)", "y (angstrom)", "z (angstrom)",
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match="two units of length"):
+        mx.to_pandas(events, ["angstrom", "nm"])
+    with pytest.raises(UsageError, match="unknown unit 'inch'"):
+        mx.to_pandas(events, "inch")
+    with pytest.raises(UsageError, match="no result that is a table"):
+        mx.to_pandas(3)
+    by_hand = table.copy()
+    by_hand.attrs = {}
+    np.testing.assert_allclose(mx.from_pandas(by_hand).momentum, events.momentum, rtol=1e-15)
+
+
 def test_a_table_without_a_component_is_refused(events: mx.Coincidences) -> None:
     frame = mx.to_pandas(events).drop(columns="O+.py")
     with pytest.raises(ColumnError, match=r"O\+\.py"):
