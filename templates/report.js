@@ -110,7 +110,7 @@
   var scene = stored("scene"), box = one("viewer");
   if (scene !== null && box !== null) {
     var pick = one("pick"), lengths = one("lengths"), readout = one("readout");
-    var units = {2: "\u00c5", 3: "\u00b0", 4: "\u00b0"}, places = {2: 3, 3: 1, 4: 1};
+    var units = {2: " \u00c5", 3: "\u00b0", 4: "\u00b0"}, places = {2: 3, 3: 1, 4: 1};
     var named = function (picks) { return picks.map(function (i) { return scene.atoms[i].name; }).join("\u2013"); };
     var stated = function (picks) {
       var turned = picks.slice().reverse().join();
@@ -119,13 +119,13 @@
     var text = function (state) {
       var picks = state.picks, at = scene.structures[state.number].at;
       if (picks.length < 2) { return picks.length ? named(picks) + ": click a second atom for the distance, a third for the angle, a fourth for the dihedral." : "Click atoms to measure: two for a distance, three for an angle, four for a dihedral."; }
-      var n = picks.length, value = molexaViewer.measure(at, picks), row = stated(picks), words = named(picks) + ": " + value.toFixed(places[n]) + " " + units[n];
+      var n = picks.length, value = molexaViewer.measure(at, picks), row = stated(picks), words = named(picks) + ": " + value.toFixed(places[n]) + units[n];
       if (row && row.error !== null && row.error !== undefined) {
-        words += (state.number === 0 ? " (" : " (answer ") + row.value.toFixed(places[n]) + " \u00b1 " + Number(row.error.toPrecision(2)) + " " + units[n] + ")";
+        words += (state.number === 0 ? " (" : " (answer ") + row.value.toFixed(places[n]) + " \u00b1 " + Number(row.error.toPrecision(2)) + units[n] + ")";
       } else if (state.number !== 0) {
         words += " (answer " + molexaViewer.measure(scene.structures[0].at, picks).toFixed(places[n]) + ")";
       }
-      if (scene.known && n > 1) { words += ", known " + molexaViewer.measure(scene.known, picks).toFixed(places[n]) + " " + units[n]; }
+      if (scene.known && n > 1) { words += ", known " + molexaViewer.measure(scene.known, picks).toFixed(places[n]) + units[n]; }
       return words;
     };
     var viewer = molexaViewer.create(box, scene, function (state) { readout.textContent = text(state); });

@@ -152,7 +152,8 @@ def distribution(row: EventRow, name: str) -> str:
         if row.from_means is not None:
             label = "mean momenta"
             if not first - room <= row.from_means <= last + room:
-                label += f": {row.from_means:.3g} {row.unit}"  # too far away to be drawn
+                space = "" if row.unit == "°" else " "
+                label += f": {row.from_means:.3g}{space}{row.unit}"  # too far away to be drawn
             axes.axvline(row.from_means, color=ACCENT, linewidth=1.0, linestyle="--", label=label)
         shown = [one for one in (row.from_means, row.mean) if one is not None]
         inside = [one for one in shown if first - room <= one <= last + room]
