@@ -252,3 +252,21 @@ def test_hits_in_several_roles_count_once_in_shots_and_in_mixed_shots() -> None:
             ways += len(inside) - 1
             assert min(inside, key=lambda way: inside[way]) == tuple(row)
     assert ways > 50, "no hit was in two roles"
+
+
+def test_true_coincidences_beside_a_narrow_gate_are_no_excess() -> None:
+    """A gate of less than one standard deviation: most of the peak lies beside it."""
+    run = make_run(
+        ("O+", "H+", "H+"), SETUP, shots=20_000, per_shot=2.0, efficiency=0.6, noise_per_shot=2.0,
+        recoil=RECOIL, seed=4,
+    )  # fmt: skip
+    narrow = make_channel(
+        ("O+", 1), ("H+", 2), sum_half_width=[6.0, 4.0, 3.0], sum_centre=[0.0, 0.0, 0.0]
+    )
+    false = reduce(run.chunks(20_000), narrow, SETUP).summary.false
+    assert false is not None
+    assert false.side_band is not None
+    assert false.side_band_error is not None
+    assert abs(false.side_band - 1.0) < 4.0 * false.side_band_error
+    assert false.side_band_error < 0.2
+    assert false.scale == 1.0

@@ -45,8 +45,11 @@ _LEAST_RATE: Final = 2.0
 _MOST_ROWS: Final = 60.0
 """Rows of false coincidences per coincidence found, at most."""
 _FEW_ROWS: Final = 4000
-_RING: Final = (2.0, 3.0)
-"""Inner and outer half width of the ring in those of the gate."""
+_RING: Final = (2.0, 5.0)
+"""Inner half width of the ring: in half widths of the gate, and in standard deviations of the peak
+where that is more. A gate that is narrower than the peak leaves true coincidences beside it."""
+_RING_OUTER: Final = 1.5
+"""Outer half width of the ring in inner ones."""
 _RING_SHARE: Final = 0.05
 _PICKS: Final = 0.25
 """Mean number of rows per draw, at most: rows of one draw share their ions."""
@@ -196,8 +199,10 @@ class Mixer:
         self._told_off: bool | None = None
         self._box = _NO_BOX
         if gate is not None:
-            half = gate.half_width
-            self._box = np.array([gate.centre, half, _RING[0] * half, _RING[1] * half])
+            inner = _RING[0] * gate.half_width
+            if gate.sigma is not None:
+                inner = np.maximum(inner, _RING[1] * gate.sigma)
+            self._box = np.array([gate.centre, gate.half_width, inner, _RING_OUTER * inner])
         wanted = search.wanted
         if number_of_partitions(wanted, MOST_PARTITIONS + 1) > MOST_PARTITIONS:
             raise ComputationError(
