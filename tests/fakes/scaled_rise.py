@@ -6,6 +6,7 @@ s^(-1/2). So one compiled call with one window serves every window, with exact d
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from molexa_core.base.belief import Coordinate
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.coulomb.batches import explode_many, linearise_many
 from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
+from molexa_core.physics.family.error_size import ErrorSize
 from molexa_core.physics.family.family import Fragments, Linearised
 
 TAU_FS = 45.0
@@ -26,12 +28,18 @@ class ScaledRise:
     Attributes:
         strength: whether a second parameter multiplies all momenta.
         model_error: standard deviation of each momentum component, share of the rms momentum.
-        sharpest_error: the same depends on the window: twice as large at half of `TAU_FS`.
+        varying: the same depends on the window: twice as large at half of `TAU_FS`.
+        freedom: degrees of freedom of the size of that error.
     """
 
     strength: bool = False
     model_error: float = 0.0
     varying: bool = False
+    freedom: float = math.inf
+
+    @property
+    def error_size(self) -> ErrorSize:
+        return ErrorSize(self.freedom)
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ from molexa_core.pipeline.calibration.parameter_search import (
     WORSE,
     Minimum,
     Samples,
+    height_of,
     minimise,
     sample,
     starts_of,
@@ -34,6 +35,8 @@ FEW_SAMPLES: Final = 100.0
 """Below this effective number of samples the widths of the posterior are not reliable."""
 NOT_EXPLAINED: Final = 0.01
 """p-value below which the references contradict the family."""
+BETTER: Final = 3.0
+"""ln of the density by which a sample must exceed the minimum of squares to take its place."""
 HOPELESS: Final = 12.0
 """ln of the probability, below the largest, at the best parameters, of hypotheses that are left
 out before they are sampled."""
@@ -215,7 +218,7 @@ class _Begun:
 class _Found(_Begun):
     """A hypothesis, fitted."""
 
-    exact: Minimum
+    best: Minimum
     samples: Samples
 
 
@@ -249,8 +252,23 @@ def _possible(begun: list[_Begun]) -> list[_Begun]:
 def _sampled(begun: _Begun, seed: int, task: Task) -> _Found:
     problem, noise, minima = begun.problem, begun.noise, begun.minima
     samples = sample(problem, noise, minima, MISFIT, seed=seed, task=task)
-    exact = minimise(problem, minima[0].u[None], 0.0, task)[0]
-    return _Found(begun.hypotheses, problem, noise, minima, begun.common, exact, samples)
+    best, noise = _best(problem, noise, minima[0], samples)
+    return _Found(begun.hypotheses, problem, noise, minima, begun.common, best, samples)
+
+
+def _best(
+    problem: Problem, noise: Noise, minimum: Minimum, samples: Samples
+) -> tuple[Minimum, Noise]:
+    """The best parameters, and the covariance of the residuals there.
+
+    The search minimises squares. Where something is far off that the tails of the family's own
+    error allow, it runs away to where hardly anything is claimed; samples know better.
+    """
+    if samples.height < height_of(problem, minimum.u) + BETTER:
+        return minimum, noise
+    values, slope = problem.with_derivatives(samples.best[None])
+    left = problem.measured - values[0]
+    return Minimum(samples.best, -2.0 * samples.height, slope[0], left), problem.noise(samples.best)
 
 
 def _together(
@@ -274,7 +292,7 @@ def _together(
     misfit = float(np.exp(sum(fit.weight[1] * np.log(fit.misfit) for fit in fits)))
     best = found[kept[0]]
     notes = fits[0].information.notes(
-        best.problem, best.minimum, fits[0].misfit, fits[0].coordinates, advise=advise
+        best.problem, best.best, fits[0].misfit, fits[0].coordinates, advise=advise
     )
     if molecules := listing(one.molecule for one in fits[0].deviations):
         notes += (f"what the atoms of {molecules} do is carried on to the same molecules",)
@@ -293,7 +311,7 @@ def _result(
     misfit = samples.likely_misfit
     deviations, u, share = deviations_of(problem, samples, misfit, references, distances, seed=seed)
     belief = _moments(problem.prior, u, share, [one.name for one in coordinates])
-    chi_square, residual, model = _tension(problem, found.noise, found.exact)
+    chi_square, residual, model = _tension(problem, found.noise, found.best)
     return Fit(
         family=problem.family,
         coordinates=coordinates,
@@ -309,8 +327,8 @@ def _result(
         p_value=model.p_value(),
         linear=model,
         effective=samples.effective,
-        pulls=_pulls(problem, found.noise.covariance(misfit), found.minimum, references),
-        information=information_of(problem, found.noise, found.minimum, misfit),
+        pulls=_pulls(problem, found.noise.covariance(misfit), found.best, references),
+        information=information_of(problem, found.noise, found.best, misfit),
         deviations=deviations,
     )
 
@@ -328,19 +346,22 @@ def _moments(prior: JointPrior, u: FloatArray, weight: FloatArray, names: Sequen
 
 
 def _tension(
-    problem: Problem, noise: Noise, exact: Minimum
+    problem: Problem, noise: Noise, best: Minimum
 ) -> tuple[float, tuple[float, float], LinearModel]:
     """Chi-square in all, that of the residuals with its degrees of freedom, and the linear model.
 
-    The residuals alone have the covariance (1 + J J')^-1, whose trace are their degrees of freedom.
+    For a linear model the smallest sum of squares of residuals and deviations from the prior is
+    r' (1 + J J')^-1 r, r being the residuals at the middle of the prior. The residuals that are
+    left have the covariance (1 + J J')^-1, whose trace are their degrees of freedom.
     """
     whiten = noise.whitening(0.0)
-    tilted = whiten @ exact.slope
-    squares = float(np.square(whiten @ exact.residuals).sum())
-    free = float(np.sum(1.0 / (1.0 + np.maximum(np.linalg.eigvalsh(tilted @ tilted.T), 0.0))))
-    left = exact.residuals + exact.slope @ exact.u
-    model = linear_model(left, exact.slope, whiten, problem.blocks(exact.u, whiten))
-    return squares + float(np.square(exact.u).sum()), (squares, free), model
+    left = best.residuals + best.slope @ best.u
+    model = linear_model(left, best.slope, whiten, problem.blocks(best.u, whiten))
+    values = len(model.data)
+    rest = np.linalg.solve(np.eye(values) + model.slope @ model.slope.T, np.eye(values))
+    at_minimum = rest @ model.data
+    squares = float(np.square(at_minimum).sum())
+    return float(model.data @ at_minimum), (squares, float(np.trace(rest))), model
 
 
 def _pulls(

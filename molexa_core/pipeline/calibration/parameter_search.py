@@ -63,6 +63,8 @@ class Samples:
         misfit: (levels) probability of each of `likelihood.MISFITS`.
         log_evidence: logarithm of the mean likelihood over the prior.
         effective: effective number of samples.
+        best: (K) the sample of the largest density of the posterior.
+        height: ln of that density, up to the evidence.
     """
 
     u: FloatArray
@@ -70,12 +72,21 @@ class Samples:
     misfit: FloatArray
     log_evidence: float
     effective: float
+    best: FloatArray
+    height: float
 
     @property
     def likely_misfit(self) -> float:
         """The median of the size of the misfit."""
         reached = np.cumsum(self.misfit) - 0.5 * self.misfit
         return float(np.exp(np.interp(0.5, reached, np.log(MISFITS))))
+
+
+def height_of(problem: Problem, u: FloatArray) -> float:
+    """Ln of the density of the posterior at (K) u, up to the evidence."""
+    likely = float(logsumexp(problem.log_likelihood(u[None])[0]))
+    prior = -0.5 * float(np.square(u).sum()) - 0.5 * len(u) * np.log(2.0 * np.pi)
+    return likely + prior if np.isfinite(likely) else -np.inf
 
 
 def minimise(problem: Problem, starts: FloatArray, misfit: float, task: Task) -> list[Minimum]:
@@ -208,7 +219,7 @@ def sample(
         at = np.zeros((1, 0))
         by_level = problem.log_likelihood(at)[0]
         evidence = float(logsumexp(by_level))
-        return Samples(at, np.ones(1), np.exp(by_level - evidence), evidence, 1.0)
+        return Samples(at, np.ones(1), np.exp(by_level - evidence), evidence, 1.0, at[0], evidence)
     random = np.random.default_rng([seed, 2])
     whiten = noise.whitening(max(misfit, MISFIT))
     near = [one for one in minima if one.objective - minima[0].objective < WORSE]
@@ -245,7 +256,11 @@ def sample(
         rounds.append(_adapted(u, log_weight, parts, size))
     level = np.exp(by_level - logsumexp(by_level, axis=1, keepdims=True).clip(-1e300))
     level = np.where(np.isfinite(level), level, 0.0)
-    return Samples(u, weight, weight @ level, total - np.log(len(u)), effective)
+    top = int(np.argmax(target))
+    return Samples(
+        *(u, weight, weight @ level, total - np.log(len(u)), effective),
+        *(u[top], float(target[top])),
+    )
 
 
 def _draw(parts: list[_Part], share: FloatArray, random: np.random.Generator) -> FloatArray:

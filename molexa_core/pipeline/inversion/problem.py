@@ -260,12 +260,18 @@ class Problem:
         chi_square = (u**2).sum(axis=1)
         total = self.prior.log_density(x) - 0.5 * self.free * np.log(2.0 * np.pi)
         total = total - 0.5 * chi_square
-        covariances = self.covariances(z, found)
-        for channel, one, covariance in zip(self.channels, found, covariances, strict=True):
-            own = covariance - channel.noise
-            total = total + log_density(one.values, channel.noise, own, self.error_size)
-            whiten, _ = whitening(covariance)
-            chi_square = chi_square + (whitened(whiten, one.values) ** 2).sum(axis=1)
+        known = np.isinf(self.error_size.freedom)
+        for channel, one, covariance in zip(
+            self.channels, found, self.covariances(z, found), strict=True
+        ):
+            whiten, logarithm = whitening(covariance)
+            square = (whitened(whiten, one.values) ** 2).sum(axis=1)
+            chi_square = chi_square + square
+            if known:
+                total = total - 0.5 * (square + logarithm + channel.count * np.log(2.0 * np.pi))
+            else:
+                own = covariance - channel.noise
+                total = total + log_density(one.values, channel.noise, own, self.error_size)
         return np.where(np.isfinite(total), total, -np.inf), chi_square
 
 

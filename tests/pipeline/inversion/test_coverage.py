@@ -86,3 +86,34 @@ def test_intervals_hold_what_they_say(width: float) -> None:
     assert chisquare(np.histogram(ranks, np.linspace(0.0, 1.0, 11))[0]).pvalue > 0.001
     # One per cent of 100 is 1; 6 would be by chance in one of a thousand.
     assert np.sum(np.array(p_values) < 0.01) < 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_intervals_and_p_values_hold_with_errors_of_unknown_size() -> None:
+    """Two ions in two channels; all momenta of a channel are off by more or less than claimed."""
+    family = ScaledRise(model_error=0.03, freedom=2.75)
+    cases, inside, p_values = 80, [], []
+    for seed in range(cases):
+        random = np.random.default_rng([seed, 4])
+        channels = []
+        prior = GeometryPrior.of(("C", "O"))
+        x, at = prior.draw(random, 1), np.array([[np.log(TAU_FS)]])
+        for names in (("C2+", "O2+"), ("C+", "O3+")):
+            ions = Fragments.of([parse_ion(name) for name in names])
+            p = family.explode(ions, x, at)[0]
+            size = family.error_size.of_uniform(random.random(1))[0]
+            off = np.sqrt(size * family.error(ions, x, at)[0, 0, 0])
+            p = p + off * random.standard_normal(p.shape)
+            sigma = 0.003 * float(np.sqrt((p**2).mean()))
+            p = p + sigma * random.standard_normal(p.shape)
+            channels.append(MeasuredChannel(ions, p, sigma**2 * np.eye(6)))
+        belief = Belief.independent(["tau_fs"], [np.log(TAU_FS)], [0.0])
+        known = ExplosionKnowledge((Hypothesis(family, belief),), "a rise", "told")
+        found = infer(channels, known, geometry=prior, seed=seed, draws=400)
+        said = found.distances()
+        inside.append(said.low[0] < pair_distances(x)[0, 0] < said.high[0])
+        p_values.append(found.p_value)
+    assert np.mean(inside) == pytest.approx(0.68, abs=3.0 * np.sqrt(0.68 * 0.32 / cases))
+    assert np.sum(np.array(p_values) < 0.01) < 5
+    assert 0.2 < np.mean(np.array(p_values) < 0.5) < 0.8
