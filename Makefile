@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 # Test workers share the cores: one thread each.
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+# Neighbours stay together, so that what a file of tests shares is made once; who is done takes over.
+SHARED := -n $(JOBS) --dist worksteal
 SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs channels templates benchmarks tools molexa molexa_core molexa_cli
 CHECKED := molexa_core molexa_cli tests benchmarks tools
 
@@ -62,10 +64,10 @@ docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 test: $(VENV)/.installed-dev
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) $(TEST_OPTIONS)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SHARED) $(TEST_OPTIONS)
 
 test-slow: $(VENV)/.installed-dev
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --slow $(TEST_OPTIONS)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SHARED) --slow $(TEST_OPTIONS)
 
 lint: $(VENV)/.installed-dev imports spelling
 	$(BIN)/ruff check $(CHECKED)

@@ -211,7 +211,7 @@ def test_the_posterior_covers_build_ups_drawn_from_the_prior() -> None:
     pulls, p_values = [], []
     family = BuildUpFamily()
     conditions = conditions_of(BuildUpExplosion(), [])
-    for seed in range(40):
+    for seed in range(24):
         random = np.random.default_rng(100 + seed)
         at = BUILD_UP_PRIOR.draw(random, 1)[0]
         made = []
