@@ -276,7 +276,7 @@ class Linear:
     def strength(self) -> FloatArray:
         """(k) chi-square of a plausible change of each quantity alone."""
         strength = np.einsum("mk,mn,nk->k", self.slopes, self.weight, self.slopes)
-        return np.maximum(strength, 1e-300)
+        return np.asarray(np.maximum(strength, 1e-300))
 
 
 def linear_at(
