@@ -157,7 +157,7 @@ def _posterior(
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", default="molexa-stage2")
+    parser.add_argument("--weights", default="molexa-told")
     parser.add_argument("--told", choices=TELLINGS, nargs="+", default=["exactly"])
     parser.add_argument("--cases", type=int, default=60)
     parser.add_argument("--largest", type=int, default=5)

@@ -8,7 +8,8 @@ does it, and the sentences of the report are compared with the truth. Kinds of c
 * `vibrating`: as `right`, but the momenta are means over a virtual run of vibrating molecules;
 * `told`: a window of 45 +- 9 fs is told, and the true explosion is drawn from that belief;
 * `told wrong`: the same is told, and the window lies 3 to 5 standard deviations off;
-* `other weights`: charges of the Monte-Carlo model in the pulse that `molexa-stage2` learned;
+* `other weights`: charges of the Monte-Carlo model in the pulse that other weights learned (those
+  of version 0.2 in what is stated; `--one-pulse` names some of your own);
 * `other pulse`: the same is told, but the pulse was another one.
 
 "No other was found" is true where a search from ten times as many starts, with another seed, finds
@@ -218,11 +219,11 @@ def of_x_rays(
     return name, truth, table, Explosion.of(learned)
 
 
-def one_case(kind: str, seed: int, *, wider: bool) -> dict[str, Any]:
+def one_case(kind: str, seed: int, *, wider: bool, one_pulse: str) -> dict[str, Any]:
     """One case as plain values; lengths in angstrom."""
     random = np.random.default_rng([seed, KINDS.index(kind)])
     x_rays = kind.startswith("other")
-    weights = load_network("molexa-stage2" if x_rays else "molexa-stage1", "cpu")
+    weights = load_network(one_pulse if x_rays else "molexa-stage1", "cpu")
     if x_rays:
         name, truth, table, told = of_x_rays(kind, random, weights[1])
     elif kind == "vibrating":
@@ -362,7 +363,8 @@ def lengths_of(cases: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 def main() -> None:
     """Draw cases, or sum them up."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", default=[k for k in KINDS if "other" not in k])
+    parser.add_argument("--one-pulse", default="", help="weights, for the kinds `other ...`")
     parser.add_argument("--first", type=int, default=2000)
     parser.add_argument("--cases", type=int, default=40)
     parser.add_argument("--wider", action="store_true", help="search again from more starts")
@@ -383,7 +385,7 @@ def main() -> None:
     with given.out.open("a", encoding="utf-8") as stream:
         for seed in range(given.first, given.first + given.cases):
             for kind in given.kinds:
-                row = one_case(kind, seed, wider=given.wider)
+                row = one_case(kind, seed, wider=given.wider, one_pulse=given.one_pulse)
                 stream.write(json.dumps(row) + "\n")
                 stream.flush()
 

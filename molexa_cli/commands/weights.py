@@ -101,7 +101,7 @@ def calibrate(
 
     With the data set of the training, known and new molecules are calibrated separately.
 
-    Example: molexa weights calibrate weights/molexa-stage2.json --data stage2
+    Example: molexa weights calibrate training/molexa-stage2.json --data stage2
     """
     from molexa_core.pipeline.evaluation.calibrate_weights import calibrate_weights
 
