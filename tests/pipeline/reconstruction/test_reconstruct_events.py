@@ -308,7 +308,7 @@ def test_files(tmp_path: Path) -> None:
     assert scored.errors.mae < 1e-4
     text = report(read_results(tmp_path))
     assert "Single events" in text
-    assert "H+-O+-H+#2 (°)" in text
+    assert "H2–O1–H3 (°)" in text
     with pytest.raises(UsageError, match=r"does not end in \.xyz or \.h5"):
         answer_of_events(source, out=tmp_path / "structures.txt")
     with pytest.raises(InputFileError):
