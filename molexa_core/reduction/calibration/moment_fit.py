@@ -305,10 +305,12 @@ def linear_at(
     problem.settle(nothing)
     here = problem.evaluated(nothing)
     weight = _inverse(here.covariance)
-    if here.values @ weight @ here.values < 0.999 * least:
-        return None
+    if not here.values @ weight @ here.values >= 0.999 * least:
+        return None  # also where a condition is no number
     part = replace(problem, samples=[sample.first(for_slopes)])
     slopes = part.slopes(nothing)
+    # Quantities whose changes leave ions that do not arrive explain nothing.
+    slopes = np.where(np.isfinite(slopes).all(axis=0), slopes, 0.0)
     return Linear(here.conditions, here.values, here.covariance, weight, slopes)
 
 
