@@ -27,7 +27,7 @@ from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.problem import Guide, Problem, whitened
 from molexa_core.pipeline.inversion.residuals import Residuals, whitening
 
-_STEPS: Final = 10
+_STEPS: Final = 40
 _SEEN: Final = 1e-6
 """Share of the largest error-weighted momentum below which nothing contradicts a direction."""
 
@@ -141,7 +141,8 @@ def _terms(
     covariances = problem.covariances(row, found)
     x = problem.split(row)[0]
     guide = Guide(tuple(whitening(one)[0] for one in covariances), prior.tree(x[0]))
-    slope = (problem.jacobian(row, found, guide) + problem.by_whiteners(row, found, guide))[0]
+    moving = problem.by_whiteners(row, found, guide, everywhere=True)
+    slope = (problem.jacobian(row, found, guide) + moving)[0]
     value = np.concatenate(
         [whitened(white, one.values)[0] for white, one in zip(guide.whiteners, found, strict=True)]
         + [z[problem.coordinates :], prior.bond_residuals(x, guide.tree)[0][0]]

@@ -206,16 +206,23 @@ class Problem:
         return np.concatenate(parts, axis=1)
 
     def by_whiteners(
-        self, z: FloatArray, found: Sequence[Residuals], guide: Guide, softening: float = 0.0
+        self,
+        z: FloatArray,
+        found: Sequence[Residuals],
+        guide: Guide,
+        softening: float = 0.0,
+        *,
+        everywhere: bool = False,
     ) -> FloatArray:
         """(n, m, size) derivatives of F because covariances change with z, by differences.
 
-        They matter where the family leaves much open, and other things in other geometries.
+        They matter where the family leaves much open, and other things in other geometries; only
+        there they are taken, unless `everywhere`: where residuals are many standard deviations.
         """
         data = sum(one.count for one in self.channels)
         rest = self.free + len(guide.tree)
         change = np.zeros((len(z), data + rest, self.size))
-        rows = np.flatnonzero(self._leaves_much(guide.whiteners))
+        rows = np.flatnonzero(everywhere | self._leaves_much(guide.whiteners))
         if not len(rows) or not self.family_leaves_something(z[rows]):
             return change
         moved = (z[rows, None, :] + DIFFERENCE * np.eye(self.size)).reshape(-1, self.size)
