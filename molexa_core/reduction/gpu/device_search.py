@@ -299,15 +299,15 @@ class DeviceSearch:
         while sizes[-1] > SEGMENT:
             sizes.append(-(-sizes[-1] // SEGMENT))
         values = [self._kept["counts"].address]
-        befores = [self._kept["base"].address]
+        bases = [self._kept["base"].address]
         for level, size in enumerate(sizes[1:], 1):
             values.append(self._memory(f"sums {level}", 4 * size).address)
-            befores.append(self._memory(f"before {level}", 4 * size).address)
+            bases.append(self._memory(f"before {level}", 4 * size).address)
             below = sizes[level - 1]
             program.start("sum", size, Scan(values[level - 1], values[level], None, None, below))
         for level in range(len(sizes) - 1, -1, -1):
-            start = befores[level + 1] if level + 1 < len(sizes) else None
-            scan = Scan(values[level], None, befores[level], start, sizes[level])
+            start = bases[level + 1] if level + 1 < len(sizes) else None
+            scan = Scan(values[level], None, bases[level], start, sizes[level])
             program.start("spread", -(-sizes[level] // SEGMENT), scan)
 
     def _point(self, argument: ctypes.Structure, name: str, size: int) -> None:
