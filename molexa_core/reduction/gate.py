@@ -33,7 +33,8 @@ _STARTS: Final = (1 / 64, 1 / 200, 1 / 16)
 _WIDEST: Final = 0.5
 """Largest standard deviation of a peak, in units of that of false combinations."""
 _ADVICE: Final = (
-    "Check channel, calibration and jet velocity, or give the half widths with `gate_sum=`."
+    "Check that the channel names all ions of the break-up, the calibration and the jet velocity, "
+    "or give the half widths with `gate_sum=`."
 )
 
 

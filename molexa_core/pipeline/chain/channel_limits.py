@@ -99,10 +99,16 @@ def other_molecule(channel: Channel) -> str | None:
         return None
     lacking = listing(f"{n} {symbol}" for symbol, n in sorted((atoms - ions).items()))
     more = listing(f"{n} {symbol}" for symbol, n in sorted((ions - atoms).items()))
-    what = f"lacks {lacking}" if atoms - ions else f"has {more} too many"
+    if not ions - atoms:
+        return (
+            f"channel {channel.name} lacks {lacking} for its molecule {channel.molecule}: what is "
+            "not detected belongs into the channel too, with `count` and `detected`, or a "
+            "structure is wrong"
+        )
+    lacks = f" and lacks {lacking}" if atoms - ions else ""
     return (
-        f"channel {channel.name} {what} for its molecule {channel.molecule}: what is not detected "
-        "belongs into the channel too, with `count` and `detected`, or a structure is wrong"
+        f"channel {channel.name} has {more} too many{lacks} for its molecule {channel.molecule}: "
+        "no break-up of it gives these ions; correct `ions` or `molecule` of the channel"
     )
 
 
