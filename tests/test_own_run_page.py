@@ -58,5 +58,6 @@ def test_the_page_is_what_happens(molexa: Run, working_folder: Path) -> None:
         mean, statistical, systematic = (float(word) for word in row[1].split()[:3])
         assert abs(mean - length) < 2.0 * (statistical**2 + systematic**2) ** 0.5
         report = (working_folder / "report.html").read_text(encoding="utf-8")
-        assert re.search(rf"{re.escape(bond)}\D", report)
+        atoms = "–".join(rf"{ion[0]}\d" for ion in bond.split("-"))
+        assert re.search(rf"{atoms}\D", report), "atoms have the names of the viewer"
         assert f"{mean:.3f}" in report

@@ -284,7 +284,7 @@ def linear_at(
     setup: Setup,
     quantities: Sequence[Quantity],
     *,
-    least: float = 0.0,
+    least: float,
     for_slopes: int = 4000,
 ) -> Linear | None:
     """The conditions at a setup with their derivatives; the state of the sample is updated.

@@ -91,8 +91,8 @@ def test_the_report_shows_maps_and_true_coincidences(
     page = report_folder(tmp_path)[0].read_text(encoding="utf-8")
     for text in (
         "<h3>Covariances</h3>",
-        "true combinations O+ H+ H+ per shot",
+        "true combinations O⁺ H⁺ H⁺ per shot",
         "true coincidences per shot",
-        "detection efficiency of H+",
+        "detection efficiency of H⁺",
     ):
         assert text in page
