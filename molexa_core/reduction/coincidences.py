@@ -28,6 +28,7 @@ from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
 from molexa_core.reduction.direct import search_few
 from molexa_core.reduction.gpu.device_search import DeviceSearch, Task
+from molexa_core.reduction.masked import search_masked
 from molexa_core.reduction.momentum import (
     flight_row,
     flight_window,
@@ -35,7 +36,8 @@ from molexa_core.reduction.momentum import (
     node_ranges,
     require_single_valued,
 )
-from molexa_core.reduction.search import (
+from molexa_core.reduction.search import search_shots
+from molexa_core.reduction.shot import (
     ALL,
     BEST,
     COLLECT,
@@ -50,13 +52,18 @@ from molexa_core.reduction.search import (
     LOG_ODDS,
     MAX_MOMENTUM,
     MOST,
+    MOST_PICKS,
     OVERLAP,
     ROOM,
     SHOTS,
     TRUNCATED,
     WORK,
-    search_shots,
+    Columns,
+    Counted,
+    Picks,
+    Sought,
 )
+from molexa_core.reduction.verdict import decide
 
 MOST_COMBINATIONS: Final = 200_000
 """Without a gate, shots with more combinations are left out and counted, so that no choice depends
@@ -367,12 +374,12 @@ class Search:
     def _solve(
         self, hits: Hits, tally: Tally, gate: SumGate | None, asked: int, *, weigh: bool
     ) -> Found:
-        table = self._run(hits, tally, self.task_of(gate, asked, weigh=weigh))[1]
+        places, numbers = self._run(hits, tally, self.task_of(gate, asked, weigh=weigh))[1:]
         return Found(
-            table[:, 0].astype(np.int64),
-            table[:, 1 + self._columns].astype(np.int64),
-            np.zeros(len(table)) if gate is None else table[:, -2].copy(),
-            table[:, -1].copy(),
+            places[:, 0].copy(),
+            places[:, 1 + self._columns],
+            np.zeros(len(places)) if gate is None else numbers[:, 0].copy(),
+            numbers[:, 1].copy(),
         )
 
     def task_of(self, gate: SumGate | None, asked: int, *, weigh: bool = False) -> Task:
@@ -380,7 +387,7 @@ class Search:
 
         Args:
             gate: the gate on the momentum sum; None keeps every combination.
-            asked: see `search.BEST` and following; with a gate.
+            asked: see `shot.BEST` and following; with a gate.
             weigh: whether probabilities are asked for.
         """
         if gate is None:
@@ -428,47 +435,93 @@ class Search:
         *,
         into: FloatArray = _NO_SUMS,
         order: IntArray | None = None,
-    ) -> tuple[IntArray, FloatArray]:
-        counters = np.zeros(COUNTERS, np.int64)
-        elsewhere = np.zeros(len(tally.elsewhere), np.int64)
-        asked = task.asked
+    ) -> tuple[IntArray, IntArray, FloatArray]:
+        """The counters, and what `verdict.decide` returns for all shots."""
         shots = np.arange(hits.n_shots, dtype=np.int64) if order is None else order
         most = int(hits.counts.max(initial=1))
-        columns = (
+        columns = Columns(
             np.ascontiguousarray(hits.offsets, np.int64),
             np.ascontiguousarray(hits.x_mm, np.float64),
             np.ascontiguousarray(hits.y_mm, np.float64),
             np.ascontiguousarray(hits.t_ns, np.float64),
         )
-        channel = task.kinds, task.flights, task.wanted, task.kind_of
-        asking = task.limits.copy(), asked, task.weigh, task.gate, task.shifts
-        result = into, tally.sums, elsewhere, counters
-        given = (most, *columns, *channel, *asking, *result)
-        left = np.empty(len(shots), np.int64)
-        if self._device is not None and order is None and task.suitable:
-            there = self._device.hits(*columns)
-            found = self._device.search_few(there, task, tally.sums, elsewhere, counters, left)
+        sought = Sought(
+            task.kinds, task.flights, task.wanted, task.kind_of, task.limits.copy(), task.asked,
+            task.weigh, task.gate, task.shifts,
+        )  # fmt: skip
+        counted = Counted(
+            into, tally.sums, np.zeros(len(tally.elsewhere), np.int64), np.zeros(COUNTERS, np.int64)
+        )
+        if task.asked == COLLECT:
+            self._collect(shots, most, columns, sought, counted)
+            found = np.empty((0, 1 + len(self.ions)), np.int64), np.empty((0, 2))
         else:
-            found = search_few(shots, *given, left)
-        if counters[LEFT] and asked != COLLECT:
-            few, counters[FOUND] = counters[FOUND], 0
-            rest = left[: counters[LEFT]]
-            found = np.concatenate([found, search_shots(rest, *given)])
-            found = found[np.argsort(found[:, 0], kind="stable")]
-            counters[FOUND] += few
-        many = True
-        while counters[LEFT] and asked == COLLECT:  # by turns, in order
-            counters[LEFT] = 0
-            rest = shots[counters[SHOTS] :]
-            if many:
-                search_shots(rest, *given)
-            else:
-                search_few(rest, *given, left)
-            many = not many
-        tally.elsewhere += elsewhere
+            there = task if order is None and task.suitable else None
+            found = self._listed(shots, most, columns, sought, counted, there)
+        counters = counted.counters
+        tally.elsewhere += counted.elsewhere
         tally.shots += int(counters[SHOTS])
         tally.combinations += int(counters[COMBINATIONS])
         tally.crowded += int(counters[CROWDED])
         tally.truncated += int(counters[TRUNCATED])
-        tally.found += int(counters[FOUND])
-        return counters, found
+        tally.found += len(found[0])
+        return counters, *found
+
+    def _picks(self, capacity: int) -> Picks:
+        return Picks(np.empty((capacity, 1 + len(self.ions)), np.int64), np.empty((capacity, 3)))
+
+    def _listed(
+        self,
+        shots: IntArray,
+        most: int,
+        columns: Columns,
+        sought: Sought,
+        counted: Counted,
+        there: Task | None,
+    ) -> tuple[IntArray, FloatArray]:
+        """The coincidences, by shots: each search leaves to the next what is too much for it.
+
+        The first one is that of the graphics card if there is one and `there` is given.
+        """
+        counters, picks = counted.counters, self._picks(2 * MOST_PICKS)
+        parts: list[tuple[IntArray, FloatArray]] = []
+        searches = [search_few] if sought.asked == EVERY else [search_few, search_masked]
+        if self._device is not None and there is not None:
+            left = np.empty(len(shots), np.int64)
+            on_card = self._device.hits(*columns)
+            table = self._device.search_few(
+                on_card, there, counted.histograms, counted.elsewhere, counters, left
+            )
+            parts.append((table[:, :-2].astype(np.int64), table[:, -2:]))
+            shots = left[: counters[LEFT]]
+            del searches[0]
+        for search in searches:
+            begin, left = 0, np.empty(len(shots), np.int64)
+            counters[LEFT] = 0
+            while begin < len(shots) or not parts:
+                begin, n = search(shots, begin, most, columns, sought, counted, picks, left)
+                parts.append(decide(n, picks, columns.offsets, sought, counted))
+            shots = left[: counters[LEFT]]
+        counters[FOUND] = 0
+        if len(shots):
+            parts.append(search_shots(shots, most, columns, sought, counted))
+        places, numbers = (np.concatenate(part) for part in zip(*parts, strict=True))
+        order = np.argsort(places[:, 0], kind="stable")
+        return places[order], numbers[order]
+
+    def _collect(
+        self, shots: IntArray, most: int, columns: Columns, sought: Sought, counted: Counted
+    ) -> None:
+        """Collect momentum sums in the order of the shots, by turns of two searches."""
+        counters, picks = counted.counters, self._picks(MOST_PICKS)
+        left = np.empty(len(shots), np.int64)
+        search_few(shots, 0, most, columns, sought, counted, picks, left)
+        many = True
+        while counters[LEFT]:
+            counters[LEFT] = 0
+            rest = shots[counters[SHOTS] :]
+            if many:
+                search_shots(rest, most, columns, sought, counted)
+            else:
+                search_few(rest, 0, most, columns, sought, counted, picks, left)
+            many = not many

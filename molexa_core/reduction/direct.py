@@ -1,6 +1,6 @@
 """Compiled search of shots with few combinations of hits, which are all looked at.
 
-Shots with more combinations are left to `search`, whose machinery is compiled only where a run has
+Shots with more combinations are left to the next search, which is compiled only where a run has
 such shots.
 """
 
@@ -13,36 +13,37 @@ import numpy as np
 from molexa_core.base.compiled import compiled, inlined, integer
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.reduction.halves import room_for, taken
-from molexa_core.reduction.search import (
-    CEILING,
+from molexa_core.reduction.shot import (
     CENTRE,
     COLLECT,
     COLLECTED,
     COMBINATIONS,
     CROWDED,
     EVERY,
-    FEW,
-    FOUND,
+    HALF_WIDTH,
     LEFT,
     MAX_MOMENTUM,
     MOST,
     OVERLAP,
     REACH,
-    ROOM,
     SHOTS,
     SLACK,
     WORK,
-    enlarged,
-    judge,
+    Columns,
+    Counted,
+    Picks,
+    Sought,
+    accept,
     sort_shot,
-    write_out,
 )
 
-_START: Final = 256
+FEW: Final = 300.0
+"""Up to this number of combinations of a shot all of them are looked at."""
 
 
 @inlined
 def scan(
+    shot: int,
     kind_of: IntArray,
     count: IntArray,
     members: IntArray,
@@ -52,21 +53,29 @@ def scan(
     choice: IntArray,
     path: FloatArray,
     reach: FloatArray,
+    half: FloatArray,
     overlap: bool,
-    picks: IntArray,
+    gate: FloatArray,
+    asked: int,
+    n: int,
+    hits: IntArray,
+    sums: FloatArray,
+    collected: FloatArray,
+    counters: IntArray,
 ) -> int:
-    """Go through all combinations of a shot.
+    """Go through all combinations of a shot and `accept` those of interest.
 
-    Fills `picks` (combinations, ions) with those whose sum lies within `reach` (3) of the centre of
-    the gate: the place of each hit in the list of its kind. `path` (ions + 1, 3) are sums up to
-    each column; the first row is the negative centre. `ends` and `choice` (ions) are work space.
+    Only those are looked at closely whose sum lies within `reach` (3) of the centre of the gate,
+    and within `half` (3) on two axes; both are a little too large. `path`
+    (ions + 1, 3) are sums up to each column; the first row is the negative centre. `ends` and
+    `choice` (ions) are work space.
 
     Returns:
-        number of combinations in `picks`.
+        number of picks.
     """
     last = len(kind_of) - 1
     reach_x, reach_y, reach_z = reach[0], reach[1], reach[2]
-    n_picks = integer(0)
+    half_x, half_y, half_z = half[0], half[1], half[2]
     for column in range(last + 1):
         ends[column] = count[kind_of[column]] - room[column] + 1
     column = integer(0)
@@ -88,74 +97,80 @@ def scan(
             continue
         sum_x, sum_y, sum_z = path[column, 0], path[column, 1], path[column, 2]
         for index in range(choice[column] + 1, ends[column]):
-            far = abs(sum_z + momenta[kind, index, 2]) > reach_z
-            far |= abs(sum_x + momenta[kind, index, 0]) > reach_x
-            far |= abs(sum_y + momenta[kind, index, 1]) > reach_y
-            if far:
+            apart_x = abs(sum_x + momenta[kind, index, 0])
+            apart_y = abs(sum_y + momenta[kind, index, 1])
+            apart_z = abs(sum_z + momenta[kind, index, 2])
+            if (apart_x > reach_x) | (apart_y > reach_y) | (apart_z > reach_z):
+                continue
+            far_x, far_y, far_z = apart_x > half_x, apart_y > half_y, apart_z > half_z
+            if (far_x & far_y) | (far_x & far_z) | (far_y & far_z):
                 continue
             if overlap and taken(kind, index, integer(0), column, kind_of, choice, members):
                 continue
-            for earlier in range(last):
-                picks[n_picks, earlier] = choice[earlier]
-            picks[n_picks, last] = index
-            n_picks += 1
+            choice[last] = index
+            n = accept(
+                shot, choice, kind_of, members, momenta, gate, asked, n, hits, sums,
+                collected, counters,
+            )  # fmt: skip
         column -= 1
-    return int(n_picks)
+    return n
 
 
 @compiled
-def search_few(  # one compiled loop
+def search_few(
     order: IntArray,
+    begin: int,
     most: int,
-    offsets: IntArray,
-    x: FloatArray,
-    y: FloatArray,
-    t: FloatArray,
-    kinds: FloatArray,
-    flights: FloatArray,
-    wanted: IntArray,
-    kind_of: IntArray,
-    limits: FloatArray,
-    asked: int,
-    weigh: bool,
-    gate: FloatArray,
-    shifts: FloatArray,
-    collected: FloatArray,
-    histograms: IntArray,
-    elsewhere: IntArray,
-    counters: IntArray,
+    hits: Columns,
+    sought: Sought,
+    counted: Counted,
+    picks: Picks,
     left: IntArray,
-) -> FloatArray:
-    """Search the shots with few combinations; arguments and result are those of `search_shots`.
+) -> tuple[int, int]:
+    """Search the shots with few combinations.
 
-    `left` (shots) is filled with the `counters[LEFT]` shots that have more combinations. Where sums
-    are collected, the first of them ends the search, because the order matters.
+    Args:
+        order: the shots to be searched, from place `begin` on.
+        begin: see `order`.
+        most: largest number of hits of a shot.
+        hits: calibrated hits.
+        sought: what is looked for.
+        counted: what is added to.
+        picks: filled from the first row on with the combinations of interest.
+        left: (shots) the `counters[LEFT]` shots that have more combinations. Where sums are
+            collected, the first of them ends the search, because the order matters.
+
+    Returns:
+        the place in `order` where the search ended, because `picks` was full if it is not the end;
+        number of picks.
     """
+    offsets, x, y, t = hits
+    kinds, flights, wanted, kind_of, limits, asked, _, gate, _ = sought
+    collected, _, _, counters = counted
+    found, totals = picks
     ions, n_kinds = len(kind_of), len(kinds)
     count, ends = np.zeros(n_kinds, np.int64), np.zeros(ions, np.int64)
-    members = np.zeros((n_kinds, most), np.int64)
-    momenta = np.zeros((n_kinds, most, 3))
-    coincidences = np.empty((_START, 3 + ions))
-    rows = np.empty((int(limits[ROOM]), 1 + ions), np.int64)
-    odds = np.empty(len(rows))
-    picks = np.empty((int(FEW) + 1, ions), np.int64)
+    members = np.zeros((n_kinds, most + 1), np.int64)
+    momenta = np.zeros((n_kinds, most + 1, 3))
     choice, room = np.zeros(ions, np.int64), np.zeros(ions, np.int64)
-    path, total = np.zeros((ions + 1, 3)), np.empty(3)
+    path, reach, half = np.zeros((ions + 1, 3)), np.empty(3), np.empty(3)
     room_for(kind_of, integer(0), integer(ions), room)
     overlap = limits[OVERLAP] != 0.0
-    reach = np.empty(3)
     for axis in range(3):
         reach[axis] = gate[REACH, axis] * (1.0 + SLACK) + SLACK if asked != EVERY else np.inf
-    for axis in range(3):
+        half[axis] = gate[HALF_WIDTH, axis] * (1.0 + SLACK) + SLACK
         path[0, axis] = -gate[CENTRE, axis]
-    for shot in order:
+    n = integer(0)
+    for place in range(begin, len(order)):
         if asked == COLLECT and counters[COLLECTED] >= len(collected):
             break
+        if n + FEW > len(found):
+            return place, n
+        shot = order[place]
         counters[SHOTS] += 1
-        begin, end = offsets[shot], offsets[shot + 1]
         combinations = sort_shot(
-            begin, end, x, y, t, kinds, flights, wanted, limits[MAX_MOMENTUM], count, members,
-            momenta,
+            offsets[shot], offsets[shot + 1], x, y, t, kinds, flights, wanted, limits[MAX_MOMENTUM],
+            count, members, momenta,
         )  # fmt: skip
         if combinations == 0.0:
             continue
@@ -170,21 +185,9 @@ def search_few(  # one compiled loop
             counters[CROWDED] += 1
             continue
         counters[COMBINATIONS] += 0 if asked == EVERY else int(combinations)
-        n_picks = scan(
-            kind_of, count, members, momenta, room, ends, choice, path, reach, overlap, picks
-        )
-        if n_picks == 0:
-            continue
-        limits[CEILING] = -np.inf
-        n = judge(
-            n_picks, picks, kind_of, members, momenta, gate, shifts, asked, limits,
-            collected, histograms, counters, integer(0), rows, odds, total,
+        n = scan(
+            shot, kind_of, count, members, momenta, room, ends, choice, path, reach, half,
+            overlap, gate,
+            asked, n, found, totals, collected, counters,
         )  # fmt: skip
-        if asked == COLLECT or n == 0:
-            continue
-        while counters[FOUND] + n > len(coincidences):
-            coincidences = enlarged(coincidences)
-        write_out(
-            n, rows, odds, shot, begin, end, weigh, asked, limits, elsewhere, coincidences, counters
-        )
-    return coincidences[: counters[FOUND]]
+    return len(order), n

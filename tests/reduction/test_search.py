@@ -16,6 +16,7 @@ from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray, offse
 from molexa_core.reduction import coincidences
 from molexa_core.reduction.coincidences import Found, Search, SumGate, Tally
 from molexa_core.reduction.selection import assign, masks_of
+from molexa_core.reduction.shot import LEFT
 from tests.fakes.root_runs import break_ups, fly, make_channel, make_setup
 
 SETUP = make_setup()
@@ -134,6 +135,30 @@ def test_so_are_those_whose_like_ions_stand_in_both_halves() -> None:
     expected = enumerated(shots, channel, gate)
     assert found.keys() == expected.keys()
     assert len(expected) >= 2
+
+
+@pytest.mark.parametrize("name", ["windows that overlap", "three kinds"])
+def test_tables_and_halves_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit: the sums are added up in the same order."""
+    channel, gate = CHANNELS[name], gate_of(10.0)
+    shots = random_shots(channel, 10, 17, seed=8)
+    search = Search(channel, SETUP)
+    tallies = Tally(), Tally()
+    by_tables = search.solve(shots, tallies[0], gate, every=True)
+
+    def leaving(order: np.ndarray, *given: object) -> tuple[int, int]:
+        counted, left = given[4], given[6]
+        left[: len(order)] = order  # type: ignore[index]
+        counted.counters[LEFT] = len(order)  # type: ignore[attr-defined]
+        return len(order), 0
+
+    monkeypatch.setattr(coincidences, "search_masked", leaving)
+    by_halves = search.solve(shots, tallies[1], gate, every=True)
+    assert len(by_tables) > 20
+    for field in ("shot", "rows", "chi_square", "probability"):
+        assert np.array_equal(getattr(by_tables, field), getattr(by_halves, field))
+    for one, other in zip(*(tally.as_arrays().values() for tally in tallies), strict=True):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("name", CHANNELS)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from molexa_core.base.cuda.compiler import EXACT
 from molexa_core.base.cuda.graphics_card import Memory, Processor, Program
 from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.reduction.direct import FEW
 from molexa_core.reduction.gpu.search_kernel import (
     MOST_IONS,
     NAMES,
@@ -30,11 +31,10 @@ from molexa_core.reduction.gpu.search_kernel import (
     source,
 )
 from molexa_core.reduction.momentum import NODE_SINE
-from molexa_core.reduction.search import (
+from molexa_core.reduction.shot import (
     COLLECT,
     COMBINATIONS,
     EVERY,
-    FEW,
     FOUND,
     LEFT,
     LOG_ODDS,
@@ -55,7 +55,7 @@ _LEAST_ROOM: Final = 4096
 
 @dataclass(frozen=True)
 class Task:
-    """What is searched for: arrays and numbers as `search.search_shots` takes them.
+    """What is searched for: arrays and numbers as `shot.Sought` holds them.
 
     Attributes:
         kinds: (kinds, 2) windows, ns.
@@ -63,10 +63,10 @@ class Task:
         wanted: (kinds) how many of each.
         kind_of: (ions) kind of each ion.
         columns: (ions) place of the ion in the search for each ion of the channel.
-        limits: see `search.MAX_MOMENTUM` and following.
-        asked: see `search.BEST` and following.
+        limits: see `shot.MAX_MOMENTUM` and following.
+        asked: see `shot.BEST` and following.
         weigh: whether probabilities are asked for.
-        gate: (4, 3) see `search.CENTRE` and following.
+        gate: (4, 3) see `shot.CENTRE` and following.
         shifts: (boxes, 3) displacements of the boxes.
         bins: of the histograms of the sums.
     """
@@ -228,11 +228,11 @@ class DeviceSearch:
             task: what is searched for.
             histograms: (3, bins) of momentum sums, added to.
             elsewhere: (boxes) added to.
-            counters: see `search.SHOTS` and following; added to.
+            counters: see `shot.SHOTS` and following; added to.
             left: (shots) filled with the shots that are left.
 
         Returns:
-            (found, ions + 3) the table of `search_few`.
+            (found, ions + 3) shot, hits, chi-square and probability of each coincidence.
         """
         found = self.find(hits, task)
         table = np.empty((found.number, len(task.kind_of) + 3))
