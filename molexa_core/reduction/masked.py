@@ -260,6 +260,48 @@ def complete(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     return n
 
 
+@inner
+def in_order(
+    first: int, last: int, begin: int, kind_of: IntArray, count: IntArray, members: IntArray,
+    places: IntArray, hits: IntArray, sums: FloatArray,
+) -> None:  # fmt: skip
+    """Put the picks from `first` to before `last`, all of one shot, in the order of their hits.
+
+    Candidates of equal odds then stand in the order in which `direct` finds them. `begin` is the
+    first hit of the shot, `places` (kinds, hits) is work space.
+    """
+    for kind in range(len(count)):
+        for place in range(count[kind]):
+            places[kind, members[kind, place] - begin] = place
+    n, ions = last - first, len(kind_of)
+    order = np.arange(n)
+    gap = n // 2
+    while gap > 0:  # as in `selection.ranked`
+        for start in range(gap, n):
+            one, slot = order[start], start
+            while slot >= gap:
+                other, behind = order[slot - gap], False
+                for column in range(ions):
+                    kind = kind_of[column]
+                    place = places[kind, hits[first + one, 1 + column] - begin]
+                    beside = places[kind, hits[first + other, 1 + column] - begin]
+                    if place != beside:
+                        behind = place > beside
+                        break
+                if behind:
+                    break
+                order[slot] = other
+                slot -= gap
+            order[slot] = one
+        gap = 1 if gap == 2 else gap * 5 // 11
+    old_hits, old_sums = hits[first:last].copy(), sums[first:last].copy()
+    for row in range(n):
+        for column in range(1 + ions):
+            hits[first + row, column] = old_hits[order[row], column]
+        for axis in range(3):
+            sums[first + row, axis] = old_sums[order[row], axis]
+
+
 @compiled
 def search_masked(  # noqa: PLR0915  # one compiled loop
     order: IntArray,
@@ -286,6 +328,7 @@ def search_masked(  # noqa: PLR0915  # one compiled loop
     turn = ions - n_tail
     count, behind = np.zeros(n_kinds, np.int64), np.zeros(most + 2, np.int64)
     members = np.zeros((n_kinds, most + 1), np.int64)
+    places = np.zeros((n_kinds, most + 1), np.int64)
     momenta = np.zeros((n_kinds, most + 1, 3))
     choice, room = np.zeros(ions + 1, np.int64), np.zeros(ions, np.int64)
     path, reach, half = np.zeros((ions + 1, 3)), np.empty(3), np.empty(3)
@@ -341,6 +384,8 @@ def search_masked(  # noqa: PLR0915  # one compiled loop
             left[counters[LEFT]] = shot
             counters[LEFT] += 1
             continue
+        if more > n + 1:
+            in_order(n, more, offsets[shot], kind_of, count, members, places, found, totals)
         n = more
         counters[SHOTS] += 1
         counters[COMBINATIONS] += int(combinations)
