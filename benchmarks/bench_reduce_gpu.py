@@ -31,9 +31,9 @@ from molexa_core.base.settings.setup import Setup
 from molexa_core.base.tables import Hits
 from molexa_core.pipeline.runs.mock import default_setup, mock, with_virtual
 from molexa_core.reduction.coincidences import Search, SumGate, Tally
+from molexa_core.reduction.combinations.shot import BEST
 from molexa_core.reduction.gpu.device_search import DeviceFound, DeviceSearch, HitsOnDevice
 from molexa_core.reduction.laboratory import calibrate
-from molexa_core.reduction.shot import BEST
 
 SEED = 5
 VIRTUAL = {"molecules_per_shot": 2.0, "dark_counts_per_shot": 0.7, "explosion": "instant"}

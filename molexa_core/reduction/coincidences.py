@@ -26,18 +26,10 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.matter.ions import Ion, parse_ion
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
-from molexa_core.reduction.direct import search_few
-from molexa_core.reduction.gpu.device_search import DeviceSearch, Task
-from molexa_core.reduction.masked import search_masked
-from molexa_core.reduction.momentum import (
-    flight_row,
-    flight_window,
-    hit_momenta,
-    node_ranges,
-    require_single_valued,
-)
-from molexa_core.reduction.search import search_shots
-from molexa_core.reduction.shot import (
+from molexa_core.reduction.combinations.direct import search_few
+from molexa_core.reduction.combinations.masked import search_masked
+from molexa_core.reduction.combinations.search import search_shots
+from molexa_core.reduction.combinations.shot import (
     ALL,
     BEST,
     COLLECT,
@@ -63,7 +55,15 @@ from molexa_core.reduction.shot import (
     Picks,
     Sought,
 )
-from molexa_core.reduction.verdict import decide
+from molexa_core.reduction.combinations.verdict import decide
+from molexa_core.reduction.gpu.device_search import DeviceSearch, Task
+from molexa_core.reduction.momentum import (
+    flight_row,
+    flight_window,
+    hit_momenta,
+    node_ranges,
+    require_single_valued,
+)
 
 MOST_COMBINATIONS: Final = 200_000
 """Without a gate, shots with more combinations are left out and counted, so that no choice depends

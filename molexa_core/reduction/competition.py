@@ -20,8 +20,8 @@ from molexa_core.base.compiled import compiled
 from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
 from molexa_core.reduction.coincidences import AMBIGUOUS, Found, Search, SumGate, Tally
-from molexa_core.reduction.halves import BITS
-from molexa_core.reduction.selection import assign, masks_of
+from molexa_core.reduction.combinations.halves import BITS
+from molexa_core.reduction.combinations.selection import assign, masks_of
 
 _COUNTS: Final = ("claimed", "lost", "ambiguous", "accepted")
 

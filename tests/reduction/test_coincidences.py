@@ -14,9 +14,9 @@ from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import FloatArray, Hits, IntArray, offsets_of
 from molexa_core.reduction import coincidences
 from molexa_core.reduction.coincidences import Search, SumGate, Tally
+from molexa_core.reduction.combinations.selection import ranked
 from molexa_core.reduction.laboratory import calibrate
 from molexa_core.reduction.momentum import hit_momenta
-from molexa_core.reduction.selection import ranked
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup
 
 SETUP = make_setup()

@@ -16,8 +16,8 @@ from molexa_core.pipeline import devices
 from molexa_core.pipeline.chain import reduce as reduce_stage
 from molexa_core.pipeline.chain.reduce import Reduction, reduce
 from molexa_core.reduction.coincidences import Search, SumGate, Tally
+from molexa_core.reduction.combinations.shot import BEST
 from molexa_core.reduction.gpu.device_search import DeviceSearch
-from molexa_core.reduction.shot import BEST
 from tests.fakes.host_card import HostCard
 from tests.fakes.root_runs import make_channel, make_run, make_setup
 from tests.reduction.test_search import gate_of, hits_of, random_shots, shot_of

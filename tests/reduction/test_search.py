@@ -15,8 +15,8 @@ from molexa_core.base.settings import Channel
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray, offsets_of
 from molexa_core.reduction import coincidences
 from molexa_core.reduction.coincidences import Found, Search, SumGate, Tally
-from molexa_core.reduction.selection import assign, masks_of
-from molexa_core.reduction.shot import LEFT
+from molexa_core.reduction.combinations.selection import assign, masks_of
+from molexa_core.reduction.combinations.shot import LEFT
 from tests.fakes.root_runs import break_ups, fly, make_channel, make_setup
 
 SETUP = make_setup()

@@ -19,19 +19,8 @@ from numpy.typing import NDArray
 from molexa_core.base.cuda.compiler import EXACT
 from molexa_core.base.cuda.graphics_card import Memory, Processor, Program
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.reduction.direct import FEW
-from molexa_core.reduction.gpu.search_kernel import (
-    MOST_IONS,
-    NAMES,
-    SEGMENT,
-    THREADS,
-    Scan,
-    defines,
-    launch_type,
-    source,
-)
-from molexa_core.reduction.momentum import NODE_SINE
-from molexa_core.reduction.shot import (
+from molexa_core.reduction.combinations.direct import FEW
+from molexa_core.reduction.combinations.shot import (
     COLLECT,
     COMBINATIONS,
     EVERY,
@@ -46,6 +35,17 @@ from molexa_core.reduction.shot import (
     SLACK,
     WORK,
 )
+from molexa_core.reduction.gpu.search_kernel import (
+    MOST_IONS,
+    NAMES,
+    SEGMENT,
+    THREADS,
+    Scan,
+    defines,
+    launch_type,
+    source,
+)
+from molexa_core.reduction.momentum import NODE_SINE
 
 _STAGED, _LEFT, _CONTESTED, _CURSORS = 0, 1, 2, 4
 _SHARE: Final = 4

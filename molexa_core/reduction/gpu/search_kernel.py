@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from molexa_core.reduction.halves import BITS
+from molexa_core.reduction.combinations.halves import BITS
+from molexa_core.reduction.combinations.selection import MOST_SETS
 from molexa_core.reduction.momentum import STEPS, TOLERANCE
-from molexa_core.reduction.selection import MOST_SETS
 
 NAMES: Final = ("search", "settle", "sum", "spread", "place")
 THREADS: Final = 128

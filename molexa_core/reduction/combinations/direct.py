@@ -12,8 +12,8 @@ import numpy as np
 
 from molexa_core.base.compiled import compiled, inlined, integer
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.reduction.halves import room_for, taken
-from molexa_core.reduction.shot import (
+from molexa_core.reduction.combinations.halves import room_for, taken
+from molexa_core.reduction.combinations.shot import (
     CENTRE,
     COLLECT,
     COLLECTED,

@@ -10,9 +10,16 @@ import numpy as np
 
 from molexa_core.base.compiled import compiled, inner, integer
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.reduction.halves import BITS
-from molexa_core.reduction.selection import assign, beside, better, halved, in_box, masks_of
-from molexa_core.reduction.shot import (
+from molexa_core.reduction.combinations.halves import BITS
+from molexa_core.reduction.combinations.selection import (
+    assign,
+    beside,
+    better,
+    halved,
+    in_box,
+    masks_of,
+)
+from molexa_core.reduction.combinations.shot import (
     ALL,
     CEILING,
     CENTRE,

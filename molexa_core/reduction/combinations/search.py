@@ -11,8 +11,8 @@ import numpy as np
 
 from molexa_core.base.compiled import compiled, inner, integer
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.reduction.direct import FEW
-from molexa_core.reduction.halves import (
+from molexa_core.reduction.combinations.direct import FEW
+from molexa_core.reduction.combinations.halves import (
     BITS,
     PARENT,
     PLACE,
@@ -25,7 +25,7 @@ from molexa_core.reduction.halves import (
     taken,
     ways,
 )
-from molexa_core.reduction.shot import (
+from molexa_core.reduction.combinations.shot import (
     CEILING,
     CENTRE,
     COLLECT,
@@ -51,7 +51,7 @@ from molexa_core.reduction.shot import (
     accept,
     sort_shot,
 )
-from molexa_core.reduction.verdict import judge, write_out
+from molexa_core.reduction.combinations.verdict import judge, write_out
 
 _TOGETHER: Final = 1024
 """Combinations that are judged together."""

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from molexa_core.base.compiled import inlined, inner, integer
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.reduction.halves import choose
+from molexa_core.reduction.combinations.halves import choose
 from molexa_core.reduction.momentum import initial_momentum
 
 FIRST: Final = 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from molexa_core.base.compiled import inner, integer
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
-from molexa_core.reduction.halves import BITS
+from molexa_core.reduction.combinations.halves import BITS
 
 TOGETHER: Final = 60
 """Candidates of a shot, the best ones, whose sets are compared; any further ones are accepted in

@@ -15,8 +15,8 @@ import numpy as np
 
 from molexa_core.base.compiled import compiled, inner, integer
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.reduction.halves import BITS, bound, choose, room_for, taken, ways
-from molexa_core.reduction.shot import (
+from molexa_core.reduction.combinations.halves import BITS, bound, choose, room_for, taken, ways
+from molexa_core.reduction.combinations.shot import (
     CENTRE,
     COMBINATIONS,
     HALF_WIDTH,

@@ -1,0 +1,1 @@
+"""The combinations of the hits of a shot that can be the ions of one molecule."""
