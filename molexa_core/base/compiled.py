@@ -86,6 +86,18 @@ def inner(function: F) -> F:
     return fast
 
 
+def bare(function: F) -> F:
+    """An `inner` function that neither makes nor returns arrays: it counts no references to them.
+
+    Counting takes longer than the work of small functions that hand arrays to each other: more than
+    half of the time of sorting.
+    """
+    fast: F = _compiler(no_cpython_wrapper=True, pipeline_class=_LinkedCompiler, _nrt=False)(
+        function
+    )
+    return fast
+
+
 def inlined(function: F) -> F:
     """A function whose statements are put where compiled functions call it.
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from molexa_core.base.compiled import inner
+from molexa_core.base.compiled import bare
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.detector.anode_arrays import (
     N_LAYERS,
@@ -71,7 +71,7 @@ class Trial(NamedTuple):
     b: FloatArray
 
 
-@inner
+@bare
 def key_of(chosen: IntArray) -> np.int64:
     """A number that differs for different sets of edges, nearly always."""
     key = np.int64(1469598103934665603)
@@ -80,20 +80,27 @@ def key_of(chosen: IntArray) -> np.int64:
     return key
 
 
-@inner
-def known(candidates: IntArray, n: int, chosen: IntArray, key: np.int64) -> bool:
-    """Whether exactly these edges are a candidate already."""
-    for c in range(n):
+@bare
+def known(lists: Lists, chosen: IntArray, key: np.int64) -> bool:
+    """Whether exactly these edges are a candidate already: one of those of their first edge."""
+    candidates = lists.candidates
+    first = 0
+    while chosen[first] < 0:
+        first += 1
+    at = lists.marks[chosen[first], HEAD]
+    while at >= 0:
+        c = at // 7
         if candidates[c, CODE] == key:
             same = True
             for s in range(7):
                 same &= candidates[c, s] == chosen[s]
             if same:
                 return True
+        at = candidates[c, NEXT + at % 7]
     return False
 
 
-@inner
+@bare
 def inside(lists: Lists, one: int, other: int, third: int) -> bool:
     """Whether a candidate has all three edges."""
     candidates = lists.candidates
@@ -111,19 +118,19 @@ def inside(lists: Lists, one: int, other: int, third: int) -> bool:
     return False
 
 
-@inner
+@bare
 def claimed(lists: Lists, edge: int) -> int:
     """1 for an edge of exactly one well-checked hit."""
     return 1 if lists.marks[edge, CLAIMS] == 1 else 0
 
 
-@inner
+@bare
 def keep(lists: Lists, tally: IntArray, chosen: IntArray, hit: FloatArray, value: float) -> None:
     """Store a candidate that is new and enter it into the lists of its edges."""
     candidates, values, marks = lists
     key = key_of(chosen)
     c = tally[COUNT]
-    if known(candidates, c, chosen, key):
+    if known(lists, chosen, key):
         return
     if c >= len(values):
         tally[LIMITED] = 1
@@ -147,7 +154,7 @@ def keep(lists: Lists, tally: IntArray, chosen: IntArray, hit: FloatArray, value
     candidates[c, CODE] = key
 
 
-@inner
+@bare
 def complete(anode: FloatArray, chosen: IntArray) -> bool:
     """Whether no signal is missing."""
     for s in range(2 * int(anode[N_LAYERS])):
@@ -157,7 +164,7 @@ def complete(anode: FloatArray, chosen: IntArray) -> bool:
     return present
 
 
-@inner
+@bare
 def grow(
     anode: FloatArray,
     time: FloatArray,

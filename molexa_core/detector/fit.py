@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from molexa_core.base.compiled import inner
+from molexa_core.base.compiled import bare
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.detector.anode_arrays import (
     AXIS_X,
@@ -61,7 +61,7 @@ MOST_UNEXPLAINED: Final = (2, 3)
 """Signals that may be missing for no known reason in hits with no check and with one."""
 
 
-@inner
+@bare
 def lookup(anode: FloatArray, table: int, low: float, per_unit: float, x: float) -> float:
     """A table on a uniform grid that begins at a place of the array; straight between points."""
     place = (x - low) * per_unit
@@ -71,26 +71,26 @@ def lookup(anode: FloatArray, table: int, low: float, per_unit: float, x: float)
     return value
 
 
-@inner
+@bare
 def sum_at(anode: FloatArray, layer: int, d: float) -> float:
     """Time sum at a difference of times."""
     return lookup(anode, SUMS + GRID * layer, anode[LOW_NS + layer], anode[PER_NS + layer], d)
 
 
-@inner
+@bare
 def place_at(anode: FloatArray, layer: int, d: float) -> float:
     """Position on a layer at a difference of times."""
     return lookup(anode, FORWARD + GRID * layer, anode[LOW_NS + layer], anode[PER_NS + layer], d)
 
 
-@inner
+@bare
 def difference_at(anode: FloatArray, layer: int, x: float, y: float) -> float:
     """Difference of times of a layer for a hit at x, y."""
     p = anode[AXIS_X + layer] * x + anode[AXIS_Y + layer] * y
     return lookup(anode, INVERSE + GRID * layer, anode[LOW_MM + layer], anode[PER_MM + layer], p)
 
 
-@inner
+@bare
 def difference_of_one(anode: FloatArray, layer: int, end: int, after: float) -> float:
     """Difference of times where one end comes `after` ns behind the MCP."""
     sign = 1.0 - 2.0 * end
@@ -100,7 +100,7 @@ def difference_of_one(anode: FloatArray, layer: int, end: int, after: float) -> 
     return d
 
 
-@inner
+@bare
 def solve(a: FloatArray, b: FloatArray) -> bool:
     """Solve the symmetric 3 x 3 system `a . x = b` in place of b; whether it is regular."""
     c00 = a[1, 1] * a[2, 2] - a[1, 2] * a[1, 2]
@@ -119,7 +119,7 @@ def solve(a: FloatArray, b: FloatArray) -> bool:
     return True
 
 
-@inner
+@bare
 def refine(
     anode: FloatArray,
     time: FloatArray,
@@ -185,7 +185,7 @@ def refine(
     return chi2
 
 
-@inner
+@bare
 def nearest(time: FloatArray, low: int, high: int, when: float, tolerance: float) -> int:
     """The edge among `low:high` nearest to a time, -1 where none is within the tolerance."""
     left, right = low, high
@@ -204,7 +204,7 @@ def nearest(time: FloatArray, low: int, high: int, when: float, tolerance: float
     return best
 
 
-@inner
+@bare
 def first_from(time: FloatArray, low: int, high: int, when: float) -> int:
     """The first edge among `low:high` that is not before a time."""
     while low < high:
@@ -216,7 +216,7 @@ def first_from(time: FloatArray, low: int, high: int, when: float) -> int:
     return low
 
 
-@inner
+@bare
 def fill(
     anode: FloatArray, time: FloatArray, first_edge: IntArray, chosen: IntArray, hit: FloatArray
 ) -> int:
@@ -245,7 +245,7 @@ def fill(
     return added
 
 
-@inner
+@bare
 def worst_signal(anode: FloatArray, time: FloatArray, chosen: IntArray, hit: FloatArray) -> int:
     """The signal that lies farthest from where the hit predicts it."""
     worst, largest = -1, -1.0
@@ -263,7 +263,7 @@ def worst_signal(anode: FloatArray, time: FloatArray, chosen: IntArray, hit: Flo
     return worst
 
 
-@inner
+@bare
 def fits(anode: FloatArray, time: FloatArray, chosen: IntArray, hit: FloatArray) -> bool:
     """Whether time sums, run times, positions of the layers and the radius are as they must be."""
     if hit[0] * hit[0] + hit[1] * hit[1] > anode[RADIUS] * anode[RADIUS]:
@@ -292,7 +292,7 @@ def fits(anode: FloatArray, time: FloatArray, chosen: IntArray, hit: FloatArray)
     return True
 
 
-@inner
+@bare
 def method_of(anode: FloatArray, chosen: IntArray) -> int:
     """Number of the method, -1 where the signals give no hit."""
     u = (chosen[0] >= 0) + (chosen[1] >= 0)
@@ -301,7 +301,7 @@ def method_of(anode: FloatArray, chosen: IntArray) -> int:
     return int(anode[METHOD + ((u * 3 + v) * 3 + w) * 2 + (1 if chosen[MCP] >= 0 else 0)])
 
 
-@inner
+@bare
 def hidden(
     time: FloatArray, low: int, high: int, when: float, dead: float, tolerance: float
 ) -> bool:
@@ -310,7 +310,7 @@ def hidden(
     return k < high and time[k] <= when + tolerance
 
 
-@inner
+@bare
 def unexplained(
     anode: FloatArray, time: FloatArray, first_edge: IntArray, chosen: IntArray, hit: FloatArray
 ) -> int:
@@ -340,7 +340,7 @@ def unexplained(
     return count
 
 
-@inner
+@bare
 def judge(
     anode: FloatArray,
     time: FloatArray,

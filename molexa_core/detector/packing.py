@@ -25,7 +25,7 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.compiled import inner
+from molexa_core.base.compiled import bare, inner
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 from molexa_core.detector.candidates import COUNT, HEAD, NEXT, WEIGHT, Lists, Trial, keep
 from molexa_core.detector.fit import judge, method_of, refine
@@ -70,7 +70,7 @@ def trim(
                     keep(lists, tally, chosen, hit, value)
 
 
-@inner
+@bare
 def disputed(lists: Lists, c: int, whole: int, masks: IntArray) -> int:
     """Sets of signals that a candidate shares with one or two others, as bits; how many."""
     candidates, marks = lists.candidates, lists.marks
@@ -93,7 +93,7 @@ def disputed(lists: Lists, c: int, whole: int, masks: IntArray) -> int:
     return n
 
 
-@inner
+@bare
 def add_mask(masks: IntArray, n: int, mask: int) -> int:
     """Enter a mask that is not there yet; the new number of masks."""
     for i in range(n):
@@ -105,7 +105,7 @@ def add_mask(masks: IntArray, n: int, mask: int) -> int:
     return n
 
 
-@inner
+@bare
 def root(parent: IntArray, e: int) -> int:
     """The representative of an edge's cluster."""
     while parent[e] != e:
@@ -114,7 +114,7 @@ def root(parent: IntArray, e: int) -> int:
     return e
 
 
-@inner
+@bare
 def clusters(n_edges: int, n: int, candidates: IntArray, parent: IntArray) -> None:
     """Join the edges that candidates have in common into clusters."""
     for e in range(n_edges):
@@ -130,7 +130,7 @@ def clusters(n_edges: int, n: int, candidates: IntArray, parent: IntArray) -> No
                     parent[r] = anchor
 
 
-@inner
+@bare
 def is_free(candidates: IntArray, c: int, used: IntArray) -> bool:
     """Whether no edge of a candidate is used."""
     free = True
@@ -139,7 +139,7 @@ def is_free(candidates: IntArray, c: int, used: IntArray) -> bool:
     return free
 
 
-@inner
+@bare
 def mark(candidates: IntArray, c: int, used: IntArray, value: int) -> None:
     """Mark the edges of a candidate."""
     for s in range(7):
@@ -147,7 +147,7 @@ def mark(candidates: IntArray, c: int, used: IntArray, value: int) -> None:
             used[candidates[c, s]] = value
 
 
-@inner
+@bare
 def greedy(
     members: IntArray, candidates: IntArray, values: FloatArray, used: IntArray, chosen: IntArray
 ) -> tuple[int, float]:
@@ -164,7 +164,7 @@ def greedy(
     return n, total
 
 
-@inner
+@bare
 def step_back(
     level: int,
     edges: IntArray,
@@ -183,16 +183,35 @@ def step_back(
 
 
 @inner
-def next_option(members: IntArray, candidates: IntArray, used: IntArray, edge: int, i: int) -> int:
-    """The next member from `i` on that has an edge and is free; their number if there is none."""
-    while i < len(members) and not (
-        holds(candidates, members[i], edge) and is_free(candidates, members[i], used)
-    ):
-        i += 1
-    return i
+def members_of_edges(
+    members: IntArray, candidates: IntArray, edges: IntArray, n_edges: int, used: IntArray
+) -> tuple[IntArray, IntArray]:
+    """The members that have each edge, in their order: where each edge begins, and the list.
+
+    `used` serves to find the place of an edge in `edges`, and is left as zeros.
+    """
+    begin = np.zeros(n_edges + 2, np.int64)  # the level behind the last edge has none
+    those = np.empty(7 * len(members), np.int64)
+    for level in range(n_edges):
+        used[edges[level]] = level
+    for c in members:
+        for s in range(7):
+            if candidates[c, s] >= 0:
+                begin[used[candidates[c, s]] + 2] += 1
+    for level in range(n_edges):
+        begin[level + 2] += begin[level + 1]
+    for c in members:
+        for s in range(7):
+            if candidates[c, s] >= 0:
+                level = used[candidates[c, s]]
+                those[begin[level + 1]] = c
+                begin[level + 1] += 1
+    for level in range(n_edges):
+        used[edges[level]] = 0
+    return begin, those
 
 
-@inner
+@bare
 def free_shares(
     edges: IntArray, n_edges: int, level: int, used: IntArray, share: FloatArray
 ) -> float:
@@ -231,6 +250,7 @@ def best_packing(
     """
     edges, n_edges = cluster_edges(members, candidates, values, share)
     n_best, best = greedy(members, candidates, values, used, chosen)
+    begin, those = members_of_edges(members, candidates, edges, n_edges, used)
     option = np.full(n_edges + 1, -1, np.int64)
     taken = np.full(n_edges + 1, -1, np.int64)
     dropped = np.zeros(n_edges + 1, np.bool_)
@@ -242,7 +262,7 @@ def best_packing(
                 step_back(k, edges, taken, dropped, candidates, used)
             return n_best, True
         nodes += 1
-        last = option[level] >= len(members)  # without this edge was the last way
+        last = option[level] >= begin[level + 1] - begin[level]  # that without this edge
         step_back(level, edges, taken, dropped, candidates, used)
         if option[level] < 0 and now[level] > best + TINY:
             best, n_best = now[level], 0
@@ -256,26 +276,20 @@ def best_packing(
             level -= 1
             continue
         now[level + 1] = now[level]
-        i = next_option(members, candidates, used, edges[level], option[level] + 1)
-        option[level] = i
-        if i < len(members):
-            taken[level] = members[i]
-            mark(candidates, members[i], used, 1)
-            now[level + 1] += values[members[i], WEIGHT]
+        at, end = begin[level] + option[level] + 1, begin[level + 1]
+        while at < end and not is_free(candidates, those[at], used):
+            at += 1
+        option[level] = at - begin[level]
+        if at < end:
+            c = those[at]
+            taken[level] = c
+            mark(candidates, c, used, 1)
+            now[level + 1] += values[c, WEIGHT]
         elif not used[edges[level]]:
             dropped[level] = True
             used[edges[level]] = 1
         level += 1
     return n_best, False
-
-
-@inner
-def holds(candidates: IntArray, c: int, edge: int) -> bool:
-    """Whether a candidate has an edge."""
-    found = False
-    for s in range(7):
-        found |= candidates[c, s] == edge
-    return found
 
 
 @inner

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from molexa_core.base.compiled import inner
+from molexa_core.base.compiled import bare, inner
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.detector.anode_arrays import (
     AXIS_X,
@@ -74,7 +74,7 @@ class Near(NamedTuple):
     counts: IntArray
 
 
-@inner
+@bare
 def start_from(
     anode: FloatArray, one: int, p_one: float, other: int, p_other: float, hit: FloatArray
 ) -> None:
@@ -86,7 +86,7 @@ def start_from(
     hit[1] = (a * p_other - c * p_one) / determinant
 
 
-@inner
+@bare
 def pairs_of(
     anode: FloatArray, time: FloatArray, span: IntArray, layer: int, start: float, pairs: IntArray
 ) -> int:
@@ -104,7 +104,7 @@ def pairs_of(
     return n
 
 
-@inner
+@bare
 def spans(
     anode: FloatArray,
     time: FloatArray,
@@ -126,7 +126,7 @@ def spans(
             span[s, 0], span[s, 1], hint[s] = low, high, low
 
 
-@inner
+@bare
 def seed(
     anode: FloatArray,
     time: FloatArray,
@@ -143,7 +143,7 @@ def seed(
         keep(lists, tally, chosen, hit, value)
 
 
-@inner
+@bare
 def too_many(tally: IntArray) -> bool:
     """Whether the limit of seeds is reached; then the shot is marked."""
     reached: bool = tally[SEEDS] >= MOST_SEEDS
@@ -152,7 +152,7 @@ def too_many(tally: IntArray) -> bool:
     return reached
 
 
-@inner
+@bare
 def seeds_of_pairs(
     anode: FloatArray,
     time: FloatArray,
@@ -180,7 +180,7 @@ def seeds_of_pairs(
                             )  # fmt: skip
 
 
-@inner
+@bare
 def seed_of_pairs(
     anode: FloatArray,
     time: FloatArray,
@@ -207,7 +207,7 @@ def seed_of_pairs(
     seed(anode, time, first_edge, tally, lists, trial)
 
 
-@inner
+@bare
 def seeds_of_ends(
     anode: FloatArray,
     time: FloatArray,
@@ -238,7 +238,7 @@ def seeds_of_ends(
                     )
 
 
-@inner
+@bare
 def other_end(
     anode: FloatArray,
     time: FloatArray,
@@ -267,7 +267,7 @@ def other_end(
         seed(anode, time, first_edge, tally, lists, trial)
 
 
-@inner
+@bare
 def seeds_without_mcp(
     anode: FloatArray,
     time: FloatArray,
@@ -297,7 +297,7 @@ def seeds_without_mcp(
                         )
 
 
-@inner
+@bare
 def third_end(
     anode: FloatArray,
     time: FloatArray,
@@ -333,7 +333,7 @@ def third_end(
         seed(anode, time, first_edge, tally, lists, trial)
 
 
-@inner
+@bare
 def start_of_three(anode: FloatArray, time: FloatArray, edges: IntArray, ends: IntArray) -> float:
     """Time of the MCP from one end of each layer, where u - v - w = 0.
 
@@ -379,7 +379,7 @@ def seeds_of_three(
                 third_layer(anode, time, first_edge, tally, lists, trial, edges, ends, reach)
 
 
-@inner
+@bare
 def third_layer(
     anode: FloatArray,
     time: FloatArray,
