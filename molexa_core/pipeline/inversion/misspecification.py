@@ -10,8 +10,8 @@ uncertainties. Where the size of that error is not known, C is the one claimed, 
 distribution of a sum of squares whose terms have the covariance of C for another size, averaged
 over the sizes (`error_size.SumOfSquares`). Its degrees of freedom are terms less
 unknowns: with one channel the N - 1 bond lengths are all that can disagree, and each further
-channel adds 3 N - 6. Where it is too large, the momentum of one ion that would remove most of it is
-named.
+channel adds 3 N - 6. Where it is too large, the ion is named whose momentum, changed by no more
+than its own size, would remove most of it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from molexa_core.pipeline.inversion.problem import Guide, Problem, whitened
 from molexa_core.pipeline.inversion.residuals import Residuals, whitening
 
 _STEPS: Final = 40
-_SEEN: Final = 1e-6
-"""Share of the largest error-weighted momentum below which nothing contradicts a direction."""
+LEAST_MOMENTUM: Final = 0.1
+"""Share of the rms momentum of the ions by which any momentum may be changed, also that of an ion
+that hardly moves."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ class Misfit:
         residuals: of each channel, (N, 3) measured less model in its frame, standard deviations.
         pulls: (P) parameters less what was believed, standard deviations; 0 for exact ones.
         channel, ion: where the largest single disagreement is, numbered from 0.
-        offset: (3) momentum in a.u. by which this ion, in the frame of its channel, differs from
-            what would fit best.
-        significance: root of the fall of chi-square if this momentum were free, all else following
-            it linearly; so never more than the root of chi-square.
+        offset: (3) momentum in a.u., in the frame of the channel, that this ion was measured to
+            have in addition to one that fits best, if all else follows linearly. Of all changes no
+            longer than the momentum itself (`LEAST_MOMENTUM`), the one with the least chi-square:
+            where the geometry follows a momentum, no change of it says anything.
+        significance: root of the fall of chi-square by this change; so never more than the root of
+            chi-square.
     """
 
     chi_square: float
@@ -165,15 +168,37 @@ def _worst(
         rows = slice(first, first + channel.count)
         first += channel.count
         white = whitening(covariance)[0][0]
-        for ion in range(problem.atoms):
+        lengths = np.linalg.norm(channel.measured, axis=1)
+        lengths = np.maximum(lengths, LEAST_MOMENTUM * float(np.sqrt((lengths**2).mean())))
+        for ion, length in enumerate(lengths):
             moved = white @ channel.basis[3 * ion : 3 * ion + 3].T
             change = -columns @ (columns[rows].T @ moved)
             change[rows] += moved
-            ways, sizes, turn = np.linalg.svd(change, full_matrices=False)
-            seen = sizes > _SEEN * max(float(np.linalg.norm(moved)), 1e-300)
-            along = ways[:, seen].T @ left
-            fall = float((along**2).sum())
+            offset = _within(change, left, float(length))
+            after = left - change @ offset
+            fall = float(left @ left - after @ after)
             if fall > best[3] ** 2:
-                offset = -turn[seen].T @ (along / sizes[seen])
-                best = (number, ion, np.asarray(offset), float(np.sqrt(fall)))
+                best = (number, ion, -offset, float(np.sqrt(fall)))
     return best
+
+
+def _within(change: FloatArray, left: FloatArray, longest: float) -> FloatArray:
+    """(K) x no longer than `longest` with the least |left - change x|, from (m, K) and (m).
+
+    On the boundary x = (A'A + c)^-1 A'b, where c > 0 gives the length (J. J. Moré, D. C. Sorensen,
+    SIAM J. Sci. Stat. Comput. 4, 553 (1983)).
+    """
+    ways, sizes, turn = np.linalg.svd(change, full_matrices=False)
+    along = ways.T @ left * sizes
+
+    def at(added: float) -> FloatArray:
+        return np.asarray(turn.T @ (along / (sizes**2 + added)))
+
+    low = 1e-12 * max(float(sizes[0]) ** 2, 1e-300)
+    if float(np.linalg.norm(at(low))) <= longest:
+        return at(low)
+    high = max(float(np.linalg.norm(along)) / longest, low)
+    for _ in range(60):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if np.linalg.norm(at(middle)) > longest else (low, middle)
+    return at(high)

@@ -65,6 +65,10 @@ FOLD_REACH: Final = (0.1, 0.25, 0.5)
 """Directions from a maximum in which twins beside a fold are looked for, and how far, bohr."""
 MOST_POINTS: Final = 150
 """Largest number of them."""
+HEAVIEST: Final = 50
+"""Draws of a maximum, of largest weight, among which a more probable point is looked for."""
+HIGHER: Final = 1.0
+"""ln of the posterior by which it must be more probable than the maximum."""
 
 
 @dataclass(frozen=True)
@@ -246,8 +250,22 @@ class _Found:
     def misfit(self, number: int) -> Misfit:
         """Of the maximum with this number."""
         if number not in self.misfits:
-            self.misfits[number] = misfit_at(self.problem, self.anchors[number].z)
+            self.misfits[number] = misfit_at(self.problem, self._best(number))
         return self.misfits[number]
+
+    def _best(self, number: int) -> FloatArray:
+        """The maximum, or a draw that is more probable than where the search ended."""
+        anchor = self.anchors[number]
+        if self.drawn is None:
+            return anchor.z
+        rows = np.flatnonzero((self.drawn.anchor == number) & np.isfinite(self.drawn.log_weights))
+        rows = rows[np.argsort(-self.drawn.log_weights[rows])[:HEAVIEST]]
+        if not len(rows):
+            return anchor.z
+        z = self.drawn.z[rows]
+        height = self.problem.log_posterior(z, self.problem.compare(z))[0]
+        best = int(height.argmax())
+        return z[best] if height[best] > anchor.log_posterior + HIGHER else anchor.z
 
 
 def _check(
@@ -407,6 +425,8 @@ def _posterior(
         wanted = max(LEAST_DRAWS * len(one.anchors), int(draws * part))
         random = np.random.default_rng([seed, one.number, 1])
         one.drawn, one.effective = _draws(one, wanted, random)
+        # Draws may know a better point than the search.
+        one.misfits.clear()
     if not any(one.drawn is not None and np.isfinite(one.drawn.log_weights).any() for one in found):
         found = _maxima(found)
     return _gathered(found, knowledge, draws, np.random.default_rng([seed, 2]))

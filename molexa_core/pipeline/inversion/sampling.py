@@ -39,6 +39,10 @@ HEAVY: Final = 1.0
 """Ln of a weight over the evidence from which on a point is not well covered by draws."""
 SAME: Final = 0.03
 """Largest difference, bohr and standard deviations of parameters, of two points that are one."""
+UNSETTLED: Final = 2.0
+"""Most by which momenta are believed to fit better than where a search ended. Searches end where
+nothing rises any more: beside a fold, squares of large residuals promise hundreds, and where the
+size of the family's error is not known, the posterior does not follow them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class Anchor:
         value: (n) Q' F(z).
         inverse: (n, n) of Q' J.
         root: (n, n) lower triangular root of the covariance of a normal distribution.
-        log_evidence: ln of the integral of the posterior as of a normal distribution.
+        log_evidence: ln of the integral of the posterior as of a normal distribution. Where the
+            point is no maximum, what linear terms promise in beliefs counts, and little of what
+            they promise in momenta (`UNSETTLED`).
         log_posterior: at the maximum.
         chi_square: of momenta and parameters there.
     """
@@ -102,6 +108,9 @@ def anchor_at(problem: Problem, z: FloatArray) -> Anchor | None:
         return None
     log_posterior, chi_square = problem.log_posterior(row, found)
     gauss = 0.5 * len(z) * np.log(2.0 * np.pi) - np.log(diagonal).sum()
+    promised = 0.5 * float(((columns.T @ value) ** 2).sum())
+    momenta = sum(one.count for one in problem.channels)
+    most = UNSETTLED + 0.5 * float((value[momenta:] ** 2).sum())
     return Anchor(
         z=z,
         tree=guide.tree,
@@ -109,7 +118,7 @@ def anchor_at(problem: Problem, z: FloatArray) -> Anchor | None:
         value=columns.T @ value,
         inverse=inverse,
         root=root_of_square(inverse),
-        log_evidence=float(log_posterior[0] + 0.5 * ((columns.T @ value) ** 2).sum() + gauss),
+        log_evidence=float(log_posterior[0] + min(promised, most) + gauss),
         log_posterior=float(log_posterior[0]),
         chi_square=float(chi_square[0]),
     )

@@ -306,9 +306,8 @@ def doubts_of_explosion(found: dict[str, Any]) -> list[str]:
     sentence = (
         "the explosion that is assumed does not explain these momenta (p-value "
         f"{found['p_value']:.1g}, chi-square {found['chi_square']:.1f} for {found['degrees']}): "
-        f"{so}; most of it is "
-        f"{worst['excess_au']:.3g} a.u. of {worst['ion']} in {worst['channel']} along "
-        f"({x:.2f}, {y:.2f}, {z:.2f})"
+        f"{so}; {worst['ion']} in {worst['channel']} fits least: {worst['excess_au']:.3g} a.u. of "
+        f"its momentum, along ({x:.2f}, {y:.2f}, {z:.2f}), are too much"
     )
     return [sentence]
 

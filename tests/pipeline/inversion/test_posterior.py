@@ -24,9 +24,9 @@ from molexa_core.pipeline.inversion import posterior
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import misfit_at
 from molexa_core.pipeline.inversion.posterior import MeasuredChannel, Posterior, infer
-from molexa_core.pipeline.inversion.problem import Problem
+from molexa_core.pipeline.inversion.problem import Problem, search
 from molexa_core.pipeline.inversion.residuals import ChannelData
-from molexa_core.pipeline.inversion.sampling import Draws, root_of_square
+from molexa_core.pipeline.inversion.sampling import Draws, anchor_at, root_of_square
 from tests.fakes.scaled_rise import TAU_FS, ScaledRise
 
 OCS = np.array([[-2.2, 0.3, 0.0], [0.0, -0.2, 0.0], [2.95, 0.0, 0.0]])
@@ -308,6 +308,36 @@ def test_the_disagreement_of_one_ion_is_never_more_than_all_of_it() -> None:
     z = problem.join(OCS[None], np.zeros((1, problem.free)))[0]
     found = misfit_at(problem, z)
     assert 0.0 < found.significance <= np.sqrt(found.chi_square) * (1.0 + 1e-9)
+
+
+def test_no_ion_is_said_to_be_off_by_more_than_its_momentum() -> None:
+    """Also where the geometry follows: there any change of a momentum removes little or nothing."""
+    ions, prior = fragments("O2+", "C2+", "S2+"), GeometryPrior.of(("O", "C", "S"))
+    family = ScaledRise()
+    p = 1.5 * family.explode(ions, OCS[None], np.full((1, 1), np.log(45.0)))[0]
+    data = ChannelData(MeasuredChannel(ions, p, 1e-2 * np.eye(9)), gives_frame=True)
+    problem = Problem(family, knowing(45.0, 0.05).hypotheses[0].belief, [data], prior)
+    found = misfit_at(problem, problem.join(OCS[None], np.zeros((1, problem.free)))[0])
+    assert found.p_value < 0.5
+    size = np.linalg.norm(data.measured[found.ion])
+    assert 0.0 < np.linalg.norm(found.offset) <= max(size, 0.1 * np.sqrt(3.0) * data.scale) * 1.001
+
+
+def test_where_a_search_did_not_settle_little_is_promised() -> None:
+    """The evidence of a point is about its posterior, not about what squares seem to promise."""
+    ions, prior = fragments("O2+", "C2+", "S2+"), GeometryPrior.of(("O", "C", "S"))
+    family = ScaledRise()
+    channel = measured(family, ions, OCS, 45.0, error=0.003)
+    known = knowing(45.0, 0.0).hypotheses[0].belief
+    problem = Problem(family, known, [ChannelData(channel, gives_frame=True)], prior)
+    none = np.zeros((1, problem.free))
+    right = search(problem, problem.join(OCS[None], none))[0][0]
+    best = anchor_at(problem, right)
+    beside = anchor_at(problem, right + 0.1)
+    assert best is not None
+    assert beside is not None
+    assert beside.log_posterior < best.log_posterior - 30.0
+    assert beside.log_evidence < best.log_evidence - 20.0
 
 
 def test_a_model_error_widens_the_answer() -> None:
