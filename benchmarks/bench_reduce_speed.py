@@ -18,8 +18,8 @@ import uproot
 import yaml
 from _record import store, time_runs
 
-from molexa_core.pipeline.chain.reduce import reduce_files
-from molexa_core.pipeline.runs.mock import default_setup, mock_file
+from molexa_core.pipeline.chain.reduce import reduce
+from molexa_core.pipeline.runs.mock import default_setup, mock
 
 SHOTS = 200_000
 SLOTS = 16
@@ -35,7 +35,7 @@ def make_run(folder: Path) -> Path:
     setup["virtual"] |= VIRTUAL
     setup["detector"]["slots"] = SLOTS
     (folder / "setup.yaml").write_text(yaml.safe_dump(setup), encoding="utf-8")
-    mock_file("water", SHOTS, folder / "run.root", setup=folder / "setup.yaml", seed=SEED)
+    mock("water", SHOTS, out=folder / "run.root", setup=folder / "setup.yaml", seed=SEED)
     return folder / "run.root"
 
 
@@ -53,11 +53,9 @@ if __name__ == "__main__":
         folder = Path(name)
         path = make_run(folder)
         out = folder / "run.events.h5"
-        _, summary = reduce_files([path], out=out, mixing=False)
+        summary = reduce([path], mixing=False, out=out).summary
         purity = 0.0 if summary.purity is None else summary.purity.purity
-        runs = time_runs(
-            lambda: reduce_files([path], out=out, mixing=False), repeats=REPEATS, warm_up=1
-        )
+        runs = time_runs(lambda: reduce([path], out=out, mixing=False), repeats=REPEATS, warm_up=1)
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         baseline = time_runs(lambda: read_only(path), repeats=REPEATS, warm_up=1)
         store(

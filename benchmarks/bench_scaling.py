@@ -30,7 +30,7 @@ from _record import store
 from molexa_core.base.tables import Hits
 from molexa_core.io.results.events import read_events
 from molexa_core.io.run import write_hits
-from molexa_core.pipeline.runs.mock import default_setup, mock_file
+from molexa_core.pipeline.runs.mock import default_setup, mock
 from molexa_core.pipeline.runs.open_run import open_run
 
 BASE_SHOTS = 200_000
@@ -44,7 +44,7 @@ def make_run(folder: Path, shots: int) -> Path:
     setup["virtual"] |= VIRTUAL
     (folder / "setup.yaml").write_text(yaml.safe_dump(setup), encoding="utf-8")
     base = folder / "base.root"
-    mock_file("water", BASE_SHOTS, base, setup=folder / "setup.yaml", seed=SEED)
+    mock("water", BASE_SHOTS, out=base, setup=folder / "setup.yaml", seed=SEED)
     run = open_run(base)
     chunks = list(run)
 

@@ -30,7 +30,7 @@ from molexa_core.base.settings import load_channel
 from molexa_core.base.tables import Hits
 from molexa_core.io.results.events import read_events
 from molexa_core.io.run import write_hits
-from molexa_core.pipeline.runs.mock import default_setup, mock, mock_file, with_virtual
+from molexa_core.pipeline.runs.mock import default_setup, mock, with_virtual
 from molexa_core.pipeline.runs.open_run import open_run
 
 SEED = 5
@@ -90,7 +90,7 @@ if __name__ == "__main__":
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        mock_file("water", 10, folder / "small.root", seed=SEED)
+        mock("water", 10, out=folder / "small.root", seed=SEED)
         meta = open_run(folder / "small.root").metadata()
         base = make_hits(asked.blocks)
         per_file, out = base.n_hits, folder / "out.events.h5"

@@ -24,22 +24,25 @@ JOBS = ("reduce", "align", "help")
 WORKER = """
 import importlib, os, subprocess, sys, time
 
-def load(name, function):
+def load(name, *functions):
     for room in ("molexa_core.pipeline.chain.", "molexa_core.pipeline."):
         try:
-            return getattr(importlib.import_module(room + name), function)
+            module = importlib.import_module(room + name)
         except ModuleNotFoundError:
-            pass
+            continue
+        for function in functions:
+            if hasattr(module, function):
+                return getattr(module, function)
     raise SystemExit(f"no {name} here")
 
 job, folder, own = sys.argv[1:4]
 events = f"{folder}/{own}.events.h5"
 if job == "reduce":
-    reduce = load("reduce", "reduce_files")
+    reduce = load("reduce", "reduce_files", "reduce")
     work = lambda: reduce([f"{folder}/run.root"], out=events)
 elif job == "align":
-    load("reduce", "reduce_files")([f"{folder}/run.root"], out=events)
-    align = load("align", "align_file")
+    load("reduce", "reduce_files", "reduce")([f"{folder}/run.root"], out=events)
+    align = load("align", "align_file", "align")
     work = lambda: align(events, out=f"{folder}/{own}.aligned.h5", reference="O+", second="H+")
 else:
     command = [sys.executable, "-m", "molexa_cli.main", "--help"]

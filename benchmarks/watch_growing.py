@@ -25,7 +25,7 @@ import numpy as np
 
 from molexa_core.base.progress import SILENT
 from molexa_core.io.lmf import LmfFile
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 from molexa_core.pipeline.watching.watch import Watch, WatchOptions
 from molexa_core.reduction import growing
 
@@ -76,7 +76,7 @@ def main() -> None:
         folder = Path(scratch, "data")
         folder.mkdir()
         source = Path(scratch, "source.lmf")
-        mock_file(given.channel, EVENTS, source, seed=1, layout="lmf")
+        mock(given.channel, EVENTS, out=source, seed=1, layout="lmf")
         measure(given, folder, source, Path(scratch, "state.npz"))
 
 

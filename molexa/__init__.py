@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from molexa.selections import join as join
     from molexa.selections import spectrum as spectrum
     from molexa.settings import setup as setup
-    from molexa.simulations import mock as mock
     from molexa.simulations import molecule as molecule
     from molexa.tables import from_pandas as from_pandas
     from molexa.tables import to_pandas as to_pandas
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
     from molexa_core.pipeline.explosions.simulate import simulate as simulate
     from molexa_core.pipeline.explosions.simulate_mcmd import simulate_mcmd as explode
     from molexa_core.pipeline.given.given_channel import channel as channel
+    from molexa_core.pipeline.runs.mock import mock as mock
 
 _PLACES: Final = {
     "calibrate": "molexa.calibrations",
@@ -80,7 +80,8 @@ _PLACES: Final = {
     "simulate": "molexa_core.pipeline.explosions.simulate",
     "explode": "molexa_core.pipeline.explosions.simulate_mcmd",
     **dict.fromkeys(("convert", "inspect", "open_run", "read"), "molexa.files"),
-    **dict.fromkeys(("mock", "molecule"), "molexa.simulations"),
+    "mock": "molexa_core.pipeline.runs.mock",
+    "molecule": "molexa.simulations",
     **dict.fromkeys(("from_pandas", "to_pandas"), "molexa.tables"),
     **dict.fromkeys(("run_numbers", "to_awkward", "to_parquet"), "molexa.handover"),
     "convert_units": "molexa.units",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molexa.files import read
 from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.settings import Channel, Explosion, Setup
-from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.tables import Coincidences
 
 if TYPE_CHECKING:
@@ -57,38 +54,12 @@ def reduce(
     Raises:
         MolexaError: as `pipeline.chain.reduce.reduce`.
     """
-    from molexa_core.io.held_run import HeldRun  # noqa: PLC0415
     from molexa_core.pipeline.chain.reduce import reduce as reduced  # noqa: PLC0415
-    from molexa_core.pipeline.chain.reduce import write_reduced  # noqa: PLC0415
-    from molexa_core.pipeline.given.given_run import given_run  # noqa: PLC0415
-    from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
-    from molexa_core.pipeline.runs.open_run import OpenRun  # noqa: PLC0415
 
-    given = given_run(run, channel, setup)
     selection = Selection(where=listed(where), gate=listed(gate))
-    if out is None:
-        found = reduced(
-            given.hits,
-            given.channel,
-            given.setup,
-            selection=selection,
-            mixing=mixing,
-            device=device,
-        )
-        return replace(found.table, spectra=found.spectra)
-    require_outputs((out, FileKind.EVENTS), inputs=given.files)
-    write_reduced(
-        given.hits if isinstance(given.hits, OpenRun) else HeldRun(given.hits),
-        given.channel,
-        given.setup,
-        Path(out),
-        mixing=mixing,
-        selection=selection,
-        device=device,
-        inputs=given.files,
-    )
-    written: Coincidences = read(out)
-    return written
+    return reduced(
+        run, channel, setup, selection=selection, mixing=mixing, device=device, out=out
+    ).table
 
 
 def align(
@@ -115,22 +86,11 @@ def align(
     Raises:
         MolexaError: as `pipeline.chain.align.align`.
     """
-    from molexa_core.io.results.events import write_events  # noqa: PLC0415
     from molexa_core.pipeline.chain.align import align as aligned  # noqa: PLC0415
-    from molexa_core.pipeline.given.given_channel import channel as named_channel  # noqa: PLC0415
-    from molexa_core.pipeline.given.given_events import file_of, given_events  # noqa: PLC0415
-    from molexa_core.pipeline.output_guard import require_outputs  # noqa: PLC0415
 
-    require_outputs((out, FileKind.ALIGNED), inputs=[file_of(events)])
-    given = given_events(events, "align")
-    named = None if channel is None else named_channel(channel)
-    result = aligned(
-        given.table, reference=ref, second=second, plane=plane, like=like, channel=named
-    )
-    if out is not None:
-        settings = {"frame": result.table.meta["frame"], "recoil": result.summary["recoil"]}
-        write_events(out, result.table, given.provenance(settings))
-    return result.table
+    return aligned(
+        events, reference=ref, second=second, plane=plane, like=like, channel=channel, out=out
+    ).table
 
 
 def centroid(

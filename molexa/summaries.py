@@ -145,7 +145,7 @@ def _open_run(run: Any) -> Summary:
 
 def _mock_run(run: Any) -> Summary:
     rows = [(name, str(count)) for name, count in run.counts.items()]
-    return Summary(f"Virtual run of {run.hits.n_shots} shots", (), rows)
+    return Summary(f"Virtual run of {run.counts['shots']} shots", (), rows)
 
 
 def _geometry(geometry: Any) -> Summary:

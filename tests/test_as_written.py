@@ -11,7 +11,7 @@ from molexa_cli.main import main
 from molexa_core.io.results.events import read_events
 from molexa_core.io.results.geometry_json import read_geometry_json
 from molexa_core.io.xyz import read_xyz
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 from molexa_core.pipeline.training import default_training
 
 RECIPE = """name: tiny
@@ -28,7 +28,7 @@ minimum_count: 3
 @pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    mock_file("water", 20_000, tmp_path / "run.root", seed=3)
+    mock("water", 20_000, out=tmp_path / "run.root", seed=3)
     return tmp_path
 
 

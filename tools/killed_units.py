@@ -5,7 +5,7 @@
 Every repeat starts a reduction by two processes, kills it or one of its processes (`kill -9`) at a
 random moment, one to three times, or lets the disk run full, and starts the same command again
 until it ends by itself. The result must have the hash of a reduction that nothing disturbed. What
-is started is `reduce_files` with units of one stretch of shots, so that a short run has several.
+is started is `reduce` with units of one stretch of shots, so that a short run has several.
 
 With `--dask` the units are computed by a cluster of Dask (a scheduler and two workers, each a
 process of its own), and what is killed is the scheduler, a worker, the client, or all of them.
@@ -46,8 +46,8 @@ reduce_units.UNIT_BYTES, stage.SMALL_UNITS = 1, 2
 work = WorkOptions(dask=sys.argv[4]) if sys.argv[4:] else WorkOptions(workers=2)
 interruption.listen()
 try:
-    stage.reduce_files([sys.argv[1]], channel=sys.argv[2] + "/channel.yaml",
-                       setup=sys.argv[2] + "/setup.yaml", out=sys.argv[3], work=work)
+    stage.reduce([sys.argv[1]], channel=sys.argv[2] + "/channel.yaml",
+                 setup=sys.argv[2] + "/setup.yaml", out=sys.argv[3], work=work)
 except (UsageError, WorkError) as error:
     print(error, file=sys.stderr)
     sys.exit(8)

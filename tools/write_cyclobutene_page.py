@@ -323,7 +323,7 @@ def main() -> None:
     given = parser.parse_args()
     pulse, options = Pulse(), ModelOptions()
     frames = read_xyz(PATH)
-    outcomes = simulate_movie(
+    scenes = simulate_movie(
         frames,
         pulse=pulse,
         options=options,
@@ -331,7 +331,7 @@ def main() -> None:
         seed=1,
         device=given.device,
     )
-    every = shots(frames, outcomes, NOISE, seed=2)
+    every = shots(frames, [scene.outcomes for scene in scenes], NOISE, seed=2)
     device = "cpu" if given.device == "auto" else given.device
 
     def draw(entries: Sequence[ToldEntry], told: Kind, count: int, seed: int) -> list[FloatArray]:

@@ -13,7 +13,7 @@ from molexa_cli.parameters import Given, with_parameters
 from molexa_core.base.options.gate_options import Selection
 
 if TYPE_CHECKING:
-    from molexa_core.pipeline.chain.align import AlignedFile
+    from molexa_core.pipeline.chain.align import AlignedEvents
 
 
 def register(app: typer.Typer) -> None:
@@ -75,11 +75,15 @@ def align(
 
     Example: molexa align run.events.h5 --ref O+ --second H+ --plane xz
     """
-    from molexa_core.pipeline.chain.align import align_file
+    from molexa_core.pipeline.chain.align import align as align_events
+    from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, beside, only_file
 
-    target, aligned = align_file(
-        events,
-        out=out,
+    reporter = progress()
+    source = events or only_file(EVENTS_SUFFIX, made_by="molexa reduce", progress=reporter)
+    target = out or beside(source, EVENTS_SUFFIX, ALIGNED_SUFFIX)
+    aligned = align_events(
+        source,
+        out=target,
         reference=reference,
         second=second,
         plane=plane,
@@ -87,7 +91,7 @@ def align(
         recoil=recoil,
         channel=channel,
         selection=Selection(**selection),
-        progress=progress(),
+        progress=reporter,
     )
     summary = aligned.summary
     for warning in aligned.warnings:
@@ -98,7 +102,7 @@ def align(
     write(_listing(aligned, target))
 
 
-def _listing(aligned: AlignedFile, target: Path) -> str:
+def _listing(aligned: AlignedEvents, target: Path) -> str:
     """The summary that is printed."""
     summary = aligned.summary
     frame = aligned.frame

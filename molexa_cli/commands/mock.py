@@ -57,17 +57,17 @@ def mock(
 
     Example: molexa mock water --events 200000 --seed 1 --out run.root --truth truth.h5
     """
-    from molexa_core.pipeline.runs.mock import mock_file
+    from molexa_core.pipeline.runs.mock import mock as mocked
 
     if model in ("instant", "classical"):
         refuse(model, (*typed(pulse, Pulse), *typed(switches, ModelOptions)))
     virtual: dict[str, object] = {"explosion": model, "pulse": pulse, "model": switches}
-    counts = mock_file(
+    run = mocked(
         channel,
         events,
-        out,
+        out=out,
         setup=setup,
-        geometry=geometry,
+        structure=geometry,
         seed=seed,
         layout=layout,
         truth=truth,
@@ -78,7 +78,7 @@ def mock(
         if path is not None:
             remark(f"wrote {path}")
     if json:
-        write_json(counts)
+        write_json(run.counts)
     else:
-        rows = [[name.replace("_", " "), number] for name, number in counts.items()]
+        rows = [[name.replace("_", " "), number] for name, number in run.counts.items()]
         write(table(["what", "number"], rows))

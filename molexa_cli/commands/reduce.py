@@ -21,7 +21,7 @@ from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.base.storage.provenance import made_by
 
 if TYPE_CHECKING:
-    from molexa_core.reduction.summary import ReduceSummary
+    from molexa_core.pipeline.chain.reduce import Reduction
 
 
 def register(app: typer.Typer) -> None:
@@ -102,7 +102,10 @@ def reduce(
 
     Example: molexa reduce run.root --channel water
     """
-    from molexa_core.pipeline.chain.reduce import reduce_channels, reduce_files
+    from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
+    from molexa_core.pipeline.chain.reduce import reduce as reduced
+    from molexa_core.pipeline.chain.reduce import reduce_channels
+    from molexa_core.pipeline.given.given_run import result_of_run
 
     reporter = progress()
     works = chosen_runs(runs, numbers)
@@ -131,23 +134,24 @@ def reduce(
                 done += reduce_channels(files, channel, **given)
                 continue
             one = channel[0] if channel else None
-            more: dict[str, Any] = {"rivals": rivals or (), "solutions": solutions}
-            done.append(reduce_files(files, channel=one, out=out, **more, **given))
+            target = out or result_of_run(files, EVENTS_SUFFIX)
+            more: dict[str, Any] = {"rivals": rivals or (), "solutions": solutions, "out": target}
+            done.append(reduced(files, one, **more, **given))
     if several or len(works) > 1:
         _show_all(done, json=json)
         return
-    path, summary = done[0]
+    found = done[0]
     if json:
-        write_json({"file": str(path), **summary.as_dict()})
+        write_json({"file": str(found.path), **found.summary.as_dict()})
         return
-    write(table(["quantity", "value", "unit"], summary.rows()))
-    reporter.say(f"wrote {path}")
+    write(table(["quantity", "value", "unit"], found.summary.rows()))
+    reporter.say(f"wrote {found.path}")
 
 
-def _show_all(done: Sequence[tuple[Path, ReduceSummary]], *, json: bool) -> None:
+def _show_all(done: Sequence[Reduction], *, json: bool) -> None:
     """The summaries of several channels or runs."""
     if json:
-        write_json([{"file": str(path), **summary.as_dict()} for path, summary in done])
+        write_json([{"file": str(one.path), **one.summary.as_dict()} for one in done])
         return
-    for path, summary in done:
-        write(table(["quantity", "value", "unit"], summary.rows(), title=str(path)))
+    for one in done:
+        write(table(["quantity", "value", "unit"], one.summary.rows(), title=str(one.path)))

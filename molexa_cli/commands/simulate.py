@@ -323,9 +323,9 @@ def movie(
 ) -> None:
     """Simulate many explosions of every structure in a file."""
     from molexa_core.pipeline.explosions.simulate_mcmd import TRAJECTORIES, summary
-    from molexa_core.pipeline.explosions.simulate_movie import simulate_movie_file
+    from molexa_core.pipeline.explosions.simulate_movie import simulate_movie
 
-    scenes, written = simulate_movie_file(
+    scenes = simulate_movie(
         geometry,
         charges,
         pulse=pulse,
@@ -337,6 +337,7 @@ def movie(
         figure=figure,
         progress=progress(),
     )
+    written = [path for scene in scenes for path in scene.files]
     if written:
         remark(f"wrote {len(written)} files, {written[0]} to {written[-1]}")
     if json:

@@ -15,7 +15,7 @@ from molexa_core.base.errors import SettingsError
 from molexa_core.base.settings import Channel, Setup, load_channel, parse_settings
 from molexa_core.io.results.truth_file import read_truth
 from molexa_core.io.root.run import open_root_run
-from molexa_core.pipeline.runs.mock import default_setup, mock, mock_file, telling
+from molexa_core.pipeline.runs.mock import default_setup, mock, telling
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 BENT = "3\nbent\nO 0 0 0\nH 0.9 0 0\nH 0 0.9 0\n"
@@ -135,4 +135,4 @@ def test_a_misspelt_key_of_the_setup_is_named(working_folder: Path) -> None:
         "virtual: {molecule_per_shot: 1.5}\n"
     )
     with pytest.raises(SettingsError, match="did you mean molecules_per_shot"):
-        mock_file("water", 5, working_folder / "run.root", setup=setup)
+        mock("water", 5, out=working_folder / "run.root", setup=setup)

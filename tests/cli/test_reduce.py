@@ -16,7 +16,8 @@ from molexa_core.base.errors import InputFileError, NoEventsError, SettingsError
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.io.results.events import read_events, read_spectra
 from molexa_core.io.root.run import write_root_run
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
+from molexa_core.pipeline.given.given_run import result_of_run
 from tests.fakes.chain import SPECTRA_OF_REDUCE
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup
 
@@ -81,13 +82,13 @@ def test_options_come_before_the_folder_and_the_folder_before_the_run(folder: Pa
     for name in ("first", "second"):
         values = META["channel"] | {"name": name}
         (folder / "channels" / f"{name}.yaml").write_text(yaml.safe_dump(values))
-    reduce_files(["run.root"], out="a.h5")
+    reduce(["run.root"], out="a.h5")
     assert read_events("a.h5")[0].meta["channel"]["name"] == "fake"
     (folder / "molexa.yaml").write_text("setup: apparatus.yaml\nchannel: first\n")
-    reduce_files(["run.root"], out="b.h5")
+    reduce(["run.root"], out="b.h5")
     assert read_events("b.h5")[0].meta["channel"]["name"] == "first"
     assert read_events("b.h5")[0].meta["setup"]["name"] == "mine"
-    reduce_files(["bare.root"], channel="second", out="c.h5")
+    reduce(["bare.root"], channel="second", out="c.h5")
     assert read_events("c.h5")[0].meta["channel"]["name"] == "second"
 
 
@@ -97,9 +98,10 @@ def test_several_files_give_what_one_gives(folder: Path, run: FakeRun) -> None:
         names.append(f"part{number}.root")
         layout = "jagged"
         write_root_run(names[-1], [part], layout=layout, slots=24, meta=META)
-    path, summary = reduce_files(names)
-    assert path.name == "part0.events.h5"
-    _, whole = reduce_files(["run.root"])
+    path = Path("parts.events.h5")
+    assert result_of_run(names, ".events.h5") == Path("part0.events.h5")
+    summary = reduce(names, out=path).summary
+    whole = reduce(["run.root"], out="run.events.h5").summary
     assert summary == whole
     ours, theirs = read_events(path)[0], read_events("run.events.h5")[0]
     np.testing.assert_array_equal(ours.momentum, theirs.momentum)
@@ -129,15 +131,15 @@ def test_no_channel_lists_those_there_are(molexa: Run, folder: Path) -> None:
 def test_what_cannot_be_reduced_leaves_no_file(folder: Path) -> None:
     before = written(folder)
     with pytest.raises(InputFileError, match=r"bare.root: no setup"):
-        reduce_files(["bare.root"], channel="water")
+        reduce(["bare.root"], channel="water", out="bare.events.h5")
     with pytest.raises(InputFileError, match="no channel named 'watr'.*water"):
-        reduce_files(["run.root"], channel="watr")
+        reduce(["run.root"], channel="watr", out="run.events.h5")
     with pytest.raises(NoEventsError, match="no coincidence of C"):
-        reduce_files(["run.root"], channel="cf4")
+        reduce(["run.root"], channel="cf4", out="run.events.h5")
     with pytest.raises(UsageError, match="half widths must be above 0"):
-        reduce_files(["run.root"], gate_sum=(1.0, 0.0, 1.0))
+        reduce(["run.root"], gate_sum=(1.0, 0.0, 1.0), out="run.events.h5")
     with pytest.raises(InputFileError, match="no such file"):
-        reduce_files(["missing.root"])
+        reduce(["missing.root"], out="missing.events.h5")
     assert written(folder) == before
 
 
@@ -145,7 +147,7 @@ def test_an_ion_that_there_is_not(folder: Path) -> None:
     values = META["channel"] | {"ions": [{"ion": "Xx+"}]}
     (folder / "odd.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(SettingsError, match="unknown element 'Xx'"):
-        reduce_files(["run.root"], channel="odd.yaml")
+        reduce(["run.root"], channel="odd.yaml", out="run.events.h5")
 
 
 def test_wrong_usage(molexa: Run, folder: Path) -> None:
@@ -168,9 +170,9 @@ def test_memory_stays_below_a_gibibyte_for_a_large_run(folder: Path) -> None:
     write_root_run("large.root", chunks(), slots=40, meta=META)  # type: ignore[arg-type]
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        "from molexa_core.pipeline.chain.reduce import reduce_files\n"
+        "from molexa_core.pipeline.chain.reduce import reduce\n"
         "from tests.fakes.memory import peak_bytes\n"
-        "reduce_files(['large.root'])\n"
+        "reduce(['large.root'], out='large.events.h5')\n"
         "print(peak_bytes())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -187,7 +189,8 @@ def test_several_channels_get_a_file_each(molexa: Run, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
     assert [one["file"] for one in values] == ["run.water.events.h5", "run.pair.events.h5"]
-    alone, _ = reduce_files(["run.root"], channel="water.yaml", gate_sum=(30.0, 30.0, 30.0))
+    alone = Path("run.events.h5")
+    reduce(["run.root"], channel="water.yaml", gate_sum=(30.0, 30.0, 30.0), out=alone)
     one, other = (read_events(name)[0] for name in (alone, "run.water.events.h5"))
     np.testing.assert_array_equal(one.momentum, other.momentum)
     assert len(read_events("run.pair.events.h5")[0].ions) == 2

@@ -15,7 +15,7 @@ from molexa_cli.main import build_app
 from molexa_cli.wording import Option, as_typed, line_of, options_of, running, sentence
 from molexa_core.base.errors import OutputError, StreamError, UsageError
 from molexa_core.base.forward_model import Pulse
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from tests.cli.conftest import Run
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def test_options_of_arguments_and_switches() -> None:
 
 def test_the_same_error_in_python_and_on_the_command_line(molexa: Run) -> None:
     with pytest.raises(UsageError, match=r"^gate_sum: half widths must be above 0, not 1\.0, 0\.0"):
-        reduce_files(["run.root"], gate_sum=(1.0, 0.0, 1.0))
+        reduce(["run.root"], gate_sum=(1.0, 0.0, 1.0), out="run.events.h5")
     done = molexa("reduce", "run.root", "--gate-sum", "1", "0", "1")
     assert "molexa: --gate-sum: half widths must be above 0, not 1.0, 0.0, 1.0" in done.stderr
     with pytest.raises(UsageError, match=r"^energy_mj: the energy of the pulse is -1 mJ"):

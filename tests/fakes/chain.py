@@ -24,7 +24,7 @@ from molexa_core.frame.maps import kinetic_energy_release
 from molexa_core.io.results.events import write_events
 from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.xyz import write_xyz
-from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
 from tests.fakes.momenta import WATER, cf4, shuffled, turned
 
@@ -130,7 +130,7 @@ def make_folder(folder: Path, name: str = "water", *, events: int = 500, seed: i
     record = Provenance.of("molexa reduce run.root", settings={"channel": name}, seed=seed)
     write_events(folder / "run.events.h5", table, record, spectra=spectra(table, seed))
     with made_by("molexa align run.events.h5"):
-        align_file(folder / "run.events.h5")
+        align(folder / "run.events.h5", out=folder / "run.aligned.h5")
     with made_by("molexa centroid run.aligned.h5"):
         centroid(folder / "run.aligned.h5", out=folder / "channel.csv")
     known, symbols = KNOWN[name], SYMBOLS[name]

@@ -42,7 +42,7 @@ from molexa_core.pipeline.datasets.build import build
 from molexa_core.pipeline.datasets.info import pack
 from molexa_core.pipeline.datasets.read import read_dataset
 from molexa_core.pipeline.datasets.recipe import Recipe, Variations, read_recipe
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 from molexa_core.pipeline.training.stage1 import StageOneData, StageOneSource
 from tests.fakes.chain import make_folder
 from tests.fakes.facility import write_flash, write_xfel
@@ -145,9 +145,7 @@ def _runs() -> list[Kind]:
     reading = (("reduce", "run.dat", "--out", "o.events.h5"), ("inspect", "run.dat", "--verify"))
 
     def maker(layout: str) -> Callable[[Path], object]:
-        return lambda folder: mock_file(
-            "water", SHOTS, folder / "run.dat", seed=4, layout=layout  # type: ignore[arg-type]
-        )  # fmt: skip
+        return lambda folder: mock("water", SHOTS, out=folder / "run.dat", seed=4, layout=layout)
 
     found = [Kind(name, "run.dat", maker(name), reading, text=name == "csv") for name in RUNS]
     to_text = (("convert", "run.dat", "out.csv"), ("convert", "run.dat", "out.root"))
@@ -189,7 +187,7 @@ def _facility(path: Path) -> object:
 
 def _hits(path: Path) -> pd.DataFrame:
     """A row for every hit of a virtual run: `shot`, `x_mm`, `y_mm`, `t_ns`."""
-    mock_file("water", SHOTS, path.with_suffix(".csv"), seed=4, layout="csv")
+    mock("water", SHOTS, out=path.with_suffix(".csv"), seed=4, layout="csv")
     return pd.read_csv(path.with_suffix(".csv"), comment="#")
 
 
@@ -232,7 +230,7 @@ def _chain(folder: Path) -> None:
 
 def _results() -> list[Kind]:
     def truth(folder: Path) -> None:
-        mock_file("water", 200, folder / "run.root", seed=2, truth=folder / "truth.h5")
+        mock("water", 200, out=folder / "run.root", seed=2, truth=folder / "truth.h5")
 
     def structures(folder: Path) -> None:
         rng = np.random.default_rng(3)
@@ -352,12 +350,12 @@ def _networks() -> list[Kind]:
 
 def _texts() -> list[Kind]:
     def setup(folder: Path) -> None:
-        mock_file("water", SHOTS, folder / "run.root", seed=4)
+        mock("water", SHOTS, out=folder / "run.root", seed=4)
         for kind, name in (("templates", "setup"), ("channels", "water")):
             shutil.copy(find(kind, name, ".yaml"), folder / f"{name}.yaml")
         anode = yaml.safe_load((folder / "setup.yaml").read_text(encoding="utf-8"))["anode"]
         (folder / "detector.yaml").write_text(yaml.safe_dump({"anode": anode}))
-        mock_file("water", SHOTS, folder / "run.lmf", seed=4, layout="lmf")
+        mock("water", SHOTS, out=folder / "run.lmf", seed=4, layout="lmf")
         values = yaml.safe_load((folder / "setup.yaml").read_text(encoding="utf-8"))
         (folder / "named.yaml").write_text(yaml.safe_dump(values | {"anode": "detector.yaml"}))
 

@@ -19,7 +19,7 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.events import write_events
 from molexa_core.io.root.run import write_root_run
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.runs.convert import convert_file
 from tests.fakes.momenta import WATER
 from tests.fakes.root_runs import make_channel, make_run, make_setup
@@ -88,7 +88,7 @@ def test_the_context_file_for_damnit_gives_values_and_a_picture(
 ) -> None:
     hits = make_run(["O+", "H+", "H+"], SETUP, shots=1500, recoil=(1.5, 1.0, 0.5)).hits
     write_root_run(working_folder / "run0052.root", [hits], slots=24, meta=META)
-    _, summary = reduce_files(["run0052.root"])
+    summary = reduce(["run0052.root"], out="run0052.events.h5").summary
     page = (ROOT / "docs" / "hand-over.md").read_text(encoding="utf-8")
     (context,) = re.findall(r"```python damnit\n(.*?)```", page, flags=re.DOTALL)
     fake = types.ModuleType("damnit_ctx")

@@ -29,11 +29,11 @@ from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.virtual.experiment import target_of
 from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
-from molexa_core.pipeline.chain.reduce import reduce, reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.explosions.simulate import geometry_to_explode, ions_of_atoms, simulate
 from molexa_core.pipeline.explosions.simulate_mcmd import channel_table, simulate_mcmd
-from molexa_core.pipeline.explosions.simulate_movie import simulate_movie_file
-from molexa_core.pipeline.runs.mock import default_setup, mock, mock_file, with_virtual
+from molexa_core.pipeline.explosions.simulate_movie import simulate_movie
+from molexa_core.pipeline.runs.mock import default_setup, mock, with_virtual
 
 WATER = molecule("water").geometry
 HEAVY = {
@@ -218,9 +218,11 @@ def test_reduce_with_average_masses_says_so_in_the_names(tmp_path: Path) -> None
         "frame: {reference: Cl+}\n"
     )
     run = tmp_path / "run.root"
-    mock_file(str(path), 1500, run, seed=1, truth=tmp_path / "truth.h5")
-    events, _ = reduce_files([run], out=tmp_path / "i.h5")
-    average, _ = reduce_files([run], out=tmp_path / "a.h5", masses="average")
+    mock(str(path), 1500, out=run, seed=1, truth=tmp_path / "truth.h5")
+    events = tmp_path / "i.h5"
+    reduce([run], out=events)
+    average = tmp_path / "a.h5"
+    reduce([run], masses="average", out=average)
     one, other = read_events(events)[0], read_events(average)[0]
     assert [str(ion) for ion in one.ions] == ["Cl+", "H+"]
     assert [str(ion) for ion in other.ions] == ["Cl+@35.45", "H+@1.008"]
@@ -284,11 +286,11 @@ def test_a_movie_explodes_with_the_isotopes_of_its_ions(tmp_path: Path) -> None:
     path = tmp_path / "movie.xyz"
     frame = "3\nframe\nO 0 0 0\n{0} 0.96 0 0\n{0} 0 0.96 0\n"
     path.write_text(frame.format("H") + frame.format("H"))
-    scenes, _ = simulate_movie_file(path, pulse=Pulse(2000.0), trajectories=30)
+    scenes = simulate_movie(path, pulse=Pulse(2000.0), trajectories=30)
     path.write_text(frame.format("D") + frame.format("D"))
-    heavy, _ = simulate_movie_file(path, pulse=Pulse(2000.0), trajectories=30)
+    heavy = simulate_movie(path, pulse=Pulse(2000.0), trajectories=30)
     assert [scene.outcomes.geometry.names for scene in heavy] == [("O", "D", "D")] * 2
     assert scenes[0].outcomes.geometry.isotopes is None
     path.write_text(frame.format("D") + frame.format("H"))
     with pytest.raises(InputFileError, match="different isotopes"):
-        simulate_movie_file(path, pulse=Pulse(2000.0), trajectories=30)
+        simulate_movie(path, pulse=Pulse(2000.0), trajectories=30)

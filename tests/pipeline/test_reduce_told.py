@@ -15,7 +15,7 @@ from molexa_core.io.lmf import LmfFile
 from molexa_core.io.lmf.run import write_lmf_run
 from molexa_core.io.results.events import read_events
 from molexa_core.io.run import write_hits
-from molexa_core.pipeline.chain.reduce import reduce, reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.runs.mock import default_setup
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup
 
@@ -83,7 +83,8 @@ def test_doubled_hits_are_a_warning_in_the_summary_and_in_the_file(
     assert progress.warned == list(found.summary.warnings)
     meta = {"setup": SETUP.model_dump(mode="json"), "channel": WATER.model_dump(mode="json")}
     write_hits(tmp_path / "run.h5", [twice], "hdf5", slots=64, meta=meta)
-    path, summary = reduce_files([tmp_path / "run.h5"], out=tmp_path / "a.events.h5")
+    path = tmp_path / "a.events.h5"
+    summary = reduce([tmp_path / "run.h5"], out=path).summary
     table, _ = read_events(path)
     assert list(summary.warnings) == table.meta["warnings"]
     assert any("(50 %)" in told for told in summary.warnings)
@@ -103,7 +104,7 @@ def test_losses_are_said_where_the_reduction_fails(tmp_path: Path) -> None:
     path.write_bytes(data)
     progress = CollectingProgress()
     with pytest.raises(MolexaError):
-        reduce_files([path], out=tmp_path / "a.events.h5", progress=progress)
+        reduce([path], progress=progress, out=tmp_path / "a.events.h5")
     (told,) = progress.warned
     assert "3 of the 100 events stated in the header lost" in told
     assert not (tmp_path / "a.events.h5").exists()

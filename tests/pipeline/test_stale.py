@@ -16,7 +16,7 @@ from molexa_core.base.storage.provenance import Provenance, made_by
 from molexa_core.base.tables import Coincidences
 from molexa_core.io.results.channel_csv import read_channel_csv
 from molexa_core.io.results.events import read_events, write_events
-from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.report import report_folder
 from molexa_core.pipeline.chain.stale import require_fresh
@@ -38,7 +38,7 @@ def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("run.dat").write_bytes(b"hits")
     reduce_again(1)
-    align_file("run.events.h5")
+    align("run.events.h5", out="run.aligned.h5")
     centroid("run.aligned.h5", out="channel.csv")
     return tmp_path
 
@@ -68,9 +68,7 @@ def test_every_stage_says_that_its_input_is_without_checksum(chain: Path) -> Non
     """Files of molexa 0.1; and nothing is said of those that have one."""
     reconstruct("channel.csv", options=ReconstructOptions(samples=1, search=0), out="geom.xyz")
     stages: dict[str, Callable[[CollectingProgress], object]] = {
-        "run.events.h5": lambda progress: align_file(
-            "run.events.h5", out="a.h5", progress=progress
-        ),
+        "run.events.h5": lambda progress: align("run.events.h5", out="a.h5", progress=progress),
         "run.aligned.h5": lambda progress: centroid(
             "run.aligned.h5", out="c.csv", progress=progress
         ),
@@ -110,13 +108,13 @@ def test_events_made_anew_stop_every_later_stage(chain: Path) -> None:
     ):
         with pytest.raises(InputFileError, match="another run.events.h5"):
             stage()
-    align_file("run.events.h5")
+    align("run.events.h5", out="run.aligned.h5")
     centroid("run.aligned.h5", out="channel.csv")
     report_folder(chain)
 
 
 def test_another_frame_stops_the_momenta_of_the_old_one(chain: Path) -> None:
-    align_file("run.events.h5", plane="xz")
+    align("run.events.h5", plane="xz", out="run.aligned.h5")
     with pytest.raises(InputFileError, match=r"another run.aligned.h5 .* Run molexa centroid"):
         reconstruct("channel.csv", options=ReconstructOptions(samples=1, search=0), out="geom.xyz")
 
@@ -150,7 +148,7 @@ def test_a_table_made_anew_does_not_go_with_the_old_structure(chain: Path) -> No
 def test_a_raw_run_that_changed_is_a_warning(chain: Path) -> None:
     Path("run.dat").write_bytes(b"more hits")
     assert require_fresh("run.events.h5", read_events("run.events.h5")[1]) != []
-    _, aligned = align_file("run.events.h5")
+    aligned = align("run.events.h5", out="run.aligned.h5")
     assert any("run.dat was changed" in warning for warning in aligned.warnings)
     assert any("run.dat" in one for one in read_events("run.aligned.h5")[0].meta["warnings"])
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -24,7 +24,6 @@ from molexa_core.base.storage.outputs import FileKind, output_place
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.frame.align import (
-    Aligned,
     Aligner,
     AlignSummary,
     Store,
@@ -38,16 +37,24 @@ from molexa_core.frame.quality import (
     frame_doubt,
     frame_quality,
 )
-from molexa_core.io.results.events import EventsFile, EventsWriter, read_shots
-from molexa_core.pipeline.chain.pick import (
-    ALIGNED_SUFFIX,
-    EVENTS_SUFFIX,
-    beside,
-    channel_of,
-    only_file,
+from molexa_core.io.results.events import (
+    EventsFile,
+    EventsWriter,
+    read_events,
+    read_shots,
+    write_events,
 )
-from molexa_core.pipeline.chain.selected import GatedEvents, gating_of, say_gates, settings_read
+from molexa_core.observables.gating import Gating
+from molexa_core.pipeline.chain.pick import channel_of
+from molexa_core.pipeline.chain.selected import (
+    GatedEvents,
+    gating_of,
+    say_gates,
+    select,
+    settings_read,
+)
 from molexa_core.pipeline.chain.stale import require_fresh, say_unguarded
+from molexa_core.pipeline.given.given_events import Events, file_of
 from molexa_core.pipeline.output_guard import discards, require_outputs, settings_inputs
 from molexa_core.pipeline.two_passes import TwoPasses
 
@@ -59,12 +66,15 @@ BLOCK_NUMBERS: Final = 2**18
 
 
 @dataclass(frozen=True)
-class AlignedFile:
-    """Result of `align_file`: how the events in the file were aligned.
+class AlignedEvents:
+    """Result of `align`.
 
     Attributes:
         frame: the settings of the frame as plain values.
-        flag, roles, summary, warnings: as in `frame.align.Aligned`.
+        flag: (events) `frame.align.Flag` of every input event.
+        roles, summary, warnings: as in `frame.align.Aligned`.
+        path: the aligned file; None if none was written.
+        held: the rows, if they are in memory.
     """
 
     frame: dict[str, Any]
@@ -72,65 +82,204 @@ class AlignedFile:
     roles: tuple[str, ...]
     summary: AlignSummary
     warnings: tuple[str, ...]
+    path: Path | None = None
+    held: Coincidences | None = None
+
+    @cached_property
+    def table(self) -> Coincidences:
+        """One row per event and assignment, as in `frame.align.Aligned`.
+
+        Read from the file when it is first asked for.
+        """
+        if self.held is not None:
+            return self.held
+        return read_events(Path() if self.path is None else self.path)[0]
 
 
 def align(
-    table: Coincidences,
+    events: Events,
     *,
     reference: str | None = None,
     second: str | None = None,
     plane: str | None = None,
     like: str | None = None,
     recoil: Recoil = "auto",
-    channel: Channel | None = None,
+    channel: Channel | Path | str | None = None,
+    selection: Selection = EVERYTHING,
+    out: Path | str | None = None,
     progress: Progress = SILENT,
-) -> Aligned:
+) -> AlignedEvents:
     """Rotate every coincidence into the molecular frame.
 
     Arguments that are not given are taken from the frame of the channel or else from the convention
     of the paper's main text (heaviest ion along x, most orthogonal ion in the first quadrant of the
-    x-y plane).
+    x-y plane). From a file into a file memory is bounded; the result equals that in memory up to
+    rounding, since the lobes of like ions are means over blocks.
 
     Args:
-        table: momenta (n, ions, 3) in a.u., laboratory frame.
+        events: momenta (n, ions, 3) in a.u., laboratory frame; or an events file.
         reference: ion whose momentum is the x axis, such as `O+`.
         second: ion whose momentum fixes the plane; `any` for the most orthogonal one.
         plane: `xy` or `xz`: the plane of the second ion, whose other component is positive.
         like: `equivalent` or `distinct`, see `base.settings.Frame`.
         recoil: `remove` subtracts the centre-of-mass motion, `keep` does not, `auto` subtracts it
             unless the channel is partial (the momenta of its ions do not add up to zero).
-        channel: the channel of the events.
+        channel: the channel of the events, its name or file; that of the events if not given. Gates
+            of a channel that is given are applied unless `reduce` has done so.
+        selection: the events to take; laboratory frame.
+        out: aligned file to write.
         progress: receives notices on the choices made.
 
     Returns:
-        The aligned rows, flags of all input events, roles of the ions, summary, warnings.
+        The aligned rows (of a file they are read when they are asked for), flags of all input
+        events, roles of the ions, summary, warnings.
 
     Raises:
-        UnknownIonError, UsageError, SettingsError: an impossible choice of the frame.
-        NoEventsError: no event has a molecular frame.
+        UnknownIonError, UsageError, SettingsError: an impossible choice of the frame; or a
+            condition that cannot be read or does not fit the events.
+        InputFileError: a file of another kind.
+        NoEventsError: no event has a molecular frame, or the gates leave none.
+        OutputError: the result cannot be written.
     """
-    _require_ions(table.ions, channel)
-    frame = _frame(table.ions, reference, second, plane, like, channel, progress)
-    known = channel if channel is not None else _channel_in(table.meta)
-    partial = _is_partial(known)
-    chosen = _recoil(recoil, known)
-    aligned = align_events(table, frame, recoil=chosen, partial=partial)
-    if partial:
-        return aligned
-    rows = np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int)
-    quality, doubt = _judged(table.select(rows), frame, chosen)
-    if quality is None:
-        return aligned
-    summary: AlignSummary = {**aligned.summary, "frame_quality": quality.to_dict()}
-    more = () if doubt is None else (doubt,)
+    path = file_of(events)
+    name = str(channel) if isinstance(channel, Path | str) else None
+    require_outputs(
+        (out, FileKind.ALIGNED), inputs=[path, selection.regions, *settings_inputs(channel=name)]
+    )
+    found: EventsFile | Coincidences
+    if path is None or out is None:
+        found, before = (events, None) if path is None else read_events(path)  # type: ignore[assignment]
+    else:
+        found = EventsFile(path)
+        before = found.provenance
+    stale: list[str] = []
+    if path is not None:
+        stale = require_fresh(path, before)
+        say_unguarded(path, before, progress)
+    known = channel if isinstance(channel, Channel) else channel_of(found.meta, name=name)
+    with nullcontext() if channel is not None or path is None else about_file(path):
+        _require_ions(found.ions, known)
+    asked = (reference, second, plane, like)
+    gates = gating_of(
+        selection, "align", channel=known, before=found.meta, of_channel=channel is not None
+    )
+    own = _channel_in(found.meta)
+    request = _Request(
+        frame=_frame(found.ions, *asked, known, progress),
+        recoil=_recoil(recoil, own if _is_partial(own) else known),
+        partial=_is_partial(known) or _is_partial(own),
+        about=nullcontext() if any(asked) or path is None else about_file(path),
+        stale=tuple(stale),
+    )
+    inputs = [*([] if path is None else [path]), *settings_read(selection, channel=name)]
+    if isinstance(found, EventsFile):
+        return _by_blocks(found, request, gates, Path(str(out)), inputs, progress)
+    aligned = _in_memory(select(found, gates, progress), request)
+    if out is not None:
+        record = Provenance.of(inputs=inputs, settings=_settings(aligned, gates), after=before)
+        write_events(out, aligned.table, record)
+        return replace(aligned, path=Path(out))
+    return aligned
+
+
+@dataclass(frozen=True)
+class _Request:
+    """How events are aligned.
+
+    Attributes:
+        frame: reference, second, plane.
+        recoil: whether it is subtracted.
+        partial: whether ions of the molecule are missing.
+        about: errors of the frame name the file, where the call did not choose the frame.
+        stale: warnings: what the file was made from has changed since.
+    """
+
+    frame: Frame
+    recoil: Literal["remove", "keep"]
+    partial: bool
+    about: AbstractContextManager[None]
+    stale: tuple[str, ...]
+
+
+def _in_memory(table: Coincidences, request: _Request) -> AlignedEvents:
+    """Align rows that are in memory."""
+    frame, recoil = request.frame, request.recoil
+    with request.about:
+        aligned = align_events(table, frame, recoil=recoil, partial=request.partial)
+    summary, more = aligned.summary, request.stale
+    if not request.partial:
+        rows = np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int)
+        quality, doubt = _judged(table.select(rows), frame, recoil)
+        if quality is not None:
+            summary = {**summary, "frame_quality": quality.to_dict()}
+        more = (*(() if doubt is None else (doubt,)), *more)
     told = list(dict.fromkeys([*aligned.table.meta.get(WARNINGS, ()), *more]))
     meta = {**aligned.table.meta, "align": summary, WARNINGS: told}
-    return replace(
-        aligned,
-        table=replace(aligned.table, meta=meta),
-        summary=summary,
-        warnings=(*aligned.warnings, *more),
+    return AlignedEvents(
+        meta["frame"],
+        aligned.flag,
+        aligned.roles,
+        summary,
+        (*aligned.warnings, *more),
+        held=replace(aligned.table, meta=meta),
     )
+
+
+def _by_blocks(
+    events: EventsFile,
+    request: _Request,
+    gates: Gating,
+    target: Path,
+    inputs: Sequence[Path],
+    progress: Progress,
+) -> AlignedEvents:
+    """Align an events file block by block into another one."""
+    frame, recoil = request.frame, request.recoil
+    gated = GatedEvents(events, gates)
+    scratch = None if discards(target) else output_place(target).parent
+    rows = max(1, BLOCK_NUMBERS // (3 * len(events.ions)))
+    with ExitStack() as stack:
+        writer = stack.enter_context(EventsWriter(target, events.ions))
+
+        def store() -> Store:
+            return DiskStore(stack.enter_context(tempfile.TemporaryFile(dir=scratch)))
+
+        with request.about:
+            aligner = Aligner(
+                events.ions, frame, recoil=recoil, partial=request.partial, store=store
+            )
+        passes = TwoPasses(partial(gated.chunks, rows), _size)
+        with progress.task("frames", events.n_rows, "events") as task:
+            aligner.look(_with_progress(passes.first(), task))
+        with progress.task("aligning", events.n_rows, "events") as task:
+            for table in aligner.blocks(_with_progress(passes.second(), task)):
+                writer.append(table)
+        if not request.partial and (sample := next(iter(gated.chunks(SAMPLE)), None)) is not None:
+            quality, doubt = _judged(sample, frame, recoil)
+            if quality is not None:
+                aligner.summary["frame_quality"] = quality.to_dict()
+            aligner.warnings += () if doubt is None else (doubt,)
+        for table in aligner.false_blocks(gated.false_chunks(rows)):
+            writer.append_false(table)
+        for first in range(0, events.n_shots, BLOCK_NUMBERS):
+            writer.append_shots(read_shots(events.path, slice(first, first + BLOCK_NUMBERS)))
+        aligner.warnings += request.stale
+        meta = aligner.meta(gated.gating.meta(events.meta))
+        if gated.gating:
+            say_gates(gated.gating, progress)
+        aligned = AlignedEvents(
+            meta["frame"], aligner.flag, aligner.roles, aligner.summary, aligner.warnings, target
+        )
+        settings = _settings(aligned, gated.gating)
+        record = Provenance.of(inputs=inputs, settings=settings, after=events.provenance)
+        writer.finish(record, meta=meta)
+    return aligned
+
+
+def _settings(aligned: AlignedEvents, gates: Gating) -> dict[str, Any]:
+    """What the provenance of aligned events says of how they were made."""
+    settings: dict[str, Any] = {"frame": aligned.frame, "recoil": aligned.summary["recoil"]}
+    return {**settings, GATES: gates.record()} if gates else settings
 
 
 def _judged(
@@ -165,109 +314,6 @@ def _recoil(recoil: Recoil, channel: Channel | None) -> Literal["remove", "keep"
             )
         return "keep"
     return "keep" if recoil == "keep" else "remove"
-
-
-def align_file(
-    path: Path | str | None = None,
-    *,
-    out: Path | str | None = None,
-    reference: str | None = None,
-    second: str | None = None,
-    plane: str | None = None,
-    like: str | None = None,
-    recoil: Recoil = "auto",
-    channel: str | None = None,
-    selection: Selection = EVERYTHING,
-    progress: Progress = SILENT,
-) -> tuple[Path, AlignedFile]:
-    """Align an events file and write `*.aligned.h5` beside it, in bounded memory.
-
-    The result equals that of `align` up to rounding: the lobes of like ions are means over blocks.
-
-    Args:
-        path: the events file; the only `*.events.h5` in the working folder if not given.
-        out: the file to write.
-        reference: see `align`.
-        second: see `align`.
-        plane: see `align`.
-        like: see `align`.
-        recoil: see `align`.
-        channel: name or file of the channel; that of the events if not given. Gates of a channel
-            that is given are applied unless `molexa reduce` has done so.
-        selection: the events to take; laboratory frame.
-        progress: receives notices on the choices made.
-
-    Returns:
-        The file written, and all that `align` returns except the rows.
-
-    Raises:
-        InputFileError: no events file, several of them, or a file of another kind.
-        UsageError: a condition that cannot be read or does not fit the events.
-        NoEventsError: the gates leave no event.
-        OutputError: the result cannot be written.
-    """
-    source = (
-        only_file(EVENTS_SUFFIX, made_by="molexa reduce", progress=progress)
-        if path is None
-        else Path(path)
-    )
-    events = EventsFile(source)
-    stale = tuple(require_fresh(source, events.provenance))
-    say_unguarded(source, events.provenance, progress)
-    known = channel_of(events.meta, name=channel)
-    if channel is None and path is None and known is not None:
-        progress.say(f"channel {known.name}")
-    with nullcontext() if channel is not None else about_file(source):
-        _require_ions(events.ions, known)
-    given = (reference, second, plane, like)
-    frame = _frame(events.ions, *given, known, progress)
-    target = beside(source, EVENTS_SUFFIX, ALIGNED_SUFFIX) if out is None else Path(out)
-    read = [source, selection.regions, *settings_inputs(channel=channel)]
-    require_outputs((target, FileKind.ALIGNED), inputs=read)
-    gates = gating_of(
-        selection, "align", channel=known, before=events.meta, of_channel=channel is not None
-    )
-    gated = GatedEvents(events, gates)
-    scratch = None if discards(target) else output_place(target).parent
-    rows = max(1, BLOCK_NUMBERS // (3 * len(events.ions)))
-    with ExitStack() as stack:
-        writer = stack.enter_context(EventsWriter(target, events.ions))
-
-        def store() -> Store:
-            return DiskStore(stack.enter_context(tempfile.TemporaryFile(dir=scratch)))
-
-        with nullcontext() if any(given) else about_file(source):
-            own = _channel_in(events.meta)
-            chosen = _recoil(recoil, own if _is_partial(own) else known)
-            partial_ions = _is_partial(known) or _is_partial(own)
-            aligner = Aligner(events.ions, frame, recoil=chosen, partial=partial_ions, store=store)
-        passes = TwoPasses(partial(gated.chunks, rows), _size)
-        with progress.task("frames", events.n_rows, "events") as task:
-            aligner.look(_with_progress(passes.first(), task))
-        with progress.task("aligning", events.n_rows, "events") as task:
-            for table in aligner.blocks(_with_progress(passes.second(), task)):
-                writer.append(table)
-        if not partial_ions and (sample := next(iter(gated.chunks(SAMPLE)), None)) is not None:
-            quality, doubt = _judged(sample, frame, chosen)
-            if quality is not None:
-                aligner.summary["frame_quality"] = quality.to_dict()
-            aligner.warnings += () if doubt is None else (doubt,)
-        for table in aligner.false_blocks(gated.false_chunks(rows)):
-            writer.append_false(table)
-        for first in range(0, events.n_shots, BLOCK_NUMBERS):
-            writer.append_shots(read_shots(source, slice(first, first + BLOCK_NUMBERS)))
-        aligner.warnings += stale
-        meta = aligner.meta(gated.gating.meta(events.meta))
-        settings = {"frame": meta["frame"], "recoil": aligner.summary["recoil"]}
-        if gated.gating:
-            say_gates(gated.gating, progress)
-            settings[GATES] = gated.gating.record()
-        inputs = [source, *settings_read(selection, channel=channel)]
-        record = Provenance.of(inputs=inputs, settings=settings, after=events.provenance)
-        writer.finish(record, meta=meta)
-    return target, AlignedFile(
-        settings["frame"], aligner.flag, aligner.roles, aligner.summary, aligner.warnings
-    )
 
 
 def _with_progress(chunks: Iterable[Coincidences], task: Task) -> Iterator[Coincidences]:

@@ -37,6 +37,7 @@ from molexa_core.pipeline.explosions.simulate_mcmd import (
     results_of,
     write_results,
 )
+from molexa_core.pipeline.given.given_structure import Structure, structure_of
 from molexa_core.pipeline.output_guard import discards, require_outputs
 
 MOST_STRUCTURES: Final = 10_000
@@ -51,11 +52,13 @@ class Scene:
         number: its number in the movie, from 1.
         outcomes: all combinations of charges.
         channel: the selected combination; None if none is selected or it did not occur.
+        files: that were written.
     """
 
     number: int
     outcomes: Outcomes
     channel: pd.DataFrame | None
+    files: tuple[Path, ...] = ()
 
     @property
     def count(self) -> int | None:
@@ -76,70 +79,8 @@ class Scene:
 
 
 def simulate_movie(
-    structures: Sequence[Geometry],
-    *,
-    pulse: Pulse,
-    options: ModelOptions | None = None,
-    trajectories: int = TRAJECTORIES,
-    seed: int = 0,
-    device: str = "auto",
-    progress: Progress = SILENT,
-) -> list[Outcomes]:
-    """Simulate many explosions of every structure of a movie in an X-ray pulse.
-
-    The first structure gives the same results as `simulate_mcmd`; the others have their own random
-    numbers.
-
-    Args:
-        structures: positions in bohr; all of the same atoms in the same order.
-        pulse: the X-ray pulse, the same for all.
-        options: switches of the model.
-        trajectories: number of explosions of each structure.
-        seed: of all random draws.
-        device: `auto`, `cpu`, `cuda` or `cuda:0`.
-        progress: display of the progress.
-
-    Returns:
-        For each structure every combination of charges that occurred.
-
-    Raises:
-        InputFileError: structures with different atoms, overlapping atoms, or too many structures.
-        UsageError: no trajectories, or a seed out of range.
-        UnknownIonError: the atomic model does not cover an element.
-    """
-    require_draws(trajectories, seed)
-    if len(structures) > MOST_STRUCTURES:
-        raise InputFileError(
-            f"the movie has {len(structures)} structures", do=f"Give at most {MOST_STRUCTURES}."
-        )
-    if any(one.isotopes != structures[0].isotopes for one in structures):
-        raise InputFileError("the structures have different isotopes", do="Give them one by one.")
-    scenes = trajectory_variations(structures)
-    return explode_geometries(
-        structures[0].symbols,
-        np.stack([scene.geometry.positions for scene in scenes]),
-        None,
-        pulse,
-        ModelOptions() if options is None else options,
-        trajectories=trajectories,
-        seed=seed,
-        device=device,
-        energies=True,
-        isotopes=structures[0].isotopes,
-        progress=progress,
-    )
-
-
-def _with_isotopes(structures: list[Geometry], ions: Sequence[Ion] | None) -> list[Geometry]:
-    """The structures with the isotopes of the ions, if these are given."""
-    if ions is None:
-        return structures
-    return [replace(one, isotopes=isotopes_of(ions)) for one in structures]
-
-
-def simulate_movie_file(
-    source: Path | str,
-    charges: str | None = None,
+    structures: Sequence[Structure] | Path | str,
+    ions: Sequence[Ion | str] | str | None = None,
     *,
     pulse: Pulse,
     options: ModelOptions | None = None,
@@ -149,74 +90,124 @@ def simulate_movie_file(
     out: Path | str | None = None,
     figure: Path | str | None = None,
     progress: Progress = SILENT,
-) -> tuple[list[Scene], list[Path]]:
-    """Simulate every structure of an XYZ file; see `simulate_mcmd` for the arguments.
+) -> list[Scene]:
+    """Simulate many explosions of every structure of a movie in an X-ray pulse.
 
-    The result files are numbered by structure: `out="momenta.csv"` gives `momenta.0001.csv` and so
-    on. There is no CSV file for a structure in which the selected combination did not occur.
+    The first structure gives the same results as `simulate_mcmd`; the others have their own random
+    numbers.
+
+    Args:
+        structures: an XYZ file of many structures; or structures, as for `simulate_mcmd`; all of
+            the same atoms in the same order.
+        ions: as for `simulate_mcmd`.
+        pulse: the X-ray pulse, the same for all.
+        options: switches of the model.
+        trajectories: number of explosions of each structure.
+        seed: of all random draws.
+        device: `auto`, `cpu`, `cuda` or `cuda:0`.
+        out: files to write, numbered by structure: `momenta.csv` gives `momenta.0001.csv` and so
+            on. There is no CSV file for a structure in which the selected combination did not
+            occur.
+        figure: SVG files to write, numbered in the same way.
+        progress: display of the progress.
 
     Returns:
-        The results for each structure, and the files that were written.
+        For each structure every combination of charges that occurred, the selected one, and the
+        files that were written.
 
     Raises:
-        InputFileError: no such file, or structures with different atoms.
+        InputFileError: no such file, structures with different atoms or isotopes, overlapping
+            atoms, or too many structures.
         UsageError: a shipped molecule is named, or as in `simulate_mcmd`.
+        UnknownIonError: the atomic model does not cover an element.
         NoEventsError: the combination occurred in no structure.
         OutputError: a result cannot be written.
     """
     options = ModelOptions() if options is None else options
-    require_names(out, charges, figure)
-    if not Path(source).is_file() and Path(source).suffix.lower() != ".xyz":
-        raise UsageError(f"{str(source)!r} is no file", do="Only an XYZ file has many structures.")
-    structures = read_xyz(Path(source), progress)
+    require_names(out, ions, figure)
+    require_draws(trajectories, seed)
+    frames, inputs = _frames(structures, progress)
+    if len(frames) > MOST_STRUCTURES:
+        raise InputFileError(
+            f"the movie has {len(frames)} structures", do=f"Give at most {MOST_STRUCTURES}."
+        )
     numbered = [
         result
-        for number in range(1, len(structures) + 1)
+        for number in range(1, len(frames) + 1)
         for result in results_of(_numbered(out, number), _numbered(figure, number))
     ]
-    require_outputs(*numbered, inputs=[source])
-    for number, structure in enumerate(structures, start=1):
-        with about_file(f"{source}, structure {number}"):
-            require_apart(structure.symbols, structure.positions, where=None)
-    ions = None if charges is None else ions_of_atoms(structures[0], parse_ions(charges))
-    structures = _with_isotopes(structures, ions)
-    found = simulate_movie(
-        structures,
-        pulse=pulse,
-        options=options,
+    require_outputs(*numbered, inputs=inputs)
+    single = isinstance(structures, Path | str)
+    for number, frame in enumerate(frames, start=1):
+        with about_file(f"{structures if single else 'the movie'}, structure {number}"):
+            require_apart(frame.symbols, frame.positions, where=None)
+    wanted = parse_ions(ions) if isinstance(ions, str) else ions
+    chosen = None if wanted is None else ions_of_atoms(frames[0], wanted)
+    frames = _with_isotopes(frames, chosen)
+    if any(one.isotopes != frames[0].isotopes for one in frames):
+        raise InputFileError("the structures have different isotopes", do="Give them one by one.")
+    found = explode_geometries(
+        frames[0].symbols,
+        np.stack([scene.geometry.positions for scene in trajectory_variations(frames)]),
+        None,
+        pulse,
+        options,
         trajectories=trajectories,
         seed=seed,
         device=device,
+        energies=True,
+        isotopes=frames[0].isotopes,
         progress=progress,
     )
-    scenes, written = [], []
-    for number, outcomes in enumerate(found, start=1):
-        table = None
-        if ions is not None:
-            try:
-                table = channel_table(outcomes, ions)
-            except NoEventsError as error:
-                progress.say(f"structure {number}: {error.what}")
-        scenes.append(Scene(number, outcomes, table))
-    if ions is not None and all(scene.channel is None for scene in scenes):
-        channel_table(found[0], ions)  # raises; the message names the most similar ones
-    for scene in scenes:
-        settings = {
-            "geometry": str(source),
-            "structure": scene.number,
-            "model": "mcmd",
-            "pulse": asdict(pulse),
-            "options": asdict(options),
-            "trajectories": trajectories,
-            "ions": None if ions is None else [str(ion) for ion in ions],
-            EXPLOSION: block_of(simulated("mcmd", pulse=pulse, options=options)),
-        }
-        record = Provenance.of(inputs=(Path(source),), settings=settings, seed=seed)
-        own = [_numbered(path, scene.number) for path in (out, figure)]
-        write_results(scene.outcomes, scene.channel, record, out=own[0], figure=own[1])
-        lacking = own[0] is not None and own[0].suffix == ".csv" and scene.channel is None
-        written += [path for path in own[lacking:] if path is not None]
-    return scenes, written
+    tables: list[pd.DataFrame | None] = [None] * len(found)
+    for number, outcomes in enumerate(found if chosen is not None else ()):
+        try:
+            tables[number] = channel_table(outcomes, chosen or ())
+        except NoEventsError as error:
+            progress.say(f"structure {number + 1}: {error.what}")
+    if chosen is not None and all(table is None for table in tables):
+        channel_table(found[0], chosen)  # raises; the message names the most similar ones
+    settings = {
+        "model": "mcmd",
+        "pulse": asdict(pulse),
+        "options": asdict(options),
+        "trajectories": trajectories,
+        "ions": None if chosen is None else [str(ion) for ion in chosen],
+        EXPLOSION: block_of(simulated("mcmd", pulse=pulse, options=options)),
+    }
+    scenes = []
+    for number, (outcomes, table) in enumerate(zip(found, tables, strict=True), start=1):
+        name = str(structures) if single else frames[number - 1].comment
+        of_scene = {"geometry": name, "structure": number, **settings}
+        record = Provenance.of(inputs=inputs, settings=of_scene, seed=seed)
+        own = [_numbered(path, number) for path in (out, figure)]
+        write_results(outcomes, table, record, out=own[0], figure=own[1])
+        lacking = own[0] is not None and own[0].suffix == ".csv" and table is None
+        files = tuple(path for path in own[lacking:] if path is not None)
+        scenes.append(Scene(number, outcomes, table, files))
+    return scenes
+
+
+def _frames(
+    structures: Sequence[Structure] | Path | str, progress: Progress
+) -> tuple[list[Geometry], list[Path]]:
+    """The structures of a movie, and the files that were read."""
+    if not isinstance(structures, Path | str):
+        given = [structure_of(one, progress) for one in structures]
+        return [frame for frame, _ in given], [path for _, files in given for path in files]
+    path = Path(structures)
+    if not path.is_file() and path.suffix.lower() != ".xyz":
+        raise UsageError(
+            f"{str(structures)!r} is no file", do="Only an XYZ file has many structures."
+        )
+    return read_xyz(path, progress), [path]
+
+
+def _with_isotopes(structures: list[Geometry], ions: Sequence[Ion] | None) -> list[Geometry]:
+    """The structures with the isotopes of the ions, if these are given."""
+    if ions is None:
+        return structures
+    return [replace(one, isotopes=isotopes_of(ions)) for one in structures]
 
 
 def _numbered(path: Path | str | None, number: int) -> Path | None:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molexa_core.base.errors import UsageError
+from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.fields import EXPLOSION
+from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.base.settings import Channel, Setup, load_project, load_setup
+from molexa_core.base.settings import (
+    Channel,
+    Explosion,
+    Setup,
+    load_project,
+    load_setup,
+    parse_settings,
+)
+from molexa_core.base.storage.resources import available
 from molexa_core.base.tables import Hits
 from molexa_core.io.formats import without_suffix
 from molexa_core.io.run import find_files
-from molexa_core.pipeline.chain.reduce import channel_and_setup
+from molexa_core.io.stored_run import StoredRun
+from molexa_core.pipeline.chain.selected import settings_read
 from molexa_core.pipeline.given.given_channel import channel as named_channel
+from molexa_core.pipeline.output_guard import settings_inputs
 from molexa_core.pipeline.runs.mock import MockRun
-from molexa_core.pipeline.runs.open_run import OpenRun
+from molexa_core.pipeline.runs.open_run import OpenRun, open_run
 
 Run = str | Path | Sequence[str | Path] | OpenRun | MockRun | Hits | Iterable[Hits]
 """Files, a pattern or a folder; an open run; a virtual run; or hits in consecutive chunks."""
@@ -31,12 +43,24 @@ class GivenRun:
         channel: the ions.
         setup: the apparatus.
         files: that were read; empty for a run in memory.
+        channel_file, setup_file: names or files of the user that channel and setup come from; None
+            where they are objects, or come from the run.
     """
 
-    hits: OpenRun | Iterable[Hits]
+    hits: OpenRun | Sequence[Hits]
     channel: Channel
     setup: Setup
     files: tuple[Path, ...]
+    channel_file: str | None = None
+    setup_file: str | None = None
+
+    def inputs(self, selection: Selection) -> list[Path]:
+        """The files that say what the run is and how it is searched, for the provenance."""
+        runs = self.hits.paths if isinstance(self.hits, OpenRun) else ()
+        return [
+            *runs,
+            *settings_read(selection, channel=self.channel_file, setup=self.setup_file),
+        ]
 
 
 def given_run(
@@ -47,50 +71,103 @@ def given_run(
 ) -> GivenRun:
     """A run with its channel and apparatus.
 
+    Channel and setup are taken from the arguments, from `molexa.yaml` in the working folder, or
+    from the run (a virtual one knows both, its file too), in this order; those of a virtual run in
+    memory come before `molexa.yaml`.
+
     Args:
         run: files, pattern or folder; an open run; a virtual run; or hits.
-        channel: as for `given_channel.channel`; that of the run, or of `molexa.yaml`, if not
-            given.
-        setup: the apparatus, or its file; that of the run, or of `molexa.yaml`, if not given.
+        channel: as for `given_channel.channel`.
+        setup: the apparatus, or its file.
         progress: receives the choices made.
 
     Raises:
-        UsageError: it is no run, or there is no setup.
+        UsageError: it is no run, one that can be read only once, or there is no setup.
         InputFileError, SettingsError: a file is missing or not valid.
     """
-    wanted = None if channel is None else named_channel(channel)
-    if isinstance(run, OpenRun):
-        setup = run.setup if setup is None else setup
-    if (paths := _files(run)) is not None:
-        named = setup if setup is None or isinstance(setup, Setup) else str(setup)
-        opened, chosen, known, read = channel_and_setup(paths, wanted, named, progress)
-        return GivenRun(opened, chosen, known, (*opened.paths, *read))
     if isinstance(run, MockRun):
-        wanted = run.channel if wanted is None else wanted
+        channel = run.channel if channel is None else channel
         setup = run.setup if setup is None else setup
-        run = [run.hits]
-    hits: Any = [run] if isinstance(run, Hits) else run
-    held = isinstance(hits, list | tuple) and not all(isinstance(one, Hits) for one in hits)
-    if held or not isinstance(hits, Iterable):
+        run = [run.hits] if run.path is None else run.path
+    opened = run if isinstance(run, OpenRun) else None
+    project = load_project()
+    channel = project.channel if channel is None else channel
+    setup = project.setup if setup is None and opened is None else setup
+    named = _name(channel), _name(setup)
+    apparatus = setup if setup is None or isinstance(setup, Setup) else load_setup(setup)
+    wanted = None if channel is None else named_channel(channel)
+    if opened is not None and apparatus not in (None, opened.setup):
+        opened = open_run(list(opened.paths), apparatus, progress=progress)
+    elif opened is None and (paths := _files(run)) is not None:
+        opened = open_run(paths, apparatus, progress=progress)
+    if opened is not None:
+        told = opened.metadata().get("channel") if wanted is None else channel
+        read = settings_inputs(channel=_name(told), setup=named[1])
+        known = _telling(opened.setup, opened)
+        return GivenRun(
+            opened, wanted or _channel_in(opened), known, (*opened.paths, *read), *named
+        )
+    hits = _held(run)
+    if apparatus is None:
+        raise UsageError("no setup is given", do="Give `setup=`, or make molexa.yaml.")
+    files = tuple(settings_inputs(channel=named[0], setup=named[1]))
+    return GivenRun(hits, wanted or named_channel(None), apparatus, files, *named)
+
+
+def _held(run: Any) -> Sequence[Hits]:
+    """Hits in memory, in consecutive chunks."""
+    if isinstance(run, Hits):
+        return [run]
+    if isinstance(run, Iterable) and iter(run) is run:
+        raise UsageError(
+            "the run can be read only once", do="Give a list of chunks or an open run."
+        )
+    chunks = list(run) if isinstance(run, Iterable) else [run]
+    if not all(isinstance(one, Hits) for one in chunks):
         raise UsageError(
             f"no run: {type(run).__name__}",
             do="Give files, an open run, a virtual run, or hits.",
         )
-    setup = load_project().setup if setup is None else setup
-    if setup is None:
-        raise UsageError("no setup is given", do="Give `setup=`, or make molexa.yaml.")
-    apparatus = setup if isinstance(setup, Setup) else load_setup(setup)
-    return GivenRun(hits, named_channel(wanted), apparatus, ())
+    return chunks
 
 
 def _files(run: Any) -> list[Path | str] | None:
     """The files of a run; None if it is in memory."""
-    if isinstance(run, OpenRun):
-        return list(run.paths)
     if isinstance(run, str | Path):
         return [run]
     named = isinstance(run, Sequence) and bool(run) and all(isinstance(x, str | Path) for x in run)
     return list(run) if named else None
+
+
+def _name(of: object) -> str | None:
+    """The name or file by which something is given; None for what is given itself."""
+    return str(of) if isinstance(of, str | Path) else None
+
+
+def _telling(setup: Setup, run: StoredRun) -> Setup:
+    """The setup; where it does not say what the explosion is, a virtual run says it."""
+    stored = run.metadata().get("setup")
+    block = stored.get(EXPLOSION) if isinstance(stored, Mapping) else None
+    if setup.explosion is not None or not isinstance(block, Mapping):
+        return setup
+    where = f"explosion in the metadata of {run.paths[0]}"
+    told = parse_settings(Explosion, dict(block), where=where)
+    return setup.model_copy(update={EXPLOSION: told})
+
+
+def _channel_in(run: OpenRun) -> Channel:
+    """The channel that the metadata of a virtual run name."""
+    stored = run.metadata().get("channel")
+    if isinstance(stored, str):
+        return named_channel(stored)
+    if stored is None:
+        raise InputFileError(
+            "no channel: the run does not name one",
+            where=run.paths[0],
+            do=f"Give `channel=`, or name it in molexa.yaml; there are "
+            f"{listing(sorted(available('channels', '.yaml')))}.",
+        )
+    return parse_settings(Channel, stored, where=f"channel in the metadata of {run.paths[0]}")
 
 
 def result_of_run(files: Sequence[Path | str], suffix: str) -> Path:

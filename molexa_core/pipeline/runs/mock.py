@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,6 @@ from molexa_core.base.settings import (
     Channel,
     Explosion,
     Setup,
-    load_channel,
     load_project,
     load_setup,
     parse_settings,
@@ -28,12 +28,11 @@ from molexa_core.base.storage.files import require_file
 from molexa_core.base.storage.outputs import FileKind, run_kind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.storage.resources import find
-from molexa_core.base.tables import Geometry, Hits
+from molexa_core.base.tables import Hits
 from molexa_core.base.truth import VirtualTruth
 from molexa_core.io.formats import edge_writers, hit_writers, require_writer
-from molexa_core.io.results.truth_file import truth_writer
+from molexa_core.io.results.truth_file import read_truth, truth_writer
 from molexa_core.io.run_format import Places
-from molexa_core.io.xyz import read_xyz
 from molexa_core.physics.coulomb.batches import require_apart
 from molexa_core.physics.molecules.library import Molecule, molecule
 from molexa_core.physics.virtual.experiment import (
@@ -43,8 +42,11 @@ from molexa_core.physics.virtual.experiment import (
     target_of,
 )
 from molexa_core.physics.virtual.sources import Target, molecule_tables
+from molexa_core.pipeline.given.given_channel import channel as named_channel
+from molexa_core.pipeline.given.given_structure import Structure, structure_of
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.runs.mock_edges import edge_places, edges_of
+from molexa_core.pipeline.runs.open_run import open_run
 
 DEFAULT_SETUP: Final = "setup"
 """Name of the template that is used if no setup is given."""
@@ -53,184 +55,162 @@ LARGEST_SEED: Final = 2**63 - 1
 
 @dataclass(frozen=True, repr=False)
 class MockRun(Shown):
-    """A virtual run in memory.
+    """A virtual run.
 
     Attributes:
-        hits: all shots, as stored in a run.
-        truth: the true molecules and the origin of each hit.
         counts: numbers of shots, molecules, ions by kind, stored hits, and lost hits by reason.
         channel: the ions that the molecule broke into.
         setup: the apparatus; it also says how the molecule exploded.
+        path: the file of the run; None if none was written.
+        truth_path: the file of the true molecules; None if none was written.
+        held: hits and true molecules of a run in memory.
     """
 
-    hits: Hits
-    truth: VirtualTruth
     counts: dict[str, int]
     channel: Channel
     setup: Setup
+    path: Path | None = None
+    truth_path: Path | None = None
+    held: tuple[Hits, VirtualTruth] | None = None
+
+    @cached_property
+    def hits(self) -> Hits:
+        """All shots, as stored in the run; read from its file when they are first asked for."""
+        if self.held is not None:
+            return self.held[0]
+        return Hits.concatenate(list(self.chunks()))
+
+    @cached_property
+    def truth(self) -> VirtualTruth:
+        """The true molecules and the origin of each hit.
+
+        Raises:
+            UsageError: they were not written with the run.
+        """
+        if self.held is not None:
+            return self.held[1]
+        if self.truth_path is None:
+            raise UsageError(
+                f"the true molecules of {self.path} were not kept", do="Name a file by `truth=`."
+            )
+        return read_truth(self.truth_path)[0]
+
+    def chunks(self) -> Iterator[Hits]:
+        """The shots in consecutive chunks, as often as wanted."""
+        if self.path is None:
+            yield self.hits
+        else:
+            yield from open_run(self.path, self.setup)
 
 
 def mock(
-    channel: Channel,
+    channel: Channel | Path | str,
     shots: int,
     *,
-    setup: Setup,
-    structure: Molecule | Geometry | None = None,
+    setup: Setup | Path | str | None = None,
+    structure: Structure | None = None,
+    virtual: Mapping[str, Any] | None = None,
     seed: int = 0,
+    layout: str = "root",
+    truth: Path | str | None = None,
+    out: Path | str | None = None,
     progress: Progress = SILENT,
 ) -> MockRun:
-    """Simulate a virtual run in memory.
+    """Simulate a virtual run, in memory or block by block into a file.
+
+    A file contains its setup, channel and seed, so that `molexa reduce` needs no options. Where the
+    setup does not say what the explosion is, the run says it as it was simulated.
 
     Args:
-        channel: the ions that the molecule breaks into.
+        channel: the ions that the molecule breaks into; a channel, its name or file, or else as for
+            `given_channel.channel`.
         shots: number of shots.
-        setup: apparatus, and its imperfections in the block `virtual`.
-        structure: the molecule; that of the channel if not given. A bare geometry has no normal
-            modes: its zero-point spread is the Gaussian of the setup.
+        setup: apparatus, and its imperfections in the block `virtual`, or its file; that of
+            `molexa.yaml`, or the shipped template, if not given.
+        structure: the molecule, an XYZ file, or the name of a shipped one; that of the channel if
+            not given. A bare geometry has no normal modes: its zero-point spread is the Gaussian of
+            the setup.
+        virtual: values that replace those in the block `virtual` of the setup.
         seed: of all random draws.
-        progress: receives notices on fallbacks.
+        layout: format of the file, one of `io.formats.writer_names()`; those of `edge_writers()`
+            hold the signals of the anode.
+        truth: HDF5 file for the true molecules, beside `out`.
+        out: file to write; the run is kept in memory if not given.
+        progress: receives notices on fallbacks, and the progress.
 
     Returns:
-        Hits, truth and counts. The first shots of a longer run are those of a shorter one.
+        Hits, truth and counts; of a file they are read when they are asked for. The first shots of
+        a longer run are those of a shorter one.
 
     Raises:
-        UsageError: fewer than one shot, an invalid seed, or ions that do not fit the atoms of the
-            molecule.
-        InputFileError: the channel names no shipped molecule, and no structure is given.
+        UsageError: fewer than one shot, an invalid seed, ions that do not fit the atoms of the
+            molecule, or a file of the truth without a run.
+        InputFileError: the channel names no shipped molecule, and no structure is given; or a file
+            is not valid.
+        SettingsError: channel, setup or `virtual` are not valid.
+        OutputError: a result cannot be written.
 
     Example:
-        >>> from molexa_core.base.settings import load_channel
-        >>> run = mock(load_channel("nitrogen"), 100, setup=default_setup(), seed=1)
+        >>> run = mock("nitrogen", 100, setup=default_setup(), seed=1)
         >>> run.hits.n_shots
         100
     """
-    target = _target(channel, structure, setup, progress)
-    blocks = list(_blocks(target, setup, seed, shots, progress))
-    counts: Counter[str] = Counter()
-    for block in blocks:
-        counts.update(block.counts)
-    return MockRun(
-        hits=Hits.concatenate([block.hits for block in blocks]),
-        truth=VirtualTruth.concatenate([block.truth for block in blocks]),
-        counts=dict(counts),
-        channel=channel,
-        setup=telling(setup),
-    )
-
-
-def mock_file(
-    channel: str,
-    shots: int,
-    out: Path | str,
-    *,
-    setup: Path | str | None = None,
-    geometry: Path | str | None = None,
-    seed: int = 0,
-    layout: str = "root",
-    truth: Path | str | None = None,
-    virtual: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
-) -> dict[str, int]:
-    """Simulate a virtual run and write it block by block.
-
-    The run contains its setup, channel and seed, so that `molexa reduce` needs no options. Where
-    the setup does not say what the explosion is, the run says it as it was simulated.
-
-    Args:
-        channel: name or file of the channel.
-        shots: number of shots.
-        out: file to write.
-        setup: setup file; that of `molexa.yaml`, or the shipped template, if not given.
-        geometry: XYZ file of the molecule, or name of a shipped one.
-        seed: seed of every random draw.
-        layout: format of the file, one of `io.formats.writer_names()`; those of `edge_writers()`
-            hold the signals of the anode.
-        truth: HDF5 file for the truth.
-        virtual: values that replace those in the block `virtual` of the setup.
-        progress: display of the progress.
-
-    Returns:
-        The counts, as in `MockRun`.
-
-    Raises:
-        UsageError, InputFileError, SettingsError: as in `mock`; or an input file is not valid.
-        OutputError: a result cannot be written.
-    """
     require_writer(layout)
-    channel_path, setup_path = find("channels", channel, ".yaml"), find_setup(setup)
-    known, apparatus = load_channel(channel_path), load_setup(setup_path)
-    structure, more = (None, []) if geometry is None else _structure(geometry, progress)
-    return write_mock(
-        known,
-        shots,
-        out,
-        setup=with_virtual(apparatus, virtual or {}),
-        structure=structure,
-        seed=seed,
-        layout=layout,
-        truth=truth,
-        inputs=[channel_path, setup_path, *more],
-        also_read=settings_inputs(setup=setup_path),
-        progress=progress,
+    if truth is not None and out is None:
+        raise UsageError("a file of the truth without a run", setting="out", do="Name its file.")
+    apparatus, files = (setup, []) if isinstance(setup, Setup) else _setup(setup)
+    apparatus = with_virtual(apparatus, virtual or {})
+    inputs = [*_channel_files(channel), *files]
+    known = named_channel(channel)
+    molecule_of, more = (None, []) if structure is None else _structure(structure, progress)
+    target = _target(known, molecule_of, apparatus, progress)
+    if out is None:
+        blocks = list(_blocks(target, apparatus, seed, shots, progress))
+        counts: Counter[str] = Counter()
+        for block in blocks:
+            counts.update(block.counts)
+        hits = Hits.concatenate([block.hits for block in blocks])
+        origin = VirtualTruth.concatenate([block.truth for block in blocks])
+        return MockRun(dict(counts), known, telling(apparatus), held=(hits, origin))
+    inputs = [path for path in (*inputs, *more) if path.is_file()]
+    require_outputs(
+        (out, run_kind(layout)),
+        (truth, FileKind.TRUTH),
+        inputs=[*inputs, *(settings_inputs(setup=files[0]) if files else ())],
     )
-
-
-def write_mock(
-    channel: Channel,
-    shots: int,
-    out: Path | str,
-    *,
-    setup: Setup,
-    structure: Molecule | Geometry | None = None,
-    seed: int = 0,
-    layout: str = "root",
-    truth: Path | str | None = None,
-    inputs: Sequence[Path] = (),
-    also_read: Sequence[Path] = (),
-    progress: Progress = SILENT,
-) -> dict[str, int]:
-    """Simulate a virtual run as `mock` does, and write it block by block.
-
-    Args:
-        channel: the ions that the molecule breaks into.
-        shots: number of shots.
-        out: file to write.
-        setup: apparatus, and its imperfections in the block `virtual`.
-        structure: as for `mock`.
-        seed: of all random draws.
-        layout: as for `mock_file`.
-        truth: file for the true molecules.
-        inputs: files that channel, setup and structure were read from, for the provenance.
-        also_read: files beside them that must not be overwritten.
-        progress: display of the progress.
-
-    Returns:
-        The counts of `MockRun`.
-
-    Raises:
-        UsageError, InputFileError: as in `mock`.
-        OutputError: a result cannot be written.
-    """
-    require_writer(layout)
-    apparatus, known = telling(setup), channel
-    target = _target(known, structure, apparatus, progress)
-    name = known.molecule if structure is None else getattr(structure, "name", None)
+    named = known.molecule if molecule_of is None else molecule_of.name
+    apparatus = telling(apparatus)
     settings = {
         "channel": known.model_dump(mode="json"),
         "setup": apparatus.model_dump(mode="json"),
-        "molecule": name,
+        "molecule": named,
         "events": shots,
         "layout": layout,
     }
-    require_outputs((out, run_kind(layout)), (truth, FileKind.TRUTH), inputs=[*inputs, *also_read])
     record = Provenance.of(inputs=inputs, settings=settings, seed=seed)
+    where = (Path(out), None if truth is None else Path(truth))
+    written = _write(target, apparatus, shots, record, layout, where, progress)
+    return MockRun(written, known, apparatus, *where)
+
+
+def _write(
+    target: Target,
+    apparatus: Setup,
+    shots: int,
+    record: Provenance,
+    layout: str,
+    where: tuple[Path, Path | None],
+    progress: Progress,
+) -> dict[str, int]:
+    """Write a virtual run, and its true molecules if a second file is named; the counts."""
+    seed = record.seed or 0
     counts: Counter[str] = Counter()
     blocks = _blocks(target, apparatus, seed, shots, progress)
     with ExitStack() as stack:
         writer = None
-        if truth is not None:
+        if where[1] is not None:
             rest = equilibrium_of(target)
-            writer = stack.enter_context(truth_writer(truth, target.ions, rest, record))
+            writer = stack.enter_context(truth_writer(where[1], target.ions, rest, record))
 
         def hits() -> Iterator[Hits]:
             for block in blocks:
@@ -242,10 +222,10 @@ def write_mock(
         meta = _metadata(target, record)
         if layout in (edges := edge_writers()):
             signals = edges_of(hits(), apparatus, seed=seed)
-            edges[layout].write(Path(out), signals, edge_places(apparatus), meta)
+            edges[layout].write(where[0], signals, edge_places(apparatus), meta)
         else:
             places = Places(slots=apparatus.detector.slots)
-            hit_writers()[layout].write(Path(out), hits(), places, meta)
+            hit_writers()[layout].write(where[0], hits(), places, meta)
     return dict(counts)
 
 
@@ -301,20 +281,34 @@ def find_setup(setup: Path | str | None) -> Path:
     return find("templates", DEFAULT_SETUP, ".yaml") if setup is None else require_file(setup)
 
 
-def _structure(geometry: Path | str, progress: Progress) -> tuple[Molecule, list[Path]]:
-    path = Path(geometry)
-    if not path.exists() and path.suffix.lower() != ".xyz" and len(path.parts) == 1:
-        return molecule(str(geometry)), []
-    geometries = read_xyz(path, progress)
-    if len(geometries) > 1:
-        progress.say(f"{path} has {len(geometries)} structures; the first is used")
-    with about_file(path):
-        require_apart(geometries[0].symbols, geometries[0].positions, where=None)
-    return Molecule(path.name, geometries[0]), [path]
+def _setup(setup: Path | str | None) -> tuple[Setup, list[Path]]:
+    """The apparatus and its file."""
+    path = find_setup(setup)
+    return load_setup(path), [path]
+
+
+def _channel_files(channel: Channel | Path | str) -> list[Path]:
+    """The file of a channel."""
+    return [] if isinstance(channel, Channel) else settings_inputs(channel=str(channel))
+
+
+def _structure(given: Structure, progress: Progress) -> tuple[Molecule, list[Path]]:
+    """What explodes, with its vibrations where they are known, and the files that were read."""
+    if isinstance(given, Molecule):
+        return given, []
+    if isinstance(given, Path | str):
+        path = Path(given)
+        if not path.exists() and path.suffix.lower() != ".xyz" and len(path.parts) == 1:
+            return molecule(str(given)), []
+    geometry, files = structure_of(given, progress)
+    with about_file(files[0]) if files else nullcontext():
+        require_apart(geometry.symbols, geometry.positions, where=None)
+    name = files[0].name if files else geometry.comment or "the geometry"
+    return Molecule(name, geometry), list(files)
 
 
 def _target(
-    channel: Channel, structure: Molecule | Geometry | None, setup: Setup, progress: Progress
+    channel: Channel, structure: Molecule | None, setup: Setup, progress: Progress
 ) -> Target:
     if structure is None:
         if channel.molecule is None:
@@ -324,8 +318,6 @@ def _target(
                 do="Give its geometry as an XYZ file.",
             )
         structure = molecule(channel.molecule)
-    if isinstance(structure, Geometry):
-        structure = Molecule(structure.comment or "the geometry", structure)
     target = target_of(channel, structure)
     virtual = setup.virtual
     if virtual.explosion == "mcmd":

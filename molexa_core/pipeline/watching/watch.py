@@ -25,7 +25,7 @@ from molexa_core.base.storage.checksums import digest_of
 from molexa_core.base.storage.files import require_folder
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.io.results.watch_state import read_state, write_state
-from molexa_core.pipeline.chain.reduce import channel_and_setup
+from molexa_core.pipeline.given.given_run import given_run
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.watching.live_source import LiveSource
 from molexa_core.pipeline.watching.live_summary import Speed, summary_of
@@ -208,8 +208,9 @@ class Watch:
             files = self.folder.first_run()
             if files is None:
                 return None
-            run, channel, setup, _ = channel_and_setup(list(files), options.channel, options.setup)
-            self._progress.say(f"channel {channel.name}; {run.choice}")
+            given = given_run(list(files), options.channel, options.setup, self._progress)
+            channel, setup = given.channel, given.setup
+            self._progress.say(f"channel {channel.name}")
         reduction = GrowingReduction(channel, setup)
         if not options.fresh and self.state.exists():
             self._restore(reduction)

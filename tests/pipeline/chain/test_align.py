@@ -15,7 +15,7 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, DetectorValues
 from molexa_core.io.results.events import EventsFile, read_events, write_events
 from molexa_core.pipeline.chain import align as module
-from molexa_core.pipeline.chain.align import align, align_file
+from molexa_core.pipeline.chain.align import align
 from tests.fakes.hdf5_edits import edited
 
 EVENTS = 700
@@ -68,7 +68,8 @@ def test_blocks_give_what_the_whole_gives(
     write_events(source, table, Provenance.of("made for a test"))
     whole = align(table, **options)  # type: ignore[arg-type]
     monkeypatch.setattr(module, "BLOCK_NUMBERS", numbers)
-    target, described = align_file(source, **options)  # type: ignore[arg-type]
+    target = tmp_path / "run.aligned.h5"
+    described = align(source, out=target, **options)  # type: ignore[arg-type]
     found, record = read_events(target)
     assert [step["command"] for step in record.history] == ["made for a test"]
     np.testing.assert_array_equal(found.event_id, whole.table.event_id)
@@ -89,7 +90,7 @@ def test_blocks_give_what_the_whole_gives(
 def test_nothing_but_the_result_is_left_in_the_folder(tmp_path: Path) -> None:
     source = tmp_path / "run.events.h5"
     write_events(source, events(CASES["cf4"][0], 1), Provenance.of("made for a test"))
-    align_file(source, channel=None, reference="F+", second="F+")
+    align(source, channel=None, reference="F+", second="F+", out=tmp_path / "run.aligned.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.aligned.h5", "run.events.h5"]
 
 
@@ -101,7 +102,7 @@ def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
     table = Coincidences.of(channel.wanted_ions, line)
     write_events(source, table, Provenance.of("made for a test"))
     with pytest.raises(NoEventsError, match="none of 4 events has a molecular frame .4 collinear"):
-        align_file(source)
+        align(source, out=tmp_path / "run.aligned.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["run.events.h5"]
 
 
@@ -112,7 +113,7 @@ def test_rows_that_are_missing_and_values_that_are_none(tmp_path: Path) -> None:
     with edited(source) as file:
         file["events/momentum"][600, 1, 2] = np.nan
     with pytest.raises(InputFileError, match="momenta that are not numbers"):
-        align_file(source, reference="O+")
+        align(source, reference="O+", out=tmp_path / "run.aligned.h5")
 
     with edited(source) as file:
         file["events/weight"].resize(650, axis=0)
@@ -131,8 +132,8 @@ def test_detector_values_follow_their_ions_through_the_assignment(
     table = replace(table, detector=DetectorValues(size, 0.1 * size, -size))
     source = tmp_path / "run.events.h5"
     write_events(source, table, Provenance.of("made for a test"))
-    target, _ = align_file(source, recoil="keep", **options)  # type: ignore[arg-type]
-    found = read_events(target)[0]
+    target = tmp_path / "run.aligned.h5"
+    found = align(source, recoil="keep", out=target, **options).table  # type: ignore[arg-type]
     assert found.detector is not None
     after = np.linalg.norm(found.momentum, axis=2)
     if len(ions) == 2:

@@ -8,10 +8,10 @@ import pytest
 from molexa_core.base.errors import InputFileError, UsageError
 from molexa_core.io.results.covariance_file import read_covariance
 from molexa_core.io.root.writer import write_root_run
-from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.covariance_maps import covariance
 from molexa_core.pipeline.chain.pick import COVARIANCE_SUFFIX
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.chain.report import report_folder
 from molexa_core.pipeline.given.given_run import result_of_run
 from tests.fakes.root_runs import make_channel, make_run, make_setup
@@ -86,8 +86,8 @@ def test_the_report_shows_maps_and_true_coincidences(
     meta = {"channel": WATER.model_dump(mode="json"), "setup": SETUP.model_dump(mode="json")}
     write_root_run(tmp_path / "run.root", [RUN.hits.shots(0, 6000)], slots=24, meta=meta)
     covariance("run.root", bins=12, out="run.covariance.h5")
-    reduce_files(["run.root"])
-    align_file()
+    reduce(["run.root"], out="run.events.h5")
+    align("run.events.h5", out="run.aligned.h5")
     page = report_folder(tmp_path)[0].read_text(encoding="utf-8")
     for text in (
         "<h3>Covariances</h3>",

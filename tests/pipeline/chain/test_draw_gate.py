@@ -20,7 +20,7 @@ from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.io.results.events import read_events, write_events
 from molexa_core.io.results.kinds import kind_of_result
-from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.draw_gate import GateMap, form_of
 from molexa_core.pipeline.chain.gate_server import GateServer
 from tests.conftest import Run
@@ -67,7 +67,8 @@ def test_a_region_is_counted_written_and_taken_by_the_next_stage(events: Path) -
         found.free_name, BOX | {"box": {"x": [0, 99], "y": [0, 99]}}
     )
     assert list(load_regions("regions.yaml")) == ["slow", "region1"]
-    aligned, _ = align_file(events, selection=Selection(gate=["slow"]))
+    aligned = Path("run.aligned.h5")
+    align(events, selection=Selection(gate=["slow"]), out=aligned)
     assert len(np.unique(read_events(aligned)[0].event_id)) == drawn.inside
 
 

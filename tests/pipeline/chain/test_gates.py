@@ -14,9 +14,9 @@ from molexa_core.base.settings import load_channel
 from molexa_core.io.results.events import read_events
 from molexa_core.io.root.run import write_root_run
 from molexa_core.observables.expression import parse_number
-from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
-from molexa_core.pipeline.chain.reduce import reduce, reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.chain.report import read_results, report_folder
 from tests.conftest import Run
 from tests.fakes.root_runs import FakeRun, make_channel, make_run, make_setup
@@ -41,8 +41,10 @@ def folder(working_folder: Path, run: FakeRun) -> Path:
 
 def test_gating_later_gives_what_gating_in_reduce_gives(folder: Path) -> None:
     gates = Selection(where=["ker < 4", "tof(O+) > 1000 and hits < 9"])
-    everything, _ = reduce_files(["run.root"], out="all.events.h5")
-    gated, summary = reduce_files(["run.root"], out="cut.events.h5", selection=gates)
+    everything = Path("all.events.h5")
+    reduce(["run.root"], out=everything)
+    gated = Path("cut.events.h5")
+    summary = reduce(["run.root"], selection=gates, out=gated).summary
     full, cut = read_events(everything)[0], read_events(gated)[0]
     assert full.detector is not None
     keep = (
@@ -53,10 +55,10 @@ def test_gating_later_gives_what_gating_in_reduce_gives(folder: Path) -> None:
     assert 0 < keep.sum() < len(full)
     np.testing.assert_array_equal(cut.event_id, full.event_id[keep])
     assert summary.coincidences == keep.sum()
-    one, _ = align_file(
-        everything, reference="O+", second="H+", selection=gates, out="a.aligned.h5"
-    )
-    other, _ = align_file(gated, reference="O+", second="H+", out="b.aligned.h5")
+    one = Path("a.aligned.h5")
+    align(everything, reference="O+", second="H+", selection=gates, out=one)
+    other = Path("b.aligned.h5")
+    align(gated, reference="O+", second="H+", out=other)
     ours, theirs = read_events(one), read_events(other)
     np.testing.assert_array_equal(ours[0].momentum, theirs[0].momentum)
     for table, record, stage in ((*ours, "align"), (*theirs, "reduce")):
@@ -73,13 +75,17 @@ def test_the_channel_names_its_gates_and_they_are_applied_once(folder: Path, run
     values |= {"regions": {"slow": BOX}}
     values["gates"] |= {"use": ["slow"], "where": "not inside(slow) or ker > 0.5"}
     Path("mine.yaml").write_text(yaml.safe_dump(values))
-    plain, _ = reduce_files(["run.root"], out="all.events.h5")
-    gated, _ = reduce_files(["run.root"], channel="mine.yaml", out="cut.events.h5")
+    plain = Path("all.events.h5")
+    reduce(["run.root"], out=plain)
+    gated = Path("cut.events.h5")
+    reduce(["run.root"], channel="mine.yaml", out=gated)
     cut = read_events(gated)[0]
     assert [row["gate"] for row in cut.meta["gates"]] == ["slow", "not inside(slow) or ker > 0.5"]
     assert np.linalg.norm(cut.momentum[:, 0], axis=1).max() <= 60.0
-    later, _ = align_file(plain, channel="mine.yaml", out="a.aligned.h5", reference="O+")
-    again, _ = align_file(gated, channel="mine.yaml", out="b.aligned.h5", reference="O+")
+    later = Path("a.aligned.h5")
+    align(plain, channel="mine.yaml", reference="O+", out=later)
+    again = Path("b.aligned.h5")
+    align(gated, channel="mine.yaml", reference="O+", out=again)
     ours, theirs = read_events(later)[0], read_events(again)[0]
     np.testing.assert_array_equal(ours.momentum, theirs.momentum)
     assert len(ours.meta["gates"]) == len(theirs.meta["gates"]) == 2
@@ -88,8 +94,10 @@ def test_the_channel_names_its_gates_and_they_are_applied_once(folder: Path, run
 
 
 def test_centroid_and_report_take_gates(folder: Path) -> None:
-    source, _ = reduce_files(["run.root"])
-    aligned, _ = align_file(source, reference="O+", second="H+")
+    source = Path("run.events.h5")
+    reduce(["run.root"], out=source)
+    aligned = Path("run.aligned.h5")
+    align(source, reference="O+", second="H+", out=aligned)
     gates = Selection(where=["ker in 1..6"])
     path = Path("channel.csv")
     rows = centroid(aligned, selection=gates, out=path)
@@ -109,26 +117,29 @@ def test_centroid_and_report_take_gates(folder: Path) -> None:
 
 
 def test_regions_come_from_the_folder_or_a_named_file(folder: Path) -> None:
-    source, _ = reduce_files(["run.root"])
+    source = Path("run.events.h5")
+    reduce(["run.root"], out=source)
     Path("regions.yaml").write_text(yaml.safe_dump({"regions": {"slow": BOX}}))
-    aligned, _ = align_file(source, reference="O+", selection=Selection(gate=["slow"]))
+    aligned = Path("run.aligned.h5")
+    align(source, reference="O+", selection=Selection(gate=["slow"]), out=aligned)
     row = read_events(aligned)[0].meta["gates"][0]
     assert row["regions"]["slow"] == BOX
     other = BOX | {"box": {"x": [0.0, 40.0], "y": [0.0, 5.0]}}
     Path("other.yaml").write_text(yaml.safe_dump({"regions": {"slow": other}}))
     selection = Selection(gate=["slow"], regions=Path("other.yaml"))
-    fewer, _ = align_file(source, reference="O+", out="b.aligned.h5", selection=selection)
+    fewer = Path("b.aligned.h5")
+    align(source, reference="O+", selection=selection, out=fewer)
     assert len(read_events(fewer)[0]) < len(read_events(aligned)[0])
     with pytest.raises(InputFileError, match=r"no\.yaml"):
-        align_file(source, selection=Selection(gate=["slow"], regions=Path("no.yaml")))
+        align(source, selection=Selection(gate=["slow"], regions=Path("no.yaml")))
     with pytest.raises(UsageError, match="no region 'fast'"):
-        align_file(source, selection=Selection(gate=["fast"]))
+        align(source, selection=Selection(gate=["fast"]))
 
 
 def test_gates_that_leave_nothing_write_nothing(folder: Path) -> None:
     for stage in (
-        lambda gates: reduce_files(["run.root"], out="x.events.h5", selection=gates),
-        lambda gates: align_file(reduce_files(["run.root"])[0], out="x.a.h5", selection=gates),
+        lambda gates: reduce(["run.root"], out="x.events.h5", selection=gates),
+        lambda gates: align(reduce(["run.root"]).table, out="x.a.h5", selection=gates),
     ):
         with pytest.raises(NoEventsError, match="leaves none of .* they have ker from"):
             stage(Selection(where=["ker > 0", "ker > 4000"]))
@@ -136,7 +147,7 @@ def test_gates_that_leave_nothing_write_nothing(folder: Path) -> None:
 
 
 def test_faults_of_conditions_are_usage_errors_with_their_place(molexa: Run, folder: Path) -> None:
-    reduce_files(["run.root"])
+    reduce(["run.root"], out="run.events.h5")
     done = molexa("align", "--ref", "O+", "--where", "kr > 3", folder=folder)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-2:] == ["    kr > 3", "    ^"]

@@ -17,7 +17,7 @@ from molexa_core.io.formats import hit_writers
 from molexa_core.io.results.events import read_events, read_shots, write_events
 from molexa_core.io.run_format import Places
 from molexa_core.pipeline.chain.join import differences, join_files
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from tests.fakes.root_runs import make_channel, make_run, make_setup
 
 SETUP = make_setup()
@@ -38,7 +38,8 @@ def runs(working_folder: Path) -> list[Path]:
         hits: Hits = replace(run.hits, tags={"delay_fs": delay})
         name = f"run{number}"
         hit_writers()["hdf5"].write(Path(f"{name}.h5"), iter([hits]), Places(slots=24), meta)
-        paths.append(reduce_files([f"{name}.h5"])[0])
+        paths.append(Path(f"{name}.events.h5"))
+        reduce([f"{name}.h5"], out=paths[-1])
     return paths
 
 

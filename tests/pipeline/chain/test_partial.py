@@ -14,7 +14,7 @@ from molexa_core.base.settings.channel import Channel
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.io.results.channel_csv import read_channel_csv
 from molexa_core.io.results.events import read_events, write_events
-from molexa_core.pipeline.chain.align import align, align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.channel_limits import channel_of_record, require_complete
 from molexa_core.pipeline.chain.reduce import reduce
@@ -29,7 +29,8 @@ def test_files_of_a_partial_channel(tmp_path: Path, rng: np.random.Generator) ->
     source = tmp_path / "run.events.h5"
     settings = {"channel": channel.model_dump(mode="json")}
     write_events(source, table, Provenance.of("test", settings=settings))
-    aligned, _ = align_file(source)
+    aligned = Path("run.aligned.h5")
+    align(source, out=aligned)
     assert set(TAG_TURN) <= set(read_events(aligned)[0].tags)
     progress = CollectingProgress()
     written = tmp_path / "channel.csv"

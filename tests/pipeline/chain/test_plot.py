@@ -23,10 +23,10 @@ from molexa_core.io.results.kinds import kind_of_result
 from molexa_core.io.xyz import write_xyz
 from molexa_core.observables.observable_histograms import dalitz_map, spectrum_of
 from molexa_core.pipeline.chain import plot as plotting
-from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.plot import PLOTS, Options, plot, plot_file
-from molexa_core.pipeline.chain.reduce import reduce_files
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.chain.reduce import reduce
+from molexa_core.pipeline.runs.mock import mock
 from molexa_core.report import paper_figures as plots
 from molexa_core.report.plot_style import pretty_ion, width_of
 
@@ -37,9 +37,10 @@ WATER = np.array([[0.0, 0.0, 0.0], [1.11, 0.0, 1.43], [1.11, 0.2, -1.43]])
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("plots")
     run = place / "run.root"
-    mock_file("water", 5000, run, seed=3)
-    events, _ = reduce_files([run], channel="water", out=place / "run.events.h5")
-    align_file(events, out=place / "run.aligned.h5")
+    mock("water", 5000, out=run, seed=3)
+    events = place / "run.events.h5"
+    reduce([run], channel="water", out=events)
+    align(events, out=place / "run.aligned.h5")
     (place / "training").mkdir()
     lines = [f'{{"step": {n}, "loss": {1.0 / n}, "uncertainty_loss": 0.0}}' for n in range(1, 9)]
     (place / "training" / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")

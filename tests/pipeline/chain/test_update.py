@@ -12,10 +12,10 @@ from molexa_core.base.errors import ComputationError, InputFileError
 from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.storage.provenance import made_by
 from molexa_core.io.root.run import write_root_run
-from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.draw_gate import GateMap
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.chain.update import Plan, Step, plan_update, update
 from tests.conftest import Run
 from tests.fakes.root_runs import make_channel, make_run, make_setup
@@ -38,11 +38,13 @@ def folder(working_folder: Path) -> Path:
     write_root_run(working_folder / "run.root", [run.hits], slots=24, meta=meta)
     Path("mine.yaml").write_text(yaml.safe_dump(CHANNEL.model_dump(mode="json")))
     with made_by(line(REDUCE)):
-        events, _ = reduce_files(["run.root"], channel="mine.yaml")
+        events = Path("run.events.h5")
+        reduce(["run.root"], channel="mine.yaml", out=events)
     box = {"box": {"x": [0.0, 9.0], "y": [0.0, 90.0]}}
     GateMap(events, "ker", "p(O+)").write("slow", box)
     with made_by(line(ALIGN)):
-        aligned, _ = align_file(events, reference="O+", selection=Selection(gate=["slow"]))
+        aligned = Path("run.aligned.h5")
+        align(events, reference="O+", selection=Selection(gate=["slow"]), out=aligned)
     with made_by(line(CENTROID)):
         centroid(aligned, out="channel.csv")
     return working_folder

@@ -26,9 +26,9 @@ from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.base.uncertain import Uncertain
 from molexa_core.io.results.channel_csv import read_channel_csv, write_channel_csv
-from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.explosions.assumed import (
     NOWHERE,
     Changes,
@@ -37,7 +37,7 @@ from molexa_core.pipeline.explosions.assumed import (
     explosion_of_record,
 )
 from molexa_core.pipeline.explosions.simulate import simulate
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 
 LASER = Explosion(laser=LaserExplosion(duration_fs=Uncertain(30, 5)))
 TEMPLATE = (shipped_folder("templates") / "setup.yaml").read_text(encoding="utf-8")
@@ -229,9 +229,9 @@ def test_what_a_setup_says_travels_to_the_mean_momenta(
     monkeypatch.chdir(tmp_path)
     setup_file(tmp_path / "setup.yaml", block) if block is not None else None
     told = None if block is None else "setup.yaml"
-    mock_file("carbon_monoxide", 3000, "run.root", setup=told)
-    reduce_files(["run.root"])
-    align_file()
+    mock("carbon_monoxide", 3000, out="run.root", setup=told)
+    reduce(["run.root"], out="run.events.h5")
+    align("run.events.h5", out="run.aligned.h5")
     centroid("run.aligned.h5", out="channel.csv")
     table, record = read_channel_csv("channel.csv")
     found = assumed_explosion(record=record, path="channel.csv")
@@ -245,15 +245,15 @@ def test_a_setup_told_later_is_before_the_one_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    mock_file("carbon_monoxide", 3000, "run.root")
+    mock("carbon_monoxide", 3000, out="run.root")
     (tmp_path / "bare.yaml").write_text(TEMPLATE, encoding="utf-8")
     told = setup_file(tmp_path / "told.yaml", {"laser": {"duration_fs": "30 +- 5"}})
     assert load_setup("bare.yaml").explosion is None
     expected = {"bare.yaml": Explosion(classical=ClassicalExplosion(tau_fs=Uncertain(45)))}
     expected[told.name] = LASER
     for name, explosion in expected.items():
-        reduce_files(["run.root"], setup=name, out="run.events.h5")
-        align_file("run.events.h5")
+        reduce(["run.root"], setup=name, out="run.events.h5")
+        align("run.events.h5", out="run.aligned.h5")
         centroid("run.aligned.h5", out="channel.csv")
         assert explosion_of_record(read_channel_csv("channel.csv")[1]) == explosion
 

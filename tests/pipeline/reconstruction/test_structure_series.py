@@ -14,10 +14,10 @@ from molexa_core.base.options.gate_options import Selection, SeriesOptions
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.io.results.events import read_events, read_shots
 from molexa_core.io.results.series_file import read_series
-from molexa_core.pipeline.chain.align import align_file
+from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.momentum_series import momentum_series
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.reconstruction.structure_series import structure_series
 
 DELAYS, SHOTS = 3, 5000
@@ -29,7 +29,8 @@ PUMPED = Selection(where=["pump_laser == 1"])
 @pytest.mark.slow
 def test_bonds_that_grow_are_followed_under_static_background(working_folder: Path) -> None:
     truth = virtual_run(working_folder, 3, DELAYS, SHOTS, share=0.6)
-    events, _ = reduce_files(["run.h5"], channel="ocs.yaml")
+    events = Path("run.events.h5")
+    reduce(["run.h5"], channel="ocs.yaml", out=events)
     values = structure_series(events, OPTIONS, out="series.json")
     again, record = read_series("series.json")
     assert again["bins"] == json.loads(json.dumps(values["bins"]))
@@ -59,14 +60,16 @@ def test_bonds_that_grow_are_followed_under_static_background(working_folder: Pa
 
 def test_every_shot_is_counted_and_travels_through_align(working_folder: Path) -> None:
     virtual_run(working_folder, 4, 2, 1500, share=0.6)
-    events, summary = reduce_files(["run.h5"], channel="ocs.yaml")
+    events = Path("run.events.h5")
+    summary = reduce(["run.h5"], channel="ocs.yaml", out=events).summary
     shots = read_shots(events)
     assert {len(column) for column in shots.values()} == {summary.shots}
     assert [(shots[TAG_DELAY] == at).sum() for at in (0.0, 20.0)] == [1500 + 750, 1500 + 750]
     assert (shots["pump_laser"] == 0).sum() == 1500
     table = read_events(events)[0]
     np.testing.assert_array_equal(table.tags["hits"], shots["hits"][table.tags["shot"]])
-    aligned, _ = align_file(events)
+    aligned = Path("run.aligned.h5")
+    align(events, out=aligned)
     for name, column in read_shots(aligned).items():
         np.testing.assert_array_equal(column, shots[name])
 
@@ -79,8 +82,10 @@ def test_mean_momenta_in_bins_are_those_of_the_molecules_without_background(
     Every bin is that of a file of its events alone where nothing is subtracted.
     """
     virtual_run(working_folder, 5, 2, 4000, share=0.6)
-    events, _ = reduce_files(["run.h5"], channel="ocs.yaml", mixing=False)
-    aligned, _ = align_file(events)
+    events = Path("run.events.h5")
+    reduce(["run.h5"], channel="ocs.yaml", mixing=False, out=events)
+    aligned = Path("run.aligned.h5")
+    align(events, out=aligned)
     both = momentum_series(aligned, OPTIONS)
     plain = momentum_series(
         aligned, SeriesOptions(by=TAG_DELAY), out="plain.series.json", selection=PUMPED

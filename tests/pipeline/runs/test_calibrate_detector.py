@@ -16,7 +16,7 @@ from molexa_core.base.settings.virtual import WireSignals
 from molexa_core.detector.sorter import Sorter
 from molexa_core.io.lmf.run import LmfRun, write_lmf_run
 from molexa_core.pipeline.runs.calibrate_detector import calibrate_detector_files
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 from tests.fakes.anodes import HEXANODE, anode, random_run
 
 SPECTROMETER = {"regions": [{"length_mm": 110.0, "field_v_per_cm": 250.0}]}
@@ -66,7 +66,7 @@ def test_the_next_run_takes_what_was_found(
 
 def test_a_virtual_run_carries_its_anode(tmp_path: Path) -> None:
     run = tmp_path / "run.lmf"
-    mock_file("nitrogen", 12_000, run, seed=3, layout="lmf")
+    mock("nitrogen", 12_000, out=run, seed=3, layout="lmf")
     written, found = calibrate_detector_files([run], out=tmp_path / "detector.yaml")
     assert [path.name for path in written] == ["detector.yaml", "detector.svg"]
     sums = {item.name: item for item in found.findings}
@@ -75,7 +75,7 @@ def test_a_virtual_run_carries_its_anode(tmp_path: Path) -> None:
 
 def test_hits_are_no_edges(tmp_path: Path) -> None:
     run = tmp_path / "run.root"
-    mock_file("nitrogen", 200, run, seed=3)
+    mock("nitrogen", 200, out=run, seed=3)
     with pytest.raises(InputFileError, match="the run holds hits, not signals of wire ends"):
         calibrate_detector_files([run], out=tmp_path / "detector.yaml")
     assert not (tmp_path / "detector.yaml").exists()

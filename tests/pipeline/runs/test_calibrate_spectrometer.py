@@ -12,9 +12,9 @@ from molexa_core.base.errors import UsageError
 from molexa_core.base.settings import load_setup
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.io.results.kinds import kind_of_result
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.runs.calibrate_spectrometer import calibrate_spectrometer_files
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 
 TRUE = """
 spectrometer: {regions: [{length_mm: 110, field_v_per_cm: 250}]}
@@ -34,7 +34,7 @@ def test_from_a_run_to_a_setup_that_reduces_it(
     monkeypatch.chdir(tmp_path)
     Path("true.yaml").write_text(TRUE)
     Path("rough.yaml").write_text(ROUGH)
-    mock_file("water", 4000, "run.root", setup="true.yaml", seed=9)
+    mock("water", 4000, out="run.root", setup="true.yaml", seed=9)
     before = Path("rough.yaml").read_bytes()
     written, found = calibrate_spectrometer_files(["run.root"], setup="rough.yaml")
     assert [path.name for path in written] == [
@@ -57,7 +57,7 @@ def test_from_a_run_to_a_setup_that_reduces_it(
     assert numbers["quantities"]["field"]["after"] == pytest.approx(250.0, rel=2e-3)
     assert "run.root" in numbers["provenance"]["inputs"]
     assert "calibrated" in yaml.safe_load(written[0].read_text())
-    _, summary = reduce_files(["run.root"], channel="water", setup=str(written[0]))
+    summary = reduce(["run.root"], channel="water", setup=written[0]).summary
     for axis in summary.momentum_sums:
         assert abs(axis.centre) < 1.0
     with pytest.raises(UsageError):  # the old setup is never overwritten

@@ -15,11 +15,10 @@ from molexa_core.base.progress import CollectingProgress
 from molexa_core.base.storage.resources import find
 from molexa_core.base.tables import Coincidences
 from molexa_core.io.formats import writer_names
-from molexa_core.io.results.events import read_events
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.runs.convert import convert_file
 from molexa_core.pipeline.runs.inspect import inspect_file
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 from molexa_core.pipeline.runs.open_run import open_run
 
 SHOTS = 8_000
@@ -39,17 +38,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values["virtual"] = {"signals": dict.fromkeys(neutral, 0) | {"bin_ns": BIN_NS}}
     (folder / "setup.yaml").write_text(yaml.safe_dump(values))
     for layout in (*HITS, *EDGES):
-        mock_file(
-            "water", SHOTS, folder / f"{layout}.run", seed=4, layout=layout,  # type: ignore[arg-type]
-            setup=folder / "setup.yaml",
-        )  # fmt: skip
+        where = {"out": folder / f"{layout}.run", "setup": folder / "setup.yaml"}
+        mock("water", SHOTS, seed=4, layout=layout, **where)
     return folder
 
 
 def reduced(path: Path, **options: Any) -> Coincidences:
     out = path.with_suffix(f".{len(options)}.events.h5")
     gate = (25.0, 30.0, 25.0)  # the same for all: a gate found from the data shifts with the bins
-    return read_events(reduce_files([path], out=out, gate_sum=gate, **options)[0])[0]
+    return reduce([path], out=out, gate_sum=gate, **options).table
 
 
 def test_all_formats_of_the_command_are_compared() -> None:
@@ -106,9 +103,9 @@ def test_edges_need_an_anode(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputFileError, match="edges of detector signals .*Add `anode` to the setup"
     ):
-        reduce_files([folder / "lmf.run"], setup=str(tmp_path / "setup.yaml"))
+        reduce([folder / "lmf.run"], setup=str(tmp_path / "setup.yaml"), out="run.events.h5")
     with pytest.raises(UsageError, match="the setup has no anode, so there are no edges"):
-        mock_file("water", 9, tmp_path / "a.lmf", layout="lmf", setup=tmp_path / "setup.yaml")
+        mock("water", 9, out=tmp_path / "a.lmf", layout="lmf", setup=tmp_path / "setup.yaml")
 
 
 def test_the_choice_is_told(folder: Path) -> None:

@@ -16,7 +16,7 @@ from molexa_core.io.results.truth_file import read_truth
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.physics.virtual.experiment import BLOCK_SHOTS
 from molexa_core.pipeline.explosions.simulate_mcmd import simulate_mcmd
-from molexa_core.pipeline.runs.mock import default_setup, mock, mock_file, with_virtual
+from molexa_core.pipeline.runs.mock import default_setup, mock, with_virtual
 
 QUIET = {
     "explosion": "mcmd",
@@ -87,12 +87,12 @@ def test_a_longer_run_begins_with_a_shorter_one(setup: Setup) -> None:
 
 
 def test_the_truth_is_stored(tmp_path: Path) -> None:
-    mock_file("water", 600, tmp_path / "run.root", seed=3, truth=tmp_path / "t.h5", virtual=QUIET)
+    mock("water", 600, out=tmp_path / "run.root", seed=3, truth=tmp_path / "t.h5", virtual=QUIET)
     truth, record = read_truth(tmp_path / "t.h5")
     assert truth.charge is not None
     assert len(np.unique(truth.charge[:, 0])) > 3
     assert record.settings["setup"]["virtual"]["explosion"] == "mcmd"
-    mock_file("water", 300, tmp_path / "run.root", truth=tmp_path / "t.h5")
+    mock("water", 300, out=tmp_path / "run.root", truth=tmp_path / "t.h5")
     truth, _ = read_truth(tmp_path / "t.h5")
     assert truth.charge is None
     assert truth.in_channel.all()

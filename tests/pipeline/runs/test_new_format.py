@@ -22,10 +22,10 @@ from molexa_core.io.run import open_stored_run
 from molexa_core.io.run_format import Places, RunFormat, Writer
 from molexa_core.io.stored_run import StoredRun
 from molexa_core.io.tables import parquet_table, text_table
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.runs.convert import convert_file
 from molexa_core.pipeline.runs.inspect import inspect_file
-from molexa_core.pipeline.runs.mock import default_setup, find_setup, mock, mock_file
+from molexa_core.pipeline.runs.mock import default_setup, find_setup, mock
 
 MARK = b"TOY RUN\n"
 SHOTS = 3000
@@ -104,11 +104,13 @@ def test_a_format_in_the_table_is_inspected_reduced_and_converted(
     assert (found.format, found.as_dict()["name"]) == ("toy", "toy run")
     assert ("hits read", hits.n_hits, "") in found.rows
     setup = str(find_setup(None))
-    out, summary = reduce_files([path], channel="nitrogen", setup=setup)
+    out = Path("run.events.h5")
+    summary = reduce([path], channel="nitrogen", setup=setup, out=out).summary
     assert out.name == "run.events.h5"
     assert summary.shots == SHOTS
     convert_file(path, "run.root", setup=setup)
-    other, _ = reduce_files(["run.root"], channel="nitrogen", setup=setup, out="other.h5")
+    other = Path("other.h5")
+    reduce(["run.root"], channel="nitrogen", setup=setup, out=other)
     tables = [read_events(file)[0] for file in (out, other)]
     assert len(tables[0].event_id) > 10
     np.testing.assert_array_equal(tables[0].momentum, tables[1].momentum)
@@ -156,10 +158,10 @@ def test_a_file_is_opened_once(
     tmp_path: Path, layout: str, opener: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "run"
-    mock_file("nitrogen", 400, path, layout=layout, seed=1)
+    mock("nitrogen", 400, out=path, layout=layout, seed=1)
     opened: Counter[str] = Counter()
     count(opened, monkeypatch)
-    reduce_files([path], out=tmp_path / "run.events.h5")
+    reduce([path], out=tmp_path / "run.events.h5")
     assert opened == {opener: 1}
     opened.clear()
     inspect_file(path)

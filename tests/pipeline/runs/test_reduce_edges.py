@@ -10,8 +10,8 @@ import yaml
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.storage.resources import shipped_folder
 from molexa_core.io.results.events import read_events
-from molexa_core.pipeline.chain.reduce import reduce_files
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.chain.reduce import reduce
+from molexa_core.pipeline.runs.mock import mock
 
 SHOTS = 8000
 
@@ -22,13 +22,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     paths = {"root": folder / "run.root", "lmf": folder / "run.lmf"}
     for layout, path in paths.items():
-        mock_file("nitrogen", SHOTS, path, seed=11, layout=layout)
+        mock("nitrogen", SHOTS, out=path, seed=11, layout=layout)
     return paths
 
 
 def test_edges_give_the_coincidences_of_the_hits(runs: dict[str, Path], tmp_path: Path) -> None:
-    hits, of_hits = reduce_files([runs["root"]], out=tmp_path / "hits.events.h5")
-    edges, of_edges = reduce_files([runs["lmf"]], out=tmp_path / "edges.events.h5")
+    hits = tmp_path / "hits.events.h5"
+    of_hits = reduce([runs["root"]], out=hits).summary
+    edges = tmp_path / "edges.events.h5"
+    of_edges = reduce([runs["lmf"]], out=edges).summary
     assert of_hits.sorter == {}
     assert of_edges.sorter["shots"] == SHOTS
     assert of_edges.sorter["hits"] == of_edges.hits
@@ -47,7 +49,7 @@ def test_the_method_cut_leaves_out_unchecked_hits(runs: dict[str, Path], tmp_pat
     values["detector"]["max_method"] = 10
     setup = tmp_path / "setup.yaml"
     setup.write_text(yaml.safe_dump(values), encoding="utf-8")
-    _, cut = reduce_files([runs["lmf"]], setup=str(setup), out=tmp_path / "cut.events.h5")
+    cut = reduce([runs["lmf"]], setup=str(setup), out=tmp_path / "cut.events.h5").summary
     risky = cut.sorter["hits"] - cut.sorter["safe_hits"]
     assert risky > 0
     assert cut.dropped.uncertain == risky
@@ -59,6 +61,6 @@ def test_a_setup_without_anode_says_how_to_get_one(runs: dict[str, Path], tmp_pa
     setup = tmp_path / "setup.yaml"
     setup.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(InputFileError, match="says nothing about the anode") as caught:
-        reduce_files([runs["lmf"]], setup=str(setup), out=tmp_path / "x.events.h5")
+        reduce([runs["lmf"]], setup=str(setup), out=tmp_path / "x.events.h5")
     assert "molexa calibrate detector" in str(caught.value)
     assert not (tmp_path / "x.events.h5").exists()

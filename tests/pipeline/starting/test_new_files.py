@@ -20,7 +20,7 @@ from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.options.apparatus import Apparatus
 from molexa_core.base.settings import load_channel, load_project, load_setup
 from molexa_core.pipeline.datasets.blocks import resolve
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 from molexa_core.pipeline.starting.check_together import check_together
 from molexa_core.pipeline.starting.new_channel import new_channel
 from molexa_core.pipeline.starting.new_project import new_project
@@ -161,7 +161,7 @@ def test_a_project_names_setup_and_channel() -> None:
 
 
 def test_a_check_of_a_run_finds_the_ions_in_their_windows() -> None:
-    mock_file("nitrogen", 3000, "run.root", seed=1)
+    mock("nitrogen", 3000, out="run.root", seed=1)
     checked = check_together(["run.root"], channel="nitrogen")
     states = {item.of: item.state for item in checked.found}
     assert not checked.wrong
@@ -171,7 +171,7 @@ def test_a_check_of_a_run_finds_the_ions_in_their_windows() -> None:
 
 
 def test_a_check_says_that_a_window_is_empty() -> None:
-    mock_file("nitrogen", 3000, "run.root", seed=1)
+    mock("nitrogen", 3000, out="run.root", seed=1)
     far, _ = new_setup((), Apparatus(regions=["5,3000"]), out="far.yaml")
     checked = check_together(["run.root"], setup=str(far), channel="nitrogen")
     assert checked.wrong

@@ -22,7 +22,7 @@ from molexa_core.base.tables import Hits
 from molexa_core.io.results.kinds import kind_of_result
 from molexa_core.io.root.run import write_root_run
 from molexa_core.pipeline.chain.reduce import reduce
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 from molexa_core.pipeline.watching.new_ranges import Folder
 from molexa_core.pipeline.watching.page_server import PageServer
 from molexa_core.pipeline.watching.structure_maker import structure_of
@@ -172,7 +172,7 @@ def test_the_structure_of_a_sample_is_that_of_the_momenta() -> None:
 
 @pytest.mark.slow
 def test_a_watch_that_is_killed_loses_and_doubles_nothing(folder: Path) -> None:
-    mock_file("nitrogen", 30_000, Path("whole.lmf"), seed=4, layout="lmf")
+    mock("nitrogen", 30_000, out=Path("whole.lmf"), seed=4, layout="lmf")
     data = Path("whole.lmf").read_bytes()
     grown = folder / "run.lmf"
     command = [sys.executable, "-m", "molexa_cli.main", "watch", str(folder)]

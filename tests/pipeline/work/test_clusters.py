@@ -14,7 +14,7 @@ from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.pipeline.chain import reduce as stage
 from molexa_core.pipeline.chain import reduce_units
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.work import executor_choice
 from molexa_core.pipeline.work.executors import InThisProcess
 from molexa_core.pipeline.work.folder import UnitFolder
@@ -33,14 +33,14 @@ def reduced(working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     monkeypatch.setattr(reduce_units, "UNIT_BYTES", 1)
     run = write_run(working_folder)
 
-    def reduce(out: str, progress: Any = None, **work: Any) -> str:
-        path, _ = reduce_files(
+    def digest(out: str, progress: Any = None, **work: Any) -> str:
+        reduce(
             [run], channel="channel.yaml", setup="setup.yaml", out=out,
             work=WorkOptions(**work), progress=progress or CollectingProgress(),
         )  # fmt: skip
-        return content_hash(path)
+        return content_hash(Path(out))
 
-    return reduce
+    return digest
 
 
 @pytest.fixture

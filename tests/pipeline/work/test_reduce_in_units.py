@@ -12,7 +12,7 @@ from molexa_core.base.options.work_options import HERE, WorkOptions
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.pipeline.chain import reduce as stage
 from molexa_core.pipeline.chain import reduce_units
-from molexa_core.pipeline.chain.reduce import reduce_files
+from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.work.folder import UnitFolder
 from tests.fakes.root_runs import make_setup
 from tests.fakes.units_runs import content_hash, write_run
@@ -24,15 +24,16 @@ HIDING = {"detector": {"radius_mm": 60.0, "dead_time_ns": 12.0, "dead_radius_mm"
 def reduced(path: Path, out: str, work: WorkOptions = HERE, **more: Any) -> Any:
     """The digest of the result, and the summary."""
     progress = more.pop("progress", CollectingProgress())
-    target, summary = reduce_files(
+    target = path.parent / out
+    summary = reduce(
         [path],
         channel="channel.yaml",
         setup="setup.yaml",
-        out=path.parent / out,
+        out=target,
         work=work,
         progress=progress,
         **more,
-    )
+    ).summary
     return content_hash(target), summary
 
 
