@@ -23,6 +23,9 @@ member instead of five, so that the p-values of many members can be measured:
 
     python benchmarks/any_pulse.py --near --members 400 --minutes 12 --out any_pulse_near.json
 
+`--also-full 3` searches one target of every third member in full besides, each in turn: what
+`--near` cannot see (twins, and how wide the posterior is where it bends) is then in the same run.
+
 Each row has the residuals of the references at the true parameters, too: what the error of the
 surrogate is in them. `--minutes` ends a run in time; with the same OUT it goes on.
 
@@ -404,6 +407,21 @@ def parameter(found: Calibration, word: str) -> tuple[float, float] | None:
     return middle, float(np.sqrt(weight @ (width**2 + (mean - middle) ** 2)))
 
 
+def pulls_of(found: Calibration, member: Member) -> dict[str, float]:
+    """Parameters less their true values, standard deviations of the posterior."""
+    truth = {
+        "duration": math.log(member.duration_fs),
+        "fluence": math.log(member.fluence_um2),
+        "transfer_time": math.log(member.transfer_time_fs),
+    }
+    pulls = {}
+    for word, value in truth.items():
+        known = parameter(found, word)
+        if known is not None:
+            pulls[word] = (known[0] - value) / known[1]
+    return pulls
+
+
 def device_of(number: int, device: str) -> str:
     """`cuda` means all GPUs in turn."""
     if device != "cuda":
@@ -474,20 +492,11 @@ def judged(
     seconds = time.perf_counter() - start
     blocks = [ReferenceBlock(file=one.label, molecule=one.molecule) for one in used]
     knowledge = knowledge_of(Explosion.of(told, calibrated_block(found, conditions, blocks, {})))
-    truth = {
-        "duration": math.log(member.duration_fs),
-        "fluence": math.log(member.fluence_um2),
-        "transfer_time": math.log(member.transfer_time_fs),
-    }
-    pulls = {}
-    for word, value in truth.items():
-        known = parameter(found, word)
-        if known is not None:
-            pulls[word] = (known[0] - value) / known[1]
+    pulls = pulls_of(found, member)
     heading = f"member {member.number}"
     print(f"{heading}: p {found.p_value:.3f}, {seconds:.0f} s, pulls {pulls}", flush=True)
     rows = []
-    for name in settings["targets"]:
+    for place, name in enumerate(settings["targets"]):
         charges, exploded = runs[name]
         count = len(selected(exploded, charges, wanted))
         row: dict[str, Any] = {"molecule": name, "charges": charges, "count": count}
@@ -502,7 +511,11 @@ def judged(
         if settings["near"]:
             row |= near_truth(channel, knowledge, GeometryPrior.of(symbols), name)
             row["seconds"] = time.perf_counter() - begin
-            continue
+            if not also_full(member.number, place, settings):
+                continue
+            row = {**{key: row[key] for key in ("molecule", "charges", "count")}, "full": True}
+            rows.append(row)
+            begin = time.perf_counter()
         try:
             posterior = infer([channel], knowledge, geometry=GeometryPrior.of(symbols), seed=seed)
         except MolexaError as error:
@@ -534,6 +547,14 @@ def judged(
         },
         "targets": rows,
     }
+
+
+def also_full(number: int, place: int, settings: dict[str, Any]) -> bool:
+    """Whether a target of a member is searched in full besides."""
+    every = settings["also_full"]
+    if not every or number % every:
+        return False
+    return bool(number // every % len(settings["targets"]) == place)
 
 
 def near_truth(
@@ -618,14 +639,14 @@ def at_truth(member: Member, references: Sequence[Reference | YieldReference]) -
     return rows
 
 
-def summary(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The numbers of the bars."""
+def summary(members: Sequence[dict[str, Any]], *, full: bool = False) -> dict[str, Any]:
+    """The numbers of the bars, of targets that were searched in full besides or of the others."""
     good = [one for one in members if "failed" not in one]
     rows = [
         {**row, "duration": one["member"]["duration_fs"], "p_cal": one["calibration"]["p_value"]}
         for one in good
         for row in one["targets"]
-        if "failed" not in row
+        if "failed" not in row and row.get("full", False) == full
     ]
     p_values = [min(1.0, 2.0 * min(row["p_value"], row["p_cal"])) for row in rows]
     # Where the momenta contradict the model, the program claims nothing.
@@ -694,8 +715,8 @@ def summary(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measure all members and print the summary."""
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -709,14 +730,23 @@ def main() -> None:
     parser.add_argument("--vibrating", action="store_true", help="targets vibrate too")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--near", action="store_true", help="only next to the true geometries")
+    parser.add_argument(
+        "--also-full", type=int, default=0, help="with --near: every how many members"
+    )
     parser.add_argument("--minutes", type=float, default=1e4, help="when to stop")
     parser.add_argument("--device", default="cpu", help="of the explosions: cpu, cuda, cuda:1")
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure all members and print the summary."""
+    options = arguments()
     settings = {
         name: getattr(options, name)
         for name in (
             *("coincidences", "most", "targets", "wrong", "vibrating", "seed", "device", "near"),
+            "also_full",
         )
     }
     log = options.out.with_suffix(".members.jsonl")
@@ -751,9 +781,12 @@ def main() -> None:
                 process.terminate()
     pool.shutdown(wait=True, cancel_futures=True)
     rows = [done[number] for number in wanted if number in done]
-    result = {"settings": settings, "summary": summary(rows), "members": rows}
+    result = {"settings": settings, "summary": summary(rows)}
+    if settings["also_full"]:
+        result["summary_full"] = summary(rows, full=True)
+    result["members"] = rows
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result["summary"], indent=2))
+    print(json.dumps({key: result[key] for key in result if "summary" in key}, indent=2))
 
 
 def said(one: dict[str, Any]) -> str:

@@ -33,7 +33,8 @@ MOST_ATOMS: Final = 9
 LEAST_ERROR: Final = 2e-3
 """Relative error of the momenta that is always left: nine in ten entries of the training, and of
 what its errors were compared with, have statistical errors of 0.18 % or more, so that no smaller
-claim was ever tested. The momentum of the whole is left out."""
+claim was ever tested. The momentum of
+the whole is left out."""
 ROUNDING: Final = 5e-4
 """Relative error of all components alike, which keeps covariances positive definite."""
 SIZE_OF_ERROR: Final = (-0.07, 0.083, 0.77)
@@ -158,8 +159,10 @@ class SurrogateModel:
                 product = (factors @ factors.transpose(1, 2)).double().numpy()
                 square = (exploded.momenta**2).mean(axis=(1, 2))
                 claimed = self.error_factor**2 * product
-                claimed += square[:, None, None] * _least(atoms)
-                covariance[part] = claimed * _size(claimed, square)[:, None, None]
+                least = square[:, None, None] * _least(atoms)
+                factor = _size(claimed + least, square)[:, None, None]
+                # What is always left is no claim of the networks: it becomes no smaller.
+                covariance[part] = claimed * factor + least * np.maximum(factor, 1.0)
                 covariance[part] += square[:, None, None] * ROUNDING**2 * np.eye(size)
         covariance[_in_one_place(positions)] = np.nan
         return covariance
