@@ -22,6 +22,7 @@ LONGEST_LINE: Final = 4 * 2**20
 _BLOCK: Final = 2**20
 _COMMENT: Final = re.compile(rb"#|^[ \t]*(?:%|//|!)", re.MULTILINE)
 _FIRST_LETTERS: Final = tuple(sign[:1].encode() for sign in COMMENTS[1:])
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _BLANKS: Final = re.compile(r'"[^"]*"|\'[^\']*\'|\S+')
 
 
@@ -49,6 +50,24 @@ def encoding_of(head: bytes) -> str:
     except UnicodeDecodeError:
         return "latin-1"
     return "utf-8"
+
+
+def lines_of(content: bytes) -> list[str] | None:
+    r"""The lines of a short text in any code; None where it is no text.
+
+    Only ends of lines part lines: `str.splitlines` also takes the ellipsis of Windows, which is
+    next line in Latin-1, and form feeds in comments.
+
+    Example:
+        >>> lines_of(b"3\r\nwater\x85 at rest\n")
+        ['3', 'water\x85 at rest']
+    """
+    code = encoding_of(content)
+    text = content.decode(code, errors="replace").removeprefix("\ufeff")
+    if "\0" in text or (code.startswith("utf-16") and _LINE_END.search(text) is None):
+        return None
+    lines = _LINE_END.split(text)
+    return lines[:-1] if not lines[-1] else lines
 
 
 def is_text(head: bytes) -> bool:

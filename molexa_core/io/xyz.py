@@ -28,6 +28,7 @@ from molexa_core.base.storage.files import UNWRITABLE, atomic_path, require_file
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Geometry
 from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
+from molexa_core.io.text_lines import lines_of
 from molexa_core.io.xyz_words import ANGSTROM, UNITS, atom_of, unit_of_length
 
 LARGEST: Final = 256 * 2**20
@@ -86,14 +87,10 @@ def read_xyz(path: Path | str, progress: Progress = SILENT) -> list[Geometry]:
 
 def _lines(path: Path) -> list[str]:
     """The lines of the file; comments of older programs are Latin-1."""
-    content = path.read_bytes()
-    if b"\0" in content:
+    lines = lines_of(path.read_bytes())
+    if lines is None:
         raise InputFileError("this is not a text file", where=path, do="Name an XYZ file.")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    return text.splitlines()
+    return lines
 
 
 def write_xyz(

@@ -40,6 +40,9 @@ _STATED: Final = re.compile(
 )
 """Words that state a unit: some wherever they stand, others (gold, angles) only behind a sign."""
 _QUANTITY: Final = re.compile(r"[-+]?[0-9.]+(?:[eEdD][-+]?[0-9]+)?\s*[*/]?\s*$")
+_PER: Final = re.compile(
+    r"(?:ev|hartrees?|ha|eh|h|ry|rydbergs?|e|mol)\s*(?:/|\bper)\s*$", re.IGNORECASE
+)
 _KEY: Final = re.compile(
     r"(?:(?:length|len|pos|position|positions|coord|coords|coordinate|coordinates|distance|xyz|"
     r"geometry)_?)?units?(?:_?(?:length|of_length|pos|positions|coords|coordinates))?",
@@ -97,6 +100,8 @@ def unit_of_length(text: str, pairs: Mapping[str, str], count_line: str, where: 
         word = match[0].lower()
         if _QUANTITY.search(text[: match.start()]):
             continue  # 800 nm is a wavelength
+        if _PER.search(text[: match.start()]):
+            continue  # hartree/bohr is the unit of a gradient
         unit = ANGSTROM if word == "\u212b" else _UNIT_OF[word.replace("oem", "om")]
         if word in _BOTH and _OTHER.search(text) and not _LENGTHS.search(text):
             if stated:

@@ -491,12 +491,12 @@ class Reducer:
             pairs = listing(f"{one} and {other}" for one, other in overlaps)
             self.say(
                 f"the windows of {pairs} overlap: the momentum sum decides which ion a hit is; "
-                f"{100.0 * share:.2g} % of the coincidences are ambiguous (likelihood ratio below "
+                f"{100.0 * share:.3g} % of the coincidences are ambiguous (likelihood ratio below "
                 "10 to others that share hits with them)"
             )
         elif share > _OFTEN:
             self.say(
-                f"{100.0 * share:.2g} % of the coincidences are ambiguous: others that share hits "
+                f"{100.0 * share:.3g} % of the coincidences are ambiguous: others that share hits "
                 "with them fit nearly as well (likelihood ratio below 10)"
             )
 

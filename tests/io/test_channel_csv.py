@@ -121,6 +121,18 @@ def table_in(value: float, header: str, comment: str = "") -> str:
         (1 / ATOMIC_MOMENTUM_SI, "kg m/s", "ion,px,py,pz", "# kg m/s"),
         (FINE_STRUCTURE / HARTREE_EV * 1e3, "keV/c", "ion,px (keV/c),py (keV/c),pz (keV/c)", ""),
         (DALTON_ME / ATOMIC_VELOCITY_M_S, "u m/s", "ion,px (u m/s),py (amu m/s),pz (u m/s)", ""),
+        (DALTON_ME / ATOMIC_VELOCITY_M_S, "u m/s", "ion,px,py,pz", "# units: amu m/s"),
+        (1e3 * DALTON_ME / ATOMIC_VELOCITY_M_S, "u mm/us", "ion,px,py,pz", "# in mm/µs u"),
+        (1e-24 / ATOMIC_MOMENTUM_SI, "1e-24 kg m/s", "ion,px,py,pz", "# in 10^-24 kg m/s"),
+        (1e-24 / ATOMIC_MOMENTUM_SI, "1e-24 kg m/s", "ion,px,py,pz", "# p (1e-24 kg·m/s)"),
+        (2e-24 / ATOMIC_MOMENTUM_SI, "2e-24 kg m/s", "ion,px,py,pz", "# unit: 2x10⁻²⁴ kg m s⁻¹"),
+        (
+            1e-24 / ATOMIC_MOMENTUM_SI,
+            "1e-24 kg m/s",
+            "ion,px [1e-24 kg m/s],py (10^-24 kg m/s),pz (10**-24 kg m/s)",
+            "",
+        ),
+        (1 / ATOMIC_MOMENTUM_SI, "kg m/s", "ion,px,py,pz", "# kg m/s, errors below 1e-26 kg m/s"),
     ],
 )
 def test_stated_units_are_converted_and_said(
@@ -202,3 +214,13 @@ def test_an_endless_line_is_one_sentence(tmp_path: Path) -> None:
     path.write_text("ion,px,py,pz\nH+,1,2," + "3" * 200_000 + "\n", encoding="utf-8")
     with pytest.raises(InputFileError, match="line 2: not a line of a table"):
         read_channel_csv(path)
+
+
+@pytest.mark.parametrize("comment", ["# units: furlongs", "# momenta in stones km/h"])
+def test_a_unit_in_a_comment_that_is_not_understood_is_a_warning(
+    tmp_path: Path, comment: str
+) -> None:
+    table, _ = read_channel_csv(write(tmp_path, table_in(1.0, "ion,px,py,pz", comment)))
+    assert "is not understood" in table.attrs["warnings"][0]
+    told = table_in(1.0, "ion,px (a.u.),py (a.u.),pz (a.u.)", comment)
+    assert read_channel_csv(write(tmp_path, told))[0].attrs["warnings"] == []

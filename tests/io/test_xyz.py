@@ -341,3 +341,27 @@ def test_comments_in_latin_1(tmp_path: Path) -> None:
     path.write_bytes(ANGSTROM.format("water (Å)").encode("latin-1"))
     (found,) = read_xyz(path)
     assert found.comment == "water (Å)"
+
+
+ATOMS = "O 0 0 0\nH 0.7586 0 0.5859\nH -0.7586 0 0.5859\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"3\nwater\x85 at rest\n" + ATOMS.encode(),
+        f"3\nwater\x0c at rest\u2028\n{ATOMS}".encode(),
+        f"3\r\nwater at rest\r\n{ATOMS}".encode("utf-16"),
+        f"3\nwater, gradient in hartree/bohr, 0.3 eV/bohr\n{ATOMS}".encode(),
+    ],
+)
+def test_signs_in_a_comment_are_no_ends_of_lines_and_gradients_no_lengths(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "water.xyz"
+    path.write_bytes(content)
+    found = read_xyz(path)[0]
+    assert found.symbols == ("O", "H", "H")
+    apart = np.linalg.norm(found.positions[0] - found.positions[1]) * BOHR_ANGSTROM
+    assert apart == pytest.approx(np.hypot(0.7586, 0.5859), rel=1e-9)
+    assert not found.warnings

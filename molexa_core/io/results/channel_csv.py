@@ -47,7 +47,14 @@ from molexa_core.base.storage.cells import as_written, harmless, harmless_json
 from molexa_core.base.storage.checksums import digest_of
 from molexa_core.base.storage.files import UNWRITABLE, atomic_path, require_file
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.io.results.momentum_units import ATOMIC, split_unit, unit_in_comments, unit_value
+from molexa_core.io.results.momentum_units import (
+    ATOMIC,
+    MomentumUnit,
+    speaks_of_units,
+    split_unit,
+    unit_in_comments,
+)
+from molexa_core.io.text_lines import lines_of
 
 REQUIRED: Final = (ION, *MOMENTUM)
 """Columns that must be there."""
@@ -120,7 +127,8 @@ def read_channel_csv(
             "the file is empty", where=path, do=f"Write a header {','.join(REQUIRED)} and ions."
         )
     (number, header), *rows = lines.data
-    columns, unit = _header(header, lines.comments, where=f"{path}, line {number}")
+    columns, told = _header(header, lines.comments, where=f"{path}, line {number}")
+    unit = told or ATOMIC
     _check_header(columns, where=f"{path}, line {number}")
     if not rows:
         raise InputFileError("no ions below the header", where=path, do="Write one row per ion.")
@@ -129,9 +137,14 @@ def read_channel_csv(
     table = pd.DataFrame(values, columns=ordered)
     if unit != ATOMIC:
         momenta = [name for name in (*MOMENTUM, *MOMENTUM_ERROR) if name in columns]
-        table[momenta] *= unit_value(unit)
-        progress.say(f"{path}: momenta in {unit}, converted")
+        table[momenta] *= unit.value
+        progress.say(f"{path}: momenta in {unit.text}, converted")
     table.attrs[WARNINGS] = lines.warnings
+    if not told and (said := speaks_of_units(lines.comments)) is not None:
+        table.attrs[WARNINGS].append(
+            f"a comment in {path.name} speaks of units and is not understood ({said[:80]!r}); "
+            "momenta are read in a.u."
+        )
     if (energy := _values(lines.energy)) is not None:
         table.attrs[ENERGY] = energy
     if (partial := _values(lines.partial)) is not None:
@@ -196,18 +209,14 @@ def _split(path: Path) -> _Lines:
             where=path,
             do="Name the file that molexa centroid wrote.",
         )
-    content = path.read_bytes()
-    if b"\0" in content:
+    found = lines_of(path.read_bytes())
+    if found is None:
         raise InputFileError(
             "this is not a text file", where=path, do="Name a CSV file with one row per ion."
         )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
     lines = _Lines()
     delimiter = ","
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(found, start=1):
         if lines.take(line):
             continue
         if line.lstrip().startswith(_COMMENT):
@@ -235,15 +244,17 @@ def _pointed(cells: list[str]) -> list[str]:
     return [cell.replace(",", ".") if _COMMA.fullmatch(cell.strip()) else cell for cell in cells]
 
 
-def _header(header: list[str], comments: list[str], *, where: str) -> tuple[list[str], str]:
-    """The names of the columns without units, and the unit of the momenta.
+def _header(
+    header: list[str], comments: list[str], *, where: str
+) -> tuple[list[str], MomentumUnit | None]:
+    """The names of the columns without units, and the unit of the momenta, if one is stated.
 
     Raises:
         ColumnError: an unknown unit, or different ones.
     """
     parsed = [split_unit(name.strip(), where) for name in header]
     momenta = {unit for name, unit in parsed if name in {*MOMENTUM, *MOMENTUM_ERROR}}
-    stated = {unit for unit in momenta if unit is not None}
+    stated = [unit for unit in momenta if unit is not None]
     if not stated:
         stated = unit_in_comments(comments)
     elif None in momenta:
@@ -252,13 +263,14 @@ def _header(header: list[str], comments: list[str], *, where: str) -> tuple[list
             where=where,
             do="Write it in all of them, such as px (a.u.).",
         )
-    if len(stated) > 1:
+    if len({unit.value for unit in stated}) > 1:
+        told = sorted(unit.text for unit in stated)
         raise ColumnError(
-            f"the units of the momenta contradict each other: {listing(sorted(stated))}",
+            f"the units of the momenta contradict each other: {listing(told)}",
             where=where,
             do="Write the unit into the header, such as px (a.u.).",
         )
-    return [name for name, _ in parsed], next(iter(stated), ATOMIC)
+    return [name for name, _ in parsed], next(iter(stated), None)
 
 
 def _check_header(columns: list[str], *, where: object) -> None:

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,11 +30,12 @@ from molexa_core.io.hdf5.file import (
     reading_hdf5,
     require_readable,
 )
-from molexa_core.io.tables.column_names import also_called
+from molexa_core.io.tables.column_names import also_called, shot_options
 from molexa_core.io.tables.column_units import stated
 from molexa_core.io.tables.edge_rows import layout_of
 from molexa_core.io.tables.guess import Choice
 from molexa_core.io.tables.interface import Held, Kind, View, even_ranges, numbers_of
+from molexa_core.io.tables.packed_values import OFFSET, SCALE, Packing
 from molexa_core.io.tables.units_of_columns import in_units
 
 MOST_COLUMNS: Final = 4096
@@ -63,12 +65,19 @@ class Hdf5Table:
         path: the file.
         group: path of the group; the whole file where not given.
         file: the open file, where it is open already.
+        shots: columns of the shot number that the setup names.
 
     Raises:
         InputFileError: the file or the group is missing or damaged.
     """
 
-    def __init__(self, path: Path, group: str | None = None, file: h5py.File | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        group: str | None = None,
+        file: h5py.File | None = None,
+        shots: Sequence[str] = (),
+    ) -> None:
         self.path = path
         self._file = open_handle(path) if file is None else file
         if group is not None and not isinstance(self._file.get(group), h5py.Group | h5py.Dataset):
@@ -82,9 +91,14 @@ class Hdf5Table:
         self._columns = _columns(self._file if group is None else self._file[group])
         self._grids = {
             dataset.shape[:-1] for dataset, _ in self._columns.values() if dataset.ndim > _FILLED
+        } | _vectors(self._columns, shots)
+        self._packings = {
+            name: packing
+            for name, (dataset, field) in self._columns.items()
+            if field is None and (packing := _packing(name, dataset)) is not None
         }
         self.kinds: Mapping[str, Kind] = {
-            name: _kind(name, dataset, field, self._grids)
+            name: _kind(name, dataset, field, self._grids, self._packings.get(name))
             for name, (dataset, field) in self._columns.items()
         }
         lengths = {self._length(dataset) for dataset, _ in self._columns.values()}
@@ -174,9 +188,19 @@ class Hdf5Table:
         axes = self._shot_axes(dataset)
         inner = math.prod(dataset.shape[1:axes])
         first, last = start // inner, -(-stop // inner)
-        rows = np.asarray(dataset[first:last])
-        rows = rows.reshape(-1, *dataset.shape[axes:])
-        return rows[start - first * inner : stop - first * inner]
+        if axes == dataset.ndim and dataset.shape[:-1] == (1,):
+            rows = np.asarray(dataset[0, start:stop])
+        else:
+            rows = np.asarray(dataset[first:last])
+            rows = rows.reshape(-1, *dataset.shape[axes:])
+            rows = rows[start - first * inner : stop - first * inner]
+        packing = self._packings.get(name)
+        return rows if packing is None else packing.unpack(rows)
+
+    @property
+    def unpacked(self) -> tuple[str, ...]:
+        """Columns whose values are stored with a scale or an offset."""
+        return tuple(self._packings)
 
     def _shot_axes(self, dataset: h5py.Dataset) -> int:
         """How many axes count shots: all but the last of hits in three or more (train, pulse)."""
@@ -262,7 +286,8 @@ def open_hdf5_table(
     path = Path(path)
     with reading_hdf5(path):
         given = edge_columns if columns is None else columns
-        table = Hdf5Table(path, None if given is None else given.tree, file)
+        shots = () if columns is None else columns.shots
+        table = Hdf5Table(path, None if given is None else given.tree, file, shots)
         if columns is None and {
             RUN_COLUMNS.x,
             RUN_COLUMNS.y,
@@ -273,6 +298,11 @@ def open_hdf5_table(
             choice = in_units(table, choice, fixed=True)
         else:
             choice = layout_of(table, columns, edge_columns)
+        used = {choice.columns.x, choice.columns.y, choice.columns.time, *choice.columns.shots}
+        packed = [name for name in table.unpacked if name in used]
+        if packed:
+            named = listing(map(repr, packed))
+            choice = replace(choice, why=f"{choice.why}; {named} by {SCALE} and {OFFSET}")
         table.settle(choice.columns)
     return table, choice
 
@@ -323,6 +353,25 @@ def _columns(group: Any) -> dict[str, tuple[h5py.Dataset, str | None]]:
     return found
 
 
+def _vectors(
+    columns: Mapping[str, tuple[h5py.Dataset, str | None]], shots: Sequence[str]
+) -> set[tuple[int, ...]]:
+    """Shapes (1, n) and (n, 1) of tables of single numbers, as MATLAB stores vectors.
+
+    A number of a shot, of which there is one in each row, tells them from lists of hits.
+    """
+    found = set()
+    named = set(shots) & set(columns)
+    for folder in {name.rpartition("/")[0] for name in columns}:
+        inside = [name for name in columns if name.rpartition("/")[0] == folder]
+        named |= {name for rank in shot_options(inside) for option in rank for name in option}
+    for name in named:
+        shape = columns[name][0].shape
+        if len(shape) == _FILLED and 1 in shape and columns[name][1] is None:
+            found.add(shape)
+    return found
+
+
 def _shot_axes(dataset: h5py.Dataset, grids: Collection[tuple[int, ...]]) -> int:
     if dataset.shape in grids:
         return int(dataset.ndim)
@@ -330,7 +379,11 @@ def _shot_axes(dataset: h5py.Dataset, grids: Collection[tuple[int, ...]]) -> int
 
 
 def _kind(
-    name: str, dataset: h5py.Dataset, field: str | None, grids: Collection[tuple[int, ...]]
+    name: str,
+    dataset: h5py.Dataset,
+    field: str | None,
+    grids: Collection[tuple[int, ...]],
+    packing: Packing | None,
 ) -> Kind:
     dtype = dataset.dtype if field is None else dataset.dtype[field]
     shape = dataset.shape + (dtype.subdtype[1] if dtype.subdtype else ())
@@ -342,7 +395,16 @@ def _kind(
     if len(shape) - _shot_axes(dataset, grids) > 1 or (field is not None and dataset.ndim > 1):
         held = "other"
     unit, empty = _stated(name, dataset, field)
+    if packing is not None and empty is not None:
+        empty = float(packing.unpack(np.asarray(empty)))
     return Kind(held, type_, unit=unit, filled=held == "list", empty=empty)
+
+
+def _packing(name: str, dataset: h5py.Dataset) -> Packing | None:
+    if dataset.dtype.kind not in "iuf":
+        return None
+    own = {key: attribute(dataset, key) for key in (SCALE, OFFSET) if key in dataset.attrs}
+    return Packing.of(own, name, dataset.file.filename)
 
 
 def _stated(name: str, dataset: h5py.Dataset, field: str | None) -> tuple[str | None, float | None]:
