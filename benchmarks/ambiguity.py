@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--sizes", type=int, nargs="*", default=[3, 4, 5])
     parser.add_argument("--box-sizes", type=int, nargs="*", default=[3, 4])
-    parser.add_argument("--weights", default=default_weights())
+    parser.add_argument("--weights", help="the default weights if not given")
     parser.add_argument("--samplers", nargs="+", choices=list(SAMPLERS), default=list(SAMPLERS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--processes", type=int, default=1)
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--result", default="ambiguity")
     given = parser.parse_args()
     end = time.perf_counter() + given.seconds
-    network, card = load_network(given.weights, given.device)
+    network, card = load_network(given.weights or default_weights(), given.device)
     samplers = {name: SAMPLERS[name] or network.settings.sampler for name in given.samplers}
     engine = Engine(network)
     told = None

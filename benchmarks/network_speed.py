@@ -96,7 +96,7 @@ def training_speed(name: str, device: str, repeats: int) -> None:
     _store(name, question, runs, batch * steps, sizes, device)
 
 
-def inference_speed(name: str, device: str, repeats: int, weights: str) -> None:
+def inference_speed(name: str, device: str, repeats: int, weights: str | None) -> None:
     """Molecules per second of one sample each, with uncertainty."""
     preset_name, atoms, batch, given = INFERENCES[name]
     network, sampler, molecules = _prepared(preset_name, atoms, batch, given, device, weights)
@@ -112,7 +112,7 @@ def inference_speed(name: str, device: str, repeats: int, weights: str) -> None:
     _store(name, question, runs, 8 * batch, sizes, device)
 
 
-def single_speed(name: str, device: str, repeats: int, weights: str) -> None:
+def single_speed(name: str, device: str, repeats: int, weights: str | None) -> None:
     """Molecules per second, one after the other, each answer on the host before the next."""
     preset_name, atoms, samples, given, compiled = SINGLES[name]
     network, sampler, molecule = _prepared(preset_name, atoms, 1, given, device, weights)
@@ -145,12 +145,12 @@ def _prepared(
     batch: int,
     given: SamplerSettings | None,
     device: str,
-    weights: str,
+    weights: str | None,
 ) -> tuple[Network, SamplerSettings, Batch]:
     torch.manual_seed(0)
     if preset_name == "molexa":
         # Those that ship: on a CPU large matrices are kept in 16 bits if that loses nothing.
-        network, _ = load_network(weights, device)
+        network, _ = load_network(weights or default_weights(), device)
     else:
         network = Network(PRESETS[preset_name].network).to(device)
     network.eval()
@@ -192,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default=",".join([*TRAININGS, *INFERENCES, *SINGLES]))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--weights", default=default_weights(), help="of the preset molexa")
+    parser.add_argument("--weights", help="of the preset molexa; the default ones if not given")
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for name in arguments.only.split(","):
