@@ -12,7 +12,9 @@ point charges whose charges rise within 45 fs, as in the virtual runs of `molexa
 Printed: share of bond lengths inside their 68 % interval, share beyond four half-widths, bias of
 each bond of the five. The lengths that count as true are those of the geometry about which the
 molecule vibrates; `mean` are those of all geometries that exploded. With `--posterior` the
-structure is that of `molexa reconstruct`, the samples as its starts.
+structure is that of `molexa reconstruct`, the samples as its starts. With `--known-order` like ions
+keep their numbers, and events are turned by two ions that are the same in every event, as in the
+training: what is left then is not the work of the frame. Each run is a line of ROWS as it comes.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import multiprocessing
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +67,7 @@ from molexa_core.pipeline.evaluation.known_explosions import told_kind
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from molexa_core.pipeline.reconstruction.told_samples import ToldEntry, sample
+from molexa_core.pipeline.training.event_frames import axes, turned, usual_ions
 from molexa_core.pipeline.training.xray_pairs import assembled
 
 FIVE: Final = ("ocs", "formaldehyde", "methanol", "water", "ethanol")
@@ -275,12 +279,19 @@ def classical_run(name: str, seed: int) -> Run:
     )
 
 
-def averaged(run: Run) -> Averaged | str:
-    """The mean momenta of a run, by the chain; or why there are none."""
+def averaged(run: Run, *, known_order: bool = False) -> Averaged | str:
+    """The mean momenta of a run, by the chain; or why there are none.
+
+    Args:
+        run: the events.
+        known_order: like ions keep their numbers, and frames are those of the training.
+    """
     random = np.random.default_rng([run.seed, 7])
     momenta = run.momenta + RESOLUTION * np.sqrt((run.momenta**2).mean()) * random.standard_normal(
         run.momenta.shape
     )
+    if known_order:
+        return _as_in_the_training(run, momenta - momenta.mean(axis=1, keepdims=True))
     turns = Rotation.random(len(momenta), rng=random).as_matrix()
     momenta = np.einsum("exy,eny->enx", turns, momenta)
     for ion in set(run.ions):  # a detector does not number like ions
@@ -295,6 +306,17 @@ def averaged(run: Run) -> Averaged | str:
     if errors is None:
         return "no errors"
     return Averaged(tuple(ions), mean, np.sqrt((errors**2).mean(axis=1)), len(momenta), table)
+
+
+def _as_in_the_training(run: Run, momenta: FloatArray) -> Averaged:
+    """Means in frames of two ions that are the same in every event."""
+    p = torch.from_numpy(momenta)
+    numbers = torch.tensor([[ion.element.number for ion in run.ions]])
+    reference, second = usual_ions(numbers, p.mean(0, keepdim=True))
+    events = len(p)
+    own = turned(p, axes(p, reference.expand(events), second.expand(events)))
+    error = (own.var(0).mean(-1) / events).sqrt()
+    return Averaged(run.ions, own.mean(0).numpy(), error.numpy(), events, None)
 
 
 def judged(run: Run, symbols: Sequence[str], lengths: FloatArray, middle: FloatArray) -> list[Any]:
@@ -351,6 +373,21 @@ def by_samples(runs: Sequence[tuple[Run, Averaged]], engine: Engine, seed: int) 
         middle = samples[int(np.square(distances - ends[1]).sum(axis=1).argmin())]
         found.append(judged(run, [ion.element.symbol for ion in one.ions], ends, middle))
     return found
+
+
+class Lines:
+    """A file of lines, one for each run as it comes; nothing where there is no file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._stream = None if path is None else path.open("w", encoding="utf-8")
+
+    def __call__(self, way: str, number: int, run: Run, rows: list[Any] | str) -> None:
+        """Write one."""
+        if self._stream is not None:
+            line = {"way": way, "run": number, "group": run.group, "molecule": run.name}
+            line["ions"] = [str(one) for one in run.ions]
+            self._stream.write(json.dumps({**line, "rows": rows}) + "\n")
+            self._stream.flush()
 
 
 _LOADED: dict[str, Any] = {}
@@ -441,7 +478,12 @@ def names_of_runs(held: Sequence[str], runs: int, each: int, seed: int) -> list[
 
 
 def posteriors(
-    pool: Any, runs: Sequence[tuple[Run, Averaged]], chosen: Sequence[int], weights: str, end: float
+    pool: Any,
+    runs: Sequence[tuple[Run, Averaged]],
+    chosen: Sequence[int],
+    weights: str,
+    end: float,
+    lines: Lines,
 ) -> dict[str, Any]:
     """Summaries of those that `molexa reconstruct` could answer until a time, in random order."""
     order = np.random.default_rng(SEED).permutation(chosen).tolist()
@@ -457,6 +499,7 @@ def posteriors(
             refused.append(one)
         else:
             answers[number] = one
+        lines("posterior", number, runs[number][0], one)
     result = _shown("posterior", answers, runs)
     print(f"posterior without error bars: {len(refused)} runs")
     for text in sorted({one.split("(")[0] for one in refused}):
@@ -477,6 +520,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--known-order", action="store_true", help="frames as in the training")
+    parser.add_argument("--rows", type=Path, help="file of lines for the runs as they come")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     begun = time.perf_counter()
@@ -504,18 +549,21 @@ def main() -> None:
     result: dict[str, Any] = {"weights": card.name, "files": card.files, "seed": SEED}
     result |= {"trajectories": given.trajectories, "asked": len(names) + given.each * len(FIVE)}
     with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        means = pool.map(averaged, runs, chunksize=1)
+        means = pool.map(partial(averaged, known_order=given.known_order), runs, chunksize=1)
         good = [
             (run, one) for run, one in zip(runs, means, strict=True) if isinstance(one, Averaged)
         ]
         print(f"{len(good)} averaged after {time.perf_counter() - begun:.0f} s", flush=True)
         result["averaging failed"] = [one for one in means if isinstance(one, str)]
+        lines = Lines(given.rows)
         drawn = by_samples(good, Engine(network), SEED)
+        for number, some in enumerate(drawn):
+            lines("samples", number, good[number][0], some)
         result["samples"] = _shown("samples", dict(enumerate(drawn)), good)
-        if given.posterior:
+        if given.posterior and not given.known_order:
             end = begun + given.seconds
             few = [n for n, one in enumerate(good) if len(one[0].ions) <= given.largest_posterior]
-            result["posterior"] = posteriors(pool, good, few, given.weights, end)
+            result["posterior"] = posteriors(pool, good, few, given.weights, end, lines)
     print(f"{time.perf_counter() - begun:.0f} s")
     if given.out is not None:
         given.out.write_text(json.dumps(result) + "\n", encoding="utf-8")

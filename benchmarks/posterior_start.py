@@ -8,7 +8,9 @@ draws weighted by likelihood and prior through the surrogate, the samples as sta
 `--told` is what both are told: the pulse exactly, its duration 30 % too short with an uncertainty
 of 30 %, or nothing but that it was an X-ray pulse. Weights for one pulse cannot be told anything.
 Printed: both errors in bohr, their ratio with a 95 % interval (molecules resampled), medians, and
-the rms error of the posterior over its rms half-width.
+the rms error of the posterior over its rms half-width. Each answer is a line of ROWS as soon as it
+is there, so that nothing is lost where the time ends; `--tables ROWS` prints the tables of such a
+file.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ import argparse
 import json
 import multiprocessing
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -165,9 +168,18 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
+    parser.add_argument("--rows", type=Path, help="file of lines for the answers as they come")
+    parser.add_argument("--tables", type=Path, help="only print the tables of such a file")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     begun = time.perf_counter()
+    if given.tables is not None:
+        head, *lines = map(json.loads, given.tables.read_text(encoding="utf-8").splitlines())
+        stored: dict[str, list[Row]] = {telling: [] for telling in given.told}
+        for line in lines:
+            stored.setdefault(line["told"], []).append(Row(*line["row"]))
+        _finish({**head, "tellings": {}}, stored, given.out)
+        return
     device = take_device(given.device)
     network, card = load_network(given.weights, device)
     of = population_of(card)
@@ -191,15 +203,20 @@ def main() -> None:
         ]
         for telling in given.told
     }
-    result: dict[str, Any] = {"weights": card.name, "files": card.files, "tellings": {}}
+    head = {"weights": card.name, "files": card.files, "cases": given.cases}
     # In turn, so that all tellings have as many cases where time ends.
     tasks = [
         (telling, cases[telling][row])
         for row in np.random.default_rng(1).permutation(len(cases[given.told[0]]))
         for telling in given.told
     ]
+    print(f"{len(tasks)} answers wanted after {time.perf_counter() - begun:.0f} s", flush=True)
     rows: dict[str, list[Row]] = {telling: [] for telling in given.told}
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
+    with (
+        nullcontext() if given.rows is None else given.rows.open("w", encoding="utf-8") as stream,
+        multiprocessing.get_context("spawn").Pool(given.workers) as pool,
+    ):
+        _write(stream, head)
         found = pool.imap_unordered(_named, tasks)
         for _ in tasks:
             try:
@@ -207,11 +224,23 @@ def main() -> None:
             except multiprocessing.TimeoutError:
                 break
             rows[telling].append(row)
+            _write(stream, {"told": telling, "row": list(row)})
+    _finish({**head, "tellings": {}}, rows, given.out)
+
+
+def _write(stream: TextIO | None, line: dict[str, Any]) -> None:
+    if stream is not None:
+        stream.write(json.dumps(line) + "\n")
+        stream.flush()
+
+
+def _finish(result: dict[str, Any], rows: dict[str, list[Row]], out: Path | None) -> None:
+    """Print the tables and store them."""
     for telling, some in rows.items():
         result["tellings"][telling] = _table(telling, some)
         result["tellings"][telling]["rows"] = [list(row) for row in some]
-    if given.out is not None:
-        given.out.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    if out is not None:
+        out.write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 def _named(task: tuple[Telling, Case]) -> tuple[Telling, Row]:
