@@ -40,7 +40,7 @@ PAGE: Final = ROOT / "docs" / "cyclobutene.md"
 FIGURE: Final = ROOT / "docs" / "figures" / "cyclobutene.svg"
 NOISE: Final = (0.0, 0.01, 0.05)
 """Errors of each momentum component, shares of the rms momentum."""
-SAMPLES: Final = 64
+SAMPLES: Final = 256
 TRAJECTORIES: Final = 200_000
 LEAST: Final = 20
 """Smallest number of explosions of a mean."""
@@ -320,6 +320,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="weights that are told the experiment")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--trajectories", type=int, default=TRAJECTORIES)
+    parser.add_argument("--keep", type=Path, help="file (npz) for samples and geometries")
     given = parser.parse_args()
     pulse, options = Pulse(), ModelOptions()
     frames = read_xyz(PATH)
@@ -335,7 +336,19 @@ def main() -> None:
     device = "cpu" if given.device == "auto" else given.device
 
     def draw(entries: Sequence[ToldEntry], told: Kind, count: int, seed: int) -> list[FloatArray]:
-        return sample(given.weights, entries, told, count, seed, device=device)
+        found = sample(given.weights, entries, told, count, seed, device=device)
+        if given.keep is not None:
+            np.savez_compressed(
+                given.keep,
+                samples=np.array(found, dtype=np.float32),
+                truth=np.array([one.truth.positions for one in every]),
+                momenta=np.array([one.entry.momenta for one in every]),
+                names=[one.name for one in every],
+                kinds=[one.kind for one in every],
+                noise=[one.noise for one in every],
+                symbols=every[0].truth.symbols,
+            )
+        return found
 
     answers = reconstruct(every, told_of_pulse(pulse, options), draw, seed=3)
     made = Provenance.of(

@@ -134,7 +134,7 @@ def recognise(
     """Give weights the test that recognises inputs unlike their training, in their card.
 
     For weights that learned a family of X-ray pulses. Prints how often sets that the test was not
-    made from are called unlike the training, at a rate of false alarms of 2 %.
+    made from are called unlike the training, at a rate of false alarms of 1.5 %.
 
     Example: molexa weights recognise weights/molexa.json --device cuda
     """
