@@ -268,9 +268,9 @@ TOLD: Final = Preset(
         told=True,
         max_atoms=14,
         max_charge=17,
-        # The last step, from sigma_min to zero, replaces a sample by the mean of all that are as near:
-        # the scatter below sigma_min is lost. Less than the scatter of the data at sigma_max, or less
-        # than the whole correction, narrows it too.
+        # The last step, from sigma_min to zero, replaces a sample by the mean of all that are as
+        # near: the scatter below sigma_min is lost. Less than the scatter of the data at
+        # sigma_max, or less than the whole correction, narrows it too.
         sampler=SamplerSettings(steps=10, sigma_max=8.0, sigma_min=0.0025, rho=7.0, multistep=True),
     ),
     replace(MOLEXA.training, batch=8192, learning_rate=5e-4),
