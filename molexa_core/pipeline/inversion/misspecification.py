@@ -46,8 +46,8 @@ class Misfit:
         channel, ion: where the largest single disagreement is, numbered from 0.
         offset: (3) momentum in a.u., in the frame of the channel, that this ion was measured to
             have in addition to one that fits best, if all else follows linearly. Of all changes no
-            longer than the momentum itself (`LEAST_MOMENTUM`), the one with the least chi-square:
-            where the geometry follows a momentum, no change of it says anything.
+            longer than the momentum itself (`LEAST_MOMENTUM`), the one with the least chi-square;
+            along what the geometry follows, no change says anything.
         significance: root of the fall of chi-square by this change; so never more than the root of
             chi-square.
     """
@@ -185,8 +185,9 @@ def _worst(
 def _within(change: FloatArray, left: FloatArray, longest: float) -> FloatArray:
     """(K) x no longer than `longest` with the least |left - change x|, from (m, K) and (m).
 
-    On the boundary x = (A'A + c)^-1 A'b, where c > 0 gives the length (J. J. Moré, D. C. Sorensen,
-    SIAM J. Sci. Stat. Comput. 4, 553 (1983)).
+    x = (A'A + c)^-1 A'b, where c gives the length on the boundary (J. J. Moré, D. C. Sorensen,
+    SIAM J. Sci. Stat. Comput. 4, 553 (1983)). It is never below one over `longest` squared: along
+    what changes the residuals by less than one standard deviation, nothing is said.
     """
     ways, sizes, turn = np.linalg.svd(change, full_matrices=False)
     along = ways.T @ left * sizes
@@ -194,7 +195,7 @@ def _within(change: FloatArray, left: FloatArray, longest: float) -> FloatArray:
     def at(added: float) -> FloatArray:
         return np.asarray(turn.T @ (along / (sizes**2 + added)))
 
-    low = 1e-12 * max(float(sizes[0]) ** 2, 1e-300)
+    low = 1.0 / longest**2
     if float(np.linalg.norm(at(low))) <= longest:
         return at(low)
     high = max(float(np.linalg.norm(along)) / longest, low)

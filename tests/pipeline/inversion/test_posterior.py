@@ -320,6 +320,8 @@ def test_no_ion_is_said_to_be_off_by_more_than_its_momentum() -> None:
     found = misfit_at(problem, problem.join(OCS[None], np.zeros((1, problem.free)))[0])
     assert found.p_value < 0.5
     size = np.linalg.norm(data.measured[found.ion])
+    # Momenta across the plane of the atoms are as they must be.
+    assert abs(found.offset[2]) < 1e-3 * np.linalg.norm(found.offset)
     assert 0.0 < np.linalg.norm(found.offset) <= max(size, 0.1 * np.sqrt(3.0) * data.scale) * 1.001
 
 
