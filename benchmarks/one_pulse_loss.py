@@ -38,7 +38,7 @@ NEAR: Final = 1e-6
 SEED: Final = 64_260_000
 
 
-def stream(measured: MeasuredPulse | None, pairs: PairRecipe) -> StreamRecipe:
+def stream(measured: MeasuredPulse | None, pairs: PairRecipe, blocks: int) -> StreamRecipe:
     """X-ray explosions in one pulse, or in those of the whole family."""
     box, energies = Box(), PHOTON_GRID_EV
     if measured is not None:
@@ -52,7 +52,10 @@ def stream(measured: MeasuredPulse | None, pairs: PairRecipe) -> StreamRecipe:
         )
         energies = (measured.pulse.photon_ev,)
     return StreamRecipe(
-        pairs=replace(pairs, box=box, share=SHARE, seed=SEED), classical=None, photon_ev=energies
+        pairs=replace(pairs, box=box, share=SHARE, seed=SEED),
+        classical=None,
+        pair_blocks=blocks,
+        photon_ev=energies,
     )
 
 
@@ -74,7 +77,9 @@ def trained(recipe: StreamRecipe, given: argparse.Namespace) -> tuple[Network, d
         source.close()
     last = run.reports[-1]
     taken = {"seconds": time.perf_counter() - begun, "loss": last["position_loss"]}
-    return network.eval(), {**taken, "visits": recipe.visits(given.batch)}
+    fresh = Network(TOLD.network)  # without compiled parts
+    fresh.load_state_dict(network.state_dict())
+    return fresh.to(given.device).eval(), {**taken, "visits": recipe.visits(given.batch)}
 
 
 def main() -> None:
@@ -87,6 +92,7 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=7)
     parser.add_argument("--geometries", type=int, default=4)
     parser.add_argument("--explosions", type=int, help="of a block of the stream")
+    parser.add_argument("--blocks", type=int, default=64, help="of the stream in memory")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--rows", type=Path, required=True)
@@ -108,7 +114,7 @@ def main() -> None:
     with given.rows.open("w", encoding="utf-8") as stream_of_rows:
         for measured in (None, *chosen):
             name = ALL if measured is None else measured.name
-            network, taken = trained(stream(measured, pairs), given)
+            network, taken = trained(stream(measured, pairs, given.blocks), given)
             own = plan if measured is None else replace(plan, pulses=(measured,))
             rows = measure_told(network, own, device=given.device, tables=tables)
             found[name] = {pulse: told["everything"] for pulse, told in rows.items()}
