@@ -22,9 +22,11 @@ AXIS_X, AXIS_Y, SCALE, HALF_WIDTH, RUN_TIME, EARLY, LATE = range(7, 28, 3)
 """Position on a layer = axis . (x, y); mm/ns of the difference; ns; limits of t - t_mcp in ns."""
 SUM_MIDDLE, PLACE_MIDDLE, LOW_NS, PER_NS, LOW_MM, PER_MM = range(28, 46, 3)
 """Time sum and position where t1 = t2; begin and inverse step of the grids."""
-METHOD: Final = 46
+SLOPE_X, SLOPE_Y = 46, 49
+"""ns/mm: how the time of an end changes with x and y."""
+METHOD: Final = 52
 """54 method numbers by ends present on u, v, w (0 to 2) and the MCP."""
-SUMS: Final = 100
+SUMS: Final = 106
 """Time sums in ns on the grid of differences t1 - t2."""
 FORWARD: Final = SUMS + 3 * GRID
 """Positions in mm on the grid of differences, offset and correction included."""
@@ -54,6 +56,8 @@ def model_of(anode: Anode) -> FloatArray:
     for row, layer in enumerate(layers):
         m[AXIS_X + row], m[AXIS_Y + row] = (_HEXANODE if hexanode else _QUAD)[row]
         m[SCALE + row] = anode.mm_per_ns(layer)
+        m[SLOPE_X + row] = 0.5 * m[AXIS_X + row] / m[SCALE + row]
+        m[SLOPE_Y + row] = 0.5 * m[AXIS_Y + row] / m[SCALE + row]
         m[HALF_WIDTH + row] = layer.time_sum_half_width_ns
         m[RUN_TIME + row] = layer.run_time_ns
         _tabulate(m, row, anode, layer)

@@ -56,19 +56,15 @@ class Lists(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """The candidate that is being made, and room for its fit.
+    """The candidate that is being made.
 
     Attributes:
         chosen: (7) its edges, -1 for a missing signal.
         hit: (3) x and y in mm, T in ns.
-        a: (3, 3) of the system of equations of a fit; overwritten.
-        b: (3) its right side; overwritten.
     """
 
     chosen: IntArray
     hit: FloatArray
-    a: FloatArray
-    b: FloatArray
 
 
 @bare
@@ -126,12 +122,19 @@ def claimed(lists: Lists, edge: int) -> int:
 
 @bare
 def keep(lists: Lists, tally: IntArray, chosen: IntArray, hit: FloatArray, value: float) -> None:
-    """Store a candidate that is new and enter it into the lists of its edges."""
-    candidates, values, marks = lists
+    """Store a candidate if it is new."""
     key = key_of(chosen)
+    if not known(lists, chosen, key):
+        enter(lists, tally, chosen, key, hit, value)
+
+
+@bare
+def enter(
+    lists: Lists, tally: IntArray, chosen: IntArray, key: np.int64, hit: FloatArray, value: float
+) -> None:
+    """Store a new candidate and enter it into the lists of its edges."""
+    candidates, values, marks = lists
     c = tally[COUNT]
-    if known(lists, chosen, key):
-        return
     if c >= len(values):
         tally[LIMITED] = 1
         return
@@ -171,11 +174,9 @@ def grow(
     first_edge: IntArray,
     chosen: IntArray,
     hit: FloatArray,
-    a: FloatArray,
-    b: FloatArray,
 ) -> float:
     """Complete a seed with a first guess of its hit; the weight, 0 where it gives no hit."""
-    if refine(anode, time, chosen, hit, a, b) < 0:
+    if refine(anode, time, chosen, hit) < 0:
         return 0.0
     reach = 1.5 * anode[RADIUS]
     chi2 = -1.0
@@ -183,7 +184,7 @@ def grow(
         if hit[0] * hit[0] + hit[1] * hit[1] > reach * reach:
             return 0.0
         added = fill(anode, time, first_edge, chosen, hit)
-        chi2 = refine(anode, time, chosen, hit, a, b)
+        chi2 = refine(anode, time, chosen, hit)
         if chi2 < 0:
             return 0.0
         if added == 0 or complete(anode, chosen):
@@ -199,6 +200,6 @@ def grow(
         chosen[worst_signal(anode, time, chosen, hit)] = -1
         if method_of(anode, chosen) < 0:
             return 0.0
-        chi2 = refine(anode, time, chosen, hit, a, b)
-        chi2 = refine(anode, time, chosen, hit, a, b)
+        chi2 = refine(anode, time, chosen, hit)
+        chi2 = refine(anode, time, chosen, hit)
     return judge(anode, time, first_edge, chosen, hit, chi2)

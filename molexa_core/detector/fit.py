@@ -42,8 +42,9 @@ from molexa_core.detector.anode_arrays import (
     PER_NS,
     RADIUS,
     RUN_TIME,
-    SCALE,
     SIGMA,
+    SLOPE_X,
+    SLOPE_Y,
     SUM_MIDDLE,
     SUMS,
 )
@@ -101,86 +102,79 @@ def difference_of_one(anode: FloatArray, layer: int, end: int, after: float) -> 
 
 
 @bare
-def solve(a: FloatArray, b: FloatArray) -> bool:
-    """Solve the symmetric 3 x 3 system `a . x = b` in place of b; whether it is regular."""
-    c00 = a[1, 1] * a[2, 2] - a[1, 2] * a[1, 2]
-    c01 = a[0, 2] * a[1, 2] - a[0, 1] * a[2, 2]
-    c02 = a[0, 1] * a[1, 2] - a[0, 2] * a[1, 1]
-    determinant = a[0, 0] * c00 + a[0, 1] * c01 + a[0, 2] * c02
+def solve(
+    a00: float, a01: float, a02: float, a11: float, a12: float, a22: float,
+    b0: float, b1: float, b2: float,
+) -> tuple[bool, float, float, float]:  # fmt: skip
+    """Solve the symmetric 3 x 3 system `a . x = b`: whether it is regular, and x.
+
+    Numbers and no arrays: the compiler keeps them in registers.
+    """
+    c00 = a11 * a22 - a12 * a12
+    c01 = a02 * a12 - a01 * a22
+    c02 = a01 * a12 - a02 * a11
+    determinant = a00 * c00 + a01 * c01 + a02 * c02
     if abs(determinant) < 1e-9:
-        return False
-    c11 = a[0, 0] * a[2, 2] - a[0, 2] * a[0, 2]
-    c12 = a[0, 1] * a[0, 2] - a[0, 0] * a[1, 2]
-    c22 = a[0, 0] * a[1, 1] - a[0, 1] * a[0, 1]
-    x = (c00 * b[0] + c01 * b[1] + c02 * b[2]) / determinant
-    y = (c01 * b[0] + c11 * b[1] + c12 * b[2]) / determinant
-    z = (c02 * b[0] + c12 * b[1] + c22 * b[2]) / determinant
-    b[0], b[1], b[2] = x, y, z
-    return True
+        return False, 0.0, 0.0, 0.0
+    c11 = a00 * a22 - a02 * a02
+    c12 = a01 * a02 - a00 * a12
+    c22 = a00 * a11 - a01 * a01
+    x = (c00 * b0 + c01 * b1 + c02 * b2) / determinant
+    y = (c01 * b0 + c11 * b1 + c12 * b2) / determinant
+    z = (c02 * b0 + c12 * b1 + c22 * b2) / determinant
+    return True, x, y, z
 
 
 @bare
-def refine(
-    anode: FloatArray,
-    time: FloatArray,
-    chosen: IntArray,
-    hit: FloatArray,
-    a: FloatArray,
-    b: FloatArray,
-) -> float:
+def refine(anode: FloatArray, time: FloatArray, chosen: IntArray, hit: FloatArray) -> float:
     """One step of least squares from `hit` (x, y, T), in place; chi square, -1 if undetermined."""
-    for i in range(3):
-        b[i] = 0.0
-        for j in range(3):
-            a[i, j] = 0.0
+    x, y, start = hit[0], hit[1], hit[2]
+    a00, a01, a02, a11, a12, a22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    b0, b1, b2 = 0.0, 0.0, 0.0
     total = 0.0
     for layer in range(int(anode[N_LAYERS])):
         e1, e2 = chosen[2 * layer], chosen[2 * layer + 1]
         if e1 < 0 and e2 < 0:
             continue
-        d = difference_at(anode, layer, hit[0], hit[1])
+        d = difference_at(anode, layer, x, y)
         s = sum_at(anode, layer, d)
-        gx = 0.5 * anode[AXIS_X + layer] / anode[SCALE + layer]
-        gy = 0.5 * anode[AXIS_Y + layer] / anode[SCALE + layer]
-        n = 0.0
-        tilt = 0.0
-        up = 0.0
-        across = 0.0
+        gx, gy = anode[SLOPE_X + layer], anode[SLOPE_Y + layer]
+        n = tilt = up = across = 0.0
         if e1 >= 0:
-            r = time[e1] - hit[2] - 0.5 * (s + d)
+            r = time[e1] - start - 0.5 * (s + d)
             n += 1.0
             tilt += 1.0
             up += r
             across += r
             total += r * r
         if e2 >= 0:
-            r = time[e2] - hit[2] - 0.5 * (s - d)
+            r = time[e2] - start - 0.5 * (s - d)
             n += 1.0
             tilt -= 1.0
             up += r
             across -= r
             total += r * r
-        a[0, 0] += n * gx * gx
-        a[0, 1] += n * gx * gy
-        a[1, 1] += n * gy * gy
-        a[0, 2] += tilt * gx
-        a[1, 2] += tilt * gy
-        a[2, 2] += n
-        b[0] += gx * across
-        b[1] += gy * across
-        b[2] += up
+        a00 += n * gx * gx
+        a01 += n * gx * gy
+        a11 += n * gy * gy
+        a02 += tilt * gx
+        a12 += tilt * gy
+        a22 += n
+        b0 += gx * across
+        b1 += gy * across
+        b2 += up
     if chosen[MCP] >= 0:
-        r = time[chosen[MCP]] - hit[2]
-        a[2, 2] += MCP_WEIGHT
-        b[2] += MCP_WEIGHT * r
+        r = time[chosen[MCP]] - start
+        a22 += MCP_WEIGHT
+        b2 += MCP_WEIGHT * r
         total += MCP_WEIGHT * r * r
-    bx, by, bt = b[0], b[1], b[2]
-    if not solve(a, b):
+    regular, x0, x1, x2 = solve(a00, a01, a02, a11, a12, a22, b0, b1, b2)
+    if not regular:
         return -1.0
-    hit[0] += b[0]
-    hit[1] += b[1]
-    hit[2] += b[2]
-    left = total - (bx * b[0] + by * b[1] + bt * b[2])
+    hit[0] += x0
+    hit[1] += x1
+    hit[2] += x2
+    left = total - (b0 * x0 + b1 * x1 + b2 * x2)
     chi2: float = max(left, 0.0) / (anode[SIGMA] * anode[SIGMA])
     return chi2
 

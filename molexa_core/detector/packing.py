@@ -16,7 +16,8 @@ Arguments have the shapes and meanings that `fit` and `candidates` say. Beside t
   the candidate that the level chose, -1 for none; `dropped` (levels): whether the level leaves its
   edge unused.
 * `parent` (edges): an edge of the same cluster, its own number at the root.
-* `masks` (`MOST_TRIMMED`): sets of signals, bit s for signal s.
+* `masks` (`MOST_TRIMMED`): sets of signals, bit s for signal s; `seen` (128): whether a set is
+  among them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,18 @@ import numpy as np
 
 from molexa_core.base.compiled import bare, inner
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
-from molexa_core.detector.candidates import COUNT, HEAD, NEXT, WEIGHT, Lists, Trial, keep
+from molexa_core.detector.anode_arrays import MAX_METHOD
+from molexa_core.detector.candidates import (
+    COUNT,
+    HEAD,
+    NEXT,
+    WEIGHT,
+    Lists,
+    Trial,
+    enter,
+    key_of,
+    known,
+)
 from molexa_core.detector.fit import judge, method_of, refine
 
 MOST_NODES: Final = 20_000
@@ -45,64 +57,105 @@ def trim(
     tally: IntArray,
     lists: Lists,
     trial: Trial,
+    heads: IntArray,
 ) -> None:
-    """Add the versions of competing candidates that leave disputed edges to others."""
+    """Add the versions of competing candidates that leave disputed edges to others.
+
+    Args:
+        anode: see `fit`, as `time` and `first_edge`.
+        time: likewise.
+        first_edge: likewise.
+        tally: (3) of the shot, see `candidates.COUNT`.
+        lists: its candidates; added to.
+        trial: scratch.
+        heads: (edges) scratch: the last whole candidate of each edge.
+    """
     candidates, values = lists.candidates, lists.values
     chosen, hit = trial.chosen, trial.hit
-    masks = np.zeros(MOST_TRIMMED, np.int64)
-    whole = tally[COUNT]
-    for c in range(whole):
-        for i in range(disputed(lists, c, whole, masks)):
+    masks, seen = np.zeros(MOST_TRIMMED, np.int64), np.zeros(1 << 7, np.bool_)
+    for e in range(first_edge[7]):
+        heads[e] = lists.marks[e, HEAD]
+    for c in range(tally[COUNT]):
+        for i in range(disputed(candidates, c, heads, masks, seen)):
             n = 0
             for k in range(7):
                 chosen[k] = -1 if masks[i] >> k & 1 else candidates[c, k]
                 n += chosen[k] >= 0
-            if n < 3 or method_of(anode, chosen) < 0:
+            if n < 3 or not 0 <= method_of(anode, chosen) <= anode[MAX_METHOD]:
+                continue
+            key = key_of(chosen)
+            if known(lists, chosen, key):
                 continue
             for k in range(3):
                 hit[k] = values[c, k]
-            chi2 = refine(anode, time, chosen, hit, trial.a, trial.b)
+            chi2 = refine(anode, time, chosen, hit)
             if chi2 >= 0:
-                chi2 = refine(anode, time, chosen, hit, trial.a, trial.b)
+                chi2 = refine(anode, time, chosen, hit)
             if chi2 >= 0:
                 value = judge(anode, time, first_edge, chosen, hit, chi2)
                 if value > 0:
-                    keep(lists, tally, chosen, hit, value)
+                    enter(lists, tally, chosen, key, hit, value)
 
 
 @bare
-def disputed(lists: Lists, c: int, whole: int, masks: IntArray) -> int:
-    """Sets of signals that a candidate shares with one or two others, as bits; how many."""
-    candidates, marks = lists.candidates, lists.marks
+def disputed(
+    candidates: IntArray, c: int, heads: IntArray, masks: IntArray, seen: BoolArray
+) -> int:
+    """Sets of signals that a candidate shares with one or two others, as bits; how many.
+
+    Args:
+        candidates: edges of the candidates.
+        c: the candidate.
+        heads: (edges) the last candidate of each edge.
+        masks: receives the sets.
+        seen: (128) all false, and left so.
+    """
+    signals = 0
+    for s in range(7):
+        signals += candidates[c, s] >= 0
+    if signals <= 3:
+        return 0  # what is left would be no hit
+    n = shared_with_one(candidates, c, heads, masks, seen, signals == 4)
+    single = n if signals > 4 else 0
+    for i in range(single):
+        for j in range(i):
+            n = add_mask(masks, n, masks[i] | masks[j], seen)
+    for i in range(n):
+        seen[masks[i]] = False
+    return n
+
+
+@bare
+def shared_with_one(
+    candidates: IntArray, c: int, heads: IntArray, masks: IntArray, seen: BoolArray, one: bool
+) -> int:
+    """Sets of signals that a candidate shares with another; sets of one signal alone if `one`."""
     n = 0
     for s in range(7):
-        at = marks[candidates[c, s], HEAD] if candidates[c, s] >= 0 else -1
+        at = heads[candidates[c, s]] if candidates[c, s] >= 0 else -1
         while at >= 0:
             other = at // 7
-            if other != c and other < whole:
+            if other != c:
                 mask = 0
                 for k in range(7):
                     if candidates[c, k] >= 0 and candidates[c, k] == candidates[other, k]:
                         mask |= 1 << k
-                n = add_mask(masks, n, mask)
+                if not one or mask == 1 << s:
+                    n = add_mask(masks, n, mask, seen)
+                    if n == len(masks):
+                        return n
             at = candidates[other, NEXT + at % 7]
-    single = n
-    for i in range(single):
-        for j in range(i):
-            n = add_mask(masks, n, masks[i] | masks[j])
     return n
 
 
 @bare
-def add_mask(masks: IntArray, n: int, mask: int) -> int:
+def add_mask(masks: IntArray, n: int, mask: int, seen: BoolArray) -> int:
     """Enter a mask that is not there yet; the new number of masks."""
-    for i in range(n):
-        if masks[i] == mask:
-            return n
-    if n < len(masks):
-        masks[n] = mask
-        return n + 1
-    return n
+    if n == len(masks) or seen[mask]:
+        return n
+    seen[mask] = True
+    masks[n] = mask
+    return n + 1
 
 
 @bare
@@ -212,15 +265,18 @@ def members_of_edges(
 
 
 @bare
-def free_shares(
-    edges: IntArray, n_edges: int, level: int, used: IntArray, share: FloatArray
-) -> float:
-    """The most that the edges from a level on can contribute."""
+def can_exceed(
+    now: float, best: float, edges: IntArray, n_edges: int, level: int, used: IntArray,
+    share: FloatArray,
+) -> bool:  # fmt: skip
+    """Whether the most that the free edges from a level on contribute to `now` is above `best`."""
     total = 0.0
     for k in range(level, n_edges):
         if not used[edges[k]]:
             total += share[edges[k]]
-    return total
+            if now + total > best:
+                return True  # no share is negative
+    return now + total > best
 
 
 @inner
@@ -270,8 +326,11 @@ def best_packing(
                 if taken[k] >= 0:
                     chosen[n_best] = taken[k]
                     n_best += 1
-        bound = now[level] + free_shares(edges, n_edges, level, used, share)
-        if last or level == n_edges or bound <= best + TINY:
+        if (
+            last
+            or level == n_edges
+            or not can_exceed(now[level], best + TINY, edges, n_edges, level, used, share)
+        ):
             option[level] = -1
             level -= 1
             continue

@@ -138,7 +138,7 @@ def seed(
     """Grow the seed in `trial` and keep what comes of it."""
     chosen, hit = trial.chosen, trial.hit
     tally[SEEDS] += 1
-    value = grow(anode, time, first_edge, chosen, hit, trial.a, trial.b)
+    value = grow(anode, time, first_edge, chosen, hit)
     if value > 0:
         keep(lists, tally, chosen, hit, value)
 

@@ -209,12 +209,7 @@ def sort_shots(
         np.empty((MOST_CANDIDATES, 4)),
         np.empty((most, 2), np.int64),
     )
-    trial = Trial(
-        np.empty(7, np.int64),
-        np.empty(3),
-        np.empty((3, 3)),
-        np.empty(3),
-    )
+    trial = Trial(np.empty(7, np.int64), np.empty(3))
     near = Near(
         np.empty((6, 2), np.int64),
         np.empty(6, np.int64),
@@ -241,7 +236,7 @@ def sort_shots(
             for c in range(n_picked):
                 picked[c] = c
         else:
-            trim(anode, time, first_edge, tally, lists, trial)
+            trim(anode, time, first_edge, tally, lists, trial, parent)
             n_picked = select(tally, lists, first_edge[7], used, share, parent, picked, counts)
         counts[LIMITED_SHOTS] += tally[LIMITED]
         begin = total
