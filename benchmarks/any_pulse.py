@@ -607,6 +607,7 @@ def linear_rows(model: LinearModel) -> dict[str, Any]:
     return {
         "data": model.data.tolist(),
         "slope": model.slope.tolist(),
+        "best": model.best.tolist(),
         "shares": [one.share.tolist() for one in model.blocks],
         "freedoms": [one.size.freedom for one in model.blocks],
     }

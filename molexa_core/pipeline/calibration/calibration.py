@@ -356,7 +356,7 @@ def _tension(
     """
     whiten = noise.whitening(0.0)
     left = best.residuals + best.slope @ best.u
-    model = linear_model(left, best.slope, whiten, problem.blocks(best.u, whiten))
+    model = linear_model(left, best.slope, whiten, problem.blocks(best.u, whiten), best.u)
     values = len(model.data)
     rest = np.linalg.solve(np.eye(values) + model.slope @ model.slope.T, np.eye(values))
     at_minimum = rest @ model.data

@@ -34,13 +34,13 @@ def p_values(freedom: float, count: int, added: float = 0.0) -> np.ndarray:
     data = draws_of(sum(SIZES), of, count, seed=11)
     data += random.standard_normal((count, K)) @ j.T
     data += added * random.choice([-1.0, 1.0], (count, sum(SIZES)))
-    return LinearModel(data[0], j, of).p_values(data, draws=1500)
+    return LinearModel(data[0], j, of, np.zeros(K)).p_values(data, draws=1500)
 
 
 def test_without_tails_it_is_the_chi_square() -> None:
     of, j = blocks(None), slope()
     data = 2.0 * np.random.default_rng(2).standard_normal((50, sum(SIZES)))
-    found = LinearModel(data[0], j, of).statistics(data)
+    found = LinearModel(data[0], j, of, np.zeros(K)).statistics(data)
     whole = np.linalg.inv(np.eye(sum(SIZES)) + j @ j.T)
     exact = np.einsum("si,ij,sj->s", data, whole, data)
     assert np.allclose(found[:, 0], exact, rtol=1e-8)
@@ -63,8 +63,16 @@ def test_where_all_references_are_off_the_model_is_rejected() -> None:
 def test_one_reference_far_off_is_what_tails_allow() -> None:
     data = np.zeros(sum(SIZES))
     data[0] = 8.0
-    tails = LinearModel(data, slope(0.1), blocks(2.75)).p_value()
-    known = LinearModel(data, slope(0.1), blocks(None)).p_value()
+    tails = LinearModel(data, slope(0.1), blocks(2.75), np.zeros(K)).p_value()
+    known = LinearModel(data, slope(0.1), blocks(None), np.zeros(K)).p_value()
     assert known < 0.005
     assert tails > 0.03
     assert chi2.sf(64.0, sum(SIZES)) < 1e-6
+
+
+def test_what_is_far_out_in_the_prior_is_not_explained_by_large_errors_there() -> None:
+    """There everything fits, also at u = 0 with the errors that are claimed far out."""
+    none = np.zeros(sum(SIZES))
+    at_home, far = np.zeros(K), np.full(K, 4.0)
+    assert LinearModel(none, slope(0.01), blocks(2.75), at_home).p_value() > 0.9
+    assert LinearModel(none, slope(0.01), blocks(2.75), far).p_value() < 0.001
