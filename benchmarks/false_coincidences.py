@@ -196,6 +196,11 @@ def measure(job: Job) -> dict[str, Any]:
     return answer
 
 
+def measured_before(job: Job, last: float) -> dict[str, Any] | None:
+    """The run, unless it would begin after `last` (seconds since 1970)."""
+    return measure(job) if time.time() < last else None
+
+
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """The runs in an output."""
     if path.is_file():
@@ -253,6 +258,8 @@ def main() -> None:
     """Run what is missing, then print the summary."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--first", type=int, default=1, help="seed of the first run")
+    parser.add_argument("--minutes", type=float, default=1e9, help="no run begins later than this")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--rates", default=",".join(f"{rate:g}" for rate in RATES))
@@ -262,16 +269,18 @@ def main() -> None:
     asked = parser.parse_args()
     jobs = [
         Job(case, float(rate), seed, asked.coincidences)
-        for seed in range(1, asked.runs + 1)
+        for seed in range(asked.first, asked.first + asked.runs)
         for case in asked.cases.split(",")
         for rate in asked.rates.split(",")
     ]
     done = {run["name"] for run in lines(asked.out)}
     jobs = [] if asked.summary else [job for job in jobs if job.name not in done]
+    last = time.time() + 60.0 * asked.minutes
     with ProcessPoolExecutor(asked.workers) as pool, asked.out.open("a", encoding="utf-8") as out:
-        for future in as_completed([pool.submit(measure, job) for job in jobs]):
-            out.write(json.dumps(future.result()) + "\n")
-            out.flush()
+        for future in as_completed([pool.submit(measured_before, job, last) for job in jobs]):
+            if (answer := future.result()) is not None:
+                out.write(json.dumps(answer) + "\n")
+                out.flush()
     summarise(asked.out)
 
 

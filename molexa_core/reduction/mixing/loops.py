@@ -16,7 +16,9 @@ from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 GATE: Final = 0
 RING: Final = 1
 """Regions of the momentum sum: inside the gate, in the side band around it."""
-_MOST_TRIALS: Final = 64
+_SUCCESSES: Final = 3
+"""Shots that leave a block until which shots are tried: more make the factors less uncertain."""
+_MOST_TRIALS: Final = 64 * _SUCCESSES
 
 
 @inner
@@ -232,12 +234,13 @@ def trials(
     dead: FloatArray,
     state: np.ndarray,
 ) -> float:
-    """Number of shots that are tried until one leaves the hits from shot `one`.
+    """Number of shots tried per shot that leaves the hits from shot `one`.
 
-    With `both`: number of shots that leave those from `one`, until one also leaves those from
-    `other`.
+    With `both`: number of shots that leave those from `one`, per shot that also leaves those from
+    `other`. Shots are tried until a fixed number of them does, whose inverse probability is then
+    known without bias (negative binomial distribution).
     """
-    tried = 0.0
+    tried, left = 0.0, 0
     for _ in range(_MOST_TRIALS):
         shot = alike[int(next_random(state) * len(alike))]
         leaves = not block_hidden(one, shot, chosen, of, skip, place, offsets, every, dead)
@@ -246,9 +249,10 @@ def trials(
                 continue
             leaves = not block_hidden(other, shot, chosen, of, skip, place, offsets, every, dead)
         tried += 1.0
-        if leaves:
+        left += leaves
+        if left == _SUCCESSES:
             break
-    return max(tried, 1.0)
+    return max(tried / max(left, 1), 1.0)
 
 
 @inner
@@ -273,7 +277,7 @@ def survival(
         [a leaves B] / P(any shot leaves B) * [b leaves A] / P(any shot that leaves B leaves A):
 
     what the unrelated hits of a and b do cancels but for those that would hide both blocks, which
-    the two meet once in one shot. Inverse probabilities are numbers of trials until a shot does.
+    the two meet once in one shot. Inverse probabilities are numbers of trials per success.
 
     Returns:
         0 if a hit is hidden, else the product of these numbers over all pairs of blocks.
@@ -474,7 +478,6 @@ def mix(
     alike: IntArray,
     draws: int,
     pick: float,
-    ring_share: float,
     state: np.ndarray,
     rows: IntArray,
     sources: IntArray,
@@ -491,7 +494,7 @@ def mix(
     * `kind_of_candidate`: kind of each candidate; `columns` (kinds): first column of each kind.
     * `box`: see `region`; (0, 3) without a gate. `dead`: dead time in ns and radius in mm.
     * `draws`: how many times the other blocks are drawn; `pick`: probability with which a closing
-      block is taken, in the ring that times `ring_share`.
+      block is taken.
     * `offsets`, `every` (hits, 3): all hits (t, x, y) shot by shot; `alike`: the shots mixed.
     * `rows`, `sources` (room, ions) candidates and shots, like ions in order of time of flight,
       `regions` and `factors` (room; see `survival`): filled.
@@ -525,7 +528,7 @@ def mix(
                 for axis in range(3):
                     total[axis] = partial[axis] + closing_sum[last, axis]
                 where = GATE if len(box) == 0 else region(total, box)
-                if where < 0 or (where == RING and next_random(state) >= ring_share):
+                if where < 0:
                     continue
                 factor = add_closing(
                     closing[last], closing_shot[last], ions, chosen, of, hit, place, dead,

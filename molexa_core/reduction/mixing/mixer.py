@@ -40,21 +40,27 @@ from molexa_core.reduction.mixing.shot_candidates import Candidates, Combination
 
 _NOISE: Final = 0.1
 """Variance by the sampling of false rows over that of the number of coincidences, aimed at."""
-_LEAST_RATE: Final = 2.0
+_LEAST_RATE: Final = 6.0
 """Rows per expected false coincidence, at least, where they are not too many."""
 _MOST_ROWS: Final = 60.0
 """Rows of false coincidences per coincidence found, at most."""
-_FEW_ROWS: Final = 4000
+_FEW_ROWS: Final = 2000
 _RING: Final = (2.0, 5.0)
 """Inner half width of the ring: in half widths of the gate, and in standard deviations of the peak
 where that is more. A gate that is narrower than the peak leaves true coincidences beside it."""
 _RING_OUTER: Final = 1.5
 """Outer half width of the ring in inner ones."""
-_RING_SHARE: Final = 0.05
-_PICKS: Final = 0.25
+_RING_ROWS: Final = 2.0
+"""Rows in the ring per row in the gate, if both were as densely filled."""
+_RING_DRAWS: Final = 2
+"""Draws for the gate per draw for the ring, at most."""
+_FEW_FITTING: Final = 50.0
+"""Combinations below which it need not be known how many of them fit the gate."""
+_PICKS: Final = 0.5
 """Mean number of rows per draw, at most: rows of one draw share their ions."""
-_MOST_DRAWS: Final = 1_000_000
-_PILOT: Final = 400
+_MOST_DRAWS: Final = 500_000
+_PILOT: Final = 2000
+_LARGEST_FACTOR: Final = 16.0
 _FEWEST_CLOSE: Final = 20.0
 _CLOSE_SHARE: Final = 0.5
 """Share of the pairs expected within dead time and radius above which there is no dead time."""
@@ -351,12 +357,19 @@ class Mixer:
             for part in self._partitions
             if (plan := self._plan(shots, part, grids, self._box)) is not None
         ]
-        expected = sum(plan.expected * self._fitting(shots, plan, state) for plan in plans)
+        fitting = [self._fitting(shots, plan, state) for plan in plans]
+        expected = sum(
+            plan.expected * fits.number for plan, fits in zip(plans, fitting, strict=True)
+        )
+        rows = sum(
+            plan.expected * fits.number * fits.factor
+            for plan, fits in zip(plans, fitting, strict=True)
+        )
         number = float((found.regions == GATE).sum())
         rate = max(_LEAST_RATE, expected / (_NOISE * max(number, 1.0)))
-        rate = min(rate, (_MOST_ROWS * number + _FEW_ROWS) / max(expected, 1e-300))
-        for plan in plans:
-            yield self._made(shots, plan, rate, state, self._box)
+        rate = min(rate, (_MOST_ROWS * number + _FEW_ROWS) / max(rows, 1e-300))
+        for plan, fits in zip(plans, fitting, strict=True):
+            yield self._made(shots, plan, rate * fits.factor, state, self._box)
 
     def _plan(
         self, shots: Candidates, part: Partition, grids: dict[Block, _Grid], box: FloatArray
@@ -392,13 +405,15 @@ class Mixer:
             at_most=grid.at_most(box),
         )
 
-    def _fitting(self, shots: Candidates, plan: _Plan, state: NDArray[np.uint64]) -> float:
-        """Mean number of closing blocks that fit the gate of a draw: from some draws, if many."""
-        if not len(self._box) or plan.expected * plan.at_most < _FEW_ROWS:
-            return plan.at_most
+    def _fitting(self, shots: Candidates, plan: _Plan, state: NDArray[np.uint64]) -> _Fitting:
+        """What of a partition fits the gate: from some draws, if that is much."""
+        if not len(self._box) or plan.expected * plan.at_most < _FEW_FITTING:
+            return _Fitting(plan.at_most, 1.0)
         pick = min(1.0, 4.0 / plan.at_most)
-        regions = self._drawn(shots, plan, _PILOT, pick, 0.0, state, self._box)[2]
-        return (len(regions) + 1.0) / (_PILOT * pick)
+        factors = self._drawn(shots, plan, _PILOT, pick, state, _without_ring(self._box))[3]
+        number = (len(factors) + 1.0) / (_PILOT * pick)
+        size = float(np.sqrt((np.square(factors).sum() + 1.0) / (len(factors) + 1.0)))
+        return _Fitting(number, min(max(size, 1.0), _LARGEST_FACTOR))
 
     def _drawn(
         self,
@@ -406,7 +421,6 @@ class Mixer:
         plan: _Plan,
         draws: int,
         pick: float,
-        ring_share: float,
         state: NDArray[np.uint64],
         box: FloatArray,
     ) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
@@ -426,7 +440,7 @@ class Mixer:
                 grid.rows, grid.shots, grid.sums, grid.cells, grid.origin, grid.step, grid.shape,
                 shots.kind, first, box, self._dead,
                 shots.offsets, shots.every, alike,
-                draws, pick, ring_share, state, rows, sources, regions, factors,
+                draws, pick, state, rows, sources, regions, factors,
             )  # fmt: skip
             if n <= room:
                 return rows[:n], sources[:n], regions[:n], factors[:n]
@@ -442,14 +456,23 @@ class Mixer:
     ) -> _Made:
         pick = min(1.0, _PICKS / max(plan.at_most, 1e-300))
         draws = min(max(1, math.ceil(rate * plan.expected / pick)), _MOST_DRAWS)
-        rows, sources, regions, factors = self._drawn(
-            shots, plan, draws, pick, _RING_SHARE, state, box
-        )
         self.tally.draws += draws
-        size = plan.expected / (draws * pick)
-        weight = math.copysign(size, plan.coefficient) * factors
-        weight[regions == RING] /= _RING_SHARE
-        return _Made(rows, sources, regions, weight)
+        parts = [(draws * pick, self._drawn(shots, plan, draws, pick, state, _without_ring(box)))]
+        if len(box):  # the ring apart, since it is much larger
+            share = min(1.0, _RING_ROWS / _ring_over_gate(box))
+            fewer = max(1, int(draws * max(share * pick, 1.0 / _RING_DRAWS)))
+            ring_pick = min(1.0, pick * share * draws / fewer)
+            ring = self._drawn(shots, plan, fewer, ring_pick, state, box)
+            inside = ring[2] == RING
+            parts.append((fewer * ring_pick, tuple(one[inside] for one in ring)))
+        weight = [
+            math.copysign(plan.expected / taken, plan.coefficient) * made[3]
+            for taken, made in parts
+        ]
+        rows, sources, regions = (
+            np.concatenate([made[index] for _, made in parts]) for index in range(3)
+        )
+        return _Made(rows, sources, regions, np.concatenate(weight))
 
     def _count(
         self,
@@ -545,7 +568,7 @@ class _Grid:
         low, high = sums.min(axis=0), sums.max(axis=0)
         shape = np.ones(3, np.int64)
         if len(box):
-            shape = np.clip(((high - low) / (2.0 * box[3])).astype(np.int64), 1, _CELLS)
+            shape = np.clip(((high - low) / (2.0 * box[1])).astype(np.int64), 1, _CELLS)
         step = (high - low) / shape * (1.0 + 1e-9) + 1e-9
         cell = np.minimum(((sums - low) / step).astype(np.int64), shape - 1)
         number = (cell[:, 0] * shape[1] + cell[:, 1]) * shape[2] + cell[:, 2]
@@ -570,6 +593,20 @@ class _Grid:
             return float(len(self.rows))
         volume = float(np.prod(2.0 * box[1]))
         return max(1.0, min(1.0, self.density * volume) * len(self.rows))
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """Combinations of a partition that fit the gate.
+
+    Attributes:
+        number: of closing blocks that fit one draw, on average.
+        factor: root mean square of their factors (`loops.survival`); as many more are drawn, so
+            that the rows of all partitions weigh alike.
+    """
+
+    number: float
+    factor: float
 
 
 @dataclass(frozen=True)
@@ -599,6 +636,16 @@ class _Plan:
     def ions(self) -> int:
         """Number of ions of a combination."""
         return sum(self.wanted)
+
+
+def _without_ring(box: FloatArray) -> FloatArray:
+    """The gate alone, as `loops.region` takes it."""
+    return box[[0, 1, 1, 1]] if len(box) else box
+
+
+def _ring_over_gate(box: FloatArray) -> float:
+    """Volume of the ring over that of the gate."""
+    return float((np.prod(box[3]) - np.prod(box[2])) / np.prod(box[1]))
 
 
 def _in(found: Combinations, region: int) -> Combinations:
