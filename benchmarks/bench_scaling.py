@@ -4,8 +4,16 @@ End to end with `molexa reduce` as a user starts it: start of all processes, fir
 event mixing, fold, events file. One process and several alternate, so that other load on the
 machine meets both. Where it is great, the seconds of the processor say more: those of all processes
 together, and those of the process that was started, which no other can take over. The run is a
-virtual one repeated until it is long enough; it lies in the memory cache of the system after the
-first reading. `--workers 2 16 64` on a machine of many cores.
+virtual one repeated until it is long enough, in files of a million shots; it lies in the memory
+cache of the system after the first reading, or in memory with `--folder /dev/shm`.
+
+    python benchmarks/bench_scaling.py --workers 2
+
+On a machine of many cores one process would take too long for a run that is long enough for all of
+them. `--parts` gives it shorter runs: each takes a straight line, whose slope and start say what
+the whole run would take; the line is checked by its middle point.
+
+    python benchmarks/bench_scaling.py --parts 2e6 4e6 8e6 --shots 64e6 --workers 8 16 32
 """
 
 from __future__ import annotations
@@ -13,6 +21,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +33,7 @@ from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 
+import numpy as np
 import yaml
 from _record import store
 
@@ -38,8 +48,12 @@ SEED = 5
 VIRTUAL = {"molecules_per_shot": 2.0, "dark_counts_per_shot": 0.7, "explosion": "instant"}
 
 
-def make_run(folder: Path, shots: int) -> Path:
-    """A run of about four hits per shot with the columns of LMF2Root's lists."""
+FILE_SHOTS = 1_000_000
+"""Shots of a file of the run."""
+
+
+def make_run(folder: Path, shots: int) -> list[Path]:
+    """The files of a run of about four hits per shot with the columns of LMF2Root's lists."""
     setup = default_setup().model_dump(mode="json")
     setup["virtual"] |= VIRTUAL
     (folder / "setup.yaml").write_text(yaml.safe_dump(setup), encoding="utf-8")
@@ -50,16 +64,17 @@ def make_run(folder: Path, shots: int) -> Path:
 
     def repeated() -> Iterator[Hits]:
         first = 0
-        while first < shots:
+        while first < FILE_SHOTS:
             for chunk in chunks:
-                part = chunk.shots(0, min(chunk.n_shots, shots - first))
-                if part.n_shots:
-                    yield replace(part, first_shot=first)
-                first += part.n_shots
+                yield replace(chunk, first_shot=first)
+                first += chunk.n_shots
 
-    write_hits(folder / "run.root", repeated(), "root-jagged", meta=run.metadata())
+    paths = [folder / f"run_{number:04d}.root" for number in range(-(-shots // FILE_SHOTS))]
+    write_hits(paths[0], repeated(), "root-jagged", meta=run.metadata())
+    for path in paths[1:]:
+        shutil.copyfile(paths[0], path)
     base.unlink()
-    return folder / "run.root"
+    return paths
 
 
 @dataclass(frozen=True)
@@ -81,10 +96,11 @@ class Taken:
     serial_s: float
 
 
-def reduce_once(path: Path, workers: int, mixing: bool) -> Taken:
+def reduce_once(paths: list[Path], workers: int, mixing: bool) -> Taken:
     """Reduce a run with so many processes."""
-    out = path.with_name("out.events.h5")
-    line = [sys.executable, "-m", "molexa_cli.main", "reduce", str(path), "--out", str(out)]
+    out = paths[0].with_name("out.events.h5")
+    out.unlink(missing_ok=True)
+    line = [sys.executable, "-m", "molexa_cli.main", "reduce", *map(str, paths), "--out", str(out)]
     line += ["--workers", str(workers), "--quiet", "--mixing" if mixing else "--no-mixing"]
     began = time.perf_counter()
     watched = subprocess.Popen(line, stdout=subprocess.DEVNULL)
@@ -97,11 +113,16 @@ def reduce_once(path: Path, workers: int, mixing: bool) -> Taken:
     if code := os.waitstatus_to_exitcode(ended[1]):
         raise SystemExit(code)
     cpu = ended[2].ru_utime + ended[2].ru_stime  # with the processes that it has waited for
-    table = read_events(out)[0]
+    return Taken(took, content_of(out), most, cpu, cpu if workers == 1 else serial)
+
+
+def content_of(path: Path) -> str:
+    """Digest of the coincidences."""
+    table = read_events(path)[0]
     state = hashlib.sha256(table.momentum.tobytes())
     if table.false is not None:
         state.update(table.false.weight.tobytes())
-    return Taken(took, state.hexdigest(), most, cpu, cpu if workers == 1 else serial)
+    return state.hexdigest()
 
 
 def seconds_of(process: int) -> float:
@@ -114,12 +135,13 @@ def seconds_of(process: int) -> float:
 
 
 def children_of(process: int) -> list[int]:
-    """The processes that a process started."""
+    """The processes that a process started, and those that they did."""
     try:
         text = Path(f"/proc/{process}/task/{process}/children").read_text()
     except OSError:
         return []
-    return [int(number) for number in text.split()]
+    own = [int(number) for number in text.split()]
+    return own + [one for number in own for one in children_of(number)]
 
 
 def memory_of(process: int) -> float:
@@ -131,53 +153,126 @@ def memory_of(process: int) -> float:
     return next((int(x.split()[1]) / 1024 for x in lines if x.startswith("VmRSS")), 0.0)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shots", type=int, default=6_000_000)
+def told(what: str, one: Taken) -> Taken:
+    """Print what a reduction took."""
+    print(
+        f"{what} {one.wall_s:.2f} s, processor {one.cpu_s:.1f} s ({one.serial_s:.1f} s of the "
+        f"process that was started), {one.memory_mib:.0f} MiB, load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
+    return one
+
+
+def line_of(
+    paths: list[Path], parts: list[float], mixing: bool
+) -> tuple[float, float, dict[int, str]]:
+    """Start in s and s per shot of one process, from runs of several lengths; what was found."""
+    seconds, shots, digests = [], [], {}
+    for part in sorted(parts):
+        files = paths[: max(1, round(part / FILE_SHOTS))]
+        shots.append(len(files) * FILE_SHOTS)
+        one = told(f"one process, {shots[-1] / 1e6:.0f}e6 shots:", reduce_once(files, 1, mixing))
+        seconds.append(one.wall_s)
+        digests[len(files)] = one.digest
+    slope, start = np.polyfit(shots, seconds, 1)
+    rest = np.array(seconds) - (start + slope * np.array(shots))
+    print(
+        f"one process takes {start:.2f} s + {1e6 * slope:.3f} s per 1e6 shots, left over "
+        + ", ".join(f"{one:+.2f}" for one in rest)
+        + " s"
+    )
+    return float(start), float(slope), digests
+
+
+def compare(
+    paths: list[Path], numbers: list[int], alone: float, digests: set[str], mixing: bool
+) -> None:
+    """Times of several processes against one, and that all give the same bits."""
+    for number in numbers:
+        what = f"{number} processes, {len(paths)}e6 shots:"
+        one = told(what, reduce_once(paths, number, mixing))
+        digests.add(one.digest)
+        print(f"    {alone / one.wall_s:.2f} times as fast as one process ({alone:.1f} s)")
+    if len(digests) > 1:
+        raise SystemExit("the results differ")
+
+
+def of_many_cores(asked: argparse.Namespace, paths: list[Path]) -> None:
+    """What a machine of many cores gains; see above."""
+    mixing = not asked.no_mixing
+    reduce_once(paths[:1], 1, mixing)  # compiled
+    start, slope, digests = line_of(paths, asked.parts, mixing)
+    if asked.small_workers:
+        small = paths[: round(asked.small / FILE_SHOTS)]
+        alone = start + slope * len(small) * FILE_SHOTS
+        known = {one for length, one in digests.items() if length == len(small)}
+        compare(small, asked.small_workers, alone, known, mixing)
+    compare(paths, asked.workers, start + slope * len(paths) * FILE_SHOTS, set(), mixing)
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shots", type=float, default=6e6)
     parser.add_argument("--workers", type=int, nargs="*", default=[2])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-mixing", action="store_true")
+    parser.add_argument("--parts", type=float, nargs="*", help="lengths for one process")
+    parser.add_argument("--small", type=float, default=8e6, help="shots for few processes")
+    parser.add_argument("--small-workers", type=int, nargs="*", default=[])
+    parser.add_argument("--folder", type=Path, help="where the run is made")
     parser.add_argument("--dry", action="store_true", help="store nothing")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        path = make_run(Path(name), asked.shots)
-        found: dict[int, list[Taken]] = {number: [] for number in (1, *asked.workers)}
-        for repeat in range(asked.repeats):
-            for number, each in found.items():
-                one = reduce_once(path, number, not asked.no_mixing)
-                each.append(one)
-                print(
-                    f"{repeat}: {number} processes {one.wall_s:.1f} s, processor {one.cpu_s:.1f} s "
-                    f"({one.serial_s:.1f} s one after the other), {one.memory_mib:.0f} MiB",
-                    flush=True,
-                )
-        if len({one.digest for each in found.values() for one in each}) > 1:
-            raise SystemExit("the results differ")
-        times = {number: [one.wall_s for one in each] for number, each in found.items()}
-        memory = max(one.memory_mib for each in found.values() for one in each)
-        cpu = {n: statistics.median(one.cpu_s for one in each) for n, each in found.items()}
-        serial = {n: statistics.median(one.serial_s for one in each) for n, each in found.items()}
-        # Without other load: the serial part, then the rest by n, or all cores busy throughout.
-        possible = {n: cpu[1] / max(serial[n], cpu[n] / n) for n in times if n > 1}
-        print("by seconds of the processor at most", {n: round(x, 2) for n, x in possible.items()})
-        alone = statistics.median(times[1])
-        ratios = {n: alone / statistics.median(taken) for n, taken in times.items() if n > 1}
-        print({n: round(ratio, 2) for n, ratio in ratios.items()})
-        if not asked.dry:
-            last = asked.workers[-1]
-            store(
-                "scaling",
-                f"How long do {last} processes take to reduce a long run?",
-                times[last],
-                amount=asked.shots,
-                unit="shots",
-                sizes={"shots": asked.shots, "file_mib": round(path.stat().st_size / 2**20, 1),
-                       "mixing": not asked.no_mixing, "seed": SEED,
-                       **{f"ratio_{n}": round(ratio, 2) for n, ratio in ratios.items()},
-                       **{f"cpu_s_{n}": round(x, 1) for n, x in cpu.items()},
-                       **{f"serial_s_{n}": round(x, 1) for n, x in serial.items() if n > 1},
-                       **{f"possible_{n}": round(x, 2) for n, x in possible.items()}},
-                baseline=("one process", times[1]),
-                notes=f"alternating; largest memory of a process {memory:.0f} MiB; load average "
-                f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
-            )  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
+        began = time.perf_counter()
+        paths = make_run(Path(name), int(asked.shots))
+        size = sum(path.stat().st_size for path in paths) / 2**20
+        print(f"{len(paths)} files, {size:.0f} MiB, made in {time.perf_counter() - began:.1f} s")
+        if asked.parts:
+            of_many_cores(asked, paths)
+        else:
+            alternating(asked, paths, size)
+
+
+def alternating(asked: argparse.Namespace, paths: list[Path], size: float) -> None:
+    """One process and several in turn, on the whole run."""
+    found: dict[int, list[Taken]] = {number: [] for number in (1, *asked.workers)}
+    for repeat in range(asked.repeats):
+        for number, each in found.items():
+            one = reduce_once(paths, number, not asked.no_mixing)
+            each.append(told(f"{repeat}: {number} processes", one))
+    if len({one.digest for each in found.values() for one in each}) > 1:
+        raise SystemExit("the results differ")
+    times = {number: [one.wall_s for one in each] for number, each in found.items()}
+    memory = max(one.memory_mib for each in found.values() for one in each)
+    cpu = {n: statistics.median(one.cpu_s for one in each) for n, each in found.items()}
+    serial = {n: statistics.median(one.serial_s for one in each) for n, each in found.items()}
+    # Without other load: the serial part, then the rest by n, or all cores busy throughout.
+    possible = {n: cpu[1] / max(serial[n], cpu[n] / n) for n in times if n > 1}
+    print("by seconds of the processor at most", {n: round(x, 2) for n, x in possible.items()})
+    alone = statistics.median(times[1])
+    ratios = {n: alone / statistics.median(taken) for n, taken in times.items() if n > 1}
+    print({n: round(ratio, 2) for n, ratio in ratios.items()})
+    if asked.dry:
+        return
+    last = asked.workers[-1]
+    store(
+        "scaling",
+        f"How long do {last} processes take to reduce a long run?",
+        times[last],
+        amount=asked.shots,
+        unit="shots",
+        sizes={"shots": asked.shots, "file_mib": round(size, 1),
+               "mixing": not asked.no_mixing, "seed": SEED,
+               **{f"ratio_{n}": round(ratio, 2) for n, ratio in ratios.items()},
+               **{f"cpu_s_{n}": round(x, 1) for n, x in cpu.items()},
+               **{f"serial_s_{n}": round(x, 1) for n, x in serial.items() if n > 1},
+               **{f"possible_{n}": round(x, 2) for n, x in possible.items()}},
+        baseline=("one process", times[1]),
+        notes=f"alternating; largest memory of a process {memory:.0f} MiB; load average "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

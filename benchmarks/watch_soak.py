@@ -131,11 +131,14 @@ def look(process: int) -> tuple[list[float], dict[str, Any]]:
 
 def slope_of(hours: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     """Slope per hour and its standard error, from the means of blocks of neighbouring samples."""
-    t = np.array([part.mean() for part in np.array_split(hours, BLOCKS)])
-    v = np.array([part.mean() for part in np.array_split(values, BLOCKS)])
+    blocks = min(BLOCKS, len(hours))
+    if blocks < 3:
+        return float("nan"), float("nan")
+    t = np.array([part.mean() for part in np.array_split(hours, blocks)])
+    v = np.array([part.mean() for part in np.array_split(values, blocks)])
     slope, start = np.polyfit(t, v, 1)
     rest = v - (start + slope * t)
-    error = np.sqrt((rest @ rest) / (BLOCKS - 2) / ((t - t.mean()) ** 2).sum())
+    error = np.sqrt((rest @ rest) / (blocks - 2) / ((t - t.mean()) ** 2).sum())
     return float(slope), float(error)
 
 

@@ -71,12 +71,13 @@ def start(run: Path, out: Path, dask: str | None = None) -> subprocess.Popen[str
 
 
 def workers_of(process: int) -> list[int]:
-    """The processes that a process started."""
+    """The processes that a process started, and those that they did."""
     try:
         text = Path(f"/proc/{process}/task/{process}/children").read_text()
     except OSError:
         return []
-    return [int(number) for number in text.split()]
+    own = [int(number) for number in text.split()]
+    return own + [one for number in own for one in workers_of(number)]
 
 
 def disturbed(run: Path, out: Path, longest: float, rng: random.Random) -> tuple[str, list[str]]:

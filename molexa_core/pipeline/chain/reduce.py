@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -359,7 +359,10 @@ def _units(
         yield None
         return
     executor = executor_of(work, number, progress)
-    with UnitFolder.of_result(target, progress, keep=work.keep_units) as folder:
+    with (
+        closing(executor),
+        UnitFolder.of_result(target, progress, keep=work.keep_units) as folder,
+    ):
         yield ReduceUnits(run, request, folder, executor, progress)
 
 

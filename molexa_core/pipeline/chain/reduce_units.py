@@ -39,6 +39,7 @@ from molexa_core.pipeline.work.folder import UnitFolder
 from molexa_core.pipeline.work.results import Failed, results
 from molexa_core.pipeline.work.unit import Compute, Content, Phase, Unit, identities
 from molexa_core.reduction.coincidences import SumGate
+from molexa_core.reduction.gate import gate_around
 from molexa_core.reduction.mixing.mixer import MixingTally
 from molexa_core.reduction.peak import Peak
 from molexa_core.reduction.reducer import FoundGates, Reducer
@@ -55,6 +56,8 @@ _SEARCH: Final = "molexa_core.pipeline.chain.reduce_units:search"
 _TABLE, _FALSE, _SHOTS, _MIXING = "table", "false", "shots", "mixing"
 _COUNTS, _HEALTH, _MET = "counts", "health", "reading"
 _CLOSE, _PER_STRETCH = "close", "per_stretch"
+_WARM_SHOTS: Final = 2048
+_WARM_WIDTH: Final = (10.0, 10.0, 10.0)
 MOST_FAILED: Final = 5
 """If so many units fail and none was good, no further one is tried."""
 
@@ -152,6 +155,7 @@ class ReduceUnits:
             "shots": run.n_shots,
             "opening": [None if setup is None else _given(setup) for setup in opened],
         }
+        executor.prepare(_SEARCH, self._settings, self._places)
         self._good = False
         self.failed: list[Failed] = []
 
@@ -323,6 +327,34 @@ class _Searching:
 def search(settings: Mapping[str, Any], places: Mapping[str, Any]) -> Compute:
     """What searches units of a run; see `work.unit.Phase.compute`."""
     return _Searching(settings, places)
+
+
+def warm_up(settings: Mapping[str, Any], places: Mapping[str, Any]) -> None:
+    """Load what units need: libraries, and compiled functions by a search of a few shots.
+
+    Args:
+        settings: of the phase, without the gates.
+        places: of the phase.
+    """
+    request = Request.of_values(settings)
+    if request.device != "cpu":
+        return  # what uses a graphics card must not be split
+    (opening,) = settings["opening"]
+    run = open_run(places["paths"], None if opening is None else Setup.model_validate(opening))
+    search = StretchSearch(
+        request.channel, request.setup, rivals=request.rivals, solutions=request.solutions
+    )
+    if request.channel.is_complete:
+        search.gate = gate_around(None, sigmas=3.0, half_width=_WARM_WIDTH)
+        search.rival_gates = [search.gate for _ in request.rivals]
+    mixing = require_no_mixing(
+        request.mixing, rivals=bool(request.rivals), solutions=request.solutions
+    )
+    search.new_mixer(request.setup, mixing, complete=request.channel.is_complete)
+    health = HitHealth(request.setup.detector)
+    for hits in run.between(0, min(_WARM_SHOTS, settings["shots"])):
+        health.add(hits)
+        search.find(hits)
 
 
 def _content_of_gates(reducer: Reducer, before: int) -> Content:

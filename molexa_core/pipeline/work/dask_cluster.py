@@ -21,7 +21,7 @@ from typing import Any, Final
 from molexa_core.base import interruption
 from molexa_core.base.errors import UsageError, WorkError
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.pipeline.work.executors import Done
+from molexa_core.pipeline.work.executors import Done, Executor
 from molexa_core.pipeline.work.failures import Failure
 from molexa_core.pipeline.work.worker import ONE_THREAD, Worker
 
@@ -37,7 +37,7 @@ END_S: Final = 60
 _own: Final = threading.local()
 
 
-class Dask:
+class Dask(Executor):
     """Computes units on the workers of a Dask cluster.
 
     Args:

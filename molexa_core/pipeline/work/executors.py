@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from molexa_core.base import interruption
 from molexa_core.pipeline.work.failures import Failure
@@ -25,9 +26,24 @@ class Done:
     failure: Failure | None = None
 
 
-class Executor(Protocol):
+class Executor(ABC):
     """Computes units of a phase, in any order."""
 
+    def prepare(  # noqa: B027
+        self, compute: str, settings: Mapping[str, Any], places: Mapping[str, Any]
+    ) -> None:
+        """Begin to load what computes units that will be asked for soon; others do nothing.
+
+        Args:
+            compute: of the phase, see `work.unit.Phase`.
+            settings: of the phase, as far as they are known.
+            places: of the phase.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """End what was prepared; units may be computed afterwards."""
+
+    @abstractmethod
     def compute(self, phase: Path, numbers: Sequence[int]) -> Generator[Done, None, None]:
         """The units as they are finished; whoever closes the iterator ends the computation.
 
@@ -37,7 +53,7 @@ class Executor(Protocol):
         """
 
 
-class InThisProcess:
+class InThisProcess(Executor):
     """Computes one unit after the other, here."""
 
     def compute(self, phase: Path, numbers: Sequence[int]) -> Generator[Done, None, None]:

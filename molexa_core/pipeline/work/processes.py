@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import IO, Any, Final
 
 import molexa_core
 from molexa_core.base import interruption
-from molexa_core.pipeline.work.executors import Done
+from molexa_core.pipeline.work import fork_server
+from molexa_core.pipeline.work.executors import Done, Executor
 from molexa_core.pipeline.work.failures import Failure
+from molexa_core.pipeline.work.fork_server import ForkedWorker, ForkServer
 from molexa_core.pipeline.work.worker import ONE_THREAD
 
 _AHEAD: Final = 2
@@ -33,7 +35,7 @@ _END_S: Final = 5.0
 class _Process:
     """A process that runs, its units in the order in which it was given them."""
 
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | ForkedWorker
     log: IO[bytes]
     given: deque[int] = field(default_factory=deque)
     answer: bytes = b""
@@ -49,7 +51,7 @@ class _Process:
         return True
 
 
-class Processes:
+class Processes(Executor):
     """Computes units in processes of this machine.
 
     One that is killed from outside is replaced, and its unit computed again, a few times.
@@ -60,6 +62,19 @@ class Processes:
 
     def __init__(self, number: int) -> None:
         self._number = number
+        self._server: ForkServer | None = None
+
+    def prepare(self, compute: str, settings: Mapping[str, Any], places: Mapping[str, Any]) -> None:
+        """See `Executor.prepare`."""
+        if self._server is None and fork_server.possible():
+            with suppress(OSError):
+                self._server = ForkServer(compute, settings, places, _environment())
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def compute(self, phase: Path, numbers: Sequence[int]) -> Generator[Done, None, None]:
         """See `Executor.compute`."""
@@ -72,7 +87,7 @@ class Processes:
         try:
             while left:
                 while len(alive) < min(self._number, left) and waiting:
-                    alive.append(_start(phase, started))
+                    alive.append(_start(phase, started, self._server))
                     started += 1
                     selector.register(_output(alive[-1]), selectors.EVENT_READ, alive[-1])
                 _hand_out(alive, waiting)
@@ -96,16 +111,23 @@ class Processes:
             _end(alive)
 
 
-def _start(phase: Path, number: int) -> _Process:
+def _environment() -> dict[str, str]:
+    """Of the processes: they find this molexa, and compute on one core each."""
     root = str(Path(molexa_core.__file__).parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _start(phase: Path, number: int, server: ForkServer | None) -> _Process:
     log = (phase.parent / f"log-{number}.txt").open("ab")
+    if server is not None and (made := server.make(phase, log)) is not None:
+        return _Process(made, log)
     popen = subprocess.Popen(  # noqa: S603  (this Python)
         [sys.executable, "-m", "molexa_core.pipeline.work.worker", str(phase)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)},
+        env=_environment(),
         start_new_session=True,  # Ctrl-C is for the command, which ends its processes
     )
     return _Process(popen, log)

@@ -26,7 +26,7 @@ from molexa_core.base import interruption
 from molexa_core.base.errors import UsageError, WorkError
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.storage.files import atomic_path
-from molexa_core.pipeline.work.executors import Done
+from molexa_core.pipeline.work.executors import Done, Executor
 from molexa_core.pipeline.work.failures import Failure
 from molexa_core.pipeline.work.folder import UnitFolder, read_phase
 from molexa_core.pipeline.work.worker import ONE_THREAD
@@ -43,7 +43,7 @@ _TAIL: Final = 300
 
 
 @dataclass(frozen=True)
-class Slurm:
+class Slurm(Executor):
     """Computes units by an array job.
 
     Attributes:

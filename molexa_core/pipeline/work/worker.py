@@ -112,6 +112,12 @@ def _asked() -> Iterator[int]:
         idle.set()
 
 
-if __name__ == "__main__":
+def run(arguments: list[str]) -> int:
+    """Compute until there is nothing more to do, or a signal asks to stop."""
     with contextlib.suppress(interruption.Interruption, BrokenPipeError):
-        sys.exit(main(sys.argv[1:]))
+        return main(arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
