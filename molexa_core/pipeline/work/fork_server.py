@@ -27,6 +27,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
+from molexa_core.pipeline.work import worker
+
 _LONGEST: Final = 2**20
 """Bytes of a question or an answer."""
 _LOOK_S: Final = 0.01
@@ -222,20 +224,16 @@ def _become_worker(phase: str, descriptors: Sequence[int]) -> int:
     for place, descriptor in enumerate(descriptors):
         os.dup2(descriptor, place)
         os.close(descriptor)
-    from molexa_core.pipeline.work import worker  # noqa: PLC0415  (loaded before)
-
     return worker.run([phase])
 
 
 def serve(asked: socket.socket) -> None:
     """Answer a command until it is gone; returns in the workers, too, with their exit."""
-    from molexa_core.pipeline.work import worker  # noqa: PLC0415
-
     first = _receive(asked)
     _load(first["compute"], first["settings"], first["places"])
     gc.collect()
     gc.freeze()  # so that memory that is shared is not copied to count references
-    ready = worker is not None and len(list(_TASKS.iterdir())) == 1
+    ready = len(list(_TASKS.iterdir())) == 1
     _send(asked, {"ready": ready})
     while True:
         question, descriptors = _receive_all(asked)
