@@ -31,6 +31,7 @@ from molexa_core.pipeline.reconstruction.from_posterior import (
     answer_of,
     doubts_of_calibration,
     doubts_of_charges,
+    doubts_of_choice,
     doubts_of_explosion,
     lengths_and_angles,
     unreliable,
@@ -111,6 +112,10 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
     if answer.reason is not None and not answer.contradicted:
         warnings.append(answer.reason.removeprefix("no error bars: "))
     warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
+    if reason is None:
+        warnings += doubts_of_choice(
+            answer.positions, symbols, answer.alternatives, distances, chemistry=task.chemistry
+        )
     for text in remarks:
         task.progress.say(text)
     return ReconstructionRecord(

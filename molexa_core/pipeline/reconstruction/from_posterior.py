@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from molexa_core.base.belief import Coordinate
+from molexa_core.base.errors import listing
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.matter.release import release_of
 from molexa_core.base.settings import Calibrated
@@ -40,6 +41,10 @@ SUSPECT: Final = 0.01
 FEW: Final = 20.0
 """Effective number of draws below which half-widths are not reliable: their own error is then
 more than a quarter."""
+OUTSIDE: Final = 2.0
+"""Half-widths beyond which another structure lies outside the error bars."""
+BEYOND: Final = 0.05
+"""Share that normal errors leave beyond them; above it, others are a warning."""
 LISTED: Final = 0.01
 """Share of the evidence from which on another solution is listed."""
 KEPT: Final = 500
@@ -310,6 +315,56 @@ def doubts_of_explosion(found: dict[str, Any]) -> list[str]:
         f"its momentum, along ({x:.2f}, {y:.2f}, {z:.2f}), are too much"
     )
     return [sentence]
+
+
+def doubts_of_choice(
+    positions: FloatArray,
+    symbols: Sequence[str],
+    alternatives: Sequence[dict[str, Any]],
+    distances: Sequence[dict[str, Any]],
+    *,
+    chemistry: bool,
+) -> list[str]:
+    """Warnings if the answer is no usual molecule, or others lie outside its error bars.
+
+    Args:
+        positions: (N, 3) bohr, the answer.
+        symbols: of the atoms.
+        alternatives: the other solutions, as they are recorded.
+        distances: interatomic distances with their half-widths, as they are recorded.
+        chemistry: whether a structure like a molecule at rest is preferred.
+    """
+    own = pair_distances(positions[None])[0]
+    half = np.array(
+        [np.nan if row["half_width"] is None else row["half_width"] for row in distances]
+    )
+    apart = []
+    for one in alternatives:
+        other = pair_distances(np.array(one["positions_bohr"])[None])[0]
+        if (np.abs(other - own) > OUTSIDE * half).any():
+            apart.append(one)
+    share = sum(one["evidence_share"] for one in apart)
+    usual = [one for one in apart if not one["objections"]] if chemistry else []
+    objections = plausibility(Geometry(tuple(symbols), positions)).objections if chemistry else ()
+    found = []
+    if objections:
+        found.append(
+            f"as a molecule at rest the structure is unusual: {listing(objections, limit=3)}"
+        )
+    if objections and usual:
+        found.append(
+            "this structure is unusual, and a usual one that lies outside its error bars explains "
+            f"the momenta too, with {100.0 * sum(one['evidence_share'] for one in usual):.2g} % of "
+            "the evidence: a second channel, or what is known of the molecule, must decide"
+        )
+    elif share > BEYOND:
+        count = f"{len(apart)} other structures" if len(apart) > 1 else "another structure"
+        found.append(
+            f"{count} outside the error bars of this one explain{'s' * (len(apart) == 1)} the "
+            f"momenta too, with {100.0 * share:.2g} % of the evidence: a second channel, or what "
+            "is known of the molecule, must decide"
+        )
+    return found
 
 
 def doubts_of_calibration(calibrated: Calibrated | None) -> list[str]:
