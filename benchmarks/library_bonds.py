@@ -1,7 +1,8 @@
 """Weights of bonds between pairs of elements, from the molecules that ship.
 
 `GeometryPrior` joins atoms by a tree of bonds, whose weight is the product over its bonds. Of all
-weights by pairs of elements, those of the library make its own trees most probable: then each kind of bond is expected as often as it occurs (iterative scaling; the probability of a bond is its
+weights by pairs of elements, those of the library make its own trees most probable: then each kind
+of bond is expected as often as it occurs (iterative scaling; the probability of a bond is its
 weight times the resistance between its atoms, G. Kirchhoff). Run it to see the table.
 """
 
