@@ -22,7 +22,8 @@ from scipy.special import gammaln
 
 from molexa_core.base import interruption
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.pipeline.inversion.problem import Problem, curvature
+from molexa_core.pipeline.inversion.emulated import Emulated, emulate, levelled
+from molexa_core.pipeline.inversion.problem import Parts, Problem, curvature
 from molexa_core.pipeline.inversion.sampling import Draws
 
 FREEDOM: Final = 5.0
@@ -43,6 +44,8 @@ LEAST_ROUNDS: Final = 4
 """Rounds that follow in any case, so that what no draw has reached at first is found."""
 _FIRM: Final = 12.0
 """Effective draws per unknown that a fitted covariance needs; weights are levelled until then."""
+_NOTHING: Final = 1e-4
+"""Share of the posterior of a maximum that is not followed any more."""
 _CHUNK: Final = 4_000_000
 """Numbers in one table of deviations."""
 
@@ -74,6 +77,10 @@ class _Mixture:
         return np.asarray(
             self.middles[of] + scale * np.einsum("nij,nj->ni", self.roots[of], normal)
         )
+
+    def by_mode(self, z: FloatArray, count: int) -> FloatArray:
+        """(count, n) ln of the density of those of each maximum."""
+        return _gathered(self.log_densities(z), self.modes, count)
 
     def log_densities(self, z: FloatArray) -> FloatArray:
         """(K, n) of each with its share."""
@@ -118,41 +125,66 @@ def adapt(
     """
     count = int(modes.max()) + 1
     per_round = PER_COSTLY_ROUND if problem.costly else PER_ROUND
-    mixture = _first(problem, points, modes)
-    z, height = np.empty((0, problem.size)), np.empty(0)
-    drawn: list[int] = []
-    mixtures: list[_Mixture] = []
-    densities: list[FloatArray] = []
+    used: list[tuple[_Mixture | Emulated, int]] = []
+    following: list[tuple[_Mixture | Emulated, int]]
+    following = [(_first(problem, points, modes), 2 * per_round)]
+    last = following[0][0]
+    z, height, densities = np.empty((0, problem.size)), np.empty(0), np.empty((0, count, 0))
+    parts: Parts | None = None
     for number in range(rounds):
         interruption.check()
-        fresh = mixture.draw(random, per_round * (2 if number == 0 else 1))
-        height = np.concatenate([height, problem.log_posterior(fresh, problem.compare(fresh))[0]])
-        drawn.append(len(fresh))
-        # Each draw is weighed against all mixtures, also against those of other rounds.
-        for place, one in enumerate(mixtures):
-            there = _gathered(one.log_densities(fresh), one.modes, count)
-            densities[place] = np.concatenate([densities[place], there], axis=1)
+        fresh = np.concatenate([one.draw(random, many) for one, many in following])
+        at_fresh, its_parts = problem.in_parts(fresh, problem.compare(fresh))
+        height = np.concatenate([height, at_fresh])
+        parts = its_parts if parts is None else parts.with_further(its_parts)
+        # Each draw is weighed against all distributions, also against those of other rounds.
+        there = [one.by_mode(fresh, count) for one, _ in used]
+        densities = np.concatenate(
+            [densities, np.stack(there) if there else np.empty((0, count, len(fresh)))], axis=2
+        )
         z = np.concatenate([z, fresh])
-        mixtures.append(mixture)
-        of_each = mixture.log_densities(z)
-        densities.append(_gathered(of_each, mixture.modes, count))
-        amount = np.array(drawn)[:, None, None]
-        by_mode = np.logaddexp.reduce(np.stack(densities) + np.log(amount / amount.sum()), axis=0)
+        densities = np.concatenate(
+            [densities, np.stack([one.by_mode(z, count) for one, _ in following])]
+        )
+        used += following
+        amount = np.array([many for _, many in used])[:, None, None]
+        by_mode = np.logaddexp.reduce(densities + np.log(amount / amount.sum()), axis=0)
         log_weights = height - np.logaddexp.reduce(by_mode, axis=0) - np.log(len(z))
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         origin: IntArray = by_mode.argmax(axis=0)
         if not np.isfinite(log_weights).any() or number == rounds - 1:
             continue
         weights = np.exp(log_weights - log_weights.max())
+        print("ROUND", number, [type(o).__name__+str(m) for o,m in following], "ESS", weights.sum() ** 2 / (weights**2).sum(), "ev", np.logaddexp.reduce(log_weights))
         if number >= LEAST_ROUNDS and weights.sum() ** 2 / (weights**2).sum() >= enough:
             break
-        kinds = _gathered(of_each, mixture.kinds, len(REACH) + 1)
+        modelled = emulate(
+            *(problem, z, parts, height, log_weights, origin),
+            _wanted(log_weights, origin, count),
+            random,
+            per_round,
+        )
+        if modelled is not None:
+            following = [(modelled, per_round)]
+            continue
+        if isinstance(last, _Mixture):
+            kinds = _gathered(last.log_densities(z), last.kinds, len(REACH) + 1)
         with np.errstate(divide="ignore"):
             useful = np.exp(kinds - np.logaddexp.reduce(kinds, axis=0)) @ weights / weights.sum()
-        mixture = _following(
-            problem, mixture, z, log_weights, origin, _shares(useful, LEAST_KIND), random
+        last = _following(
+            problem, last, z, log_weights, origin, _shares(useful, LEAST_KIND), random
         )
+        following = [(last, per_round)]
     return Draws(z, log_weights, origin)
+
+
+def _wanted(log_weights: FloatArray, origin: IntArray, count: int) -> FloatArray:
+    """(count) shares of the draws of each maximum; 0 where it holds next to nothing."""
+    logs = np.array(
+        [np.logaddexp.reduce(log_weights[origin == n], initial=-np.inf) for n in range(count)]
+    )
+    share = np.exp(logs - np.logaddexp.reduce(logs))
+    return np.where(share > _NOTHING, np.maximum(share, LEAST_MODE), 0.0)
 
 
 def _gathered(log_densities: FloatArray, group: IntArray, count: int) -> FloatArray:
@@ -247,19 +279,6 @@ def _following(
 
 _NARROWER: Final = (FREEDOM - 2.0) / FREEDOM * 1.2
 """A t distribution is wider than its matrix."""
-
-
-def levelled(logs: FloatArray, wanted: float) -> tuple[FloatArray, float]:
-    """Weights to a power up to 1 with which this many count, and how many do."""
-    power = 1.0
-    for _ in range(12):
-        weights = np.exp(power * (logs - logs.max()))
-        weights /= weights.sum()
-        effective = float(1.0 / (weights**2).sum())
-        if effective >= wanted:
-            break
-        power *= 0.75
-    return weights, effective
 
 
 def _shares(given: FloatArray, least: float) -> FloatArray:

@@ -96,7 +96,9 @@ def anchor_at(problem: Problem, z: FloatArray) -> Anchor | None:
     found = problem.linearise(row)
     guide = problem.guide(row, found, problem.prior.tree(problem.split(row)[0][0]))
     value = problem.values(row, found, guide)[0]
-    slope = (problem.jacobian(row, found, guide) + problem.by_whiteners(row, found, guide))[0]
+    changes = problem.changing(row, found, guide.whiteners)
+    moving = problem.through(changes, found, guide.whiteners, len(guide.tree))
+    slope = (problem.jacobian(row, found, guide) + moving)[0]
     if not (np.isfinite(value).all() and np.isfinite(slope).all()):
         return None
     columns, triangle = np.linalg.qr(slope)
@@ -108,7 +110,9 @@ def anchor_at(problem: Problem, z: FloatArray) -> Anchor | None:
         return None
     log_posterior, chi_square = problem.log_posterior(row, found)
     gauss = 0.5 * len(z) * np.log(2.0 * np.pi) - np.log(diagonal).sum()
-    promised = 0.5 * float(((columns.T @ value) ** 2).sum())
+    # How far the maximum of the quadratic approximation is, in its own standard deviations.
+    away = columns.T @ value + 0.5 * inverse.T @ changes.logarithm[0]
+    promised = 0.5 * float(np.square(away).sum())
     momenta = sum(one.count for one in problem.channels)
     most = UNSETTLED + 0.5 * float((value[momenta:] ** 2).sum())
     return Anchor(
