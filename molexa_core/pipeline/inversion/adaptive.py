@@ -4,12 +4,13 @@ Where the family leaves much open, and other things in other geometries, the pos
 thin where momenta are exact, long where the explosion is not known, curved, folded, and in several
 parts. One distribution about each maximum misses what lies beyond a bend, and the weights do not
 show it. So each point that the search found begins a distribution of its own, as wide and as
-inclined as the posterior is there in linear approximation, and in each round new ones are set on
-draws of large weight (O. Cappé, A. Guillin, J.-M. Marin, C. P. Robert, J. Comput. Graph. Stat. 13,
-907 (2004)): the whole of what is linear about them, or no further than a share of the width of all,
-and one for each maximum as a whole. Of which kind most are follows from the weights. Every draw is
-weighed against the mixture of all distributions that were used (J.-M. Cornuet, J.-M. Marin,
-A. Mira, C. P. Robert, Scand. J. Stat. 39, 798 (2012)).
+inclined as the posterior is there in linear approximation. Once enough draws are about a maximum,
+the posterior there is modelled and drawn from (`emulated`). Until then new distributions are set in
+each round on draws of large weight (O. Cappé, A. Guillin, J.-M. Marin, C. P. Robert, J. Comput.
+Graph. Stat. 13, 907 (2004)): the whole of what is linear about them, or no further than a share of
+the width of all, and one for each maximum as a whole. Of which kind most are follows from the
+weights. Every draw is weighed against the mixture of all distributions that were used (J.-M.
+Cornuet, J.-M. Marin, A. Mira, C. P. Robert, Scand. J. Stat. 39, 798 (2012)).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from molexa_core.pipeline.inversion.sampling import Draws
 
 FREEDOM: Final = 5.0
 """Degrees of freedom of the t distributions."""
-PER_ROUND: Final = 1500
+PER_ROUND: Final = 600
 """Draws in each round; twice as many in the first."""
 PER_COSTLY_ROUND: Final = 500
 """The same for families that take long."""
@@ -40,7 +41,7 @@ LEAST_KIND: Final = 0.05
 """Smallest share of the draws of each kind of distribution."""
 LEAST_MODE: Final = 0.03
 """Smallest share of the draws of a maximum."""
-LEAST_ROUNDS: Final = 4
+LEAST_ROUNDS: Final = 3
 """Rounds that follow in any case, so that what no draw has reached at first is found."""
 _FIRM: Final = 12.0
 """Effective draws per unknown that a fitted covariance needs; weights are levelled until then."""
@@ -126,9 +127,8 @@ def adapt(
     count = int(modes.max()) + 1
     per_round = PER_COSTLY_ROUND if problem.costly else PER_ROUND
     used: list[tuple[_Mixture | Emulated, int]] = []
-    following: list[tuple[_Mixture | Emulated, int]]
-    following = [(_first(problem, points, modes), 2 * per_round)]
-    last = following[0][0]
+    last = _first(problem, points, modes)
+    following: list[tuple[_Mixture | Emulated, int]] = [(last, 2 * per_round)]
     z, height, densities = np.empty((0, problem.size)), np.empty(0), np.empty((0, count, 0))
     parts: Parts | None = None
     for number in range(rounds):
@@ -155,26 +155,24 @@ def adapt(
         if not np.isfinite(log_weights).any() or number == rounds - 1:
             continue
         weights = np.exp(log_weights - log_weights.max())
-        print("ROUND", number, [type(o).__name__+str(m) for o,m in following], "ESS", weights.sum() ** 2 / (weights**2).sum(), "ev", np.logaddexp.reduce(log_weights))
         if number >= LEAST_ROUNDS and weights.sum() ** 2 / (weights**2).sum() >= enough:
             break
+        wanted = _wanted(log_weights, origin, count)
         modelled = emulate(
-            *(problem, z, parts, height, log_weights, origin),
-            _wanted(log_weights, origin, count),
-            random,
-            per_round,
+            *(problem, z, parts, height, log_weights, origin, wanted), random, per_round
         )
-        if modelled is not None:
+        if modelled is not None and len(modelled.modes) == np.count_nonzero(wanted):
             following = [(modelled, per_round)]
             continue
-        if isinstance(last, _Mixture):
-            kinds = _gathered(last.log_densities(z), last.kinds, len(REACH) + 1)
+        kinds = _gathered(last.log_densities(z), last.kinds, len(REACH) + 1)
         with np.errstate(divide="ignore"):
             useful = np.exp(kinds - np.logaddexp.reduce(kinds, axis=0)) @ weights / weights.sum()
         last = _following(
             problem, last, z, log_weights, origin, _shares(useful, LEAST_KIND), random
         )
         following = [(last, per_round)]
+        if modelled is not None:  # of some maxima
+            following = [(modelled, per_round // 2), (last, per_round - per_round // 2)]
     return Draws(z, log_weights, origin)
 
 

@@ -4,8 +4,9 @@ Near a maximum the error-weighted residuals are smooth: a polynomial of second o
 unknowns, fitted to the draws that were weighed so far, gives them to a tenth of their error. With
 it the posterior can be asked a million times: Markov chains draw from it, and its integral is
 known from many draws of a broad distribution. Such draws are then weighed as all others are, by
-the true posterior over the density that they were drawn from (`adaptive`): where the model is wrong,
-weights differ, and nothing else is lost. A tenth of the draws is broad, so that none is too rare.
+the true posterior over the density that they were drawn from (`adaptive`): where the model is
+wrong, weights differ, and nothing else is lost. A tenth of the draws is broad, so that none is too
+rare.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class _Broad:
 
     @classmethod
     def of(cls, states: FloatArray) -> _Broad:
-        covariance = np.cov(states.T) + 1e-10 * np.eye(states.shape[1])
+        away = states - states.mean(axis=0)
+        covariance = away.T @ away / len(states) + 1e-10 * np.eye(states.shape[1])
         return cls(states.mean(axis=0), np.linalg.cholesky(covariance))
 
     def draw(self, random: np.random.Generator, count: int) -> FloatArray:
@@ -132,7 +134,9 @@ class _Model:
         square = np.square(outputs[:, :-1])
         first = 0
         for edge, scale, log in zip(self._edges, self._scales, self._logs, strict=True):
-            total += np.logaddexp.reduce(log - 0.5 * square[:, first:edge] @ scale, axis=1)
+            each = log - 0.5 * square[:, first:edge] @ scale
+            top = each.max(axis=1)
+            total += top + np.log(np.exp(each - top[:, None]).sum(axis=1))
             first = int(edge)
         far = np.square(y).sum(axis=1) > self._reach
         return np.where(far | ~np.isfinite(total), -np.inf, total)
@@ -268,9 +272,7 @@ def _drawn(
     return _Drawn(model, float(logs.max() + np.log(weights.mean())), every, broad)
 
 
-def _walk(
-    model: _Model, z: FloatArray, steps: int, random: np.random.Generator
-) -> FloatArray:
+def _walk(model: _Model, z: FloatArray, steps: int, random: np.random.Generator) -> FloatArray:
     """Chains that move by differences of others, as in `ensemble.settle`."""
     z, height = z.copy(), model.height(z)
     scale = 2.38 / np.sqrt(2.0 * z.shape[1])

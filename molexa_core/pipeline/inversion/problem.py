@@ -132,16 +132,15 @@ class Parts:
     def with_further(self, other: Parts) -> Parts:
         """Those of these points and of others."""
         return Parts(
-            *(
-                tuple(np.concatenate(pair) for pair in zip(one, two, strict=True))
-                for one, two in (
-                    (self.whiteners, other.whiteners),
-                    (self.whitened, other.whitened),
-                    (self.own, other.own),
-                )
-            ),
+            _together(self.whiteners, other.whiteners),
+            _together(self.whitened, other.whitened),
+            _together(self.own, other.own),
             np.concatenate([self.logarithms, other.logarithms]),
         )
+
+
+def _together(one: Sequence[FloatArray], other: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
+    return tuple(np.concatenate(pair) for pair in zip(one, other, strict=True))
 
 
 class Problem:
@@ -336,7 +335,8 @@ class Problem:
             for turn, whiten, one in zip(changes.turning, whiteners, found, strict=True)
         ]
         parts.append(np.zeros((len(changes.logarithm), self.free + bonds, self.size)))
-        return np.nan_to_num(np.concatenate(parts, axis=1), posinf=0.0, neginf=0.0)
+        whole = np.concatenate(parts, axis=1)
+        return np.asarray(np.nan_to_num(whole, posinf=0.0, neginf=0.0))
 
     def _leaves_much(self, whiteners: Sequence[FloatArray]) -> BoolArray:
         """(n) whether momenta of some channel have a relative error above `MUCH`."""
@@ -619,8 +619,8 @@ def _terms(
         logarithm = np.zeros(len(z))
     elif len(z):
         changes = problem.changing(z, found, whiteners, softening)
-        change = problem.through(changes, found, whiteners, trees.shape[1])
-        slope[:, : change.shape[1]] += change
+        by_changes = problem.through(changes, found, whiteners, trees.shape[1])
+        slope[:, : by_changes.shape[1]] += by_changes
         tilt = changes.logarithm
     return _Terms(np.concatenate(values, axis=1), np.nan_to_num(slope), logarithm, tilt)
 
