@@ -9,7 +9,9 @@ from molexa_core.base.errors import UsageError, listing
 from molexa_core.base.parameter import Parameter, Parameters
 
 SLOT_MARK: Final = "{i}"
-_COLUMNS: Final = ("x", "y", "time", "shot", "count", "tree", "tags", "empty")
+_COLUMNS: Final = (
+    "x", "y", "time", "shot", "count", "tree", "tags", "empty", "x_unit_mm", "time_unit_ns",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Apparatus(Parameters):
         tree: name of the tree or group.
         tags: columns with a value per shot.
         empty: the time of a place without a hit; found in the run if not given.
+        x_unit_mm, time_unit_ns: value of one unit of the named columns.
 
     Raises:
         UsageError: a region that is no length and field, or a value out of range.
@@ -82,6 +85,28 @@ class Apparatus(Parameters):
             "time of a place without a hit",
             note="found in the run if not given",
             option="--empty",
+        ),
+    ] = None
+    x_unit_mm: Annotated[
+        float | None,
+        Parameter(
+            "unit of the columns x and y",
+            "mm",
+            1e-9,
+            1e9,
+            note="0.001 for µm",
+            option="--x-unit-mm",
+        ),
+    ] = None
+    time_unit_ns: Annotated[
+        float | None,
+        Parameter(
+            "unit of the column with the time of flight",
+            "ns",
+            1e-9,
+            1e9,
+            note="0.001 for ps",
+            option="--time-unit-ns",
         ),
     ] = None
 

@@ -15,6 +15,7 @@ from molexa_core.base.options.apparatus import Apparatus
 from molexa_core.base.settings import Setup, parse_settings
 from molexa_core.base.settings.commented import commented
 from molexa_core.base.tables import FloatArray, Hits
+from molexa_core.io.electrons import electron_names
 from molexa_core.io.stored_run import StoredRun
 from molexa_core.pipeline.runs.open_run import open_stored
 from molexa_core.pipeline.starting.new_file import require_new, write_new
@@ -120,6 +121,8 @@ def _values(told: Apparatus, seen: _Seen, block: Mapping[str, Any] | None) -> di
 
 _ANY: Final = {"length_mm": 1.0, "field_v_per_cm": 1.0}
 """A region that stands for one that is not known where a setup is only read or checked."""
+_SPARE: Final = 8
+"""Number of columns that are named where a run has more than are read."""
 _HEAD: Final = (
     "Setup of molexa: the apparatus. z points along the extraction field to the ion detector, x "
     "along the light, y along the jet.\n"
@@ -198,6 +201,12 @@ def _look(hits: Hits, run: StoredRun, seen: _Seen) -> None:
     seen.said += _odd_units(reach, last)
     if hits.tags:
         seen.said.append(f"Values per shot that travel with the events: {listing(hits.tags)}.")
+    unread = run.unread()
+    if spare := [name for name in unread if name not in electron_names(unread)]:
+        seen.said.append(
+            f"Columns that are not read: {listing(spare, limit=_SPARE)}; one with a value per "
+            "shot, such as a delay, travels with the events as one of `tags=`."
+        )
 
 
 def _odd_units(reach_mm: float, last_ns: float) -> list[str]:
@@ -211,7 +220,8 @@ def _odd_units(reach_mm: float, last_ns: float) -> list[str]:
     values = {"positions": reach_mm, "times": last_ns}
     return [
         f"The {what} reach {values[what]:.3g} {unit}, which is hardly possible: if the file has "
-        f"them in {other}, write `{key}: {size:g}` into `columns`."
+        f"them in {other}, give `{key}={size:g}` with the names of the columns, or write "
+        f"`{key}: {size:g}` into `columns`."
         for key, what, more, unit, less, other, size in found
         if more > less
     ]

@@ -201,3 +201,25 @@ def test_units_that_cannot_be_are_named(place: float, time: float, key: str | No
     _, remarks = new_setup(["odd.root"], told)
     odd = [text for text in remarks if "hardly possible" in text]
     assert [key in text for text in odd] == ([True] if key else [])
+
+
+def test_a_unit_that_is_told_gives_the_detector_in_mm() -> None:
+    rng = np.random.default_rng(4)
+    columns = {
+        "xs1": rng.uniform(-30000.0, 30000.0, 400),
+        "ys1": np.zeros(400),
+        "when1": rng.normal(1e6, 4e4, 400),
+        "delay": np.arange(400.0),
+    }
+    with uproot.recreate("units.root") as file:
+        file["Events"] = columns
+    told = replace(
+        TWO_REGIONS, x="xs{i}", y="ys{i}", time="when{i}", x_unit_mm=0.001, time_unit_ns=0.001
+    )
+    path, remarks = new_setup(["units.root"], told)
+    assert load_setup(path).detector.radius_mm == 30.0
+    assert not [text for text in remarks if "hardly possible" in text]
+    assert any("not read: delay;" in text for text in remarks)
+    path.unlink()
+    _, remarks = new_setup(["units.root"], replace(told, tags=["delay"]))
+    assert not [text for text in remarks if "not read" in text]
