@@ -293,6 +293,11 @@ def _lines_of(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]
     return lines
 
 
+def separated() -> bool:
+    """Whether tables are printed as CSV or TSV, with all digits."""
+    return SWITCHES.separator is not None
+
+
 def _separated(header: Sequence[str], rows: Sequence[Sequence[object]], title: str) -> str:
     """A table as CSV or TSV; its title is a line of comment before it."""
     import csv
@@ -302,7 +307,9 @@ def _separated(header: Sequence[str], rows: Sequence[Sequence[object]], title: s
         text.write(f"# {title}\n")
     writer = csv.writer(text, delimiter=SWITCHES.separator or ",", lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(
+        [cell.strip() if isinstance(cell, str) else cell for cell in row] for row in rows
+    )
     return text.getvalue().rstrip("\n")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
-from molexa_cli.console import progress, remark, table, write, write_json
+from molexa_cli.console import progress, remark, separated, table, write, write_json
 from molexa_cli.parameters import Given, with_parameters
 from molexa_cli.series_shown import show_series
 from molexa_core.base.fields import ENERGY
@@ -68,6 +68,9 @@ def centroid(
             for record in records
         ]
         write_json({"file": str(target), "ions": plain, "energy": rows.attrs.get(ENERGY)})
+        return
+    if separated():
+        write(table([str(name) for name in records[0]], [list(row.values()) for row in records]))
         return
     columns = []
     for name, first in records[0].items():

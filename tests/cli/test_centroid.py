@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences
@@ -47,6 +49,16 @@ def test_json(molexa: Run, tmp_path: Path) -> None:
     assert (
         values["energy"]["ratio"] == values["energy"]["of_means_ev"] / values["energy"]["mean_ev"]
     )
+
+
+def test_csv_has_all_digits_and_no_spaces(molexa: Run, tmp_path: Path) -> None:
+    aligned(tmp_path)
+    done = molexa("centroid", "--csv", "--out", "mine.csv")
+    printed = pd.read_csv(io.StringIO(done.stdout))
+    written, _ = read_channel_csv(tmp_path / "mine.csv")
+    assert list(printed.columns) == list(written.columns)
+    np.testing.assert_allclose(printed["px"], written["px"], rtol=1e-10)
+    assert " " not in done.stdout.splitlines()[1].split(",")[1]
 
 
 def test_no_events_is_an_error(molexa: Run, tmp_path: Path) -> None:

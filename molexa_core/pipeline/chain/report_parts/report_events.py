@@ -104,6 +104,9 @@ def _row(
     error: float | None,
 ) -> EventRow:
     common = row.get("systematic")
+    # Single events are stored as one explosion gives them; the mean is over all that may be true.
+    centre = row["mean"] + (row.get("resolution_shift") or 0.0)
+    values = values + centre - float(np.average(values, weights=file.structures.weight))
     ions = file.structures.ions
     names = [f"{ions[place].element.symbol}{place + 1}" for place in row["atoms"]]
     return EventRow(
