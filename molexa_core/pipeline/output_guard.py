@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
-from molexa_core.base.errors import InputFileError, MolexaError, UsageError
+from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.storage.files import PROJECT_FILE
 from molexa_core.base.storage.outputs import (
     NULL,
+    FileKind,
     Kind,
     output_folder,
     output_place,
@@ -19,6 +21,9 @@ from molexa_core.base.storage.resources import FOLDERS, find, shipped_folder
 from molexa_core.io.results.kinds import kind_of_result
 from molexa_core.pipeline.datasets.recipe import RECIPE_FILE
 
+_PAGES: Final = (FileKind.REPORT, FileKind.GATE_PAGE)
+_PAGE_SUFFIXES: Final = (".html", ".htm")
+_PICTURES: Final = (".pdf", ".svg", ".png", ".eps", ".jpg", ".jpeg", ".gif")
 Name = Path | str | None
 Output = tuple[Name, Kind]
 """A file that will be written and its kind; None for a result that is not wanted."""
@@ -41,7 +46,8 @@ def require_outputs(
 
     Raises:
         UsageError: an output is an input, or another output, or would replace another kind of file
-            or one that molexa did not write.
+            or one that molexa did not write; or a page is not named as one, or another result as a
+            page or picture.
         OutputError: the file cannot be written, see `base.storage.outputs.output_place`.
     """
     wanted = [(Path(path), kind) for path, kind in outputs if path is not None]
@@ -55,8 +61,26 @@ def require_outputs(
         if folder is not None and path.parent == Path(folder) and not path.parent.exists():
             continue
         place = output_place(path)
-        if place != NULL and place.exists():
+        if place == NULL:
+            continue
+        if place.exists():
             _require_replaceable(path, place, kind)
+        _require_suffix(path, kind)
+
+
+def _require_suffix(path: Path, kind: Kind) -> None:
+    """Refuse a name that says page or picture for a result that is another, and the other way."""
+    suffix = path.suffix.lower()
+    if kind in _PAGES and suffix not in _PAGE_SUFFIXES:
+        raise UsageError(
+            f"a {kind} is not written as {suffix or 'a file without an ending'}",
+            where=path,
+            do=f"Give it one of the endings {listing(_PAGE_SUFFIXES)}; a browser prints it as PDF.",
+        )
+    if kind not in (*_PAGES, FileKind.FIGURE) and suffix in (*_PAGE_SUFFIXES, *_PICTURES):
+        raise UsageError(
+            f"a {kind} is not written as {suffix}", where=path, do="Name it otherwise."
+        )
 
 
 def beside_output(path: Path | str, suffix: str) -> Path:

@@ -306,8 +306,9 @@ def _limit_counts(axes: Axes, spectra: Sequence[Spectrum], *, log: bool, lines: 
         axes.set_yscale("log")
         low = max(min(0.7, top / 10.0), 1e-6)
         axes.set_ylim(low, top * (top / low) ** room)
-    elif min(float(np.min(one.counts)) for one in spectra) >= 0:
-        axes.set_ylim(0.0, top * (1.0 + room))
+    else:  # false coincidences that are subtracted leave some bins below zero
+        least = min(float(np.min(one.counts, initial=0.0)) for one in spectra)
+        axes.set_ylim(min(0.0, least - 0.04 * top if least < 0.0 else 0.0), top * (1.0 + room))
 
 
 def overlay(figure: Figure, found: Over, names: tuple[str, str], *, log: bool) -> None:
@@ -330,7 +331,7 @@ def overlay(figure: Figure, found: Over, names: tuple[str, str], *, log: bool) -
     top.legend(loc="upper right")
     at, ratio = found.ratio.centres[0], np.asarray(found.ratio.counts, float)
     errors = np.asarray(found.ratio.errors, float)
-    known = np.isfinite(ratio) & (errors < 1.0)
+    known = np.isfinite(ratio) & (errors > 0.0) & (errors < 1.0)
     middle.errorbar(at[known], ratio[known], errors[known], fmt="o", ms=1.5, lw=0.5, color=INK)
     middle.axhline(1.0, color=MUTED, linewidth=0.7)
     usual = ratio[known & (errors < 0.5 * ratio)]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run
 from tests.fakes.chain import make_folder
 
@@ -35,3 +37,20 @@ def test_a_damaged_file_is_named(molexa: Run, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "channel.csv, line 1: column py, pz is missing" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["channel.csv"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("report --out fig.pdf", "a report page is not written as .pdf"),
+        ("report --out page", "a report page is not written as a file without an ending"),
+        ("simulate water --charges O+,H+,H+ --out m.png", "mean momenta is not written as .png"),
+    ],
+)
+def test_a_name_that_says_another_format_is_refused(
+    molexa: Run, tmp_path: Path, command: str, message: str
+) -> None:
+    done = molexa(*command.split())
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())
