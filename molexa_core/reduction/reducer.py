@@ -439,7 +439,7 @@ class Reducer:
                 f"the efficiency of {listing([one.ion for one in odd])} comes out above 1: the "
                 "molecule has more ions than the channel names, or other break-ups give them too"
             )
-        if false is not None and false.true <= 2.0 * false.true_error:
+        if false is not None and false.found and false.true <= 2.0 * false.true_error:
             self.warn(
                 f"{false.true:.0f} +- {false.true_error:.0f} true coincidences of {false.found}: "
                 "none is certain; make the gates narrower or take data at a lower rate"

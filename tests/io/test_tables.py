@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
 from molexa_core.io import formats
 from molexa_core.io.root.run import open_root_run
-from molexa_core.io.run import open_stored_run
+from molexa_core.io.run import open_stored_run, write_hits
 from molexa_core.io.tables import hit_rows as table_read
 from molexa_core.io.tables.run import TableRun
 from tests.fakes.root_runs import make_run, make_setup
@@ -314,3 +315,29 @@ def test_only_the_columns_that_are_needed_are_read(
     list(open_root_run(tmp_path / "a.root"))
     used = {f"r{i + 1}{q}" for i in range(most) for q in ("x", "y", "tof")}
     assert read == used | {"rhit", "timestamp", "bunchmarker"}
+
+
+def test_values_per_shot_that_a_file_lacks_are_told(tmp_path: Path) -> None:
+    hits = Hits(0, np.arange(4), *np.ones((3, 3)), np.zeros(3, np.int16), {})
+    for name, tags in (("a", ["delay_fs", "timestamp"]), ("b", ["timestamp"]), ("c", [])):
+        some = replace(hits, tags={tag: np.arange(3.0) for tag in tags})
+        write_hits(tmp_path / f"{name}.h5", [some], "hdf5")
+    paths = [tmp_path / f"{name}.h5" for name in "abc"]
+    assert not open_stored_run(paths[:1]).warnings
+    run = open_stored_run(paths[:2])
+    (told,) = run.warnings
+    assert "delay_fs is left out for all files" in told
+    assert f"{paths[1]} lacks it" in told
+    assert set(whole(run).tags) == {"timestamp"}
+    (told,) = open_stored_run(paths).warnings
+    assert "delay_fs, timestamp are left out" in told
+
+
+def test_files_of_other_setups_are_told(tmp_path: Path) -> None:
+    hits = Hits(0, np.arange(4), *np.ones((3, 3)), np.zeros(3, np.int16), {})
+    setups = {"a": {"field": 1.0}, "b": {"field": 1.0, "name": "x"}, "c": {"field": 2.0}}
+    for name, setup in setups.items():
+        write_hits(tmp_path / f"{name}.h5", [hits], "hdf5", meta={"setup": setup})
+    assert not open_stored_run([tmp_path / "a.h5", tmp_path / "b.h5"]).warnings
+    (told,) = open_stored_run([tmp_path / f"{name}.h5" for name in "abc"]).warnings
+    assert told.startswith(f"{tmp_path / 'c.h5'} was taken with another setup")

@@ -111,6 +111,11 @@ def test_ions_that_are_missing_in_a_channel_are_told() -> None:
     assert "has 1 H too many" in str(other_molecule(many))
 
 
+def test_a_molecule_that_does_not_ship_is_told() -> None:
+    wrong = make_channel(("O+", 1), ("H+", 2)).model_copy(update={"molecule": "watr"})
+    assert "names the molecule watr" in str(other_molecule(wrong))
+
+
 def test_the_recoil_of_a_partial_channel_is_kept(rng: np.random.Generator) -> None:
     table = events_of(rng, partial())
     two = Coincidences.of(["O+", "H+"], table.momentum[:, :2], meta=dict(table.meta))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
 from molexa_core.base.settings.columns import Columns
@@ -202,11 +202,52 @@ def open_tables(
             do=f"{tables[0].label} is empty; check how the run was written.",
         )
     common = set(parts[0].tags).intersection(*(part.tags for part in parts))
-    parts = [
-        replace(part, tags=tuple(name for name in part.tags if name in common)) for part in parts
-    ]
+    every, parts = (
+        parts,
+        [replace(part, tags=tuple(name for name in part.tags if name in common)) for part in parts],
+    )
     run = TableRun(parts, chosen[0], tables[0].metadata())
+    run.doubt(_of_other_setups(tables))
+    run.doubt(_left_out([(part.path, part.tags) for part in every], common))
     if columns is None:
         run.doubt(getattr(tables[0], "doubts", []))
     run.doubt(questions(tables[0], chosen[0]))
     return run
+
+
+def _left_out(files: Sequence[tuple[Path, Sequence[str]]], common: Collection[str]) -> list[str]:
+    """A sentence if some of the files have values per shot that others lack."""
+    names = dict.fromkeys(name for _, tags in files for name in tags if name not in common)
+    if not names:
+        return []
+    lacking = [path for path, tags in files if any(name not in tags for name in names)]
+    left_out = listing(name.rpartition("/")[2] for name in names)
+    one, alone = len(names) == 1, len(lacking) == 1
+    text = (
+        f"{left_out} {'is' if one else 'are'} left out for all files, since "
+        f"{listing(lacking, limit=3)} {'lacks' if alone else 'lack'} "
+        f"{'it' if one else 'some of them'}: nothing can be chosen by {'it' if one else 'them'}, "
+        "and shots are mixed as if alike; reduce such files apart from the others"
+    )
+    return [text]
+
+
+_OF_THE_SAMPLE: Final = ("name", "virtual", "explosion", "detection_efficiency")
+"""Blocks of a setup that say nothing on how hits are read."""
+
+
+def _of_other_setups(tables: Sequence[Table]) -> list[str]:
+    """A sentence if files say that they were taken with different setups."""
+    told = []
+    for table in tables:
+        setup = table.metadata().get("setup")
+        if isinstance(setup, Mapping):
+            told.append((table.path, {k: v for k, v in setup.items() if k not in _OF_THE_SAMPLE}))
+    other = [path for path, setup in told if setup != told[0][1]]
+    if not other:
+        return []
+    text = (
+        f"{listing(other, limit=3)} {'was' if len(other) == 1 else 'were'} taken with another "
+        f"setup than {told[0][0]}: all are read with one; reduce them apart, each with its own"
+    )
+    return [text]

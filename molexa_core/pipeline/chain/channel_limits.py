@@ -83,13 +83,19 @@ def beyond_network(channel: Channel) -> list[str]:
 
 
 def other_molecule(channel: Channel) -> str | None:
-    """A sentence if the ions of a channel are not the atoms of the molecule that it names."""
+    """A sentence if the ions of a channel are not the atoms of the molecule that it names.
+
+    Also if there is no shipped molecule of this name.
+    """
     if channel.molecule is None:
         return None
     try:
         symbols = molecule(channel.molecule).geometry.symbols
-    except MolexaError:
-        return None  # not a shipped one
+    except MolexaError as error:
+        return (
+            f"channel {channel.name} names the molecule {channel.molecule}: {error.what}; its ions "
+            "cannot be compared with it: correct `molecule`, or leave it out if it does not ship"
+        )
     atoms = Counter(symbols)
     ions: Counter[str] = Counter()
     for ion in channel.all_ions:

@@ -82,7 +82,8 @@ def _momentum_series(
         mean[number], error[number] = found.value[:width], found.error[:width]
         release[number] = found.value[width], found.error[width]
         number_of[number] = found.number, found.number_error
-    lost = int((~np.isfinite(mean).all(axis=1)).sum())
+    empty = (number_of == 0.0).all(axis=1)  # told already
+    lost = int((~np.isfinite(mean).all(axis=1) & ~empty).sum())
     if lost:
         remarks.append(f"no signal above the background in {lost} of {count} bins of {series.by}")
     quantities = [
