@@ -40,3 +40,15 @@ def number_hint(text: str) -> str:
     if _COMMA.fullmatch(text.strip()):
         return "Write the number with a decimal point."
     return "Write a number."
+
+
+def percent(share: float) -> str:
+    """A share in per cent with two digits, without the sign; above 99 % with three or four.
+
+    Example:
+        >>> percent(0.0768), percent(0.997), percent(1.0), percent(12.5)
+        ('7.7', '99.7', '100', '1250')
+    """
+    value = 100.0 * share
+    digits = 2 if abs(value) < 99.0 else 3 if abs(value) < 999.5 else 4
+    return f"{value:.{digits}g}"

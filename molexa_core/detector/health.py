@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.fields import TAG_TIMESTAMP, TAG_TRAIN
+from molexa_core.base.numbers import percent
 from molexa_core.base.settings.setup import Detector
 from molexa_core.base.tables import FloatArray, Hits, IntArray
 from molexa_core.detector.hot_spots import HotSpot, Sample, constant_columns, hot_spots
@@ -124,11 +125,10 @@ class FullSlots:
 
     def sentence(self) -> str:
         """The warning about lost hits."""
-        share = 100 * self.lost / self.hits
         return (
             f"{self.full} of {self.shots} shots have {self.slots} hits, the most that there is "
             f"room for: further hits of these shots are lost, at most about {self.lost} "
-            f"({share:.2g} % of the hits)"
+            f"({percent(self.lost / self.hits)} % of the hits)"
         )
 
 
@@ -330,7 +330,7 @@ class HitHealth:
         return [told]
 
     def _share(self, count: int) -> str:
-        return f"{count} of {self.hits} hits ({100 * count / self.hits:.2g} %)"
+        return f"{count} of {self.hits} hits ({percent(count / self.hits)} %)"
 
     def _repeated(self) -> tuple[int, int]:
         """Number of shots that repeat another shot, and of shots with two hits or more."""

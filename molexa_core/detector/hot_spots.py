@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molexa_core.base.numbers import percent
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 
 _SAMPLE: Final = 60_000
@@ -119,12 +120,12 @@ class HotSpot:
 
     def place(self) -> str:
         """Position and share in words."""
-        return f"{self.x_mm:.4g}, {self.y_mm:.4g} ({100 * self.share:.2g} % of the hits)"
+        return f"{self.x_mm:.4g}, {self.y_mm:.4g} ({percent(self.share)} % of the hits)"
 
     def sentence(self) -> str:
         """The warning about the hot spot."""
         at = f"x = {self.x_mm:.4g} mm, y = {self.y_mm:.4g} mm"
-        share = f"{100 * self.share:.2g} % of the hits"
+        share = f"{percent(self.share)} % of the hits"
         if self.exact:
             return (
                 f"{share} are exactly at {at}: a place that stands for a position that was not "

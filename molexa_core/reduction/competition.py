@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.compiled import compiled
 from molexa_core.base.errors import UsageError
+from molexa_core.base.numbers import percent
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
 from molexa_core.reduction.coincidences import AMBIGUOUS, Found, Search, SumGate, Tally
 from molexa_core.reduction.combinations.halves import BITS
@@ -65,7 +66,7 @@ class Contest:
         n = max(int(self.accepted[0]), 1)
         return (
             f"{rivals}; {self.lost[0]} coincidences of channel {names[0]} went to another channel; "
-            f"of those that remain {self.ambiguous[0]} ({100.0 * self.ambiguous[0] / n:.2g} %) are "
+            f"of those that remain {self.ambiguous[0]} ({percent(self.ambiguous[0] / n)} %) are "
             "ambiguous (likelihood ratio below 10)"
         )
 

@@ -13,6 +13,7 @@ from molexa_core.base.cuda.graphics_card import Processor
 from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, listing
 from molexa_core.base.fields import TAG_SHOT
 from molexa_core.base.matter.ions import Ion
+from molexa_core.base.numbers import percent
 from molexa_core.base.options.gate_options import Solutions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
@@ -491,12 +492,12 @@ class Reducer:
             pairs = listing(f"{one} and {other}" for one, other in overlaps)
             self.say(
                 f"the windows of {pairs} overlap: the momentum sum decides which ion a hit is; "
-                f"{100.0 * share:.3g} % of the coincidences are ambiguous (likelihood ratio below "
+                f"{percent(share)} % of the coincidences are ambiguous (likelihood ratio below "
                 "10 to others that share hits with them)"
             )
         elif share > _OFTEN:
             self.say(
-                f"{100.0 * share:.3g} % of the coincidences are ambiguous: others that share hits "
+                f"{percent(share)} % of the coincidences are ambiguous: others that share hits "
                 "with them fit nearly as well (likelihood ratio below 10)"
             )
 

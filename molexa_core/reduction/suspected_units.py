@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from molexa_core.base.errors import listing
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.matter.release import LEAST_EV, MOST_EV, doubtful_release
+from molexa_core.base.numbers import percent
 from molexa_core.base.settings import Setup
 from molexa_core.base.tables import BoolArray, Coincidences, FloatArray, Hits
 from molexa_core.base.units import ATOMIC_VELOCITY_M_S, ATOMIC_VELOCITY_MM_NS
@@ -196,7 +197,7 @@ class UnitCheck:
             first = min(low for low, _ in self._windows.values())
             last = max(high for _, high in self._windows.values())
             doubts.append(
-                f"only {100 * inside.mean():.2g} % of the hits come when ions of the channel can "
+                f"only {percent(inside.mean())} % of the hits come when ions of the channel can "
                 f"({first:.4g} to {last:.4g} ns; most hits come after {self.times()}): are the "
                 "times in ns, counted from the light, and are lengths and fields of the setup "
                 "right?"

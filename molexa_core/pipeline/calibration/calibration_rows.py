@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from molexa_core.base.belief import Coordinate
+from molexa_core.base.numbers import percent
 from molexa_core.pipeline.calibration.calibration import Calibration, Fit
 
 PARAMETERS = ("parameter", "before", "after", "unit")
@@ -66,7 +67,7 @@ def sentences(found: Calibration) -> list[str]:
             f"{best.values} values; residuals alone {squares:.1f}, {free:.1f} degrees of freedom)"
         ),
         (
-            f"relative error of momenta that no parameter removes: {100.0 * found.misfit:.2g} %, "
+            f"relative error of momenta that no parameter removes: {percent(found.misfit)} %, "
             "beside the error of the family; later reconstructions add it"
         ),
     ]

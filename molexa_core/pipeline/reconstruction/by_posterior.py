@@ -10,6 +10,7 @@ import pandas as pd
 
 from molexa_core.base.errors import listing
 from molexa_core.base.matter.ions import isotopes_of
+from molexa_core.base.numbers import percent
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
 from molexa_core.io.results.geometry_json import ReconstructionRecord
 from molexa_core.network.inference.answers import reconstruct_structures
@@ -179,6 +180,6 @@ def _one_order(
         )
         remarks.append(
             f"like atoms of {one.name} assigned to those of {first.name} by the best fit "
-            f"({100 * misfit:.2g} % of the momenta are left): {pairs}"
+            f"({percent(misfit)} % of the momenta are left): {pairs}"
         )
     return channels, remarks

@@ -10,6 +10,7 @@ import numpy as np
 
 from molexa_core.base.errors import listing
 from molexa_core.base.matter.ions import Ion
+from molexa_core.base.numbers import percent
 from molexa_core.base.tables import FloatArray
 from molexa_core.physics.coulomb.batches import explode_many
 from molexa_core.physics.coulomb.build_up import ErrorFunctionRise
@@ -70,7 +71,7 @@ def _closest(found: list[Solution], samples: FloatArray, residuals: FloatArray) 
 def choice(answer: Solution, alternatives: list[Solution], *, chemistry: bool) -> list[str]:
     """Sentences for the user on the choice of the answer."""
     if not answer.explains:
-        size = f"{100 * answer.residual:.2g} %"
+        size = f"{percent(answer.residual)} %"
         return [f"no structure explains the momenta; the nearest one misses them by {size} (rms)"]
     warnings = []
     if alternatives:

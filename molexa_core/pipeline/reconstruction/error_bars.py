@@ -17,6 +17,7 @@ from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.matter.lengths import distances_over_bonds
 from molexa_core.base.matter.release import LEAST_EV, MOST_EV, doubtful_release, release_of
+from molexa_core.base.numbers import percent
 from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.base.units import ATOMIC_MOMENTUM_SI
 from molexa_core.network.weights import ModelCard, calibration_of
@@ -143,7 +144,7 @@ def without_error_bars(
     if not explains and residual > limit:
         return (
             "no error bars: no structure explains the momenta; this one misses them by "
-            f"{100 * residual:.2g} % (rms)"
+            f"{percent(residual)} % (rms)"
         )
     if unlike:
         return (

@@ -18,6 +18,7 @@ from molexa_core.base.belief import Coordinate
 from molexa_core.base.errors import listing
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.matter.release import release_of
+from molexa_core.base.numbers import percent
 from molexa_core.base.settings import Calibrated
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
 from molexa_core.geometry.measures import pair_distances, triplet_angles
@@ -354,14 +355,14 @@ def doubts_of_choice(
     if objections and usual:
         found.append(
             "this structure is unusual, and a usual one that lies outside its error bars explains "
-            f"the momenta too, with {100.0 * sum(one['evidence_share'] for one in usual):.2g} % of "
+            f"the momenta too, with {percent(sum(one['evidence_share'] for one in usual))} % of "
             "the evidence: a second channel, or what is known of the molecule, must decide"
         )
     elif share > BEYOND:
         count = f"{len(apart)} other structures" if len(apart) > 1 else "another structure"
         found.append(
             f"{count} outside the error bars of this one explain{'s' * (len(apart) == 1)} the "
-            f"momenta too, with {100.0 * share:.2g} % of the evidence: a second channel, or what "
+            f"momenta too, with {percent(share)} % of the evidence: a second channel, or what "
             "is known of the molecule, must decide"
         )
     return found
