@@ -352,3 +352,31 @@ def _require_positive(block: Parameters) -> None:
                 setting=field.name,
                 do="Write 0, or a value above 0 with its uncertainty, or leave it out.",
             )
+
+
+_USUAL_XRAY: Final = (
+    ("photon_ev", 12.0, 50_000.0, "eV", "keV"),
+    ("energy_mj", 0.0, 30.0, "mJ", "µJ"),
+    ("duration_fs", 0.05, 1000.0, "fs", "as or ps"),
+)
+"""What pulses of free-electron lasers have: from 12 eV on, near 10 mJ at most."""
+
+
+def unusual(told: Kind | None) -> list[str]:
+    """Sentences on numbers of an X-ray pulse that no free-electron laser has, as in a wrong unit.
+
+    Example:
+        >>> unusual(XrayExplosion(photon_ev=Uncertain(2.0)))
+        ['photon_ev of the explosion is 2, which no free-electron laser has; is it in eV, not keV?']
+    """
+    if not isinstance(told, XrayExplosion):
+        return []
+    found = []
+    for name, low, high, unit, other in _USUAL_XRAY:
+        number = getattr(told, name)
+        if number is not None and not low <= number.value <= high:
+            found.append(
+                f"{name} of the explosion is {number.value:g}, which no free-electron laser has; "
+                f"is it in {unit}, not {other}?"
+            )
+    return found

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.errors import listing
+from molexa_core.base.known_explosion import unusual
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.matter.release import LEAST_EV, MOST_EV, doubtful_release
 from molexa_core.base.numbers import percent
@@ -73,7 +74,7 @@ _JET_M_S: Final = (50.0, 5000.0)
 
 
 def setup_doubts(setup: Setup) -> list[str]:
-    """Warnings about lengths, fields or a jet velocity that no reaction microscope has."""
+    """Warnings about lengths, fields, a jet velocity or a light pulse that nobody has."""
     regions = setup.spectrometer.regions
     values = [setup.detector.radius_mm]
     if regions:
@@ -89,6 +90,8 @@ def setup_doubts(setup: Setup) -> list[str]:
             f"setup: jet -> velocity_m_per_s is {setup.jet.velocity_m_per_s:g}, which no gas jet "
             "has; is it in m/s?"
         )
+    if setup.explosion is not None:
+        doubts += [f"setup: {doubt}" for doubt in unusual(setup.explosion.told)]
     return doubts
 
 

@@ -17,6 +17,7 @@ from molexa_core.base.known_explosion import (
     ClassicalExplosion,
     LaserExplosion,
     XrayExplosion,
+    unusual,
 )
 from molexa_core.base.parameter import parameters
 from molexa_core.base.settings import (
@@ -243,3 +244,23 @@ def test_numbers_of_a_kind_are_those_of_the_simulation() -> None:
             assert one.parameter.unit == known[name].parameter.unit
             assert one.default is None
     assert set(KINDS.values()) >= {*simulated, LaserExplosion}
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (XrayExplosion(photon_ev=Uncertain(2.0)), ["photon_ev", "in eV, not keV"]),
+        (XrayExplosion(energy_mj=Uncertain(800.0)), ["energy_mj", "in mJ, not µJ"]),
+        (XrayExplosion(duration_fs=Uncertain(0.015)), ["duration_fs", "in fs, not as or ps"]),
+        (XrayExplosion(photon_ev=Uncertain(90.0), energy_mj=Uncertain(3.0)), []),
+        (XrayExplosion(), []),
+        (LaserExplosion(duration_fs=Uncertain(30.0)), []),
+        (None, []),
+    ],
+)
+def test_numbers_that_no_free_electron_laser_has_are_named(
+    told: XrayExplosion | LaserExplosion | None, words: list[str]
+) -> None:
+    found = unusual(told)
+    assert len(found) == bool(words)
+    assert all(word in found[0] for word in words)

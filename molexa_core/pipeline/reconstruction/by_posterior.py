@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from molexa_core.base.errors import listing
+from molexa_core.base.known_explosion import unusual
 from molexa_core.base.matter.ions import isotopes_of
 from molexa_core.base.numbers import percent
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
@@ -107,6 +108,8 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
         reliable=unreliable(posterior) is None,
     )
     warnings = [text for one in read for text in one.remarks] + doubts_of_explosion(found)
+    strange = unusual(task.assumed.explosion.told)
+    warnings += [one for one in strange if not any(one in other for other in warnings)]
     warnings += doubts_of_calibration(task.assumed.explosion.calibrated)
     for channel in channels:
         warnings += doubts_of_charges(channel, knowledge)

@@ -12,6 +12,7 @@ import numpy as np
 
 from molexa_core.base.errors import MolexaError, UsageError
 from molexa_core.base.fields import EXPLOSION, MOMENTUM, WARNINGS
+from molexa_core.base.known_explosion import unusual
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.options.reconstruct_options import (
     SAMPLES_OF_EVENTS,
@@ -166,11 +167,13 @@ def answer_of_events(
     given = given_events(events, "reconstruct", selection=selection, setup=setup, progress=progress)
     table = given.table
     require_complete(given.channel, given.path)
-    warnings = [*inherited(table.meta), *_false_share(table), *given.stale]
-    table = table.with_meta({**table.meta, WARNINGS: warnings})
     assumed = assumed_of_events(given, explosion, changes)
     for one in assumed.remarks:
         progress.say(one)
+    warnings = [*inherited(table.meta), *_false_share(table), *given.stale]
+    strange = unusual(assumed.explosion.told)
+    warnings += [one for one in strange if not any(one in other for other in warnings)]
+    table = table.with_meta({**table.meta, WARNINGS: warnings})
     if isinstance(known, Path | str):
         known = find_geometry(known, progress)[0]
     loaded = load_network(named, take_device(options.device))
