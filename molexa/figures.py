@@ -186,6 +186,23 @@ def _as_record(geometry: Geometry) -> ReconstructionRecord:
     )
 
 
+def _mean_of_events(file: Any) -> ReconstructionRecord | None:
+    """The mean structure of single events as a record; None in files of older versions."""
+    places = np.array(file.summary.get("positions_bohr", ()), float)
+    ions = file.structures.ions
+    if places.shape != (len(ions), 3):
+        return None
+    errors = [
+        np.array(file.summary.get(f"{of}_bohr") or 0.0) for of in ("statistical", "systematic")
+    ]
+    return ReconstructionRecord(
+        symbols=tuple(ion.element.symbol for ion in ions),
+        positions_bohr=places,
+        charges=tuple(ion.charge for ion in ions),
+        uncertainty_bohr=np.broadcast_to(np.hypot(*errors), places.shape).copy(),
+    )
+
+
 def _census(chunks: Any) -> dict[str, Spectrum]:
     """Times of flight and image of the first shots of a run."""
     from molexa_core.pipeline.runs.inspect_run import HitCensus  # noqa: PLC0415
@@ -385,6 +402,7 @@ _record_of: Final = ByClass[ReconstructionRecord | None](
         "molexa_core.io.results.geometry_json": lambda of: {
             of.ReconstructionRecord: lambda record: record
         },
+        "molexa_core.io.results.structures": lambda of: {of.StructuresFile: _mean_of_events},
         "molexa_core.physics.molecules.library": lambda of: {
             of.Molecule: lambda molecule: _as_record(molecule.geometry)
         },

@@ -47,7 +47,8 @@ def to_pandas(result: Any, units: Units = None) -> pd.DataFrame:
     What has no place in a column is in `attrs`, so that `from_pandas` gives back the same.
 
     Args:
-        result: coincidences, hits, mean momenta, a structure, or a simulated explosion.
+        result: coincidences, hits, mean momenta, a structure, structures of single events, a
+            spectrum, a comparison of two, or simulated explosions.
         units: one or several, such as `angstrom` or `["kg m/s", "angstrom"]`; `SI` for all of SI.
 
     Raises:
@@ -168,10 +169,50 @@ def _of_structure(structure: Any) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def _of_spectrum(spectrum: Any) -> pd.DataFrame:
+    from molexa_core.pipeline.chain.plot import numbers_of  # noqa: PLC0415
+
+    return numbers_of(spectrum)
+
+
+def _of_comparison(found: Any) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415
+
+    header, rows = found.rows()
+    return pd.DataFrame(rows, columns=list(header))
+
+
+def _of_structures(file: Any) -> pd.DataFrame:
+    """A row for each event: the places of its atoms, `S1.x (bohr)`, and its weight."""
+    import pandas as pd  # noqa: PLC0415
+
+    held = file.structures
+    columns: dict[str, Any] = {EVENT_ID: held.event_id, EVENT_WEIGHT: held.weight}
+    for at, ion in enumerate(held.ions):
+        for axis, name in enumerate(_PLACE):
+            column = f"{ion.element.symbol}{at + 1}.{name} (bohr)"
+            columns[column] = held.positions[:, at, axis]
+    return pd.DataFrame(columns)
+
+
+def _of_outcomes(found: Any) -> pd.DataFrame:
+    """A row for each combination of charges: ions, count, share, energy in eV, its spread."""
+    import pandas as pd  # noqa: PLC0415
+
+    from molexa_core.pipeline.explosions.simulate_mcmd import summary  # noqa: PLC0415
+
+    rows = [
+        {"ions": " ".join(row["ions"])}
+        | {name: row[name] for name in ("count", "share", "ker_ev", "ker_spread_ev")}  # type: ignore[literal-required]
+        for row in summary(found)["combinations"]
+    ]
+    return pd.DataFrame(rows)
+
+
 def _no_table(result: Any) -> pd.DataFrame:
     raise UsageError(
         f"no result that is a table: {type(result).__name__}",
-        do="Give coincidences, hits, mean momenta, or a structure.",
+        do="Give coincidences, hits, mean momenta, structures, or a spectrum.",
     )
 
 
@@ -183,7 +224,11 @@ _table_of: Final = ByClass["pd.DataFrame"](
             of.Hits: _of_hits,
             of.Geometry: _of_structure,
         },
+        "molexa_core.base.charge_combinations": lambda of: {of.Outcomes: _of_outcomes},
+        "molexa_core.base.spectrum": lambda of: {of.Spectrum: _of_spectrum},
         "molexa_core.io.results.geometry_json": lambda of: {of.ReconstructionRecord: _of_structure},
+        "molexa_core.io.results.structures": lambda of: {of.StructuresFile: _of_structures},
+        "molexa_core.observables.comparison": lambda of: {of.SpectrumComparison: _of_comparison},
         "molexa_core.physics.molecules.library": lambda of: {of.Molecule: _of_structure},
         "molexa_core.pipeline.reconstruction.events_answer": lambda of: {
             of.EventsAnswer: _of_structure

@@ -395,3 +395,44 @@ def test_a_structure_is_shown_without_torch(tmp_path: Path) -> None:
     )
     assert "bonds (Å)" in done.stdout
     assert done.stdout.rstrip().endswith("False")
+
+
+def test_a_virtual_run_in_a_file_is_the_one_in_memory(tmp_path: Path) -> None:
+    """Also where the setup names columns of another program, which the run does not have."""
+    columns = {"layout": "flat", "x": "X{i}", "y": "Y{i}", "time": "T{i}"}
+    setup = mx.Setup.model_validate(
+        {**mx.mock("nitrogen", 1).setup.model_dump(), "columns": columns}
+    )
+    held = mx.mock("nitrogen", 3000, setup=setup, seed=5)
+    stored = mx.mock(
+        "nitrogen", 3000, setup=setup, seed=5, out=tmp_path / "run.root", truth=tmp_path / "t.h5"
+    )
+    np.testing.assert_array_equal(held.hits.t_ns, stored.hits.t_ns)
+    np.testing.assert_array_equal(held.truth.momentum, stored.truth.momentum)
+    one, other = mx.reduce(held), mx.reduce(stored)
+    np.testing.assert_array_equal(one.momentum, other.momentum)
+    written = mx.reduce(stored, out=tmp_path / "run.events.h5")
+    np.testing.assert_array_equal(one.momentum, written.momentum)
+    assert one.meta["warnings"] == written.meta["warnings"]
+    assert set(one.spectra) == set(written.spectra)
+    bare = mx.mock("nitrogen", 50, out=tmp_path / "bare.root")
+    with pytest.raises(UsageError, match="were not kept"):
+        _ = bare.truth
+
+
+def test_spectra_and_explosions_are_tables(events: mx.Coincidences) -> None:
+    spectrum = mx.spectrum(events, "ker", bins=20)
+    table = mx.to_pandas(spectrum)
+    assert len(table) == 20
+    assert np.isin(spectrum.counts, table.to_numpy()).all()
+    outcomes = mx.explode("nitrogen", mx.Pulse(1000.0), trajectories=40, device="cpu")
+    found = mx.to_pandas(outcomes)
+    assert found["count"].sum() == 40
+    pulls = mx.to_pandas(mx.compare(spectrum, spectrum))
+    assert len(pulls) == 20
+
+
+def test_settings_show_what_differs_from_the_defaults() -> None:
+    shown = mx.channel("O+ C+ S+")._repr_html_()
+    assert "S+" in shown
+    assert "sum_sigmas" not in shown

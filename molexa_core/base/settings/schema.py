@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
@@ -54,6 +55,14 @@ class Schema(BaseModel):
     ) -> CoreSchema:
         """The schema of pydantic, except that true is no number and "5" none either."""
         return strict(handler(source))
+
+    def _repr_html_(self) -> str:
+        """What differs from the defaults, as in a file, for a notebook."""
+        import yaml  # noqa: PLC0415
+
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return f"<b>{type(self).__name__}</b><pre>{escape(text)}</pre>"
 
 
 @dataclass(frozen=True)

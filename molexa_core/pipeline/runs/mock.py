@@ -50,6 +50,11 @@ from molexa_core.pipeline.runs.open_run import open_run
 
 DEFAULT_SETUP: Final = "setup"
 """Name of the template that is used if no setup is given."""
+_OWN_COLUMNS: Final = {
+    name: Setup.model_fields[name].get_default(call_default_factory=True)
+    for name in ("columns", "edge_columns", "facility")
+}
+"""What a setup says of the files of another program; a virtual run is stored in its own way."""
 LARGEST_SEED: Final = 2**63 - 1
 
 
@@ -159,7 +164,7 @@ def mock(
     if truth is not None and out is None:
         raise UsageError("a file of the truth without a run", setting="out", do="Name its file.")
     apparatus, files = (setup, []) if isinstance(setup, Setup) else _setup(setup)
-    apparatus = with_virtual(apparatus, virtual or {})
+    apparatus = with_virtual(apparatus, virtual or {}).model_copy(update=_OWN_COLUMNS)
     inputs = [*_channel_files(channel), *files]
     known = named_channel(channel)
     molecule_of, more = (None, []) if structure is None else _structure(structure, progress)
