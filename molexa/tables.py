@@ -203,7 +203,7 @@ def _of_outcomes(found: Any) -> pd.DataFrame:
 
     rows = [
         {"ions": " ".join(row["ions"])}
-        | {name: row[name] for name in ("count", "share", "ker_ev", "ker_spread_ev")}  # type: ignore[literal-required]
+        | {name: row[name] for name in ("count", "share", "ker_ev", "ker_spread_ev")}
         for row in summary(found)["combinations"]
     ]
     return pd.DataFrame(rows)

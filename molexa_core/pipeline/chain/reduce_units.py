@@ -345,7 +345,7 @@ def warm_up(settings: Mapping[str, Any], places: Mapping[str, Any]) -> None:
         request.channel, request.setup, rivals=request.rivals, solutions=request.solutions
     )
     if request.channel.is_complete:
-        search.gate = gate_around(None, sigmas=3.0, half_width=_WARM_WIDTH)
+        search.gate = gate_around(None, sigmas=3.0, centre=None, half_width=_WARM_WIDTH)
         search.rival_gates = [search.gate for _ in request.rivals]
     mixing = require_no_mixing(
         request.mixing, rivals=bool(request.rivals), solutions=request.solutions
