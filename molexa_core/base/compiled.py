@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, TypeVar, cast
 
 import numba
@@ -33,6 +35,31 @@ _IN_MEMORY: Final = (
 )
 _without_folder: list[str] = []
 """Functions whose compiled form is not kept."""
+
+
+class _NoCollection(event.Listener):
+    """Lets no garbage be collected while a function is compiled, which takes a seventh longer."""
+
+    def __init__(self) -> None:
+        self._depth, self._lock, self._collects = 0, Lock(), False
+
+    def on_start(self, event: Any) -> None:
+        del event
+        with self._lock:
+            if self._depth == 0:
+                self._collects = gc.isenabled()
+                gc.disable()
+            self._depth += 1
+
+    def on_end(self, event: Any) -> None:
+        del event
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0 and self._collects:
+                gc.enable()
+
+
+event.register("numba:compile", _NoCollection())
 
 
 class _FirstCompilation(event.Listener):

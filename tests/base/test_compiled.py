@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -70,6 +71,22 @@ def test_compilation_is_announced_once_and_its_result_is_kept(path: Path) -> Non
             assert module.ratio(1.0, 4.0) == 0.25
         assert len(progress.said) == announcements, f"start {start}"
         assert all("once" in text for text in progress.said)
+
+
+def test_garbage_waits_while_a_function_is_compiled(path: Path) -> None:
+    module = load(path)
+    seen: list[bool] = []
+    with compiled.announced(lambda _: seen.append(gc.isenabled())):
+        module.total(np.array([3.0]), 4.0)
+    assert seen == [False]
+    assert gc.isenabled()
+
+
+def test_garbage_is_collected_again_after_code_that_cannot_be_compiled(path: Path) -> None:
+    module = load(path)
+    with pytest.raises(Exception, match="nopython"):
+        module.total("no numbers", 4.0)
+    assert gc.isenabled()
 
 
 def test_a_division_by_zero_is_that_of_numpy(path: Path) -> None:
