@@ -77,18 +77,24 @@ class Subtracted:
         for column in range(real.shape[1]):
             added = np.concatenate([real[:, column], -false[row, column]])
             influence[:, column] = np.bincount(place, weights=added, minlength=len(names))
-        square = influence.T @ influence
+        square = _products(influence, influence)
         if n_shots is not None and n_shots > 1:
             mean = influence.sum(axis=0)
             square = (square - np.outer(mean, mean) / n_shots) * (n_shots / (n_shots - 1))
-        sampling = false.T @ false
-        surplus = (false * (number - 1.0)[:, None]).T @ false
+        sampling = _products(false, false)
+        surplus = _products(false * (number - 1.0)[:, None], false)
         covariance = square - surplus
         low = np.diag(covariance) < np.diag(sampling)
         if low.any():
             at = np.flatnonzero(low)
             covariance[at, at] = np.diag(sampling)[at]
         return cls(real.sum(axis=0) - false.sum(axis=0), covariance)
+
+
+def _products(one: FloatArray, other: FloatArray) -> FloatArray:
+    """(values, values) sums of products over rows, whatever threads a library for matrices has."""
+    found: FloatArray = np.einsum("ni,nj->ij", one, other)
+    return found
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,74 @@ class KineticEnergyRelease:
     mean_error: float | None = None
 
 
+@dataclass(frozen=True)
+class Energies:
+    """Kinetic energy releases of a stretch of a run, counted; small enough to be handed on.
+
+    Attributes:
+        bins, counts: the fine bins that are not empty, and the coincidences in them.
+        total: sum of the energies in millionths of an eV.
+        false_bins, false, squares: likewise of false coincidences: sums of weights and of their
+            squares in each bin; empty without.
+        sums: (2, 2) numbers and sums of energies in eV, of coincidences and of false ones.
+        covariance: (2, 2) of the differences of both.
+    """
+
+    bins: IntArray
+    counts: IntArray
+    total: int
+    false_bins: IntArray
+    false: FloatArray
+    squares: FloatArray
+    sums: FloatArray
+    covariance: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        energy_hartree: FloatArray,
+        highest: float,
+        false_hartree: FloatArray | None = None,
+        weight: FloatArray | None = None,
+        covariance: FloatArray | None = None,
+    ) -> Energies:
+        """Count energies.
+
+        Args:
+            energy_hartree: (n) kinetic energy release of each coincidence, hartree.
+            highest: upper end of the bins in eV; larger values are counted in the last bin.
+            false_hartree: (m) of false coincidences.
+            weight: (m) how many coincidences each of these stands for.
+            covariance: (2, 2) of number and sum of the energies in hartree, false ones taken off.
+        """
+        energy = energy_hartree * HARTREE_EV
+        bins, counts = np.unique(_bins_of(energy, highest), return_counts=True)
+        total = int(np.rint(energy * _SUM_STEPS).astype(np.int64).sum())
+        if false_hartree is None or weight is None or covariance is None:
+            none, zero = np.empty(0), np.zeros((2, 2))
+            return cls(bins, counts, total, np.empty(0, np.int64), none, none, zero, zero)
+        of_false = false_hartree * HARTREE_EV
+        false_bins, place = np.unique(_bins_of(of_false, highest), return_inverse=True)
+        weights = np.bincount(place, weights=weight, minlength=len(false_bins)).astype(np.float64)
+        squares = np.bincount(place, weights=weight**2, minlength=len(false_bins))
+        units = np.array([1.0, HARTREE_EV])
+        real = np.array([float(len(energy)), energy_hartree.sum()]) * units
+        return cls(
+            bins,
+            counts,
+            total,
+            false_bins,
+            weights,
+            squares.astype(np.float64),
+            np.array([real, [weight.sum(), (weight * of_false).sum()]]),
+            covariance * np.outer(units, units),
+        )
+
+
+def _bins_of(energy: FloatArray, highest: float) -> IntArray:
+    return np.minimum(energy * (_FINE / highest), _FINE - 1).astype(np.int64)
+
+
 class EnergySpectrum:
     """Counts kinetic energy releases in bins fine enough to be joined later.
 
@@ -87,31 +155,29 @@ class EnergySpectrum:
         self._fine[:] = fine
         self._sum, self._n = int(total), int(fine.sum())
 
-    def subtract(
-        self,
-        energy_hartree: FloatArray,
-        weight: FloatArray,
-        real: FloatArray,
-        covariance: FloatArray,
-    ) -> None:
-        """Take false coincidences off.
+    @property
+    def highest(self) -> float:
+        """Upper end of the bins, eV."""
+        return self._highest
+
+    def add(self, counted: Energies, *, mixed: bool) -> None:
+        """Add what was counted in a stretch.
 
         Args:
-            energy_hartree: (n) kinetic energy release of each, hartree.
-            weight: (n) how many each stands for.
-            real: (2) number of the coincidences that they are subtracted from, and the sum of
-                their energies, hartree.
-            covariance: (2, 2) of the differences of both.
+            counted: in bins up to `highest`.
+            mixed: whether false coincidences are known there, to be taken off.
         """
-        energy = energy_hartree * HARTREE_EV
-        bins = np.minimum(energy * (_FINE / self._highest), _FINE - 1).astype(np.int64)
+        self._fine[counted.bins] += counted.counts
+        self._sum += counted.total
+        self._n += int(counted.counts.sum())
+        if not mixed:
+            return
         if self._false is None or self._squares is None:
             self._false, self._squares = np.zeros(_FINE), np.zeros(_FINE)
-        self._false += np.bincount(bins, weights=weight, minlength=_FINE)
-        self._squares += np.bincount(bins, weights=weight**2, minlength=_FINE)
-        units = np.array([1.0, HARTREE_EV])
-        self._sums += np.array([real * units, [weight.sum(), weight @ energy]])
-        self._covariance += covariance * np.outer(units, units)
+        self._false[counted.false_bins] += counted.false
+        self._squares[counted.false_bins] += counted.squares
+        self._sums += counted.sums
+        self._covariance += counted.covariance
 
     def normalise(self, scale: float, error: float) -> None:
         """Factor on all false coincidences, and its standard error."""
@@ -119,11 +185,7 @@ class EnergySpectrum:
 
     def fill(self, energy_hartree: FloatArray) -> None:
         """Count the kinetic energy releases (n) of coincidences, in hartree."""
-        energy = energy_hartree * HARTREE_EV
-        bins = np.minimum(energy * (_FINE / self._highest), _FINE - 1).astype(np.int64)
-        self._fine += np.bincount(bins, minlength=_FINE)
-        self._sum += int(np.rint(energy * _SUM_STEPS).astype(np.int64).sum())
-        self._n += len(energy)
+        self.add(Energies.of(energy_hartree, self._highest), mixed=False)
 
     def spectra(self) -> dict[str, Spectrum]:
         """The histogram by its name."""

@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 
 from molexa_core.base.cuda.graphics_card import Processor
 from molexa_core.base.errors import ComputationError, InputFileError, NoEventsError, listing
-from molexa_core.base.fields import TAG_SHOT
 from molexa_core.base.matter.ions import Ion
 from molexa_core.base.numbers import percent
 from molexa_core.base.options.gate_options import Solutions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.spectrum import Spectrum
-from molexa_core.base.subtraction import Subtracted
 from molexa_core.base.tables import Coincidences, Hits
-from molexa_core.base.units import HARTREE_EV
 from molexa_core.reduction.coincidences import (
     MOST_CANDIDATES,
     MOST_COMBINATIONS,
@@ -29,6 +26,7 @@ from molexa_core.reduction.coincidences import (
     SumGate,
     Tally,
 )
+from molexa_core.reduction.counted_rows import CountedRows
 from molexa_core.reduction.energy import EnergySpectrum
 from molexa_core.reduction.first_pass import FirstPass, Peaks, with_odds
 from molexa_core.reduction.gate import gate_around
@@ -38,7 +36,7 @@ from molexa_core.reduction.mixing.false_summary import (
     false_coincidences,
     scale_of,
 )
-from molexa_core.reduction.mixing.mixer import Mixer, MixingTally
+from molexa_core.reduction.mixing.mixer import Mixer
 from molexa_core.reduction.purity import purity
 from molexa_core.reduction.run_histograms import sum_spectra
 from molexa_core.reduction.stretch_search import (
@@ -115,9 +113,7 @@ class Reducer:
         self._note_shots = note_shots
         self._kept = 0
         self._peaks: Peaks | None = None
-        limit = channel.gates.max_momentum
-        highest = sum(limit**2 / (2.0 * ion.mass) for ion in self._search.ions)
-        self._energy = EnergySpectrum(highest * HARTREE_EV)
+        self._energy = EnergySpectrum(self._stretches.highest_ev)
         self._remarks: list[str] = []
         self._warnings: list[str] = []
         for doubt in setup_doubts(setup):
@@ -311,7 +307,7 @@ class Reducer:
         if false is not None:
             table = replace(table, false=replace(false, event_id=false.event_id + self._n_false))
             self._n_false += len(false)
-        yield from self._noted(table)
+        yield from self._noted(table, found.counted)
 
     def end(self) -> None:
         """End the second pass.
@@ -324,37 +320,20 @@ class Reducer:
             self._energy.normalise(*scale_of(self._mixer.tally))
         self._check_end()
 
-    def _noted(self, table: Coincidences) -> Iterator[Coincidences]:
+    def _noted(self, table: Coincidences, counted: CountedRows | None) -> Iterator[Coincidences]:
         """What further gates leave of the table, unless it is empty, after it was counted."""
         if self._select is not None:
             table = self._select(table)
-        self._kept += len(table)
+        if self._select is not None or counted is None:
+            shots = None if self._mixer is None else self._mixer.tally.last_shots
+            counted = CountedRows.of(table, self._energy.highest, shots)
+        self._kept += counted.rows
         if self._mixer is not None:
-            self._count_gated(table, self._mixer.tally)
-        if len(table):
-            self._energy.fill(table.kinetic_energy().sum(axis=1))
-            self._stretches.units.add_rows(table)
+            counted.add_to(self._mixer.tally)
+        self._energy.add(counted.energies, mixed=counted.mixed)
+        self._stretches.units.add_rows(table)
         if len(table) or (table.false is not None and len(table.false)):
             yield table
-
-    def _count_gated(self, table: Coincidences, tally: MixingTally) -> None:
-        """Count the coincidences, true and false, behind all gates."""
-        false = table.false
-        if false is None or false.source is None:
-            return
-        shots, of_false = table.tags[TAG_SHOT], false.kinetic_energy().sum(axis=1)
-        values = np.column_stack([np.ones(len(table)), table.kinetic_energy().sum(axis=1)])
-        weighted = false.weight[:, None] * np.column_stack([np.ones(len(false)), of_false])
-        total = Subtracted.of(shots, values, false.source, weighted, tally.last_shots)
-        alone = Subtracted.of(
-            shots, np.zeros(len(table)), false.source, false.weight, tally.last_shots
-        )
-        self._energy.subtract(of_false, false.weight, values.sum(axis=0), total.covariance)
-        tally.found += len(table)
-        tally.false += float(false.weight.sum())
-        tally.variance += float(total.variance[0])
-        tally.false_variance += float(alone.variance[0])
-        tally.rows += len(false)
 
     @property
     def false_scale(self) -> float:

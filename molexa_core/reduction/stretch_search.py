@@ -20,8 +20,10 @@ from molexa_core.base.options.gate_options import Solutions
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.storage.named_arrays import as_part, part_of
 from molexa_core.base.tables import Coincidences, DetectorValues, Hits, IntArray
+from molexa_core.base.units import HARTREE_EV
 from molexa_core.reduction.coincidences import Found, Search, SumGate, Tally
 from molexa_core.reduction.competition import Contest, compete
+from molexa_core.reduction.counted_rows import CountedRows
 from molexa_core.reduction.laboratory import Dropped, calibrate
 from molexa_core.reduction.mixing.mixer import Mixed, Mixer, MixingTally
 from molexa_core.reduction.run_histograms import HitSpectra
@@ -41,12 +43,14 @@ class StretchFound:
         shots: tags of all its shots; empty where the run has none.
         mixing: sums of event mixing, None without.
         close: (2) see `Mixed.close`; zeros without mixing.
+        counted: counts of the rows of the table, where they were made at once (`counted`).
     """
 
     table: Coincidences
     shots: Mapping[str, NDArray[Any]]
     mixing: MixingTally | None
     close: IntArray
+    counted: CountedRows | None = None
 
 
 class StretchSearch:
@@ -101,7 +105,7 @@ class StretchSearch:
             self.search.ions, self.search.windows, setup, complete=channel.is_complete
         )
         self.stretch = 0
-        self._setup = setup
+        self._setup, self._limit = setup, channel.gates.max_momentum
         self._solutions = solutions
 
     def find(self, raw: Hits) -> StretchFound:
@@ -129,6 +133,17 @@ class StretchSearch:
         if self._solutions == "all":
             table = replace(table, weight=found.probability)
         return StretchFound(table, tags, None, np.zeros(2, np.int64))
+
+    @property
+    def highest_ev(self) -> float:
+        """The highest kinetic energy release that the limit of the momenta allows, eV."""
+        energies = (self._limit**2 / (2.0 * ion.mass) for ion in self.search.ions)
+        return sum(energies) * HARTREE_EV
+
+    def counted(self, found: StretchFound) -> StretchFound:
+        """The same with its rows counted, for whoever puts stretches together."""
+        shots = None if found.mixing is None else found.mixing.last_shots
+        return replace(found, counted=CountedRows.of(found.table, self.highest_ev, shots))
 
     def new_mixer(self, setup: Setup, mixing: bool | None, *, complete: bool) -> str | None:
         """Make what builds the false coincidences, if they are wanted and can be built.

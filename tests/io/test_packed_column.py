@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from molexa_core.io.hdf5.file import new_column, new_hdf5
-from molexa_core.io.hdf5.packed_column import PackedColumn, packed
+from molexa_core.io.hdf5.packed_column import PackedColumn, Packers, packed
 
 RNG = np.random.default_rng(7)
 CHUNK = 1000
@@ -77,3 +77,25 @@ def test_noise_is_not_packed_and_order_is() -> None:
     assert noise.nbytes < len(packed(noise)) < 1.001 * noise.nbytes
     assert len(packed(np.linspace(1.0, 1.0 + 2**-30, 2**15))) < 0.6 * noise.nbytes
     assert len(packed(np.ones(2**15))) < 0.01 * noise.nbytes
+
+
+def test_threads_write_the_same_file(tmp_path: Path) -> None:
+    def file_of(threads: int) -> bytes:
+        path = tmp_path / f"{threads}.h5"
+        with new_hdf5(path) as file, Packers(threads) as packers:
+            columns = [
+                PackedColumn(new_column(file, name, rows, "", chunk_rows=100), packers)
+                for name, rows in KINDS.items()
+                if len(rows) == 4321
+            ]
+            for start in range(0, 4321, 777):
+                for column, rows in zip(
+                    columns, (rows for rows in KINDS.values() if len(rows) == 4321), strict=True
+                ):
+                    column.append(rows[start : start + 777])
+            columns[0].scale(1.5)
+            for column in columns:
+                column.finish()
+        return path.read_bytes()
+
+    assert file_of(0) == file_of(3)

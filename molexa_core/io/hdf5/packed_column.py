@@ -10,7 +10,10 @@ library reads the result as shuffled and deflated.
 from __future__ import annotations
 
 import zlib
-from typing import Any, Final
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Final, Self
 
 import h5py
 import numpy as np
@@ -26,9 +29,60 @@ _SAMPLE: Final = 4096
 """Bytes of a place that are looked at."""
 _MOST_STORED: Final = 2**16 - 1
 """Bytes of a stored block."""
+_MOST_WAITING: Final = 32
+"""Chunks that are packed, or wait for it."""
 _HEAD: Final = b"\x78\x01"
 _LAST: Final = b"\x01\x00\x00\xff\xff"
 """An empty stored block, which is the last."""
+
+
+class Packers:
+    """Threads that pack chunks while others are gathered; chunks are written in their order.
+
+    Args:
+        threads: how many; 0 packs each chunk at once.
+    """
+
+    def __init__(self, threads: int = 0) -> None:
+        self._pool = ThreadPoolExecutor(threads, "molexa-pack") if threads else None
+        self._waiting: deque[tuple[h5py.Dataset, int, Future[bytes]]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._waiting.clear()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def put(self, dataset: h5py.Dataset, start: int, chunk: NDArray[Any]) -> None:
+        """Pack a chunk and write it in its turn; nobody may change it any more.
+
+        Args:
+            dataset: long enough.
+            start: row with which the chunk begins.
+            chunk: of the shape of a chunk.
+        """
+        if self._pool is None:
+            _write(dataset, start, packed(chunk))
+            return
+        self._waiting.append((dataset, start, self._pool.submit(packed, chunk)))
+        if len(self._waiting) > _MOST_WAITING:
+            self._write_first()
+
+    def drain(self) -> None:
+        """Write all chunks that wait."""
+        while self._waiting:
+            self._write_first()
+
+    def _write_first(self) -> None:
+        dataset, start, content = self._waiting.popleft()
+        _write(dataset, start, content.result())
 
 
 class PackedColumn:
@@ -36,12 +90,16 @@ class PackedColumn:
 
     Args:
         dataset: without rows; nobody else may write to it.
+        packers: what packs and writes the chunks.
     """
 
-    def __init__(self, dataset: h5py.Dataset) -> None:
+    def __init__(self, dataset: h5py.Dataset, packers: Packers | None = None) -> None:
         self._dataset = dataset
+        self._packers = Packers() if packers is None else packers
+        self._file: str = dataset.file.filename
         self._chunk: NDArray[Any] = np.zeros(dataset.chunks, dataset.dtype)
         self._waiting = self._written = 0
+        self._length = len(dataset)
 
     def __len__(self) -> int:
         return self._written + self._waiting
@@ -61,9 +119,10 @@ class PackedColumn:
             self._waiting += len(taken)
             start += len(taken)
             if self._waiting == len(self._chunk):
-                self._write(self._written)
+                self._put(self._written)
+                self._chunk = np.empty_like(self._chunk)
                 self._written, self._waiting = len(self), 0
-        check_disk(self._dataset.file.filename)
+        check_disk(self._file)
 
     def scale(self, factor: float) -> None:
         """Multiply all rows so far.
@@ -71,13 +130,16 @@ class PackedColumn:
         Raises:
             OSError, Interruption: as `append`.
         """
+        self._packers.drain()
         self._chunk[: self._waiting] *= factor
-        waiting, self._chunk = self._chunk, np.empty_like(self._chunk)
+        waiting = self._chunk
         for start in range(0, self._written, len(waiting)):
             interruption.check()
+            self._chunk = np.empty_like(waiting)
             self._dataset.read_direct(self._chunk, np.s_[start : start + len(waiting)])
             self._chunk *= factor
-            self._write(start)
+            self._put(start)
+        self._packers.drain()
         self._chunk = waiting
 
     def finish(self) -> None:
@@ -88,17 +150,25 @@ class PackedColumn:
         """
         if self._waiting:
             self._chunk[self._waiting :] = 0
-            self._write(self._written)
+            self._put(self._written)
+            self._packers.drain()
             self._dataset.resize(len(self), axis=0)
+        self._packers.drain()
 
-    def _write(self, start: int) -> None:
-        """Write the chunk that begins at a row."""
+    def _put(self, start: int) -> None:
+        """Pack and write the chunk that begins at a row."""
         end = start + len(self._chunk)
-        if len(self._dataset) < end:
+        if self._length < end:
             self._dataset.resize(end, axis=0)
-        place = (start,) + (0,) * (self._chunk.ndim - 1)
-        self._dataset.id.write_direct_chunk(place, packed(self._chunk))
-        check_disk(self._dataset.file.filename)
+            self._length = end
+        self._packers.put(self._dataset, start, self._chunk)
+        check_disk(self._file)
+
+
+def _write(dataset: h5py.Dataset, start: int, content: bytes) -> None:
+    """Write a packed chunk that begins at a row."""
+    place = (start,) + (0,) * (len(dataset.chunks) - 1)
+    dataset.id.write_direct_chunk(place, content)
 
 
 def packed(chunk: NDArray[Any]) -> bytes:

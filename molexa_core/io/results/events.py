@@ -64,7 +64,7 @@ from molexa_core.io.hdf5.file import (
     write_provenance,
     write_strings,
 )
-from molexa_core.io.hdf5.packed_column import PackedColumn
+from molexa_core.io.hdf5.packed_column import PackedColumn, Packers
 from molexa_core.io.results.spectrum_groups import read_spectrum, write_spectrum
 
 __all__ = [
@@ -92,6 +92,7 @@ class EventsWriter:
     Args:
         path: the file to write.
         ions: the ion of each column.
+        threads: that pack; 0 if the thread that appends does.
 
     Raises:
         OutputError: the folder does not exist or cannot be written.
@@ -102,8 +103,9 @@ class EventsWriter:
         ...     writer.finish(Provenance.of("notebook"))
     """
 
-    def __init__(self, path: Path | str, ions: Sequence[Ion]) -> None:
+    def __init__(self, path: Path | str, ions: Sequence[Ion], *, threads: int = 0) -> None:
         self._ions = tuple(ions)
+        self._packers = Packers(threads)
         self._new = new_hdf5(path)
         self._file: h5py.File | None = None
         self._columns: dict[str, PackedColumn] = {}
@@ -135,6 +137,7 @@ class EventsWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._packers.__exit__(kind, error, trace)
         if kind is None and not self._finished:
             forgotten = UsageError("the events file was not finished", do="Call finish() last.")
             if not self._new.__exit__(UsageError, forgotten, None):
@@ -248,7 +251,7 @@ class EventsWriter:
     def _column(self, path: str, empty: NDArray[Any], unit: str) -> None:
         row = max(1, int(np.prod(empty.shape[1:]))) * empty.dtype.itemsize
         dataset = new_column(self._open(), path, empty, unit, chunk_rows=_CHUNK_BYTES // row)
-        self._columns[path] = PackedColumn(dataset)
+        self._columns[path] = PackedColumn(dataset, self._packers)
 
 
 def write_events(

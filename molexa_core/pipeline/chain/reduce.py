@@ -45,7 +45,7 @@ from molexa_core.pipeline.given.given_run import Run, given_run, result_of_run
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.runs.open_run import OpenRun, size_of
 from molexa_core.pipeline.two_passes import TwoPasses
-from molexa_core.pipeline.work.executor_choice import executor_of
+from molexa_core.pipeline.work.executor_choice import cores, executor_of
 from molexa_core.pipeline.work.folder import UnitFolder
 from molexa_core.reduction.reducer import Reducer
 from molexa_core.reduction.summary import ReduceSummary
@@ -54,6 +54,7 @@ __all__ = ["Reduction", "reduce", "reduce_channels"]
 
 _CHANNEL: Final = "channel"
 _SETUP: Final = "setup"
+_MOST_PACKERS: Final = 4
 _FIRST_SHOTS: Final = 200_000
 """Number of shots that are examined if the first pass over a run fails."""
 
@@ -172,7 +173,7 @@ def reduce(
     target, inputs = Path(out), given.inputs(selection)
     with (
         _units(run, request, target, work, progress) as units,
-        EventsWriter(target, chosen.wanted_ions) as writer,
+        EventsWriter(target, chosen.wanted_ions, threads=_packers(units, work)) as writer,
     ):
         summary = _searched(run, request, gates, writer, units, work, inputs, progress)
     return Reduction(summary, target)
@@ -364,6 +365,11 @@ def _units(
         UnitFolder.of_result(target, progress, keep=work.keep_units) as folder,
     ):
         yield ReduceUnits(run, request, folder, executor, progress)
+
+
+def _packers(units: ReduceUnits | None, work: WorkOptions) -> int:
+    """Threads that pack the events file: some where others search, none where one core is asked."""
+    return 0 if units is None or work.workers == 1 else min(_MOST_PACKERS, cores())
 
 
 def _finish(gates: Gating, reducer: Reducer) -> None:

@@ -39,6 +39,7 @@ from molexa_core.pipeline.work.folder import UnitFolder
 from molexa_core.pipeline.work.results import Failed, results
 from molexa_core.pipeline.work.unit import Compute, Content, Phase, Unit, identities
 from molexa_core.reduction.coincidences import SumGate
+from molexa_core.reduction.counted_rows import CountedRows
 from molexa_core.reduction.gate import gate_around
 from molexa_core.reduction.mixing.mixer import MixingTally
 from molexa_core.reduction.peak import Peak
@@ -55,7 +56,7 @@ _GATE: Final = "molexa_core.pipeline.chain.reduce_units"
 _SEARCH: Final = "molexa_core.pipeline.chain.reduce_units:search"
 _TABLE, _FALSE, _SHOTS, _MIXING = "table", "false", "shots", "mixing"
 _COUNTS, _HEALTH, _MET = "counts", "health", "reading"
-_CLOSE, _PER_STRETCH = "close", "per_stretch"
+_CLOSE, _PER_STRETCH, _COUNTED = "close", "per_stretch", "counted"
 _WARM_SHOTS: Final = 2048
 _WARM_WIDTH: Final = (10.0, 10.0, 10.0)
 MOST_FAILED: Final = 5
@@ -307,7 +308,7 @@ class _Searching:
         for hits in stretches(run.between(first, last)):
             interruption.check()
             health.add(hits)
-            found.append(search.find(hits))
+            found.append(search.counted(search.find(hits)))
         if health.shots != last - first:
             raise InputFileError(
                 f"shots {first} to {last - 1} are {health.shots} shots",
@@ -423,6 +424,9 @@ def _arrays_of(found: Sequence[StretchFound]) -> dict[str, NDArray[Any]]:
             f"{_SHOTS}.{name}": np.concatenate([one.shots[name] for one in found]) for name in names
         }
         arrays[_PER_STRETCH] = np.array([len(one.shots[names[0]]) for one in found])
+    for number, one in enumerate(found):
+        if one.counted is not None:
+            arrays |= as_part(f"{_COUNTED}{number}", one.counted.as_arrays())
     mixing = [one.mixing.as_arrays() for one in found if one.mixing is not None]
     if mixing:
         arrays |= {
@@ -459,7 +463,8 @@ def _found_of(
             tally = MixingTally.of_arrays(wanted, {k: np.asarray(v) for k, v in own.items()})
         if false is not None:
             table = replace(table, false=false[number])  # noqa: PLW2901
-        yield StretchFound(table, tags, tally, arrays[_CLOSE][number])
+        counted = CountedRows.of_arrays(part_of(arrays, f"{_COUNTED}{number}"))
+        yield StretchFound(table, tags, tally, arrays[_CLOSE][number], counted)
 
 
 def _tables(ions: tuple[Ion, ...], columns: Mapping[str, NDArray[Any]]) -> list[Coincidences]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Final
 
 from molexa_core.base import interruption
 from molexa_core.pipeline.work.executors import Executor, InThisProcess
 from molexa_core.pipeline.work.failures import Failure
 from molexa_core.pipeline.work.folder import UnitFolder
 from molexa_core.pipeline.work.unit import Content, Phase, Unit
+
+_READ_AHEAD: Final = 3
+"""Finished units that are read and checked while the one before them is folded."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,11 @@ def results(
     path = folder.write_phase(phase)
     pending = set(missing)
     failed: dict[int, Failure] = {}
-    with closing(executor.compute(path, missing)) as computing:
+    reads: dict[int, Future[Content | None]] = {}
+    with (
+        closing(executor.compute(path, missing)) as computing,
+        ThreadPoolExecutor(_READ_AHEAD, "molexa-units") as pool,
+    ):
         for number, (key, unit) in enumerate(zip(keys, phase.units, strict=True)):
             while number in pending:
                 done = next(computing)
@@ -65,7 +74,10 @@ def results(
                 yield Failed(unit, failed[number])
                 continue
             interruption.check()
-            content = folder.read(key)
+            for near in range(number, min(number + 1 + _READ_AHEAD, len(keys))):
+                if near not in reads and near not in pending and near not in failed:
+                    reads[near] = pool.submit(folder.read, keys[near])
+            content = reads.pop(number).result()
             if content is None:  # damaged since it was written
                 (again,) = InThisProcess().compute(path, [number])
                 content = folder.read(key)
