@@ -9,6 +9,8 @@ import typer
 
 from molexa_cli.app import Debug, DeviceName, Force, Json, Quiet, Seed, new_app
 from molexa_cli.console import progress, remark, table, write, write_json
+from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.options.work_options import WorkOptions
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the data set.")]
 RecipeFile = Annotated[
@@ -22,7 +24,8 @@ def register(app: typer.Typer) -> None:
         "Build, describe, verify and pack data sets of simulated explosions.\n\n"
         "Example: molexa dataset info stage2"
     )
-    for command in (build, resolve, info, check, pack):
+    group.command("build")(with_parameters(behind="device", work=WorkOptions)(build))
+    for command in (resolve, info, check, pack):
         group.command(command.__name__)(command)
     group.command("fit-tau")(fit_tau)
     app.add_typer(group, name="dataset")
@@ -32,19 +35,19 @@ def build(
     recipe: RecipeFile,
     out: Annotated[Path, typer.Option("--out", help="Folder of the data set.")],
     device: DeviceName = "auto",
-    dask: Annotated[
-        str | None,
-        typer.Option("--dask", help="local, local:4, or address of a scheduler (extra cluster)."),
-    ] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="Start no further block after this time.")
     ] = None,
+    *,
+    work: Given,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Build a data set; after an interruption the same command continues.
+
+    One process computes, with all cores or a graphics card, unless others are asked for.
 
     Example: molexa dataset build --recipe stage2.yaml --out stage2
     """
@@ -56,7 +59,7 @@ def build(
     report = build(
         resolve(recipe),
         out,
-        workers=Workers.of_environment(device, dask),
+        workers=Workers.of_environment(device, WorkOptions(**work)),
         minutes=minutes,
         progress=progress(),
     )

@@ -92,6 +92,12 @@ class WorkOptions(Parameters):
                 do="Give one of `workers=`, `dask=` and `slurm=`.",
             )
 
+    @property
+    def others(self) -> str:
+        """The option that hands the work to others; empty if none does."""
+        given = {"workers": (self.workers or 1) > 1, "dask": self.dask, "slurm": self.slurm}
+        return next((name for name, value in given.items() if value), "")
+
 
 HERE: Final = WorkOptions()
 """The processes of this machine."""

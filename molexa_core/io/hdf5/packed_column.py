@@ -31,6 +31,9 @@ _MOST_STORED: Final = 2**16 - 1
 """Bytes of a stored block."""
 _MOST_WAITING: Final = 32
 """Chunks that are packed, or wait for it."""
+_ROOM: Final = 63
+"""Chunks by which a dataset is made longer than it is, since to do so takes longer than to write a
+chunk; at the end it has its length."""
 _HEAD: Final = b"\x78\x01"
 _LAST: Final = b"\x01\x00\x00\xff\xff"
 """An empty stored block, which is the last."""
@@ -151,16 +154,16 @@ class PackedColumn:
         if self._waiting:
             self._chunk[self._waiting :] = 0
             self._put(self._written)
-            self._packers.drain()
-            self._dataset.resize(len(self), axis=0)
         self._packers.drain()
+        if self._length != len(self):
+            self._dataset.resize(len(self), axis=0)
 
     def _put(self, start: int) -> None:
         """Pack and write the chunk that begins at a row."""
         end = start + len(self._chunk)
         if self._length < end:
-            self._dataset.resize(end, axis=0)
-            self._length = end
+            self._length = end + _ROOM * len(self._chunk)
+            self._dataset.resize(self._length, axis=0)
         self._packers.put(self._dataset, start, self._chunk)
         check_disk(self._file)
 

@@ -2,42 +2,35 @@
 
 A data set is a folder with `recipe.json` (the resolved recipe) and one HDF5 file per block of
 geometries, written when the block is complete. After an interruption the same command continues the
-build. Every process of a torchrun computes its share of the blocks without communication, and the
-files do not depend on the machine. A block that fails is reported; the others are still computed.
+build. Blocks are units of work (`block_units`), computed by this process, by others of this
+machine, by Dask or by Slurm; or every process of a torchrun computes its share of them without
+communication. The files do not depend on the machine. A block that fails is reported; the others
+are still computed.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-
-from molexa_core.base.charge_combinations import Outcomes
 from molexa_core.base.device import Device
-from molexa_core.base.errors import InputFileError, MolexaError, UsageError, listing
+from molexa_core.base.errors import InputFileError, UsageError, listing
+from molexa_core.base.options.work_options import HERE, WorkOptions
 from molexa_core.base.progress import SILENT, PartOf, Progress
 from molexa_core.base.storage.files import atomic_path, make_folder
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
-from molexa_core.physics.molecules.variations import Variation
-from molexa_core.pipeline.datasets.blocks import (
-    BlockPlan,
-    geometries_of,
-    kind_number,
-    numbers_of,
-    plan,
-    split_of,
-    stream_seed,
-    velocities_of,
+from molexa_core.pipeline.datasets.block_units import (
+    Engine,
+    compute_block,
+    made_here,
+    results_of_blocks,
 )
-from molexa_core.pipeline.datasets.entries import EntryBlock, GeometryResult
-from molexa_core.pipeline.datasets.movie_molecules import molecule_named
+from molexa_core.pipeline.datasets.blocks import BlockPlan, plan
 from molexa_core.pipeline.datasets.recipe import (
     RECIPE_FILE,
     Recipe,
@@ -45,14 +38,16 @@ from molexa_core.pipeline.datasets.recipe import (
     read_recipe,
     write_recipe,
 )
-from molexa_core.pipeline.datasets.shard_file import block_digests, write_blocks
+from molexa_core.pipeline.datasets.shard_file import block_digests
 from molexa_core.pipeline.explosions.explode import TRAJECTORIES, explode_geometries
 from molexa_core.pipeline.output_guard import Output, require_outputs
+from molexa_core.pipeline.work.executor_choice import executor_of
+from molexa_core.pipeline.work.executors import Executor, InThisProcess
+from molexa_core.pipeline.work.folder import SUFFIX, UnitFolder
+from molexa_core.pipeline.work.results import Failed
 
 FAILURES_IN_A_ROW: Final = 5
 """A build stops after this number of consecutive failures: the blocks cannot be the reason."""
-Engine = Callable[..., list[Outcomes]]
-"""Function that explodes geometries: the signature of `explode.explode_geometries`."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +58,16 @@ class Workers:
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         rank: number of this process, from 0.
         world: number of processes that share the work.
-        dask: None; `local`, or `local:4` for four workers on this machine; or the address of a
-            scheduler.
+        work: other processes, Dask or Slurm, which compute in place of this one.
     """
 
     device: str = "auto"
     rank: int = 0
     world: int = 1
-    dask: str | None = None
+    work: WorkOptions = HERE
 
     @classmethod
-    def of_environment(cls, device: str = "auto", dask: str | None = None) -> Workers:
+    def of_environment(cls, device: str = "auto", work: WorkOptions = HERE) -> Workers:
         """This process as torchrun describes it: `RANK`, `WORLD_SIZE` and `LOCAL_RANK`.
 
         Raises:
@@ -83,7 +77,7 @@ class Workers:
         texts = {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
         given = {name: text for name, text in texts.items() if text}
         if not given or given.get("WORLD_SIZE", "1") == "1":
-            return cls(device, dask=dask)
+            return cls(device, work=work)
         try:
             numbers = {name: int(text) for name, text in given.items()}
             rank, world = numbers["RANK"], numbers["WORLD_SIZE"]
@@ -94,8 +88,8 @@ class Workers:
             ) from error
         if not 0 <= rank < world:
             raise UsageError(f"RANK is {rank}, WORLD_SIZE is {world}", do="Start with torchrun.")
-        if dask is not None:
-            raise UsageError("`dask=` inside torchrun", do="Use one or the other.")
+        if work.others:
+            raise UsageError(f"`{work.others}=` inside torchrun", do="Use one or the other.")
         if "LOCAL_RANK" in numbers:
             device = _own_device(device, numbers["LOCAL_RANK"])
         return cls(device, rank, world)
@@ -130,56 +124,6 @@ class BuildReport:
     world: int = 1
 
 
-def compute_block(
-    recipe: Recipe,
-    block: BlockPlan,
-    *,
-    engine: Engine = explode_geometries,
-    device: str = "auto",
-    progress: Progress = SILENT,
-) -> EntryBlock:
-    """Compute the entries of one block.
-
-    Args:
-        recipe: the recipe of the data set.
-        block: a block of its plan.
-        engine: function that explodes the geometries.
-        device: `auto`, `cpu`, `cuda` or `cuda:0`.
-        progress: receives notices on fallbacks.
-    """
-    found = molecule_named(recipe, block.molecule)
-    chosen = geometries_of(recipe, found)[block.first : block.last]
-    outcomes = engine(
-        found.geometry.symbols,
-        np.array([item.geometry.positions for item in chosen]),
-        velocities_of(recipe, chosen),
-        recipe.pulse,
-        recipe.model,
-        trajectories=recipe.trajectories,
-        seed=stream_seed(recipe, block.molecule),
-        first_trajectory=block.first * recipe.trajectories,
-        device=device,
-        at_least=recipe.minimum_count + 1,
-        progress=progress,
-    )
-    results = tuple(
-        _entries(recipe, number, item, outcome)
-        for number, (item, outcome) in enumerate(zip(chosen, outcomes, strict=True), block.first)
-    )
-    return EntryBlock(
-        name=block.name,
-        digest=block.digest,
-        molecule=block.molecule,
-        numbers=numbers_of(found),
-        held_out=found.split == "held-out",
-        geometries=results,
-        splits=tuple(
-            split_of(recipe, block.molecule, item.label, result.charges)
-            for item, result in zip(chosen, results, strict=True)
-        ),
-    )
-
-
 def build(
     recipe: Recipe,
     folder: Path | str,
@@ -210,33 +154,41 @@ def build(
     _open_folder(folder, recipe, blocks)
     there = finished_blocks(folder, blocks, progress)
     mine = [block for block in blocks[workers.rank :: workers.world] if block.name not in there]
-    digest, record = recipe.digest(), Provenance.of(seed=recipe.seed)
     began = time.monotonic()
     deadline = None if minutes is None else began + 60.0 * minutes
     made = trajectories = entries = in_a_row = 0
     failed: list[str] = []
     total = sum(block.trajectories for block in mine)
     label = recipe.name if workers.world == 1 else f"{recipe.name} {workers.rank}/{workers.world}"
+    share = "" if workers.world == 1 else f".{workers.rank}"
+
+    place = folder.resolve()
+    units = UnitFolder(place.with_name(f"{place.name}{share}{SUFFIX}"))
+
+    def late() -> bool:
+        return deadline is not None and time.monotonic() > deadline
+
     with (
         progress.task(label, total, TRAJECTORIES) as task,
-        _results(
-            recipe, mine, workers, engine, deadline, PartOf(progress, task, TRAJECTORIES)
-        ) as results,
+        units.held(progress, keep=workers.work.keep_units),
     ):
-        for block, result in results:
-            if isinstance(result, Exception):
+        part = PartOf(progress, task, TRAJECTORIES)
+        executor = _executor(recipe, folder, workers, engine, len(mine), late, part)
+        here = isinstance(executor, InThisProcess)
+        found = results_of_blocks(recipe, mine, folder, engine, workers.device, units, executor)
+        for block, result in found:
+            if isinstance(result, Failed):
                 failed.append(_failure(block, result))
                 progress.say(f"{failed[-1]} The other blocks go on.")
                 in_a_row += 1
                 if in_a_row == FAILURES_IN_A_ROW:
-                    raise result
+                    raise result.failure.error(f"block {block.name}")
                 continue
             in_a_row = 0
-            write_blocks(folder / f"{block.name}.h5", [result], digest, record)
             made += 1
             trajectories += block.trajectories
-            entries += result.n_entries
-            if workers.dask is not None:  # otherwise progress is counted during the computation
+            entries += result
+            if not here:  # otherwise progress is counted during the computation
                 task.advance(block.trajectories)
             task.note(f"{entries} entries")
     return BuildReport(
@@ -253,10 +205,12 @@ def build(
     )
 
 
-def _failure(block: BlockPlan, error: Exception) -> str:
+def _failure(block: BlockPlan, failed: Failed) -> str:
     """A sentence that names the failed block and the reason."""
-    why = str(error) if isinstance(error, MolexaError) else f"{type(error).__name__}: {error}"
-    return f"block {block.name} ({block.molecule}) failed: {' '.join(why.split()).rstrip('.')}."
+    why = failed.failure
+    told = why.what if why.trace == "" else f"{why.kind}: {why.what}"
+    text = " ".join(filter(None, [f"{told.rstrip('.')}.", why.do]))
+    return f"block {block.name} ({block.molecule}) failed: {text.rstrip('.')}."
 
 
 def finished_blocks(folder: Path, blocks: list[BlockPlan], progress: Progress = SILENT) -> set[str]:
@@ -290,79 +244,29 @@ def finished_blocks(folder: Path, blocks: list[BlockPlan], progress: Progress = 
     return there
 
 
-@contextmanager
-def _results(
+def _executor(
     recipe: Recipe,
-    blocks: list[BlockPlan],
+    folder: Path,
     workers: Workers,
     engine: Engine,
-    deadline: float | None,
+    blocks: int,
+    late: Callable[[], bool],
     progress: Progress,
-) -> Iterator[Iterator[tuple[BlockPlan, EntryBlock | Exception]]]:
-    """Blocks, or the errors of failed ones, in order of completion, here or on Dask workers."""
-    if workers.dask is None:
-        yield _computed(recipe, blocks, workers.device, engine, deadline, progress)
-        return
-    from molexa_core.pipeline.datasets.dask_workers import computed_by_dask  # noqa: PLC0415
-
-    task = BlockTask(recipe.to_dict(), engine, workers.device)
-    with computed_by_dask(workers.dask, task, blocks, deadline, progress) as results:
-        yield results
-
-
-def _computed(
-    recipe: Recipe,
-    blocks: list[BlockPlan],
-    device: str,
-    engine: Engine,
-    deadline: float | None,
-    progress: Progress,
-) -> Iterator[tuple[BlockPlan, EntryBlock | Exception]]:
-    for block in blocks:
-        if deadline is not None and time.monotonic() > deadline:
-            return
-        try:
-            result = compute_block(recipe, block, engine=engine, device=device, progress=progress)
-        except Exception as error:  # noqa: BLE001  (the other blocks are still computed)
-            yield block, error
-        else:
-            yield block, result
-
-
-@dataclass(frozen=True)
-class BlockTask:
-    """`compute_block` with its arguments, as an object that can be sent to another process."""
-
-    recipe: dict[str, Any]
-    engine: Engine
-    device: str
-
-    def __call__(self, block: BlockPlan) -> EntryBlock:
-        """The entries of a block."""
-        recipe = Recipe.from_dict(self.recipe)
-        return compute_block(recipe, block, engine=self.engine, device=self.device)
-
-
-def _entries(
-    recipe: Recipe, number: int, variation: Variation, outcome: Outcomes
-) -> GeometryResult:
-    kept = outcome.counts > recipe.minimum_count
-    if not recipe.neutral_atoms:
-        kept &= (outcome.charges > 0).all(axis=1)
-    return GeometryResult(
-        variation=number,
-        kind=kind_number(variation),
-        displaced=variation.k,
-        positions=variation.geometry.positions,
-        trajectories=outcome.trajectories,
-        combinations=outcome.occurred,
-        neutral=outcome.neutral,
-        lost=outcome.lost,
-        photons=outcome.photons,
-        charges=outcome.charges[kept],
-        counts=outcome.counts[kept],
-        momenta=outcome.momenta[kept].astype(np.float32),
-        errors=outcome.errors[kept].astype(np.float32),
+) -> Executor:
+    """This process with all its threads, or those that the call asks for."""
+    work = workers.work
+    if work.others:
+        return executor_of(work, max(1, blocks), progress, late=late)
+    return InThisProcess(
+        made_here(
+            recipe,
+            folder,
+            Provenance.of(seed=recipe.seed),
+            lambda block: compute_block(
+                recipe, block, engine=engine, device=workers.device, progress=progress
+            ),
+        ),
+        late,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 from molexa_core.base import interruption
 from molexa_core.base.errors import UsageError, WorkError
 from molexa_core.base.progress import SILENT, Progress
-from molexa_core.pipeline.work.executors import Done, Executor
+from molexa_core.pipeline.work.executors import Done, Executor, never
 from molexa_core.pipeline.work.failures import Failure
 from molexa_core.pipeline.work.worker import ONE_THREAD, Worker
 
@@ -43,10 +43,13 @@ class Dask(Executor):
     Args:
         where: `local`, `local:4` for four workers, or the address of a scheduler.
         progress: receives the number of workers.
+        late: whether no further unit is to be begun.
     """
 
-    def __init__(self, where: str, progress: Progress = SILENT) -> None:
-        self._where, self._progress = where, progress
+    def __init__(
+        self, where: str, progress: Progress = SILENT, late: Callable[[], bool] = never
+    ) -> None:
+        self._where, self._progress, self._late = where, progress, late
 
     def compute(self, phase: Path, numbers: Sequence[int]) -> Generator[Done, None, None]:
         """See `Executor.compute`.
@@ -60,7 +63,7 @@ class Dask(Executor):
         with connected(self._where, self._progress) as (client, workers):
             given = ((str(phase.absolute()), number) for number in numbers)
             look = partial(self._require_scheduler, client)
-            done = submitted(client, workers, compute_unit, given, look=look)
+            done = submitted(client, workers, compute_unit, given, look=look, late=self._late)
             for (_, number), future in done:
                 if future.status != "finished":
                     self._require_scheduler(client)

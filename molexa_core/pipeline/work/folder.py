@@ -135,6 +135,10 @@ class UnitFolder:
             path.unlink(missing_ok=True)
             return None
 
+    def forget(self, key: str) -> None:
+        """Let a unit be computed again."""
+        self.unit(key).unlink(missing_ok=True)
+
     def write_failure(self, key: str, label: str, failure: Failure) -> None:
         """Keep why a unit failed; left out where the disk is full."""
         with suppress(OSError), atomic_path(self.path / f"{key}{_FAILED}") as temporary:

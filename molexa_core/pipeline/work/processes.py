@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 import molexa_core
 from molexa_core.base import interruption
 from molexa_core.pipeline.work import fork_server
-from molexa_core.pipeline.work.executors import Done, Executor
+from molexa_core.pipeline.work.executors import Done, Executor, never
 from molexa_core.pipeline.work.failures import Failure
 from molexa_core.pipeline.work.fork_server import ForkedWorker, ForkServer
 from molexa_core.pipeline.work.worker import ONE_THREAD
@@ -58,10 +58,11 @@ class Processes(Executor):
 
     Args:
         number: how many.
+        late: whether no further unit is to be begun.
     """
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, number: int, late: Callable[[], bool] = never) -> None:
+        self._number, self._late = number, late
         self._server: ForkServer | None = None
 
     def prepare(self, compute: str, settings: Mapping[str, Any], places: Mapping[str, Any]) -> None:
@@ -86,6 +87,9 @@ class Processes(Executor):
         started = 0
         try:
             while left:
+                if waiting and self._late():
+                    left -= len(waiting)
+                    waiting.clear()
                 while len(alive) < min(self._number, left) and waiting:
                     alive.append(_start(phase, started, self._server))
                     started += 1

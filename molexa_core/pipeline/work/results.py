@@ -41,7 +41,8 @@ def results(
     """The results of the units of a phase, in their order.
 
     Units whose files are in the folder are not computed again. The order in which units finish, and
-    who computes them, does not matter.
+    who computes them, does not matter. Where the time of the executor is over, there are no further
+    ones.
 
     Args:
         phase: what is computed.
@@ -64,7 +65,9 @@ def results(
     ):
         for number, (key, unit) in enumerate(zip(keys, phase.units, strict=True)):
             while number in pending:
-                done = next(computing)
+                done = next(computing, None)
+                if done is None:
+                    return
                 pending.discard(done.number)
                 if done.failure is not None:
                     if done.failure.is_of_disk:

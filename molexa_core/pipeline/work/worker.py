@@ -34,12 +34,13 @@ class Worker:
 
     Args:
         phase: the file of the phase, in the folder of its units.
+        compute: what computes the units; the function that the phase names if not given.
     """
 
-    def __init__(self, phase: Path) -> None:
+    def __init__(self, phase: Path, compute: Compute | None = None) -> None:
         self._values = read_phase(phase)
         self._folder = UnitFolder(phase.parent)
-        self._compute: Compute | None = None
+        self._compute = compute
 
     def compute(self, number: int) -> Failure | None:
         """Compute a unit.

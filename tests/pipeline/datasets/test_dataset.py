@@ -16,6 +16,7 @@ from molexa_cli.main import main
 from molexa_core.base.errors import ComputationError, InputFileError, SettingsError, UsageError
 from molexa_core.base.fields import SPLITS
 from molexa_core.base.forward_model import Pulse
+from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.base.progress import CollectingProgress
 from molexa_core.physics.molecules.draws import Variations
 from molexa_core.physics.molecules.library import molecule
@@ -105,6 +106,14 @@ def test_every_process_of_a_torchrun_gives_the_same_files(built: Path, tmp_path:
         made += build(RECIPE, tmp_path / "three", workers=workers, engine=fake_explosions).made
     assert made == 10
     assert contents(tmp_path / "three") == contents(built)
+
+
+def test_other_processes_write_the_same_files(built: Path, tmp_path: Path) -> None:
+    workers = Workers("cpu", work=WorkOptions(workers=2))
+    report = build(RECIPE, tmp_path / "two", workers=workers, engine=fake_explosions)
+    assert (report.made, report.left, report.failed) == (10, 0, ())
+    assert contents(tmp_path / "two") == contents(built)
+    assert [path.name for path in tmp_path.iterdir()] == ["two"]  # no folder of units stays
 
 
 def test_the_size_of_the_shards_changes_no_entry(built: Path, tmp_path: Path) -> None:
@@ -415,7 +424,7 @@ def test_a_torchrun_process_knows_its_place(monkeypatch: pytest.MonkeyPatch) -> 
     found = Workers.of_environment("cpu")
     assert (found.device, found.rank, found.world) == ("cpu", 1, 2)
     with pytest.raises(UsageError, match="`dask=` inside torchrun"):
-        Workers.of_environment("cpu", dask="local")
+        Workers.of_environment("cpu", WorkOptions(dask="local"))
 
 
 def test_every_process_names_itself_in_its_report(
