@@ -127,7 +127,8 @@ ROLES: dict[str, dict[str, str]] = {
     },
     "atom": {"element": NONE, "occupation": NONE},
     "molecules": {"name": NONE, "elements": NONE, "atoms": NONE, "xyz": WRITTEN},
-    "dataset build": {"recipe": READ, "out": FOLDER, "device": NONE, "dask": NONE},
+    "dataset build": {"recipe": READ, "out": FOLDER}
+    | dict.fromkeys(("device", "dask", "slurm_option"), NONE),
     "dataset resolve": {"recipe": READ, "out": WRITTEN},
     "dataset info": {"folder": READ},
     "dataset check": {"folder": READ},
