@@ -122,7 +122,7 @@ def results_of_blocks(
     keys = phase.keys()
     for key in keys:
         folder.forget(key)  # the file of the block is not there, or is made again
-    for block, found in zip(wanted, results(phase, folder, executor), strict=False):
+    for found, block in zip(results(phase, folder, executor), wanted, strict=False):
         yield block, found if isinstance(found, Failed) else int(found.values[ENTRIES])
 
 

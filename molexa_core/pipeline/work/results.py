@@ -89,3 +89,4 @@ def results(
                     yield Failed(unit, reason)
                     continue
             yield content
+        next(computing, None)  # an orderly end of those who compute
