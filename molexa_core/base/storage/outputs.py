@@ -53,7 +53,7 @@ class FileKind(StrEnum):
     CARD = "card of network weights"
     WEIGHTS = "file of network weights"
     FIGURE = "figure"
-    FIGURE_NUMBERS = "numbers of a figure (CSV)"
+    FIGURE_NUMBERS = "table of the numbers of a figure (CSV)"
     REPORT = "report page"
     DETECTOR = "calibration of a detector (YAML)"
     SETUP = "setup (YAML)"
