@@ -163,7 +163,19 @@ def compare(
     from molexa_core.geometry.side_by_side import side_by_side  # noqa: PLC0415
     from molexa_core.pipeline.given.given_structure import structure_of  # noqa: PLC0415
 
-    return side_by_side(structure_of(one)[0], structure_of(two)[0], allow_mirror=allow_mirror)
+    records = [getattr(side, "record", side) for side in (one, two)]
+    told = [record if isinstance(record, ReconstructionRecord) else None for record in records]
+    errors = [None if record is None else record.half_widths() for record in told]
+    values = [None if record is None else record.values() for record in told]
+    return side_by_side(
+        structure_of(one)[0],
+        structure_of(two)[0],
+        first_errors=errors[0],
+        second_errors=errors[1],
+        first_values=values[0],
+        second_values=values[1],
+        allow_mirror=allow_mirror,
+    )
 
 
 def _opened(value: Any) -> Any:

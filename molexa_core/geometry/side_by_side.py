@@ -102,6 +102,8 @@ def side_by_side(
     *,
     first_errors: Errors | None = None,
     second_errors: Errors | None = None,
+    first_values: Errors | None = None,
+    second_values: Errors | None = None,
     allow_mirror: bool = False,
 ) -> SideBySide:
     """Compare the distances, angles and dihedrals of two structures.
@@ -113,6 +115,9 @@ def side_by_side(
             they are known better than from the coordinates; both directions of the numbers mean
             the same.
         second_errors: those of `second`, by the numbers of its atoms.
+        first_values: the quantities of `first` themselves, by the numbers of its atoms, where they
+            are not those between its places, as the means over single events.
+        second_values: those of `second`.
         allow_mirror: whether the second may be matched as its mirror image; dihedrals of both
             then have opposite signs.
 
@@ -130,11 +135,13 @@ def side_by_side(
     order = [int(number) for number in found.assignment]
     uncertainty = None if second.uncertainty is None else second.uncertainty[order]
     rows = []
-    for one in quantities(first, errors=first_errors):
+    for one in quantities(first, errors=first_errors, values=first_values):
         own = tuple(order[atom] for atom in one.atoms)
         value = measure(second.positions, own, one.kind)
         if value is None:
             continue
+        told = _given(second_values, own)
+        value = value if told is None else told
         error = _given(second_errors, own)
         if error is None:
             error = _propagated(second.positions[order], uncertainty, one.atoms, one.kind)
@@ -142,12 +149,15 @@ def side_by_side(
     return SideBySide(tuple(rows), found)
 
 
-def quantities(geometry: Geometry, *, errors: Errors | None = None) -> tuple[Quantity, ...]:
+def quantities(
+    geometry: Geometry, *, errors: Errors | None = None, values: Errors | None = None
+) -> tuple[Quantity, ...]:
     """All distances and angles of a structure and the dihedrals about its bonds.
 
     Args:
         geometry: with uncertainties of the coordinates where they are known.
         errors: half-widths as in `side_by_side`; else those of the coordinates are propagated.
+        values: the quantities themselves as in `side_by_side`; else those between the places.
 
     Returns:
         Distances, angles, dihedrals; of each kind those along bonds first.
@@ -168,7 +178,8 @@ def quantities(geometry: Geometry, *, errors: Errors | None = None) -> tuple[Qua
         along = pairwise(atoms)
         bonded = all(frozenset(pair) in joined for pair in along)
         of = "-".join(names[atom] for atom in atoms)
-        found.append(Quantity(kind, atoms, of, bonded, value, error))
+        told = _given(values, atoms)
+        found.append(Quantity(kind, atoms, of, bonded, value if told is None else told, error))
     kinds = list(UNITS)
     return tuple(sorted(found, key=lambda one: (kinds.index(one.kind), not one.bonded)))
 
@@ -213,10 +224,10 @@ def _all(geometry: Geometry) -> Iterator[tuple[Kind, Atoms]]:
         yield "dihedral", chain
 
 
-def _given(errors: Errors | None, atoms: Atoms) -> float | None:
-    if errors is None:
+def _given(told: Errors | None, atoms: Atoms) -> float | None:
+    if told is None:
         return None
-    return errors.get(atoms, errors.get(atoms[::-1]))
+    return told.get(atoms, told.get(atoms[::-1]))
 
 
 def _propagated(

@@ -111,6 +111,21 @@ def test_given_errors_go_before_those_of_coordinates() -> None:
     assert row.difference_error == pytest.approx(0.5)
 
 
+def test_given_values_go_before_those_between_places() -> None:
+    """Means of distances over single events are not the distances between mean places."""
+    found = side_by_side(
+        peroxide(),
+        moved(peroxide(), [2, 3, 0, 1]),
+        first_values={(1, 2): 2.9},
+        second_values={(0, 3): 2.7},
+    )
+    row = next(row for row in found.rows if row.of == "O2-O3")
+    assert (row.first, row.second) == (2.9, 2.7)
+    assert row.difference == pytest.approx(-0.2)
+    others = [one for one in found.rows if one.of != "O2-O3"]
+    assert max(abs(one.difference) for one in others) < 1e-6
+
+
 def test_a_line_has_no_dihedral_and_other_molecules_are_refused() -> None:
     line = Geometry(("H", "C", "C", "H"), np.array([[0, 0, z] for z in (0.0, 2.0, 4.3, 6.3)]))
     assert not [one for one in quantities(line) if one.kind == "dihedral"]

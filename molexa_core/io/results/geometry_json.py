@@ -105,6 +105,17 @@ class ReconstructionRecord(Shown):
                 found[tuple(chain)] = found[tuple(chain)[::-1]] = row
         return found
 
+    def values(self) -> dict[tuple[int, ...], float | None]:
+        """Distances, angles and dihedrals by atoms, bohr and degrees; those that are recorded.
+
+        Of single events these are means of the distances, which are not those between mean places.
+        """
+        return {
+            atoms: float(value)
+            for atoms, row in self.rows_by_atoms().items()
+            if isinstance(value := row.get("median", row.get("mean")), int | float)
+        }
+
     def half_widths(self) -> dict[tuple[int, ...], float | None]:
         """Half-widths of 68 % by atoms, bohr and degrees; those that are recorded."""
         return {

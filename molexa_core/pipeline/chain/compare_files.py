@@ -188,8 +188,15 @@ def _structures(
         for path, record in zip((first, second), records, strict=True)
     )
     errors = [None if record is None else record.half_widths() for record in records]
+    values = [None if record is None else record.values() for record in records]
     found = side_by_side(
-        one, other, first_errors=errors[0], second_errors=errors[1], allow_mirror=allow_mirror
+        one,
+        other,
+        first_errors=errors[0],
+        second_errors=errors[1],
+        first_values=values[0],
+        second_values=values[1],
+        allow_mirror=allow_mirror,
     )
     rows = [row for row in found.rows if row.bonded or len(one) <= MOST_ATOMS] or list(found.rows)
     notes = []

@@ -107,6 +107,8 @@ def _structures(first: Side, second: Side, one: Geometry, other: Geometry) -> Si
         other,
         first_errors=None if first.record is None else first.record.half_widths(),
         second_errors=None if second.record is None else second.record.half_widths(),
+        first_values=None if first.record is None else first.record.values(),
+        second_values=None if second.record is None else second.record.values(),
     )
 
 
