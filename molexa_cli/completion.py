@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, get_type_hints
 
@@ -117,7 +118,7 @@ def _files(incomplete: str, suffix: str) -> list[str]:
 
 
 def _columns(incomplete: str) -> Iterable[str]:
-    """Columns of the runs that are named on the command line so far."""
+    """Columns of the runs, or observables of the coincidences, that are named so far."""
     from molexa_core.base.errors import MolexaError
     from molexa_core.io.column_list import columns_of
 
@@ -126,11 +127,26 @@ def _columns(incomplete: str) -> Iterable[str]:
     found: list[str] = []
     for word in typed.split():
         if Path(word).is_file():
-            try:
-                found += columns_of(word)
-            except MolexaError:
-                continue
+            with suppress(MolexaError):
+                found += _observables(word) or columns_of(word)
     return found
+
+
+def _observables(path: str) -> list[str]:
+    """Observables and tags of a file of coincidences; none of other files."""
+    from molexa_core.base.errors import MolexaError
+    from molexa_core.base.tables import ion_labels
+    from molexa_core.io.results.events import EventsFile
+    from molexa_core.observables.catalogue import CATALOGUE
+
+    try:
+        events = EventsFile(path)
+    except MolexaError:
+        return []
+    whole = [one.name for one in CATALOGUE.values() if one.ions == 0]
+    of_ion = [one.name for one in CATALOGUE.values() if one.ions == 1]
+    labels = ion_labels(events.ions)
+    return [*whole, *(f"{name}({ion})" for name in of_ion for ion in labels), *events.none.tags]
 
 
 _BY_OPTION: Final[Mapping[str, Source]] = {

@@ -17,8 +17,11 @@ import uproot
 from molexa_cli.console import SWITCHES, WIDTH, show_warnings, table, warn
 from molexa_cli.declared import plain_numbers
 from molexa_cli.main import build_app
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.io.column_list import columns_of
+from molexa_core.io.results.events import write_events
 from tests.cli.conftest import Run
+from tests.fakes.chain import momenta
 
 
 @pytest.mark.parametrize(("option", "separator"), [("--csv", ","), ("--tsv", "\t")])
@@ -116,6 +119,13 @@ def test_the_shell_completes_commands_options_and_values(tmp_path: Path) -> None
     assert _completions("molexa reduce --channel nit", tmp_path) == ["nitrogen"]
     assert "water" in _completions("molexa new channel wat", tmp_path)
     assert "hit{i}_posX" in _completions("molexa new setup run.root --x hit", tmp_path)
+
+
+def test_observables_of_coincidences_are_completed(tmp_path: Path) -> None:
+    write_events(tmp_path / "run.events.h5", momenta("water", 5, 1), Provenance.of("test"))
+    line = "molexa plot histogram run.events.h5 --x"
+    assert _completions(f"{line} px", tmp_path) == ["px(O+)", "px(H+)", "px(H+#2)"]
+    assert _completions(f"{line} ke", tmp_path) == ["ker"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
