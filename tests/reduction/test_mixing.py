@@ -173,6 +173,22 @@ def test_without_alike_shots_it_is_said_or_refused() -> None:
         reduce(run.chunks(2), gated, SETUP, mixing=True)
 
 
+@pytest.mark.slow
+def test_rows_are_independent_draws() -> None:
+    """The number of false ones scatters from seed to seed by the squares of the weights alone."""
+    run = crowded_run(5, shots=1500)
+    hits = calibrate(run.hits, SETUP)[0]
+    search, gate = Search(WATER, SETUP), SumGate(np.zeros(3), np.array([12.0, 9.0, 6.0]))
+    number, expected = [], []
+    for seed in range(60):
+        mixer = Mixer(search, SETUP, gate, seed)
+        mixer.begin_at(100, None, dead_time_off=True)  # efficiencies are of the first stretches
+        weight = mixer.stretch(hits).weight
+        number.append(weight.sum())
+        expected.append(np.square(weight).sum())
+    assert np.var(number, ddof=1) / np.mean(expected) == pytest.approx(1.0, abs=0.5)
+
+
 def test_too_many_ways_are_refused() -> None:
     many = make_channel(("O+", 2), ("N+", 2), ("C+", 2), ("H+", 6))
     with pytest.raises(ComputationError, match="different explosions"):

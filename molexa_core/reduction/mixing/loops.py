@@ -381,6 +381,15 @@ def hides(chosen: IntArray, before: int, ions: int, place: FloatArray, dead: Flo
 
 
 @inner
+def add_momenta(momentum: FloatArray, chosen: IntArray, ions: int, total: FloatArray) -> None:
+    """Fill in the sum of the momenta of the first ions chosen."""
+    for axis in range(3):
+        total[axis] = 0.0
+        for ion in range(ions):
+            total[axis] += momentum[chosen[ion], axis]
+
+
+@inner
 def cells_in_reach(
     partial: FloatArray,
     box: FloatArray,
@@ -484,7 +493,10 @@ def mix(
     regions: IntArray,
     factors: FloatArray,
 ) -> int:
-    """Combine blocks drawn from different shots with all closing blocks that fit the gate.
+    """Combine blocks drawn from different shots with a closing block that fits the gate.
+
+    Of several that fit one draw, one is taken at random and counts for all of them: rows that share
+    their other ions would not be independent.
 
     * `blocks` (others, kinds) and `cumulative` (others, shots + 1): the blocks that are drawn, and
       the running sum of their combinations in each shot.
@@ -497,7 +509,7 @@ def mix(
       block is taken.
     * `offsets`, `every` (hits, 3): all hits (t, x, y) shot by shot; `alike`: the shots mixed.
     * `rows`, `sources` (room, ions) candidates and shots, like ions in order of time of flight,
-      `regions` and `factors` (room; see `survival`): filled.
+      `regions` and `factors` (room; see `survival`, times the number that fit): filled.
 
     Returns:
         the number of combinations; only the first `room` of them are listed.
@@ -511,12 +523,10 @@ def mix(
         ions = draw_others(blocks, cumulative, first, hit, place, dead, chosen, of, state)
         if ions < 0:
             continue
-        for axis in range(3):
-            partial[axis] = 0.0
-            for ion in range(ions):
-                partial[axis] += momentum[chosen[ion], axis]
+        add_momenta(momentum, chosen, ions, partial)
         cells_in_reach(partial, box, origin, step, shape, low, high)
         waiting = np.floor(np.log(1.0 - next_random(state)) / skip)
+        fitting, kept, inside = 0, 0, 0
         for line in range((high[0] - low[0]) * (high[1] - low[1])):
             # Cells along the last axis lie side by side.
             i, j = low[0] + line // (high[1] - low[1]), low[1] + line % (high[1] - low[1])
@@ -530,15 +540,20 @@ def mix(
                 where = GATE if len(box) == 0 else region(total, box)
                 if where < 0:
                     continue
-                factor = add_closing(
-                    closing[last], closing_shot[last], ions, chosen, of, hit, place, dead,
-                    offsets, every, alike, state,
-                )  # fmt: skip
-                if factor == 0.0:
-                    continue
-                if n < len(rows):
-                    factors[n], regions[n] = factor, where
-                    write_row(chosen, of, kind_of_candidate, columns, place, rows[n], sources[n])
-                n += 1
+                fitting += 1
+                if fitting == 1 or next_random(state) * fitting < 1.0:
+                    kept, inside = last, where
             waiting -= end - begin
+        if fitting == 0:
+            continue
+        factor = add_closing(
+            closing[kept], closing_shot[kept], ions, chosen, of, hit, place, dead,
+            offsets, every, alike, state,
+        )  # fmt: skip
+        if factor == 0.0:
+            continue
+        if n < len(rows):
+            factors[n], regions[n] = factor * fitting, inside
+            write_row(chosen, of, kind_of_candidate, columns, place, rows[n], sources[n])
+        n += 1
     return n

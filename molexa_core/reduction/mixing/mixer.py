@@ -57,7 +57,7 @@ _RING_DRAWS: Final = 2
 _FEW_FITTING: Final = 50.0
 """Combinations below which it need not be known how many of them fit the gate."""
 _PICKS: Final = 0.5
-"""Mean number of rows per draw, at most: rows of one draw share their ions."""
+"""Mean number of closing blocks that fit a draw, at most: only one of them becomes a row."""
 _MOST_DRAWS: Final = 500_000
 _PILOT: Final = 2000
 _LARGEST_FACTOR: Final = 16.0
