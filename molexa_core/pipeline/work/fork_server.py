@@ -31,6 +31,8 @@ from molexa_core.pipeline.work import worker
 
 _LONGEST: Final = 2**20
 """Bytes of a question or an answer."""
+_WITHOUT_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""The memory of pyarrow, which uproot loads, has a thread of its own otherwise."""
 _LOOK_S: Final = 0.01
 _TASKS: Final = Path("/proc/self/task")
 _MODULE: Final = "molexa_core.pipeline.work.fork_server"
@@ -70,7 +72,7 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[other.fileno()],
-                env=dict(environment),
+                env={**environment, **_WITHOUT_THREADS},
                 start_new_session=True,  # Ctrl-C is for the command, which ends its processes
             )
         self._ready: bool | None = None
