@@ -41,6 +41,8 @@ LEAST_KIND: Final = 0.05
 """Smallest share of the draws of each kind of distribution."""
 LEAST_MODE: Final = 0.03
 """Smallest share of the draws of a maximum."""
+MODELLED: Final = 0.9
+"""Share of the draws of maxima of which a model exists, from which on models alone follow."""
 LEAST_ROUNDS: Final = 3
 """Rounds that follow in any case, so that what no draw has reached at first is found."""
 _FIRM: Final = 12.0
@@ -161,7 +163,7 @@ def adapt(
         modelled = emulate(
             *(problem, z, parts, height, log_weights, origin, wanted), random, per_round
         )
-        if modelled is not None and len(modelled.modes) == np.count_nonzero(wanted):
+        if modelled is not None and wanted[modelled.modes].sum() > MODELLED * wanted.sum():
             following = [(modelled, per_round)]
             continue
         kinds = _gathered(last.log_densities(z), last.kinds, len(REACH) + 1)

@@ -33,18 +33,22 @@ FREEDOM: Final = 6.0
 """Degrees of freedom of the broad t distributions."""
 WIDTHS: Final = (0.9, 1.8)
 """Their variances over those of the chains; alike in number."""
-COUNTED: Final = 3000
+COUNTED: Final = 4000
 """Broad draws from which an integral is known."""
-LEAST_COUNTED: Final = 40.0
+LEAST_COUNTED: Final = 8.0
 """How many of them must count for the model to be used."""
 NEAR: Final = 3.0
 """ln of the posterior below its maximum, per unknown, down to which points fix the model."""
 LEAST_POINTS: Final = 4
 """Points per unknown that a model needs."""
-FAR: Final = 1.5
-"""Largest distance over that of the points."""
-_FADES: Final = 2.0
-"""ln of the posterior in which the weight of a point falls by e, one per unknown below the top."""
+FAR: Final = 3.0
+"""Largest square of the distance from the points, in their widths and per unknown, at which a model
+is asked: further out it invents."""
+_FADES: Final = (2.0, 4.0, 8.0, 16.0, 32.0)
+"""ln of the posterior in which the weight of a point falls by e, one per unknown below the top:
+the first ..."""
+ENOUGH: Final = 0.7
+"""... with which so many points for each factor count."""
 _RIDGE: Final = 1e-3
 
 
@@ -93,15 +97,15 @@ class _Model:
     def __init__(self, problem: Problem, z: FloatArray, parts: Parts, height: FloatArray) -> None:
         self._problem = problem
         below = height.max() - height
-        weight = np.exp(-np.maximum(below - problem.size, 0.0) / _FADES)
-        weight /= weight.sum()
+        features = (problem.size + 1) * (problem.size + 2) // 2
+        weight = _faded(np.maximum(below - problem.size, 0.0), ENOUGH * features)
         self._middle = weight @ z
         away = z - self._middle
         covariance = (weight[:, None] * away).T @ away
         covariance += 1e-10 * np.trace(covariance) * np.eye(len(self._middle))
         self._inverse = np.linalg.inv(np.linalg.cholesky(covariance))
         y = away @ self._inverse.T
-        self._reach = FAR**2 * float(np.square(y).sum(axis=1)[below < 2.0 * problem.size].max())
+        self._reach = FAR * problem.size
         best = int(height.argmax())
         sizes = problem.error_size
         self._scales, self._logs, turned = [], [], []
@@ -140,6 +144,16 @@ class _Model:
             first = int(edge)
         far = np.square(y).sum(axis=1) > self._reach
         return np.where(far | ~np.isfinite(total), -np.inf, total)
+
+
+def _faded(below: FloatArray, wanted: float) -> FloatArray:
+    """(n) weights of sum 1 that fall with the distance (n) below."""
+    for fades in _FADES:
+        weight = np.exp(-below / fades)
+        weight /= weight.sum()
+        if 1.0 / np.square(weight).sum() >= wanted:
+            break
+    return np.asarray(weight)
 
 
 def _features(y: FloatArray) -> FloatArray:
@@ -262,14 +276,37 @@ def _drawn(
         kept.append(_walk(model, kept[-1], APART, random))
     every = np.concatenate(kept)
     broad = _Broad.of(every)
+    integral = _integral(model, every, broad, random)
+    return None if integral is None else _Drawn(model, integral, every, broad)
+
+
+def _integral(
+    model: _Model, states: FloatArray, broad: _Broad, random: np.random.Generator
+) -> float | None:
+    """Ln of the integral of a model, from its own draws and broad ones.
+
+    Both are used where they overlap (bridge sampling: X.-L. Meng, W. H. Wong, Stat. Sinica 6, 831
+    (1996)). None if broad draws that count are too few.
+    """
     tried = broad.draw(random, COUNTED)
-    logs = model.height(tried) - broad.log_density(tried)
-    if not np.isfinite(logs).any():
+    of_broad = model.height(tried) - broad.log_density(tried)
+    of_model = model.height(states) - broad.log_density(states)
+    if not np.isfinite(of_broad).any():
         return None
-    weights = np.exp(logs - logs.max())
+    top = float(of_broad.max())
+    weights = np.exp(of_broad - top)
     if weights.sum() ** 2 / np.square(weights).sum() < LEAST_COUNTED:
         return None
-    return _Drawn(model, float(logs.max() + np.log(weights.mean())), every, broad)
+    found = top + float(np.log(weights.mean()))
+    n, m = len(states), len(tried)
+    for _ in range(30):
+        both = np.log(n) + of_broad, np.log(m) + found
+        upper = np.logaddexp.reduce(of_broad - np.logaddexp(*both)) - np.log(m)
+        lower = np.logaddexp.reduce(-np.logaddexp(np.log(n) + of_model, both[1])) - np.log(n)
+        found, before = float(upper - lower), found
+        if abs(found - before) < 1e-3:
+            break
+    return found
 
 
 def _walk(model: _Model, z: FloatArray, steps: int, random: np.random.Generator) -> FloatArray:

@@ -347,6 +347,38 @@ class Problem:
             large |= error > MUCH * channel.scale
         return large
 
+    def sized(
+        self, whiteners: Sequence[FloatArray], whitened_: Sequence[FloatArray]
+    ) -> tuple[list[FloatArray], FloatArray]:
+        """Weights of residuals, where it is not known how large the error of the family is.
+
+        Where residuals are small or large, so is the error that they show; with these weights, held
+        fixed, the sum of squares has the slope of the likelihood (iteratively weighted squares).
+
+        Args:
+            whiteners: of each channel, (n, d, d).
+            whitened_: of each channel, (n, d) residuals times these.
+
+        Returns:
+            Of each channel (n, d, d) by which whitened residuals are multiplied, and (n) what is
+            missing in their squares from minus twice the logarithm of the likelihood.
+        """
+        factors, missing = [], np.zeros(len(whitened_[0]))
+        for channel, whiten, values in zip(self.channels, whiteners, whitened_, strict=True):
+            share = np.eye(channel.count) - whiten @ channel.noise @ np.swapaxes(whiten, 1, 2)
+            part, vectors = np.linalg.eigh(np.nan_to_num(share))
+            part = np.clip(part, 0.0, 1.0)[:, None, :]
+            scale = 1.0 - part + part * self.error_size.squares[:, None]
+            turned = np.swapaxes(vectors, 1, 2)
+            square = np.square(np.nan_to_num(whitened(turned, values)).clip(-1e100, 1e100))
+            each = -0.5 * (square[:, None] / scale + np.log(scale)).sum(axis=2)
+            each += self.error_size.log_shares
+            total = np.logaddexp.reduce(each, axis=1)
+            weight = np.einsum("nk,nkd->nd", np.exp(each - total[:, None]), 1.0 / scale)
+            factors.append(np.sqrt(weight)[:, :, None] * turned)
+            missing -= 2.0 * total + (weight * square).sum(axis=1)
+        return factors, missing
+
     def family_leaves_something(self, z: FloatArray) -> bool:
         """Whether the family has an error of its own at the first of these points."""
         x, parameters = self.split(z[:1])
@@ -570,15 +602,25 @@ def _values(
     """F (n, m) with cores, each row with bonds of its own, and the logarithm (n) of `_Terms`."""
     found = problem.compare(z)
     whiteners, logarithm = problem.whiteners(z, found, softening)
+    white = [whitened(whiten, one.values) for whiten, one in zip(whiteners, found, strict=True)]
+    if _by_size(problem, softening):
+        factors, missing = problem.sized(whiteners, white)
+        white = [whitened(factor, one) for factor, one in zip(factors, white, strict=True)]
+        logarithm = logarithm + missing
     value = np.concatenate(
         [
-            *(whitened(whiten, one.values) for whiten, one in zip(whiteners, found, strict=True)),
+            *white,
             z[:, problem.coordinates :] - aims,
             *_bonds_and_cores(problem, z, trees)[0],
         ],
         axis=1,
     )
     return value, logarithm if softening <= TIGHT else np.zeros(len(z))
+
+
+def _by_size(problem: Problem, softening: float) -> bool:
+    """Whether residuals are weighed by the size of the error that they show."""
+    return softening == 0.0 and bool(np.isfinite(problem.error_size.freedom))
 
 
 def _bonds_and_cores(
@@ -622,7 +664,23 @@ def _terms(
         by_changes = problem.through(changes, found, whiteners, trees.shape[1])
         slope[:, : by_changes.shape[1]] += by_changes
         tilt = changes.logarithm
-    return _Terms(np.concatenate(values, axis=1), np.nan_to_num(slope), logarithm, tilt)
+    value, slope = np.concatenate(values, axis=1), np.nan_to_num(slope)
+    if _by_size(problem, softening):
+        white = values[: len(problem.channels)]
+        factors, missing = problem.sized(whiteners, white)
+        weigh(value, slope, factors)
+        logarithm = logarithm + missing
+    return _Terms(value, slope, logarithm, tilt)
+
+
+def weigh(value: FloatArray, slope: FloatArray, factors: Sequence[FloatArray]) -> None:
+    """Multiply F (n, m) and its derivatives (n, m, size) by factors of `sized`, in place."""
+    first = 0
+    for factor in factors:
+        rows = slice(first, first + factor.shape[1])
+        value[:, rows] = whitened(factor, value[:, rows])
+        slope[:, rows] = factor @ slope[:, rows]
+        first += factor.shape[1]
 
 
 def shortening(problem: Problem, step: FloatArray) -> FloatArray:
