@@ -33,7 +33,7 @@ import numpy as np
 from _record import commit, machine
 
 from molexa_core.io.lmf import LmfFile
-from molexa_core.pipeline.runs.mock import mock_file
+from molexa_core.pipeline.runs.mock import mock
 
 EVENTS = 200_000
 """Events of the virtual run, which are written again and again."""
@@ -155,7 +155,7 @@ def main() -> None:
         folder = Path(scratch, "data")
         folder.mkdir()
         source = Path(scratch, "source.lmf")
-        mock_file(given.channel, EVENTS, source, seed=1, layout="lmf")
+        mock(given.channel, EVENTS, out=source, seed=1, layout="lmf")
         writer = Writer(source, folder, 1e6 * given.rate, 60.0 * given.each)
         writer.first()
         with Path(scratch, "log.txt").open("wb") as log:
