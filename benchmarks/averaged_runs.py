@@ -38,6 +38,7 @@ from molexa_core.base.errors import MolexaError
 from molexa_core.base.known_explosion import ClassicalExplosion, Kind
 from molexa_core.base.matter.elements import BY_NUMBER
 from molexa_core.base.matter.ions import Ion, parse_ion
+from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.settings import Explosion
 from molexa_core.base.tables import Coincidences, FloatArray, Geometry, IntArray
 from molexa_core.base.uncertain import Uncertain
@@ -401,7 +402,10 @@ def by_posterior(task: tuple[int, Run, Averaged, str]) -> tuple[int, list[Any] |
         _LOADED[name] = load_network(name, "cpu")
     try:
         record = reconstruct(
-            one.table, weights=_LOADED[name], explosion=Explosion.of(run.told), seed=run.seed
+            one.table,
+            options=ReconstructOptions(seed=run.seed),
+            network=_LOADED[name],
+            explosion=Explosion.of(run.told),
         )
     except MolexaError as error:
         return number, str(error)

@@ -301,10 +301,12 @@ def _intervals(record: ReconstructionRecord) -> str:
             return of_network
         return f"{of_network}; ± of distances and angles follows from ± of coordinates"
     if "chosen_sample" in record.closure:
-        return (
+        said = (
             "± is half of the central 68 % of samples of the network, in the explosion that is "
             "told; what averaging over vibrating molecules does is in it"
         )
+        more = record.closure.get("widened")
+        return said if more is None else f"{said}; {more['reason']}"
     return (
         "± is half of a 68 % interval, from the errors of the momenta and all that is not known "
         "about the explosion"

@@ -18,7 +18,7 @@ from molexa_core.network.network import Network
 from molexa_core.network.weights import DEFAULT, read_card
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.explosions.simulate import simulate
-from molexa_core.pipeline.reconstruction.by_told import DRAWS
+from molexa_core.pipeline.reconstruction.by_told import DRAWS, LIKE_IONS, widened
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from tests.fakes.networks import small_settings
 
@@ -81,3 +81,41 @@ def test_without_error_bars_the_reason_is_told(
     assert record.uncertainty_bohr is None
     assert "no error bars" in str(record.uncertainty_reason)
     assert all(row["half_width"] is None for row in record.distances)
+
+
+def test_means_over_events_with_like_ions_carry_the_measured_factor(
+    loaded: tuple[Network, ModelCard], table: pd.DataFrame
+) -> None:
+    """The samples are the same; only what is claimed of them is wider, and says why."""
+    over_events = table.assign(count=1000.0)
+    record = reconstruct(over_events, network=loaded, explosion=LASER, refined=False)
+    assert record.closure["widened"]["factor"] == LIKE_IONS
+    assert record.samples_bohr is not None
+    assert record.uncertainty_bohr is not None
+    lengths = pair_distances(record.samples_bohr)
+    low, high = np.quantile(lengths, [0.15865, 0.84135], axis=0)
+    for n, row in enumerate(record.distances):
+        assert row["half_width"] == pytest.approx(0.5 * LIKE_IONS * (high[n] - low[n]), rel=0.1)
+        assert row["low"] < low[n] < high[n] < row["high"]
+    coordinates = record.samples_bohr.reshape(len(record.samples_bohr), -1)
+    ends = np.quantile(coordinates, [0.15865, 0.84135], axis=0)
+    expected = 0.5 * LIKE_IONS * (ends[1] - ends[0])
+    assert record.uncertainty_bohr.ravel() == pytest.approx(expected, rel=0.1, abs=1e-3)
+
+
+def test_ions_of_different_kinds_are_not_widened(loaded: tuple[Network, ModelCard]) -> None:
+    table = simulate(molecule("ocs").geometry, ["O+", "C+", "S+"], tau_fs=45.0).table
+    record = reconstruct(table.assign(count=1000.0), network=loaded, explosion=LASER, refined=False)
+    assert "widened" not in record.closure
+
+
+def test_parts_of_a_region_that_meet_become_one_and_limits_hold() -> None:
+    row = {"of": "a", "median": 20.0, "half_width": 16.0, "low": 4.0, "high": 176.0}
+    row["region"] = [[1.0, 9.0], [10.0, 14.0], [160.0, 179.0]]  # type: ignore[assignment]
+    none = {"of": "b", "median": 1.0, "half_width": None, "low": None, "high": None}
+    first, second = widened([row, none], 180.0)
+    assert second == none
+    assert first["half_width"] == pytest.approx(LIKE_IONS * 16.0)
+    assert first["low"] == 0.0
+    assert first["high"] == 180.0
+    assert first["region"] == [[0.0, 14.5], [157.625, 180.0]]
