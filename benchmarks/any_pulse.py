@@ -610,6 +610,7 @@ def linear_rows(model: LinearModel) -> dict[str, Any]:
         "best": model.best.tolist(),
         "shares": [one.share.tolist() for one in model.blocks],
         "freedoms": [one.size.freedom for one in model.blocks],
+        "error_shares": [one.size.share for one in model.blocks],
     }
 
 
@@ -782,7 +783,7 @@ def main() -> None:
                 process.terminate()
     pool.shutdown(wait=True, cancel_futures=True)
     rows = [done[number] for number in wanted if number in done]
-    result = {"settings": settings, "summary": summary(rows)}
+    result: dict[str, Any] = {"settings": settings, "summary": summary(rows)}
     if settings["also_full"]:
         result["summary_full"] = summary(rows, full=True)
     result["members"] = rows

@@ -38,6 +38,19 @@ def test_without_a_measurement_residuals_have_a_student_distribution(freedom: fl
     assert np.abs(found - exact).max() < 0.03
 
 
+def test_a_share_scales_what_is_claimed() -> None:
+    """A fifth of the factor is a fifth of the claimed covariance: in densities and in draws."""
+    r = 0.5 * residuals()
+    own = np.repeat(OWN[None], len(r), axis=0)
+    scaled = log_density(r, FIXED, own, ErrorSize(2.75, 0.2))
+    assert np.allclose(scaled, log_density(r, FIXED, 0.2 * own, ErrorSize(2.75)), atol=1e-10)
+    known = log_density(r, FIXED, own, ErrorSize(share=0.2))
+    assert np.allclose(known, log_density(r, FIXED, 0.2 * own, KNOWN), atol=1e-10)
+    block = Block(slice(0, 3), 0.9 * np.eye(3), ErrorSize(share=0.2))
+    drawn = draws_of(3, [block], 20_000, seed=1)
+    assert drawn.var(axis=0) == pytest.approx(0.1 + 0.2 * 0.9, rel=0.05)
+
+
 def test_what_is_not_a_number_has_no_density() -> None:
     r = residuals(2)
     r[0] = np.nan

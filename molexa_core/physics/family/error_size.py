@@ -15,7 +15,7 @@ test whether a model can give some momenta take the factor from here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -39,17 +39,19 @@ class ErrorSize:
 
     Attributes:
         freedom: degrees of freedom f; infinite where the claimed error is exact.
+        share: by which the factor is multiplied, where a model claims too much or too little.
     """
 
     freedom: float = math.inf
+    share: float = 1.0
 
     @cached_property
     def squares(self) -> FloatArray:
         """(K) values of the factor s, in equal steps of its logarithm; 1 alone if it is known."""
         if math.isinf(self.freedom):
-            return np.ones(1)
+            return np.full(1, self.share)
         low, high = (float(chi2.ppf(1.0 - p, self.freedom)) for p in (_LOWEST, _HIGHEST))
-        return np.geomspace(self.freedom / low, self.freedom / high, _NODES)
+        return self.share * np.geomspace(self.freedom / low, self.freedom / high, _NODES)
 
     @cached_property
     def log_shares(self) -> FloatArray:
@@ -57,14 +59,15 @@ class ErrorSize:
         half = 0.5 * self.freedom
         if math.isinf(half):
             return np.zeros(1)
-        density = -half * (np.log(self.squares) + 1.0 / self.squares)
+        factor = self.squares / self.share
+        density = -half * (np.log(factor) + 1.0 / factor)
         return np.asarray(density - logsumexp(density))
 
     def of_uniform(self, uniform: FloatArray) -> FloatArray:
         """Factors with these probabilities of a smaller one."""
         if math.isinf(self.freedom):
-            return np.ones_like(uniform)
-        return np.asarray(self.freedom / chi2.isf(uniform, self.freedom))
+            return np.full_like(uniform, self.share)
+        return np.asarray(self.share * self.freedom / chi2.isf(uniform, self.freedom))
 
 
 KNOWN: Final = ErrorSize()
@@ -75,6 +78,12 @@ def size_of(family: object) -> ErrorSize:
     """The distribution of the factor of a family's error of momenta."""
     found: ErrorSize = getattr(family, "error_size", KNOWN)
     return found
+
+
+def reference_size_of(family: object, symbols: Sequence[str]) -> ErrorSize:
+    """The distribution of the factor for one molecule, where it was measured for this very one."""
+    measured: Mapping[tuple[str, ...], ErrorSize] = getattr(family, "measured_error_sizes", {})
+    return measured.get(tuple(sorted(symbols)), size_of(family))
 
 
 def yield_size_of(family: object) -> ErrorSize:
@@ -163,7 +172,7 @@ class SumOfSquares:
 def factors_of(sizes: Sequence[ErrorSize], count: int = _DRAWS, seed: int = 0) -> FloatArray:
     """(s, B) factors of B blocks, spread evenly; one row of 1 if all are known."""
     if not any(math.isfinite(one.freedom) for one in sizes):
-        return np.ones((1, len(sizes)))
+        return np.array([[one.share for one in sizes]]).reshape(1, len(sizes))
     exponent = int(np.ceil(np.log2(count)))
     uniform = qmc.Sobol(len(sizes), rng=np.random.default_rng(seed)).random_base2(exponent)
     uniform = np.clip(uniform, 1e-6, 1.0 - 1e-6)

@@ -217,7 +217,8 @@ class Problem:
         return Noise(found.known[0], found.relative[0])
 
     def blocks(self, u: FloatArray, whiten: FloatArray) -> list[Block]:
-        """What the family's own error is of residuals at (K) u that are divided by their errors.
+        """What the family's own error is of residuals at (K) u that are divided by their errors,
+        for p-values.
 
         Args:
             u: numbers of the prior.
@@ -226,7 +227,7 @@ class Problem:
         own = self.evaluate(u[None]).own[0]
         share = whiten @ own @ whiten.T
         return [
-            Block(part, share[part, part], reference.error_size(self.family))
+            Block(part, share[part, part], reference.tested_error_size(self.family))
             for part, reference in zip(self.parts, self.references, strict=True)
         ]
 

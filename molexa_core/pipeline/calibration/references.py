@@ -27,7 +27,12 @@ from molexa_core.base.tables import BoolArray, Coincidences, FloatArray
 from molexa_core.base.units import DALTON_ME
 from molexa_core.frame.align import Aligner
 from molexa_core.physics.family.calibrated import relative_error
-from molexa_core.physics.family.error_size import ErrorSize, size_of, yield_size_of
+from molexa_core.physics.family.error_size import (
+    ErrorSize,
+    reference_size_of,
+    size_of,
+    yield_size_of,
+)
 from molexa_core.physics.family.family import Family, Fragments, WithYields
 from molexa_core.physics.virtual.sources import Target
 from molexa_core.pipeline.calibration.aligned_means import left_by_scatter, turned_mean
@@ -128,6 +133,10 @@ class Reference:
     def error_size(self, family: Family) -> ErrorSize:
         """How well the size of the family's error is known."""
         return size_of(family)
+
+    def tested_error_size(self, family: Family) -> ErrorSize:
+        """The same for p-values: of this molecule, where it was measured."""
+        return reference_size_of(family, [ion.element.symbol for ion in self.ions])
 
     def evaluate(
         self, family: Family, parameters: FloatArray
@@ -283,6 +292,10 @@ class YieldReference:
 
     def error_size(self, family: Family) -> ErrorSize:
         """How well the size of the family's error is known."""
+        return yield_size_of(family)
+
+    def tested_error_size(self, family: Family) -> ErrorSize:
+        """The same for p-values."""
         return yield_size_of(family)
 
     def evaluate(

@@ -76,3 +76,15 @@ def test_what_is_far_out_in_the_prior_is_not_explained_by_large_errors_there() -
     at_home, far = np.zeros(K), np.full(K, 4.0)
     assert LinearModel(none, slope(0.01), blocks(2.75), at_home).p_value() > 0.9
     assert LinearModel(none, slope(0.01), blocks(2.75), far).p_value() < 0.001
+
+
+def test_less_error_than_is_claimed_leaves_less_room_for_missing_physics() -> None:
+    data = 1.2 * np.random.default_rng(5).choice([-1.0, 1.0], sum(SIZES))
+    edges = np.cumsum([0, *SIZES])
+    smaller = tuple(
+        Block(slice(int(a), int(b)), 0.95 * np.eye(b - a), ErrorSize(2.75, 0.2))
+        for a, b in pairwise(edges)
+    )
+    claimed = LinearModel(data, slope(0.01), blocks(2.75), np.zeros(K)).p_value()
+    measured = LinearModel(data, slope(0.01), smaller, np.zeros(K)).p_value()
+    assert measured < 0.3 * claimed
