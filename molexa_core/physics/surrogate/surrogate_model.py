@@ -33,8 +33,7 @@ MOST_ATOMS: Final = 9
 LEAST_ERROR: Final = 2e-3
 """Relative error of the momenta that is always left: nine in ten entries of the training, and of
 what its errors were compared with, have statistical errors of 0.18 % or more, so that no smaller
-claim was ever tested. The momentum of
-the whole is left out."""
+claim was ever tested. The momentum of the whole is left out."""
 ROUNDING: Final = 5e-4
 """Relative error of all components alike, which keeps covariances positive definite."""
 SIZE_OF_ERROR: Final = (-0.07, 0.083, 0.77)

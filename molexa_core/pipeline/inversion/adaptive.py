@@ -4,13 +4,12 @@ Where the family leaves much open, and other things in other geometries, the pos
 thin where momenta are exact, long where the explosion is not known, curved, folded, and in several
 parts. One distribution about each maximum misses what lies beyond a bend, and the weights do not
 show it. So each point that the search found begins a distribution of its own, as wide and as
-inclined as the posterior is there in linear approximation. Once enough draws are about a maximum,
-the posterior there is modelled and drawn from (`emulated`). Until then new distributions are set in
-each round on draws of large weight (O. Cappé, A. Guillin, J.-M. Marin, C. P. Robert, J. Comput.
-Graph. Stat. 13, 907 (2004)): the whole of what is linear about them, or no further than a share of
-the width of all, and one for each maximum as a whole. Of which kind most are follows from the
-weights. Every draw is weighed against the mixture of all distributions that were used (J.-M.
-Cornuet, J.-M. Marin, A. Mira, C. P. Robert, Scand. J. Stat. 39, 798 (2012)).
+inclined as the posterior is there in linear approximation, and in each round new ones are set on
+draws of large weight (O. Cappé, A. Guillin, J.-M. Marin, C. P. Robert, J. Comput. Graph. Stat. 13,
+907 (2004)): the whole of what is linear about them, or no further than a share of the width of all,
+and one for each maximum as a whole. Of which kind most are follows from the weights. Every draw is
+weighed against the mixture of all distributions that were used (J.-M. Cornuet, J.-M. Marin,
+A. Mira, C. P. Robert, Scand. J. Stat. 39, 798 (2012)).
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ from scipy.special import gammaln
 
 from molexa_core.base import interruption
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.pipeline.inversion.emulated import Emulated, emulate, levelled
-from molexa_core.pipeline.inversion.problem import Parts, Problem, curvature
+from molexa_core.pipeline.inversion.problem import Problem, curvature
 from molexa_core.pipeline.inversion.sampling import Draws
 
 FREEDOM: Final = 5.0
 """Degrees of freedom of the t distributions."""
-PER_ROUND: Final = 600
+PER_ROUND: Final = 1500
 """Draws in each round; twice as many in the first."""
 PER_COSTLY_ROUND: Final = 500
 """The same for families that take long."""
@@ -41,14 +39,10 @@ LEAST_KIND: Final = 0.05
 """Smallest share of the draws of each kind of distribution."""
 LEAST_MODE: Final = 0.03
 """Smallest share of the draws of a maximum."""
-MODELLED: Final = 0.9
-"""Share of the draws of maxima of which a model exists, from which on models alone follow."""
-LEAST_ROUNDS: Final = 3
+LEAST_ROUNDS: Final = 4
 """Rounds that follow in any case, so that what no draw has reached at first is found."""
 _FIRM: Final = 12.0
 """Effective draws per unknown that a fitted covariance needs; weights are levelled until then."""
-_NOTHING: Final = 1e-4
-"""Share of the posterior of a maximum that is not followed any more."""
 _CHUNK: Final = 4_000_000
 """Numbers in one table of deviations."""
 
@@ -80,10 +74,6 @@ class _Mixture:
         return np.asarray(
             self.middles[of] + scale * np.einsum("nij,nj->ni", self.roots[of], normal)
         )
-
-    def by_mode(self, z: FloatArray, count: int) -> FloatArray:
-        """(count, n) ln of the density of those of each maximum."""
-        return _gathered(self.log_densities(z), self.modes, count)
 
     def log_densities(self, z: FloatArray) -> FloatArray:
         """(K, n) of each with its share."""
@@ -128,29 +118,26 @@ def adapt(
     """
     count = int(modes.max()) + 1
     per_round = PER_COSTLY_ROUND if problem.costly else PER_ROUND
-    used: list[tuple[_Mixture | Emulated, int]] = []
-    last = _first(problem, points, modes)
-    following: list[tuple[_Mixture | Emulated, int]] = [(last, 2 * per_round)]
-    z, height, densities = np.empty((0, problem.size)), np.empty(0), np.empty((0, count, 0))
-    parts: Parts | None = None
+    mixture = _first(problem, points, modes)
+    z, height = np.empty((0, problem.size)), np.empty(0)
+    drawn: list[int] = []
+    mixtures: list[_Mixture] = []
+    densities: list[FloatArray] = []
     for number in range(rounds):
         interruption.check()
-        fresh = np.concatenate([one.draw(random, many) for one, many in following])
-        at_fresh, its_parts = problem.in_parts(fresh, problem.compare(fresh))
-        height = np.concatenate([height, at_fresh])
-        parts = its_parts if parts is None else parts.with_further(its_parts)
-        # Each draw is weighed against all distributions, also against those of other rounds.
-        there = [one.by_mode(fresh, count) for one, _ in used]
-        densities = np.concatenate(
-            [densities, np.stack(there) if there else np.empty((0, count, len(fresh)))], axis=2
-        )
+        fresh = mixture.draw(random, per_round * (2 if number == 0 else 1))
+        height = np.concatenate([height, problem.log_posterior(fresh, problem.compare(fresh))[0]])
+        drawn.append(len(fresh))
+        # Each draw is weighed against all mixtures, also against those of other rounds.
+        for place, one in enumerate(mixtures):
+            there = _gathered(one.log_densities(fresh), one.modes, count)
+            densities[place] = np.concatenate([densities[place], there], axis=1)
         z = np.concatenate([z, fresh])
-        densities = np.concatenate(
-            [densities, np.stack([one.by_mode(z, count) for one, _ in following])]
-        )
-        used += following
-        amount = np.array([many for _, many in used])[:, None, None]
-        by_mode = np.logaddexp.reduce(densities + np.log(amount / amount.sum()), axis=0)
+        mixtures.append(mixture)
+        of_each = mixture.log_densities(z)
+        densities.append(_gathered(of_each, mixture.modes, count))
+        amount = np.array(drawn)[:, None, None]
+        by_mode = np.logaddexp.reduce(np.stack(densities) + np.log(amount / amount.sum()), axis=0)
         log_weights = height - np.logaddexp.reduce(by_mode, axis=0) - np.log(len(z))
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         origin: IntArray = by_mode.argmax(axis=0)
@@ -159,32 +146,13 @@ def adapt(
         weights = np.exp(log_weights - log_weights.max())
         if number >= LEAST_ROUNDS and weights.sum() ** 2 / (weights**2).sum() >= enough:
             break
-        wanted = _wanted(log_weights, origin, count)
-        modelled = emulate(
-            *(problem, z, parts, height, log_weights, origin, wanted), random, per_round
-        )
-        if modelled is not None and wanted[modelled.modes].sum() > MODELLED * wanted.sum():
-            following = [(modelled, per_round)]
-            continue
-        kinds = _gathered(last.log_densities(z), last.kinds, len(REACH) + 1)
+        kinds = _gathered(of_each, mixture.kinds, len(REACH) + 1)
         with np.errstate(divide="ignore"):
             useful = np.exp(kinds - np.logaddexp.reduce(kinds, axis=0)) @ weights / weights.sum()
-        last = _following(
-            problem, last, z, log_weights, origin, _shares(useful, LEAST_KIND), random
+        mixture = _following(
+            problem, mixture, z, log_weights, origin, _shares(useful, LEAST_KIND), random
         )
-        following = [(last, per_round)]
-        if modelled is not None:  # of some maxima
-            following = [(modelled, per_round // 2), (last, per_round - per_round // 2)]
     return Draws(z, log_weights, origin)
-
-
-def _wanted(log_weights: FloatArray, origin: IntArray, count: int) -> FloatArray:
-    """(count) shares of the draws of each maximum; 0 where it holds next to nothing."""
-    logs = np.array(
-        [np.logaddexp.reduce(log_weights[origin == n], initial=-np.inf) for n in range(count)]
-    )
-    share = np.exp(logs - np.logaddexp.reduce(logs))
-    return np.where(share > _NOTHING, np.maximum(share, LEAST_MODE), 0.0)
 
 
 def _gathered(log_densities: FloatArray, group: IntArray, count: int) -> FloatArray:
@@ -279,6 +247,19 @@ def _following(
 
 _NARROWER: Final = (FREEDOM - 2.0) / FREEDOM * 1.2
 """A t distribution is wider than its matrix."""
+
+
+def levelled(logs: FloatArray, wanted: float) -> tuple[FloatArray, float]:
+    """Weights to a power up to 1 with which this many count, and how many do."""
+    power = 1.0
+    for _ in range(12):
+        weights = np.exp(power * (logs - logs.max()))
+        weights /= weights.sum()
+        effective = float(1.0 / (weights**2).sum())
+        if effective >= wanted:
+            break
+        power *= 0.75
+    return weights, effective
 
 
 def _shares(given: FloatArray, least: float) -> FloatArray:

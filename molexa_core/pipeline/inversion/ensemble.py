@@ -16,7 +16,7 @@ import numpy as np
 
 from molexa_core.base import interruption
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.pipeline.inversion.emulated import levelled
+from molexa_core.pipeline.inversion.adaptive import levelled
 from molexa_core.pipeline.inversion.problem import Problem
 from molexa_core.pipeline.inversion.sampling import Draws
 

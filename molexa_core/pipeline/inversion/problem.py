@@ -49,7 +49,7 @@ TIGHT: Final = 0.01
 """Softening from which on derivatives contain how covariances change."""
 ROUGH: Final = 0.03
 """Softening from which on errors of a family that takes long, all smaller, are not computed."""
-STEPS: Final = (8, 5, 5, 5, 40)
+STEPS: Final = (8, 5, 5, 5, 20)
 """Largest number of steps in each stage."""
 LONGEST_STEP: Final = 0.5
 """Largest change of a coordinate in one step, bohr."""
@@ -60,14 +60,6 @@ DIFFERENCE: Final = 5e-3
 MUCH: Final = 0.03
 """Relative error of the momenta from which on it matters how it changes with the geometry:
 residuals change with it about as much as with the momenta themselves, times this."""
-PROBE: Final = 0.1
-"""Share of a step at which the way is looked at."""
-MOST_BENT: Final = 0.7
-"""Largest share of a step by which it is bent."""
-PATIENCE: Final = 8
-HOPELESS: Final = 100.0
-"""A start is not followed further that after so many of the last steps is so much worse than the
-best one, in twice the logarithm of the posterior."""
 _STEEPEST: Final = 1e12
 """Largest derivative; where a model fails there are larger ones."""
 SETTLED: Final = 1e-3
@@ -85,62 +77,6 @@ class Guide:
 
     whiteners: tuple[FloatArray, ...]
     tree: IntArray
-
-
-@dataclass(frozen=True)
-class Changing:
-    """How the covariances of n rows change with the unknowns.
-
-    Attributes:
-        turning: of each channel, (n, size, d, d) derivatives of the whitener times its inverse.
-        logarithm: (n, size) derivatives of the sum of ln det of the covariances.
-    """
-
-    turning: tuple[FloatArray, ...]
-    logarithm: FloatArray
-
-    def of_rows(self, rows: IntArray) -> Changing:
-        """Those of some of the rows."""
-        return Changing(tuple(one[rows] for one in self.turning), self.logarithm[rows])
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the posterior at n points is made of.
-
-    Attributes:
-        whiteners: of each channel, (n, d, d) of the claimed covariance.
-        whitened: of each channel, (n, d) residuals times that.
-        own: of each channel, (n, d, d) covariance by the error of the family.
-        logarithms: (n) sum of ln det of the claimed covariances.
-    """
-
-    whiteners: tuple[FloatArray, ...]
-    whitened: tuple[FloatArray, ...]
-    own: tuple[FloatArray, ...]
-    logarithms: FloatArray
-
-    def of_rows(self, chosen: BoolArray) -> Parts:
-        """Those of some of the points."""
-        return Parts(
-            tuple(one[chosen] for one in self.whiteners),
-            tuple(one[chosen] for one in self.whitened),
-            tuple(one[chosen] for one in self.own),
-            self.logarithms[chosen],
-        )
-
-    def with_further(self, other: Parts) -> Parts:
-        """Those of these points and of others."""
-        return Parts(
-            _together(self.whiteners, other.whiteners),
-            _together(self.whitened, other.whitened),
-            _together(self.own, other.own),
-            np.concatenate([self.logarithms, other.logarithms]),
-        )
-
-
-def _together(one: Sequence[FloatArray], other: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
-    return tuple(np.concatenate(pair) for pair in zip(one, other, strict=True))
 
 
 class Problem:
@@ -278,65 +214,31 @@ class Problem:
         *,
         everywhere: bool = False,
     ) -> FloatArray:
-        """(n, m, size) derivatives of F because covariances change with z, see `changing`."""
-        changes = self.changing(z, found, guide.whiteners, softening, everywhere=everywhere)
-        return self.through(changes, found, guide.whiteners, len(guide.tree))
+        """(n, m, size) derivatives of F because covariances change with z, by differences.
 
-    def changing(
-        self,
-        z: FloatArray,
-        found: Sequence[Residuals],
-        whiteners: Sequence[FloatArray],
-        softening: float = 0.0,
-        *,
-        everywhere: bool = False,
-    ) -> Changing:
-        """How covariances change with z, by differences.
-
-        It matters where the family leaves much open, and other things in other geometries; only
-        there it is computed, unless `everywhere`: where residuals are many standard deviations.
-        Elsewhere it is zero.
+        They matter where the family leaves much open, and other things in other geometries; only
+        there they are taken, unless `everywhere`: where residuals are many standard deviations.
         """
-        rows = np.flatnonzero(everywhere | self._leaves_much(whiteners))
-        count = [one.count for one in self.channels]
-        turning = tuple(np.zeros((len(z), self.size, d, d)) for d in count)
-        logarithm = np.zeros((len(z), self.size))
+        data = sum(one.count for one in self.channels)
+        rest = self.free + len(guide.tree)
+        change = np.zeros((len(z), data + rest, self.size))
+        rows = np.flatnonzero(everywhere | self._leaves_much(guide.whiteners))
         if not len(rows) or not self.family_leaves_something(z[rows]):
-            return Changing(turning, logarithm)
+            return change
         moved = (z[rows, None, :] + DIFFERENCE * np.eye(self.size)).reshape(-1, self.size)
         x, parameters = self.split(moved)
-        for channel, one, whiten, turn in zip(
-            self.channels, found, whiteners, turning, strict=True
-        ):
+        first = 0
+        for channel, one, whiten in zip(self.channels, found, guide.whiteners, strict=True):
             turns = np.repeat(one.turns[rows], self.size, axis=0)
             covariance = channel.covariance(self.family, x, parameters, turns)
             extra = (softening * channel.scale) ** 2 * np.eye(channel.count)
-            root, log = whitening(covariance + extra)
+            root, _ = whitening(covariance + extra)
             root = root.reshape(len(rows), self.size, channel.count, channel.count)
-            here = np.linalg.inv(whiten[rows])[:, None]
-            change = (root @ here - np.eye(channel.count)) / DIFFERENCE
-            turn[rows] = np.nan_to_num(change, posinf=0.0, neginf=0.0)
-            before = -2.0 * np.log(np.diagonal(whiten[rows], axis1=1, axis2=2)).sum(axis=1)
-            with np.errstate(invalid="ignore"):
-                slope = (log.reshape(len(rows), self.size) - before[:, None]) / DIFFERENCE
-            logarithm[rows] += np.nan_to_num(slope, posinf=0.0, neginf=0.0)
-        return Changing(turning, logarithm)
-
-    def through(
-        self,
-        changes: Changing,
-        found: Sequence[Residuals],
-        whiteners: Sequence[FloatArray],
-        bonds: int,
-    ) -> FloatArray:
-        """(n, m, size) derivatives of F by these changes of the covariances."""
-        parts = [
-            np.einsum("nzij,nj->niz", turn, whitened(whiten, one.values), optimize=True)
-            for turn, whiten, one in zip(changes.turning, whiteners, found, strict=True)
-        ]
-        parts.append(np.zeros((len(changes.logarithm), self.free + bonds, self.size)))
-        whole = np.concatenate(parts, axis=1)
-        return np.asarray(np.nan_to_num(whole, posinf=0.0, neginf=0.0))
+            there = np.einsum("nzij,nj->niz", root, one.values[rows])
+            here = whitened(whiten[rows], one.values[rows])
+            change[rows, first : first + channel.count] = (there - here[:, :, None]) / DIFFERENCE
+            first += channel.count
+        return np.nan_to_num(change, posinf=0.0, neginf=0.0)
 
     def _leaves_much(self, whiteners: Sequence[FloatArray]) -> BoolArray:
         """(n) whether momenta of some channel have a relative error above `MUCH`."""
@@ -346,38 +248,6 @@ class Problem:
             error = np.sqrt((root**2).sum(axis=(1, 2)) / channel.count)
             large |= error > MUCH * channel.scale
         return large
-
-    def sized(
-        self, whiteners: Sequence[FloatArray], whitened_: Sequence[FloatArray]
-    ) -> tuple[list[FloatArray], FloatArray]:
-        """Weights of residuals, where it is not known how large the error of the family is.
-
-        Where residuals are small or large, so is the error that they show; with these weights, held
-        fixed, the sum of squares has the slope of the likelihood (iteratively weighted squares).
-
-        Args:
-            whiteners: of each channel, (n, d, d).
-            whitened_: of each channel, (n, d) residuals times these.
-
-        Returns:
-            Of each channel (n, d, d) by which whitened residuals are multiplied, and (n) what is
-            missing in their squares from minus twice the logarithm of the likelihood.
-        """
-        factors, missing = [], np.zeros(len(whitened_[0]))
-        for channel, whiten, values in zip(self.channels, whiteners, whitened_, strict=True):
-            share = np.eye(channel.count) - whiten @ channel.noise @ np.swapaxes(whiten, 1, 2)
-            part, vectors = np.linalg.eigh(np.nan_to_num(share))
-            part = np.clip(part, 0.0, 1.0)[:, None, :]
-            scale = 1.0 - part + part * self.error_size.squares[:, None]
-            turned = np.swapaxes(vectors, 1, 2)
-            square = np.square(np.nan_to_num(whitened(turned, values)).clip(-1e100, 1e100))
-            each = -0.5 * (square[:, None] / scale + np.log(scale)).sum(axis=2)
-            each += self.error_size.log_shares
-            total = np.logaddexp.reduce(each, axis=1)
-            weight = np.einsum("nk,nkd->nd", np.exp(each - total[:, None]), 1.0 / scale)
-            factors.append(np.sqrt(weight)[:, :, None] * turned)
-            missing -= 2.0 * total + (weight * square).sum(axis=1)
-        return factors, missing
 
     def family_leaves_something(self, z: FloatArray) -> bool:
         """Whether the family has an error of its own at the first of these points."""
@@ -392,35 +262,24 @@ class Problem:
 
         Normalised such that hypotheses with other parameters can be compared.
         """
-        total, parts = self.in_parts(z, found)
-        square = sum(np.square(one).sum(axis=1) for one in parts.whitened)
-        return total, np.square(z[:, self.coordinates :]).sum(axis=1) + square
-
-    def in_parts(self, z: FloatArray, found: Sequence[Residuals]) -> tuple[FloatArray, Parts]:
-        """(n) ln of likelihood times priors, and what it is made of."""
         x, _ = self.split(z)
         u = z[:, self.coordinates :]
+        chi_square = (u**2).sum(axis=1)
         total = self.prior.log_density(x) - 0.5 * self.free * np.log(2.0 * np.pi)
-        total = total - 0.5 * np.square(u).sum(axis=1)
+        total = total - 0.5 * chi_square
         known = np.isinf(self.error_size.freedom)
-        whiteners, whitened_, own, logarithms = [], [], [], np.zeros(len(z))
         for channel, one, covariance in zip(
             self.channels, found, self.covariances(z, found), strict=True
         ):
             whiten, logarithm = whitening(covariance)
-            values = whitened(whiten, one.values)
+            square = (whitened(whiten, one.values) ** 2).sum(axis=1)
+            chi_square = chi_square + square
             if known:
-                square = np.square(values).sum(axis=1)
                 total = total - 0.5 * (square + logarithm + channel.count * np.log(2.0 * np.pi))
             else:
-                left = covariance - channel.noise
-                total = total + log_density(one.values, channel.noise, left, self.error_size)
-            whiteners.append(whiten)
-            whitened_.append(values)
-            own.append(covariance - channel.noise)
-            logarithms = logarithms + logarithm
-        parts = Parts(tuple(whiteners), tuple(whitened_), tuple(own), logarithms)
-        return np.where(np.isfinite(total), total, -np.inf), parts
+                own = covariance - channel.noise
+                total = total + log_density(one.values, channel.noise, own, self.error_size)
+        return np.where(np.isfinite(total), total, -np.inf), chi_square
 
 
 def search(
@@ -477,7 +336,7 @@ def search_roughly(problem: Problem, z: FloatArray) -> FloatArray:
 def curvature(problem: Problem, z: FloatArray) -> FloatArray:
     """(n, size, size) J'J at each of (n, size) points: the inverse of a local covariance."""
     trees: IntArray = np.array([problem.prior.tree(x) for x in problem.split(z)[0]])
-    slope = _terms(problem, z, trees, np.zeros((len(z), problem.free)), 0.0).slope
+    _, slope = _terms(problem, z, trees, np.zeros((len(z), problem.free)), 0.0)
     slope = slope.clip(-_STEEPEST, _STEEPEST)
     return np.asarray(np.swapaxes(slope, 1, 2) @ slope)
 
@@ -486,7 +345,9 @@ def _different(
     problem: Problem, z: FloatArray, trees: IntArray, aims: FloatArray, most: int
 ) -> tuple[FloatArray, IntArray, FloatArray]:
     """The best of the points so far, one of each group, with their trees and aims."""
-    cost = _terms(problem, z, trees, aims, 2.0 * TIGHT).cost
+    value, _ = _terms(problem, z, trees, aims, 2.0 * TIGHT)
+    with np.errstate(all="ignore"):
+        cost = (value**2).sum(axis=1)
     kept: list[int] = []
     for row in np.argsort(cost):
         apart = [np.abs(z[row] - z[other]).max() for other in kept]
@@ -497,34 +358,6 @@ def _different(
     return z[kept], trees[kept], aims[kept]
 
 
-@dataclass
-class _Terms:
-    """F at n points, its derivatives, and what is added to its square.
-
-    Attributes:
-        value: (n, m) F.
-        slope: (n, m, size) its derivatives.
-        logarithm: (n) sum of ln det of the covariances; 0 while errors are broadened.
-        tilt: (n, size) its derivatives.
-    """
-
-    value: FloatArray
-    slope: FloatArray
-    logarithm: FloatArray
-    tilt: FloatArray
-
-    @property
-    def cost(self) -> FloatArray:
-        """(n) |F|^2 and the logarithm."""
-        with np.errstate(all="ignore"):
-            return np.asarray(np.square(self.value).sum(axis=1) + self.logarithm)
-
-    def put(self, rows: IntArray, other: _Terms) -> None:
-        """In place of some rows those of others."""
-        self.value[rows], self.slope[rows] = other.value, other.slope
-        self.logarithm[rows], self.tilt[rows] = other.logarithm, other.tilt
-
-
 def _descend(
     problem: Problem,
     z: FloatArray,
@@ -533,154 +366,63 @@ def _descend(
     softening: float,
     steps: int,
 ) -> FloatArray:
-    """(n, size) after damped steps, with an acceleration where valleys are bent.
-
-    The second derivative along a step, from one value of F on its way, bends the step along the
-    valley (M. K. Transtrum, J. P. Sethna, arXiv:1201.5885). Derivatives are computed where a step
-    was good.
-    """
+    """(n, size) after damped steps."""
     z = z.copy()
-    at = _terms(problem, z, trees, aims, softening)
+    value, slope = _terms(problem, z, trees, aims, softening)
     damping, failures = np.full(len(z), 1e-2), np.zeros(len(z), dtype=np.int64)
-    active: BoolArray = np.isfinite(at.value).all(axis=1) & np.isfinite(at.logarithm)
-    at.value[~active], at.logarithm[~active] = 0.0, 0.0
-    valid = active.copy()
-    for number in range(steps):
+    active: BoolArray = np.asarray(np.isfinite(value).all(axis=1))
+    value[~active] = 0.0
+    for _ in range(steps):
         interruption.check()
         rows = np.flatnonzero(active)
         if not len(rows):
             break
-        slope, value = at.slope[rows], at.value[rows]
-        normal = np.swapaxes(slope, 1, 2) @ slope
-        gradient = _along(slope, value) + 0.5 * at.tilt[rows]
+        normal = np.swapaxes(slope[rows], 1, 2) @ slope[rows]
+        gradient = np.einsum("nmz,nm->nz", slope[rows], value[rows])
         diagonal = np.diagonal(normal, axis1=1, axis2=2)
         ridge = damping[rows, None] * diagonal + 1e-12 * diagonal.max(axis=1, keepdims=True)
-        damped = normal + ridge[:, :, None] * np.eye(problem.size)
-        step = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
+        step = -np.linalg.solve(
+            normal + ridge[:, :, None] * np.eye(problem.size), gradient[:, :, None]
+        )[:, :, 0]
         step *= shortening(problem, step)
         expected = -(2.0 * gradient * step).sum(axis=1) - np.einsum(
             "ni,nij,nj->n", step, normal, step
         )
-        if softening == 0.0:
-            near = z[rows] + PROBE * step
-            there = _values(problem, near, trees[rows], aims[rows], softening)[0]
-            straight = (slope @ step[:, :, None])[:, :, 0]
-            bend = np.nan_to_num(2.0 / PROBE * ((there - value) / PROBE - straight))
-            turn = -0.5 * np.linalg.solve(damped, _along(slope, bend)[:, :, None])[:, :, 0]
-            scale = np.sqrt(diagonal)
-            with np.errstate(all="ignore"):
-                ratio = np.linalg.norm(scale * turn, axis=1) / np.linalg.norm(scale * step, axis=1)
-            step = step + np.where(ratio < MOST_BENT, 1.0, 0.0)[:, None] * turn
         trial = z[rows] + step
-        new_value, logarithm = _values(problem, trial, trees[rows], aims[rows], softening)
+        new_value, new_slope = _terms(problem, trial, trees[rows], aims[rows], softening)
         with np.errstate(all="ignore"):
-            cost = np.square(new_value).sum(axis=1) + logarithm
-            better = cost <= at.cost[rows]
+            better = (new_value**2).sum(axis=1) <= (value[rows] ** 2).sum(axis=1)
         good, bad = rows[better], rows[~better]
-        z[good] = trial[better]
-        going = expected > SETTLED
-        go_on = good[going[better]]
-        at.value[good], at.logarithm[good] = new_value[better], logarithm[better]
-        if len(go_on) and number < steps - 1:
-            at.put(go_on, _terms(problem, z[go_on], trees[go_on], aims[go_on], softening))
+        z[good], value[good], slope[good] = trial[better], new_value[better], new_slope[better]
         damping[good], damping[bad] = damping[good] * 0.2, damping[bad] * 6.0
         failures[good], failures[bad] = 0, failures[bad] + 1
-        active[rows] = going & (failures[rows] < 8)
-        if softening == 0.0 and number >= PATIENCE and valid.any():
-            active &= at.cost - np.nanmin(at.cost[valid]) < HOPELESS
+        active[rows] = (expected > SETTLED) & (failures[rows] < 8)
     return z
-
-
-def _along(slope: FloatArray, value: FloatArray) -> FloatArray:
-    """(n, size) slopes (n, m, size) times values (n, m)."""
-    return np.asarray((np.swapaxes(slope, 1, 2) @ value[:, :, None])[:, :, 0])
-
-
-def _values(
-    problem: Problem, z: FloatArray, trees: IntArray, aims: FloatArray, softening: float
-) -> tuple[FloatArray, FloatArray]:
-    """F (n, m) with cores, each row with bonds of its own, and the logarithm (n) of `_Terms`."""
-    found = problem.compare(z)
-    whiteners, logarithm = problem.whiteners(z, found, softening)
-    white = [whitened(whiten, one.values) for whiten, one in zip(whiteners, found, strict=True)]
-    if _by_size(problem, softening):
-        factors, missing = problem.sized(whiteners, white)
-        white = [whitened(factor, one) for factor, one in zip(factors, white, strict=True)]
-        logarithm = logarithm + missing
-    value = np.concatenate(
-        [
-            *white,
-            z[:, problem.coordinates :] - aims,
-            *_bonds_and_cores(problem, z, trees)[0],
-        ],
-        axis=1,
-    )
-    return value, logarithm if softening <= TIGHT else np.zeros(len(z))
-
-
-def _by_size(problem: Problem, softening: float) -> bool:
-    """Whether residuals are weighed by the size of the error that they show."""
-    return softening == 0.0 and bool(np.isfinite(problem.error_size.freedom))
-
-
-def _bonds_and_cores(
-    problem: Problem, z: FloatArray, trees: IntArray
-) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Residuals (n, N - 1) of bonds and (n, pairs) of cores, and derivatives by positions."""
-    x, _ = problem.split(z)
-    value = np.empty(trees.shape)
-    slope = np.empty((*trees.shape, x[0].size))
-    different, kind = np.unique(trees, axis=0, return_inverse=True)
-    for number, tree in enumerate(different):
-        same: BoolArray = kind.reshape(-1) == number
-        value[same], slope[same] = problem.prior.bond_residuals(x[same], tree)
-    cores, core_slope = problem.prior.core_residuals(x)
-    return [value, cores], [slope, core_slope]
 
 
 def _terms(
     problem: Problem, z: FloatArray, trees: IntArray, aims: FloatArray, softening: float
-) -> _Terms:
-    """F with cores, each row with bonds of its own, and its derivatives."""
+) -> tuple[FloatArray, FloatArray]:
+    """F (n, m) with cores, and its derivatives (n, m, size), each row with bonds of its own."""
+    m = sum(one.count for one in problem.channels) + problem.free
+    m += trees.shape[1] + problem.prior.pairs.shape[1]
+    value, slope = np.empty((len(z), m)), np.empty((len(z), m, problem.size))
     found = problem.linearise(z)
-    whiteners, logarithm = problem.whiteners(z, found, softening)
-    (bonds, cores), slopes = _bonds_and_cores(problem, z, trees)
-    values, parts = [], []
-    for whiten, one in zip(whiteners, found, strict=True):
-        values.append(whitened(whiten, one.values))
-        change = [one.by_positions @ problem.basis, one.by_parameters @ problem.factor]
-        parts.append(whiten @ np.concatenate(change, axis=2))
-    values += [z[:, problem.coordinates :] - aims, bonds, cores]
-    parts.append(np.broadcast_to(problem.identity, (len(z), *problem.identity.shape)))
-    for one_slope in slopes:
-        none = np.zeros((*one_slope.shape[:2], problem.free))
-        parts.append(np.concatenate([one_slope @ problem.basis, none], axis=2))
-    slope = np.concatenate(parts, axis=1)
-    tilt = np.zeros((len(z), problem.size))
-    if softening > TIGHT:
-        logarithm = np.zeros(len(z))
-    elif len(z):
-        changes = problem.changing(z, found, whiteners, softening)
-        by_changes = problem.through(changes, found, whiteners, trees.shape[1])
-        slope[:, : by_changes.shape[1]] += by_changes
-        tilt = changes.logarithm
-    value, slope = np.concatenate(values, axis=1), np.nan_to_num(slope)
-    if _by_size(problem, softening):
-        white = values[: len(problem.channels)]
-        factors, missing = problem.sized(whiteners, white)
-        weigh(value, slope, factors)
-        logarithm = logarithm + missing
-    return _Terms(value, slope, logarithm, tilt)
-
-
-def weigh(value: FloatArray, slope: FloatArray, factors: Sequence[FloatArray]) -> None:
-    """Multiply F (n, m) and its derivatives (n, m, size) by factors of `sized`, in place."""
-    first = 0
-    for factor in factors:
-        rows = slice(first, first + factor.shape[1])
-        value[:, rows] = whitened(factor, value[:, rows])
-        slope[:, rows] = factor @ slope[:, rows]
-        first += factor.shape[1]
+    whiteners, _ = problem.whiteners(z, found, softening)
+    _, kind = np.unique(trees, axis=0, return_inverse=True)
+    for number in range(int(kind.max(initial=-1)) + 1):
+        same: BoolArray = kind == number
+        part = [one.of_rows(same) for one in found]
+        guide = Guide(tuple(one[same] for one in whiteners), trees[same][0])
+        value[same] = problem.values(z[same], part, guide, cores=True)
+        slope[same] = problem.jacobian(z[same], part, guide, cores=True)
+    if softening <= TIGHT and len(z):
+        # Which pairs are bonds does not matter here.
+        change = problem.by_whiteners(z, found, Guide(whiteners, trees[0]), softening)
+        slope[:, : change.shape[1]] += change
+    data = sum(one.count for one in problem.channels)
+    value[:, data : data + problem.free] -= aims
+    return value, np.nan_to_num(slope)
 
 
 def shortening(problem: Problem, step: FloatArray) -> FloatArray:

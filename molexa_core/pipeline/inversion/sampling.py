@@ -26,7 +26,7 @@ import numpy as np
 
 from molexa_core.base import interruption
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
-from molexa_core.pipeline.inversion.problem import Guide, Problem, shortening, weigh, whitened
+from molexa_core.pipeline.inversion.problem import Guide, Problem, shortening
 from molexa_core.pipeline.inversion.residuals import Residuals
 
 SOLVED: Final = 0.01
@@ -96,47 +96,7 @@ def anchor_at(problem: Problem, z: FloatArray) -> Anchor | None:
     found = problem.linearise(row)
     guide = problem.guide(row, found, problem.prior.tree(problem.split(row)[0][0]))
     value = problem.values(row, found, guide)[0]
-    changes = problem.changing(row, found, guide.whiteners)
-    moving = problem.through(changes, found, guide.whiteners, len(guide.tree))
-    slope = (problem.jacobian(row, found, guide) + moving)[0]
-    plain = _triangular(value, slope)
-    if plain is None:
-        return None
-    near = plain
-    if np.isfinite(problem.error_size.freedom):
-        pairs = zip(guide.whiteners, found, strict=True)
-        factors, _ = problem.sized(guide.whiteners, [whitened(w, one.values) for w, one in pairs])
-        by_size, its_slope = value[None].copy(), slope[None].copy()
-        weigh(by_size, its_slope, factors)
-        value = by_size[0]
-        weighed = _triangular(value, its_slope[0])
-        if weighed is None:
-            return None
-        near = weighed
-    log_posterior, chi_square = problem.log_posterior(row, found)
-    columns, inverse = near
-    diagonal = np.abs(np.diag(inverse))
-    gauss = 0.5 * len(z) * np.log(2.0 * np.pi) + np.log(diagonal).sum()
-    # How far the maximum of the quadratic approximation is, in its own standard deviations.
-    away = columns.T @ value + 0.5 * inverse.T @ changes.logarithm[0]
-    promised = 0.5 * float(np.square(away).sum())
-    momenta = sum(one.count for one in problem.channels)
-    most = UNSETTLED + 0.5 * float((value[momenta:] ** 2).sum())
-    return Anchor(
-        z=z,
-        tree=guide.tree,
-        range=plain[0],
-        value=plain[0].T @ problem.values(row, found, guide)[0],
-        inverse=plain[1],
-        root=root_of_square(inverse),
-        log_evidence=float(log_posterior[0] + min(promised, most) + gauss),
-        log_posterior=float(log_posterior[0]),
-        chi_square=float(chi_square[0]),
-    )
-
-
-def _triangular(value: FloatArray, slope: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-    """Columns Q and the inverse of R of the slope Q R; None where the problem is singular."""
+    slope = (problem.jacobian(row, found, guide) + problem.by_whiteners(row, found, guide))[0]
     if not (np.isfinite(value).all() and np.isfinite(slope).all()):
         return None
     columns, triangle = np.linalg.qr(slope)
@@ -144,7 +104,24 @@ def _triangular(value: FloatArray, slope: FloatArray) -> tuple[FloatArray, Float
     if diagonal.min() < 1e-10 * diagonal.max():
         return None
     inverse = np.linalg.inv(triangle)
-    return (columns, inverse) if np.isfinite(inverse).all() else None
+    if not np.isfinite(inverse).all():
+        return None
+    log_posterior, chi_square = problem.log_posterior(row, found)
+    gauss = 0.5 * len(z) * np.log(2.0 * np.pi) - np.log(diagonal).sum()
+    promised = 0.5 * float(((columns.T @ value) ** 2).sum())
+    momenta = sum(one.count for one in problem.channels)
+    most = UNSETTLED + 0.5 * float((value[momenta:] ** 2).sum())
+    return Anchor(
+        z=z,
+        tree=guide.tree,
+        range=columns,
+        value=columns.T @ value,
+        inverse=inverse,
+        root=root_of_square(inverse),
+        log_evidence=float(log_posterior[0] + min(promised, most) + gauss),
+        log_posterior=float(log_posterior[0]),
+        chi_square=float(chi_square[0]),
+    )
 
 
 def root_of_square(matrix: FloatArray) -> FloatArray:
