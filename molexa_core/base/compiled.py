@@ -59,7 +59,7 @@ class _NoCollection(event.Listener):
                 gc.enable()
 
 
-event.register("numba:compile", _NoCollection())
+event.register("numba:compile", _NoCollection())  # type: ignore[no-untyped-call]
 
 
 class _FirstCompilation(event.Listener):
