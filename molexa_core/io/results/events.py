@@ -334,6 +334,8 @@ class EventsFile:
     def chunks(self, rows: int, *, false: bool = False) -> Iterator[Coincidences]:
         """All rows in order, or all rows of the false coincidences.
 
+        Where false coincidences were looked for and none was drawn, one chunk without rows says so.
+
         Args:
             false: those of the false coincidences.
             rows: most rows of a chunk.
@@ -343,7 +345,8 @@ class EventsFile:
         """
         group, number = (FALSE_GROUP, self.n_false or 0) if false else (EVENT_GROUP, self.n_rows)
         with open_hdf5(self.path) as file:
-            for start in range(0, number, rows):
+            none_drawn = (0,) if false and self.n_false == 0 else ()
+            for start in range(0, number, rows) or none_drawn:
                 interruption.check()
                 part = slice(start, min(start + rows, number))
                 yield _table(file, self.ions, self.meta, part, group=group)

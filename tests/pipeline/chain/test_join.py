@@ -27,13 +27,25 @@ SHOTS = (3000, 2000)
 
 @pytest.fixture
 def runs(working_folder: Path) -> list[Path]:
+    return made()
+
+
+def made(noise_per_shot: float = 0.0) -> list[Path]:
+    """Two runs reduced, in the working folder."""
     meta = {
         "setup": SETUP.model_dump(mode="json"),
         "channel": CHANNEL.model_dump(mode="json"),
     }
     paths = []
     for number, shots in enumerate(SHOTS):
-        run = make_run(("O+", "H+", "H+"), SETUP, shots=shots, recoil=(1.5, 1.0, 0.5), seed=number)
+        run = make_run(
+            ("O+", "H+", "H+"),
+            SETUP,
+            shots=shots,
+            recoil=(1.5, 1.0, 0.5),
+            noise_per_shot=noise_per_shot,
+            seed=number,
+        )
         delay = np.resize([0.0, 50.0], shots)
         hits: Hits = replace(run.hits, tags={"delay_fs": delay})
         name = f"run{number}"
@@ -60,13 +72,26 @@ def test_rows_shots_and_tags_follow_each_other(runs: list[Path]) -> None:
     np.testing.assert_array_equal(both.tags["delay_fs"], shots["delay_fs"][both.tags["shot"]])
     assert both.meta["summary"]["shots"] == sum(SHOTS)
     assert set(record.inputs) == {str(path) for path in runs}
-    if one.false is not None and other.false is not None:
-        assert both.false is not None
-        assert both.false.source is not None
-        assert both.false.weight.sum() == pytest.approx(
-            one.false.weight.sum() + other.false.weight.sum()
-        )
-        assert both.false.source[-1].min() >= SHOTS[0]
+    # No false coincidence was drawn: that they were looked for is kept.
+    assert one.false is not None
+    assert other.false is not None
+    assert both.false is not None
+    assert len(one.false) == len(other.false) == len(both.false) == 0
+
+
+def test_false_coincidences_are_joined_with_their_shots(working_folder: Path) -> None:
+    runs = made(noise_per_shot=6.0)
+    one, other = (read_events(path)[0].false for path in runs)
+    both = read_events(join_files(runs, "both.events.h5").file)[0].false
+    assert one is not None
+    assert other is not None
+    assert both is not None
+    assert len(one) > 0
+    assert len(other) > 0
+    assert both.weight.sum() == pytest.approx(one.weight.sum() + other.weight.sum())
+    assert both.source is not None
+    assert other.source is not None
+    np.testing.assert_array_equal(both.source[len(one) :], other.source + SHOTS[0])
 
 
 def changed(path: Path, name: str, **changes: Any) -> Path:

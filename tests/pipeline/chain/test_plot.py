@@ -212,7 +212,9 @@ def test_two_gates_over_each_other_are_compared_as_they_are(folder: Path, tmp_pa
     options = Options(second_gate=SecondGate(["energy(O+) > 0.45"]), bins=40)
     figure, numbers = plot_file("ker", folder / "run.events.h5", tmp_path / "two.svg", options)
     table = pd.read_csv(numbers, comment="#")
-    assert (table["second"] <= table["first"]).all()
+    # Part of the first gate, but for false coincidences that it leaves out: less than one a bin.
+    assert (table["second"] < table["first"] + 0.9).all()
+    assert table["second"].sum() < 0.9 * table["first"].sum()
     np.testing.assert_allclose(table["difference"], table["first"] - table["second"])
     text = figure.read_text(encoding="utf-8")
     assert ">ratio<" in text
