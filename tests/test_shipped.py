@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -33,3 +34,12 @@ def test_no_sample_data_are_checked_in(sizes: dict[str, int]) -> None:
     binary = (".root", ".h5", ".lmf", ".npy", ".npz", ".csv")
     large = [name for name, size in sizes.items() if name.endswith(binary) and size > 100_000]
     assert not large
+
+
+def test_results_figures_and_cards_name_no_place_of_a_machine(sizes: dict[str, int]) -> None:
+    place = re.compile(r"""["' =]/(?:home|mnt|root|tmp|work)/\w""")
+    text = [name for name in sizes if name.endswith((".json", ".jsonl", ".svg"))]
+    shipped = [name for name in text if name.startswith(("benchmarks/", "docs/", "weights/"))]
+    assert len(shipped) > 50
+    named = [name for name in shipped if place.search((ROOT / name).read_text(encoding="utf-8"))]
+    assert not named

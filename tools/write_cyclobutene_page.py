@@ -351,11 +351,10 @@ def main() -> None:
         return found
 
     answers = reconstruct(every, told_of_pulse(pulse, options), draw, seed=3)
-    made = Provenance.of(
-        "python tools/write_cyclobutene_page.py", settings={"weights": given.weights}
-    )
+    name = Path(given.weights).stem
+    made = Provenance.of("python tools/write_cyclobutene_page.py", settings={"weights": name})
     save_svg(movie_page.curves(content_of(movie(answers))), FIGURE, made)
-    PAGE.write_text(page(answers, pulse, given.weights, every[0].entry.ions), encoding="utf-8")
+    PAGE.write_text(page(answers, pulse, name, every[0].entry.ions), encoding="utf-8")
     print(tables(answers, NOISE))
 
 

@@ -4,9 +4,9 @@ The samples are those of means over vibrating molecules, each event in a frame o
 `molexa centroid` averages them: what vibration and averaging do is in their spread. They are not
 weighted by a likelihood, so that they need not explain the momenta exactly.
 
-What `molexa align` does with like ions, which it cannot tell apart, is not in the spread: in the
-training like ions kept their numbers. The half-widths of such means carry a measured factor
-(`LIKE_IONS`).
+In the training the same two ions made the frame of every event. Where ions are alike, `molexa align`
+takes now one, now another of them, which is not in the spread: the half-widths of such means carry
+a measured factor (`LIKE_IONS`).
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ with a scatter of 0.05 over 200 divisions; on the other half 68 % of the bonds a
 (56 % without), and 4 % beyond four half-widths (7 %).
 """
 WIDENED: Final = (
-    "half-widths times 1.25: like ions cannot be told apart from event to event, and without the "
-    "factor 56 % of the bonds in virtual runs of other molecules were inside; 4 % are beyond four "
-    "half-widths even so"
+    f"half-widths times {LIKE_IONS:g}: where ions are alike, now one and now another of them makes "
+    "the frame of an event, and without the factor 56 % of the bonds in virtual runs of other "
+    "molecules were inside; 4 % are beyond four half-widths even so"
 )
 
 

@@ -29,7 +29,7 @@ def test_files_of_a_partial_channel(tmp_path: Path, rng: np.random.Generator) ->
     source = tmp_path / "run.events.h5"
     settings = {"channel": channel.model_dump(mode="json")}
     write_events(source, table, Provenance.of("test", settings=settings))
-    aligned = Path("run.aligned.h5")
+    aligned = tmp_path / "run.aligned.h5"
     align(source, out=aligned)
     assert set(TAG_TURN) <= set(read_events(aligned)[0].tags)
     progress = CollectingProgress()
