@@ -4,9 +4,9 @@ The samples are those of means over vibrating molecules, each event in a frame o
 `molexa centroid` averages them: what vibration and averaging do is in their spread. They are not
 weighted by a likelihood, so that they need not explain the momenta exactly.
 
-In the training the same two ions made the frame of every event. Where ions are alike, `molexa align`
-takes now one, now another of them, which is not in the spread: the half-widths of such means carry
-a measured factor (`LIKE_IONS`).
+In the training the same two ions made the frame of every event. Where ions are alike,
+`molexa align` takes now one, now another of them, which is not in the spread: the half-widths of
+such means carry a measured factor (`LIKE_IONS`).
 """
 
 from __future__ import annotations
