@@ -320,7 +320,7 @@ def _target(
             raise InputFileError(
                 "the channel names no molecule",
                 where=f"channel {channel.name}",
-                do="Give its geometry as an XYZ file.",
+                do="Give its geometry: an XYZ file or a shipped molecule.",
             )
         structure = molecule(channel.molecule)
     target = target_of(channel, structure)
