@@ -419,7 +419,7 @@ _spectra_of: Final = ByClass[Mapping[str, Spectrum] | None](
         "molexa_core.pipeline.runs.inspection": lambda of: {
             of.Inspection: lambda found: found.spectra
         },
-        "molexa_core.pipeline.runs.mock": lambda of: {
+        "molexa_core.pipeline.runs.mock_run": lambda of: {
             of.MockRun: lambda run: _census(run.chunks())
         },
         "molexa_core.pipeline.runs.open_run": lambda of: {of.OpenRun: _census},

@@ -492,7 +492,7 @@ summary_of: Final = ByClass[Summary](
             of.EventsAnswer: _events_answer
         },
         "molexa_core.pipeline.runs.inspection": lambda of: {of.Inspection: _inspection},
-        "molexa_core.pipeline.runs.mock": lambda of: {of.MockRun: _mock_run},
+        "molexa_core.pipeline.runs.mock_run": lambda of: {of.MockRun: _mock_run},
         "molexa_core.pipeline.runs.open_run": lambda of: {of.OpenRun: _open_run},
         "molexa.comparisons": lambda of: {of.Series: _series},
     },

@@ -31,7 +31,8 @@ from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.demo import EXAMPLES, demo_verdict
 from molexa_core.pipeline.chain.reduce import Reduction, reduce
 from molexa_core.pipeline.chain.score import score
-from molexa_core.pipeline.runs.mock import MockRun, default_setup, mock
+from molexa_core.pipeline.runs.mock import default_setup, mock
+from molexa_core.pipeline.runs.mock_run import MockRun
 from tests.conftest import Run
 
 SHOTS = 40_000

@@ -46,6 +46,13 @@ def test_help_of_a_command_loads_nothing_heavy(name: str) -> None:
     assert loaded(name, "--help") & HEAVY == set()
 
 
+def test_reduce_loads_no_torch() -> None:
+    """It takes longer to load than all the rest of `reduce` on a small run."""
+    line = "import sys, molexa_core.pipeline.chain.reduce; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_version_names_what_matters() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "molexa_cli.main", "--version"],

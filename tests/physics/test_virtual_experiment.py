@@ -28,7 +28,8 @@ from molexa_core.physics.virtual.ion_flight import (
 )
 from molexa_core.physics.virtual.sources import draw_molecules, random_rotations, residual_ions
 from molexa_core.pipeline.explosions.simulate import simulate
-from molexa_core.pipeline.runs.mock import MockRun, default_setup, mock
+from molexa_core.pipeline.runs.mock import default_setup, mock
+from molexa_core.pipeline.runs.mock_run import MockRun
 
 LENGTH_MM, FIELD = 110.0, 250.0
 OFF: dict[str, Any] = {

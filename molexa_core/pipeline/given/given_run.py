@@ -27,7 +27,7 @@ from molexa_core.io.stored_run import StoredRun
 from molexa_core.pipeline.chain.selected import settings_read
 from molexa_core.pipeline.given.given_channel import channel as named_channel
 from molexa_core.pipeline.output_guard import settings_inputs
-from molexa_core.pipeline.runs.mock import MockRun
+from molexa_core.pipeline.runs.mock_run import MockRun
 from molexa_core.pipeline.runs.open_run import OpenRun, open_run
 
 Run = str | Path | Sequence[str | Path] | OpenRun | MockRun | Hits | Iterable[Hits]

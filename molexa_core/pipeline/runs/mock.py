@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +21,6 @@ from molexa_core.base.settings import (
     load_setup,
     parse_settings,
 )
-from molexa_core.base.shown import Shown
 from molexa_core.base.storage.files import require_file
 from molexa_core.base.storage.outputs import FileKind, run_kind
 from molexa_core.base.storage.provenance import Provenance
@@ -31,7 +28,7 @@ from molexa_core.base.storage.resources import find
 from molexa_core.base.tables import Hits
 from molexa_core.base.truth import VirtualTruth
 from molexa_core.io.formats import edge_writers, hit_writers, require_writer
-from molexa_core.io.results.truth_file import read_truth, truth_writer
+from molexa_core.io.results.truth_file import truth_writer
 from molexa_core.io.run_format import Places
 from molexa_core.physics.coulomb.batches import require_apart
 from molexa_core.physics.molecules.library import Molecule, molecule
@@ -46,7 +43,7 @@ from molexa_core.pipeline.given.given_channel import channel as named_channel
 from molexa_core.pipeline.given.given_structure import Structure, structure_of
 from molexa_core.pipeline.output_guard import require_outputs, settings_inputs
 from molexa_core.pipeline.runs.mock_edges import edge_places, edges_of
-from molexa_core.pipeline.runs.open_run import open_run
+from molexa_core.pipeline.runs.mock_run import MockRun
 
 DEFAULT_SETUP: Final = "setup"
 """Name of the template that is used if no setup is given."""
@@ -56,56 +53,6 @@ _OWN_COLUMNS: Final = {
 }
 """What a setup says of the files of another program; a virtual run is stored in its own way."""
 LARGEST_SEED: Final = 2**63 - 1
-
-
-@dataclass(frozen=True, repr=False)
-class MockRun(Shown):
-    """A virtual run.
-
-    Attributes:
-        counts: numbers of shots, molecules, ions by kind, stored hits, and lost hits by reason.
-        channel: the ions that the molecule broke into.
-        setup: the apparatus; it also says how the molecule exploded.
-        path: the file of the run; None if none was written.
-        truth_path: the file of the true molecules; None if none was written.
-        held: hits and true molecules of a run in memory.
-    """
-
-    counts: dict[str, int]
-    channel: Channel
-    setup: Setup
-    path: Path | None = None
-    truth_path: Path | None = None
-    held: tuple[Hits, VirtualTruth] | None = None
-
-    @cached_property
-    def hits(self) -> Hits:
-        """All shots, as stored in the run; read from its file when they are first asked for."""
-        if self.held is not None:
-            return self.held[0]
-        return Hits.concatenate(list(self.chunks()))
-
-    @cached_property
-    def truth(self) -> VirtualTruth:
-        """The true molecules and the origin of each hit.
-
-        Raises:
-            UsageError: they were not written with the run.
-        """
-        if self.held is not None:
-            return self.held[1]
-        if self.truth_path is None:
-            raise UsageError(
-                f"the true molecules of {self.path} were not kept", do="Name a file by `truth=`."
-            )
-        return read_truth(self.truth_path)[0]
-
-    def chunks(self) -> Iterator[Hits]:
-        """The shots in consecutive chunks, as often as wanted."""
-        if self.path is None:
-            yield self.hits
-        else:
-            yield from open_run(self.path, self.setup)
 
 
 def mock(
