@@ -213,13 +213,15 @@ def main() -> None:
     """Run the benchmark and print what it found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="number of the first run")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1) // 2))
     parser.add_argument("--shots", type=int, default=24_000, help="of each delay")
     parser.add_argument("--delays", type=int, default=20)
     parser.add_argument("--share", type=float, default=0.6, help="of static background")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    tasks = [(number, given.delays, given.shots, given.share) for number in range(given.runs)]
+    numbers = range(given.first, given.first + given.runs)
+    tasks = [(number, given.delays, given.shots, given.share) for number in numbers]
     with ProcessPoolExecutor(given.workers) as pool:
         runs = list(pool.map(one_run, tasks))
     found = summary(runs)

@@ -246,8 +246,8 @@ def _through(kind: str, hits: Hits, setup: Setup, channel: Channel, right: np.nd
     return Outcome(kind, how, change, "; ".join(progress.warned))
 
 
-def _healthy(place: int, shots: int) -> tuple[str, list[str]]:
-    return next(iter(healthy_runs(1, shots, seed=place, among=MOLECULES)))
+def _healthy(place: int, shots: int, among: tuple[str, ...]) -> tuple[str, list[str]]:
+    return next(iter(healthy_runs(1, shots, seed=place, among=among)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -256,6 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--healthy", type=int, default=100, help="healthy runs")
     parser.add_argument("--events", type=int, default=20_000, help="shots of each run")
     parser.add_argument("--molecules", default="water,cf4", help="for the mistakes, with commas")
+    parser.add_argument("--among", help="molecules of the healthy runs, with commas")
     parser.add_argument("--kinds", default="", help="kinds that contain this text only")
     parser.add_argument("--seed", type=int, default=0, help="of the runs")
     parser.add_argument("--workers", type=int, default=1, help="processes")
@@ -285,7 +286,9 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
         alarms = 0
         places = range(chosen.seed, chosen.seed + chosen.healthy)
-        for label, warned in pool.map(_healthy, places, [chosen.events] * len(places)):
+        among = tuple(chosen.among.split(",")) if chosen.among else MOLECULES
+        told = [chosen.events] * len(places), [among] * len(places)
+        for label, warned in pool.map(_healthy, places, *told):
             alarms += bool(warned)
             if warned or label.endswith("(no result)"):
                 write(f"healthy: {label}: {warned}\n")

@@ -49,7 +49,6 @@ def update(
 
     Example: molexa update --dry-run
     """
-    import subprocess
     import sys
 
     from molexa_core.pipeline.chain.update import plan_update, run_step
@@ -68,9 +67,11 @@ def update(
     for step in plan.steps:
         if not json:
             write(f"{step.line}    # {', '.join(step.makes)}: {step.why}")
-        if not dry_run:
-            shown = subprocess.DEVNULL if quiet else sys.stderr.fileno()
-            run_step(step, also=["--quiet"] if quiet else [], stdout=shown)
+        if dry_run:
+            continue
+        # A quiet update holds its commands back: one with --quiet would be recorded as such.
+        for text in run_step(step, stdout=None if quiet else sys.stderr.fileno()):
+            warn(text)
     if dry_run and plan.steps:
         remark("nothing was made (--dry-run)")
 

@@ -37,7 +37,8 @@ def centroids(table: Coincidences) -> pd.DataFrame:
     Returns:
         Columns `ion`, `px`, `py`, `pz`, `px_err`, `py_err`, `pz_err` in a.u., `count` (effective
         number of events: the number of events if all have the same weight; with false coincidences
-        the number of events of which the yield would be known as well), `label` (the ion with
+        the number of events of which the yield would be known as well, at most that of the true
+        coincidences), `label` (the ion with
         its number among like ions, and its role if the table's meta has roles). The errors of a
         single event are NaN.
 
@@ -70,7 +71,8 @@ def _of_true(table: Coincidences, false: Coincidences) -> pd.DataFrame:
             do="Make the gates narrower, or take data at a lower rate.",
         )
     shape = (len(table.ions), 3)
-    effective = (found.number / found.number_error) ** 2
+    # Of a fixed number of shots the yield is known a little better than to 1 / sqrt(number).
+    effective = min((found.number / found.number_error) ** 2, found.number)
     return _rows(table, found.mean.reshape(shape), found.error.reshape(shape), effective)
 
 

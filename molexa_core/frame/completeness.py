@@ -59,7 +59,7 @@ def lobe_doubt(table: Coincidences) -> str | None:
         return None
     labels = [label for label, is_lost in zip(ion_labels(table.ions), lost, strict=True) if is_lost]
     worst = int(np.argmax(np.where(lost, typical, 0.0)))
-    sizes = f"{mean[worst]:.2g} a.u., while a single one has {typical[worst]:.2g} a.u."
+    sizes = f"{mean[worst]:.2g} a.u., while a single one has {typical[worst]:.3g} a.u."
     return (
         f"the momenta of {listing(labels)} average to almost nothing ({sizes}): the frame does not "
         "hold them, and a structure from these means is wrong"

@@ -207,4 +207,4 @@ def require_run(found: Found) -> RunFormat[Any]:
             open_hdf5_table(file.path, file=file.opened(open_handle))
         except NoHitsError as error:
             more, do = f"{more}; {error.what}", error.do or do
-    raise InputFileError(f"a {found.format.words} is not a run{more}", where=file.path, do=do)
+    raise InputFileError(f"{found.format.words}, not a run{more}", where=file.path, do=do)

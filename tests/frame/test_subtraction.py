@@ -88,6 +88,22 @@ def test_gates_act_on_both() -> None:
     assert kept.false.weight.sum() == pytest.approx(200, rel=0.1)
 
 
+def test_the_count_is_never_above_that_of_the_true_coincidences() -> None:
+    """Half of the shots hold a coincidence: their number scatters less than its square root."""
+    rng = np.random.default_rng(6)
+    shots, few = 4000, 4
+    n = shots // 2
+    meta = {"summary": {"shots": shots, "false": {"scale": 1.0, "scale_error": 0.0}}}
+    source = rng.integers(0, shots, (few, 3))
+    false = Coincidences.of(IONS, rng.normal(0.0, 40.0, (few, 3, 3)), tags={TAG_SHOT: source[:, 0]})
+    false = replace(false, source=source, weight=np.ones(few))
+    momentum = TRUE + rng.normal(0.0, 5.0, (n, 3, 3))
+    table = Coincidences.of(IONS, momentum, tags={TAG_SHOT: np.arange(n)}, meta=meta)
+    count = centroids(replace(table, false=false))["count"]
+    assert (count <= n - few).all()
+    assert (count > 0.9 * n).all()
+
+
 def test_where_all_is_false_there_is_no_mean() -> None:
     table = contaminated(np.random.default_rng(4))
     false_only = table.select(np.arange(len(table)) >= len(table) - 400)

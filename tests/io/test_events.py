@@ -195,7 +195,7 @@ def huge(file: h5py.File) -> None:
 
 
 DAMAGES: dict[str, tuple[Change, str]] = {
-    "no events": (lambda f: f.__delitem__("events"), "events/ion is missing"),
+    "no events": (lambda f: f.__delitem__("events"), "the file holds no coincidences, but meta"),
     "no momenta": (lambda f: f.__delitem__("events/momentum"), "events/momentum is missing"),
     "misspelt": (
         lambda f: f.move("events/momentum", "events/momenta"),
@@ -323,3 +323,14 @@ def test_a_detector_column_that_lacks_or_does_not_fit_is_refused(
         del file["events/x_mm"]
     with pytest.raises(InputFileError, match="x_mm is missing"):
         read_events(path)
+
+
+def test_another_kind_of_file_is_sent_to_the_stage_before(tmp_path: Path) -> None:
+    run = tmp_path / "run.h5"
+    with h5py.File(run, "w") as file:
+        file["hits/x"] = np.zeros(3)
+        file["shots/n_hits"] = np.ones(3, int)
+    for read in (read_events, EventsFile):
+        with pytest.raises(InputFileError, match="holds no coincidences, but hits, shots") as told:
+            read(run)
+        assert "a raw run is reduced first" in str(told.value)

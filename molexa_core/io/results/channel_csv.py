@@ -212,7 +212,9 @@ def _split(path: Path) -> _Lines:
     found = lines_of(path.read_bytes())
     if found is None:
         raise InputFileError(
-            "this is not a text file", where=path, do="Name a CSV file with one row per ion."
+            "this is not a text file",
+            where=path,
+            do="Name a CSV file with one row per ion, or the events file that molexa reduce wrote.",
         )
     lines = _Lines()
     delimiter = ","

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -277,7 +278,7 @@ def read_events(path: Path | str) -> tuple[Coincidences, Provenance]:
     Raises:
         InputFileError: the file is missing, not HDF5, damaged, of a newer format, or lacks a part.
     """
-    with open_hdf5(path) as file:
+    with _opened(path) as file:
         provenance = read_provenance(file)
         ions = _read_ions(file)
         meta = _read_meta(file)
@@ -306,7 +307,7 @@ class EventsFile:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        with open_hdf5(path) as file:
+        with _opened(path) as file:
             self.provenance = read_provenance(file)
             self.ions = _read_ions(file)
             self.meta = _read_meta(file)
@@ -344,7 +345,7 @@ class EventsFile:
             InputFileError: the file is damaged, or holds values that are not numbers.
         """
         group, number = (FALSE_GROUP, self.n_false or 0) if false else (EVENT_GROUP, self.n_rows)
-        with open_hdf5(self.path) as file:
+        with _opened(self.path) as file:
             none_drawn = (0,) if false and self.n_false == 0 else ()
             for start in range(0, number, rows) or none_drawn:
                 interruption.check()
@@ -358,7 +359,7 @@ def read_spectra(path: Path | str) -> dict[str, Spectrum]:
     Raises:
         InputFileError: the file is missing, not HDF5 or damaged.
     """
-    with open_hdf5(path) as file:
+    with _opened(path) as file:
         read_provenance(file)
         if SPECTRA not in file:
             return {}
@@ -375,7 +376,7 @@ def read_shots(path: Path | str, rows: slice | None = None) -> dict[str, NDArray
     Raises:
         InputFileError: the file is missing, not HDF5 or damaged.
     """
-    with open_hdf5(path) as file:
+    with _opened(path) as file:
         read_provenance(file)
         if SHOTS not in file:
             return {}
@@ -466,6 +467,20 @@ def _detector(
             )
         columns[name] = values.astype(np.float64, copy=False)
     return DetectorValues(**columns)
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[h5py.File]:
+    """A file of coincidences for reading; another kind of HDF5 file is named as what it is not."""
+    with open_hdf5(path) as file:
+        if EVENT_GROUP not in file:
+            held = f", but {listing(file)}" if len(file) else ""
+            raise InputFileError(
+                f"the file holds no coincidences{held}",
+                where=path,
+                do="Give the events file that molexa reduce writes; a raw run is reduced first.",
+            )
+        yield file
 
 
 def _read_ions(file: h5py.File) -> tuple[Ion, ...]:

@@ -29,6 +29,7 @@ from molexa_core.report.gate_page import gate_page
 
 BINS: Final = 160
 MOST_BINS: Final = 400
+_FEWEST_CORNERS: Final = 3
 SHARE: Final = 0.002
 """Share of the rows that may lie beyond either end of an axis."""
 Range = tuple[float, float]
@@ -106,7 +107,7 @@ class GateMap:
         kind = FileKind.REGIONS if self._channel is None else FileKind.CHANNEL
         read = [self.path, selection.regions, *settings_inputs(channel=channel)]
         require_outputs((self.out, kind), inputs=read)
-        table, self._before = read_events(path)
+        table, _ = read_events(path)
         gating = gating_of(selection, "gate", channel=self._channel or channel_of(table.meta))
         self.table = gating.select(table)
         gating.finish()
@@ -183,8 +184,7 @@ class GateMap:
             self._command,
             inputs=[self.path],
             settings={"region": name, "inside": rows, "rows": len(self.table)},
-            after=self._before,
-        )
+        )  # without the history of the events: this is a text for people, and names their digest
         regions = {**known, name: region}
         if self._channel is None:
             write_regions(self.out, regions, record)
@@ -227,13 +227,15 @@ def form_of(*, polygon: str | None, box: str | None, ellipse: str | None) -> dic
         return None
     ((name, text),) = given.items()
     examples = {
-        "polygon": "'1,1 2,1 2,3'",
+        "polygon": "'1,1 2,1 2,3' (three corners or more)",
         "box": "'1,1 2,3' (two opposite corners)",
         "ellipse": "'1,1 0.5,0.3 20' (centre, half axes, angle in degrees)",
     }
     try:
         points = [tuple(float(part) for part in word.split(",")) for word in text.split()]
         if name == "polygon":
+            if len(points) < _FEWEST_CORNERS:
+                raise IndexError
             return {name: [_pair(point) for point in points]}
         if name == "box":
             (x0, y0), (x1, y1) = (_pair(point) for point in points)

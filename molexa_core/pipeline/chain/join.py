@@ -78,7 +78,7 @@ def join_files(
     for name in left_out:
         progress.say(f"tag {name} is left out: some runs lack it")
     whole = all(file.n_shots for file in files)
-    if not whole:
+    if not whole and any(file.n_shots for file in files):
         progress.say("the tags of all shots are left out: some files do not hold them")
     kept_false = all(file.n_false is not None for file in files)
     if not kept_false and any(file.n_false is not None for file in files):

@@ -160,6 +160,13 @@ def reduce(
     given = given_run(run, channel, setup, progress)
     chosen = _gated(given.channel, gate_sum).with_masses(masses)
     others = [named_channel(rival).with_masses(masses) for rival in rivals]
+    for other in others:
+        if (other.ions, other.gates) == (chosen.ions, chosen.gates):
+            raise UsageError(
+                f"channel {other.name} is the one that is reduced, and no rival of itself",
+                setting="rivals",
+                do="Name another break-up.",
+            )
     request = Request(given.setup, chosen, others, solutions, mixing, device)
     run = given.hits if isinstance(given.hits, OpenRun) else HeldRun(given.hits)
     gates = gating_of(selection, "reduce", channel=chosen, of_channel=True)

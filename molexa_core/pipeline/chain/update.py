@@ -203,15 +203,12 @@ def update(
     return replace(plan, remarks=(*plan.remarks, *told))
 
 
-def run_step(
-    step: Step, folder: Path | str = ".", *, also: Sequence[str] = (), stdout: int | None = None
-) -> list[str]:
+def run_step(step: Step, folder: Path | str = ".", *, stdout: int | None = None) -> list[str]:
     """Run one command of a plan.
 
     Args:
         step: the command.
         folder: in which it is run.
-        also: further words of the command.
         stdout: descriptor of the file that gets what it prints, while its messages are shown; if
             None, both are held back.
 
@@ -223,7 +220,6 @@ def run_step(
     """
     held = subprocess.PIPE if stdout is None else None
     line = [sys.executable, "-m", "molexa_cli.main", *step.command]
-    line += [word for word in also if word not in step.command]
     done = subprocess.run(  # noqa: S603
         line, cwd=folder, stdout=held if stdout is None else stdout, stderr=held, text=True,
         check=False,

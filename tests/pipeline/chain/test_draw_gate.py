@@ -48,7 +48,8 @@ def test_numbers_as_they_are_typed() -> None:
         "ellipse": {"centre": [1, 2], "half_axes": [3, 4], "angle_deg": 20}
     }
     assert typed() is None
-    for wrong in ({"polygon": "1 2"}, {"box": "1,2"}, {"ellipse": "1,2"}, {"box": "a,b c,d"}):
+    line = {"polygon": "1,2 3,4"}  # two corners
+    for wrong in (line, {"polygon": "1 2"}, {"box": "1,2"}, {"ellipse": "1,2"}, {"box": "a,b c,d"}):
         with pytest.raises(UsageError, match="Write it like"):
             typed(**wrong)
     with pytest.raises(UsageError, match="one form, not polygon, box"):

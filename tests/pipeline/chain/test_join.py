@@ -143,6 +143,13 @@ def test_tags_that_some_lack_can_be_left_out(runs: list[Path]) -> None:
     assert any("some files do not hold them" in text for text in progress.said)
 
 
+def test_files_without_tags_of_shots_lose_none(runs: list[Path]) -> None:
+    others = [changed(path, f"plain{place}.events.h5") for place, path in enumerate(runs)]
+    progress = CollectingProgress()
+    join_files(others, "b.events.h5", progress=progress)
+    assert not any("left out" in text for text in progress.said)
+
+
 def test_differences_are_named_by_their_keys() -> None:
     one = {"name": "a", "x": {"y": [1, {"z": 2}], "same": 3}}
     other = {"name": "b", "x": {"y": [1, {"z": 5}], "same": 3}, "new": 1}

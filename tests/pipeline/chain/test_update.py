@@ -11,6 +11,7 @@ import yaml
 from molexa_core.base.errors import ComputationError, InputFileError
 from molexa_core.base.options.gate_options import Selection
 from molexa_core.base.storage.provenance import made_by
+from molexa_core.io.results.events import read_events
 from molexa_core.io.root.run import write_root_run
 from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
@@ -136,9 +137,11 @@ def test_the_command_runs_the_commands(molexa: Run, folder: Path) -> None:
         line(CENTROID),
     ]
     assert made(plan_update())
-    done = molexa("update", folder=folder)
+    done = molexa("update", "--quiet", folder=folder)
     assert done.returncode == 0, done.stderr
     assert made(plan_update()) == []
+    again = read_events("run.events.h5")[1].command
+    assert again == line(REDUCE)  # the same words, however the update was called
     Path("mine.yaml").write_text("name: [")
     failed = molexa("update", folder=folder)
     assert failed.returncode == 1
