@@ -15,10 +15,13 @@ from typing import Any, Final, TypeVar, cast
 import numba
 import numpy as np
 from numba.core import event
+from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
+
+from molexa_core.base.compiled_elsewhere import Elsewhere, Helpers
 
 F = TypeVar("F", bound=Callable[..., object])
 integer: Any = np.int64
@@ -78,11 +81,40 @@ class _FirstCompilation(event.Listener):
         del event
 
 
+_helpers: list[Helpers] = []
+"""Of the commands that are inside `announced`."""
+
+
+class _SharedCache(FunctionCache):  # type: ignore[misc, unused-ignore]
+    """Kept code; what another process compiles at this time is waited for."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled code of a signature; None where it must be compiled."""
+        usual = cast("Any", super())
+        found = usual.load_overload(sig, target_context)
+        if found is None and _helpers:
+            _helpers[-1].begin()
+            if _helpers[-1].wait_for(self._py_func):
+                found = usual.load_overload(sig, target_context)
+        return found
+
+
 @contextmanager
-def announced(say: Callable[[str], None]) -> Iterator[None]:
-    """Say it before anything is compiled in the `with` block: the first start is slow."""
-    with event.install_listener("numba:compile", _FirstCompilation(say)):
-        yield
+def announced(say: Callable[[str], None], elsewhere: Elsewhere | None = None) -> Iterator[None]:
+    """Say it before anything is compiled in the `with` block: the first start is slow.
+
+    Args:
+        say: receives the sentence.
+        elsewhere: functions that other processes compile then, since they are needed late.
+    """
+    helpers = Helpers({} if _without_folder else elsewhere or {})
+    _helpers.append(helpers)
+    try:
+        with event.install_listener("numba:compile", _FirstCompilation(say)):
+            yield
+    finally:
+        _helpers.remove(helpers)
+        helpers.end()
 
 
 def compiled(function: F) -> F:
@@ -94,8 +126,10 @@ def compiled(function: F) -> F:
     anew in each process.
     """
     try:
-        fast: F = _compiler(cache=True)(function)
-        _follow_imports(fast, Path(function.__code__.co_filename))
+        fast: F = _compiler()(function)
+        kept = cast("Any", _SharedCache)(function)
+        _follow_imports(kept, Path(function.__code__.co_filename))
+        cast("Any", fast)._cache = kept  # noqa: SLF001 as `cache=True` does
     except RuntimeError:
         _without_folder.append(function.__name__)
         fast = _compiler()(function)
@@ -187,14 +221,14 @@ class _LinkedCompiler(CompilerBase):  # type: ignore[misc, unused-ignore]
         return [steps]
 
 
-def _follow_imports(fast: Any, file: Path) -> None:
+def _follow_imports(cache: Any, file: Path) -> None:
     """Let the kept code be compiled anew where a module changed that its own one imports from.
 
     The compiler looks at the file of the function alone, although the code of functions and the
     values of constants from other modules are part of what it makes: after an update of an
     editable installation, results would be those of the old code.
     """
-    kept = fast._cache._cache_file  # noqa: SLF001 there is no public way
+    kept = cache._cache_file  # noqa: SLF001 there is no public way
     stamp = kept._source_stamp, _stamp_of_imports(file, _SOURCES)  # noqa: SLF001
     kept._source_stamp = stamp  # noqa: SLF001
 

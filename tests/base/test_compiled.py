@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from molexa_core.base import compiled
+from molexa_core.base import compiled, compiled_elsewhere
 from molexa_core.base.progress import CollectingProgress
 
 SOURCE = """
@@ -141,3 +142,53 @@ def test_code_of_another_time_is_not_taken(path: Path, monkeypatch: pytest.Monke
         with compiled.announced(progress.say):
             assert module.total(np.array([3.0, 6.0]), 4.0) == 3.0
         assert len(progress.said) == announcements
+
+
+MAKER = """
+
+def make():
+    total(np.empty(0), 1.0)
+    {end}
+"""
+
+
+@pytest.mark.parametrize(("end", "loaded"), [("", 1), ("raise SystemExit(1)", 1), ("", 0)])
+def test_another_process_compiles_what_is_needed_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch, end: str, loaded: int
+) -> None:
+    """Whatever becomes of that process, the function does what it does."""
+    monkeypatch.setattr(compiled_elsewhere, "_cores", lambda: 1 + loaded)
+    monkeypatch.setenv("PYTHONPATH", str(path.parent))
+    path.write_text(SOURCE + MAKER.format(end=end), encoding="utf-8")
+    module = load(path)
+    progress = CollectingProgress()
+    with compiled.announced(progress.say, {"made_for_a_test:make": [module.total]}):
+        assert module.ratio(1.0, 4.0) == 0.25  # is compiled here, and begins the others
+        assert module.total(np.array([3.0, 6.0, 30.0]), 4.0) == 7.0
+    assert len(progress.said) == 1
+    hits = sum(module.total.stats.cache_hits.values())
+    assert hits == (loaded if not end else 0)
+    again = load(path)
+    assert again.total(np.array([3.0]), 4.0) == 1.0
+    assert sum(again.total.stats.cache_hits.values()) == 1
+
+
+def test_processes_that_nobody_waits_for_are_ended(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled_elsewhere, "_cores", lambda: 2)
+    monkeypatch.setenv("PYTHONPATH", str(path.parent))
+    path.write_text(SOURCE + "\n\ndef make():\n    import time\n    time.sleep(60)\n")
+    module = load(path)
+    started = []
+    usual = compiled_elsewhere._start
+
+    def noted(maker: str) -> subprocess.Popen[bytes]:
+        started.append(usual(maker))
+        return started[-1]
+
+    monkeypatch.setattr(compiled_elsewhere, "_start", noted)
+    with compiled.announced(lambda _: None, {"made_for_a_test:make": [module.total]}):
+        module.ratio(1.0, 4.0)
+    (process,) = started
+    assert process.returncode is not None

@@ -47,6 +47,7 @@ from molexa_core.pipeline.runs.open_run import OpenRun, size_of
 from molexa_core.pipeline.two_passes import TwoPasses
 from molexa_core.pipeline.work.executor_choice import cores, executor_of
 from molexa_core.pipeline.work.folder import UnitFolder
+from molexa_core.reduction.first_start import REDUCE
 from molexa_core.reduction.reducer import Reducer
 from molexa_core.reduction.summary import ReduceSummary
 
@@ -250,7 +251,7 @@ def _searched(
     for limit in beyond_network(chosen):
         reducer.say(f"molexa reconstruct cannot take these ions later: {limit}")
     health = HitHealth(chosen_setup.detector)
-    with announced(progress.say), _reporting_faults(run, reducer, health):
+    with announced(progress.say, REDUCE), _reporting_faults(run, reducer, health):
         if units is None:
             passes = TwoPasses(run.__iter__, size_of)
             reducer.find_gate(passes.first(), run.n_shots)
