@@ -35,6 +35,8 @@ class SamplerSettings:
         extrapolation: factor of that extrapolation: with 1 the samples converge to the limit of
             many steps, 0 is Euler's method; in between the samples scatter less than in the
             limit.
+        corrected: whether multistep makes every step anew with the denoised positions at its end,
+            which the next step needs anyway (Zhao et al. 2023, "UniPC"): third order.
     """
 
     steps: Annotated[int, Within(1, 256)]
@@ -48,6 +50,7 @@ class SamplerSettings:
     second_order: bool = False
     multistep: bool = False
     extrapolation: Annotated[float, Within(0, 2)] = 1.0
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
