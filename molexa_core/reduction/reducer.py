@@ -297,17 +297,46 @@ class Reducer:
         """Add the counts of stretches that were searched elsewhere (`StretchSearch.counts`)."""
         self._stretches.absorb(counts)
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether there are no further gates, so that counts of whole stretches hold."""
+        return self._select is None
+
     def accept(self, found: StretchFound) -> Iterator[Coincidences]:
         """What further gates leave of the coincidences of the next stretch, counted."""
-        if self._note_shots is not None and found.shots:
-            self._note_shots(dict(found.shots))
-        table, false = found.table, found.table.false
+        yield from self._noted(self._numbered(found.table, found.shots), found.counted)
+
+    def accept_counted(
+        self,
+        table: Coincidences,
+        shots: Mapping[str, NDArray[Any]],
+        counted: Sequence[CountedRows],
+    ) -> Iterator[Coincidences]:
+        """As `accept`, for several stretches at once where `takes_all`.
+
+        Args:
+            table: the coincidences of all of them.
+            shots: tags of all their shots; empty where the run has none.
+            counted: counts of each.
+        """
+        table = self._numbered(table, shots)
+        for one in counted:
+            self._count(one)
+        self._stretches.units.add_rows(table)
+        if len(table) or (table.false is not None and len(table.false)):
+            yield table
+
+    def _numbered(self, table: Coincidences, shots: Mapping[str, NDArray[Any]]) -> Coincidences:
+        """The table with the numbers that its events have in the run, after the tags are noted."""
+        if self._note_shots is not None and shots:
+            self._note_shots(dict(shots))
+        false = table.false
         table = replace(table, event_id=table.event_id + self._n_rows)
         self._n_rows += len(table)
         if false is not None:
             table = replace(table, false=replace(false, event_id=false.event_id + self._n_false))
             self._n_false += len(false)
-        yield from self._noted(table, found.counted)
+        return table
 
     def end(self) -> None:
         """End the second pass.
@@ -327,13 +356,16 @@ class Reducer:
         if self._select is not None or counted is None:
             shots = None if self._mixer is None else self._mixer.tally.last_shots
             counted = CountedRows.of(table, self._energy.highest, shots)
+        self._count(counted)
+        self._stretches.units.add_rows(table)
+        if len(table) or (table.false is not None and len(table.false)):
+            yield table
+
+    def _count(self, counted: CountedRows) -> None:
         self._kept += counted.rows
         if self._mixer is not None:
             counted.add_to(self._mixer.tally)
         self._energy.add(counted.energies, mixed=counted.mixed)
-        self._stretches.units.add_rows(table)
-        if len(table) or (table.false is not None and len(table.false)):
-            yield table
 
     @property
     def false_scale(self) -> float:

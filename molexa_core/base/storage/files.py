@@ -17,6 +17,7 @@ from typing import Final
 
 from molexa_core.base import interruption
 from molexa_core.base.errors import InputFileError, OutputError
+from molexa_core.base.storage.checksums import settled_state
 from molexa_core.base.storage.outputs import NULL, output_place
 from molexa_core.base.storage.temporary import temporary_beside
 
@@ -27,6 +28,8 @@ UNWRITABLE: Final = "backslashreplace"
 FULL_DIGEST_LIMIT: Final = 256 * 2**20
 """Files up to this size in bytes are hashed whole, larger ones by samples."""
 _SAMPLE: Final = 4 * 2**20
+_digests: Final[dict[tuple[str, int, int, int], str]] = {}
+"""Digests of files that had not changed for a while when they were read."""
 _NO_SYNC: Final = {errno.EINVAL, errno.ENOTSUP}
 """What file systems say that have no way to wait for the disk."""
 _REMEDIES: Final = {
@@ -171,9 +174,20 @@ def digest(path: Path | str) -> str:
     """A digest of a file's content, as `sha256:...` or, for large files, `sha256-sampled:...`.
 
     Files above `FULL_DIGEST_LIMIT` are hashed by size and three samples of 4 MiB (start, middle,
-    end): enough to distinguish runs in the provenance without reading a run twice.
+    end): enough to distinguish runs in the provenance without reading a run twice. A file that has
+    not changed since is not read again.
     """
     path = Path(path)
+    state = settled_state(path)
+    if state is not None and state in _digests:
+        return _digests[state]
+    found = _digest(path)
+    if state is not None and state == settled_state(path):
+        _digests[state] = found
+    return found
+
+
+def _digest(path: Path) -> str:
     size = path.stat().st_size
     with path.open("rb") as stream:
         if size <= FULL_DIGEST_LIMIT:

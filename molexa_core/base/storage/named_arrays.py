@@ -19,3 +19,13 @@ def part_of(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[
     return {
         key.removeprefix(begins): values for key, values in arrays.items() if key.startswith(begins)
     }
+
+
+def parts_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
+    """All parts at once: the arrays of each under their own names, those of no part left out."""
+    parts: dict[str, dict[str, NDArray[Any]]] = {}
+    for key, values in arrays.items():
+        name, dot, own = key.partition(".")
+        if dot:
+            parts.setdefault(name, {})[own] = values
+    return parts

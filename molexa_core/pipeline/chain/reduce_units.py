@@ -29,7 +29,7 @@ from molexa_core.base.matter.ions import Ion
 from molexa_core.base.options.gate_options import Solutions
 from molexa_core.base.progress import Progress
 from molexa_core.base.settings import Channel, Setup
-from molexa_core.base.storage.named_arrays import as_part, part_of
+from molexa_core.base.storage.named_arrays import as_part, parts_of
 from molexa_core.base.tables import Coincidences, DetectorValues
 from molexa_core.detector.health import HitHealth
 from molexa_core.pipeline.devices import card_or_processor
@@ -47,14 +47,18 @@ from molexa_core.reduction.reducer import FoundGates, Reducer
 from molexa_core.reduction.stretch_search import StretchFound, StretchSearch, require_no_mixing
 from molexa_core.reduction.stretches import number_of_stretches, shots_of, stretches
 
-UNIT_BYTES: Final = 32 * 2**20
-"""Bytes of the run's files that a unit reads, about."""
-SMALL_UNITS: Final = 6
+UNIT_BYTES: Final = 4 * 2**20
+"""Bytes of the run's files that a unit reads, about: so few that all processes have some, and end
+nearly at the same time."""
+MOST_UNITS: Final = 10_000
+"""A larger run has larger units."""
+SMALL_UNITS: Final = 16
 """Runs of fewer units are reduced in one process without files of units: starting others takes
 longer than they would save."""
 _GATE: Final = "molexa_core.pipeline.chain.reduce_units"
 _SEARCH: Final = "molexa_core.pipeline.chain.reduce_units:search"
 _TABLE, _FALSE, _SHOTS, _MIXING = "table", "false", "shots", "mixing"
+_ROWS: Final = "rows"
 _COUNTS, _HEALTH, _MET = "counts", "health", "reading"
 _CLOSE, _PER_STRETCH, _COUNTED = "close", "per_stretch", "counted"
 _WARM_SHOTS: Final = 2048
@@ -115,7 +119,8 @@ def stretches_per_unit(run: OpenRun) -> int:
     """Stretches of a unit, by the size of the files."""
     total = sum(path.stat().st_size for path in run.paths)
     number = number_of_stretches(run.n_shots or 0)
-    return max(1, math.ceil(number * UNIT_BYTES / max(total, 1)))
+    each = max(UNIT_BYTES, total / MOST_UNITS)
+    return max(1, math.ceil(number * each / max(total, 1)))
 
 
 def number_of_units(run: OpenRun) -> int:
@@ -149,7 +154,6 @@ class ReduceUnits:
     ) -> None:
         self._run, self._request = run, request
         self._folder, self._executor, self._progress = folder, executor, progress
-        self._inputs = identities(run.paths)
         self._places = {"paths": [str(path.absolute()) for path in run.paths]}
         opened = (None,) if run.opened_with is None else run.opened_with
         self._settings = request.as_values() | {
@@ -157,6 +161,7 @@ class ReduceUnits:
             "opening": [None if setup is None else _given(setup) for setup in opened],
         }
         executor.prepare(_SEARCH, self._settings, self._places)
+        self._inputs = identities(run.paths)
         self._good = False
         self.failed: list[Failed] = []
 
@@ -231,15 +236,25 @@ class ReduceUnits:
         self._good = True
         if self.failed and not skip:
             return
-        reducer.absorb(part_of(content.arrays, _COUNTS))
-        health.absorb(part_of(content.arrays, _HEALTH))
+        parts = parts_of(content.arrays)
+        reducer.absorb(parts[_COUNTS])
+        health.absorb(parts[_HEALTH])
         self._run.add_reading(content.values[_MET])
-        for found in _found_of(content, reducer.ions, reducer.wanted):
-            if found.shots:
-                health.tick(int(found.shots[TAG_SHOT][0]), found.shots)
-            if reducer.mixer is not None and found.mixing is not None:
-                reducer.mixer.absorb(found.mixing, found.close)
-            yield from reducer.accept(found)
+        together = reducer.takes_all
+        found = _found_of(content, parts, reducer.ions, reducer.wanted, rows=not together)
+        counted: list[CountedRows] = []
+        for one in found:
+            if one.shots:
+                health.tick(int(one.shots[TAG_SHOT][0]), one.shots)
+            if reducer.mixer is not None and one.mixing is not None:
+                reducer.mixer.absorb(one.mixing, one.close)
+            if not together:
+                yield from reducer.accept(one)
+            elif one.counted is not None:
+                counted.append(one.counted)
+        if together:
+            table = _whole(reducer.ions, parts)
+            yield from reducer.accept_counted(table, parts.get(_SHOTS, {}), counted)
 
     def _phase(self, compute: str, more: Mapping[str, Any], units: Sequence[Unit]) -> Phase:
         return Phase(compute, {**self._settings, **more}, self._inputs, self._places, units)
@@ -411,13 +426,13 @@ def _arrays_of(found: Sequence[StretchFound]) -> dict[str, NDArray[Any]]:
     tables = [one.table for one in found]
     arrays = {
         **as_part(_TABLE, _columns(Coincidences.concatenate(tables))),
-        f"{_TABLE}.rows": np.array([len(table) for table in tables]),
+        f"{_TABLE}.{_ROWS}": np.array([len(table) for table in tables]),
         _CLOSE: np.array([one.close for one in found]),
     }
     false = [table.false for table in tables if table.false is not None]
     if false:
         arrays |= as_part(_FALSE, _columns(Coincidences.concatenate(false)))
-        arrays[f"{_FALSE}.rows"] = np.array([len(table) for table in false])
+        arrays[f"{_FALSE}.{_ROWS}"] = np.array([len(table) for table in false])
     if found[0].shots:
         names = list(found[0].shots)
         arrays |= {
@@ -443,50 +458,75 @@ def _columns(table: Coincidences) -> dict[str, NDArray[Any]]:
 
 
 def _found_of(
-    content: Content, ions: tuple[Ion, ...], wanted: tuple[int, ...]
+    content: Content,
+    parts: Mapping[str, Mapping[str, NDArray[Any]]],
+    ions: tuple[Ion, ...],
+    wanted: tuple[int, ...],
+    *,
+    rows: bool,
 ) -> Iterator[StretchFound]:
-    """What `_arrays_of` was given."""
-    arrays = content.arrays
-    tables = _tables(ions, part_of(arrays, _TABLE))
-    false = _tables(ions, part_of(arrays, _FALSE)) if f"{_FALSE}.rows" in arrays else None
-    mixing = part_of(arrays, _MIXING)
-    shots, start = part_of(arrays, _SHOTS), 0
-    for number, table in enumerate(tables):
+    """What `_arrays_of` was given.
+
+    Args:
+        content: of a unit.
+        parts: its arrays.
+        ions: of the columns.
+        wanted: how many ions of each kind a coincidence has.
+        rows: whether the tables have their rows, or none.
+    """
+    number = len(parts[_TABLE][_ROWS])
+    none = _table(ions, parts[_TABLE], slice(0, 0))
+    tables = _tables(ions, parts[_TABLE]) if rows else [none] * number
+    false = _tables(ions, parts[_FALSE]) if rows and _FALSE in parts else None
+    mixing = parts.get(_MIXING, {})
+    shots, start = parts.get(_SHOTS, {}), 0
+    for place, table in enumerate(tables):
         tags: dict[str, NDArray[Any]] = {}
         if shots:
-            end = start + int(arrays[_PER_STRETCH][number])
+            end = start + int(content.arrays[_PER_STRETCH][place])
             tags = {name: column[start:end] for name, column in shots.items()}
             start = end
         tally = None
         if mixing:
-            own = {name: values[number] for name, values in mixing.items()}
+            own = {name: values[place] for name, values in mixing.items()}
             tally = MixingTally.of_arrays(wanted, {k: np.asarray(v) for k, v in own.items()})
         if false is not None:
-            table = replace(table, false=false[number])  # noqa: PLW2901
-        counted = CountedRows.of_arrays(part_of(arrays, f"{_COUNTED}{number}"))
-        yield StretchFound(table, tags, tally, arrays[_CLOSE][number], counted)
+            table = replace(table, false=false[place])  # noqa: PLW2901
+        counted = CountedRows.of_arrays(parts[f"{_COUNTED}{place}"])
+        yield StretchFound(table, tags, tally, content.arrays[_CLOSE][place], counted)
+
+
+def _whole(ions: tuple[Ion, ...], parts: Mapping[str, Mapping[str, NDArray[Any]]]) -> Coincidences:
+    """The rows of all stretches of a unit; numbers of events count from 0."""
+    table = _table(ions, parts[_TABLE], slice(None))
+    if _FALSE not in parts:
+        return table
+    return replace(table, false=_table(ions, parts[_FALSE], slice(None)))
 
 
 def _tables(ions: tuple[Ion, ...], columns: Mapping[str, NDArray[Any]]) -> list[Coincidences]:
     """The rows of each stretch; numbers of events count from 0 in each."""
-    ends = np.cumsum(columns["rows"]).tolist()
+    ends = np.cumsum(columns[_ROWS]).tolist()
+    starts = [0, *ends[:-1]]
+    return [
+        _table(ions, columns, slice(start, end)) for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _table(ions: tuple[Ion, ...], columns: Mapping[str, NDArray[Any]], rows: slice) -> Coincidences:
+    """Some rows of a unit; numbers of events count from 0."""
     tag = f"{EVENT_TAG}/"
-    found = []
-    for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        rows = slice(start, end)
-        found.append(
-            Coincidences(
-                ions=ions,
-                event_id=np.arange(end - start, dtype=np.int64),
-                momentum=columns[EVENT_MOMENTUM][rows],
-                weight=columns[EVENT_WEIGHT][rows],
-                tags={
-                    name.removeprefix(tag): column[rows]
-                    for name, column in columns.items()
-                    if name.startswith(tag)
-                },
-                detector=DetectorValues(**{name: columns[name][rows] for name in EVENT_DETECTOR}),
-                source=columns[EVENT_SOURCE][rows] if EVENT_SOURCE in columns else None,
-            )
-        )
-    return found
+    momentum = columns[EVENT_MOMENTUM][rows]
+    return Coincidences(
+        ions=ions,
+        event_id=np.arange(len(momentum), dtype=np.int64),
+        momentum=momentum,
+        weight=columns[EVENT_WEIGHT][rows],
+        tags={
+            name.removeprefix(tag): column[rows]
+            for name, column in columns.items()
+            if name.startswith(tag)
+        },
+        detector=DetectorValues(**{name: columns[name][rows] for name in EVENT_DETECTOR}),
+        source=columns[EVENT_SOURCE][rows] if EVENT_SOURCE in columns else None,
+    )

@@ -94,6 +94,8 @@ class Processes(Executor):
                     alive.append(_start(phase, started, self._server))
                     started += 1
                     selector.register(_output(alive[-1]), selectors.EVENT_READ, alive[-1])
+                    if waiting and alive[-1].give(waiting[0]):  # it begins while others start
+                        waiting.popleft()
                 _hand_out(alive, waiting)
                 for key, _ in selector.select(_LOOK_S):
                     process: _Process = key.data
