@@ -14,12 +14,21 @@ them. `--parts` gives it shorter runs: each takes a straight line, whose slope a
 the whole run would take; the line is checked by its middle point.
 
     python benchmarks/bench_scaling.py --parts 2e6 4e6 8e6 --shots 64e6 --workers 8 16 32
+
+With `--law` each number of processes reduces a run that keeps it busy for some seconds, short runs
+of few processes at the same time where there are cores for all. What they gain is said against that
+line, and what limits them by phases: until the first unit is finished (start and first pass), until
+the last one is, and the end (rest of the fold, checksum, removal of the units). The law for runs of
+any length is that of the largest number of processes at two lengths.
+
+    python benchmarks/bench_scaling.py --law 2:3 8:4 16:8 32:24 64:32 64:64 --parts 1e6 3e6
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import statistics
@@ -28,7 +37,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
@@ -48,8 +58,8 @@ SEED = 5
 VIRTUAL = {"molecules_per_shot": 2.0, "dark_counts_per_shot": 0.7, "explosion": "instant"}
 
 
-FILE_SHOTS = 1_000_000
-"""Shots of a file of the run."""
+FILE_SHOTS = int(os.environ.get("FILE_SHOTS", "1000000"))
+"""Shots of a file of the run; fewer to try the benchmark itself."""
 
 
 def make_run(folder: Path, shots: int) -> list[Path]:
@@ -87,6 +97,9 @@ class Taken:
         memory_mib: largest of a worker.
         cpu_s: of all processes together.
         serial_s: of the process that was started: what others cannot take from it.
+        first_s: from the start until the first unit was finished.
+        last_s: until the last one was.
+        units: how many were seen.
     """
 
     wall_s: float
@@ -94,26 +107,45 @@ class Taken:
     memory_mib: float
     cpu_s: float
     serial_s: float
+    first_s: float = field(default=0.0, compare=False)
+    last_s: float = field(default=0.0, compare=False)
+    units: int = field(default=0, compare=False)
 
 
-def reduce_once(paths: list[Path], workers: int, mixing: bool) -> Taken:
+def reduce_once(paths: list[Path], workers: int, mixing: bool, name: str = "out") -> Taken:
     """Reduce a run with so many processes."""
-    out = paths[0].with_name("out.events.h5")
+    out = paths[0].with_name(f"{name}.events.h5")
     out.unlink(missing_ok=True)
+    folder = out.with_name(f"{out.name}.units")
     line = [sys.executable, "-m", "molexa_cli.main", "reduce", *map(str, paths), "--out", str(out)]
     line += ["--workers", str(workers), "--quiet", "--mixing" if mixing else "--no-mixing"]
     began = time.perf_counter()
     watched = subprocess.Popen(line, stdout=subprocess.DEVNULL)
-    most = serial = 0.0
+    most = serial = first = last = 0.0
+    units = 0
     while not (ended := os.wait4(watched.pid, os.WNOHANG))[0]:
         serial = max(serial, seconds_of(watched.pid))
         most = max([most, *(memory_of(number) for number in children_of(watched.pid))])
+        there, now = units_in(folder), time.perf_counter() - began
+        if there > units:
+            first, last, units = (now if units <= 1 else first), now, there
         time.sleep(0.1)
     took = time.perf_counter() - began
     if code := os.waitstatus_to_exitcode(ended[1]):
         raise SystemExit(code)
     cpu = ended[2].ru_utime + ended[2].ru_stime  # with the processes that it has waited for
-    return Taken(took, content_of(out), most, cpu, cpu if workers == 1 else serial)
+    found = content_of(out)
+    out.unlink()
+    own = cpu if workers == 1 else serial
+    return Taken(took, found, most, cpu, own, first, last, units)
+
+
+def units_in(folder: Path) -> int:
+    """Finished units in a folder."""
+    try:
+        return sum(1 for one in os.scandir(folder) if one.name.endswith(".unit"))
+    except OSError:
+        return 0
 
 
 def content_of(path: Path) -> str:
@@ -210,6 +242,79 @@ def of_many_cores(asked: argparse.Namespace, paths: list[Path]) -> None:
     compare(paths, asked.workers, start + slope * len(paths) * FILE_SHOTS, set(), mixing)
 
 
+@dataclass(frozen=True)
+class Case:
+    """A number of processes and the length of their run, such as `16:8`.
+
+    Attributes:
+        workers: processes.
+        files: of `FILE_SHOTS` each.
+    """
+
+    workers: int
+    files: int
+
+    @classmethod
+    def of(cls, text: str) -> Case:
+        """As it is written in the command line."""
+        workers, files = text.split(":")
+        return cls(int(workers), int(files))
+
+
+def law(asked: argparse.Namespace, paths: list[Path]) -> None:
+    """What many processes gain against one, and what limits them."""
+    mixing, cores = not asked.no_mixing, len(os.sched_getaffinity(0))
+    parts = sorted({max(1, round(part / FILE_SHOTS)) for part in asked.parts})
+    cases = [Case(1, length) for length in parts] + [Case.of(text) for text in asked.law]
+
+    def measured(case: Case) -> Taken:
+        name = f"out-{case.workers}-{case.files}"
+        return reduce_once(paths[: case.files], case.workers, mixing, name)
+
+    reduce_once(paths[:1], 1, mixing)  # compiled
+    few = [case for case in cases if case.workers <= 2]
+    taken: dict[Case, Taken] = {}
+    if sum(case.workers + 1 for case in few) <= cores // 2:
+        with ThreadPoolExecutor(len(few)) as pool:
+            taken |= zip(few, pool.map(measured, few), strict=True)
+    for case in cases:
+        if case not in taken:
+            taken[case] = measured(case)
+    digests = {case.files: {one.digest for c, one in taken.items() if c.files == case.files}
+               for case in cases}  # fmt: skip
+    if any(len(each) > 1 for each in digests.values()):
+        raise SystemExit("the results differ")
+    alone = [(case.files, taken[case].wall_s) for case in cases if case.workers == 1]
+    slope, start = np.polyfit(*zip(*alone, strict=True), 1)
+    hits = open_run(paths[0])
+    per_file = sum(chunk.n_hits for chunk in hits) / 1e6
+    print(f"one process: {start:.2f} s + {slope / per_file:.3f} s per 1e6 hits")
+    for case in cases:
+        one = taken[case]
+        gain = (start + slope * case.files) / one.wall_s
+        told(f"{case.workers} processes, {case.files * per_file:.1f}e6 hits:", one)
+        print(
+            f"    {gain:.2f} times one process; until the first unit {one.first_s:.2f} s, units "
+            f"{one.last_s - one.first_s:.2f} s ({one.units}), end {one.wall_s - one.last_s:.2f} s"
+        )
+    most = max(case.workers for case in cases)
+    long = [(case.files, taken[case].wall_s) for case in cases if case.workers == most]
+    record: dict[str, object] = {
+        "one_start_s": start, "one_s_per_1e6_hits": slope / per_file, "cores": cores,
+        "hits_per_file": 1e6 * per_file,
+        "cases": [asdict(case) | asdict(one) for case, one in taken.items()],
+    }  # fmt: skip
+    if len(long) > 1:
+        each, fixed = np.polyfit(*zip(*long, strict=True), 1)
+        print(f"{most} processes: {fixed:.2f} s + {each / per_file:.4f} s per 1e6 hits")
+        for total in (1e8, 1e9, 1e10):
+            files = total / 1e6 / per_file
+            print(f"    {total:.0e} hits: {(start + slope * files) / (fixed + each * files):.1f}")
+        record |= {"many": most, "many_start_s": fixed, "many_s_per_1e6_hits": each / per_file}
+    if asked.record is not None:
+        asked.record.write_text(json.dumps(record, indent=1))
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -221,14 +326,19 @@ def main() -> None:
     parser.add_argument("--small", type=float, default=8e6, help="shots for few processes")
     parser.add_argument("--small-workers", type=int, nargs="*", default=[])
     parser.add_argument("--folder", type=Path, help="where the run is made")
+    parser.add_argument("--law", nargs="*", help="PROCESSES:FILES, see above")
+    parser.add_argument("--record", type=Path, help="with --law: a file for the numbers")
     parser.add_argument("--dry", action="store_true", help="store nothing")
     asked = parser.parse_args()
+    longest = max([Case.of(text).files for text in asked.law or ()], default=0)
     with tempfile.TemporaryDirectory(dir=asked.folder) as name:
         began = time.perf_counter()
-        paths = make_run(Path(name), int(asked.shots))
+        paths = make_run(Path(name), longest * FILE_SHOTS or int(asked.shots))
         size = sum(path.stat().st_size for path in paths) / 2**20
         print(f"{len(paths)} files, {size:.0f} MiB, made in {time.perf_counter() - began:.1f} s")
-        if asked.parts:
+        if asked.law:
+            law(asked, paths)
+        elif asked.parts:
             of_many_cores(asked, paths)
         else:
             alternating(asked, paths, size)

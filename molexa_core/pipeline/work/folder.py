@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from molexa_core.pipeline.work.unit_file import read_unit, write_unit
 SUFFIX: Final = ".units"
 _UNIT, _FAILED = ".unit", ".failed"
 _LARGEST: Final = 256 * 2**20
+_REMOVERS: Final = 4
 
 
 class UnitFolder:
@@ -174,8 +176,15 @@ class UnitFolder:
         return path
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder with all that is in it; its files by several threads."""
+        with suppress(OSError), ThreadPoolExecutor(_REMOVERS, "molexa-remove") as pool:
+            list(pool.map(_removed, list(self.path.iterdir())))
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _removed(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def read_phase(path: Path) -> dict[str, Any]:
