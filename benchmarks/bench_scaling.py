@@ -112,8 +112,10 @@ class Taken:
     units: int = field(default=0, compare=False)
 
 
-def reduce_once(paths: list[Path], workers: int, mixing: bool, name: str = "out") -> Taken:
-    """Reduce a run with so many processes."""
+def reduce_once(
+    paths: list[Path], workers: int, mixing: bool, name: str = "out", *, look: bool = True
+) -> Taken:
+    """Reduce a run with so many processes; look at what was found, which takes a while too."""
     out = paths[0].with_name(f"{name}.events.h5")
     out.unlink(missing_ok=True)
     folder = out.with_name(f"{out.name}.units")
@@ -134,7 +136,7 @@ def reduce_once(paths: list[Path], workers: int, mixing: bool, name: str = "out"
     if code := os.waitstatus_to_exitcode(ended[1]):
         raise SystemExit(code)
     cpu = ended[2].ru_utime + ended[2].ru_stime  # with the processes that it has waited for
-    found = content_of(out)
+    found = content_of(out) if look else ""
     out.unlink()
     own = cpu if workers == 1 else serial
     return Taken(took, found, most, cpu, own, first, last, units)
@@ -269,7 +271,9 @@ def law(asked: argparse.Namespace, paths: list[Path]) -> None:
 
     def measured(case: Case) -> Taken:
         name = f"out-{case.workers}-{case.files}"
-        return reduce_once(paths[: case.files], case.workers, mixing, name)
+        several = sum(one.files == case.files for one in cases) > 1
+        one = reduce_once(paths[: case.files], case.workers, mixing, name, look=several)
+        return told(f"{case.workers} processes, {case.files} files:", one)
 
     reduce_once(paths[:1], 1, mixing)  # compiled
     few = [case for case in cases if case.workers <= 2]
@@ -292,9 +296,9 @@ def law(asked: argparse.Namespace, paths: list[Path]) -> None:
     for case in cases:
         one = taken[case]
         gain = (start + slope * case.files) / one.wall_s
-        told(f"{case.workers} processes, {case.files * per_file:.1f}e6 hits:", one)
         print(
-            f"    {gain:.2f} times one process; until the first unit {one.first_s:.2f} s, units "
+            f"{case.workers} processes, {case.files * per_file:.1f}e6 hits: {one.wall_s:.2f} s, "
+            f"{gain:.2f} times one process; until the first unit {one.first_s:.2f} s, units "
             f"{one.last_s - one.first_s:.2f} s ({one.units}), end {one.wall_s - one.last_s:.2f} s"
         )
     most = max(case.workers for case in cases)
