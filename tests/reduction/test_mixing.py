@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import permutations
 
 import numpy as np
@@ -171,6 +172,59 @@ def test_without_alike_shots_it_is_said_or_refused() -> None:
     assert any("nothing is subtracted" in text for text in result.summary.warnings)
     with pytest.raises(ComputationError, match="cannot be built by mixing"):
         reduce(run.chunks(2), gated, SETUP, mixing=True)
+
+
+def expected_false(shots: Candidates, box: np.ndarray) -> tuple[float, float]:
+    """Mean number of false combinations in the gate, from all choices of different shots.
+
+    Also the sum of the sizes of its terms.
+    """
+    terms = []
+    for part in partitions(shots.wanted):
+        sums, used = np.zeros((1, 3)), np.empty((1, 0), np.int64)
+        for block in part.blocks:
+            found = shots.combinations(block, np.empty((0, 3)))
+            new = shots.momentum[found.rows].sum(axis=1)
+            one, other = np.nonzero((used[:, None, :] != found.shots[None, :, None]).all(axis=2))
+            sums = sums[one] + new[other]
+            used = np.column_stack([used[one], found.shots[other]])
+        inside = (np.abs(sums - box[0]) <= box[1]).all(axis=1).sum()
+        n, m = shots.n_shots, len(part.blocks)
+        terms.append(part.coefficient * n / math.perm(n, m) * inside)
+    return float(np.sum(terms)), float(np.abs(terms).sum())
+
+
+@pytest.mark.parametrize("all_listed", [True, False])
+@pytest.mark.parametrize(
+    ("ions", "shots"), [("S+ H+ H+", 40), ("S+ H+ H+ H+", 16), ("S+ C+ H+ H+ H+", 7)]
+)
+def test_mixed_rows_stand_for_all_choices_of_shots(
+    ions: str, shots: int, all_listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is drawn and whatever is looked up, the mean is that of all choices."""
+    if not all_listed:
+        monkeypatch.setattr("molexa_core.reduction.mixing.closing._MOST_LISTED", 1)
+        monkeypatch.setattr("molexa_core.reduction.mixing.closing._MOST_LOOKED_AT", 1)
+    run = make_run(
+        ions.split(), SETUP, shots=shots, per_shot=1.2, efficiency=0.8, noise_per_shot=0.5,
+        recoil=RECOIL, seed=3,
+    )  # fmt: skip
+    hits = calibrate(run.hits, SETUP)[0]
+    wanted = Counter(ions.split())
+    search = Search(make_channel(*wanted.items()), SETUP)
+    gate = SumGate(np.zeros(3), np.full(3, 50.0))
+    box = np.array([gate.centre, gate.half_width])
+    exact, size = expected_false(Candidates.of(hits, search), box)
+    number, squares = [], []
+    for seed in range(25):
+        mixer = Mixer(search, SETUP, gate, seed)
+        mixer.begin_at(100, None, dead_time_off=True)
+        weight = mixer.stretch(hits).weight
+        number.append(weight.sum())
+        squares.append(np.square(weight).sum())
+    error = math.sqrt(np.mean(squares) / len(number))
+    assert error < 0.02 * size
+    assert abs(np.mean(number) - exact) < 4.0 * error
 
 
 @pytest.mark.slow

@@ -51,6 +51,17 @@ def region(total: FloatArray, box: FloatArray) -> int:
     return -1
 
 
+@inner
+def in_cells(total: FloatArray, cells: BoolArray, origin: FloatArray, step: FloatArray) -> bool:
+    """Whether a momentum sum lies in a cell of a grid that is true."""
+    x = np.floor((total[0] - origin[0]) / step[0])
+    y = np.floor((total[1] - origin[1]) / step[1])
+    z = np.floor((total[2] - origin[2]) / step[2])
+    if min(x, y, z) < 0.0 or x >= cells.shape[0] or y >= cells.shape[1] or z >= cells.shape[2]:
+        return False
+    return bool(cells[int(x), int(y), int(z)])
+
+
 @compiled
 def combinations(
     first: IntArray,
@@ -59,6 +70,9 @@ def combinations(
     usable: BoolArray,
     kind_of: IntArray,
     box: FloatArray,
+    cells: BoolArray,
+    origin: FloatArray,
+    step: FloatArray,
     rows: IntArray,
     shots: IntArray,
     regions: IntArray,
@@ -67,6 +81,8 @@ def combinations(
 
     * `kind_of` (ions): kind of each ion, like ions side by side; combinations, not permutations.
     * `box`: see `region`; (0, 3) to keep every combination.
+    * `cells` (nx, ny, nz), `origin`, `step`: a grid of momenta; only combinations whose sum lies in
+      a cell that is true are listed. Without cells (0, 0, 0) every one is.
     * `rows` (room, ions) candidates, `shots` (room), `regions` (room): filled.
 
     Returns:
@@ -101,7 +117,7 @@ def combinations(
                 choice[column] = this if same else first[kind_of[column], shot] - 1
                 continue
             where = GATE if len(box) == 0 else region(sums[ions], box)
-            if where < 0:
+            if where < 0 or (len(cells) > 0 and not in_cells(sums[ions], cells, origin, step)):
                 continue
             if n < len(rows):
                 shots[n] = shot
@@ -370,6 +386,33 @@ def draw_others(
     return int(ions)
 
 
+@compiled
+def draw_many(
+    blocks: IntArray,
+    cumulative: FloatArray,
+    first: IntArray,
+    hit: IntArray,
+    place: FloatArray,
+    dead: FloatArray,
+    state: np.ndarray,
+    rows: IntArray,
+    sources: IntArray,
+) -> int:
+    """Draw blocks from different shots, as often as there are rows (draws, ions).
+
+    * `rows`, `sources`: candidates and their shots, filled from the beginning.
+
+    Returns:
+        the number of draws that can be in one shot; the others are left out.
+    """
+    n = 0
+    for _ in range(len(rows)):
+        ions = draw_others(blocks, cumulative, first, hit, place, dead, rows[n], sources[n], state)
+        if ions >= 0:
+            n += 1
+    return n
+
+
 @inner
 def hides(chosen: IntArray, before: int, ions: int, place: FloatArray, dead: FloatArray) -> bool:
     """Whether an ion from `before` on and an earlier one would hide each other in one shot."""
@@ -437,7 +480,7 @@ def write_row(
 @inner
 def add_closing(
     closing: IntArray,
-    shot: int,
+    closing_shots: IntArray,
     ions: int,
     chosen: IntArray,
     of: IntArray,
@@ -449,13 +492,13 @@ def add_closing(
     alike: IntArray,
     state: np.ndarray,
 ) -> float:
-    """Add the closing block to the ions drawn; the factor of `survival`, 0 if it does not fit."""
-    for ion in range(ions):
-        if of[ion] == shot:
-            return 0.0
+    """Add the closing blocks to the ions drawn; the factor of `survival`, 0 if they do not fit."""
     for ion in range(len(closing)):
+        for earlier in range(ions):
+            if of[earlier] == closing_shots[ion]:
+                return 0.0
         chosen[ions + ion] = closing[ion]
-        of[ions + ion] = shot
+        of[ions + ion] = closing_shots[ion]
     if hides(chosen, ions, len(chosen), place, dead):
         return 0.0
     if dead[0] > 0.0 and dead[1] > 0.0:
@@ -472,7 +515,7 @@ def mix(
     blocks: IntArray,
     cumulative: FloatArray,
     closing: IntArray,
-    closing_shot: IntArray,
+    closing_shots: IntArray,
     closing_sum: FloatArray,
     cells: IntArray,
     origin: FloatArray,
@@ -492,24 +535,25 @@ def mix(
     sources: IntArray,
     regions: IntArray,
     factors: FloatArray,
+    numbers: IntArray,
 ) -> int:
-    """Combine blocks drawn from different shots with a closing block that fits the gate.
+    """Combine blocks drawn from different shots with closing blocks that fit the gate.
 
     Of several that fit one draw, one is taken at random and counts for all of them: rows that share
     their other ions would not be independent.
 
     * `blocks` (others, kinds) and `cumulative` (others, shots + 1): the blocks that are drawn, and
       the running sum of their combinations in each shot.
-    * `closing` (n, size) candidates, `closing_shot`, `closing_sum` (n, 3): all combinations of the
-      last block, ordered by cell of a grid of momenta; `cells` (cells + 1) where each begins, with
-      `origin`, `step` and `shape` (3).
+    * `closing` (n, size) candidates, `closing_shots` (n, size), `closing_sum` (n, 3): combinations
+      of the other blocks, ordered by cell of a grid of momenta; `cells` (cells + 1) where each
+      begins, with `origin`, `step` and `shape` (3).
     * `kind_of_candidate`: kind of each candidate; `columns` (kinds): first column of each kind.
     * `box`: see `region`; (0, 3) without a gate. `dead`: dead time in ns and radius in mm.
-    * `draws`: how many times the other blocks are drawn; `pick`: probability with which a closing
-      block is taken.
+    * `draws`: how many times the other blocks are drawn; `pick`: probability with which one of
+      the closing combinations is taken.
     * `offsets`, `every` (hits, 3): all hits (t, x, y) shot by shot; `alike`: the shots mixed.
     * `rows`, `sources` (room, ions) candidates and shots, like ions in order of time of flight,
-      `regions` and `factors` (room; see `survival`, times the number that fit): filled.
+      `regions`, `factors` (room; see `survival`) and `numbers` (room) that fit: filled.
 
     Returns:
         the number of combinations; only the first `room` of them are listed.
@@ -547,13 +591,13 @@ def mix(
         if fitting == 0:
             continue
         factor = add_closing(
-            closing[kept], closing_shot[kept], ions, chosen, of, hit, place, dead,
+            closing[kept], closing_shots[kept], ions, chosen, of, hit, place, dead,
             offsets, every, alike, state,
         )  # fmt: skip
         if factor == 0.0:
             continue
         if n < len(rows):
-            factors[n], regions[n] = factor * fitting, inside
+            factors[n], numbers[n], regions[n] = factor, fitting, inside
             write_row(chosen, of, kind_of_candidate, columns, place, rows[n], sources[n])
         n += 1
     return n

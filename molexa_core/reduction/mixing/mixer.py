@@ -28,6 +28,7 @@ from molexa_core.base.subtraction import Subtracted
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
 from molexa_core.reduction.coincidences import Search, SumGate
 from molexa_core.reduction.mixing.alike import alike_shots
+from molexa_core.reduction.mixing.closing import Closing, Closings, running
 from molexa_core.reduction.mixing.loops import GATE, RING, close_pairs, mix
 from molexa_core.reduction.mixing.partitions import (
     Block,
@@ -38,9 +39,9 @@ from molexa_core.reduction.mixing.partitions import (
 from molexa_core.reduction.mixing.roles import OtherRoles
 from molexa_core.reduction.mixing.shot_candidates import Candidates, Combinations
 
-_NOISE: Final = 0.1
+_NOISE: Final = 0.04
 """Variance by the sampling of false rows over that of the number of coincidences, aimed at."""
-_LEAST_RATE: Final = 6.0
+_LEAST_RATE: Final = 30.0
 """Rows per expected false coincidence, at least, where they are not too many."""
 _MOST_ROWS: Final = 60.0
 """Rows of false coincidences per coincidence found, at most."""
@@ -60,6 +61,8 @@ _PICKS: Final = 0.5
 """Mean number of closing blocks that fit a draw, at most: only one of them becomes a row."""
 _MOST_DRAWS: Final = 500_000
 _PILOT: Final = 2000
+_PILOT_PICKS: Final = 4.0
+"""Mean number of closing combinations that fit a draw of the pilot, at most."""
 _LARGEST_FACTOR: Final = 16.0
 _FEWEST_CLOSE: Final = 20.0
 _CLOSE_SHARE: Final = 0.5
@@ -67,7 +70,6 @@ _CLOSE_SHARE: Final = 0.5
 _RATIO_STRETCHES: Final = 8
 """Stretches from which efficiencies are found."""
 _RATIO_ROWS: Final = 8000
-_CELLS: Final = 48
 MOST_PARTITIONS: Final = 60
 _NO_BOX: Final = np.empty((0, 3))
 
@@ -351,11 +353,13 @@ class Mixer:
         self, shots: Candidates, found: Combinations, state: NDArray[np.uint64]
     ) -> Iterator[_Made]:
         """The false coincidences of alike shots, partition by partition."""
-        grids: dict[Block, _Grid] = {}
+        number = float((found.regions == GATE).sum())
+        most = _MOST_ROWS * number + _FEW_ROWS
+        closings = Closings(shots, self._box, self._dead, most, state)
         plans = [
             plan
             for part in self._partitions
-            if (plan := self._plan(shots, part, grids, self._box)) is not None
+            if (plan := self._plan(shots, part, closings, self._box)) is not None
         ]
         fitting = [self._fitting(shots, plan, state) for plan in plans]
         expected = sum(
@@ -365,55 +369,49 @@ class Mixer:
             plan.expected * fits.number * fits.factor
             for plan, fits in zip(plans, fitting, strict=True)
         )
-        number = float((found.regions == GATE).sum())
         rate = max(_LEAST_RATE, expected / (_NOISE * max(number, 1.0)))
-        rate = min(rate, (_MOST_ROWS * number + _FEW_ROWS) / max(rows, 1e-300))
+        rate = min(rate, most / max(rows, 1e-300))
         for plan, fits in zip(plans, fitting, strict=True):
-            yield self._made(shots, plan, rate * fits.factor, state, self._box)
+            yield self._made(shots, plan, rate * fits.factor, state, self._box, fits.together)
 
+    @staticmethod
     def _plan(
-        self, shots: Candidates, part: Partition, grids: dict[Block, _Grid], box: FloatArray
+        shots: Candidates, part: Partition, closings: Closings, box: FloatArray
     ) -> _Plan | None:
         """What is drawn for one partition; None where there are no such combinations."""
-        numbers = [shots.per_shot(block) for block in part.blocks]
-        totals = [float(number.sum()) for number in numbers]
-        if min(totals) <= 0.0:
+        if min(float(shots.per_shot(block).sum()) for block in part.blocks) <= 0.0:
             return None
-        least = min(sum(block) for block in part.blocks)
-        for block in part.blocks:
-            if sum(block) == least and block not in grids:
-                grids[block] = _Grid.of(shots, block, box)
-        # The closing block is the one whose momenta are spread most: it fits most draws.
-        last = min(
-            (index for index, block in enumerate(part.blocks) if sum(block) == least),
-            key=lambda index: grids[part.blocks[index]].density,
-        )
-        others = [index for index in range(len(totals)) if index != last]
-        n, m = shots.n_shots, len(totals)
-        expected = n * math.prod(totals[index] / (n - place) for place, index in enumerate(others))
-        expected /= n - m + 1  # the closing blocks are summed over all shots
-        grid = grids[part.blocks[last]]
+        last, closing = closings.of(part)
+        if not len(closing):
+            return None
+        others = [block for place, block in enumerate(part.blocks) if place not in last]
+        blocks = np.array(others, np.int64)
+        cumulative = running(shots, blocks)
+        n, m = shots.n_shots, len(part.blocks)
+        expected = n * math.prod(cumulative[:, -1].tolist()) * closing.stands_for
+        expected /= math.prod(n - place for place in range(m))
         return _Plan(
-            blocks=np.array([part.blocks[index] for index in others], np.int64),
-            cumulative=np.array(
-                [np.concatenate([[0.0], np.cumsum(numbers[index])]) for index in others]
-            ),
-            grid=grid,
+            blocks=blocks,
+            cumulative=cumulative,
+            closing=closing,
             wanted=tuple(np.sum(part.blocks, axis=0).tolist()),
             coefficient=part.coefficient,
             expected=abs(part.coefficient) * expected,
-            at_most=grid.at_most(box),
+            at_most=closing.at_most(box),
         )
 
     def _fitting(self, shots: Candidates, plan: _Plan, state: NDArray[np.uint64]) -> _Fitting:
         """What of a partition fits the gate: from some draws, if that is much."""
         if not len(self._box) or plan.expected * plan.at_most < _FEW_FITTING:
-            return _Fitting(plan.at_most, 1.0)
-        pick = min(1.0, 4.0 / plan.at_most)
-        factors = self._drawn(shots, plan, _PILOT, pick, state, _without_ring(self._box))[3]
-        number = (len(factors) + 1.0) / (_PILOT * pick)
-        size = float(np.sqrt((np.square(factors).sum() + 1.0) / (len(factors) + 1.0)))
-        return _Fitting(number, min(max(size, 1.0), _LARGEST_FACTOR))
+            return _Fitting(plan.at_most, 1.0, plan.at_most)
+        pick = min(1.0, _PILOT_PICKS / plan.at_most)
+        made = self._drawn(shots, plan, _PILOT, pick, state, _without_ring(self._box))
+        number = (float(made.numbers.sum()) + 1.0) / (_PILOT * pick)
+        size = float(np.sqrt((np.square(made.factors).sum() + 1.0) / (len(made.factors) + 1.0)))
+        # The number that fits a draw that any fits: of those picked, the variance over the mean.
+        squares = float((made.numbers * (made.numbers - 1)).sum())
+        together = (squares + 1.0) / (float(made.numbers.sum()) + 1.0) / pick
+        return _Fitting(number, min(max(size, 1.0), _LARGEST_FACTOR), min(together, plan.at_most))
 
     def _drawn(
         self,
@@ -423,27 +421,29 @@ class Mixer:
         pick: float,
         state: NDArray[np.uint64],
         box: FloatArray,
-    ) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
-        """Candidates, shots, regions and factors of mixed combinations; see `loops.mix`."""
-        columns, grid = plan.ions, plan.grid
+    ) -> _Drawn:
+        """Mixed combinations; see `loops.mix`."""
+        columns, closing = plan.ions, plan.closing
         of_kind = np.array(plan.wanted, np.int64)
         first = np.cumsum(of_kind) - of_kind
-        room = int(2.0 * draws * pick * plan.at_most) + 4096
+        room = min(draws, int(2.0 * draws * pick * plan.at_most) + 4096)
         start, alike = state.copy(), np.flatnonzero(shots.usable).astype(np.int64)
         while True:
             state[:] = start
             rows, sources = np.empty((room, columns), np.int64), np.empty((room, columns), np.int64)
-            regions, factors = np.empty(room, np.int64), np.empty(room)
+            regions, numbers = np.empty(room, np.int64), np.empty(room, np.int64)
+            factors = np.empty(room)
             n = mix(
                 shots.first, shots.hit, shots.place, shots.momentum,
                 plan.blocks, plan.cumulative,
-                grid.rows, grid.shots, grid.sums, grid.cells, grid.origin, grid.step, grid.shape,
+                closing.rows, closing.shots, closing.sums, closing.cells,
+                closing.origin, closing.step, closing.shape,
                 shots.kind, first, box, self._dead,
                 shots.offsets, shots.every, alike,
-                draws, pick, state, rows, sources, regions, factors,
+                draws, pick, state, rows, sources, regions, factors, numbers,
             )  # fmt: skip
             if n <= room:
-                return rows[:n], sources[:n], regions[:n], factors[:n]
+                return _Drawn(rows[:n], sources[:n], regions[:n], factors[:n], numbers[:n])
             room = n
 
     def _made(
@@ -453,8 +453,10 @@ class Mixer:
         rate: float,
         state: NDArray[np.uint64],
         box: FloatArray,
+        together: float | None = None,
     ) -> _Made:
-        pick = min(1.0, _PICKS / max(plan.at_most, 1e-300))
+        fits = plan.at_most if together is None else together
+        pick = min(1.0, _PICKS / max(fits, 1e-300))
         draws = min(max(1, math.ceil(rate * plan.expected / pick)), _MOST_DRAWS)
         self.tally.draws += draws
         parts = [(draws * pick, self._drawn(shots, plan, draws, pick, state, _without_ring(box)))]
@@ -463,16 +465,17 @@ class Mixer:
             fewer = max(1, int(draws * max(share * pick, 1.0 / _RING_DRAWS)))
             ring_pick = min(1.0, pick * share * draws / fewer)
             ring = self._drawn(shots, plan, fewer, ring_pick, state, box)
-            inside = ring[2] == RING
-            parts.append((fewer * ring_pick, tuple(one[inside] for one in ring)))
+            parts.append((fewer * ring_pick, ring.taken(ring.regions == RING)))
         weight = [
-            math.copysign(plan.expected / taken, plan.coefficient) * made[3]
+            math.copysign(plan.expected / taken, plan.coefficient) * made.factors * made.numbers
             for taken, made in parts
         ]
-        rows, sources, regions = (
-            np.concatenate([made[index] for _, made in parts]) for index in range(3)
+        return _Made(
+            np.concatenate([made.rows for _, made in parts]),
+            np.concatenate([made.sources for _, made in parts]),
+            np.concatenate([made.regions for _, made in parts]),
+            np.concatenate(weight),
         )
-        return _Made(rows, sources, regions, np.concatenate(weight))
 
     def _count(
         self,
@@ -515,8 +518,8 @@ class Mixer:
                 continue
             every = shots.combinations(fewer, _NO_BOX)
             parts = partitions(fewer)
-            grids: dict[Block, _Grid] = {}
-            plans = [p for part in parts if (p := self._plan(shots, part, grids, _NO_BOX))]
+            closings = Closings(shots, _NO_BOX, self._dead, 0, state)
+            plans = [p for part in parts if (p := self._plan(shots, part, closings, _NO_BOX))]
             rate = _RATIO_ROWS / max(sum(plan.expected * plan.at_most for plan in plans), 1.0)
             others = [self._made(shots, plan, min(rate, 1.0), state, _NO_BOX) for plan in plans]
             values = np.zeros((len(real.shots) + len(every.shots), 2))
@@ -549,50 +552,21 @@ class _Made:
 
 
 @dataclass(frozen=True)
-class _Grid:
-    """All combinations of a block, ordered by the cell of their momentum sum."""
+class _Drawn:
+    """What `loops.mix` draws: candidates, their shots, regions, factors, numbers that fit."""
 
     rows: IntArray
-    shots: IntArray
-    sums: FloatArray
-    cells: IntArray
-    origin: FloatArray
-    step: FloatArray
-    shape: IntArray
+    sources: IntArray
+    regions: IntArray
+    factors: FloatArray
+    numbers: IntArray
 
-    @classmethod
-    def of(cls, shots: Candidates, block: Block, box: FloatArray) -> _Grid:
-        """The grid of a block; a single cell without a gate."""
-        found = shots.combinations(block, _NO_BOX)
-        sums = shots.momentum[found.rows].sum(axis=1)
-        low, high = sums.min(axis=0), sums.max(axis=0)
-        shape = np.ones(3, np.int64)
-        if len(box):
-            shape = np.clip(((high - low) / (2.0 * box[1])).astype(np.int64), 1, _CELLS)
-        step = (high - low) / shape * (1.0 + 1e-9) + 1e-9
-        cell = np.minimum(((sums - low) / step).astype(np.int64), shape - 1)
-        number = (cell[:, 0] * shape[1] + cell[:, 1]) * shape[2] + cell[:, 2]
-        order = np.argsort(number, kind="stable")
-        counts = np.bincount(number, minlength=int(shape.prod()))
-        cells = np.zeros(len(counts) + 1, np.int64)
-        np.cumsum(counts, out=cells[1:])
-        return cls(
-            found.rows[order], found.shots[order], np.ascontiguousarray(sums[order]), cells,
-            low, step, shape,
+    def taken(self, which: BoolArray) -> _Drawn:
+        """Those selected by a mask."""
+        return _Drawn(
+            self.rows[which], self.sources[which], self.regions[which], self.factors[which],
+            self.numbers[which],
         )  # fmt: skip
-
-    @property
-    def density(self) -> float:
-        """How densely the block's momenta lie, per volume: mean over them, of all of them 1."""
-        per_cell = np.diff(self.cells).astype(np.float64)
-        return float((per_cell**2).sum() / max(per_cell.sum(), 1.0) ** 2 / np.prod(self.step))
-
-    def at_most(self, box: FloatArray) -> float:
-        """About how many closing blocks fit the gate of a draw that any of them fits."""
-        if not len(box):
-            return float(len(self.rows))
-        volume = float(np.prod(2.0 * box[1]))
-        return max(1.0, min(1.0, self.density * volume) * len(self.rows))
 
 
 @dataclass(frozen=True)
@@ -600,13 +574,15 @@ class _Fitting:
     """Combinations of a partition that fit the gate.
 
     Attributes:
-        number: of closing blocks that fit one draw, on average.
+        number: of closing combinations that fit one draw, on average.
         factor: root mean square of their factors (`loops.survival`); as many more are drawn, so
             that the rows of all partitions weigh alike.
+        together: how many fit a draw, on average over those that fit.
     """
 
     number: float
     factor: float
+    together: float
 
 
 @dataclass(frozen=True)
@@ -616,17 +592,16 @@ class _Plan:
     Attributes:
         blocks: (others, kinds) the blocks that are drawn.
         cumulative: (others, shots + 1) running sums of their combinations.
-        grid: the closing blocks.
+        closing: combinations of the other ones.
         wanted: number of ions of each kind.
         coefficient: of the partition.
-        expected: combinations of the drawn blocks per shot of the closing one, times the
-            coefficient's size.
-        at_most: about how many closing blocks fit the gate of a draw that any of them fits.
+        expected: false combinations per closing one that fits a draw, times the number of draws.
+        at_most: about how many closing ones fit the gate of a draw that any of them fits.
     """
 
     blocks: IntArray
     cumulative: FloatArray
-    grid: _Grid
+    closing: Closing
     wanted: Block
     coefficient: float
     expected: float

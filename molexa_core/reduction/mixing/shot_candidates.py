@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
@@ -26,6 +27,23 @@ class Combinations:
     rows: IntArray
     shots: IntArray
     regions: IntArray
+
+
+@dataclass(frozen=True)
+class Reachable:
+    """Momentum sums of a block that another one can complete.
+
+    Attributes:
+        cells: (nx, ny, nz) which cells of a grid.
+        origin, step: (3) where it begins, and the edges of its cells, a.u.
+    """
+
+    cells: BoolArray
+    origin: FloatArray
+    step: FloatArray
+
+
+_EVERYWHERE: Final = Reachable(np.zeros((0, 0, 0), np.bool_), np.zeros(3), np.ones(3))
 
 
 @dataclass(frozen=True)
@@ -108,13 +126,17 @@ class Candidates:
         """The same with other shots made unusable."""
         return replace(self, usable=self.usable & shots)
 
-    def combinations(self, block: Block, box: FloatArray) -> Combinations:
+    def combinations(
+        self, block: Block, box: FloatArray, reach: Reachable | None = None
+    ) -> Combinations:
         """All combinations of the ions of a block in single shots.
 
         Args:
             block: number of ions of each kind.
             box: see `loops.region`; (0, 3) keeps every combination.
+            reach: only combinations with these momentum sums.
         """
+        cells = _EVERYWHERE if reach is None else reach
         kind_of = np.repeat(np.arange(len(block)), block).astype(np.int64)
         room = 4096
         while True:
@@ -122,7 +144,7 @@ class Candidates:
             shots, regions = np.empty(room, np.int64), np.empty(room, np.int64)
             n = combinations(
                 self.first, self.hit, self.momentum, self.usable, kind_of, box,
-                rows, shots, regions,
+                cells.cells, cells.origin, cells.step, rows, shots, regions,
             )  # fmt: skip
             if n <= room:
                 return Combinations(rows[:n], shots[:n], regions[:n])
