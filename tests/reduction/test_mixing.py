@@ -203,8 +203,8 @@ def test_mixed_rows_stand_for_all_choices_of_shots(
 ) -> None:
     """Whatever is drawn and whatever is looked up, the mean is that of all choices."""
     if not all_listed:
-        monkeypatch.setattr("molexa_core.reduction.mixing.closing._MOST_LISTED", 1)
-        monkeypatch.setattr("molexa_core.reduction.mixing.closing._MOST_LOOKED_AT", 1)
+        monkeypatch.setattr("molexa_core.reduction.mixing.closing_blocks._MOST_LISTED", 1)
+        monkeypatch.setattr("molexa_core.reduction.mixing.closing_blocks._MOST_LOOKED_AT", 1)
     run = make_run(
         ions.split(), SETUP, shots=shots, per_shot=1.2, efficiency=0.8, noise_per_shot=0.5,
         recoil=RECOIL, seed=3,

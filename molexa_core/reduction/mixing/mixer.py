@@ -28,7 +28,7 @@ from molexa_core.base.subtraction import Subtracted
 from molexa_core.base.tables import BoolArray, FloatArray, Hits, IntArray
 from molexa_core.reduction.coincidences import Search, SumGate
 from molexa_core.reduction.mixing.alike import alike_shots
-from molexa_core.reduction.mixing.closing import Closing, Closings, running
+from molexa_core.reduction.mixing.closing_blocks import Closing, Closings, running
 from molexa_core.reduction.mixing.loops import GATE, RING, close_pairs, mix
 from molexa_core.reduction.mixing.partitions import (
     Block,
