@@ -22,13 +22,12 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from library_bonds import log_weights
 from posterior_start import TELLINGS, told
 from unknown_to_training import MOLECULES, PULSES, measured, placed
 from unknown_to_training import told as roughly
@@ -36,6 +35,7 @@ from unknown_to_training import told as roughly
 from molexa_core.base.errors import MolexaError
 from molexa_core.base.forward_model import ModelOptions, Pulse
 from molexa_core.base.known_explosion import XrayExplosion
+from molexa_core.base.matter.elements import sum_formula
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.settings import Explosion
 from molexa_core.base.tables import FloatArray, IntArray
@@ -44,14 +44,18 @@ from molexa_core.network.inference.engine import Engine
 from molexa_core.network.inference.told import sample
 from molexa_core.network.weights import load_network
 from molexa_core.physics.family.family import Fragments
+from molexa_core.physics.molecules.library import molecules
+from molexa_core.pipeline.datasets.measurement_split import measured_molecules
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.evaluation.calibration_run import population_of
 from molexa_core.pipeline.evaluation.known_explosions import LEARNED, family_explosions
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.explosions.told_inputs import told_of
+from molexa_core.pipeline.inversion.bond_weights import ATOMS, BondWeights, bonds_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.posterior import infer
 from molexa_core.pipeline.inversion.residuals import MeasuredChannel
+from molexa_core.pipeline.inversion.sample_shares import with_samples
 from molexa_core.pipeline.inversion.weighted_draws import summary
 from molexa_core.pipeline.reconstruction.from_posterior import unreliable
 
@@ -135,7 +139,7 @@ def written_case(task: tuple[str, str]) -> Case | None:
     )  # fmt: skip
 
 
-def with_samples(case: Case, engine: Engine) -> Case:
+def sampled(case: Case, engine: Engine) -> Case:
     """The same with samples of the network."""
     from molexa_core.network.inference.answers import reconstruct_structures  # noqa: PLC0415
 
@@ -208,6 +212,19 @@ def _kept(
     return np.concatenate(rows), weights / weights.sum()
 
 
+@lru_cache(maxsize=1)
+def other_bonds() -> BondWeights:
+    """Weights of bonds of the library without molecules of the sets that are judged here."""
+    written = {sum_formula(placed(rows)[0]) for rows in MOLECULES.values()}
+    held = measured_molecules()
+    some = [
+        one.geometry
+        for one in molecules(atoms=ATOMS)
+        if one.name not in held and one.formula not in written
+    ]
+    return bonds_of(some, f"{len(some)} other molecules")
+
+
 class Answer(NamedTuple):
     """What a belief makes of one row: distances in bohr."""
 
@@ -221,28 +238,15 @@ def weighed(row: dict[str, Any], power: float, count: float | None) -> FloatArra
     """Weights of the draws with bonds to this power, and samples that count against `count`."""
     x, weights = np.array(row["draws"]), np.array(row["weights"])
     symbols = tuple(row["symbols"])
-    if power and len(symbols) > 2:
+    if power:
         plain = GeometryPrior.of(symbols)
-        other = GeometryPrior.of(symbols)
-        other.__dict__["log_bond_weights"] = log_weights(symbols, plain.pairs, power)
+        other = GeometryPrior.of(symbols, bonds=replace(other_bonds(), power=power))
         change = other.log_density(x) - plain.log_density(x)
         weights = weights * np.exp(change - change.max())
         weights = weights / weights.sum()
     if count is None:
         return weights
-    drawn, samples = pair_distances(x), pair_distances(np.array(row["samples"]))
-    scale = 0.1 * drawn.mean(axis=0)
-    far = (((samples[:, None] - drawn[None]) / scale) ** 2).sum(axis=2)
-    mode = np.array(row["mode"])
-    nearest = mode[far.argmin(axis=1)]
-    found = np.zeros(len(weights))
-    for number in np.unique(mode):
-        those = mode == number
-        share = weights[those].sum()
-        if share > 0.0:
-            mixed = (count * share + (nearest == number).sum()) / (count + len(samples))
-            found[those] = weights[those] / share * mixed
-    return found / found.sum()
+    return with_samples(x, weights, np.array(row["mode"]), np.array(row["samples"]), count)
 
 
 def answer(row: dict[str, Any], weights: FloatArray) -> Answer:
@@ -329,7 +333,7 @@ def main() -> None:
             displaced_cases(engine, Pulse(), of, given.each, tuple(given.sizes), given.seed)
         )
         print(f"{len(cases)} displaced after {time.monotonic() - begun:.0f} s", flush=True)
-        cases += [with_samples(one, engine) for one in written.get() if one is not None]
+        cases += [sampled(one, engine) for one in written.get() if one is not None]
         print(f"{len(cases)} cases after {time.monotonic() - begun:.0f} s", flush=True)
         order = np.random.default_rng(1).permutation(len(cases))
         found = pool.imap_unordered(answered, [cases[row] for row in order])

@@ -25,7 +25,6 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from library_bonds import library_weights, log_weights
 
 import molexa as mx
 from molexa_core.base.errors import MolexaError
@@ -38,7 +37,6 @@ from molexa_core.base.uncertain import Uncertain
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.geometry.measures import pair_distances
 from molexa_core.physics.mcmd.trajectories import run_trajectories
-from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 
 Row = tuple[Any, ...]
 MOLECULES: Final[dict[str, list[Row]]] = {
@@ -189,7 +187,9 @@ def told(pulse: Pulse, way: str) -> Explosion:
     )
 
 
-def answered(name: str, pulse_name: str, way: str, count: int) -> dict[str, Any]:
+def answered(
+    name: str, pulse_name: str, way: str, count: int, prior: str | None = None
+) -> dict[str, Any]:
     """One reconstruction."""
     pulse = PULSES[pulse_name]
     row: dict[str, Any] = {"molecule": name, "pulse": pulse_name, "way": way}
@@ -203,7 +203,7 @@ def answered(name: str, pulse_name: str, way: str, count: int) -> dict[str, Any]
         path = Path(folder) / "channel.csv"
         believed.to_csv(path, index=False)
         try:
-            found = mx.reconstruct(path, explosion=told(pulse, way))
+            found = mx.reconstruct(path, explosion=told(pulse, way), prior=prior)
         except MolexaError as error:
             return row | {"refused": str(error)[:300]}
     if not isinstance(found, mx.Reconstruction):
@@ -230,18 +230,6 @@ def answered(name: str, pulse_name: str, way: str, count: int) -> dict[str, Any]
     }
 
 
-def _with_library_bonds(power: float) -> None:
-    """Give the prior of geometries weights of bonds from the library, also in forked workers."""
-
-    def weights(prior: GeometryPrior) -> FloatArray:
-        if len(prior.symbols) == 2:
-            return np.zeros(1)
-        return log_weights(prior.symbols, prior.pairs, power)
-
-    library_weights()
-    GeometryPrior.log_bond_weights = property(weights)  # type: ignore[assignment]
-
-
 def main() -> None:
     """Print and write all answers."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -250,21 +238,16 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS))
     parser.add_argument("--trajectories", type=int, default=4000)
     parser.add_argument(
-        "--bonds",
-        type=float,
-        default=0.0,
-        help="weights of bonds from the library to this power, in place of those of the prior",
+        "--prior", help="which atoms are expected to be bonded, as for `molexa reconstruct`"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=1e9, help="no answers after this time")
     parser.add_argument("--out", type=Path, default=Path("unknown_to_training.jsonl"))
     given = parser.parse_args()
     tasks = [
-        (name, pulse, way, given.trajectories)
+        (name, pulse, way, given.trajectories, given.prior)
         for way in given.ways for pulse in given.pulses for name in given.molecules
     ]  # fmt: skip
-    if given.bonds:
-        _with_library_bonds(given.bonds)
     began = time.monotonic()
     with (
         given.out.open("a", encoding="utf-8") as stream,

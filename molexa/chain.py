@@ -139,7 +139,7 @@ def reconstruct(
         known: the true structure, XYZ file or molecule, to compare with.
         out: XYZ file to write; a JSON file of the same name is written beside it, and of single
             events `structures.h5`.
-        options: `samples`, `search`, `chemistry`, `weights`, `seed`, `device`
+        options: `samples`, `search`, `chemistry`, `prior`, `weights`, `seed`, `device`
             (`base.options.reconstruct_options.ReconstructOptions`).
 
     Raises:

@@ -194,6 +194,8 @@ def _record(record: Any) -> Summary:
         notes.append(record.uncertainty_reason)
     if "statement" in record.explosion:
         notes.append(f"assumed explosion: {record.explosion['statement']}")
+    if "geometry_prior" in record.explosion:
+        notes.append(f"expected of the geometry: {record.explosion['geometry_prior']}")
     if "residual" in record.closure:
         missed = 100 * record.closure["residual"]
         notes.append(f"its explosion misses the momenta by {missed:.2g} %")

@@ -317,6 +317,8 @@ def _explosion(record: ReconstructionRecord) -> str:
     """The explosion that was assumed, and whether it can give these momenta."""
     found = record.explosion
     said = f"assumed explosion ({found['origin']}, {found['source']}): {found['statement']}"
+    if prior := found.get("geometry_prior"):
+        said += f"\nexpected of the geometry: {prior}"
     if "p_value" not in found:
         return said
     worst = found["worst"]

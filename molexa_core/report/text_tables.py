@@ -380,6 +380,7 @@ def explosion_rows(explosion: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             ("statement", "assumed"),
             ("origin", "origin"),
             ("source", "said by"),
+            ("geometry_prior", "expected of the geometry"),
             ("chi_square", "chi-square"),
             ("degrees", "degrees of freedom"),
             ("p_value", "p-value"),

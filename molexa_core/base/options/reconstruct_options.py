@@ -15,6 +15,12 @@ SAMPLES_OF_EVENTS: Final = 32
 SEARCH: Final = 24
 """Further starts of the search."""
 MOST: Final = 4096
+LIBRARY: Final = "library"
+"""Prior of geometries by which atoms are bonded as in the shipped molecules."""
+ALIKE: Final = "alike"
+"""Prior of geometries by which any two atoms are as likely bonded."""
+USUAL_PRIOR: Final = ALIKE
+"""That of mean momenta, where a call says nothing."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,9 @@ class ReconstructOptions(Parameters):
         search: number of further starts, to find structures that the network does not draw.
         chemistry: whether a chemically plausible structure is preferred if several fit; switch it
             off for dissociating molecules.
+        prior: which atoms are expected to be bonded, before momenta are looked at: `library`, as in
+            the shipped molecules and as the network, which learned them, draws them; `alike`, any
+            two; or an XYZ file with molecules of your own, such as an intermediate or a fragment.
         weights: name or path of the weights of the network; shipped ones if not given.
         seed: of all random draws.
         device: `auto`, `cpu` or `cuda`, of the network.
@@ -53,6 +62,15 @@ class ReconstructOptions(Parameters):
             option="--chemistry",
         ),
     ] = None
+    prior: Annotated[
+        str | None,
+        Parameter(
+            "which atoms are expected to be bonded: `library`, as in the shipped molecules; "
+            "`alike`, any two; or an XYZ file of molecules of your own",
+            note=f"`{USUAL_PRIOR}` if not given; stretched and broken bonds are possible with each",
+            option="--prior",
+        ),
+    ] = None
     weights: Annotated[
         str | None,
         Parameter("name or JSON file of the network weights", option="--weights"),
@@ -77,6 +95,7 @@ class ReconstructOptions(Parameters):
             "samples": samples,
             "search": self.search,
             "chemistry": self.plausible,
+            "prior": self.prior,
             "device": self.device,
         }
 

@@ -7,8 +7,9 @@ the sum of the covalent radii, its direction is free, and no two atoms are insid
 
 The sum over all N^(N-2) trees is a determinant (matrix-tree theorem: G. Kirchhoff, Ann. Phys. 148,
 497 (1847)). So every atom has a neighbour at about the distance of a bond, the molecule holds
-together, and nothing is said about angles, or about which atoms are bonded. Without cores the
-density is normalised, and it can be drawn from exactly.
+together, and nothing is said about angles. Weights w are alike, or how often atoms of two elements
+are bonded in known molecules (`bond_weights`): rarely, not never. Without cores the density is
+normalised, and it can be drawn from exactly.
 
 `CENTRE` and `WIDTH` describe the shipped library of molecules in all its geometries (equilibrium,
 zero-point motion, and one to N - 1 atoms displaced by up to 3 bohr: `physics.molecules`). The
@@ -30,6 +31,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from molexa_core.base.matter.elements import element
 from molexa_core.base.tables import BoolArray, FloatArray, IntArray
 from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.pipeline.inversion.bond_weights import BondWeights
 
 CENTRE: Final = 0.05
 """Mean of ln(bond length / sum of covalent radii)."""
@@ -63,6 +65,7 @@ class GeometryPrior:
         centre: mean of ln(bond length / sum of covalent radii).
         scale_width: standard deviation of the logarithm of the common scale; 0 where there is none.
         log_scales: (S) logarithms of the scales that are averaged over; one zero without.
+        bonds: weights of bonds between pairs of elements; None where all are alike.
     """
 
     symbols: tuple[str, ...]
@@ -70,11 +73,27 @@ class GeometryPrior:
     width: float
     scale_width: float
     log_scales: FloatArray
+    bonds: BondWeights | None = None
 
     @classmethod
-    def of(cls, symbols: Sequence[str], *, centre: float = CENTRE, width: float = WIDTH) -> Self:
-        """The prior of molecules, intact or stretched, with atoms of these elements."""
-        return cls(tuple(symbols), centre, width, 0.0, np.zeros(1))
+    def of(
+        cls,
+        symbols: Sequence[str],
+        *,
+        centre: float = CENTRE,
+        width: float = WIDTH,
+        bonds: BondWeights | None = None,
+    ) -> Self:
+        """The prior of molecules, intact or stretched, with atoms of these elements.
+
+        Args:
+            symbols: element of each atom.
+            centre: mean of ln(bond length / sum of covalent radii).
+            width: standard deviation of that.
+            bonds: how often atoms of two elements are bonded; all alike if not given, but of two
+                that always have one bond.
+        """
+        return cls(tuple(symbols), centre, width, 0.0, np.zeros(1), bonds)
 
     @classmethod
     def scale_free(cls, symbols: Sequence[str], *, width: float = FREE_WIDTH) -> Self:
@@ -112,6 +131,8 @@ class GeometryPrior:
         """(pairs) logarithms of the weights of bonds."""
         if len(self.symbols) == 2 or self.both_terminal.all():
             return np.zeros(self.pairs.shape[1])
+        if self.bonds is not None:
+            return self.bonds.logarithms(self.symbols, self.pairs)
         return np.where(self.both_terminal, np.log(TERMINAL_BOND), 0.0)
 
     @cached_property

@@ -25,6 +25,7 @@ from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.misspecification import Misfit, misfit_at
 from molexa_core.pipeline.inversion.problem import Problem, search, search_roughly
 from molexa_core.pipeline.inversion.residuals import ChannelData, MeasuredChannel, turns_onto
+from molexa_core.pipeline.inversion.sample_shares import with_samples
 from molexa_core.pipeline.inversion.sampling import Anchor, Draws, anchor_at, branches, draw
 from molexa_core.pipeline.inversion.weighted_draws import Summary, credible_intervals, summary
 
@@ -79,7 +80,7 @@ class Mode:
         positions: (N, 3) bohr at its maximum, in the frame of the first channel, centred.
         parameters: (P) coordinates of the parameters there.
         hypothesis: number of the hypothesis.
-        share: of the evidence of all modes and hypotheses.
+        share: of the evidence of all modes and hypotheses, or of evidence and samples.
         chi_square: of momenta and parameters.
         closure: rms misfit of the momenta of all channels over their rms; how far the search
             converged, and nothing about accuracy.
@@ -188,6 +189,7 @@ def infer(
     *,
     geometry: GeometryPrior,
     starts: FloatArray | None = None,
+    samples: FloatArray | None = None,
     draws: int = 1000,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -201,6 +203,9 @@ def infer(
         geometry: what is known of the geometry.
         starts: (n, N, 3) bohr, structures to begin from besides those of the search itself, such
             as samples of a network; in any orientation.
+        samples: (m, N, 3) bohr, structures drawn by a network that was told the same: how many
+            belong to each solution counts beside its evidence (`sample_shares`); in any
+            orientation.
         draws: about how many draws are made, and made again up to twice if few of them count.
         seed: of all random numbers.
         progress: receiver of the progress.
@@ -213,6 +218,7 @@ def infer(
         ComputationError: no structure was found that the families can explode.
     """
     _check(channels, knowledge, geometry, starts)
+    _check(channels, knowledge, geometry, samples)
     data = [ChannelData(one, gives_frame=number == 0) for number, one in enumerate(channels)]
     found: list[_Found] = []
     with progress.task("geometry and explosion", len(knowledge.hypotheses), "hypotheses") as task:
@@ -230,7 +236,7 @@ def infer(
             "no geometry was found whose explosion gives momenta like the measured ones",
             do="Check charges and momenta, and what is said about the explosion.",
         )
-    return _posterior(found, knowledge, draws, seed)
+    return _posterior(found, knowledge, draws, seed, samples)
 
 
 @dataclass
@@ -409,13 +415,17 @@ def _starts(
 
 
 def _posterior(
-    found: list[_Found], knowledge: ExplosionKnowledge, draws: int, seed: int
+    found: list[_Found],
+    knowledge: ExplosionKnowledge,
+    draws: int,
+    seed: int,
+    samples: FloatArray | None,
 ) -> Posterior:
     """Draws from all branches of all hypotheses."""
     evidence = np.array([max(a.log_evidence for a in one.anchors) for one in found])
     evidence += [one.log_weight for one in found]
     if _contradicted(found):
-        return _gathered(_maxima(found), knowledge, draws, np.random.default_rng([seed, 2]))
+        return _gathered(_maxima(found), knowledge, draws, None, np.random.default_rng([seed, 2]))
     if any(one.problem.costly for one in found):
         likely = evidence > evidence.max() + np.log(LEAST_SHARE)
         found = [one for one, keep in zip(found, likely, strict=True) if keep]
@@ -428,8 +438,8 @@ def _posterior(
         # Draws may know a better point than the search.
         one.misfits.clear()
     if not any(one.drawn is not None and np.isfinite(one.drawn.log_weights).any() for one in found):
-        found = _maxima(found)
-    return _gathered(found, knowledge, draws, np.random.default_rng([seed, 2]))
+        found, samples = _maxima(found), None
+    return _gathered(found, knowledge, draws, samples, np.random.default_rng([seed, 2]))
 
 
 def _contradicted(found: list[_Found]) -> bool:
@@ -494,7 +504,11 @@ def _effective(log_weights: FloatArray) -> float:
 
 
 def _gathered(
-    found: list[_Found], knowledge: ExplosionKnowledge, draws: int, random: np.random.Generator
+    found: list[_Found],
+    knowledge: ExplosionKnowledge,
+    draws: int,
+    samples: FloatArray | None,
+    random: np.random.Generator,
 ) -> Posterior:
     logs, origin, hypothesis, positions = [], [], [], []
     parameters = [np.empty((0, len(one.belief.names))) for one in knowledge.hypotheses]
@@ -517,8 +531,14 @@ def _gathered(
     total = float(np.logaddexp.reduce(log_weights))
     weights = np.exp(log_weights - total)
     weights /= weights.sum()
+    drawn_at, solution = np.concatenate(positions), np.concatenate(origin)
+    effective = _effective_of_all(found, evidences)
+    if samples is not None:
+        by_evidence = weights
+        weights = with_samples(drawn_at, by_evidence, solution, samples)
+        effective *= float((by_evidence**2).sum() / (weights**2).sum())
     shares: FloatArray = np.zeros(first)
-    np.add.at(shares, np.concatenate(origin), weights)
+    np.add.at(shares, solution, weights)
     order = np.argsort(-shares, kind="stable")
     every = _every(found)
     modes = tuple(
@@ -527,16 +547,15 @@ def _gathered(
     )
     rank = np.argsort(order)
     prior_total = np.logaddexp.reduce([one.log_weight for one in found])
-    effective = _effective_of_all(found, evidences)
     kept, weights = _thinned(weights, draws, random)
     of = np.concatenate(hypothesis)
     chosen = np.zeros(len(of), dtype=bool)
     chosen[kept] = True
     return Posterior(
-        positions=np.concatenate(positions)[kept],
+        positions=drawn_at[kept],
         weights=weights,
         hypothesis=of[kept],
-        mode=rank[np.concatenate(origin)][kept],
+        mode=rank[solution][kept],
         parameters=tuple(values[chosen[of == number]] for number, values in enumerate(parameters)),
         modes=modes,
         effective_samples=effective,

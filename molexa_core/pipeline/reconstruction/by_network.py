@@ -69,7 +69,7 @@ def by_network(
         refined: see `reconstruct`.
         unlike: the reason why the explosion is another one; then there are no error bars.
     """
-    network, card, seed, chemistry = task.network, task.card, task.seed, task.chemistry
+    network, card, seed, chemistry = task.network, task.card, task.seed, task.belief.chemistry
     measured = measured_in(table, network, card, told=task.assumed.explosion.told)
     ions, momenta, errors = measured.ions, measured.momenta, measured.errors
     forward = forward_of(card)

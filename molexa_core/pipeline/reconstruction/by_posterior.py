@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from molexa_core.base.errors import listing
-from molexa_core.base.known_explosion import unusual
+from molexa_core.base.known_explosion import XrayExplosion, unusual
 from molexa_core.base.matter.ions import isotopes_of
 from molexa_core.base.numbers import percent
 from molexa_core.base.tables import FloatArray, Geometry, ion_labels
@@ -78,7 +78,8 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
     )
     symbols = tuple(ion.element.symbol for ion in first.ions)
     knowledge = knowledge_of(task.assumed.explosion, symbols)
-    prior = GeometryPrior.of(symbols) if task.chemistry else GeometryPrior.scale_free(symbols)
+    prior = task.belief.prior(symbols)
+    counted = _samples_count(task, read)
     starts = drawn.samples - drawn.samples.mean(axis=1, keepdims=True)
     if task.search:
         masses = np.array([ion.mass for ion in first.ions])
@@ -90,6 +91,7 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
         knowledge,
         geometry=prior,
         starts=starts,
+        samples=drawn.samples if counted else None,
         draws=DRAWS,
         seed=seed,
         progress=task.progress,
@@ -118,7 +120,11 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
     warnings += doubts_of_lengths(Geometry(symbols, answer.positions))
     if reason is None:
         warnings += doubts_of_choice(
-            answer.positions, symbols, answer.alternatives, distances, chemistry=task.chemistry
+            answer.positions,
+            symbols,
+            answer.alternatives,
+            distances,
+            chemistry=task.belief.chemistry,
         )
     for text in remarks:
         task.progress.say(text)
@@ -142,10 +148,29 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
         input=input_entry(task, read) | {"assignment": remarks},
         alternatives=answer.alternatives,
         warnings=tuple(dict.fromkeys(warnings)),
-        explosion=stated_explosion(task.assumed, knowledge) | found,
+        explosion=stated_explosion(task.assumed, knowledge)
+        | {"geometry_prior": task.belief.statement(samples=counted)}
+        | found,
         distances=distances,
         angles=angles,
         dihedrals=dihedrals,
+    )
+
+
+def _samples_count(task: Task, read: Sequence[Measured]) -> bool:
+    """Whether samples of the network say how probable each solution is.
+
+    They do where it is told the explosion, of a kind whose every setting it learned, and knows
+    inputs like this one; of several channels it knows one alone.
+    """
+    explosion = task.assumed.explosion
+    return (
+        task.belief.samples
+        and task.network.settings.told
+        and isinstance(explosion.told, XrayExplosion)
+        and explosion.calibrated is None
+        and len(read) == 1
+        and not read[0].unlike
     )
 
 

@@ -15,6 +15,7 @@ from molexa_core.base.fields import EXPLOSION, MOMENTUM, WARNINGS
 from molexa_core.base.known_explosion import unusual
 from molexa_core.base.options.gate_options import EVERYTHING, Selection
 from molexa_core.base.options.reconstruct_options import (
+    ALIKE,
     SAMPLES_OF_EVENTS,
     USUAL,
     ReconstructOptions,
@@ -57,6 +58,7 @@ from molexa_core.pipeline.output_guard import (
 )
 from molexa_core.pipeline.reconstruction.event_means import Distribution
 from molexa_core.pipeline.reconstruction.event_units import event_units
+from molexa_core.pipeline.reconstruction.geometry_belief import GeometryBelief, believed
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from molexa_core.pipeline.reconstruction.single_events import (
     EventDistribution,
@@ -202,7 +204,13 @@ def answer_of_events(
         if other := _another_structure(beside_it):
             found = replace(found, warnings=(*found.warnings, other))
         record = _record(
-            found, beside_it, table, loaded[1], assumed, given.path, chemistry=options.plausible
+            found,
+            beside_it,
+            table,
+            loaded[1],
+            assumed,
+            given.path,
+            belief=believed(options, usual=ALIKE),
         )
         if known is not None:
             record = replace(record, errors=score(record.geometry(), known).to_dict())
@@ -296,7 +304,9 @@ def _from_centroids(
         if "frame" not in events.meta:
             table = align(events, channel=channel_of(events.meta), progress=progress).table
         rows = centroid(table)
-        own = ReconstructOptions(chemistry=options.chemistry, seed=options.seed)
+        own = ReconstructOptions(
+            chemistry=options.chemistry, prior=options.prior, seed=options.seed
+        )
         record = reconstruct(rows, options=own, network=loaded, explosion=assumed)
     except MolexaError as error:
         return {"reason": error.what}, []
@@ -389,7 +399,7 @@ def _record(
     assumed: Assumed,
     path: Path | None,
     *,
-    chemistry: bool,
+    belief: GeometryBelief,
 ) -> ReconstructionRecord:
     """The mean structure as `geom.json` holds it."""
     mean: Geometry = found.mean.geometry
@@ -422,12 +432,13 @@ def _record(
             "events": len(found.structures),
             "left_out": found.left_out,
             "explosion": found.explosion,
-            "chemistry": chemistry,
+            "chemistry": belief.chemistry,
             "systematic_error": "none: the explosion was taken as known exactly"
             if no_common
             else "parameters of the explosion drawn from what is known about them",
         },
-        explosion=stated_explosion(assumed, knowledge_of(assumed.explosion, single=True)),
+        explosion=stated_explosion(assumed, knowledge_of(assumed.explosion, single=True))
+        | {"geometry_prior": belief.statement(samples=False)},
         distances=tuple(_with_half_width(row) for row in found.distances),
         angles=tuple(_with_half_width(row) for row in found.angles),
         dihedrals=tuple(

@@ -23,7 +23,13 @@ import pandas as pd
 
 from molexa_core.base.errors import UsageError, about_file
 from molexa_core.base.fields import EXPLOSION, ION, WARNINGS
-from molexa_core.base.options.reconstruct_options import SAMPLES, USUAL, ReconstructOptions
+from molexa_core.base.options.reconstruct_options import (
+    ALIKE,
+    LIBRARY,
+    SAMPLES,
+    USUAL,
+    ReconstructOptions,
+)
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Explosion, parse_settings
 from molexa_core.base.storage.outputs import FileKind
@@ -54,6 +60,7 @@ from molexa_core.pipeline.reconstruction.by_network import by_network
 from molexa_core.pipeline.reconstruction.by_posterior import by_posterior
 from molexa_core.pipeline.reconstruction.by_told import by_told
 from molexa_core.pipeline.reconstruction.error_bars import not_a_molecule, require_possible
+from molexa_core.pipeline.reconstruction.geometry_belief import believed
 from molexa_core.pipeline.reconstruction.learned import not_as_learned, weights_files, weights_for
 from molexa_core.pipeline.reconstruction.momenta_input import (
     read_columns,
@@ -118,6 +125,7 @@ def reconstruct(
         WeightsError: damaged weights.
         OutputError: the result cannot be written.
     """
+    belief = believed(options, progress=progress)
     several: list[Any] = list(momenta) if isinstance(momenta, list | tuple) else [momenta]
     files = [one for one in several if isinstance(one, Path | str)]
     truth = known if isinstance(known, Path | str) else None
@@ -127,6 +135,7 @@ def reconstruct(
         raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with `out=`.")
     beside = None if target is None else beside_output(target, ".json")
     named = [*settings_inputs(setup=setup), *weights_files(options.weights)]
+    named += [] if options.prior in (None, LIBRARY, ALIKE) else [Path(str(options.prior))]
     require_outputs(
         (target, FileKind.GEOMETRY),
         (beside, FileKind.RECONSTRUCTION),
@@ -143,9 +152,7 @@ def reconstruct(
         take_device(options.device),
     )
     samples = options.samples or SAMPLES
-    task = Task(
-        *loaded, assumed, samples, options.search, options.plausible, options.seed, progress
-    )
+    task = Task(*loaded, assumed, samples, options.search, belief, options.seed, progress)
     with nullcontext() if first is None else about_file(first):
         record = _reconstructed(task, tables, refined)
     if known is not None:

@@ -21,6 +21,7 @@ from molexa_core.base.fields import EXPLOSION
 from molexa_core.base.mathematics.circular import around, median_direction
 from molexa_core.base.matter.ions import isotopes_of
 from molexa_core.base.options.reconstruct_options import (
+    ALIKE,
     SAMPLES_OF_EVENTS,
     USUAL,
     ReconstructOptions,
@@ -41,7 +42,6 @@ from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
 from molexa_core.pipeline.chain.channel_limits import inherited
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
-from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.reconstruction.branch import Member, Reference, Solved, Solver
 from molexa_core.pipeline.reconstruction.dihedrals import chains_of
 from molexa_core.pipeline.reconstruction.error_bars import require_possible
@@ -68,6 +68,7 @@ from molexa_core.pipeline.reconstruction.event_means import (
     uncertainty_of_events,
 )
 from molexa_core.pipeline.reconstruction.event_units import EventUnits
+from molexa_core.pipeline.reconstruction.geometry_belief import believed
 from molexa_core.reduction.resolution import (
     Resolution,
     by_mass,
@@ -344,6 +345,7 @@ def reconstruct_events(
     """
     if draws < 2:
         raise UsageError(f"{draws} draws", do="Ask for at least two.")
+    belief = believed(options, usual=ALIKE, progress=progress)
     ready = prepared(events, explosion, options=options, network=network)
     table, unusable, momenta, shuffle = ready.table, ready.unusable, ready.momenta, ready.shuffle
     resolution, knowledge = ready.resolution, ready.knowledge
@@ -382,8 +384,7 @@ def reconstruct_events(
         lab = resolution if _in_laboratory(events) else resolution.averaged()
         shift = noise_shift(solver, good, lab, reference, crowd.holds, random)
     symbols = _symbols(events)
-    plausible = options.plausible
-    prior = GeometryPrior.of(symbols) if plausible else GeometryPrior.scale_free(symbols)
+    prior = belief.prior(symbols)
     common = systematic(
         solver, good, knowledge, reference, prior, random, draws=draws, progress=progress
     )

@@ -24,6 +24,7 @@ from molexa_core.base.errors import ComputationError
 from molexa_core.base.fields import EXPLOSION, WARNINGS
 from molexa_core.base.options.gate_options import EVERYTHING, Selection, SeriesOptions
 from molexa_core.base.options.reconstruct_options import (
+    ALIKE,
     SAMPLES_OF_EVENTS,
     USUAL,
     ReconstructOptions,
@@ -43,7 +44,6 @@ from molexa_core.pipeline.chain.series_files import SeriesFiles
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.assumed import Changes
 from molexa_core.pipeline.given.given_events import Events, file_of, given_events
-from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.output_guard import settings_inputs
 from molexa_core.pipeline.reconstruction.branch import Reference, Solved, Solver
 from molexa_core.pipeline.reconstruction.event_branches import settled
@@ -56,6 +56,7 @@ from molexa_core.pipeline.reconstruction.event_means import (
     systematic,
 )
 from molexa_core.pipeline.reconstruction.events_answer import assumed_of_events
+from molexa_core.pipeline.reconstruction.geometry_belief import GeometryBelief, believed
 from molexa_core.pipeline.reconstruction.single_events import (
     Prepared,
     first_that_explains,
@@ -209,6 +210,7 @@ def structure_series(
     settings = {
         **structure.plain(weights=named, samples=structure.samples or SAMPLES_OF_EVENTS),
         "series": options.plain(),
+        "geometry_prior": believed(structure, usual=ALIKE).statement(samples=False),
         EXPLOSION: assumed.explosion.plain(),
         "explosion_source": assumed.source,
     }
@@ -243,6 +245,7 @@ def reconstruct_series(
         UnknownIonError: an ion that the network does not know.
         ComputationError: no structure explains the events.
     """
+    belief = believed(structure, usual=ALIKE, progress=progress)
     whole = binned(events, options, shots)
     events, series = events.select(whole.used), whole.select(whole.used)
     ready = prepared(events, explosion, options=structure, network=network)
@@ -271,7 +274,7 @@ def reconstruct_series(
     table = ready.table.select(good)
     shifts, commons = _of_groups(
         counted, solver, kept, reference, ready, seed=structure.seed, draws=draws,
-        chemistry=structure.plausible,
+        belief=belief,
         progress=progress,
     )  # fmt: skip
     left_out = {
@@ -345,12 +348,12 @@ def _of_groups(
     *,
     seed: int,
     draws: int,
-    chemistry: bool,
+    belief: GeometryBelief,
     progress: Progress,
 ) -> tuple[dict[int, NoiseShift | None], dict[int, Systematic | None]]:
     """Shifts by the resolution and by the explosion, of each bin and (negative) background."""
     symbols = tuple(ion.element.symbol for ion in ready.table.ions)
-    prior = GeometryPrior.of(symbols) if chemistry else GeometryPrior.scale_free(symbols)
+    prior = belief.prior(symbols)
     groups = {number: series.member == number for number in range(len(series.bins))}
     groups |= {-1 - kind: rows for kind, rows in enumerate(series.background)}
     shifts: dict[int, NoiseShift | None] = {}

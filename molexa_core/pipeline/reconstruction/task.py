@@ -24,6 +24,7 @@ from molexa_core.pipeline.explosions.assumed import Assumed
 from molexa_core.pipeline.explosions.told_inputs import told_of
 from molexa_core.pipeline.reconstruction.channels import ChannelMomenta
 from molexa_core.pipeline.reconstruction.error_bars import doubts_of_momenta, require_possible
+from molexa_core.pipeline.reconstruction.geometry_belief import GeometryBelief
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns, unfamiliar, without_sum
 
 FILE: Final = "file"
@@ -39,7 +40,7 @@ class Task:
     assumed: Assumed
     samples: int
     search: int
-    chemistry: bool
+    belief: GeometryBelief
     seed: int
     progress: Progress
 
@@ -130,7 +131,7 @@ def input_entry(task: Task, read: Sequence[Measured]) -> dict[str, Any]:
     found: dict[str, Any] = first | {
         "samples": task.samples,
         "search": task.search,
-        "chemistry": task.chemistry,
+        "chemistry": task.belief.chemistry,
         "seed": task.seed,
     }
     return found | ({"further_channels": others} if others else {})

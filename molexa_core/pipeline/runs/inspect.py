@@ -112,6 +112,7 @@ def _inspect_reconstruction(found: Inspection) -> None:
         ("closure", record.closure.get("residual")),
         ("assumed explosion", explosion.get("statement", "not recorded")),
         ("said by", explosion.get("source")),
+        ("expected of the geometry", explosion.get("geometry_prior")),
         *(
             ("explosion computed with", f"{one['name']}, SHA-256 {one['sha256']}")
             for one in explosion.get("weights", ())

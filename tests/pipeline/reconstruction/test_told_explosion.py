@@ -465,6 +465,7 @@ def test_the_command_states_what_it_assumed(
     said = run(capsys, "a.csv", "--samples", "2", "--setup", "s.yaml", "--force")
     assert "assumed explosion (told, s.yaml): charges that rise with time" in said
     assert "60 +- 12 fs" in said
+    assert "expected of the geometry: bonds of about 0.6 to 2 times" in said
     assert "p-value" in said
     assert "nothing about the accuracy" in said
     options = ["--setup", "s.yaml", "--tau-fs", "70", "--tau-width", "0.1", "--force"]
@@ -503,6 +504,7 @@ def test_claims_are_scored_and_a_record_is_inspected(
     assert seen.format == "reconstruction"
     rows = {label: value for label, value, _ in seen.rows}
     assert rows["assumed explosion"] == record.explosion["statement"]
+    assert rows["expected of the geometry"] == record.explosion["geometry_prior"]
     assert rows["p-value"] == record.explosion["p_value"]
     (tmp_path / "other.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputFileError, match="format is not known"):
