@@ -21,6 +21,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -282,8 +283,10 @@ def table(rows: list[dict[str, Any]], name: str, weigh: Callable[..., FloatArray
 
 def tables(path: Path) -> None:
     """Print what each belief makes of the stored answers."""
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        every = [json.loads(line) for line in stream]
+    every = []
+    # The file of a measurement that was cut short has no end.
+    with gzip.open(path, "rt", encoding="utf-8") as stream, suppress(EOFError):
+        every.extend(json.loads(line) for line in stream)
     rows = [one for one in every if "draws" in one and one["unreliable"] is None]
     print(f"{len(every)} answers, {len(rows)} with error bars")
     for name in sorted({one["set"] for one in rows}):
@@ -344,6 +347,7 @@ def main() -> None:
                 print(f"stopped after {done} answers", flush=True)
                 break
             stream.write(json.dumps(row) + "\n")
+            stream.flush()
             shown = {key: row.get(key) for key in ("set", "name", "seconds", "refused")}
             print({**shown, "symbols": "".join(row["symbols"])}, flush=True)
         pool.terminate()

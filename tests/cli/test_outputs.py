@@ -100,6 +100,7 @@ ROLES: dict[str, dict[str, str]] = {
         "weights": READ,
         "truth": READ,
         "setup": READ,
+        "prior": READ,
         "out": WRITTEN,
         "device": NONE,
     }
@@ -204,6 +205,7 @@ FILES = {
         "weights": "card.json",
         "truth": "known.xyz",
         "setup": "setup.yaml",
+        "prior": "nitrogen.xyz",
     },
     "report": {"folder": "channel.csv", "compare": "nitrogen.xyz"},
     "movie": {"files": "nitrogen.xyz", "known": "nitrogen.xyz"},

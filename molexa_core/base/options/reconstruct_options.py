@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from molexa_core.base.device import DEVICE
@@ -82,6 +83,11 @@ class ReconstructOptions(Parameters):
     def plausible(self) -> bool:
         """Whether a chemically plausible structure is preferred."""
         return self.chemistry is not False
+
+    @property
+    def prior_files(self) -> list[Path]:
+        """The file of one's own molecules, if there is one."""
+        return [] if self.prior in (None, LIBRARY, ALIKE) else [Path(str(self.prior))]
 
     def plain(self, *, weights: str, samples: int) -> dict[str, Any]:
         """What the provenance of a structure says of them.

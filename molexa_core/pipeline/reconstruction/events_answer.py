@@ -50,6 +50,7 @@ from molexa_core.pipeline.explosions.assumed import (
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.given.given_events import Events, GivenEvents, file_of, given_events
 from molexa_core.pipeline.given.given_structure import find_geometry
+from molexa_core.pipeline.inversion.geometry_belief import GeometryBelief, believed
 from molexa_core.pipeline.output_guard import (
     beside_output,
     discards,
@@ -58,7 +59,6 @@ from molexa_core.pipeline.output_guard import (
 )
 from molexa_core.pipeline.reconstruction.event_means import Distribution
 from molexa_core.pipeline.reconstruction.event_units import event_units
-from molexa_core.pipeline.reconstruction.geometry_belief import GeometryBelief, believed
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from molexa_core.pipeline.reconstruction.single_events import (
     EventDistribution,
@@ -164,6 +164,7 @@ def answer_of_events(
             truth,
             selection.regions,
             *settings_inputs(weights=named, setup=setup),
+            *options.prior_files,
         ],
     )
     given = given_events(events, "reconstruct", selection=selection, setup=setup, progress=progress)
@@ -220,7 +221,7 @@ def answer_of_events(
             "explosion_source": assumed.source,
         }
         if structures is not None:
-            made = given.provenance(settings, also=[truth], seed=options.seed)
+            made = given.provenance(settings, also=[truth, *options.prior_files], seed=options.seed)
             summary = {**found.to_dict(), FROM_CENTROIDS: beside_it}
             write_structures(
                 structures, found.structures, made, warnings=found.warnings, summary=summary

@@ -24,8 +24,6 @@ import pandas as pd
 from molexa_core.base.errors import UsageError, about_file
 from molexa_core.base.fields import EXPLOSION, ION, WARNINGS
 from molexa_core.base.options.reconstruct_options import (
-    ALIKE,
-    LIBRARY,
     SAMPLES,
     USUAL,
     ReconstructOptions,
@@ -50,6 +48,7 @@ from molexa_core.pipeline.explosions.assumed import (
     with_changes,
 )
 from molexa_core.pipeline.given.given_structure import find_geometry
+from molexa_core.pipeline.inversion.geometry_belief import believed
 from molexa_core.pipeline.output_guard import (
     beside_output,
     discards,
@@ -60,7 +59,6 @@ from molexa_core.pipeline.reconstruction.by_network import by_network
 from molexa_core.pipeline.reconstruction.by_posterior import by_posterior
 from molexa_core.pipeline.reconstruction.by_told import by_told
 from molexa_core.pipeline.reconstruction.error_bars import not_a_molecule, require_possible
-from molexa_core.pipeline.reconstruction.geometry_belief import believed
 from molexa_core.pipeline.reconstruction.learned import not_as_learned, weights_files, weights_for
 from molexa_core.pipeline.reconstruction.momenta_input import (
     read_columns,
@@ -125,7 +123,6 @@ def reconstruct(
         WeightsError: damaged weights.
         OutputError: the result cannot be written.
     """
-    belief = believed(options, progress=progress)
     several: list[Any] = list(momenta) if isinstance(momenta, list | tuple) else [momenta]
     files = [one for one in several if isinstance(one, Path | str)]
     truth = known if isinstance(known, Path | str) else None
@@ -135,12 +132,13 @@ def reconstruct(
         raise UsageError(f"{target} does not end in .xyz", do="Name an XYZ file with `out=`.")
     beside = None if target is None else beside_output(target, ".json")
     named = [*settings_inputs(setup=setup), *weights_files(options.weights)]
-    named += [] if options.prior in (None, LIBRARY, ALIKE) else [Path(str(options.prior))]
+    named += options.prior_files
     require_outputs(
         (target, FileKind.GEOMETRY),
         (beside, FileKind.RECONSTRUCTION),
         inputs=[*files, truth, *named],
     )
+    belief = believed(options, progress=progress)
     tables, before = _read_all(several, progress)
     first = several[0] if isinstance(several[0], Path | str) else None
     assumed = _assumed(explosion, changes, tables[0], before, first)
@@ -169,7 +167,7 @@ def reconstruct(
         EXPLOSION: assumed.explosion.plain(),
         "explosion_source": assumed.source,
     }
-    inputs = files if truth is None else [*files, truth]
+    inputs = [*files, *([] if truth is None else [truth]), *options.prior_files]
     made = Provenance.of(inputs=inputs, settings=settings, seed=options.seed, after=before)
     write_geometry_json(beside, record, made)
     write_xyz(target, [record.geometry()], made)

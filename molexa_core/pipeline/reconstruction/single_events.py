@@ -42,6 +42,7 @@ from molexa_core.physics.family.family import ExplosionKnowledge, Fragments
 from molexa_core.pipeline.chain.channel_limits import inherited
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
+from molexa_core.pipeline.inversion.geometry_belief import believed
 from molexa_core.pipeline.reconstruction.branch import Member, Reference, Solved, Solver
 from molexa_core.pipeline.reconstruction.dihedrals import chains_of
 from molexa_core.pipeline.reconstruction.error_bars import require_possible
@@ -68,7 +69,6 @@ from molexa_core.pipeline.reconstruction.event_means import (
     uncertainty_of_events,
 )
 from molexa_core.pipeline.reconstruction.event_units import EventUnits
-from molexa_core.pipeline.reconstruction.geometry_belief import believed
 from molexa_core.reduction.resolution import (
     Resolution,
     by_mass,

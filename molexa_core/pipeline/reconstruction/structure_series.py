@@ -44,6 +44,7 @@ from molexa_core.pipeline.chain.series_files import SeriesFiles
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.explosions.assumed import Changes
 from molexa_core.pipeline.given.given_events import Events, file_of, given_events
+from molexa_core.pipeline.inversion.geometry_belief import GeometryBelief, believed
 from molexa_core.pipeline.output_guard import settings_inputs
 from molexa_core.pipeline.reconstruction.branch import Reference, Solved, Solver
 from molexa_core.pipeline.reconstruction.event_branches import settled
@@ -56,7 +57,6 @@ from molexa_core.pipeline.reconstruction.event_means import (
     systematic,
 )
 from molexa_core.pipeline.reconstruction.events_answer import assumed_of_events
-from molexa_core.pipeline.reconstruction.geometry_belief import GeometryBelief, believed
 from molexa_core.pipeline.reconstruction.single_events import (
     Prepared,
     first_that_explains,
@@ -184,6 +184,7 @@ def structure_series(
     named = structure.weights or default_weights()
     setup = explosion if isinstance(explosion, Path | str) else None
     read = [file_of(events), selection.regions, *settings_inputs(weights=named, setup=setup)]
+    read += structure.prior_files
     files = SeriesFiles.of(out, inputs=read)
     given = given_events(events, "reconstruct", selection=selection, setup=setup, progress=progress)
     table = given.table

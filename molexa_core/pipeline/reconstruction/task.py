@@ -22,9 +22,9 @@ from molexa_core.network.weights import ModelCard
 from molexa_core.physics.family.family import ExplosionKnowledge
 from molexa_core.pipeline.explosions.assumed import Assumed
 from molexa_core.pipeline.explosions.told_inputs import told_of
+from molexa_core.pipeline.inversion.geometry_belief import GeometryBelief
 from molexa_core.pipeline.reconstruction.channels import ChannelMomenta
 from molexa_core.pipeline.reconstruction.error_bars import doubts_of_momenta, require_possible
-from molexa_core.pipeline.reconstruction.geometry_belief import GeometryBelief
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns, unfamiliar, without_sum
 
 FILE: Final = "file"

@@ -12,7 +12,7 @@ from molexa_core.base.options.reconstruct_options import ALIKE, LIBRARY, Reconst
 from molexa_core.base.tables import Geometry
 from molexa_core.io.xyz import write_xyz
 from molexa_core.physics.molecules.library import molecule
-from molexa_core.pipeline.reconstruction.geometry_belief import believed
+from molexa_core.pipeline.inversion.geometry_belief import believed
 
 SYMBOLS = ("O", "O", "H", "H")
 
