@@ -283,7 +283,7 @@ def table(rows: list[dict[str, Any]], name: str, weigh: Callable[..., FloatArray
 
 def tables(path: Path) -> None:
     """Print what each belief makes of the stored answers."""
-    every = []
+    every: list[dict[str, Any]] = []
     # The file of a measurement that was cut short has no end.
     with gzip.open(path, "rt", encoding="utf-8") as stream, suppress(EOFError):
         every.extend(json.loads(line) for line in stream)
