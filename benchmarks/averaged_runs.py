@@ -12,9 +12,10 @@ point charges whose charges rise within 45 fs, as in the virtual runs of `molexa
 Printed: share of bond lengths inside their 68 % interval, share beyond four half-widths, bias of
 each bond of the five. The lengths that count as true are those of the geometry about which the
 molecule vibrates; `mean` are those of all geometries that exploded. With `--posterior` the
-structure is that of `molexa reconstruct`, the samples as its starts. With `--known-order` like ions
-keep their numbers, and events are turned by two ions that are the same in every event, as in the
-training: what is left then is not the work of the frame. Each run is a line of ROWS as it comes.
+structure is that of `molexa reconstruct`, the samples as its starts. `--frames` takes the same runs
+in several ways: `chain`; `known`: like ions keep their numbers, and events are turned by two ions
+that are the same in every event, as in the training (what is left then is not the work of the
+frame); `event`: event by event, `molexa align --like equivalent`. Each run is a line of ROWS.
 """
 
 from __future__ import annotations
@@ -84,6 +85,12 @@ ROUNDS: Final = 12
 AT_ONCE: Final = 2**20
 """Explosions of one launch."""
 SEED: Final = 90_260_000
+SAMPLES: Final = {
+    "chain": "samples",
+    "known": "samples, frames of the training",
+    "event": "samples, frames event by event",
+}
+FRAMES: Final = tuple(SAMPLES)
 
 
 @dataclass(frozen=True)
@@ -113,13 +120,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Averaged:
-    """Mean momenta of a run as `molexa centroid` gives them; `order`: ion of each row."""
+    """Mean momenta of a run as `molexa centroid` gives them, with what `molexa align` says."""
 
     ions: tuple[Ion, ...]
     momenta: FloatArray
     errors: FloatArray
     events: int
     table: Any
+    align: dict[str, Any] | None = None
 
 
 def alike_combination(numbers: IntArray, charges: IntArray, least: int) -> IntArray | None:
@@ -280,18 +288,18 @@ def classical_run(name: str, seed: int) -> Run:
     )
 
 
-def averaged(run: Run, *, known_order: bool = False) -> Averaged | str:
-    """The mean momenta of a run, by the chain; or why there are none.
+def averaged(run: Run, *, frames: str = "chain") -> Averaged | str:
+    """The mean momenta of a run; or why there are none.
 
     Args:
         run: the events.
-        known_order: like ions keep their numbers, and frames are those of the training.
+        frames: one of `FRAMES`.
     """
     random = np.random.default_rng([run.seed, 7])
     momenta = run.momenta + RESOLUTION * np.sqrt((run.momenta**2).mean()) * random.standard_normal(
         run.momenta.shape
     )
-    if known_order:
+    if frames == "known":
         return _as_in_the_training(run, momenta - momenta.mean(axis=1, keepdims=True))
     turns = Rotation.random(len(momenta), rng=random).as_matrix()
     momenta = np.einsum("exy,eny->enx", turns, momenta)
@@ -300,13 +308,18 @@ def averaged(run: Run, *, known_order: bool = False) -> Averaged | str:
         order = np.argsort(random.random((len(momenta), len(of))), axis=1)
         momenta[:, of] = np.take_along_axis(momenta[:, of], order[..., None], axis=1)
     try:
-        table = centroid(align(Coincidences.of(run.ions, momenta)).table)
+        events = Coincidences.of(run.ions, momenta)
+        aligned = align(events, like="equivalent" if frames == "event" else None)
+        table = centroid(aligned.table)
         ions, mean, errors = read_columns(table)
     except MolexaError as error:
         return str(error)
     if errors is None:
         return "no errors"
-    return Averaged(tuple(ions), mean, np.sqrt((errors**2).mean(axis=1)), len(momenta), table)
+    error = np.sqrt((errors**2).mean(axis=1))
+    told = {name: aligned.summary.get(name) for name in ("second", "assignment", "frame_quality")}
+    told["reference"] = aligned.frame["reference"]
+    return Averaged(tuple(ions), mean, error, len(momenta), table, told)
 
 
 def _as_in_the_training(run: Run, momenta: FloatArray) -> Averaged:
@@ -382,10 +395,13 @@ class Lines:
     def __init__(self, path: Path | None) -> None:
         self._stream = None if path is None else path.open("w", encoding="utf-8")
 
-    def __call__(self, way: str, number: int, run: Run, rows: list[Any] | str) -> None:
+    def __call__(
+        self, way: str, number: int, run: Run, rows: list[Any] | str, align: Any = None
+    ) -> None:
         """Write one."""
         if self._stream is not None:
             line = {"way": way, "run": number, "group": run.group, "molecule": run.name}
+            line["align"] = align
             line["ions"] = [str(one) for one in run.ions]
             self._stream.write(json.dumps({**line, "rows": rows}) + "\n")
             self._stream.flush()
@@ -524,7 +540,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--known-order", action="store_true", help="frames as in the training")
+    parser.add_argument("--frames", nargs="+", choices=FRAMES, default=["chain"])
     parser.add_argument("--rows", type=Path, help="file of lines for the runs as they come")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -552,25 +568,31 @@ def main() -> None:
     print(f"{len(runs)} runs exploded in {time.perf_counter() - begun:.0f} s", flush=True)
     result: dict[str, Any] = {"weights": card.name, "files": card.files, "seed": SEED}
     result |= {"trajectories": given.trajectories, "asked": len(names) + given.each * len(FIVE)}
+    lines = Lines(given.rows)
     with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        means = pool.map(partial(averaged, known_order=given.known_order), runs, chunksize=1)
-        good = [
-            (run, one) for run, one in zip(runs, means, strict=True) if isinstance(one, Averaged)
-        ]
-        print(f"{len(good)} averaged after {time.perf_counter() - begun:.0f} s", flush=True)
-        result["averaging failed"] = [one for one in means if isinstance(one, str)]
-        lines = Lines(given.rows)
-        drawn = by_samples(good, Engine(network), SEED)
-        for number, some in enumerate(drawn):
-            lines("samples", number, good[number][0], some)
-        result["samples"] = _shown("samples", dict(enumerate(drawn)), good)
-        if given.posterior and not given.known_order:
-            end = begun + given.seconds
-            few = [n for n, one in enumerate(good) if len(one[0].ions) <= given.largest_posterior]
-            result["posterior"] = posteriors(pool, good, few, given.weights, end, lines)
+        for frames in given.frames:
+            means = pool.map(partial(averaged, frames=frames), runs, chunksize=1)
+            good = [
+                (run, one)
+                for run, one in zip(runs, means, strict=True)
+                if isinstance(one, Averaged)
+            ]
+            print(f"{frames}: {len(good)} averaged after {time.perf_counter() - begun:.0f} s")
+            failed = [one for one in means if isinstance(one, str)]
+            drawn = by_samples(good, Engine(network), SEED)
+            for number, some in enumerate(drawn):
+                lines(frames, number, good[number][0], some, good[number][1].align)
+            shown = _shown(frames, dict(enumerate(drawn)), good)
+            result[SAMPLES[frames]] = shown | {"averaging failed": failed}
+            if given.posterior and frames == "chain":
+                end = begun + given.seconds
+                few = [
+                    n for n, one in enumerate(good) if len(one[0].ions) <= given.largest_posterior
+                ]
+                result["posterior"] = posteriors(pool, good, few, given.weights, end, lines)
+            if given.out is not None:
+                given.out.write_text(json.dumps(result) + "\n", encoding="utf-8")
     print(f"{time.perf_counter() - begun:.0f} s")
-    if given.out is not None:
-        given.out.write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 def _shown(

@@ -76,10 +76,10 @@ def align(
 
     Args:
         events: coincidences, or an events file.
-        ref: ion along x; that of the channel, or the heaviest, if not given.
+        ref: ion along x; that of the channel, or the heaviest that moves, if not given.
         second: ion in the plane.
         plane: `xy` or `xz`.
-        like: `equivalent` or `distinct`, for like ions as the second.
+        like: `measured`, `equivalent` or `distinct`: how like ions get their roles.
         channel: for its frame; that of the events if not given.
         out: aligned file to write.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -33,18 +33,21 @@ def align(
     second: Annotated[
         str | None,
         typer.Option(
-            "--second", help="Ion whose momentum fixes the plane; `any`: the most orthogonal one."
+            "--second",
+            help="Ion whose momentum fixes the plane; `any`: that with the largest mean momentum "
+            "across x.",
         ),
     ] = None,
     plane: Annotated[
         Literal["xy", "xz"] | None, typer.Option("--plane", help="Plane that the second lies in.")
     ] = None,
     like: Annotated[
-        Literal["equivalent", "distinct"] | None,
+        Literal["measured", "equivalent", "distinct"] | None,
         typer.Option(
             "--like",
-            help="Ions like the second: equivalent by symmetry (each event enters with every "
-            "assignment), or distinct (the most orthogonal one is the second).",
+            help="Roles of like ions: measured (from all events together, the same atoms in every "
+            "event); event by event as in the paper: equivalent (every assignment of the second at "
+            "equal weight) or distinct (the most orthogonal one is the second).",
         ),
     ] = None,
     recoil: Annotated[
@@ -102,17 +105,26 @@ def align(
     write(_listing(aligned, target))
 
 
+def _decided(found: dict[str, float] | None, frame: dict[str, Any]) -> list[list[object]]:
+    """How clearly like ions are told apart."""
+    if found is None or frame["like"] != "measured":
+        return []
+    text = f"{100 * found['undecided']:.3g} % of the events (mean probability of another role "
+    text += f"{100 * found['second_best']:.2g} %)"
+    return [["like ions undecided", text]]
+
+
 def _listing(aligned: AlignedEvents, target: Path) -> str:
     """The summary that is printed."""
     summary = aligned.summary
     frame = aligned.frame
-    second_text = frame["second"] or "the most orthogonal ion"
+    second_text = summary.get("second") or frame["second"] or "the most orthogonal ion"
     angle = summary["median_angle_deg"]
     rows: list[list[object]] = [
         ["events", summary["events"]],
         ["aligned", summary["aligned"]],
         *[[name.replace("_", " "), number] for name, number in summary["flagged"].items()],
-        ["assignments per event", summary["assignments_per_event"]],
+        ["assignments per event", f"{summary['assignments_per_event']:.3g}"],
         ["x axis", frame["reference"]],
     ]
     if angle is not None:
@@ -133,6 +145,7 @@ def _listing(aligned: AlignedEvents, target: Path) -> str:
     rows += [
         ["recoil", "removed" if summary["recoil"] == "remove" else "kept"],
         ["like ions", summary["rule"]],
+        *_decided(summary.get("assignment"), frame),
         ["written to", target],
     ]
     return table(["", ""], [[name, str(value)] for name, value in rows]).split("\n", 2)[2]

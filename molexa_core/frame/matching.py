@@ -74,8 +74,8 @@ def find_lobes(blocks: Iterable[Block]) -> FloatArray:
     ranked = np.argsort(np.concatenate(energies), kind="stable")
     sample, chosen = ranked[_spread(len(ranked), SAMPLE)], ranked[_spread(len(ranked), STARTS)]
     del energies, ranked
-    momentum, weight = _rows_of(blocks, sample)
-    starts, _ = _rows_of(blocks, chosen)
+    momentum, weight = rows_of(blocks, sample)
+    starts, _ = rows_of(blocks, chosen)
     best, least = starts[0], np.inf
     for start in starts:
         lobes, cost = _settle(momentum, weight, start)
@@ -88,11 +88,11 @@ def find_lobes(blocks: Iterable[Block]) -> FloatArray:
         lobes = moved
         if converged:
             break
-    ordered: FloatArray = lobes[_by_azimuth(lobes)]
+    ordered: FloatArray = lobes[by_azimuth(lobes)]
     return ordered
 
 
-def _rows_of(blocks: Iterable[Block], rows: IntArray) -> Block:
+def rows_of(blocks: Iterable[Block], rows: IntArray) -> Block:
     """The rows with these numbers, in the given order."""
     order = np.argsort(rows, kind="stable")
     wanted, first = rows[order], 0
@@ -193,7 +193,7 @@ def _spread(n: int, wanted: int) -> IntArray:
     return (np.arange(count) * 2 + 1) * n // (2 * count)
 
 
-def _by_azimuth(lobes: FloatArray) -> IntArray:
+def by_azimuth(lobes: FloatArray) -> IntArray:
     """Order by azimuth from -30 degrees on, so that lobes in the half-plane come first."""
     azimuth = np.arctan2(lobes[:, 2], lobes[:, 1]) - _FIRST_AZIMUTH
     return np.lexsort((-lobes[:, 0], np.mod(azimuth, 2.0 * np.pi)))

@@ -20,6 +20,7 @@ from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences
 from molexa_core.frame.align import align_events
 from molexa_core.frame.centroid import energy_kept
+from molexa_core.frame.roles import Roles
 
 FEWEST: Final = 100
 SAMPLE: Final = 1500
@@ -69,7 +70,10 @@ class FrameQuality:
 
 
 def frame_quality(
-    sample: Coincidences, frame: Frame, recoil: Literal["remove", "keep"] = "remove"
+    sample: Coincidences,
+    frame: Frame,
+    recoil: Literal["remove", "keep"] = "remove",
+    known: Roles | None = None,
 ) -> FrameQuality | None:
     """Measure a frame on events; None where there are too few of them, or fewer than three ions.
 
@@ -77,10 +81,11 @@ def frame_quality(
         sample: events of a complete channel, laboratory frame.
         frame: the frame.
         recoil: as in `align.align_events`.
+        known: as in `align.align_events`.
     """
     if len(sample) < FEWEST or len(sample.ions) < 3:
         return None
-    aligned = align_events(sample, frame, recoil=recoil)
+    aligned = align_events(sample, frame, recoil=recoil, known=known)
     table = aligned.table
     mean = np.average(table.momentum, axis=0, weights=table.weight)
     kept = energy_kept(table)
@@ -99,7 +104,10 @@ def frame_quality(
 
 
 def better_frame(
-    sample: Coincidences, now: FrameQuality, recoil: Literal["remove", "keep"] = "remove"
+    sample: Coincidences,
+    now: FrameQuality,
+    recoil: Literal["remove", "keep"] = "remove",
+    known: Roles | None = None,
 ) -> FrameQuality | None:
     """The frame that keeps most of the energy, if it keeps clearly more than the one in use."""
     names = list(dict.fromkeys(str(ion) for ion in sample.ions))
@@ -109,11 +117,12 @@ def better_frame(
         for second in names:
             if reference == second and count[reference] == 1:
                 continue
-            frame = Frame(reference=reference, second=second, plane=now.frame.plane)
+            like = now.frame.like if now.frame.like == "measured" else "equivalent"
+            frame = Frame(reference=reference, second=second, plane=now.frame.plane, like=like)
             if frame == now.frame:
                 continue
             try:
-                quality = frame_quality(sample, frame, recoil)
+                quality = frame_quality(sample, frame, recoil, known)
             except MolexaError:
                 continue
             if quality is not None:

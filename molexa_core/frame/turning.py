@@ -34,12 +34,12 @@ class Turned:
 
     Attributes:
         flag: (events) `Flag` of each event.
-        sine: (good events, choices) sine of the angle between reference and second.
-        rows: (rows) event of each row.
+        sine: (rows) sine of the angle between reference and second.
+        rows: (rows) event of each row, ascending.
         momentum: (rows, ions, 3) a.u., in the molecular frame.
         order: (rows, ions) input column of each ion.
         weight: (rows) weight in averages.
-        choices: rows per event.
+        idle: number of events with a frame and without weight.
         left_out: sum of the squared perpendicular components dropped for two ions, a.u.
         axes: (rows, 3, 3) the rotation of each row, None for two ions.
     """
@@ -50,7 +50,7 @@ class Turned:
     momentum: FloatArray
     order: IntArray
     weight: FloatArray
-    choices: int
+    idle: int
     left_out: float
     axes: FloatArray | None = None
 

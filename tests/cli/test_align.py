@@ -60,8 +60,10 @@ def test_json_and_the_file_for_others(molexa: Run, events: Path, tmp_path: Path)
 def test_without_a_frame_the_heaviest_ion_is_x(molexa: Run, events: Path) -> None:
     done = molexa("align", events.name)
     assert done.returncode == 0
-    assert "no frame given: O+ (the heaviest ion) along x" in done.stderr
-    assert "most orthogonal" in done.stdout
+    assert "no frame given: x is the heaviest ion whose direction" in done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["x", "axis", "O+"] in rows
+    assert ["x-y", "plane", "H+"] in rows
 
 
 def test_several_files_are_listed(molexa: Run, events: Path) -> None:

@@ -108,7 +108,7 @@ class Frame(Schema):
     reference: IonName
     second: IonName | None = None
     plane: Literal["xy", "xz"] = "xy"
-    like: Literal["equivalent", "distinct"] = "equivalent"
+    like: Literal["measured", "equivalent", "distinct"] = "measured"
 
 
 class Channel(Schema):

@@ -166,7 +166,7 @@ def _of_means(path: Path, progress: Progress) -> tuple[tuple[Ion, ...], Observed
         frame = heaviest_frame(ions)
         progress.say(
             f"{path.name}: how its momenta were aligned is not recorded; {frame.reference} along "
-            "x and the most orthogonal ion in the x-y plane is assumed"
+            "x and the ion with the largest mean momentum across it in the x-y plane is assumed"
         )
     return ions, Pairs(ions).of_means(momenta, errors, events), frame
 

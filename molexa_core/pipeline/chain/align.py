@@ -37,6 +37,7 @@ from molexa_core.frame.quality import (
     frame_doubt,
     frame_quality,
 )
+from molexa_core.frame.roles import Roles
 from molexa_core.io.results.events import (
     EventsFile,
     EventsWriter,
@@ -59,7 +60,7 @@ from molexa_core.pipeline.output_guard import discards, require_outputs, setting
 from molexa_core.pipeline.two_passes import TwoPasses
 
 ANY: Final = "any"
-"""Value of `second`: the ion whose momentum is the most orthogonal one, of any kind."""
+"""Value of `second`: an ion of any kind."""
 Recoil = Literal["auto", "remove", "keep"]
 BLOCK_NUMBERS: Final = 2**18
 """Number of momentum components in one block of an events file."""
@@ -111,17 +112,18 @@ def align(
 ) -> AlignedEvents:
     """Rotate every coincidence into the molecular frame.
 
-    Arguments that are not given are taken from the frame of the channel or else from the convention
-    of the paper's main text (heaviest ion along x, most orthogonal ion in the first quadrant of the
-    x-y plane). From a file into a file memory is bounded; the result equals that in memory up to
-    rounding, since the lobes of like ions are means over blocks.
+    Arguments that are not given are taken from the frame of the channel. Without one, x is the
+    heaviest ion whose direction the events hold, and the ion with the largest mean momentum across
+    it lies in the x-y plane. From a file into a file memory is bounded; the result equals that in
+    memory up to rounding.
 
     Args:
         events: momenta (n, ions, 3) in a.u., laboratory frame; or an events file.
         reference: ion whose momentum is the x axis, such as `O+`.
-        second: ion whose momentum fixes the plane; `any` for the most orthogonal one.
+        second: ion whose momentum fixes the plane; `any` for the one with the largest mean momentum
+            across the reference (with `like` event by event: the most orthogonal one).
         plane: `xy` or `xz`: the plane of the second ion, whose other component is positive.
-        like: `equivalent` or `distinct`, see `base.settings.Frame`.
+        like: `measured`, `equivalent` or `distinct`, see `base.settings.Frame`.
         recoil: `remove` subtracts the centre-of-mass motion, `keep` does not, `auto` subtracts it
             unless the channel is partial (the momenta of its ions do not add up to zero).
         channel: the channel of the events, its name or file; that of the events if not given. Gates
@@ -166,6 +168,7 @@ def align(
     own = _channel_in(found.meta)
     request = _Request(
         frame=_frame(found.ions, *asked, known, progress),
+        any_reference=reference is None and (known is None or known.frame is None),
         recoil=_recoil(recoil, own if _is_partial(own) else known),
         partial=_is_partial(known) or _is_partial(own),
         about=nullcontext() if any(asked) or path is None else about_file(path),
@@ -188,6 +191,7 @@ class _Request:
 
     Attributes:
         frame: reference, second, plane.
+        any_reference: whether the events choose the reference.
         recoil: whether it is subtracted.
         partial: whether ions of the molecule are missing.
         about: errors of the frame name the file, where the call did not choose the frame.
@@ -195,6 +199,7 @@ class _Request:
     """
 
     frame: Frame
+    any_reference: bool
     recoil: Literal["remove", "keep"]
     partial: bool
     about: AbstractContextManager[None]
@@ -205,11 +210,18 @@ def _in_memory(table: Coincidences, request: _Request) -> AlignedEvents:
     """Align rows that are in memory."""
     frame, recoil = request.frame, request.recoil
     with request.about:
-        aligned = align_events(table, frame, recoil=recoil, partial=request.partial)
+        aligned = align_events(
+            table,
+            frame,
+            recoil=recoil,
+            partial=request.partial,
+            any_reference=request.any_reference,
+        )
+    frame = parse_settings(Frame, dict(aligned.table.meta["frame"]), where="frame")
     summary, more = aligned.summary, request.stale
     if not request.partial:
         rows = np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int)
-        quality, doubt = _judged(table.select(rows), frame, recoil)
+        quality, doubt = _judged(table.select(rows), frame, recoil, aligned.found)
         if quality is not None:
             summary = {**summary, "frame_quality": quality.to_dict()}
         more = (*(() if doubt is None else (doubt,)), *more)
@@ -246,7 +258,12 @@ def _by_blocks(
 
         with request.about:
             aligner = Aligner(
-                events.ions, frame, recoil=recoil, partial=request.partial, store=store
+                events.ions,
+                frame,
+                recoil=recoil,
+                partial=request.partial,
+                store=store,
+                any_reference=request.any_reference,
             )
         passes = TwoPasses(partial(gated.chunks, rows), _size)
         with progress.task("frames", events.n_rows, "events") as task:
@@ -255,7 +272,7 @@ def _by_blocks(
             for table in aligner.blocks(_with_progress(passes.second(), task)):
                 writer.append(table)
         if not request.partial and (sample := next(iter(gated.chunks(SAMPLE)), None)) is not None:
-            quality, doubt = _judged(sample, frame, recoil)
+            quality, doubt = _judged(sample, aligner.frame, recoil, aligner.found)
             if quality is not None:
                 aligner.summary["frame_quality"] = quality.to_dict()
             aligner.warnings += () if doubt is None else (doubt,)
@@ -283,16 +300,19 @@ def _settings(aligned: AlignedEvents, gates: Gating) -> dict[str, Any]:
 
 
 def _judged(
-    sample: Coincidences, frame: Frame, recoil: Literal["remove", "keep"]
+    sample: Coincidences,
+    frame: Frame,
+    recoil: Literal["remove", "keep"],
+    known: Roles | None,
 ) -> tuple[FrameQuality | None, str | None]:
     """How good the frame is, and a warning if another one is better."""
     try:
-        quality = frame_quality(sample, frame, recoil)
+        quality = frame_quality(sample, frame, recoil, known)
     except NoEventsError:
         return None, None
     if quality is None or not quality.poor:
         return quality, None
-    return quality, frame_doubt(quality, better_frame(sample, quality, recoil))
+    return quality, frame_doubt(quality, better_frame(sample, quality, recoil, known))
 
 
 def _channel_in(meta: Mapping[str, Any]) -> Channel | None:
@@ -375,14 +395,14 @@ def _frame(
         base = heaviest_frame(ions)
         if reference is None:
             progress.say(
-                f"no frame given: {base.reference} (the heaviest ion) along x, the most "
-                "orthogonal ion in x-y"
+                "no frame given: x is the heaviest ion whose direction the events hold, the ion "
+                "with the largest mean momentum across it lies in x-y"
             )
     values = base.model_dump()
     if reference is not None and str(parse_ion(reference)) != base.reference and second is None:
         # The second ion of the channel applies only with the reference ion of the channel.
         values["second"] = None
-        values["like"] = "equivalent"
+        values["like"] = "measured"
     given = {"reference": reference, "plane": plane, "like": like}
     values |= {name: value for name, value in given.items() if value is not None}
     if second is not None:

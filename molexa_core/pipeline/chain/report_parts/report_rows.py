@@ -134,7 +134,7 @@ def alignment_rows(aligned: Coincidences) -> Rows:
         return (("rows", text_of(len(aligned))),)
     rows: list[tuple[str, str]] = [("x axis", text_of(frame.get("reference")))]
     if len(aligned.ions) > 2:
-        second = frame.get("second") or "the ion most orthogonal to x"
+        second = summary.get("second") or frame.get("second") or "the ion most orthogonal to x"
         rows.append((f"in the {'-'.join(str(frame.get('plane')))} plane", text_of(second)))
     shown = {
         "events": "events",
