@@ -176,7 +176,7 @@ def report(
     """Write one HTML page with all figures and numbers of the results in a folder.
 
     Args:
-        folder: the results of the stages.
+        folder: the results of the stages, or one events file of the folder, of which the page is.
         out: the file to write.
         title: of the page.
         compare: another result to show beside it: a folder, a file of events or of a structure, or

@@ -15,9 +15,15 @@ from molexa_cli.declared import declared, leaves
 
 SHELLS: Final = ("bash", "zsh", "fish")
 _BASH: Final = """_molexa_completion() {
-  local IFS=$'\\n'
+  local IFS=$'\\n' place
   COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD \\
     _MOLEXA_COMPLETE=complete_bash $1 2>/dev/null ) )
+  case "${COMP_WORDS[COMP_CWORD]}" in
+    [\\'\\"]*) ;;
+    *) for place in "${!COMPREPLY[@]}"; do
+         printf -v "COMPREPLY[$place]" %q "${COMPREPLY[$place]}"
+       done ;;
+  esac
   return 0
 }
 complete -o default -F _molexa_completion molexa

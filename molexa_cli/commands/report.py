@@ -21,7 +21,13 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder with the results of the stages.")] = Path(),
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with the results of the stages; or, where it holds several, the events "
+            "file that the page is of."
+        ),
+    ] = Path(),
     out: Annotated[
         Path | None,
         typer.Option("--out", help="File to write. Default: report.html in the folder."),
@@ -37,8 +43,9 @@ def report(
     """Write one HTML page with all figures and numbers of the analysis.
 
     Uses the results in the folder: *.events.h5, *.aligned.h5, channel.csv, geom.json or geom.xyz,
-    known.xyz or truth.xyz; the page names the missing ones. It needs no network. With
-    --compare another run, another gate or another structure stands beside it.
+    known.xyz or truth.xyz; the page names the missing ones. Of several events files those are
+    shown from which the later results were made. It needs no network. With --compare another run,
+    another gate or another structure stands beside it.
 
     Example: molexa report . --out report.html
     """

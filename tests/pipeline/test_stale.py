@@ -49,6 +49,30 @@ def test_a_chain_that_belongs_together_passes(chain: Path) -> None:
     assert progress.warned == []
 
 
+def test_of_several_runs_that_is_reported_from_which_the_results_were_made(chain: Path) -> None:
+    table, _ = read_events("run.events.h5")
+    for name, rows in (("another", 40), ("third", 50)):
+        write_events(f"{name}.events.h5", table.select(np.arange(rows)), Provenance.of("reduce"))
+    align("another.events.h5", out="another.aligned.h5")
+    progress = CollectingProgress()
+    _, results = report_folder(chain, progress=progress)
+    assert results.files["reduce"] == "run.events.h5"
+    assert results.files["align"] == "run.aligned.h5"
+    assert results.files["centroid"] == "channel.csv"
+    left_out = "not in the report: another.events.h5, third.events.h5, another.aligned.h5"
+    assert left_out in progress.said
+    # One that is named, with what was made from it.
+    for named in ("another.events.h5", "another.aligned.h5"):
+        _, results = report_folder(chain / named)
+        assert dict(results.files) == {"reduce": "another.events.h5", "align": "another.aligned.h5"}
+        assert results.events is not None
+        assert len(results.events) == 40
+    _, results = report_folder("third.events.h5")
+    assert dict(results.files) == {"reduce": "third.events.h5"}
+    with pytest.raises(InputFileError, match="no file of coincidences"):
+        report_folder(chain / "channel.csv")
+
+
 def without_checksum(path: Path) -> None:
     """As molexa 0.1 wrote it."""
     if path.suffix == ".h5":

@@ -271,6 +271,9 @@ def test_an_empty_folder_and_several_runs_are_errors(tmp_path: Path) -> None:
     table = Coincidences.of(["O+"], np.ones((1, 1, 3)))
     for name in ("a", "b"):
         write_events(tmp_path / f"{name}.events.h5", table, Provenance.of("test"))
-    with pytest.raises(InputFileError, match=r"2 files \*\.events\.h5: a\.events\.h5, b\.events"):
+    with pytest.raises(
+        InputFileError, match=r"2 files \*\.events\.h5: a\.events\.h5, b\.events"
+    ) as told:
         report_folder(tmp_path)
+    assert "molexa report" in str(told.value)
     assert not (tmp_path / "report.html").exists()

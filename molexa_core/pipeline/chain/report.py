@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +52,14 @@ from molexa_core.pipeline.chain.report_parts.report_rows import (
     reduction_rows,
 )
 from molexa_core.pipeline.chain.report_parts.report_series import series_content
+from molexa_core.pipeline.chain.report_parts.report_sources import (
+    GEOMETRY_JSON,
+    GEOMETRY_XYZ,
+    SERIES_SUFFIX,
+    STRUCTURES_FILE,
+    folder_of,
+    sources_of,
+)
 from molexa_core.pipeline.chain.report_parts.report_structure import MAE_NAME, structure_of
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.chain.stale import require_fresh, require_made_from, say_unguarded
@@ -69,10 +77,6 @@ from molexa_core.report.page import render
 from molexa_core.report.text_tables import text_of
 
 REPORT_FILE: Final = "report.html"
-SERIES_SUFFIX: Final = "series.json"
-GEOMETRY_JSON: Final = "geom.json"
-GEOMETRY_XYZ: Final = "geom.xyz"
-STRUCTURES_FILE: Final = "structures.h5"
 OF_EVENTS: Final = "reconstruct (events)"
 """The stage whose result that is."""
 KNOWN_FILES: Final = ("known.xyz", "truth.xyz")
@@ -173,11 +177,13 @@ def report_folder(
 ) -> tuple[Path, Results]:
     """Write the report of a folder.
 
-    Takes the only `*.events.h5` and `*.aligned.h5`, `channel.csv`, `geom.json` (or `geom.xyz`) and
-    `known.xyz` or `truth.xyz`, those that exist.
+    Takes `*.events.h5` and `*.aligned.h5`, `channel.csv`, `geom.json` (or `geom.xyz`) and
+    `known.xyz` or `truth.xyz`, those that exist. Of several files of events those are taken from
+    which the later results were made.
 
     Args:
-        folder: the folder with the results.
+        folder: the folder with the results; or a file of events in it, aligned or not, of which the
+            report is to be.
         out: the file to write; `report.html` in the folder if not given.
         title: of the page.
         selection: the coincidences from which maps and energies are drawn; histograms of `reduce`,
@@ -190,18 +196,17 @@ def report_folder(
         The file written and the results that were read.
 
     Raises:
-        InputFileError: none of the files exists, one is damaged, or there are several of a stage.
+        InputFileError: none of the files exists, one is damaged, or there are several of a stage
+            and no later result says which.
         UsageError: a condition that cannot be read or does not fit the events.
         NoEventsError: the gates leave no coincidence.
         OutputError: the page cannot be written.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputFileError("no such folder", where=folder, do="Name the folder of the results.")
+    place, folder = folder, folder_of(folder)
     target = folder / REPORT_FILE if out is None else Path(out)
     inputs = [*_read_in(folder), *_compared_with(comparing)]
     require_outputs((target, FileKind.REPORT), inputs=inputs)
-    everything = read_results(folder, progress=progress)
+    everything = read_results(place, progress=progress)
     results = _selected(everything, selection, progress)
     for warning in _warnings(results):
         progress.warn(warning)
@@ -308,47 +313,49 @@ def _selected(results: Results, selection: Selection, progress: Progress) -> Res
     return replace(results, **tables)  # type: ignore[arg-type]
 
 
-def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
-    """Read the results of the stages in a folder.
+def read_results(place: Path | str, *, progress: Progress = SILENT) -> Results:
+    """Read the results of the stages in a folder, or those of one file of events in it.
 
     Raises:
-        InputFileError: a file is damaged, or there are several of a stage.
+        InputFileError: there is no such place, a file is damaged, or there are several of a stage
+            and no later result says which.
     """
-    folder = Path(folder)
+    sources = sources_of(place, progress)
+    folder = sources.folder
     records: list[tuple[Path, Provenance | None]] = []
     of_events: list[tuple[Path, Provenance | None]] = []
     files: dict[str, str] = {}
     results = _covariances(folder, of_events, files)
-    if (path := _only_result(folder, EVENTS_SUFFIX)) is not None:
+    if (path := sources.events) is not None:
         events, record = read_events(path)
         results = replace(results, events=events, spectra=read_spectra(path))
         records.append((path, record))
         files["reduce"] = path.name
-    if (path := _only_result(folder, ALIGNED_SUFFIX)) is not None:
+    if (path := sources.aligned) is not None:
         aligned, record = read_events(path)
         results = replace(results, aligned=aligned)
         records.append((path, record))
         files["align"] = path.name
-    if (path := folder / CHANNEL_FILE).is_file():
+    if (path := sources.centroids) is not None:
         table, maybe = read_channel_csv(path, progress)
         results = replace(results, centroids=table)
         records.append((path, maybe))
         files["centroid"] = path.name
-    if (path := folder / GEOMETRY_JSON).is_file():
-        found, maybe = read_geometry_json(path)
-        results = replace(results, record=found)
-        (records if found.events is None else of_events).append((path, maybe))
+    if (path := sources.geometry) is not None:
         files["reconstruct"] = path.name
-    elif (path := folder / GEOMETRY_XYZ).is_file():
-        results = replace(results, record=_from_xyz(read_xyz(path, progress)[0]))
-        records.append((path, read_provenance(path)))
-        files["reconstruct"] = path.name
-    if (path := folder / STRUCTURES_FILE).is_file():
+        if path.name == GEOMETRY_JSON:
+            found, maybe = read_geometry_json(path)
+            results = replace(results, record=found)
+            (records if found.events is None else of_events).append((path, maybe))
+        else:
+            results = replace(results, record=_from_xyz(read_xyz(path, progress)[0]))
+            records.append((path, read_provenance(path)))
+    if (path := sources.structures) is not None:
         held = read_structures_file(path)
         results = replace(results, structures=held)
         of_events.append((path, held.provenance))
         files[OF_EVENTS] = path.name
-    series, made_by = _series_in(folder)
+    series, made_by = _series_of(sources.series)
     results = replace(results, series=series)
     of_events += made_by
     files |= {f"series {number}": name for number, name in enumerate(series, start=1)}
@@ -367,13 +374,13 @@ def read_results(folder: Path | str, *, progress: Progress = SILENT) -> Results:
     )
 
 
-def _series_in(
-    folder: Path,
+def _series_of(
+    paths: Sequence[Path],
 ) -> tuple[dict[str, dict[str, Any]], list[tuple[Path, Provenance | None]]]:
-    """The values of every series in a folder by the name of its file, and their provenance."""
+    """The values of every series by the name of its file, and their provenance."""
     values: dict[str, dict[str, Any]] = {}
     records: list[tuple[Path, Provenance | None]] = []
-    for path in sorted(folder.glob(f"*{SERIES_SUFFIX}")):
+    for path in paths:
         values[path.name], made = read_series(path)
         records.append((path, made))
     return values, records
@@ -383,9 +390,9 @@ def _covariances(
     folder: Path, records: list[tuple[Path, Provenance | None]], files: dict[str, str]
 ) -> Results:
     """Results that hold the covariances in a folder, if there are any."""
-    path = _only_result(folder, COVARIANCE_SUFFIX)
-    if path is None:
+    if not any(not path.name.startswith(".") for path in folder.glob(f"*{COVARIANCE_SUFFIX}")):
         return Results()
+    path = only_file(COVARIANCE_SUFFIX, folder=folder, made_by="molexa covariance")
     cumulants, maps, record = read_covariance(path)
     records.append((path, record))
     files["covariance"] = path.name
@@ -415,13 +422,6 @@ def _read_in(folder: Path) -> list[Path]:
     ]
     stages += folder.glob(f"*{SERIES_SUFFIX}")
     return [*stages, *(folder / name for name in names)]
-
-
-def _only_result(folder: Path, suffix: str) -> Path | None:
-    """The only file with this suffix, None if there is none; several are an error."""
-    if not any(not path.name.startswith(".") for path in folder.glob(f"*{suffix}")):
-        return None
-    return only_file(suffix, folder=folder, made_by="molexa")
 
 
 def _steps(records: list[Provenance]) -> tuple[Provenance, ...]:
