@@ -17,6 +17,7 @@ from molexa_core.base.errors import MolexaError
 from molexa_core.base.options.reconstruct_options import ReconstructOptions
 from molexa_core.base.tables import Coincidences
 from molexa_core.base.units import BOHR_ANGSTROM
+from molexa_core.base.unused_memory import give_back, keep_no_large_blocks
 from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.channel_limits import beyond_network
@@ -156,6 +157,7 @@ def _serve(link: Connection) -> None:
     from molexa_core.network.weights import default_weights, load_network  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that reads
+    keep_no_large_blocks()
     with suppress(MolexaError):
         load_network(default_weights(), "cpu")
     while True:
@@ -170,6 +172,8 @@ def _serve(link: Connection) -> None:
             answer = {"trouble": error.what}
         with suppress(OSError):
             link.send(answer)
+        del ions, momentum, meta, table
+        give_back()  # what one structure took, before the next is asked for hours later
 
 
 def not_reconstructed(channel: Any) -> str:
