@@ -289,7 +289,7 @@ def law(asked: argparse.Namespace, paths: list[Path]) -> None:
     if any(len(each) > 1 for each in digests.values()):
         raise SystemExit("the results differ")
     alone = [(case.files, taken[case].wall_s) for case in cases if case.workers == 1]
-    slope, start = np.polyfit(*zip(*alone, strict=True), 1)
+    slope, start = np.polyfit([n for n, _ in alone], [took for _, took in alone], 1)
     hits = open_run(paths[0])
     per_file = sum(chunk.n_hits for chunk in hits) / 1e6
     print(f"one process: {start:.2f} s + {slope / per_file:.3f} s per 1e6 hits")
@@ -309,7 +309,7 @@ def law(asked: argparse.Namespace, paths: list[Path]) -> None:
         "cases": [asdict(case) | asdict(one) for case, one in taken.items()],
     }  # fmt: skip
     if len(long) > 1:
-        each, fixed = np.polyfit(*zip(*long, strict=True), 1)
+        each, fixed = np.polyfit([n for n, _ in long], [took for _, took in long], 1)
         print(f"{most} processes: {fixed:.2f} s + {each / per_file:.4f} s per 1e6 hits")
         for total in (1e8, 1e9, 1e10):
             files = total / 1e6 / per_file

@@ -43,6 +43,7 @@ class StoredRun(ABC):
             otherwise).
         rewrites: names of formats that `rewrite` writes.
         anywhere: whether shots can be read from any place on without those before (`between`).
+        indexable: whether `make_index` makes that possible.
     """
 
     paths: tuple[Path, ...]
@@ -53,6 +54,7 @@ class StoredRun(ABC):
     with_method: bool = False
     rewrites: frozenset[str] = frozenset()
     anywhere: bool = False
+    indexable: bool = False
 
     @abstractmethod
     def __iter__(self) -> Iterator[Hits | Edges]:
@@ -88,6 +90,29 @@ class StoredRun(ABC):
                 yield chunk.shots(start, min(stop, chunk.n_shots))
             if stop <= chunk.n_shots:
                 return
+
+    def make_index(self, advance: Callable[[int], None]) -> None:
+        """Look through the files once for places from which shots can be read.
+
+        `anywhere` holds and `n_shots` is known afterwards, and warnings and remarks are those of
+        the whole run.
+
+        Args:
+            advance: told how many more bytes were looked through.
+
+        Raises:
+            InputFileError: a file cannot be read.
+        """
+        raise NotImplementedError(f"{self.layout} has no index: {advance}")
+
+    def index(self) -> dict[str, Any]:
+        """What `make_index` found, as plain values for other processes; empty without."""
+        return {}
+
+    def take_index(self, values: Mapping[str, Any]) -> None:
+        """Use what `index` gave for the same files, in place of `make_index`."""
+        if values:
+            raise NotImplementedError(f"{self.layout} has no index")
 
     def reading(self) -> dict[str, Any]:
         """Counts of the last reading, of which remarks and warnings are made, as plain values."""

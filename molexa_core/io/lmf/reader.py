@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -22,9 +22,12 @@ from molexa_core.io.lmf.trailer import SAMPLE_BYTES, Trailer, find_trailer
 
 CHUNK_BYTES: Final = 8 * 2**20
 """Bytes of a file that are read at a time."""
+PLACE_BYTES: Final = 2**20
+"""Bytes between places from which events can be read."""
 KEPT_FAULTS: Final = 10_000
 """Faults that are listed one by one; more are only counted."""
 _FAULT_ROWS: Final = 256
+_NONE: Final = np.empty(0, np.int64)
 _NO_LIMIT: Final = 2**63 - 1
 _MOST_STATED: Final = 2**48
 """A header that states more events does not know them."""
@@ -320,6 +323,36 @@ class LmfFile:
                 f"cannot be read: {error.strerror or error}", where=self.path
             ) from error
 
+    def places(self, advance: Callable[[int], None]) -> list[LmfPlace]:
+        """Places in the file from which `follow` reads on, about a chunk apart, and its end.
+
+        Where nothing must be known of the events before, they are only counted. What was lost to
+        damage is in `losses` afterwards, as after reading.
+
+        Args:
+            advance: told how many more bytes were looked through.
+
+        Raises:
+            InputFileError: the file cannot be read.
+        """
+        if not self._settled:  # the file may have grown since it was opened
+            self._settle()
+        scan = _Scan(self.header, self._layout, self.events_at)
+        self.losses = scan.losses
+        decode_too = self.header.raw or self.header.has_scan
+        found = [scan.place()]
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(scan.base)
+                for _ in scan.run(stream, PLACE_BYTES, only_count=not decode_too):
+                    found.append(scan.place())
+                    advance(found[-1].byte - found[-2].byte)
+        except OSError as error:
+            raise InputFileError(
+                f"cannot be read: {error.strerror or error}", where=self.path
+            ) from error
+        return found
+
 
 class _Scan:
     """One pass through the events of a file."""
@@ -369,7 +402,12 @@ class _Scan:
         )
 
     def run(
-        self, stream: BinaryIO, chunk_bytes: int, *, closed: bool = True
+        self,
+        stream: BinaryIO,
+        chunk_bytes: int,
+        *,
+        closed: bool = True,
+        only_count: bool = False,
     ) -> Iterator[LmfEvents]:
         """The events from the current place of the stream on.
 
@@ -378,6 +416,7 @@ class _Scan:
             chunk_bytes: bytes read at a time.
             closed: whether the file ends where its bytes do; otherwise what may become an event is
                 left for another pass.
+            only_count: give tables without events in place of those that are there.
         """
         buffer = np.empty(0, np.uint8)
         ended = final = False
@@ -395,8 +434,8 @@ class _Scan:
                 )
                 self._note()
                 self._given = int(self._state[kernels.USED])
-                if self._state[kernels.EVENTS]:
-                    yield self._decode(buffer, starts[: self._state[kernels.EVENTS]])
+                if n := int(self._state[kernels.EVENTS]):
+                    yield self._counted(n) if only_count else self._decode(buffer, starts[:n])
                 self._given = 0
                 used = int(self._state[kernels.USED])
                 full = self._state[kernels.FAULTS] >= _FAULT_ROWS - 1
@@ -408,6 +447,11 @@ class _Scan:
                 self.losses.whole = final and not self._inside
                 return
             wanted = max(chunk_bytes, len(buffer))
+
+    def _counted(self, n: int) -> LmfEvents:
+        self._first_event += n
+        self.losses.events += n
+        return LmfEvents.of(np.zeros(1, np.int64), _NONE, _NONE, first_event=self._first_event)
 
     def _decode(self, buffer: kernels.Bytes, starts: kernels.Ints) -> LmfEvents:
         n = len(starts)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from molexa_core.base.fields import TAG_SCAN, TAG_TIMESTAMP
 from molexa_core.base.tables import Edges
 from molexa_core.io.lmf.event_table import LmfEvents
 from molexa_core.io.lmf.header import FIRST_PARAMETER, TDC8HP, TDC8HPRAW, LmfHeader
-from molexa_core.io.lmf.reader import LmfFile, LmfPlace
+from molexa_core.io.lmf.reader import PLACE_BYTES, LmfFile, LmfLosses, LmfPlace
 from molexa_core.io.lmf.rewrite import rewrite_lmf
 from molexa_core.io.lmf.writer import LmfWriter
 from molexa_core.io.stored_run import Rewritten, StoredRun
@@ -30,8 +32,8 @@ class LmfRun(StoredRun):
     """A run in one or several list-mode files, read any number of times; iterating gives `Edges`.
 
     Attributes:
-        paths, layout, choice, n_shots: as in `StoredRun`; the number of shots is not
-            known, since that in the header may be wrong.
+        paths, layout, choice, n_shots: as in `StoredRun`; the number of shots is not known before
+            `make_index`, since that in the header may be wrong.
         files: the files.
 
     Raises:
@@ -40,6 +42,7 @@ class LmfRun(StoredRun):
     """
 
     edges = True
+    indexable = True
     rewrites = frozenset({"lmf", "lmf-raw"})
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
@@ -53,6 +56,9 @@ class LmfRun(StoredRun):
         self.choice = f"{header.generation}, LMF version {header.lmf_version}, {kind}"
         self.choice += behind_hits(self.files[0])
         self.n_shots: int | None = None
+        self._places: list[list[LmfPlace]] = []
+        self._losses: list[LmfLosses] = []
+        self._parameters_read: list[int] = []
         for file in self.files[1:]:
             same = ("raw", "resolution_ns", "n_channels")
             differ = [name for name in same if getattr(file.header, name) != getattr(header, name)]
@@ -92,6 +98,71 @@ class LmfRun(StoredRun):
                 yield _edges(file, events, shot, parameters)
                 shot += events.n_events
             file.require_readable()
+
+    @property
+    def anywhere(self) -> bool:  # type: ignore[override]
+        """Whether shots can be read from any place on: after `make_index`."""
+        return bool(self._places)
+
+    def make_index(self, advance: Callable[[int], None]) -> None:
+        """See `StoredRun.make_index`; a place knows the state of the clock and the parameters."""
+        places, self._losses = [], []
+        for file in self.files:
+            places.append(file.places(advance))
+            self._losses.append(file.losses)
+            file.require_readable()
+        self._use(places)
+
+    def index(self) -> dict[str, Any]:
+        """See `StoredRun.index`."""
+        return (
+            {"files": [[list(astuple(place)) for place in places] for places in self._places]}
+            if self._places
+            else {}
+        )
+
+    def take_index(self, values: Mapping[str, Any]) -> None:
+        """See `StoredRun.take_index`."""
+        if values:
+            self._use(
+                [
+                    [
+                        LmfPlace(byte, event, tuple(state), tuple(roll), tuple(scan), lost, faults)
+                        for byte, event, state, roll, scan, lost, faults in places
+                    ]
+                    for places in values["files"]
+                ]
+            )
+
+    def _use(self, places: list[list[LmfPlace]]) -> None:
+        self._places = places
+        self.n_shots = sum(of_file[-1].event for of_file in places)
+        self._parameters_read = self._parameters()
+
+    def forget_reading(self) -> None:
+        """Of the whole run, all that is to be said is known since `make_index`."""
+        for file, losses in zip(self.files, self._losses, strict=False):
+            file.losses = losses
+
+    def between(self, first: int, last: int) -> Iterator[Edges]:
+        """See `StoredRun.between`."""
+        if not self._places:
+            yield from super().between(first, last)  # type: ignore[misc]
+            return
+        shot = 0
+        for file, places in zip(self.files, self._places, strict=True):
+            begin, shot = shot, shot + places[-1].event
+            if shot <= first or begin >= last:
+                continue
+            low, high = max(first - begin, 0), min(last, shot) - begin
+            at = bisect_right([place.event for place in places], low) - 1
+            for events, _ in file.follow(places[at], closed=True, chunk_bytes=PLACE_BYTES):
+                chunk = _edges(file, events, begin + events.first_event, self._parameters_read)
+                start, stop = low - events.first_event, high - events.first_event
+                if start < chunk.n_shots and stop > 0:
+                    yield chunk.shots(max(start, 0), min(stop, chunk.n_shots))
+                if stop <= chunk.n_shots:
+                    break
 
     def follow(
         self, place: LmfPlace | None = None, *, closed: bool = False

@@ -36,6 +36,7 @@ from molexa_core.pipeline.chain.reduce_units import (
     SMALL_UNITS,
     ReduceUnits,
     Request,
+    index_if_large,
     number_of_units,
 )
 from molexa_core.pipeline.chain.selected import gating_of
@@ -363,6 +364,8 @@ def _units(
     run: OpenRun | HeldRun, request: Request, target: Path, work: WorkOptions, progress: Progress
 ) -> Iterator[ReduceUnits | None]:
     """The passes over a run in units of work; None for a small run, which needs none."""
+    if isinstance(run, OpenRun):
+        index_if_large(run, progress)
     number = number_of_units(run) if isinstance(run, OpenRun) else 0
     if number < SMALL_UNITS or not isinstance(run, OpenRun):
         yield None

@@ -123,6 +123,15 @@ def stretches_per_unit(run: OpenRun) -> int:
     return max(1, math.ceil(number * each / max(total, 1)))
 
 
+def index_if_large(run: OpenRun, progress: Progress) -> None:
+    """Look through a large run that can only be read from its beginning for other places."""
+    total = sum(path.stat().st_size for path in run.paths)
+    if run.anywhere or not run.indexable or total < SMALL_UNITS * UNIT_BYTES:
+        return
+    with progress.task("looking for the events", total, "bytes") as task:
+        run.make_index(task.advance)
+
+
 def number_of_units(run: OpenRun) -> int:
     """How many units a run has; 0 where it can only be read from its beginning."""
     if not run.anywhere or run.n_shots is None or run.opened_with is None:
@@ -154,7 +163,7 @@ class ReduceUnits:
     ) -> None:
         self._run, self._request = run, request
         self._folder, self._executor, self._progress = folder, executor, progress
-        self._places = {"paths": [str(path.absolute()) for path in run.paths]}
+        self._places = {"paths": [str(path.absolute()) for path in run.paths], "index": run.index()}
         opened = (None,) if run.opened_with is None else run.opened_with
         self._settings = request.as_values() | {
             "shots": run.n_shots,
@@ -293,6 +302,7 @@ class _Searching:
         (opening,) = settings["opening"]
         setup = None if opening is None else Setup.model_validate(opening)
         self._run = open_run(places["paths"], setup)
+        self._run.take_index(places["index"])
         self._card = card_or_processor(self._request.device)
 
     def __call__(self, values: Mapping[str, Any]) -> Content:
@@ -357,6 +367,7 @@ def warm_up(settings: Mapping[str, Any], places: Mapping[str, Any]) -> None:
         return  # what uses a graphics card must not be split
     (opening,) = settings["opening"]
     run = open_run(places["paths"], None if opening is None else Setup.model_validate(opening))
+    run.take_index(places["index"])
     search = StretchSearch(
         request.channel, request.setup, rivals=request.rivals, solutions=request.solutions
     )

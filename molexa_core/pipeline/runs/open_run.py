@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,6 +84,25 @@ class OpenRun(Shown, StoredRun):
     def anywhere(self) -> bool:  # type: ignore[override]
         """Whether shots can be read from any place on without those before."""
         return self.stored.anywhere and self.n_shots is not None
+
+    @property
+    def indexable(self) -> bool:  # type: ignore[override]
+        """See `StoredRun.indexable`."""
+        return self.stored.indexable
+
+    def make_index(self, advance: Callable[[int], None]) -> None:
+        """See `StoredRun.make_index`."""
+        self.stored.make_index(advance)
+        self.n_shots = self.stored.n_shots
+
+    def index(self) -> dict[str, Any]:
+        """See `StoredRun.index`."""
+        return self.stored.index()
+
+    def take_index(self, values: Mapping[str, Any]) -> None:
+        """See `StoredRun.take_index`."""
+        self.stored.take_index(values)
+        self.n_shots = self.stored.n_shots
 
     def between(self, first: int, last: int) -> Iterator[Hits]:
         """See `StoredRun.between`."""
