@@ -10,8 +10,8 @@ every quantity: root mean square of the error against the limit, and mean and wi
     python benchmarks/spectrometer_calibration.py --runs 100 --workers 2 --case dark --out dark.json
 
 Cases: `known` (lengths known), `lengths` (free too), `channels` (half the shots are nitrogen, and
-both channels are used), `dark` (no residual gas, so no line shows the light). A run of 1e5
-coincidences takes about a minute and a half on one core.
+both channels are used), `dark` (no residual gas, so no line shows the light), `alive` (a detector
+without dead time). A run of 1e5 coincidences takes about a minute and a half on one core.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ LIMITS = {
 """Root mean square errors allowed: ns, relative, mm, degrees, m/s."""
 PER_SHOT = 0.365
 """Water coincidences in a shot of the virtual experiment below."""
-CASES = ("known", "lengths", "channels", "dark")
+CASES = ("known", "lengths", "channels", "dark", "alive")
 
 
 def truth_of(case: str) -> Setup:
@@ -61,7 +61,9 @@ def truth_of(case: str) -> Setup:
     virtual: dict[str, object] = {"molecules_per_shot": 1.0}
     if case == "dark":
         virtual["residual_gas"] = []
+    detector = {"dead_time_ns": 0} if case == "alive" else {}
     values = {
+        "detector": detector,
         "spectrometer": {"regions": [{"length_mm": 110.0, "field_v_per_cm": 250.0}]},
         "jet": {"velocity_m_per_s": 1000.0},
         "detection_efficiency": 0.8,
