@@ -266,6 +266,52 @@ def summarise(path: Path) -> None:
             print(f"{'pooled width':34s}{'':14s}{np.sqrt(np.mean(widths)):8.2f}")
 
 
+def stored(path: Path) -> dict[str, Any]:
+    """The pulls of all runs, and what they were made from, for the stored results."""
+    everything = list(lines(path))
+    cases = []
+    for case in CASES:
+        for rate in sorted({run["rate"] for run in everything if run["case"] == case}):
+            runs = [run for run in everything if run["case"] == case and run["rate"] == rate]
+            runs.sort(key=lambda run: run["seed"])
+            gated = [run for run in runs if "gated" in run]
+            names = [name for name in runs[0]["mixed"] if all(name in run["mixed"] for run in runs)]
+            cases.append(
+                {
+                    "case": case,
+                    "molecules_per_shot": rate,
+                    "runs": len(runs),
+                    "seeds": [run["seed"] for run in runs],
+                    "shots": runs[0]["shots"],
+                    "hits_per_shot": round(
+                        float(np.mean([run["hits_per_shot"] for run in runs])), 3
+                    ),
+                    "true": [run["true"] for run in runs],
+                    "found": [run["found"] for run in runs],
+                    "refused": sum("mixed_refused" in run for run in runs),
+                    "seconds_with_mixing": round(
+                        float(np.mean([run["mixed_seconds"] for run in gated])), 2
+                    ),
+                    "seconds_without": round(
+                        float(np.mean([run["gated_seconds"] for run in gated])), 2
+                    ),
+                    "relative_error_of_the_yield": round(
+                        float(np.median([np.divide(*run["mixed"]["yield"][::-1]) for run in runs])),
+                        4,
+                    ),
+                    "pulls": {
+                        name: np.round(pulls(runs, "mixed", name), 3).tolist() for name in names
+                    },
+                    "gating_alone": {
+                        name: [round(float(one), 3) for one in (of.mean(), of.std(ddof=1))]
+                        for name in names
+                        for of in [pulls(runs, "gated", name)]
+                    },
+                }
+            )
+    return {"cases": cases}
+
+
 def main() -> None:
     """Run what is missing, then print the summary."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -278,6 +324,7 @@ def main() -> None:
     parser.add_argument("--rates", default=",".join(f"{rate:g}" for rate in RATES))
     parser.add_argument("--coincidences", type=int, default=COINCIDENCES)
     parser.add_argument("--out", type=Path, default=Path("false_coincidences.jsonl"))
+    parser.add_argument("--store", type=Path, help="JSON file with the pulls of all runs")
     parser.add_argument("--summary", action="store_true", help="only print what is there")
     asked = parser.parse_args()
     jobs = [
@@ -295,6 +342,8 @@ def main() -> None:
                 out.write(json.dumps(answer) + "\n")
                 out.flush()
     summarise(asked.out)
+    if asked.store is not None:
+        asked.store.write_text(json.dumps(stored(asked.out)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
