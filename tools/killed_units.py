@@ -1,6 +1,6 @@
 """Kill what reduces a run in units of work, at random, and compare the result in the end.
 
-    python tools/killed_units.py --repeats 50
+    python tools/killed_units.py --repeats 50 --both --small FOLDER
 
 Every repeat starts a reduction by two processes, kills it or one of its processes (`kill -9`) at a
 random moment, one to three times, or lets the disk run full, and starts the same command again
@@ -10,7 +10,7 @@ is started is `reduce` with units of one stretch of shots, so that a short run h
 With `--dask` the units are computed by a cluster of Dask (a scheduler and two workers, each a
 process of its own), and what is killed is the scheduler, a worker, the client, or all of them.
 Where the scheduler died, the command must end by itself and say so; the same command goes on with
-another one.
+another one. With `--both` every second repeat is one of these.
 
 A full disk needs a place that can be filled: `--small FOLDER`, a small file system of its own
 (`mount -t tmpfs -o size=40m none FOLDER`); without it, only processes are killed.
@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -219,7 +220,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--small", type=Path)
-    parser.add_argument("--dask", action="store_true")
+    parser.add_argument("--dask", action="store_true", help="a cluster of Dask computes")
+    parser.add_argument("--both", action="store_true", help="it does in every second repeat")
     asked = parser.parse_args()
     rng = random.Random(asked.seed)  # noqa: S311  (kills, no secrets)
     with ExitStack() as stack:
@@ -231,16 +233,17 @@ def main() -> None:
             raise SystemExit(first.communicate()[1])
         longest = time.monotonic() - began
         wanted = content_hash(folder / "whole.h5")
-        cluster = stack.enter_context(closing_cluster(folder)) if asked.dask else None
+        cluster = stack.enter_context(closing_cluster(folder)) if asked.dask or asked.both else None
         if cluster is not None:
             first = start(run, folder / "dask.h5", cluster.ready())
             if first.wait(LONGEST_S) or content_hash(folder / "dask.h5") != wanted:
                 raise SystemExit(f"Dask gives another result: {first.communicate()[1]}")
+        met: Counter[str] = Counter()
         for repeat in range(asked.repeats):
             if asked.small is not None and repeat % 5 == 4:
                 found, what = filled_up(run, asked.small, rng)
                 out = asked.small / "out.h5"
-            elif cluster is not None:
+            elif cluster is not None and (asked.dask or repeat % 2):
                 out = folder / f"out{repeat}.h5"
                 found, what = disturbed_cluster(run, out, cluster, rng)
             else:
@@ -250,7 +253,9 @@ def main() -> None:
             if found != wanted or left != [out.name]:
                 raise SystemExit(f"repeat {repeat}: {what}: {found} instead of {wanted}; {left}")
             out.unlink()
+            met.update(what)
             print(f"{repeat}: {', '.join(what)}: the same", flush=True)
+        print(", ".join(f"{what} {number}" for what, number in sorted(met.items())))
         print(f"{asked.repeats} repeats ended with the same hash {wanted[:16]}")
 
 

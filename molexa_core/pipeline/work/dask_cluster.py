@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -60,7 +61,10 @@ class Dask(Executor):
         """
         if not numbers:
             return
-        with connected(self._where, self._progress) as (client, workers):
+        with (
+            _lost_connections(self._where),
+            connected(self._where, self._progress) as (client, workers),
+        ):
             given = ((str(phase.absolute()), number) for number in numbers)
             look = partial(self._require_scheduler, client)
             done = submitted(client, workers, compute_unit, given, look=look, late=self._late)
@@ -71,11 +75,28 @@ class Dask(Executor):
 
     def _require_scheduler(self, client: Any) -> None:
         if client.status != "running":
-            raise WorkError(
-                "the Dask scheduler is gone",
-                where=self._where,
-                do="Start it and run the same command again; finished units are kept.",
-            )
+            raise _gone(self._where)
+
+
+def _gone(where: str) -> WorkError:
+    return WorkError(
+        "the Dask scheduler is gone",
+        where=where,
+        do="Start it and run the same command again; finished units are kept.",
+    )
+
+
+@contextmanager
+def _lost_connections(where: str) -> Iterator[None]:
+    """Say what it means that a question to the scheduler is not answered any more.
+
+    The errors of its connections are those of the operating system, which elsewhere in a command
+    mean that a file cannot be written.
+    """
+    try:
+        yield
+    except (OSError, CancelledError) as error:
+        raise _gone(where) from error
 
 
 def compute_unit(phase: str, number: int) -> dict[str, Any] | None:

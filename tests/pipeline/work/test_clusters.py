@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from molexa_core.base.progress import CollectingProgress
 from molexa_core.pipeline.chain import reduce as stage
 from molexa_core.pipeline.chain import reduce_units
 from molexa_core.pipeline.chain.reduce import reduce
-from molexa_core.pipeline.work import executor_choice
+from molexa_core.pipeline.work import dask_cluster, executor_choice
 from molexa_core.pipeline.work.executors import InThisProcess
 from molexa_core.pipeline.work.folder import UnitFolder
 from molexa_core.pipeline.work.slurm import Slurm
@@ -83,6 +85,27 @@ def test_workers_of_dask(reduced: Callable[..., str]) -> None:
     progress = CollectingProgress()
     assert reduced("dask.h5", progress, dask="local:2") == reduced("one.h5", workers=1)
     assert any(text.startswith("Dask: 2 workers") for text in progress.said)
+
+
+@pytest.mark.parametrize("lost", [ConnectionResetError(104, "reset by peer"), CancelledError()])
+@pytest.mark.parametrize("question", ["scheduler_info", "submit"])
+def test_a_scheduler_that_dies_between_two_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: str, lost: Exception
+) -> None:
+    """Whatever is not answered: that the scheduler is gone, not that a file cannot be written."""
+    pytest.importorskip("distributed", reason="needs the extra cluster")
+    closed = []
+
+    def refuse(*_: object, **__: object) -> None:
+        raise lost
+
+    known = {"scheduler_info": lambda: {"workers": {}}, "dashboard_link": "", "status": "running"}
+    client = SimpleNamespace(**known | {"close": lambda: closed.append(1), question: refuse})
+    monkeypatch.setattr(dask_cluster, "connect", lambda _: (client, None))
+    _, phase = phase_file(tmp_path)
+    with pytest.raises(WorkError, match="scheduler is gone"):
+        next(dask_cluster.Dask("tcp://127.0.0.1:1").compute(phase, [0]))
+    assert closed
 
 
 def phase_file(folder: Path, units: int = 3, compute: str = GONE) -> tuple[UnitFolder, Path]:
