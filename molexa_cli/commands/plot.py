@@ -31,7 +31,8 @@ def plot(
     beside: Annotated[
         Path | None,
         typer.Argument(
-            help="A second file, drawn over the first with ratio and pull, or a second structure."
+            help="A second file, drawn over the first with ratio and pull; a second or a known "
+            "structure, which may be a shipped molecule."
         ),
     ] = None,
     out: Annotated[
@@ -115,7 +116,7 @@ def _only(what: str) -> Path:
     from molexa_core.base.errors import UsageError
     from molexa_core.pipeline.chain.pick import ALIGNED_SUFFIX, EVENTS_SUFFIX, only_file
 
-    if what == "structure":
+    if what in {"structure", "score"}:
         return Path("geom.json")
     if what == "training":
         raise UsageError("which training?", do="Name its folder.")

@@ -493,6 +493,36 @@ def momenta(figure: Figure, clouds: Mapping[str, FloatArray]) -> None:
     axes.legend(loc="upper left", markerscale=4.0)
 
 
+def deviations(
+    figure: Figure, names: Sequence[str], errors: FloatArray, half_widths: FloatArray, told: str
+) -> None:
+    """The error of every distance of a structure, with the half-width that it claims.
+
+    Args:
+        figure: empty.
+        names: of the distances.
+        errors: value less the known one, Å.
+        half_widths: halves of the 68 % intervals, Å; not a number where nothing is claimed.
+        told: a line above.
+    """
+    axes = figure.subplots()
+    at = np.arange(len(names), dtype=float)
+    bars = np.where(np.isfinite(half_widths), half_widths, 0.0)
+    axes.errorbar(
+        errors, at, xerr=bars, fmt="o", ms=2.5, lw=0.8, color=LINE, ecolor=ACCENT, zorder=3.0
+    )
+    axes.axvline(0.0, color=MUTED, linewidth=0.7)
+    reach = 1.1 * float(np.max(np.abs(errors) + bars, initial=1e-6))
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    small = min(1.0, _MOST_NAMES / max(len(names), 1))
+    axes.set_yticks(at, list(names), fontsize=max(3.5, 7.0 * small))
+    axes.tick_params(axis="y", length=0.0)
+    axes.set_xlabel("error of the distance (Å)")
+    axes.set_title(told, fontsize=7)
+    grid(axes)
+
+
 def structure(
     figure: Figure, views: Sequence[StructureView], names: tuple[str, str] = ("", "")
 ) -> None:

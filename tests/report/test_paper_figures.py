@@ -138,6 +138,13 @@ def _structure(figure: Any, at: float = 1.0) -> None:
     plots.structure(figure, [view, view], ("geom.json", "known.xyz"))
 
 
+def _score(figure: Any, at: float = 1.0) -> None:
+    names = ["O1-H2", "O1-H3", "H2-H3", "O1-C4", "C4-H3"]
+    errors = at * np.array([0.01, -0.02, 0.04, -0.03, 0.0])
+    half_widths = np.array([0.01, 0.02, 0.02, np.nan, 0.015])
+    plots.deviations(figure, names, errors, half_widths, "mean absolute error 0.02 Å")
+
+
 def _training(figure: Any, at: float = 1.0) -> None:
     steps = np.arange(1.0, 60.0)
     plots.curves(figure, steps, {"loss": at / steps, "rest": 0.1 / steps}, "step", "loss", log=True)
@@ -158,6 +165,7 @@ DRAWN: Final[dict[str, tuple[Callable[..., None], float]]] = {
     "dalitz": (_dalitz, -0.15),
     "momenta": (_momenta, -10.0),
     "structure": (_structure, 0.4),
+    "score": (_score, -1.0),
     "training": (_training, 0.1),
 }
 """Each figure, and what a wrong one is drawn with."""

@@ -32,13 +32,14 @@ from molexa_core.base.storage.provenance import NUMBERS_MARK, Provenance
 from molexa_core.base.tables import Coincidences, FloatArray, Geometry, ion_labels
 from molexa_core.base.units import BOHR_ANGSTROM, DALTON_ME
 from molexa_core.geometry.bonds import bonds
+from molexa_core.geometry.measures import pair_distances
 from molexa_core.geometry.superposition import superpose
 from molexa_core.io.results.events import read_events, read_spectra
 from molexa_core.io.results.geometry_json import ReconstructionRecord, read_geometry_json
 from molexa_core.observables.comparison import SpectrumComparison, compare_spectra
 from molexa_core.observables.observable_histograms import dalitz_map, spectrum_of
 from molexa_core.pipeline.chain.pick import channel_of
-from molexa_core.pipeline.chain.score import structure_in
+from molexa_core.pipeline.chain.score import score, structure_in
 from molexa_core.pipeline.chain.selected import gating_of, select
 from molexa_core.pipeline.output_guard import require_outputs
 from molexa_core.reduction.momentum import flight_window
@@ -58,8 +59,10 @@ _REACH: Final = 600.0
 """Momentum in a.u. up to which lines of momentum conservation are drawn."""
 _OVER_BINS: Final = 60
 _OVER_ASPECT: Final = 1.0
-TWO: Final = ("tof", "ker", "energies", "histogram", "structure")
-"""Figures that draw two files over each other."""
+TWO: Final = ("tof", "ker", "energies", "histogram", "structure", "score")
+"""Figures of two files."""
+_OWN_ASPECT: Final = ("structure", "score")
+"""Those that have no ratio and no pull below."""
 _IN_MEMORY: Final = "results in memory"
 
 
@@ -240,12 +243,13 @@ def plot(
     if (options.beside is not None or options.second_gate.second_where) and what not in TWO:
         raise UsageError(
             f"the figure {what} is of one file",
-            do=f"Two are drawn over each other by {listing(TWO)}.",
+            do=f"Two are taken by {listing(TWO)}.",
         )
     held = path if isinstance(path, Held) else None
     where = Path(_IN_MEMORY) if isinstance(path, Held) else Path(path)
     source = _Source(where, selection, options, progress, held)
-    aspect = kind.aspect if source.second() is None or what == "structure" else _OVER_ASPECT
+    over = source.second() is not None and what not in _OWN_ASPECT
+    aspect = _OVER_ASPECT if over else kind.aspect
     with sheet(options, aspect, on_screen=on_screen, within=within) as figure:
         tables = kind.draw(figure, source)
         figure.canvas.draw()  # labels are placed in this style
@@ -429,6 +433,7 @@ def _pipico(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
         return {"pipico": _numbers(spectrum)}
     setup = _setup(table.meta, source.path)
     labels = ion_labels(table.ions)
+    alone = len(labels) == 2 and _is_complete(table)  # only then their momenta cancel
     maps, tables = [], {}
     for one, other in combinations(range(len(labels)), 2):
         names = (f"tof({labels[one]})", f"tof({labels[other]})")
@@ -436,10 +441,9 @@ def _pipico(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
         pair = (table.ions[one], table.ions[other])
         line = np.empty((0, 2))
         gate: tuple[FloatArray, ...] = ()
-        if setup is not None:
+        if setup is not None and alone:
             line = _conserved(pair, setup, spectrum)
-            if len(labels) == 2:
-                gate = tuple(_conserved(pair, setup, spectrum, end) for end in _gate_z(source))
+            gate = tuple(_conserved(pair, setup, spectrum, end) for end in _gate_z(source))
         windows = source.spectrum(SPECTRUM_TOF).marks if source.selection.is_empty else {}
         limits = plots.windows_of(windows)
         ends = tuple(limits.get(str(ion)) for ion in pair)
@@ -447,6 +451,12 @@ def _pipico(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
         tables[f"{labels[one]}_{labels[other]}"] = _numbers(spectrum)
     plots.pairs(figure, maps)
     return tables
+
+
+def _is_complete(table: Coincidences) -> bool:
+    """Whether the ions of the coincidences are all of the break-up, as far as the file tells."""
+    channel = channel_of(table.meta)
+    return channel is None or channel.is_complete
 
 
 def _gate_z(source: _Source) -> tuple[float, ...]:
@@ -501,7 +511,7 @@ def _triion(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     spectrum = Spectrum(spectrum.counts, spectrum.edges, spectrum.labels, ("ns", "ns"))
     setup = _setup(table.meta, source.path)
     line = np.empty((0, 2))
-    if setup is not None:
+    if setup is not None and len(labels) == len(chosen) and _is_complete(table):
         line = _conserved([parse_ion(one.partition("#")[0]) for one in chosen], setup, spectrum)
     log = source.options.log is not False
     plots.density(figure, spectrum, log=log, equal=False, line=line)
@@ -776,6 +786,48 @@ def _structure(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
     return {"structure": numbers}
 
 
+def _score(figure: Figure, source: _Source) -> dict[str, pd.DataFrame]:
+    """Every distance of a structure against that of a known one, with what it claims."""
+    known = source.options.beside
+    if known is None:
+        raise UsageError(
+            "a score needs a known structure",
+            do="Name it behind the structure: an XYZ file or a shipped molecule.",
+        )
+    given = source.path if source.held is None else source.record()
+    found = score(given, known, progress=source.progress)
+    moved = found.superposition.moved
+    pairs = list(combinations(range(len(moved)), 2))
+    own = given if isinstance(given, ReconstructionRecord) else structure_in(given)
+    own = own.geometry() if isinstance(own, ReconstructionRecord) else own
+    names = _atom_labels(own)
+    value, true = (pair_distances(x[None])[0] for x in (own.positions, moved))
+    half = np.full(len(pairs), np.nan)
+    if len(found.claims) == len(pairs):
+        value = np.array([one.value for one in found.claims])
+        half = np.array([one.half_width for one in found.claims])
+    numbers = pd.DataFrame(
+        {
+            "distance": [f"{names[i]}-{names[j]}" for i, j in pairs],
+            "value_angstrom": value * BOHR_ANGSTROM,
+            "half_width_angstrom": half * BOHR_ANGSTROM,
+            "known_angstrom": true * BOHR_ANGSTROM,
+            "error_angstrom": (value - true) * BOHR_ANGSTROM,
+        }
+    )
+    told = [f"mean absolute error {found.errors.mae * BOHR_ANGSTROM:.2g} Å"]
+    if found.ratio is not None:
+        told.append(f"rms error over rms ± {found.ratio:.2f}")
+    plots.deviations(
+        figure,
+        numbers["distance"].tolist(),
+        numbers["error_angstrom"].to_numpy(),
+        numbers["half_width_angstrom"].to_numpy(),
+        ", ".join(told),
+    )
+    return {"score": numbers}
+
+
 def _superposed(geometry: Geometry, other: _Source) -> FloatArray:
     """(atoms, 3) Å, a second structure on the first, in the order of its atoms, centred alike."""
     second = structure_in(other.path, other.progress)
@@ -890,6 +942,7 @@ PLOTS: Final = {
         Plot("dalitz", "how three ions share the energy", _ANY, 0.85, _dalitz),
         Plot("momenta", "momenta of all ions in three dimensions", _ANY, 0.9, _momenta),
         Plot("structure", "a structure with error ellipses", "geom.json", 0.95, _structure),
+        Plot("score", "errors of all distances", "geom.json and a known one", 0.95, _score),
         Plot("training", "losses of a training", "folder of a training", 0.7, _training),
     )
 }

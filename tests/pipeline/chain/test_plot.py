@@ -16,7 +16,7 @@ from molexa_core.base.spectrum import Spectrum
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import Coincidences, Geometry
-from molexa_core.base.units import HARTREE_EV
+from molexa_core.base.units import BOHR_ANGSTROM, HARTREE_EV
 from molexa_core.io.results.events import write_events
 from molexa_core.io.results.geometry_json import ReconstructionRecord, write_geometry_json
 from molexa_core.io.results.kinds import kind_of_result
@@ -53,7 +53,7 @@ def _source(folder: Path, name: str) -> Path:
     return folder / ("run.aligned.h5" if name == "newton" else "run.events.h5")
 
 
-OF_EVENTS = [name for name in PLOTS if name != "structure"]
+OF_EVENTS = [name for name in PLOTS if name not in {"structure", "score"}]
 
 
 @pytest.mark.parametrize("name", OF_EVENTS)
@@ -247,6 +247,57 @@ def test_two_structures_are_superposed(tmp_path: Path) -> None:
             table[f"second_{axis}_angstrom"], table[f"{axis}_angstrom"], atol=1e-6
         )
     assert list(table["atom"]) == ["O1", "H2", "H3"]
+
+
+def test_a_score_shows_every_distance_with_its_claim(tmp_path: Path) -> None:
+    geometry = Geometry(("O", "H", "H"), WATER)
+    known = WATER[[1, 0, 2]][:, [2, 0, 1]] + 5.0  # turned, in another order
+    known[1] += [0.0, 0.0, 0.1]
+    write_xyz(tmp_path / "known.xyz", [Geometry(("H", "O", "H"), known)])
+    distances = [
+        {"of": "any", "mean": float(np.linalg.norm(WATER[i] - WATER[j])), "half_width": 0.05}
+        for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+    record = ReconstructionRecord(("O", "H", "H"), WATER, distances=tuple(distances))
+    write_geometry_json(tmp_path / "geom.json", record)
+    write_xyz(tmp_path / "geom.xyz", [geometry])
+    options = Options(beside=tmp_path / "known.xyz")
+    claimed, plain = (
+        plot("score", tmp_path / name, options).tables["score"]
+        for name in ("geom.json", "geom.xyz")
+    )
+    expected = [
+        np.linalg.norm(WATER[i] - WATER[j]) - np.linalg.norm(known[a] - known[b])
+        for (i, j), (a, b) in zip(((0, 1), (0, 2), (1, 2)), ((1, 0), (1, 2), (0, 2)), strict=True)
+    ]
+    for table in (claimed, plain):
+        assert list(table["distance"]) == ["O1-H2", "O1-H3", "H2-H3"]
+        np.testing.assert_allclose(
+            table["error_angstrom"], np.array(expected) * BOHR_ANGSTROM, atol=2e-6
+        )
+    np.testing.assert_allclose(claimed["half_width_angstrom"], 0.05 * BOHR_ANGSTROM)
+    assert plain["half_width_angstrom"].isna().all()
+    with pytest.raises(UsageError, match="needs a known structure"):
+        plot("score", tmp_path / "geom.json")
+
+
+def test_only_ions_that_are_all_of_the_break_up_have_a_line_of_conservation(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Of three ions no two have momenta that cancel."""
+    three = plot("pipico", folder / "run.events.h5")
+    assert not any(len(line.get_xdata()) > 2 for axes in three.figure.axes for line in axes.lines)
+    mock("carbon_monoxide", 3000, out=tmp_path / "co.root", seed=3)
+    reduce([tmp_path / "co.root"], channel="carbon_monoxide", out=tmp_path / "co.events.h5")
+    drawn = plot("pipico", tmp_path / "co.events.h5")
+    table = next(iter(drawn.tables.values()))
+    line = max(drawn.figure.axes[0].lines, key=lambda one: len(one.get_xdata()))
+    assert len(line.get_xdata()) > 10
+    across = 0.5 * (table.iloc[:, 0] + table.iloc[:, 1])
+    up = 0.5 * (table.iloc[:, 2] + table.iloc[:, 3])
+    order = np.argsort(line.get_xdata())
+    off = up - np.interp(across, line.get_xdata()[order], line.get_ydata()[order])
+    assert abs(np.average(off, weights=table["counts"])) < 0.1 * np.ptp(up)
 
 
 def test_the_line_of_momentum_conservation_goes_through_the_data(folder: Path) -> None:
