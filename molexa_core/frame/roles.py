@@ -55,6 +55,8 @@ two normal distributions 2 standard deviations apart, which just show two maxima
 undecided; of 3.5 an eighth."""
 NEAR: Final = 0.35
 """It must leave the means as they are within this share of their size."""
+TAILS: Final = 4.0
+"""Degrees of freedom of the distribution that weighs events in the fit."""
 MOST_OPERATIONS: Final = 60
 UNDECIDED: Final = 0.9
 """An event whose best assignment is less likely is undecided."""
@@ -87,6 +89,18 @@ class Choices:
     rotation: FloatArray
     likelihood: FloatArray
 
+    def trust(self, roles: Roles) -> FloatArray:
+        """(events) 1, less where the momenta are far from all that the roles expect.
+
+        The weight of an event in a Student distribution with `TAILS` degrees of freedom: false
+        coincidences must not widen the scatter, nor look like events that leave roles open.
+        """
+        free = max(3 * len(roles.kind) - 6, 1)
+        with np.errstate(invalid="ignore"):
+            away = np.maximum(-2.0 * (self.likelihood - roles.constant), 0.0)
+        found = np.minimum((TAILS + free) / (TAILS + away), 1.0)
+        return np.asarray(np.where(np.isfinite(self.likelihood), found, 0.0))
+
     def turned(self, momentum: FloatArray) -> FloatArray:
         """(rows, N, 3) the momenta of the roles, superposed on the means."""
         own = np.take_along_axis(momentum[self.event], self.order[:, :, None], axis=1)
@@ -98,7 +112,7 @@ class Decided:
     """How clearly the events decide between assignments that are not symmetric.
 
     Attributes:
-        second_best: mean probability of all assignments but the best one and those that are
+        second_best: mean probability (of events as expected) of all assignments but the best one and those that are
             equivalent to it by symmetry.
         undecided: share of the events in which the best one has less than `UNDECIDED`.
         equivalent: number of assignments that are equivalent by symmetry.
@@ -273,6 +287,7 @@ class Roles:
         together = np.bincount(place.reshape(-1), found.share)
         best = np.zeros(len(found.likelihood))
         np.maximum.at(best, found.event, together[place.reshape(-1)])
+        weight = weight * found.trust(self)
         counts = (best > 0.0) & (weight > 0.0)
         if not counts.any():
             return Decided(0.0, 0.0, len(self.group))
@@ -363,7 +378,8 @@ def _round(
         alone: whether every component scatters alone, all of a role by the same amount.
     """
     found = roles.choices(momentum, slack)
-    share = found.share * weight[found.event]
+    own_weight = weight if alone else weight * found.trust(roles)
+    share = found.share * own_weight[found.event]
     total = float(share.sum())
     if total <= 0.0:
         return roles, -np.inf
@@ -398,6 +414,7 @@ def _undecided(roles: Roles, momentum: FloatArray, weight: FloatArray) -> list[I
     back = np.argsort(found.order[there[near]], axis=1)
     exchange = np.take_along_axis(back, found.order[near], axis=1)
     listed, place = np.unique(exchange, axis=0, return_inverse=True)
+    weight = weight * found.trust(roles)
     share = np.bincount(place.reshape(-1), weight[found.event[near]], len(listed))
     total = float(weight[event].sum())
     known = {tuple(order) for order in roles.group.tolist()}

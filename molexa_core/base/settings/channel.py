@@ -98,11 +98,14 @@ class Frame(Schema):
 
     Attributes:
         reference: its momentum is the x axis.
-        second: its momentum defines the plane; the most orthogonal ion where not given.
+        second: its momentum defines the plane; where not given, the ion with the largest mean
+            momentum across the reference.
         plane: the second momentum lies in this plane with a positive second component.
-        like: whether ions of the same kind as the second are `equivalent` by symmetry, so that
-            each event enters with all assignments at equal weight, or `distinct`, so that the
-            second is the one most orthogonal to the reference.
+        like: how like ions get their roles. `measured`: from all events together, so that
+            reference and second are the same atoms in every event. Event by event:
+            `equivalent`, with all choices of a named second at equal weight, or `distinct`, the
+            second being the ion most orthogonal to the reference (with both, so is a second that
+            is not given).
     """
 
     reference: IonName
