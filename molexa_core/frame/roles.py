@@ -112,7 +112,7 @@ class Decided:
     """How clearly the events decide between assignments that are not symmetric.
 
     Attributes:
-        second_best: mean probability (of events as expected) of all assignments but the best one and those that are
+        second_best: mean probability of all assignments but the best one and those that are
             equivalent to it by symmetry.
         undecided: share of the events in which the best one has less than `UNDECIDED`.
         equivalent: number of assignments that are equivalent by symmetry.
@@ -396,6 +396,8 @@ def _round(
         events = float(weight.sum()) ** 2 / max(float(np.square(weight).sum()), 1e-300)
         part = 3.0 * n / (3.0 * n + events)
         covariance = (1.0 - part) * covariance + part * np.diag(own)
+        # Means that follow few events make these look nearer than a new one would be.
+        covariance *= 1.0 + 6.0 * n / events
     moved = Roles(roles.kind, mean.reshape(n, 3), covariance, roles.group)
     return moved, _value(found, weight)
 
