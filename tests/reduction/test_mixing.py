@@ -227,6 +227,17 @@ def test_mixed_rows_stand_for_all_choices_of_shots(
     assert abs(np.mean(number) - exact) < 4.0 * error
 
 
+def test_one_hit_that_can_be_two_ions_makes_no_combination_of_both() -> None:
+    """Shots with a single heavy ion, at the m/q of two of the channel."""
+    run = make_run(("O+", "H+", "H+", "H+"), SETUP, shots=60, per_shot=0.8, seed=2)
+    single = [run.hits.shots(i, i + 1) for i in np.flatnonzero(run.hits.counts == 4)]
+    hits = calibrate(Hits.concatenate(single), SETUP)[0]
+    search = Search(make_channel(("O+", 1), ("S2+", 1), ("H+", 3)), SETUP)
+    mixed = Mixer(search, SETUP, SumGate(np.zeros(3), np.full(3, 60.0))).stretch(hits)
+    assert len(mixed.rows) == 0
+    assert len(mixed.weight) > 0
+
+
 @pytest.mark.slow
 def test_rows_are_independent_draws() -> None:
     """The number of false ones scatters from seed to seed by the squares of the weights alone."""

@@ -239,6 +239,8 @@ def running(shots: Candidates, blocks: IntArray) -> FloatArray:
 def _reachable(shots: Candidates, block: Block, box: FloatArray) -> Reachable:
     """The momentum sums that some combination of a block brings into gate or ring."""
     found = shots.combinations(block, _NO_BOX)
+    if not len(found.rows):  # all of them are one hit in two roles
+        return Reachable(np.zeros((1, 1, 1), np.bool_), np.zeros(3), np.ones(3))
     wanted = box[0] - shots.momentum[found.rows].sum(axis=1)
     low, high = wanted.min(axis=0) - 2.0 * box[3], wanted.max(axis=0) + 2.0 * box[3]
     step = np.maximum(box[3], (high - low) / (2 * _CELLS))
