@@ -229,10 +229,10 @@ def test_mixed_rows_stand_for_all_choices_of_shots(
 
 def test_one_hit_that_can_be_two_ions_makes_no_combination_of_both() -> None:
     """Shots with a single heavy ion, at the m/q of two of the channel."""
-    run = make_run(("O+", "H+", "H+", "H+"), SETUP, shots=60, per_shot=0.8, seed=2)
-    single = [run.hits.shots(i, i + 1) for i in np.flatnonzero(run.hits.counts == 4)]
+    run = make_run(("O+", *4 * ("H+",)), SETUP, shots=60, per_shot=0.8, seed=2)
+    single = [run.hits.shots(i, i + 1) for i in np.flatnonzero(run.hits.counts == 5)]
     hits = calibrate(Hits.concatenate(single), SETUP)[0]
-    search = Search(make_channel(("O+", 1), ("S2+", 1), ("H+", 3)), SETUP)
+    search = Search(make_channel(("O+", 1), ("S2+", 1), ("H+", 4)), SETUP)
     mixed = Mixer(search, SETUP, SumGate(np.zeros(3), np.full(3, 60.0))).stretch(hits)
     assert len(mixed.rows) == 0
     assert len(mixed.weight) > 0
