@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from molexa_core.io.hdf5 import packing_process
 from molexa_core.io.hdf5.file import new_column, new_hdf5
-from molexa_core.io.hdf5.packed_column import PackedColumn, Packers, packed
+from molexa_core.io.hdf5.packed_column import PackedColumn, Packers
+from molexa_core.io.hdf5.packing import packed
+from molexa_core.io.hdf5.packing_process import PackingProcesses
 
 RNG = np.random.default_rng(7)
 CHUNK = 1000
@@ -79,23 +82,43 @@ def test_noise_is_not_packed_and_order_is() -> None:
     assert len(packed(np.ones(2**15))) < 0.01 * noise.nbytes
 
 
-def test_threads_write_the_same_file(tmp_path: Path) -> None:
-    def file_of(threads: int) -> bytes:
-        path = tmp_path / f"{threads}.h5"
-        with new_hdf5(path) as file, Packers(threads) as packers:
-            columns = [
-                PackedColumn(new_column(file, name, rows, "", chunk_rows=100), packers)
-                for name, rows in KINDS.items()
-                if len(rows) == 4321
-            ]
-            for start in range(0, 4321, 777):
-                for column, rows in zip(
-                    columns, (rows for rows in KINDS.values() if len(rows) == 4321), strict=True
-                ):
-                    column.append(rows[start : start + 777])
-            columns[0].scale(1.5)
-            for column in columns:
-                column.finish()
-        return path.read_bytes()
+def file_of(path: Path, packers: Packers) -> bytes:
+    """A file of many columns, one of which was scaled."""
+    kinds = [rows for rows in KINDS.values() if len(rows) == 4321]
+    with new_hdf5(path) as file, packers:
+        columns = [
+            PackedColumn(new_column(file, str(name), rows, "", chunk_rows=100), packers)
+            for name, rows in enumerate(kinds)
+        ]
+        for start in range(0, 4321, 777):
+            for column, rows in zip(columns, kinds, strict=True):
+                column.append(rows[start : start + 777])
+        columns[0].scale(1.5)
+        for column in columns:
+            column.finish()
+    return path.read_bytes()
 
-    assert file_of(0) == file_of(3)
+
+def test_threads_write_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    assert file_of(path, Packers(0)) == file_of(path, Packers(3))
+
+
+@pytest.mark.skipif(not packing_process.possible(), reason="no shared memory without a name")
+def test_processes_write_the_same_file_even_if_they_are_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.h5"
+    once = file_of(path, Packers(0))
+    assert file_of(path, Packers(2, processes=2)) == once
+    give, given = PackingProcesses.give, []
+
+    def give_and_kill(self: PackingProcesses, chunk: NDArray[np.generic]) -> None:
+        give(self, chunk)
+        given.append(chunk.nbytes)
+        if len(given) in (20, 90):
+            self._processes[len(given) == 20].kill()
+
+    monkeypatch.setattr(PackingProcesses, "give", give_and_kill)
+    assert file_of(path, Packers(2, processes=2)) == once
+    assert len(given) > 90

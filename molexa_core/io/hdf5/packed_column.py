@@ -2,19 +2,18 @@
 
 HDF5 packs a chunk again whenever a dataset is closed between two blocks of rows, and runs the
 search for repetitions over all bytes of floating-point numbers, of which most are noise. Here a
-chunk is packed once. Its bytes are sorted by their place in the number (the filter `shuffle`); the
-places that are noise are stored as they are, the others packed (RFC 1951, section 3.2), those of
-floating-point numbers without a search for repetitions where there can be few. Any HDF5 library
-reads the result as shuffled and deflated. Rows are put together in the threads that pack, so that
-whoever appends only hands them over.
+chunk is packed once (`packing`), and any HDF5 library reads the result as shuffled and deflated.
+Rows are put together in the threads that pack, or for the processes that do: whoever appends only
+hands them over.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,38 +23,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base import interruption
+from molexa_core.io.hdf5 import packing_process
+from molexa_core.io.hdf5.packing import packed, scaled
+from molexa_core.io.hdf5.packing_process import PackingProcesses
 from molexa_core.io.hdf5.sink import check_disk
 
-_LEVEL: Final = 1
-_NOISE_BITS: Final = 7.5
-"""Information of a byte from which it is stored: packing would spare less than 6 %."""
-_VARIED_BITS: Final = 1.0
-"""Information of a byte of floating-point numbers from which repetitions are not searched for: it
-takes half the time, and what they would spare is little."""
-_SAMPLE: Final = 4096
-"""Bytes of a place that are looked at."""
-_MOST_STORED: Final = 2**16 - 1
-"""Bytes of a stored block."""
 _MOST_WAITING: Final = 64
 """Chunks that are packed, or wait for it."""
 _ROOM: Final = 63
 """Chunks by which a dataset is made longer than it is, since to do so takes longer than to write a
 chunk; at the end it has its length."""
-_HEAD: Final = b"\x78\x01"
-_LAST: Final = b"\x01\x00\x00\xff\xff"
-"""An empty stored block, which is the last."""
+
+
+Fill = Callable[[NDArray[Any]], None]
+"""Fills a chunk."""
 
 
 class Packers:
-    """Threads that pack chunks while others are gathered; chunks are written in their order.
+    """What packs chunks while others are gathered; chunks are written in their order.
 
     Args:
-        threads: how many; 0 packs each chunk at once.
+        threads: how many threads; 0 packs each chunk at once.
+        processes: further processes that pack what is appended, where the system can; they are
+            worth it where many others deliver the rows.
+        chunk_bytes: of the largest chunk that goes to processes.
     """
 
-    def __init__(self, threads: int = 0) -> None:
+    def __init__(self, threads: int = 0, *, processes: int = 0, chunk_bytes: int = 2**19) -> None:
         self._pool = ThreadPoolExecutor(threads, "molexa-pack") if threads else None
-        self._waiting: deque[tuple[h5py.Dataset, int, Future[bytes]]] = deque()
+        self._processes: PackingProcesses | None = None
+        if processes and packing_process.possible():
+            with suppress(OSError):
+                self._processes = PackingProcesses(processes, chunk_bytes)
+        self._waiting: deque[tuple[h5py.Dataset, int, Future[bytes] | PackingProcesses]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -69,21 +69,32 @@ class Packers:
         self._waiting.clear()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        if self._processes is not None:
+            self._processes.close()
 
-    def put(self, dataset: h5py.Dataset, start: int, chunk: Callable[[], NDArray[Any]]) -> None:
+    def put(self, dataset: h5py.Dataset, start: int, chunk: Chunk, *, copied: bool) -> None:
         """Pack a chunk and write it in its turn.
 
         Args:
             dataset: long enough.
             start: row with which the chunk begins.
-            chunk: makes it, of the shape of a chunk; called by the thread that packs.
+            chunk: what it is made of.
+            copied: whether it is only put together; otherwise threads make it.
         """
-        if self._pool is None:
-            _write(dataset, start, packed(chunk()))
-            return
-        self._waiting.append((dataset, start, self._pool.submit(_made_and_packed, chunk)))
-        if len(self._waiting) > _MOST_WAITING:
-            self._write_first()
+        others = self._processes
+        if copied and others is not None and others.holds(chunk.size):
+            while others.full:
+                self._write_first()
+            place = others.slot(chunk.shape, chunk.dtype)
+            chunk.fill(place)
+            others.give(place)
+            self._waiting.append((dataset, start, others))
+        elif self._pool is None:
+            _write(dataset, start, chunk.packed())
+        else:
+            self._waiting.append((dataset, start, self._pool.submit(chunk.packed)))
+            if len(self._waiting) > _MOST_WAITING:
+                self._write_first()
 
     def drain(self) -> None:
         """Write all chunks that wait."""
@@ -91,8 +102,34 @@ class Packers:
             self._write_first()
 
     def _write_first(self) -> None:
-        dataset, start, content = self._waiting.popleft()
-        _write(dataset, start, content.result())
+        dataset, start, made = self._waiting.popleft()
+        content = made.take() if isinstance(made, PackingProcesses) else made.result()
+        _write(dataset, start, content)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk that is not made yet.
+
+    Attributes:
+        shape, dtype: of it.
+        fill: fills it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: Fill
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def packed(self) -> bytes:
+        """Its bytes as they are in the file."""
+        made = np.empty(self.shape, self.dtype)
+        self.fill(made)
+        return packed(made)
 
 
 class PackedColumn:
@@ -147,7 +184,7 @@ class PackedColumn:
         for start in range(0, self._written, self._shape[0]):
             interruption.check()
             _, content = self._dataset.id.read_direct_chunk(self._place(start))
-            self._put(start, partial(_scaled, content, self._shape, self._dtype, factor))
+            self._put(start, partial(scaled, content, factor), copied=False)
         self._packers.drain()
 
     def finish(self) -> None:
@@ -164,48 +201,32 @@ class PackedColumn:
         if self._length != length:
             self._dataset.resize(length, axis=0)
 
-    def _taken(self) -> Callable[[], NDArray[Any]]:
+    def _taken(self) -> Fill:
         """What puts the rows that wait together."""
         rows, self._rows, self._waiting = self._rows, [], 0
-        return partial(_together, rows, self._shape, self._dtype)
+        return partial(_together, rows)
 
     def _place(self, start: int) -> tuple[int, ...]:
         return _place(start, self._shape)
 
-    def _put(self, start: int, chunk: Callable[[], NDArray[Any]]) -> None:
+    def _put(self, start: int, fill: Fill, *, copied: bool = True) -> None:
         """Pack and write the chunk that begins at a row."""
         end = start + self._shape[0]
         if self._length < end:
             self._length = end + _ROOM * self._shape[0]
             self._dataset.resize(self._length, axis=0)
-        self._packers.put(self._dataset, start, chunk)
+        chunk = Chunk(self._shape, self._dtype, fill)
+        self._packers.put(self._dataset, start, chunk, copied=copied)
         check_disk(self._file)
 
 
-def _together(
-    rows: Sequence[NDArray[Any]], shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> NDArray[Any]:
+def _together(rows: Sequence[NDArray[Any]], chunk: NDArray[Any]) -> None:
     """A chunk of these rows; zeros behind them."""
-    chunk, end = np.empty(shape, dtype), 0
+    end = 0
     for part in rows:
         chunk[end : end + len(part)] = part
         end += len(part)
     chunk[end:] = 0
-    return chunk
-
-
-def _scaled(
-    content: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], factor: float
-) -> NDArray[Any]:
-    """A packed chunk as it was before, times a factor."""
-    places = np.frombuffer(zlib.decompress(content), np.uint8).reshape(dtype.itemsize, -1)
-    chunk = np.ascontiguousarray(places.T).reshape(-1).view(dtype).reshape(shape)
-    chunk *= factor
-    return chunk
-
-
-def _made_and_packed(chunk: Callable[[], NDArray[Any]]) -> bytes:
-    return packed(chunk())
 
 
 def _place(start: int, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -215,47 +236,3 @@ def _place(start: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _write(dataset: h5py.Dataset, start: int, content: bytes) -> None:
     """Write a packed chunk that begins at a row."""
     dataset.id.write_direct_chunk(_place(start, dataset.chunks), content)
-
-
-def packed(chunk: NDArray[Any]) -> bytes:
-    """The bytes of a chunk as the filters `shuffle` and `deflate` of HDF5 read them.
-
-    Args:
-        chunk: of any shape; numbers of one size.
-    """
-    size = chunk.dtype.itemsize
-    places = np.ascontiguousarray(chunk).view(np.uint8).reshape(-1, size).T.copy()
-    bits = _information(places) if chunk.dtype.kind == "f" else np.zeros(size)
-    parts: list[bytes | memoryview] = [_HEAD]
-    for place, known in zip(places, bits.tolist(), strict=True):
-        if known > _NOISE_BITS:
-            parts += _stored(place.data)
-            continue
-        strategy = zlib.Z_HUFFMAN_ONLY if known > _VARIED_BITS else zlib.Z_DEFAULT_STRATEGY
-        packer = zlib.compressobj(
-            _LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy
-        )
-        parts += [packer.compress(place.data), packer.flush(zlib.Z_FULL_FLUSH)]
-    return b"".join([*parts, _LAST, zlib.adler32(places.data).to_bytes(4, "big")])
-
-
-def _information(places: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(places) information of the bytes of each place in bits, by a sample."""
-    number = len(places)
-    sample = places[:, :: max(1, places.shape[1] // _SAMPLE)]
-    values = sample + 256 * np.arange(number, dtype=np.int64)[:, None]
-    seen = np.bincount(values.reshape(-1), minlength=256 * number).reshape(number, 256)
-    share = seen / max(sample.shape[1], 1)
-    bits: NDArray[np.float64] = -(share * np.log2(np.where(seen > 0, share, 1.0))).sum(axis=1)
-    return bits
-
-
-def _stored(place: memoryview) -> list[bytes | memoryview]:
-    """Bytes in blocks that are not packed."""
-    parts: list[bytes | memoryview] = []
-    for start in range(0, len(place), _MOST_STORED):
-        block = place[start : start + _MOST_STORED]
-        size = len(block)
-        parts.append(b"\0" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little"))
-        parts.append(block)
-    return parts

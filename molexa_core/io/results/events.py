@@ -82,6 +82,8 @@ __all__ = [
 MOMENTUM_UNIT: Final = "a.u."
 MAX_IONS: Final = 512
 _CHUNK_BYTES: Final = 2**18
+_LARGE_CHUNK_BYTES: Final = 2**19
+"""Of a large file, which several threads or processes pack."""
 
 
 class EventsWriter:
@@ -94,6 +96,7 @@ class EventsWriter:
         path: the file to write.
         ions: the ion of each column.
         threads: that pack; 0 if the thread that appends does.
+        processes: that pack what is appended, besides.
 
     Raises:
         OutputError: the folder does not exist or cannot be written.
@@ -104,9 +107,12 @@ class EventsWriter:
         ...     writer.finish(Provenance.of("notebook"))
     """
 
-    def __init__(self, path: Path | str, ions: Sequence[Ion], *, threads: int = 0) -> None:
+    def __init__(
+        self, path: Path | str, ions: Sequence[Ion], *, threads: int = 0, processes: int = 0
+    ) -> None:
         self._ions = tuple(ions)
-        self._packers = Packers(threads)
+        self._chunk_bytes = _LARGE_CHUNK_BYTES if threads else _CHUNK_BYTES
+        self._packers = Packers(threads, processes=processes, chunk_bytes=self._chunk_bytes)
         self._new = new_hdf5(path)
         self._file: h5py.File | None = None
         self._columns: dict[str, PackedColumn] = {}
@@ -251,7 +257,7 @@ class EventsWriter:
 
     def _column(self, path: str, empty: NDArray[Any], unit: str) -> None:
         row = max(1, int(np.prod(empty.shape[1:]))) * empty.dtype.itemsize
-        dataset = new_column(self._open(), path, empty, unit, chunk_rows=_CHUNK_BYTES // row)
+        dataset = new_column(self._open(), path, empty, unit, chunk_rows=self._chunk_bytes // row)
         self._columns[path] = PackedColumn(dataset, self._packers)
 
 

@@ -57,6 +57,9 @@ __all__ = ["Reduction", "reduce", "reduce_channels"]
 _CHANNEL: Final = "channel"
 _SETUP: Final = "setup"
 _MOST_PACKERS: Final = 4
+_MOST_PACKING: Final = 8
+_SEARCHING_PER_PACKING: Final = 8
+"""Processes that search for each that packs what they find."""
 _FIRST_SHOTS: Final = 200_000
 """Number of shots that are examined if the first pass over a run fails."""
 
@@ -182,7 +185,7 @@ def reduce(
     target, inputs = Path(out), given.inputs(selection)
     with (
         _units(run, request, target, work, progress) as units,
-        EventsWriter(target, chosen.wanted_ions, threads=_packers(units, work)) as writer,
+        EventsWriter(target, chosen.wanted_ions, **_packers(units, work)) as writer,
     ):
         summary = _searched(run, request, gates, writer, units, work, inputs, progress)
     return Reduction(summary, target)
@@ -378,9 +381,13 @@ def _units(
         yield ReduceUnits(run, request, folder, executor, progress)
 
 
-def _packers(units: ReduceUnits | None, work: WorkOptions) -> int:
-    """Threads that pack the events file: some where others search, none where one core is asked."""
-    return 0 if units is None or work.workers == 1 else min(_MOST_PACKERS, cores())
+def _packers(units: ReduceUnits | None, work: WorkOptions) -> dict[str, int]:
+    """Who packs the events file: threads where others search, processes where many do."""
+    if units is None or work.workers == 1:
+        return {}
+    here = 0 if work.others in ("dask", "slurm") else work.workers or cores()
+    processes = min(_MOST_PACKING, here // _SEARCHING_PER_PACKING)
+    return {"threads": min(_MOST_PACKERS, cores()), "processes": processes}
 
 
 def _finish(gates: Gating, reducer: Reducer) -> None:
