@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from molexa_core.pipeline.chain.reduce import Reduction
 
 
+_SEARCH = "molexa_core.pipeline.chain.reduce_units:search"
+"""What computes the units of a large run."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
     options = with_parameters(behind="gate_sum", selection=Selection, work=WorkOptions)
@@ -102,6 +106,10 @@ def reduce(
 
     Example: molexa reduce run.root --channel water
     """
+    from molexa_core.pipeline.work.early_start import begin_for
+
+    begin_for(runs or (), WorkOptions(**work), _SEARCH)  # while this process loads the libraries
+
     from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
     from molexa_core.pipeline.chain.reduce import reduce as reduced
     from molexa_core.pipeline.chain.reduce import reduce_channels

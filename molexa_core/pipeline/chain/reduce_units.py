@@ -34,6 +34,7 @@ from molexa_core.base.tables import Coincidences, DetectorValues
 from molexa_core.detector.health import HitHealth
 from molexa_core.pipeline.devices import card_or_processor
 from molexa_core.pipeline.runs.open_run import OpenRun, open_run
+from molexa_core.pipeline.work.early_start import LARGE_RUN
 from molexa_core.pipeline.work.executors import Executor
 from molexa_core.pipeline.work.folder import UnitFolder
 from molexa_core.pipeline.work.results import Failed, results
@@ -52,7 +53,7 @@ UNIT_BYTES: Final = 4 * 2**20
 nearly at the same time."""
 MOST_UNITS: Final = 10_000
 """A larger run has larger units."""
-SMALL_UNITS: Final = 16
+SMALL_UNITS: Final = LARGE_RUN // UNIT_BYTES
 """Runs of fewer units are reduced in one process without files of units: starting others takes
 longer than they would save."""
 _GATE: Final = "molexa_core.pipeline.chain.reduce_units"

@@ -49,10 +49,12 @@ class ForkServer:
     """Makes workers for a command.
 
     Args:
-        compute: `module:function` that computes the units; what it needs is loaded.
-        settings: of the phase, as far as they are known.
-        places: of the phase.
+        compute: `module:function` that computes the units; its module is loaded at once, what it
+            needs further when `warm_up` says for what.
         environment: of the process.
+
+    Attributes:
+        compute: as given.
 
     Raises:
         OSError: the process cannot be started.
@@ -61,10 +63,9 @@ class ForkServer:
     def __init__(
         self,
         compute: str,
-        settings: Mapping[str, Any],
-        places: Mapping[str, Any],
         environment: Mapping[str, str],
     ) -> None:
+        self.compute = compute
         self._socket, other = socket.socketpair()
         with other:
             self._popen = subprocess.Popen(  # noqa: S603  (this Python)
@@ -77,8 +78,17 @@ class ForkServer:
             )
         self._ready: bool | None = None
         self._codes: dict[int, int] = {}
-        wanted = {"compute": compute, "settings": dict(settings), "places": dict(places)}
-        _send(self._socket, wanted)
+        _send(self._socket, {"compute": compute})
+
+    def warm_up(self, settings: Mapping[str, Any], places: Mapping[str, Any]) -> None:
+        """Let it load what units need; workers can be made from then on.
+
+        Args:
+            settings: of the phase, as far as they are known.
+            places: of the phase.
+        """
+        with suppress(OSError):  # it is gone: workers are started one by one
+            _send(self._socket, {"settings": dict(settings), "places": dict(places)})
 
     def make(self, phase: Path, log: IO[bytes]) -> ForkedWorker | None:
         """A worker; None where the process is gone or must not be split.
@@ -122,6 +132,11 @@ class ForkServer:
         if code is not None:
             self._codes[process] = int(code)
         return None if code is None else int(code)
+
+    def end(self) -> None:
+        """End the process, which has made no worker, at once."""
+        self._popen.kill()
+        self.close()
 
     def close(self) -> None:
         """End the process; its workers have ended before."""
@@ -211,13 +226,15 @@ def _exactly(source: socket.socket, number: int) -> bytes:
     return b"".join(parts)
 
 
-def _load(compute: str, settings: Mapping[str, Any], places: Mapping[str, Any]) -> None:
-    """Import what computes units, and let it load what it needs."""
+def _load(asked: socket.socket) -> None:
+    """Import what computes units, and let it load what it needs when it is known for what."""
+    compute: str = _receive(asked)["compute"]
     module = importlib.import_module(compute.partition(":")[0])
     warm_up = getattr(module, WARM_UP, None)
+    told = _receive(asked)
     if warm_up is not None:
         with suppress(Exception):  # whatever is wrong, the units will say it
-            warm_up(settings, places)
+            warm_up(told["settings"], told["places"])
 
 
 def _become_worker(phase: str, descriptors: Sequence[int]) -> int:
@@ -231,8 +248,7 @@ def _become_worker(phase: str, descriptors: Sequence[int]) -> int:
 
 def serve(asked: socket.socket) -> None:
     """Answer a command until it is gone; returns in the workers, too, with their exit."""
-    first = _receive(asked)
-    _load(first["compute"], first["settings"], first["places"])
+    _load(asked)
     gc.collect()
     gc.freeze()  # so that memory that is shared is not copied to count references
     ready = len(list(_TASKS.iterdir())) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import selectors
@@ -28,6 +29,8 @@ _AHEAD: Final = 2
 _TRIES: Final = 3
 """How often a unit is computed whose process was ended from outside."""
 _LOOK_S: Final = 0.2
+_begun: Final[dict[str, ForkServer]] = {}
+"""Servers that were begun before it was known for which units, by what they compute."""
 _END_S: Final = 5.0
 
 
@@ -67,9 +70,10 @@ class Processes(Executor):
 
     def prepare(self, compute: str, settings: Mapping[str, Any], places: Mapping[str, Any]) -> None:
         """See `Executor.prepare`."""
-        if self._server is None and fork_server.possible():
-            with suppress(OSError):
-                self._server = ForkServer(compute, settings, places, _environment())
+        if self._server is None:
+            self._server = _begun.pop(compute, None) or _new_server(compute)
+            if self._server is not None:
+                self._server.warm_up(settings, places)
 
     def close(self) -> None:
         """See `Executor.close`."""
@@ -115,6 +119,33 @@ class Processes(Executor):
         finally:
             selector.close()
             _end(alive)
+
+
+def begin(compute: str) -> None:
+    """Begin to load what computes units, before anything else is known of them.
+
+    Whoever asks for these units within this process uses it (`Processes.prepare`); otherwise it
+    ends with this process, or with `forget`.
+
+    Args:
+        compute: of the phase, see `work.unit.Phase`.
+    """
+    if compute not in _begun and (server := _new_server(compute)) is not None:
+        _begun[compute] = server
+
+
+@atexit.register
+def forget() -> None:
+    """End what was begun and not used."""
+    while _begun:
+        _begun.popitem()[1].end()
+
+
+def _new_server(compute: str) -> ForkServer | None:
+    if fork_server.possible():
+        with suppress(OSError):
+            return ForkServer(compute, _environment())
+    return None
 
 
 def _environment() -> dict[str, str]:

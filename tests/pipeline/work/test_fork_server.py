@@ -15,7 +15,8 @@ import pytest
 from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.pipeline.chain import reduce as stage
 from molexa_core.pipeline.chain import reduce_units
-from molexa_core.pipeline.work import fork_server
+from molexa_core.pipeline.work import fork_server, processes
+from molexa_core.pipeline.work.early_start import LARGE_RUN, begin_for
 from molexa_core.pipeline.work.fork_server import ForkedWorker, ForkServer
 from tests.fakes.units_runs import content_hash, write_run
 
@@ -25,7 +26,8 @@ NOTHING = "molexa_core.base.errors:MolexaError"
 
 
 def test_a_worker_answers_ends_with_its_input_and_tells_how(tmp_path: Path) -> None:
-    server = ForkServer(NOTHING, {}, {}, os.environ)
+    server = ForkServer(NOTHING, os.environ)
+    server.warm_up({}, {})
     try:
         (tmp_path / "phase.json").write_text('{"keys": [], "units": []}', encoding="utf-8")
         with (tmp_path / "log.txt").open("ab") as log:
@@ -47,7 +49,8 @@ def test_a_worker_answers_ends_with_its_input_and_tells_how(tmp_path: Path) -> N
 
 
 def test_where_the_process_is_gone_there_is_no_worker(tmp_path: Path) -> None:
-    server = ForkServer(NOTHING, {}, {}, os.environ)
+    server = ForkServer(NOTHING, os.environ)
+    server.warm_up({}, {})
     server._popen.kill()
     server._popen.wait()
     with (tmp_path / "log.txt").open("ab") as log:
@@ -62,17 +65,46 @@ def test_a_process_with_threads_does_not_split(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    server = ForkServer("with_threads:none", {}, {}, {**os.environ, "PYTHONPATH": paths})
+    server = ForkServer("with_threads:none", {**os.environ, "PYTHONPATH": paths})
+    server.warm_up({}, {})
     with (tmp_path / "log.txt").open("ab") as log:
         assert server.make(tmp_path / "phase.json", log) is None
     server.close()
+
+
+def test_one_that_was_begun_early_is_used_and_others_end(tmp_path: Path) -> None:
+    """Only where the files are large enough, and processes of this machine compute."""
+    large = tmp_path / "run.root"
+    with large.open("wb") as stream:
+        stream.truncate(LARGE_RUN)
+    for runs, work in (
+        ([large], WorkOptions(workers=1)),
+        ([large], WorkOptions(dask="local:2")),
+        ([tmp_path / "missing.root", Path(__file__)], WorkOptions(workers=2)),
+    ):
+        begin_for(runs, work, NOTHING)
+        assert not processes._begun
+    begin_for([tmp_path], WorkOptions(workers=2), NOTHING)
+    begun = processes._begun[NOTHING]
+    executor = processes.Processes(2)
+    executor.prepare(NOTHING, {}, {})
+    assert executor._server is begun
+    assert not processes._begun
+    executor.close()
+    assert begun._popen.poll() is not None
+    processes.begin(NOTHING)
+    unused = processes._begun[NOTHING]
+    processes.forget()
+    assert unused._popen.poll() is not None
+    assert not processes._begun
 
 
 def test_it_does_not_outlive_the_command() -> None:
     program = (
         "import os, sys, time\n"
         "from molexa_core.pipeline.work.fork_server import ForkServer\n"
-        f"server = ForkServer({NOTHING!r}, {{}}, {{}}, os.environ)\n"
+        f"server = ForkServer({NOTHING!r}, os.environ)\n"
+        "server.warm_up({}, {})\n"
         "print(server._popen.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
