@@ -284,7 +284,17 @@ def binned(
         NoEventsError: no coincidence lies in a bin, or in a background.
     """
     if options.by is None:
-        raise UsageError("nothing says what the series runs over", setting="by")
+        raise UsageError(
+            "nothing says what the series runs over",
+            setting="by",
+            do="Name a tag or a number of the events, such as `by='delay_fs'`.",
+        )
+    if options.background_scale is not None and not options.background:
+        raise UsageError(
+            "there is no background to be scaled",
+            setting="background_scale",
+            do="Say with `background=` which coincidences are background.",
+        )
     by = parse_number(options.by)
     values = by.values(table)
     conditions = [parse_condition(text) for text in options.background or ()]
@@ -356,6 +366,18 @@ def remarks_of(series: Binned) -> list[str]:
     if series.unknown:
         found.append(f"{series.by} is not a number in {series.unknown} coincidences, left out")
     return found
+
+
+def remarks_on_signal(series: Binned, unknown: BoolArray) -> list[str]:
+    """A sentence on bins whose means are not known, if there are any.
+
+    Args:
+        series: the bins.
+        unknown: for each bin whether that is to be said of it.
+    """
+    lost = int(unknown.sum())
+    what = "no signal above the background" if series.background else "too few true coincidences"
+    return [f"{what} in {lost} of {len(series.bins)} bins of {series.by}"] if lost else []
 
 
 def _bins(text: str | None, values: FloatArray, by: Formula) -> list[Bin]:

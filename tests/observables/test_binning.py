@@ -11,7 +11,14 @@ import pytest
 from molexa_core.base.errors import InputFileError, NoEventsError, UsageError
 from molexa_core.base.options.gate_options import SeriesOptions
 from molexa_core.base.tables import Coincidences
-from molexa_core.observables.binning import Binned, Signal, binned, remarks_of, signal_of
+from molexa_core.observables.binning import (
+    Binned,
+    Signal,
+    binned,
+    remarks_of,
+    remarks_on_signal,
+    signal_of,
+)
 from molexa_core.observables.syntax import ExpressionError
 
 DELAYS = np.array([0.0, 50.0, 100.0])
@@ -106,6 +113,14 @@ def test_no_signal_is_said_and_not_invented() -> None:
     only = table.select((table.tags["pump_laser"] == 0) | (np.arange(len(table)) % 17 == 0))
     found = signals(only, shots)
     assert all(not one.clear and np.isnan(one.value).all() for one in found)
+    for options, words in (
+        (OPTIONS, "no signal above the background in 2 of 3"),
+        (replace(OPTIONS, background=None), "too few true coincidences in 2 of 3"),
+    ):
+        series = binned(table, options, shots)
+        (said,) = remarks_on_signal(series, np.array([True, False, True]))
+        assert said == f"{words} bins of delay_fs"
+        assert remarks_on_signal(series, np.zeros(3, np.bool_)) == []
 
 
 @pytest.mark.parametrize(
@@ -151,6 +166,7 @@ def test_what_does_not_fit_is_refused() -> None:
         ({"bins": "200,300"}, NoEventsError, "which is from 0 to 100"),
         ({"background": ["pump_laser == 2"]}, NoEventsError, "holds for none"),
         ({"background": ["pump_laser == 0", "delay_fs == 0"]}, UsageError, "two backgrounds"),
+        ({"background": None, "background_scale": 0.5}, UsageError, "no background to be scaled"),
     ):
         with pytest.raises(kind, match=words):
             binned(table, replace(OPTIONS, **changes), shots)

@@ -134,6 +134,9 @@ def test_reduce_gives_each_hit_to_one_channel_and_says_what_was_claimed_twice() 
     assert ((probability > 0.0) & (probability <= 1.0)).all()
     own = np.bincount(hits.shot[source == 0], minlength=hits.n_shots)
     assert (own[shot] >= 2).mean() > 0.97
+    ions = [SULPHUR.ions[0], SULPHUR.ions[1].model_copy(update={"detected": 0})]
+    with pytest.raises(UsageError, match="cannot compete for hits"):
+        reduce([hits], OXYGEN, SETUP, rivals=[SULPHUR.model_copy(update={"ions": tuple(ions)})])
     with pytest.raises(UsageError, match="no rival of itself"):
         reduce([hits], OXYGEN, SETUP, rivals=[OXYGEN.model_copy(update={"name": "again"})])
     with pytest.raises(UsageError, match="do not compete"):

@@ -241,6 +241,8 @@ def form_of(*, polygon: str | None, box: str | None, ellipse: str | None) -> dic
             (x0, y0), (x1, y1) = (_pair(point) for point in points)
             return {name: {"x": sorted([x0, x1]), "y": sorted([y0, y1])}}
         centre, axes, *rest = points
+        if min(axes) <= 0.0:
+            raise ValueError
         angle = {"angle_deg": rest[0][0]} if rest else {}
         return {name: {"centre": _pair(centre), "half_axes": _pair(axes), **angle}}
     except (ValueError, IndexError) as error:

@@ -12,7 +12,7 @@ from molexa_core.base.options.gate_options import EVERYTHING, Selection, SeriesO
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.tables import Coincidences, ion_labels
 from molexa_core.base.units import HARTREE_EV
-from molexa_core.observables.binning import binned, remarks_of, signal_of
+from molexa_core.observables.binning import binned, remarks_of, remarks_on_signal, signal_of
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
 from molexa_core.pipeline.chain.series_files import SeriesFiles
 from molexa_core.pipeline.given.given_events import Events, file_of, given_events
@@ -61,7 +61,7 @@ def _momentum_series(
     table: Coincidences, options: SeriesOptions, shots: dict[str, Any]
 ) -> dict[str, Any]:
     series = binned(table, options, shots)
-    remarks = remarks_of(series)
+    remarks, held = remarks_of(series), series.counts
     parts = [table]
     if table.false is not None and len(table.false):
         series = series.with_false(table.false)
@@ -82,10 +82,7 @@ def _momentum_series(
         mean[number], error[number] = found.value[:width], found.error[:width]
         release[number] = found.value[width], found.error[width]
         number_of[number] = found.number, found.number_error
-    empty = (number_of == 0.0).all(axis=1)  # told already
-    lost = int((~np.isfinite(mean).all(axis=1) & ~empty).sum())
-    if lost:
-        remarks.append(f"no signal above the background in {lost} of {count} bins of {series.by}")
+    remarks += remarks_on_signal(series, ~np.isfinite(mean).all(axis=1) & (held > 0))
     quantities = [
         {"of": f"{label} {axis}", "kind": "a.u.", "bond": False}
         for label in ion_labels(table.ions)

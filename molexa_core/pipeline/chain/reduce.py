@@ -166,6 +166,13 @@ def reduce(
     chosen = _gated(given.channel, gate_sum).with_masses(masses)
     others = [named_channel(rival).with_masses(masses) for rival in rivals]
     for other in others:
+        if not other.is_complete:
+            raise UsageError(
+                f"channel {other.name} does not ask for all ions of its break-up, so that there is "
+                "no gate on its momentum sum: it cannot compete for hits",
+                setting="rivals",
+                do="Name channels whose ions are all detected.",
+            )
         if (other.ions, other.gates) == (chosen.ions, chosen.gates):
             raise UsageError(
                 f"channel {other.name} is the one that is reduced, and no rival of itself",

@@ -37,7 +37,7 @@ from molexa_core.geometry.bonds import bonds
 from molexa_core.geometry.measures import pair_distances
 from molexa_core.network.network import Network
 from molexa_core.network.weights import ModelCard, default_weights, load_network
-from molexa_core.observables.binning import Binned, binned, remarks_of, signal_of
+from molexa_core.observables.binning import Binned, binned, remarks_of, remarks_on_signal, signal_of
 from molexa_core.physics.family.family import Fragments
 from molexa_core.pipeline.chain.channel_limits import inherited, require_complete
 from molexa_core.pipeline.chain.series_files import SeriesFiles
@@ -417,10 +417,7 @@ def _means(
             value[number] += _shared(commons, shares, "shift", width)
             together = np.abs(_shared(commons, shares, "error", width))
             common[number] = np.maximum(together, _column(commons[number], "error", width))
-    clear = np.isfinite(value).all(axis=1)
-    more = [] if clear.all() else [
-        f"no signal above the background in {int((~clear).sum())} of {count} bins of {series.by}"
-    ]  # fmt: skip
+    more = remarks_on_signal(series, ~np.isfinite(value).all(axis=1))
     return StructureSeries(
         series=series,
         quantities=_quantities(table, reference),

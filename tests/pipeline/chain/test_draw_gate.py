@@ -49,7 +49,14 @@ def test_numbers_as_they_are_typed() -> None:
     }
     assert typed() is None
     line = {"polygon": "1,2 3,4"}  # two corners
-    for wrong in (line, {"polygon": "1 2"}, {"box": "1,2"}, {"ellipse": "1,2"}, {"box": "a,b c,d"}):
+    for wrong in (
+        line,
+        {"ellipse": "1,2 3,-4"},
+        {"polygon": "1 2"},
+        {"box": "1,2"},
+        {"ellipse": "1,2"},
+        {"box": "a,b c,d"},
+    ):
         with pytest.raises(UsageError, match="Write it like"):
             typed(**wrong)
     with pytest.raises(UsageError, match="one form, not polygon, box"):
