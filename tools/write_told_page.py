@@ -254,6 +254,27 @@ def twins(found: Mapping[str, Any]) -> str:
     )
 
 
+def twin_shares(found: Mapping[str, Any]) -> str:
+    """Shares of twins by the posterior."""
+    rows = []
+    for atoms, both in found["shares"].items():
+        for of in ("posterior", "samples"):
+            one = both[of]
+            if not one["molecules"]:
+                continue
+            low, high = one["interval"]
+            off = f"{one['off']:.3f} ({low:.3f}-{high:.3f})"
+            row = [of, atoms, str(one["molecules"]), off, f"{one['median']:.3f}"]
+            rows.append([*row, f"{100 * one['beyond_bar']:.0f}"])
+    head = ["shares of", "atoms", "molecules with twins", "off Bayes, mean", "median"]
+    return (
+        "## Shares of twins by the posterior\n\nMolecules of the prior of the inversion, momenta "
+        f"with an error of {100 * found['error']:g} %, {found['draws']} weighted draws started by "
+        f"samples of the weights; beside it {found['samples']} samples alone, whose prior is "
+        "another (`benchmarks/twin_shares.py`).\n\n" + table([*head, "beyond 0.06, %"], rows)
+    )
+
+
 def predicted(found: Mapping[str, Any]) -> str:
     """Errors that the uncertainty head predicts for one sample, beside the true ones."""
     rows = []
@@ -301,6 +322,7 @@ PARTS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "told-averaged": averaged,
     "told-posterior": posterior,
     "told-twins": twins,
+    "told-twin-shares": twin_shares,
     "told-predicted-errors": predicted,
     "told-one-pulse": one_pulse,
 }
