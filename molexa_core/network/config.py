@@ -37,6 +37,9 @@ class SamplerSettings:
             limit.
         corrected: whether multistep makes every step anew with the denoised positions at its end,
             which the next step needs anyway (Zhao et al. 2023, "UniPC"): third order.
+        centred: whether the start is noise about the mean of all structures that are possible,
+            which the first evaluation gives; otherwise noise about zero, from which samples come
+            out too small by the mean over sigma_max, in units of their scatter.
     """
 
     steps: Annotated[int, Within(1, 256)]
@@ -51,6 +54,7 @@ class SamplerSettings:
     multistep: bool = False
     extrapolation: Annotated[float, Within(0, 2)] = 1.0
     corrected: bool = False
+    centred: bool = False
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,9 @@ def sample(
             extra = network.centre(next(churned) * batch.present, batch) * settings.churn_noise
             x = x + extra * (raised**2 - level**2) ** 0.5
         clean = network.denoise(x, prepared[raised], conditioning)
+        if settings.centred and level == levels[0]:
+            # Of so noisy positions the denoised ones are the mean of all structures.
+            x = x + clean
         if settings.multistep:
             if settings.corrected and steps and raised == level:
                 x = _corrected(steps, clean, level)

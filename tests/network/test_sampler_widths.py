@@ -19,10 +19,11 @@ from molexa_core.network.network import Conditioning, Network
 class _Normal:
     """In place of a network: the best denoiser if positions are normal with these widths.
 
-    The mean of x given y = x + noise is y w^2 / (w^2 + sigma^2).
+    The mean of x given y = x + noise is m + (y - m) w^2 / (w^2 + sigma^2) with the mean m.
     """
 
     widths: Tensor
+    mean: float = 0.0
 
     def noise_levels(self, levels: list[float], device: torch.device) -> list[float]:
         del device
@@ -35,7 +36,7 @@ class _Normal:
     def denoise(self, noisy: Tensor, sigma: float, conditioning: Conditioning) -> Tensor:
         del conditioning
         square = self.widths[:, None, None] ** 2
-        return noisy * square / (square + sigma**2)
+        return self.mean + (noisy - self.mean) * square / (square + sigma**2)
 
 
 def _widths_over_truth(settings: SamplerSettings, widths: list[float]) -> Tensor:
@@ -43,9 +44,16 @@ def _widths_over_truth(settings: SamplerSettings, widths: list[float]) -> Tensor
 
     The sampler is linear here: noise of one standard deviation becomes that of the samples.
     """
+    return _from_noise(settings, widths, 1.0) / torch.tensor(widths, dtype=torch.float64)
+
+
+def _from_noise(
+    settings: SamplerSettings, widths: list[float], noise: float, mean: float = 0.0
+) -> Tensor:
+    """Where noise of so many standard deviations ends."""
     count = len(widths)
     true = torch.tensor(widths, dtype=torch.float64)
-    unit = torch.ones(count, 1, 3, dtype=torch.float64)
+    unit = torch.full((count, 1, 3), noise, dtype=torch.float64)
     batch = Batch(
         numbers=torch.ones(count, 1, dtype=torch.int64),
         charges=torch.ones(count, 1),
@@ -53,9 +61,8 @@ def _widths_over_truth(settings: SamplerSettings, widths: list[float]) -> Tensor
         momenta=torch.zeros(count, 1, 3),
     )
     given = Conditioning(batch, torch.zeros(()), (torch.zeros(()), torch.zeros(())), torch.ones(()))
-    network = cast("Network", cast("Any", _Normal(true)))
-    drawn = sample(network, given, unit, settings, fresh=[])
-    return drawn[:, 0, 0] / true
+    network = cast("Network", cast("Any", _Normal(true, mean)))
+    return sample(network, given, unit, settings, fresh=[])[:, 0, 0]
 
 
 def test_many_small_steps_give_the_true_width() -> None:
@@ -104,3 +111,15 @@ def test_nine_corrected_steps_give_the_width() -> None:
     assert found.tolist() == pytest.approx([1.0] * 6, abs=0.025)
     without = _widths_over_truth(replace(nine, extrapolation=1.0), widths)
     assert (without - 1.0).abs().max() > 2.0 * (found - 1.0).abs().max()
+
+
+def test_a_centred_start_does_not_shift_the_mean() -> None:
+    widths, mean = [0.02, 0.1, 0.35], 1.5
+    nine = SamplerSettings(
+        steps=9, sigma_max=5.0, sigma_min=0.001, rho=100.0, multistep=True, extrapolation=0.8
+    )
+    true = torch.tensor(widths, dtype=torch.float64)
+    for settings, shift in ((nine, mean / 5.0), (replace(nine, centred=True), 0.0)):
+        corrected = replace(settings, corrected=True)
+        off = (_from_noise(corrected, widths, 0.0, mean) - mean) / true
+        assert (-off).tolist() == pytest.approx([shift] * 3, abs=0.02)
