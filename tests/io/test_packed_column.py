@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from molexa_core.io.hdf5 import packing_process
 from molexa_core.io.hdf5.file import new_column, new_hdf5
+from molexa_core.io.hdf5.packed_chunk import packed
 from molexa_core.io.hdf5.packed_column import PackedColumn, Packers
-from molexa_core.io.hdf5.packing import packed
 from molexa_core.io.hdf5.packing_process import PackingProcesses
 
 RNG = np.random.default_rng(7)

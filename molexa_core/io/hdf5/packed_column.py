@@ -2,7 +2,7 @@
 
 HDF5 packs a chunk again whenever a dataset is closed between two blocks of rows, and runs the
 search for repetitions over all bytes of floating-point numbers, of which most are noise. Here a
-chunk is packed once (`packing`), and any HDF5 library reads the result as shuffled and deflated.
+chunk is packed once (`packed_chunk`); any HDF5 library reads the result as shuffled and deflated.
 Rows are put together in the threads that pack, or for the processes that do: whoever appends only
 hands them over.
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base import interruption
 from molexa_core.io.hdf5 import packing_process
-from molexa_core.io.hdf5.packing import packed, scaled
+from molexa_core.io.hdf5.packed_chunk import packed, scaled
 from molexa_core.io.hdf5.packing_process import PackingProcesses
 from molexa_core.io.hdf5.sink import check_disk
 

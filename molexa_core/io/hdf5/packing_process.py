@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import molexa_core
-from molexa_core.io.hdf5.packing import packed
+from molexa_core.io.hdf5.packed_chunk import packed
 
 _MODULE: Final = "molexa_core.io.hdf5.packing_process"
 _LARGER: Final = 2**16
