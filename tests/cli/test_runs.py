@@ -78,6 +78,7 @@ def test_runs_in_place_of_files(molexa: Run, folder: Path) -> None:
     done = molexa("reduce", "--runs", "52-60", "--json", folder=folder)
     assert done.returncode == 0, done.stderr
     assert "left out as bad: run 53" in done.stderr
+    assert "not in the catalogue: run 55, 56" in done.stderr
     assert [Path(one["file"]).name for one in json.loads(done.stdout)] == [
         "run0052.events.h5",
         "run0054.events.h5",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError, UsageError, listing
 from molexa_core.base.fields import GATES, TAG_RUN, TAG_SHOT, WARNINGS
@@ -22,6 +23,11 @@ from molexa_core.pipeline.chain.pick import EVENTS_SUFFIX
 from molexa_core.pipeline.output_guard import require_outputs
 
 ROWS: Final = 2**16
+KeyArray = NDArray[np.uint64]
+_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
+_BY_CHANCE: Final = 2
+_FEW: Final = 0.01
+"""Rows that two files share are said from more than so many, and more than this share of one."""
 _NAMES: Final = ("name", "description")
 """Keys of channel and setup that may differ."""
 _ADDED: Final = ("shots", "hits", "crowded_shots", "combinations", "coincidences")
@@ -84,12 +90,18 @@ def join_files(
     if not kept_false and any(file.n_false is not None for file in files):
         progress.warn("false coincidences are left out: some files hold none")
     first_shot, first_id, first_false = 0, 0, 0
+    known: list[KeyArray] = []
+    twice: list[str] = []
     with EventsWriter(out, files[0].ions) as writer:
         for number, file in enumerate(files):
             shots = _shots_of(file)
+            own: list[KeyArray] = []
             for table in file.chunks(ROWS):
                 writer.append(_numbered(table, number, first_id, first_shot, tags))
+                own.append(_keys(table))
                 first_id += len(table)
+            twice += _repeated(file, own, known)
+            known += own
             if kept_false:
                 for table in file.chunks(ROWS, false=True):
                     moved = _numbered(table, number, first_false, first_shot, tags)
@@ -103,7 +115,10 @@ def join_files(
                 columns[TAG_RUN] = np.full(size, number, np.int64)
                 writer.append_shots(columns)
             first_shot += shots
+        for warning in twice:
+            progress.warn(warning)
         meta = _meta(files)
+        meta[WARNINGS] += twice
         record = Provenance.of(
             inputs=names,
             settings={name: meta[name] for name in ("channel", "setup") if name in meta},
@@ -122,6 +137,30 @@ def _numbered(
     columns[TAG_RUN] = np.full(len(table), run, np.int64)
     ids = np.arange(first_id, first_id + len(table), dtype=np.int64)
     return replace(table, event_id=ids, tags=columns, false=None)
+
+
+def _keys(table: Coincidences) -> KeyArray:
+    """A number for every row that only a row with exactly the same momenta has as well."""
+    bits = np.ascontiguousarray(table.momentum.reshape(len(table), -1)).view(np.uint64)
+    keys = np.zeros(len(table), np.uint64)
+    for column in bits.T:  # whole numbers, which wrap around: the same wherever the row stands
+        keys = keys * _FACTOR + (column ^ (column >> np.uint64(29)))
+    return keys
+
+
+def _repeated(file: EventsFile, own: list[KeyArray], known: list[KeyArray]) -> list[str]:
+    """A warning if a file holds rows of the files before it: the errors would be too small."""
+    if not own or not known:
+        return []
+    mine = np.concatenate(own)
+    again = int(np.isin(mine, np.concatenate(known)).sum())
+    if again <= max(_BY_CHANCE, _FEW * len(mine)):
+        return []
+    warning = (
+        f"{again} of {len(mine)} coincidences of {file.path.name} are in the files before it as "
+        "well: a run counts twice, and errors are too small"
+    )
+    return [warning]
 
 
 def _require_alike(files: Sequence[EventsFile]) -> None:

@@ -221,6 +221,8 @@ def files_by_number(
             where=found.path,
             do="`molexa runs list` shows what there is.",
         )
+    if absent := sorted(set(wanted) - set(known)):
+        progress.say(f"not in the catalogue: run {listing(map(str, absent))}")
     bad = [entry.number for entry in chosen if entry.quality == "bad"]
     if bad:
         progress.say(f"left out as bad: run {listing(map(str, bad))}")

@@ -72,11 +72,19 @@ def test_rows_shots_and_tags_follow_each_other(runs: list[Path]) -> None:
     np.testing.assert_array_equal(both.tags["delay_fs"], shots["delay_fs"][both.tags["shot"]])
     assert both.meta["summary"]["shots"] == sum(SHOTS)
     assert set(record.inputs) == {str(path) for path in runs}
-    # No false coincidence was drawn: that they were looked for is kept.
-    assert one.false is not None
-    assert other.false is not None
+
+
+def test_that_false_coincidences_were_looked_for_is_kept_where_none_was_drawn(
+    runs: list[Path],
+) -> None:
+    none = []
+    for path in runs:
+        false = read_events(path)[0].false
+        assert false is not None
+        none.append(changed(path, f"none-{path.name}", false=false.select(np.arange(0))))
+    both = read_events(join_files(none, "both.events.h5").file)[0]
     assert both.false is not None
-    assert len(one.false) == len(other.false) == len(both.false) == 0
+    assert len(both.false) == 0
 
 
 def test_false_coincidences_are_joined_with_their_shots(working_folder: Path) -> None:
@@ -148,6 +156,22 @@ def test_files_without_tags_of_shots_lose_none(runs: list[Path]) -> None:
     progress = CollectingProgress()
     join_files(others, "b.events.h5", progress=progress)
     assert not any("left out" in text for text in progress.said)
+
+
+def test_a_run_that_is_in_two_files_is_said_and_stays_said(runs: list[Path]) -> None:
+    again = changed(runs[0], "again.events.h5")
+    rows = len(read_events(again)[0])
+    progress = CollectingProgress()
+    join_files([*runs, again], "b.events.h5", progress=progress)
+    warning = (
+        f"{rows} of {rows} coincidences of again.events.h5 are in the files before it as well: "
+        "a run counts twice, and errors are too small"
+    )
+    assert progress.warned == [warning]
+    assert read_events("b.events.h5")[0].meta["warnings"][-1] == warning
+    progress = CollectingProgress()
+    join_files(runs, "c.events.h5", progress=progress)
+    assert progress.warned == []
 
 
 def test_differences_are_named_by_their_keys() -> None:
