@@ -177,6 +177,10 @@ RELEASE: Final = "release"
 """Mean kinetic energy release, hartree."""
 RELEASE_SPREAD: Final = "release_spread"
 
+FRAME: Final = "frame"
+"""Settings of the molecular frame: in `meta` of aligned events, in the settings of a record of
+provenance, in the `attrs` of a table of mean momenta."""
+
 # --- what is known about the explosion ---------------------------------------------------------
 EXPLOSION: Final = "explosion"
 """Block of `setup.yaml`, of a file of its own, of the settings in a record of provenance, of the

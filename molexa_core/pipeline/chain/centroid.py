@@ -15,6 +15,7 @@ from molexa_core.base.fields import (
     COUNT,
     ENERGY,
     EXPLOSION,
+    FRAME,
     ION,
     LABEL,
     MOMENTUM,
@@ -82,7 +83,7 @@ def centroid(
     given = given_events(aligned, "centroid", selection=selection, progress=progress)
     with given.about():
         rows = _centroid(given.table, progress)
-    if given.path is not None and "frame" not in given.table.meta:
+    if given.path is not None and FRAME not in given.table.meta:
         rows.attrs[WARNINGS].append(
             f"{given.path} was not made by molexa align: its momenta were averaged as they are"
         )
@@ -110,6 +111,8 @@ def _centroid(table: Coincidences, progress: Progress) -> pd.DataFrame:
         rows.attrs[ENERGY] = kept.to_dict()
         if kept.low:
             rows.attrs[WARNINGS].append(kept.sentence)
+    if isinstance(frame := table.meta.get(FRAME), Mapping):
+        rows.attrs[FRAME] = dict(frame)
     setup = table.meta.get("setup")
     if isinstance(setup, Mapping) and setup.get(EXPLOSION) is not None:
         rows.attrs[EXPLOSION] = setup[EXPLOSION]
@@ -120,7 +123,7 @@ def _partial(
     table: Coincidences, channel: Channel, progress: Progress
 ) -> tuple[pd.DataFrame, EnergyKept]:
     """The momenta of all ions of a partial channel."""
-    if isinstance(stored := table.meta.get("frame"), Mapping):
+    if isinstance(stored := table.meta.get(FRAME), Mapping):
         frame = parse_settings(Frame, dict(stored), where="frame of the aligned events")
         channel = channel.model_copy(update={"frame": frame})
     means = solve_partial(in_laboratory(table), channel, progress=progress)
@@ -156,7 +159,7 @@ def _settings(means: pd.DataFrame, table: Coincidences) -> dict[str, Any]:
     """
     settings = {
         "errors": ERRORS if PARTIAL not in means.attrs else ERRORS_PARTIAL,
-        "frame": table.meta.get("frame"),
+        FRAME: table.meta.get(FRAME),
         "channel": table.meta.get("channel"),
     }
     told = means.attrs.get(EXPLOSION)

@@ -4,20 +4,21 @@ The samples are those of means over vibrating molecules, each event in a frame o
 `molexa centroid` averages them: what vibration and averaging do is in their spread. They are not
 weighted by a likelihood, so that they need not explain the momenta exactly.
 
-In the training the same two ions made the frame of every event. Where ions are alike,
-`molexa align` takes now one, now another of them, which is not in the spread: the half-widths of
-such means carry a measured factor (`LIKE_IONS`).
+In the training the same two ions made the frame of every event, as in `molexa align`. Frames event
+by event (`like: equivalent` or `distinct`), or of unknown origin, take now one, now another of like
+ions, which is not in the spread: the half-widths of such means carry a measured factor
+(`EVENT_BY_EVENT`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from molexa_core.base.fields import COUNT
+from molexa_core.base.fields import COUNT, FRAME
 from molexa_core.base.matter.ions import isotopes_of
 from molexa_core.base.tables import Geometry
 from molexa_core.geometry.measures import pair_distances
@@ -44,27 +45,27 @@ from molexa_core.pipeline.reconstruction.told_samples import ToldEntry, sample
 DRAWS: Final = 256
 """Structures drawn: half-widths are then known to 6 %."""
 
-LIKE_IONS: Final = 1.25
-"""Factor of the half-widths of means over events with like ions.
+EVENT_BY_EVENT: Final = 1.25
+"""Factor of the half-widths of means over events with like ions whose frames are event by event.
 
 Measured (`benchmarks/averaged_runs.py`, docs/lab/told.md): bond lengths of 180 virtual runs, each
-with another molecule that the training left out, another X-ray pulse and at least two like ions,
-averaged by `molexa align` and `molexa centroid`. Fitted on the molecules of one half it is 1.25
-with a scatter of 0.05 over 200 divisions; on the other half 68 % of the bonds are then inside
-(56 % without), and 4 % beyond four half-widths (7 %).
+with another molecule that the training left out, another X-ray pulse and at least two like ions.
+Fitted on the molecules of one half it is 1.25 with a scatter of 0.05 over 200 divisions; on the
+other half 68 % of the bonds are then inside (56 % without), and 4 % beyond four half-widths (7 %).
 """
 WIDENED: Final = (
-    f"half-widths times {LIKE_IONS:g}: where ions are alike, now one and now another of them makes "
-    "the frame of an event, and without the factor 56 % of the bonds in virtual runs of other "
-    "molecules were inside; 4 % are beyond four half-widths even so"
+    f"half-widths times {EVENT_BY_EVENT:g}: the frames are event by event, or how they were made "
+    "is not recorded; where ions are alike, now one, now another of them makes such a frame, and "
+    "without the factor 56 % of the bonds in virtual runs of other molecules were inside; 4 % are "
+    "beyond four half-widths even so; frames of molexa align without --like need no factor"
 )
 
 
 def by_told(task: Task, table: pd.DataFrame) -> ReconstructionRecord:
     """The structure in the middle of samples of weights that are told the experiment.
 
-    Every ± is half of the central 68 % interval of the samples, times `LIKE_IONS` for means over
-    events with like ions.
+    Every ± is half of the central 68 % interval of the samples, times `EVENT_BY_EVENT` for means
+    over events with like ions in frames event by event.
 
     Args:
         task: what is asked for, with such weights.
@@ -98,9 +99,10 @@ def by_told(task: Task, table: pd.DataFrame) -> ReconstructionRecord:
     distances, angles = rows_of_draws(drawn, weights, ions, reliable=reason is None)
     dihedrals = drawn_dihedrals(drawn, weights, positions, ions, reliable=reason is None)
     # Only a table that says over how many events it averages is known to be a mean over events.
-    matched = COUNT in table and len(set(ions)) < len(ions)
+    averages = COUNT in table and len(set(ions)) < len(ions)
+    matched = averages and not _same_roles(table)
     if matched:
-        half = LIKE_IONS * half
+        half = EVENT_BY_EVENT * half
         distances, angles = widened(distances, np.inf), widened(angles, 180.0)
         dihedrals = widened(dihedrals, None)
     residuals = closure_residuals(drawn, ions, momenta, tau_of(task.card))
@@ -117,7 +119,7 @@ def by_told(task: Task, table: pd.DataFrame) -> ReconstructionRecord:
         "chosen_sample": chosen,
     }
     if matched and reason is None:
-        closure["widened"] = {"factor": LIKE_IONS, "reason": WIDENED}
+        closure["widened"] = {"factor": EVENT_BY_EVENT, "reason": WIDENED}
     warnings = [*measured.warnings, *card_remarks(task.card)]
     warnings += doubts_of_lengths(Geometry(symbols, positions))
     return ReconstructionRecord(
@@ -140,8 +142,14 @@ def by_told(task: Task, table: pd.DataFrame) -> ReconstructionRecord:
     )
 
 
+def _same_roles(table: pd.DataFrame) -> bool:
+    """Whether like ions had the same roles in all events that were averaged."""
+    frame = table.attrs.get(FRAME)
+    return isinstance(frame, Mapping) and frame.get("like") == "measured"
+
+
 def widened(rows: Sequence[dict[str, Any]], end: float | None) -> tuple[dict[str, Any], ...]:
-    """Rows of a record with half-widths times `LIKE_IONS`; rows without error bars as they are.
+    """Rows of a record with half-widths times `EVENT_BY_EVENT`; those without stay as they are.
 
     Args:
         rows: with `median`, `half_width`, `low`, `high` and, where there are twins, `region`.
@@ -157,7 +165,7 @@ def widened(rows: Sequence[dict[str, Any]], end: float | None) -> tuple[dict[str
         if row.get("half_width") is None:
             found.append(row)
             continue
-        middle, factor = row["median"], LIKE_IONS
+        middle, factor = row["median"], EVENT_BY_EVENT
         size = factor * row["half_width"]
         new = row | {
             "half_width": size if end is not None else min(size, 180.0),

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from molexa_core.base.errors import UsageError, about_file
-from molexa_core.base.fields import EXPLOSION, ION, WARNINGS
+from molexa_core.base.fields import EXPLOSION, FRAME, ION, WARNINGS
 from molexa_core.base.options.reconstruct_options import (
     SAMPLES,
     USUAL,
@@ -263,6 +263,8 @@ def _read(path: Path | str, progress: Progress) -> tuple[pd.DataFrame, Provenanc
     require_complete(channel_of_record(record), path, ions=table[ION].tolist())
     table.attrs[WARNINGS] = [*warnings_of(table), *require_fresh(path, record)]
     table.attrs[FILE] = str(path)
+    if record is not None and isinstance(frame := record.settings.get(FRAME), Mapping):
+        table.attrs[FRAME] = dict(frame)
     say_unguarded(path, record, progress)
     return table, record
 

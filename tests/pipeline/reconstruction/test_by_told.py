@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,16 @@ import torch
 
 from molexa_core.base.known_explosion import LaserExplosion
 from molexa_core.base.settings import Explosion
+from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.uncertain import Uncertain
 from molexa_core.geometry.measures import pair_distances
+from molexa_core.io.results.channel_csv import write_channel_csv
 from molexa_core.network.card import ModelCard
 from molexa_core.network.network import Network
 from molexa_core.network.weights import DEFAULT, read_card
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.explosions.simulate import simulate
-from molexa_core.pipeline.reconstruction.by_told import DRAWS, LIKE_IONS, widened
+from molexa_core.pipeline.reconstruction.by_told import DRAWS, EVENT_BY_EVENT, widened
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from tests.fakes.networks import small_settings
 
@@ -89,18 +92,42 @@ def test_means_over_events_with_like_ions_carry_the_measured_factor(
     """The samples are the same; only what is claimed of them is wider, and says why."""
     over_events = table.assign(count=1000.0)
     record = reconstruct(over_events, network=loaded, explosion=LASER, refined=False)
-    assert record.closure["widened"]["factor"] == LIKE_IONS
+    assert record.closure["widened"]["factor"] == EVENT_BY_EVENT
     assert record.samples_bohr is not None
     assert record.uncertainty_bohr is not None
     lengths = pair_distances(record.samples_bohr)
     low, high = np.quantile(lengths, [0.15865, 0.84135], axis=0)
     for n, row in enumerate(record.distances):
-        assert row["half_width"] == pytest.approx(0.5 * LIKE_IONS * (high[n] - low[n]), rel=0.1)
+        assert row["half_width"] == pytest.approx(
+            0.5 * EVENT_BY_EVENT * (high[n] - low[n]), rel=0.1
+        )
         assert row["low"] < low[n] < high[n] < row["high"]
     coordinates = record.samples_bohr.reshape(len(record.samples_bohr), -1)
     ends = np.quantile(coordinates, [0.15865, 0.84135], axis=0)
-    expected = 0.5 * LIKE_IONS * (ends[1] - ends[0])
+    expected = 0.5 * EVENT_BY_EVENT * (ends[1] - ends[0])
     assert record.uncertainty_bohr.ravel() == pytest.approx(expected, rel=0.1, abs=1e-3)
+
+
+@pytest.mark.parametrize(("like", "wider"), [("measured", False), ("distinct", True)])
+def test_same_roles_in_all_events_need_no_factor(
+    loaded: tuple[Network, ModelCard], table: pd.DataFrame, like: str, wider: bool
+) -> None:
+    over_events = table.assign(count=1000.0)
+    over_events.attrs["frame"] = {"reference": "O+", "like": like}
+    record = reconstruct(over_events, network=loaded, explosion=LASER, refined=False)
+    assert ("widened" in record.closure) == wider
+
+
+def test_a_file_says_how_its_frames_were_made(
+    loaded: tuple[Network, ModelCard], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    for like, wider in (("measured", False), ("equivalent", True)):
+        frame = {"reference": "O+", "second": None, "plane": "xy", "like": like}
+        path = tmp_path / f"{like}.csv"
+        record = Provenance.of(settings={"frame": frame})
+        write_channel_csv(path, table.assign(count=1000.0), record)
+        found = reconstruct(path, network=loaded, explosion=LASER, refined=False)
+        assert ("widened" in found.closure) == wider
 
 
 def test_ions_of_different_kinds_are_not_widened(loaded: tuple[Network, ModelCard]) -> None:
@@ -115,7 +142,7 @@ def test_parts_of_a_region_that_meet_become_one_and_limits_hold() -> None:
     none = {"of": "b", "median": 1.0, "half_width": None, "low": None, "high": None}
     first, second = widened([row, none], 180.0)
     assert second == none
-    assert first["half_width"] == pytest.approx(LIKE_IONS * 16.0)
+    assert first["half_width"] == pytest.approx(EVENT_BY_EVENT * 16.0)
     assert first["low"] == 0.0
     assert first["high"] == 180.0
     assert first["region"] == [[0.0, 14.5], [157.625, 180.0]]
