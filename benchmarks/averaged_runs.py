@@ -85,12 +85,12 @@ ROUNDS: Final = 12
 AT_ONCE: Final = 2**20
 """Explosions of one launch."""
 SEED: Final = 90_260_000
-SAMPLES: Final = {
+WAYS: Final = {
     "chain": "samples",
     "known": "samples, frames of the training",
     "event": "samples, frames event by event",
 }
-FRAMES: Final = tuple(SAMPLES)
+FRAMES: Final = tuple(WAYS)
 
 
 @dataclass(frozen=True)
@@ -583,7 +583,7 @@ def main() -> None:
             for number, some in enumerate(drawn):
                 lines(frames, number, good[number][0], some, good[number][1].align)
             shown = _shown(frames, dict(enumerate(drawn)), good)
-            result[SAMPLES[frames]] = shown | {"averaging failed": failed}
+            result[WAYS[frames]] = shown | {"averaging failed": failed}
             if given.posterior and frames == "chain":
                 end = begun + given.seconds
                 few = [
