@@ -133,15 +133,46 @@ def test_a_second_ion_is_the_same_atom_in_every_event() -> None:
     assert (each.table.momentum[:, 1:, 2] == 0.0).any(axis=0).sum() > 1
 
 
-def test_overlapping_roles_are_said() -> None:
-    mean = METHANOL.copy()
+def nearest(mean: FloatArray) -> float:
+    """Distance of the two H that are nearest to each other."""
+    apart = np.linalg.norm(mean[2:, None] - mean[None, 2:], axis=2)
+    return float(apart[np.triu_indices(4, 1)].min())
+
+
+def test_overlapping_roles_are_neither_sorted_nor_pulled_together() -> None:
+    """Two ions 2.9 widths apart: the best assignment of each event would push them apart."""
+    mean, width = METHANOL.copy(), 14.0
     mean[4:, 2] = [20.0, -20.0]
-    given = events(mean, slice(2, 6), 12.0, 1500, 19)
-    aligned = align_events(
-        Coincidences.of(["O+", "C+", *["H+"] * 4], given), Frame(reference="O+"), recoil="keep"
-    )
-    told = aligned.summary["assignment"]
-    assert 0.0 < told["second_best"] < 0.5 or told["equivalent_by_symmetry"] > 1
+    given = events(mean, slice(2, 6), width, 4000, 19)
+    names = ["O+", "C+", *["H+"] * 4]
+    roles = find_roles(given, np.ones(len(given)), names)
+    assert len(roles.group) == 1
+    found = roles.choices(given)
+    told = roles.decided(found, np.ones(len(given)))
+    assert told.second_best > 0.01
+    assert told.undecided > told.second_best
+    turned_ = found.turned(given)
+    means = np.einsum("r,raj->aj", found.share, turned_) / len(given)
+    apart = nearest(means)
+    first = np.flatnonzero(np.diff(found.event, prepend=-1))
+    top = np.array([part.argmax() for part in np.split(found.share, first[1:])]) + first
+    best = turned_[top].mean(axis=0)
+    assert abs(apart - 40.0) < 1.0
+    assert nearest(best) > apart + 0.15
+
+
+def test_false_coincidences_do_not_decide_the_roles() -> None:
+    given = events(METHANOL, slice(2, 6), 10.0, 900, 29)
+    random = np.random.default_rng(30)
+    other = given[random.integers(0, 900, 600)]
+    strange = np.where(random.random((600, 6, 1)) < 0.4, given[random.integers(0, 900, 600)], other)
+    both = np.concatenate([given, strange - strange.mean(axis=1, keepdims=True)])
+    names = ["O+", "C+", *["H+"] * 4]
+    clean = find_roles(given, np.ones(900), names)
+    mixed = find_roles(both, np.ones(1500), names)
+    assert len(mixed.group) == len(clean.group) == 1
+    told = mixed.decided(mixed.choices(given), np.ones(900))
+    assert told.second_best < 0.005
 
 
 def test_one_event_and_events_without_weight() -> None:
