@@ -247,7 +247,7 @@ def weighed(row: dict[str, Any], power: float, count: float | None) -> FloatArra
         weights = weights / weights.sum()
     if count is None:
         return weights
-    return with_samples(x, weights, np.array(row["mode"]), np.array(row["samples"]), count)
+    return with_samples(x, weights, np.array(row["samples"]), count)
 
 
 def answer(row: dict[str, Any], weights: FloatArray) -> Answer:

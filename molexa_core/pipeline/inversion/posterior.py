@@ -203,9 +203,8 @@ def infer(
         geometry: what is known of the geometry.
         starts: (n, N, 3) bohr, structures to begin from besides those of the search itself, such
             as samples of a network; in any orientation.
-        samples: (m, N, 3) bohr, structures drawn by a network that was told the same: how many
-            belong to each solution counts beside its evidence (`sample_shares`); in any
-            orientation.
+        samples: (m, N, 3) bohr, structures drawn by a network that was told the same: how many are
+            like a draw counts beside its evidence (`sample_shares`); in any orientation.
         draws: about how many draws are made, and made again up to twice if few of them count.
         seed: of all random numbers.
         progress: receiver of the progress.
@@ -535,7 +534,7 @@ def _gathered(
     effective = _effective_of_all(found, evidences)
     if samples is not None:
         by_evidence = weights
-        weights = with_samples(drawn_at, by_evidence, solution, samples)
+        weights = with_samples(drawn_at, by_evidence, samples)
         effective *= float((by_evidence**2).sum() / (weights**2).sum())
     shares: FloatArray = np.zeros(first)
     np.add.at(shares, solution, weights)

@@ -1,16 +1,17 @@
-"""Shares of solutions from their evidence and from how often a network draws them.
+"""Draws of the posterior weighed by their evidence and by how often a network draws their like.
 
 The evidence of a solution weighs likelihood and a prior that knows bonds, and nothing of angles or
 of the compounds that elements form; twins differ there. A network that learned molecules draws
-structures with all of that as its prior. Both are shares of the same solutions, and are put
-together as counts: with evidence e_k, and n samples of which n_k belong to solution k, its share is
+structures with all of that as its prior. Both are put together as counts: with weights e_i of the
+draws by evidence, and n samples of the network, the weight of a draw is
 
-    p_k = (a e_k + n_k) / (a + n),
+    p_i = (a e_i + sum over samples of r_is) / (a + n),    r_is = e_i K_is / sum over j of e_j K_js,
 
-the mean of a Dirichlet distribution with a e_k counts before. So what the network never draws keeps
-a / (a + n) of its evidence: where molecules are unlike those that it learned, nothing is excluded.
-Inside a solution draws keep their weights. A sample belongs to the solutions in whose draws it
-lies, normal in interatomic distances; one that lies in none does not count.
+a sample being spread over the draws that are like it: K is normal in the interatomic distances. For
+solutions that lie apart this is the mean of a Dirichlet distribution with a counts by the evidence
+before. What the network never draws keeps a / (a + n) of its evidence: where molecules are unlike
+those that it learned, nothing is excluded. A sample that is like no draw explains no momenta, and
+does not count.
 """
 
 from __future__ import annotations
@@ -19,57 +20,60 @@ from typing import Final
 
 import numpy as np
 
-from molexa_core.base.tables import FloatArray, IntArray
+from molexa_core.base.tables import FloatArray
 from molexa_core.geometry.measures import pair_distances
 
-AGAINST: Final = 16.0
+AGAINST: Final = 8.0
 """Counts that evidence stands for; see docs/error-bars-tested.md for what was measured."""
-NEAR: Final = 0.1
-"""Distances within this share of themselves are alike: samples are not refined."""
+SAMPLES: Final = 64
+"""Samples of the network that count."""
+ALIKE: Final = 0.1
+"""Standard deviation of K, share of each distance: samples are not refined."""
+LEAST: Final = 20.0
+"""Effective number of draws over which a sample is spread; K is wider where they are fewer."""
 OUTSIDE: Final = 3.0
-"""Root mean square of the deviations, standard deviations, from which on a sample does not lie in
-a solution."""
+"""Root mean square deviation from the nearest draw, standard deviations of K, from which on a
+sample is like no draw."""
+_WIDER: Final = 10
+"""How often the variance of K is doubled, at most."""
 
 
 def with_samples(
-    positions: FloatArray,
-    weights: FloatArray,
-    solution: IntArray,
-    samples: FloatArray,
-    against: float = AGAINST,
+    positions: FloatArray, weights: FloatArray, samples: FloatArray, against: float = AGAINST
 ) -> FloatArray:
-    """(n) weights of draws with the shares of their solutions from evidence and samples, of sum 1.
+    """(n) weights of draws by evidence and samples, of sum 1.
 
     Args:
         positions: (n, N, 3) draws, bohr.
         weights: (n) by their evidence, of sum 1.
-        solution: (n) number of the solution of each.
         samples: (m, N, 3) structures that the network draws, bohr.
         against: counts that the evidence stands for.
     """
-    numbers = np.unique(solution[weights > 0.0])
     drawn, seen = pair_distances(positions), pair_distances(samples)
-    share = np.array([weights[solution == number].sum() for number in numbers])
-    logs = np.empty((len(samples), len(numbers)))
-    apart = np.empty_like(logs)
-    for column, number in enumerate(numbers):
-        rows = solution == number
-        own = weights[rows] / share[column]
-        middle = own @ drawn[rows]
-        offset = drawn[rows] - middle
-        covariance = offset.T @ (own[:, None] * offset) + np.diag((NEAR * middle) ** 2)
-        root = np.linalg.cholesky(covariance)
-        deviates = np.linalg.solve(root, (seen - middle).T)
-        apart[:, column] = np.sqrt((deviates**2).mean(axis=0))
-        logs[:, column] = -0.5 * (deviates**2).sum(axis=0) - np.log(np.diag(root)).sum()
-    logs += np.log(share)
-    inside = apart.min(axis=1) < OUTSIDE
-    logs = logs[inside] - logs[inside].max(axis=1, keepdims=True)
-    counts = np.exp(logs)
-    counts = (counts / counts.sum(axis=1, keepdims=True)).sum(axis=0)
-    mixed = (against * share + counts) / (against + inside.sum())
-    found = np.zeros(len(weights))
-    for column, number in enumerate(numbers):
-        rows = solution == number
-        found[rows] = weights[rows] * (mixed[column] / share[column])
-    return np.asarray(found / found.sum())
+    scale = ALIKE * (weights @ drawn)
+    atoms = positions.shape[1]
+    # Of N atoms only 3 N - 6 distances are independent.
+    independent = min(1.0, max(3 * atoms - 6, 1) / drawn.shape[1])
+    with np.errstate(divide="ignore"):
+        logs = np.log(weights)
+    found, count = against * weights, 0
+    for one in seen:
+        square = (((drawn - one) / scale) ** 2).mean(axis=1)
+        square[weights <= 0.0] = np.inf
+        if square.min() > OUTSIDE**2:
+            continue
+        count += 1
+        found = found + _spread(logs, square * drawn.shape[1] * independent)
+    return np.asarray(found / (against + count))
+
+
+def _spread(logs: FloatArray, square: FloatArray) -> FloatArray:
+    """(n) shares of one sample in the draws, of sum 1."""
+    share: FloatArray = np.empty(0)
+    for times in range(_WIDER):
+        log_share = logs - 0.5 * square / 2.0**times
+        share = np.exp(log_share - log_share.max())
+        share /= share.sum()
+        if (share**2).sum() * LEAST <= 1.0:
+            break
+    return share

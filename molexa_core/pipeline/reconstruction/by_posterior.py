@@ -20,6 +20,7 @@ from molexa_core.physics.family.family import ExplosionKnowledge
 from molexa_core.pipeline.explosions.knowledge import knowledge_of
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.posterior import infer
+from molexa_core.pipeline.inversion.sample_shares import SAMPLES
 from molexa_core.pipeline.reconstruction.channels import (
     ChannelMomenta,
     best_order,
@@ -68,19 +69,20 @@ def by_posterior(task: Task, tables: Sequence[pd.DataFrame]) -> ReconstructionRe
     ]
     first = read[0]
     engine = Engine(network)
+    counted = _samples_count(task, read)
     drawn = reconstruct_structures(
         engine,
         first.ions,
         first.momenta,
-        samples=task.samples,
+        samples=max(task.samples, SAMPLES) if counted else task.samples,
         seed=seed,
         told=told_in(task, first),
     )
     symbols = tuple(ion.element.symbol for ion in first.ions)
     knowledge = knowledge_of(task.assumed.explosion, symbols)
     prior = task.belief.prior(symbols)
-    counted = _samples_count(task, read)
-    starts = drawn.samples - drawn.samples.mean(axis=1, keepdims=True)
+    starts = drawn.samples[: task.samples]
+    starts = starts - starts.mean(axis=1, keepdims=True)
     if task.search:
         masses = np.array([ion.mass for ion in first.ions])
         more = further_starts(starts, first.momenta, masses, task.search, seed)
