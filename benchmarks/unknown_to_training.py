@@ -92,6 +92,8 @@ PULSES: Final = {
     "900 eV 8 fs": Pulse(photon_ev=900.0, energy_mj=0.1, duration_fs=8.0, focus_um=2.0),
     "3 keV 35 fs": Pulse(photon_ev=3000.0, energy_mj=1.0, duration_fs=35.0, focus_um=1.5),
     "1.3 keV 50 fs": Pulse(photon_ev=1300.0, energy_mj=0.2, duration_fs=50.0, focus_um=1.5),
+    "2 keV 20 fs": Pulse(photon_ev=2000.0, energy_mj=0.5, duration_fs=20.0, focus_um=1.5),
+    "1.6 keV 10 fs": Pulse(photon_ev=1600.0, energy_mj=0.4, duration_fs=10.0, focus_um=1.2),
     "5 keV 3 fs": Pulse(photon_ev=5000.0, energy_mj=2.0, duration_fs=3.0, focus_um=0.5),
 }
 SHOWN: Final = ("molecule", "pulse", "way", "ratio", "largest", "p_value", "seconds")

@@ -16,11 +16,15 @@ SAMPLES_OF_EVENTS: Final = 32
 SEARCH: Final = 24
 """Further starts of the search."""
 MOST: Final = 4096
+LEARNED: Final = "learned"
+"""Prior of geometries by which any two atoms are as likely bonded, and structures as probable as a
+network draws them that is told the explosion."""
 LIBRARY: Final = "library"
-"""Prior of geometries by which atoms are bonded as in the shipped molecules."""
+"""The same with atoms bonded as often as in the shipped molecules."""
 ALIKE: Final = "alike"
-"""Prior of geometries by which any two atoms are as likely bonded."""
-USUAL_PRIOR: Final = ALIKE
+"""Prior of geometries by which any two atoms are as likely bonded; samples of a network are starts
+alone."""
+USUAL_PRIOR: Final = LEARNED
 """That of mean momenta, where a call says nothing."""
 
 
@@ -33,9 +37,10 @@ class ReconstructOptions(Parameters):
         search: number of further starts, to find structures that the network does not draw.
         chemistry: whether a chemically plausible structure is preferred if several fit; switch it
             off for dissociating molecules.
-        prior: which atoms are expected to be bonded, before momenta are looked at: `library`, as in
-            the shipped molecules and as the network, which learned them, draws them; `alike`, any
-            two; or an XYZ file with molecules of your own, such as an intermediate or a fragment.
+        prior: what is expected of bonds, before momenta are looked at: `learned`, molecules like
+            those from which the network learned, where it is told the explosion; `library`, also
+            bonds as often as in the shipped molecules; `alike`, any two atoms; or an XYZ file with
+            molecules of your own, such as an intermediate or a fragment.
         weights: name or path of the weights of the network; shipped ones if not given.
         seed: of all random draws.
         device: `auto`, `cpu` or `cuda`, of the network.
@@ -66,9 +71,11 @@ class ReconstructOptions(Parameters):
     prior: Annotated[
         str | None,
         Parameter(
-            "which atoms are expected to be bonded: `library`, as in the shipped molecules; "
-            "`alike`, any two; or an XYZ file of molecules of your own",
-            note=f"`{USUAL_PRIOR}` if not given; stretched and broken bonds are possible with each",
+            "expectation of bonds: `learned`, structures as the network draws them; `library`, "
+            "also bonds as often as in the shipped molecules; `alike`, any two atoms; or an XYZ "
+            "file of molecules of your own",
+            note=f"`{USUAL_PRIOR}` for mean momenta and `{ALIKE}` for single events if not given; "
+            "stretched and broken bonds are possible with each",
             option="--prior",
         ),
     ] = None
@@ -87,7 +94,7 @@ class ReconstructOptions(Parameters):
     @property
     def prior_files(self) -> list[Path]:
         """The file of one's own molecules, if there is one."""
-        return [] if self.prior in (None, LIBRARY, ALIKE) else [Path(str(self.prior))]
+        return [] if self.prior in (None, LEARNED, LIBRARY, ALIKE) else [Path(str(self.prior))]
 
     def plain(self, *, weights: str, samples: int) -> dict[str, Any]:
         """What the provenance of a structure says of them.

@@ -10,6 +10,7 @@ from typing import Final
 from molexa_core.base.errors import UsageError
 from molexa_core.base.options.reconstruct_options import (
     ALIKE,
+    LEARNED,
     LIBRARY,
     USUAL_PRIOR,
     ReconstructOptions,
@@ -27,11 +28,11 @@ class GeometryBelief:
     """What is believed.
 
     Attributes:
-        name: `library`, `alike`, the name of a file, or `none` without chemistry.
+        name: `learned`, `library`, `alike`, the name of a file, or `none` without chemistry.
         chemistry: whether bonds have about the length of bonds.
         bonds: how often atoms of two elements are bonded; None where all are alike.
-        samples: whether solutions are also weighed by how often the network draws them, where it is
-            told the explosion.
+        samples: whether structures are also weighed by how often the network draws their like,
+            where it is told the explosion.
     """
 
     name: str
@@ -60,8 +61,8 @@ class GeometryBelief:
             said += f"as in {self.bonds.source}, to the power {self.bonds.power:g}"
         if samples:
             said += (
-                "; shares of solutions from their evidence and from how often the network, which "
-                "learned molecules of the library and displaced ones, draws them"
+                "; structures are as probable as their evidence and the network say together, "
+                "which learned molecules at rest, vibrating, stretched and displaced"
             )
         return said
 
@@ -91,12 +92,16 @@ def believed(
     name = options.prior or usual
     if name == ALIKE:
         return GeometryBelief(name)
+    if name == LEARNED:
+        return GeometryBelief(name, samples=True)
     if name == LIBRARY:
         return GeometryBelief(name, bonds=library_bonds(), samples=True)
     path = Path(name)
     if path.suffix.lower() != ".xyz":
         raise UsageError(
-            f"no prior {name!r}", setting="prior", do=f"Write {LIBRARY}, {ALIKE}, or an XYZ file."
+            f"no prior {name!r}",
+            setting="prior",
+            do=f"Write {LEARNED}, {LIBRARY}, {ALIKE}, or an XYZ file.",
         )
     own = [one for one in read_xyz(path, progress) if len(one.symbols) > 2]
     if not own:

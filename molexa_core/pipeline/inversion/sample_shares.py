@@ -27,7 +27,7 @@ AGAINST: Final = 8.0
 """Counts that evidence stands for; see docs/error-bars-tested.md for what was measured."""
 SAMPLES: Final = 64
 """Samples of the network that count."""
-ALIKE: Final = 0.1
+ALIKE: Final = 0.05
 """Standard deviation of K, share of each distance: samples are not refined."""
 LEAST: Final = 20.0
 """Effective number of draws over which a sample is spread; K is wider where they are fewer."""

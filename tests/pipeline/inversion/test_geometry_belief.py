@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from molexa_core.base.errors import InputFileError, UsageError
-from molexa_core.base.options.reconstruct_options import ALIKE, LIBRARY, ReconstructOptions
+from molexa_core.base.options.reconstruct_options import ALIKE, LEARNED, LIBRARY, ReconstructOptions
 from molexa_core.base.tables import Geometry
 from molexa_core.io.xyz import write_xyz
 from molexa_core.physics.molecules.library import molecule
@@ -24,6 +24,11 @@ def test_each_prior_says_what_it_contains() -> None:
     assert "network" in said
     assert "network" not in library.statement(samples=False)
     assert "all alike" in believed(ReconstructOptions(prior=ALIKE)).statement(samples=False)
+    usual = believed(ReconstructOptions())
+    assert usual.name == LEARNED
+    assert usual.bonds is None
+    assert usual.samples
+    assert "all alike; structures are as probable" in usual.statement(samples=True)
     none = believed(ReconstructOptions(chemistry=False))
     assert "no chemistry" in none.statement(samples=False)
     assert not none.samples
@@ -55,7 +60,7 @@ def test_what_makes_no_prior_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no prior 'libary'") as refused:
         believed(ReconstructOptions(prior="libary"))
     assert refused.value.do is not None
-    assert "library, alike, or an XYZ file" in refused.value.do
+    assert "learned, library, alike, or an XYZ file" in refused.value.do
     with pytest.raises(InputFileError):
         believed(ReconstructOptions(prior=str(tmp_path / "absent.xyz")))
     pair = tmp_path / "pair.xyz"
