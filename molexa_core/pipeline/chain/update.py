@@ -120,7 +120,7 @@ class _Found:
 
     targets: dict[str, Target] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    report: Path | None = None
+    reports: list[Path] = field(default_factory=list)
 
 
 def plan_update(folder: Path | str = ".", runs: Sequence[Path] | None = None) -> Plan:
@@ -139,7 +139,7 @@ def plan_update(folder: Path | str = ".", runs: Sequence[Path] | None = None) ->
     if not folder.is_dir():
         raise InputFileError("no such folder", where=folder, do="Name the folder of the results.")
     found = _collected(folder)
-    if not found.targets and found.report is None:
+    if not found.targets and not found.reports:
         raise InputFileError(
             "no result that tells how it was made",
             where=folder.resolve(),
@@ -160,16 +160,16 @@ def plan_update(folder: Path | str = ".", runs: Sequence[Path] | None = None) ->
         before = steps.get(target.command)
         makes = (target.name,) if before is None else (*before.makes, target.name)
         steps[target.command] = Step(target.command, makes, why if before is None else before.why)
-    if found.report is not None and runs is None:
-        why = _report_reason(found.report, [folder / name for name in found.targets], made)
+    for report in found.reports if runs is None else ():
+        why = _report_reason(report, [folder / name for name in found.targets], made)
         if why is None:
-            current.append(found.report.name)
-        elif (command := _report_command(found.report)) is not None:
-            steps[command] = Step(command, (found.report.name,), why)
+            current.append(report.name)
+        elif (command := _report_command(report)) is not None:
+            steps[command] = Step(command, (report.name,), why)
         else:
             found.remarks.append(
-                f"{found.report.name} is outdated ({why}) and does not tell its command: write it "
-                "again with molexa report"
+                f"{report.name} is outdated ({why}) and does not tell its command: write it again "
+                "with molexa report"
             )
     return Plan(tuple(steps.values()), tuple(current), tuple(found.remarks))
 
@@ -274,7 +274,7 @@ def _collected(folder: Path) -> _Found:
         try:
             kind = kind_of_result(path)
             if kind is FileKind.REPORT:
-                found.report = path
+                found.reports.append(path)
                 continue
             record = _record(path, kind)
         except MolexaError as error:

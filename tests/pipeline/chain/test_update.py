@@ -17,6 +17,7 @@ from molexa_core.pipeline.chain.align import align
 from molexa_core.pipeline.chain.centroid import centroid
 from molexa_core.pipeline.chain.draw_gate import GateMap
 from molexa_core.pipeline.chain.reduce import reduce
+from molexa_core.pipeline.chain.report import report_folder
 from molexa_core.pipeline.chain.update import Plan, Step, plan_update, update
 from tests.conftest import Run
 from tests.fakes.root_runs import make_channel, make_run, make_setup
@@ -94,6 +95,16 @@ def test_what_is_missing_is_made_even_from_the_history_of_later_results(folder: 
 def test_a_missing_run_does_not_matter_while_nothing_needs_it(folder: Path) -> None:
     Path("run.root").unlink()
     assert made(plan_update()) == []
+
+
+def test_every_report_is_written_again(folder: Path) -> None:
+    commands = [("report", "--out", f"{name}.html") for name in ("one", "two")]
+    for words in commands:
+        report_folder(".", out=words[-1], command=line(words))
+    assert {"one.html", "two.html"} <= set(plan_update().current)
+    Path("run.aligned.h5").unlink()
+    because = "channel.csv is made anew"
+    assert made(plan_update())[2:] == [(words, because) for words in commands]
 
 
 def test_results_of_other_programs_are_left_alone(folder: Path) -> None:
