@@ -9,11 +9,14 @@ import typer
 
 from molexa_cli.app import Debug, Force, Json, Quiet
 from molexa_cli.console import progress, table, write, write_json
+from molexa_cli.parameters import Given, with_parameters
+from molexa_core.base.options.work_options import WorkOptions
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("covariance")(covariance)
+    options = with_parameters(behind="slices", but=("--skip-failed",), work=WorkOptions)
+    app.command("covariance")(options(covariance))
 
 
 def covariance(
@@ -57,6 +60,8 @@ def covariance(
         int,
         typer.Option("--slices", help="Slices of the control, or of time without one; 0: none."),
     ] = 8,
+    *,
+    work: Given,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -85,6 +90,7 @@ def covariance(
         beside=beside or (),
         control=control,
         slices=slices,
+        work=WorkOptions(**work),
         out=path,
         progress=reporter,
     )

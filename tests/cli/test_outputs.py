@@ -74,7 +74,8 @@ ROLES: dict[str, dict[str, str]] = {
     | SELECTION,
     "spectrum": {"events": READ, "x": NONE, "y": NONE, "out": NONE} | SELECTION,
     "covariance": dict.fromkeys(
-        ("axes", "beside", "control", "channel", "runs", "setup", "out"), NONE
+        ("axes", "beside", "control", "channel", "runs", "setup", "out", "dask", "slurm_option"),
+        NONE,
     ),
     "update": dict.fromkeys(("numbers", "dask", "slurm_option"), NONE),
     "runs add": dict.fromkeys(("files", "target", "channel", "setup", "catalogue"), NONE),

@@ -48,6 +48,11 @@ def write_covariance(
             write_spectrum(file.create_group(f"{_MAPS}/{name}"), spectrum)
 
 
+def is_covariance(meta: Any) -> bool:
+    """Whether the group `meta` of a file is that of a file of covariances."""
+    return bool(meta.attrs.get("kind") == KIND)
+
+
 def read_covariance(
     path: Path | str,
 ) -> tuple[dict[str, Any], dict[str, Spectrum], Provenance]:
@@ -59,7 +64,7 @@ def read_covariance(
     with open_hdf5(path) as file:
         provenance = read_provenance(file)
         meta = member(file, "meta")
-        if meta.attrs.get("kind") != KIND:
+        if not is_covariance(meta):
             raise InputFileError("this is no file of covariances", where=path)
         values = read_json(file, attribute(meta, _CUMULANTS), _CUMULANTS)
         names = list(file[_MAPS]) if _MAPS in file else []

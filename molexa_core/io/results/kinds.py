@@ -112,6 +112,7 @@ def _of_binary(path: Path, head: bytes) -> FileKind | None:
 def _of_hdf5(candidate: Candidate) -> FileKind | None:
     # HDF5 alone takes a tenth of a second to import, which a command with text need not pay.
     from molexa_core.io.hdf5.file import open_unsealed, reading_hdf5  # noqa: PLC0415
+    from molexa_core.io.results import covariance_file  # noqa: PLC0415
 
     file = candidate.opened(open_unsealed)
     with reading_hdf5(candidate.path):
@@ -128,6 +129,7 @@ def _of_hdf5(candidate: Candidate) -> FileKind | None:
             (FileKind.DATASET, RECIPE_DIGEST in meta.attrs),
             (FileKind.CHANNELS, COMBINATIONS in file),
             (FileKind.STRUCTURES, STRUCTURES in file),
+            (FileKind.COVARIANCE, covariance_file.is_covariance(meta)),
         )
         return next((kind for kind, holds in kinds if holds), None)
 

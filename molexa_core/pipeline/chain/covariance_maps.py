@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from molexa_core.base.errors import MolexaError, UsageError, listing
+from molexa_core.base.errors import MolexaError, OutputError, UsageError, listing
 from molexa_core.base.fields import TAG_PULSE_ENERGY
+from molexa_core.base.options.work_options import HERE, WorkOptions
 from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.shown import Shown
@@ -20,26 +22,40 @@ from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Hits, IntArray
 from molexa_core.io.results.covariance_file import write_covariance
+from molexa_core.pipeline.chain.covariance_sums import (
+    Axis,
+    BlockCounts,
+    Counting,
+    MapPlan,
+    MapSums,
+    blocks,
+    stretches_of_block,
+)
+from molexa_core.pipeline.chain.covariance_units import CovarianceUnits, ReadCounts
 from molexa_core.pipeline.chain.reduce import reduce
+from molexa_core.pipeline.chain.reduce_units import (
+    SMALL_UNITS,
+    index_if_large,
+    number_of_units,
+)
 from molexa_core.pipeline.given.given_run import GivenRun, Run, given_run
 from molexa_core.pipeline.output_guard import require_outputs
+from molexa_core.pipeline.runs.open_run import OpenRun
+from molexa_core.pipeline.work.executor_choice import executor_of
+from molexa_core.pipeline.work.folder import UnitFolder
 from molexa_core.reduction.coincidences import Search
-from molexa_core.reduction.cumulants.cumulant_maps import CumulantMap, Kind
 from molexa_core.reduction.cumulants.windows import (
     CumulantRow,
     HiddenPairs,
-    counts_of,
     cumulants,
     require_separate,
 )
-from molexa_core.reduction.laboratory import calibrate
 from molexa_core.reduction.mixing.false_summary import FalseCoincidences
+from molexa_core.reduction.stretches import stretches
 
 BINS: Final = 120
 SLICES: Final = 8
 _MOST_BINS: Final = 1000
-_AXIS: Final = re.compile(r"^\s*(tof|px|py|pz|p)\s*(?:\(\s*([^()]+?)\s*\))?\s*$")
-_ROOM: Final = 1.02
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,59 +93,6 @@ class Covariances(Shown):
         }
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """One axis of the maps: the time of flight of any hit, or an observable of one kind of ion."""
-
-    name: str
-    kind: int | None
-    component: int | None
-    edges: FloatArray
-    unit: str
-
-    @classmethod
-    def of(cls, text: str, search: Search, bins: int) -> _Axis:
-        found = _AXIS.match(text)
-        kinds = list(search.windows)
-        if found is None or (found[2] is None) != (found[1] == "tof"):
-            raise UsageError(
-                f"{text!r} is not an axis of a map",
-                setting="axes",
-                do="Use tof, or px, py, pz, p of an ion of the channel, such as pz(O+).",
-            )
-        if found[1] == "tof":
-            last = _ROOM * max(high for _, high in search.windows.values())
-            first = min(low for low, _ in search.windows.values()) / _ROOM
-            return cls("time of flight", None, None, np.linspace(first, last, bins + 1), "ns")
-        if found[2] not in kinds:
-            raise UsageError(
-                f"{found[2]} is not an ion of the channel",
-                setting="axes",
-                do=f"There are {listing(kinds)}.",
-            )
-        size = search.sum_range
-        low = 0.0 if found[1] == "p" else -size
-        component = None if found[1] == "p" else "xyz".index(found[1][1])
-        edges = np.linspace(low, size, bins + 1)
-        return cls(text.strip(), kinds.index(found[2]), component, edges, "a.u.")
-
-    def bins_of(self, hits: Hits, found: list[tuple[IntArray, FloatArray]]) -> IntArray:
-        """(hits) bin of each hit, -1 for none."""
-        if self.kind is None:
-            return self._placed(hits.t_ns, np.arange(hits.n_hits), hits.n_hits)
-        rows, momenta = found[self.kind]
-        size = np.linalg.norm(momenta, axis=1)
-        values = size if self.component is None else momenta[:, self.component]
-        return self._placed(values, rows, hits.n_hits)
-
-    def _placed(self, values: FloatArray, rows: IntArray, hits: int) -> IntArray:
-        place = np.full(hits, -1, np.int64)
-        bins = np.searchsorted(self.edges, values, side="right") - 1
-        inside = (bins >= 0) & (bins < len(self.edges) - 1)
-        place[rows[inside]] = bins[inside]
-        return place
-
-
 def covariance(
     run: Run,
     channel: Channel | str | Path | None = None,
@@ -140,6 +103,7 @@ def covariance(
     beside: Sequence[str] = (),
     control: str | None = None,
     slices: int = SLICES,
+    work: WorkOptions = HERE,
     out: Path | str | None = None,
     progress: Progress = SILENT,
 ) -> Covariances:
@@ -159,6 +123,8 @@ def covariance(
             are left out on the axes.
         control: tag whose linear effect is taken off; the pulse energy if the run has it.
         slices: number of slices of alike values of the control, or of time without one; 0 for none.
+        work: who computes, where a file is written; a large run is worked off in units
+            (docs/units-of-work.md), which an interrupted call leaves for the next.
         out: covariance file to write.
         progress: display of the progress.
 
@@ -172,31 +138,53 @@ def covariance(
     """
     given = given_run(run, channel, setup, progress)
     require_outputs((out, FileKind.COVARIANCE), inputs=given.files)
-    found = _covariance(
-        given,
-        axes=axes,
-        bins=bins,
-        beside=beside,
-        control=control,
-        slices=slices,
-        progress=progress,
-    )
-    if out is not None:
-        settings = {
-            "channel": given.channel.model_dump(mode="json"),
-            "setup": given.setup.model_dump(mode="json"),
-            "axes": list(axes),
-            "bins": bins,
-            "beside": list(beside),
-            "slices": slices,
-        }
-        record = Provenance.of(inputs=given.files, settings=settings)
-        write_covariance(Path(out), found.as_dict(), found.maps, record)
+    with nullcontext() if out is None else _units(given, Path(out), work, progress) as units:
+        found = _covariance(
+            given,
+            units,
+            axes=axes,
+            bins=bins,
+            beside=beside,
+            control=control,
+            slices=slices,
+            progress=progress,
+        )
+        if out is not None:
+            settings = {
+                "channel": given.channel.model_dump(mode="json"),
+                "setup": given.setup.model_dump(mode="json"),
+                "axes": list(axes),
+                "bins": bins,
+                "beside": list(beside),
+                "slices": slices,
+            }
+            record = Provenance.of(inputs=given.files, settings=settings)
+            write_covariance(Path(out), found.as_dict(), found.maps, record)
     return found
+
+
+@contextmanager
+def _units(
+    given: GivenRun, target: Path, work: WorkOptions, progress: Progress
+) -> Iterator[CovarianceUnits | None]:
+    """The sums over a run in units of work; None for a small run, which needs none."""
+    run = given.hits
+    if isinstance(run, OpenRun):
+        index_if_large(run, progress)
+    number = number_of_units(run) if isinstance(run, OpenRun) else 0
+    if number < SMALL_UNITS or not isinstance(run, OpenRun):
+        yield None
+        return
+    with (
+        closing(executor_of(work, number, progress)) as executor,
+        UnitFolder.of_result(target, progress, keep=work.keep_units) as folder,
+    ):
+        yield CovarianceUnits(run, given.setup, given.channel, folder, executor, work, progress)
 
 
 def _covariance(
     given: GivenRun,
+    units: CovarianceUnits | None,
     *,
     axes: tuple[str, str],
     bins: int,
@@ -211,6 +199,40 @@ def _covariance(
     search = Search(channel, setup)
     require_separate(search.windows)
     kinds = list(search.windows)
+    _require_beside(beside, kinds)
+    for text in axes:
+        Axis.of(text, search, bins)  # refuses what is none
+    sums = _Here(run, channel, setup, progress) if units is None else units
+    counts, values, hidden = _counted(sums, Counting(bins, control))
+    warnings: list[str] = []
+    name = None if values is None else control or TAG_PULSE_ENERGY
+    finite = np.empty(0) if values is None else values[np.isfinite(values)]
+    if values is not None and not (len(finite) and np.ptp(finite) > 0.0):
+        warnings.append(f"{name} is the same in all shots: it is not used as a control")
+        name, values = None, None
+    plan = MapPlan.of(
+        counts, kinds, values, axes=axes, bins=bins, beside=beside, name=name, slices=slices
+    )
+    of_slices = plan.slices_of(values, 0, plan.shots)
+    rows = cumulants(counts, kinds, search.wanted, control=values, slices=of_slices)
+    warnings += _doubts(rows, hidden)
+    maps = MapSums(plan, search, setup)
+    for arrays in sums.mapped(plan):
+        maps.absorb(arrays)
+    found = None
+    try:
+        found = sums.coincidences()
+    except OutputError:
+        raise
+    except MolexaError as error:
+        warnings.append(f"coincidences are not shown beside: {error.what}")
+    ions = tuple(map(str, search.ions))
+    return Covariances(
+        ions, tuple(rows), maps.spectra(), counts.shape[1], name, found, tuple(warnings)
+    )
+
+
+def _require_beside(beside: Sequence[str], kinds: Sequence[str]) -> None:
     for ion in beside:
         if ion not in kinds:
             raise UsageError(
@@ -219,18 +241,26 @@ def _covariance(
             )  # fmt: skip
     if len(beside) > 2 or len(set(beside)) < len(beside):
         raise UsageError("maps have at most two different further ions", setting="beside")
-    detector = setup.detector
-    hidden = HiddenPairs(kinds, detector.dead_time_ns, detector.dead_radius_mm)
-    counts, tags = _counted(run, search, setup, control, hidden, progress)
-    warnings: list[str] = []
-    name = control or (TAG_PULSE_ENERGY if TAG_PULSE_ENERGY in tags else None)
-    values = None if name is None else tags[name]
-    if values is not None and not np.ptp(values[np.isfinite(values)]) > 0.0:
-        warnings.append(f"{name} is the same in all shots: it is not used as a control")
-        name, values = None, None
-    of_slices = _slices(values, counts.shape[1], slices)
-    rows = cumulants(counts, kinds, search.wanted, control=values, slices=of_slices)
-    warnings += [
+
+
+def _counted(
+    sums: _Here | CovarianceUnits, wanted: Counting
+) -> tuple[IntArray, FloatArray | None, HiddenPairs]:
+    """(kinds, shots) hits in the windows, the control variable, and pairs that are lost."""
+    blocks_read: list[BlockCounts | ReadCounts] = list(sums.counted(wanted))
+    if not blocks_read:
+        raise UsageError("there are no shots in the run", do="Check how it was written.")
+    hidden = blocks_read[0].hidden
+    for block in blocks_read[1:]:
+        hidden = hidden.and_of(block.hidden)
+    known = [block.values for block in blocks_read if block.values is not None]
+    values = np.concatenate(known) if len(known) == len(blocks_read) else None
+    return np.concatenate([block.counts for block in blocks_read], axis=1), values, hidden
+
+
+def _doubts(rows: Sequence[CumulantRow], hidden: HiddenPairs) -> list[str]:
+    """Warnings about a rate that varies, and about pairs that are lost in the dead time."""
+    warnings = [
         f"{row.label}: the cumulant rises with the rate to the power of {row.exponent:.1f} +- "
         f"{row.exponent_error:.1f}, that of an explosion to the power of 1: the rate varies from "
         "shot to shot in a way that the slices do not take off"
@@ -245,15 +275,56 @@ def _covariance(
                 f"the detector: cumulants with {name_of} are too small, those with two of them by "
                 "at least as much; event mixing (molexa reduce) takes it into account"
             )
-    drawn = tuple(_Axis.of(text, search, bins) for text in axes)
-    maps = _maps(run, search, setup, drawn, beside, counts, values, of_slices, name, progress)
-    found = None
-    try:
-        found = reduce(list_of(run), channel, setup, progress=progress).summary.false
-    except MolexaError as error:
-        warnings.append(f"coincidences are not shown beside: {error.what}")
-    ions = tuple(map(str, search.ions))
-    return Covariances(ions, tuple(rows), maps, counts.shape[1], name, found, tuple(warnings))
+    return warnings
+
+
+class _Here:
+    """The sums over a run, by this process and in one go."""
+
+    def __init__(
+        self, run: Iterable[Hits], channel: Channel, setup: Setup, progress: Progress
+    ) -> None:
+        self._run, self._channel, self._setup = run, channel, setup
+        self._progress = progress
+        self._search = Search(channel, setup)
+
+    def counted(self, wanted: Counting) -> Iterator[BlockCounts]:
+        """The numbers of ions, block by block."""
+        size, block, number = stretches_of_block(wanted.bins), None, -1
+        for of_block, _, hits in self._blocks("counting ions", size):
+            if of_block != number:
+                if block is not None:
+                    yield block
+                number = of_block
+                block = BlockCounts(self._search, self._setup, wanted.control, size * number)
+            if block is not None:
+                block.add(hits)
+        if block is not None:
+            yield block
+
+    def mapped(self, plan: MapPlan) -> Iterator[Mapping[str, NDArray[Any]]]:
+        """The sums of the maps, block by block."""
+        size, block, number = stretches_of_block(plan.bins), None, -1
+        for of_block, first, hits in self._blocks("maps", size):
+            if of_block != number:
+                if block is not None:
+                    yield block.as_arrays()
+                number, block = of_block, MapSums(plan, self._search, self._setup)
+            if block is not None:
+                block.add(hits, first)
+        if block is not None:
+            yield block.as_arrays()
+
+    def coincidences(self) -> FalseCoincidences | None:
+        """True coincidences by event mixing."""
+        run = list_of(self._run)
+        return reduce(run, self._channel, self._setup, progress=self._progress).summary.false
+
+    def _blocks(self, what: str, size: int) -> Iterator[tuple[int, int, Hits]]:
+        with self._progress.task(what, getattr(self._run, "n_shots", None), "shots") as task:
+            for number, first, hits in blocks(stretches(self._run), size):
+                yield number, first, hits
+                task.advance(hits.n_shots)
 
 
 def list_of(run: Iterable[Hits]) -> Iterable[Hits]:
@@ -261,141 +332,3 @@ def list_of(run: Iterable[Hits]) -> Iterable[Hits]:
     if iter(run) is run:
         raise UsageError("the run can be read only once", do="Give a list of chunks.")
     return run
-
-
-def _counted(
-    run: Iterable[Hits],
-    search: Search,
-    setup: Setup,
-    control: str | None,
-    hidden: HiddenPairs,
-    progress: Progress,
-) -> tuple[IntArray, dict[str, FloatArray]]:
-    """(kinds, shots) hits in the windows, and the control variables of all shots."""
-    counts, tags = [], []
-    with progress.task("counting ions", getattr(run, "n_shots", None), "shots") as task:
-        for chunk in run:
-            hits, _ = calibrate(chunk, setup)
-            counts.append(counts_of(hits, search))
-            hidden.add(hits, search)
-            if control is not None and control not in chunk.tags:
-                raise UsageError(
-                    f"the run has no tag {control!r}", setting="control",
-                    do=f"There are {listing(sorted(chunk.tags)) or 'none'}.",
-                )  # fmt: skip
-            name = control or TAG_PULSE_ENERGY
-            if name in chunk.tags:
-                tags.append((name, np.asarray(chunk.tags[name], np.float64)))
-            task.advance(chunk.n_shots)
-    if not counts:
-        raise UsageError("there are no shots in the run", do="Check how it was written.")
-    found = {}
-    if tags and len(tags) == len(counts):
-        found[tags[0][0]] = np.concatenate([values for _, values in tags])
-    return np.concatenate(counts, axis=1), found
-
-
-def _slices(values: FloatArray | None, shots: int, slices: int) -> IntArray | None:
-    """(shots) slice of each shot: quantiles of the control, or stretches of time."""
-    if slices < 1:
-        return None
-    if values is None:
-        return (np.arange(shots) * slices // max(shots, 1)).astype(np.int64)
-    place = np.full(shots, -1, np.int64)
-    known = np.isfinite(values)
-    edges = np.quantile(values[known], np.linspace(0.0, 1.0, slices + 1)[1:-1])
-    place[known] = np.searchsorted(edges, values[known], side="right")
-    return place
-
-
-def _maps(
-    run: Iterable[Hits],
-    search: Search,
-    setup: Setup,
-    axes: tuple[_Axis, ...],
-    beside: Sequence[str],
-    counts: IntArray,
-    control: FloatArray | None,
-    slices: IntArray | None,
-    name: str | None,
-    progress: Progress,
-) -> dict[str, Spectrum]:
-    kinds = list(search.windows)
-    shape = (len(axes[0].edges) - 1, len(axes[1].edges) - 1)
-    shots = counts.shape[1]
-    wanted: dict[str, tuple[Kind, FloatArray, IntArray]] = {}
-    all_shots = np.zeros(shots, np.int64)
-    if beside:
-        further = counts[[kinds.index(ion) for ion in beside]].astype(np.float64).T
-        kind: Kind = "three" if len(beside) == 1 else "four"
-        title = f"cumulant with {' and '.join(beside)}"
-        wanted[title] = (kind, further - further.mean(axis=0), all_shots)
-    else:
-        none = np.zeros((shots, 0))
-        wanted["covariance"] = ("plain", none, all_shots)
-        if control is not None and name is not None:
-            known = np.where(np.isfinite(control), control, np.nanmean(control))
-            away = (known - known.mean()) / known.std()
-            wanted[f"partial covariance ({name})"] = ("partial", away[:, None], all_shots)
-            if slices is not None:
-                wanted[f"contingent covariance ({name})"] = ("plain", none, slices)
-    sums = {
-        title: [CumulantMap(shape, kind) for _ in range(int(of.max()) + 1)]
-        for title, (kind, _, of) in wanted.items()
-    }
-    with progress.task("maps", shots, "shots") as task:
-        start = 0
-        for hits in _calibrated(run, setup):
-            part = slice(start, start + hits.n_shots)
-            start += hits.n_shots
-            found = list(search.candidates(hits))
-            x, y = (axis.bins_of(hits, found) for axis in axes)
-            for ion in beside:
-                x[found[kinds.index(ion)][0]] = -1
-                y[found[kinds.index(ion)][0]] = -1
-            for title, (_, centred, of) in wanted.items():
-                _add(sums[title], hits, x, y, centred[part], of[part])
-            task.advance(hits.n_shots)
-    return {title: _spectrum(parts, axes) for title, parts in sums.items()}
-
-
-def _calibrated(run: Iterable[Hits], setup: Setup) -> Iterator[Hits]:
-    for chunk in run:
-        yield calibrate(chunk, setup)[0]
-
-
-def _add(
-    maps: list[CumulantMap],
-    hits: Hits,
-    x: IntArray,
-    y: IntArray,
-    centred: FloatArray,
-    of: IntArray,
-) -> None:
-    if len(maps) == 1:
-        maps[0].add(hits.offsets, x, y, centred)
-        return
-    shot = hits.shot - hits.first_shot
-    for number, one in enumerate(maps):
-        inside = of == number
-        offsets = np.concatenate([[0], np.cumsum(hits.counts[inside])])
-        chosen = inside[shot]
-        one.add(offsets, x[chosen], y[chosen], centred[inside])
-
-
-def _spectrum(parts: list[CumulantMap], axes: tuple[_Axis, ...]) -> Spectrum:
-    usable = [part for part in parts if part.shots >= 10]
-    shots = float(sum(part.shots for part in usable))
-    shape = tuple(len(axis.edges) - 1 for axis in axes)
-    value, variance = np.zeros(shape), np.zeros(shape)
-    for part in usable:
-        found, error = part.result()
-        value += part.shots / shots * found
-        variance += (part.shots / shots * error) ** 2
-    return Spectrum(
-        counts=value,
-        edges=tuple(axis.edges for axis in axes),
-        labels=tuple(axis.name for axis in axes),
-        units=tuple(axis.unit for axis in axes),
-        errors=np.sqrt(variance),
-    )

@@ -8,9 +8,11 @@ like ions needs no special care. Estimates and variances are those of `kstatisti
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molexa_core.base.errors import UsageError
 from molexa_core.base.tables import FloatArray, IntArray
@@ -59,6 +61,21 @@ class CumulantMap:
         )  # fmt: skip
         self._ones += weights.sum(axis=0)
         self._n += len(functions)
+
+    def as_arrays(self) -> dict[str, NDArray[Any]]:
+        """The sums as arrays by name, for `absorb`."""
+        return {
+            "pairs": self._pairs, "x": self._x, "y": self._y, "ones": self._ones,
+            "n": np.array(self._n),
+        }  # fmt: skip
+
+    def absorb(self, sums: Mapping[str, NDArray[Any]]) -> None:
+        """Add the sums over the shots that follow, of a map of the same kind and shape."""
+        self._pairs += sums["pairs"]
+        self._x += sums["x"]
+        self._y += sums["y"]
+        self._ones += sums["ones"]
+        self._n += int(sums["n"])
 
     @property
     def shots(self) -> int:

@@ -26,7 +26,8 @@ _FEWEST_SLICES: Final = 4
 _UNCERTAIN: Final = 0.3
 """Largest error of (p - 1) / p of an exponent p that is told."""
 _CLEAR: Final = 3.0
-_MOST_SHOTS: Final = 200_000
+MOST_SHOTS: Final = 200_000
+"""Shots in which pairs within the dead time are looked for."""
 _FEWEST_CLOSE: Final = 20
 _RANGE: Final = 1.1
 """Least ratio of the highest to the lowest rate of the slices that determines an exponent."""
@@ -106,8 +107,8 @@ class HiddenPairs:
         self.close = np.zeros((len(self.kinds), 2), np.int64)
 
     def add(self, hits: Hits, search: Search) -> None:
-        """Look at shots, up to `_MOST_SHOTS` of them."""
-        if self.shots >= _MOST_SHOTS or min(self.dead_time_ns, self.dead_radius_mm) <= 0.0:
+        """Look at shots, up to `MOST_SHOTS` of them."""
+        if self.shots >= MOST_SHOTS or min(self.dead_time_ns, self.dead_radius_mm) <= 0.0:
             return
         every = np.column_stack([hits.t_ns, hits.x_mm, hits.y_mm]).astype(np.float64)
         shots = np.arange(hits.n_shots, dtype=np.int64)
@@ -118,6 +119,12 @@ class HiddenPairs:
             offsets = np.concatenate([[0], np.cumsum(of_kind)])[hits.offsets]
             self.close[kind] += close_pairs(offsets, every[of_kind], shots, dead)
         self.shots += hits.n_shots
+
+    def and_of(self, other: HiddenPairs) -> HiddenPairs:
+        """With the pairs of other shots."""
+        both = HiddenPairs(self.kinds, self.dead_time_ns, self.dead_radius_mm)
+        both.shots, both.close = self.shots + other.shots, self.close + other.close
+        return both
 
     def lost(self) -> dict[str, float]:
         """Unrelated pairs per shot that are lost, by kind; those of kinds that lose none left out.
@@ -132,10 +139,15 @@ class HiddenPairs:
         return found
 
 
-def counts_of(hits: Hits, search: Search) -> IntArray:
-    """(kinds, shots) number of hits that can be each kind of ion."""
+def counts_from(candidates: Sequence[tuple[IntArray, FloatArray]], hits: Hits) -> IntArray:
+    """(kinds, shots) number of hits that can be each kind of ion.
+
+    Args:
+        candidates: `Search.candidates` of these hits.
+        hits: calibrated.
+    """
     rows = []
-    for found, _ in search.candidates(hits):
+    for found, _ in candidates:
         shot = np.searchsorted(hits.offsets, found, side="right") - 1
         rows.append(np.bincount(shot, minlength=hits.n_shots))
     return np.array(rows, np.int64)
