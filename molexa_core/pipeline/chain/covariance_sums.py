@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -237,7 +237,9 @@ class MapPlan:
         """
         further = counts[[kinds.index(ion) for ion in beside]].astype(np.float64)
         middle = tuple(further.mean(axis=1).tolist())
-        plan = cls(tuple(axes), bins, tuple(beside), name, counts.shape[1], slices, None, middle)
+        plan = cls(
+            (axes[0], axes[1]), bins, tuple(beside), name, counts.shape[1], slices, None, middle
+        )
         if control is None:
             return plan
         known = np.isfinite(control)
@@ -247,12 +249,9 @@ class MapPlan:
             edges = tuple(np.quantile(control[known], shares).tolist())
         fill = float(control[known].mean())
         filled = np.where(known, control, fill)
-        return cls(
-            **{
-                **plan.as_values(), "edges": edges, "fill": fill, "mean": float(filled.mean()),
-                "std": float(filled.std()),
-            }
-        )  # fmt: skip
+        return replace(
+            plan, edges=edges, fill=fill, mean=float(filled.mean()), std=float(filled.std())
+        )
 
     def as_values(self) -> dict[str, Any]:
         """Plain values."""
@@ -261,7 +260,10 @@ class MapPlan:
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> Self:
         """What `as_values` gave, lists in place of tuples included."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        given: dict[str, Any] = {
+            name: tuple(one) if isinstance(one, list) else one for name, one in values.items()
+        }
+        return cls(**given)
 
     def slices_of(self, control: FloatArray | None, first: int, shots: int) -> IntArray | None:
         """(shots) slice of each shot: quantiles of the control, or stretches of time.
@@ -326,9 +328,9 @@ class MapSums:
         found = list(self._search.candidates(hits))
         x, y = (axis.bins_of(hits, found) for axis in self._axes)
         beside = [self._kinds.index(ion) for ion in plan.beside]
-        for kind in beside:
-            x[found[kind][0]] = -1
-            y[found[kind][0]] = -1
+        for column in beside:
+            x[found[column][0]] = -1
+            y[found[column][0]] = -1
         further = counts_from(found, hits)[beside].astype(np.float64).T - np.array(plan.middle)
         control = away = None
         if plan.name is not None:
