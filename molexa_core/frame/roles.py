@@ -182,7 +182,10 @@ class Roles:
         object.__setattr__(self, "rotations", np.array(turns))
 
     def _anchors(self) -> IntArray:
-        """Two roles that hold the orientation well and leave few possibilities."""
+        """Two roles that hold the orientation well and leave few possibilities.
+
+        Third, whether the symmetry carries the first one to all of its kind.
+        """
         n = len(self.kind)
         count = np.bincount(self.kind)[self.kind]
         size = np.linalg.norm(self.mean, axis=1)
@@ -197,7 +200,9 @@ class Roles:
                 value = np.log(area / scale + 1e-6) - 0.7 * np.log(ways)
                 if value > best + 1e-9:
                     best, chosen = value, (a, b)
-        return np.array(chosen, np.int64)
+        alike = set(np.flatnonzero(self.kind == self.kind[chosen[0]]).tolist())
+        pinned = set(self.group[:, chosen[0]].tolist()) == alike
+        return np.array([*chosen, pinned], np.int64)
 
     def choices(self, momentum: FloatArray, slack: float = SLACK) -> Choices:
         """The assignments of events (n, N, 3), those that are negligible left out."""

@@ -242,7 +242,8 @@ def one_event(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
         mean: (N, 3) of the roles.
         weight: (N) of the roles in superpositions: inverse variances of a component.
         precision: (3 N, 3 N) inverse covariance of what a superposition leaves.
-        anchors: (2) roles that give the first orientations.
+        anchors: (3) two roles that give the first orientations; 1 if the symmetry carries the first
+            of them to all of its kind, so that one ion need be tried for it.
         group: (operations, N) assignments that are equivalent by symmetry; of those one is listed.
         slack: as in `assignments`.
         orders: (most, N) the ion of each role, overwritten.
@@ -255,12 +256,12 @@ def one_event(  # noqa: C901, PLR0912, PLR0915  # one compiled loop
     n, most = len(kind), len(exponent)
     work, rotation, cost = np.zeros((2, 4, 4)), np.zeros((3, 3)), np.zeros((n, n))
     one, total = np.zeros((1, n), np.int64), np.zeros(1)
-    first, second = anchors[0], anchors[1]
+    first, second, pinned = anchors[0], anchors[1], anchors[2] > 0
     order = np.empty(n, np.int64)
     begun, begun_sums = np.zeros((n * n, n), np.int64), np.zeros(n * n)
     starts = 0
     for i in range(n):
-        if kind[i] != kind[first]:
+        if kind[i] != kind[first] or (pinned and starts > 0):
             continue
         for j in range(n):
             if j == i or kind[j] != kind[second]:
