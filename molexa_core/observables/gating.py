@@ -57,7 +57,11 @@ class Gate:
         if name not in regions:
             near = near_matches(name, regions)
             hint = f"Did you mean {listing(near)}? " if near else ""
-            there = f"There are: {listing(sorted(regions))}." if regions else "There are none."
+            there = (
+                f"There are: {listing(sorted(regions))}."
+                if regions
+                else "Draw it with molexa gate."
+            )
             raise UsageError(f"there is no region {name!r}", setting="gate", do=f"{hint}{there}")
         region = regions[name]
         for axis in (region.x, region.y):
