@@ -25,7 +25,7 @@ from molexa_core.base.fields import COUNT, ION, LABEL, MOMENTUM, MOMENTUM_ERROR
 from molexa_core.base.subtraction import true_mean
 from molexa_core.base.tables import Coincidences, FloatArray, ion_labels
 from molexa_core.base.units import HARTREE_EV
-from molexa_core.frame.align import ONLY
+from molexa_core.frame.role_columns import ONLY
 
 
 def centroids(table: Coincidences) -> pd.DataFrame:

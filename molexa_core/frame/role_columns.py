@@ -120,7 +120,7 @@ def _largest(values: FloatArray, candidates: Sequence[int]) -> int:
 def _in_frame(mean: FloatArray, reference: int, second: int) -> FloatArray:
     with np.errstate(invalid="ignore", divide="ignore"):
         axes = rows_of_axes(mean[[reference]], mean[[second]], "xy")[0]
-    return np.nan_to_num(mean @ axes.T)
+    return np.asarray(np.nan_to_num(mean @ axes.T))
 
 
 def _rule(found: Roles, names: Sequence[str], reference: str, second: str) -> str:
