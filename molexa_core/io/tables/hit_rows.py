@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.tables import FloatArray, Hits, IntArray, offsets_of
-from molexa_core.io.tables.interface import View, numbers_of
+from molexa_core.io.tables.interface import LimitedTable, View, numbers_of
 from molexa_core.io.tables.part import Part, empty_places, hits_of
 from molexa_core.io.tables.slots import flat_hits, list_hits, needed
 
@@ -84,15 +85,109 @@ def read_hits(part: Part, rows: int | None, *, with_method: bool) -> Iterator[Hi
 
 
 @dataclass(frozen=True)
+class RowPlace:
+    """Where shots can be read from, in a table with one row per hit.
+
+    Attributes:
+        row: the first row of a shot.
+        following: number of the first shot that was not given before; None at the beginning.
+        shift: added to the numbers of the shots.
+        last: number of the shot in the row as stored, where one column holds it.
+        turns: how often a 32-bit counter began again before.
+        train: number of the first train, where two columns hold the number of the shot.
+    """
+
+    row: int = 0
+    following: int | None = None
+    shift: int = 0
+    last: int | None = None
+    turns: int = 0
+    train: int | None = None
+
+
+@dataclass(frozen=True)
+class RowIndex:
+    """Places in a table with one row per hit.
+
+    Attributes:
+        first: number of its first shot.
+        end: number behind that of its last shot.
+        places: in their order; the first one is the beginning.
+        pulses: numbers of pulses in a train, where two columns hold the number of the shot.
+    """
+
+    first: int
+    end: int
+    places: tuple[RowPlace, ...]
+    pulses: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, part: Part, advance: Callable[[int], None]) -> RowIndex | None:
+        """Look through the rows of a file; what is counted is that of the whole file.
+
+        Args:
+            part: the file.
+            advance: told how many more rows were looked through.
+
+        Returns:
+            None for a file without a shot.
+
+        Raises:
+            InputFileError: as `read_hits`.
+        """
+        part = replace(part, tags=())
+        reader = _RowReader(part, with_method=False)
+        names = needed(part, with_method=False)
+        places, row = [RowPlace()], 0
+        for place in reader.places(part.table.views(part.columns, names, None)):
+            advance(place.row - row)
+            places.append(place)
+            row = place.row
+        if reader.first is None or reader.following is None:
+            return None
+        pulses = None if reader.pulses is None else tuple(reader.pulses.tolist())
+        return cls(reader.first, reader.following, tuple(places), pulses)
+
+    def between(
+        self, part: Part, first: int, last: int, rows: int | None, *, with_method: bool
+    ) -> Iterator[Hits]:
+        """The hits of the shots with numbers from `first` to before `last`.
+
+        Args:
+            part: the file, at the number of its first shot.
+            first: number of a shot of the file.
+            last: that behind the last one.
+            rows: rows per view.
+            with_method: see `read_hits`.
+        """
+        begins = [self.first if p.following is None else p.following for p in self.places]
+        at = bisect_right(begins, first) - 1
+        end = bisect_left(begins, last)
+        if not isinstance(part.table, LimitedTable):
+            raise TypeError(f"{part.table.label} is read from its beginning only")
+        behind = self.places[end].row if end < len(self.places) else part.table.n_rows or 0
+        table = part.table.limited(self.places[at].row, behind)
+        reader = _RowReader(part, with_method=with_method)
+        reader.go_on(self.places[at], self.pulses)
+        views = table.views(part.columns, needed(part, with_method=with_method), rows)
+        for hits in reader.run(views):
+            low, high = max(first - hits.first_shot, 0), min(last - hits.first_shot, hits.n_shots)
+            if low < high:
+                yield hits.shots(low, high)
+
+
+@dataclass(frozen=True)
 class _Rows:
     """Rows of a shot whose end has not been read yet; values are x, y, t and method."""
 
+    row: IntArray
     shot: IntArray
     values: list[FloatArray]
     tags: dict[str, FloatArray]
 
     def cut(self, part: slice) -> _Rows:
         return _Rows(
+            self.row[part],
             self.shot[part],
             [value[part] for value in self.values],
             {name: column[part] for name, column in self.tags.items()},
@@ -100,6 +195,7 @@ class _Rows:
 
     def followed_by(self, other: _Rows) -> _Rows:
         return _Rows(
+            np.concatenate([self.row, other.row]),
             np.concatenate([self.shot, other.shot]),
             [np.concatenate(pair) for pair in zip(self.values, other.values, strict=True)],
             {name: np.concatenate([of, other.tags[name]]) for name, of in self.tags.items()},
@@ -121,6 +217,43 @@ class _RowReader:
         self._turns = 0
         self._train: int | None = None
         self._pulses: IntArray | None = None
+        self.first: int | None = None
+
+    @property
+    def following(self) -> int | None:
+        """Number of the first shot that was not given yet."""
+        return self._next
+
+    @property
+    def pulses(self) -> IntArray | None:
+        """Numbers of pulses in a train, where two columns hold the number of the shot."""
+        return self._pulses
+
+    def go_on(self, place: RowPlace, pulses: Sequence[int] | None) -> None:
+        """Begin at a place; see `RowIndex`."""
+        self._next, self._shift, self._last = place.following, place.shift, place.last
+        self._turns, self._train = place.turns, place.train
+        self._pulses = None if pulses is None else np.array(pulses, np.int64)
+
+    def places(self, views: Iterator[View]) -> Iterator[RowPlace]:
+        """Read all hits for what is counted of them, and say where others can begin."""
+        held: _Rows | None = None
+        for view in views:
+            rows = self._rows(view, held)
+            held = rows if held is None else held.followed_by(rows)
+            whole = int(np.searchsorted(held.shot, held.shot[-1])) if len(held.shot) else 0
+            if whole:
+                for _ in self._chunks(held.cut(slice(0, whole))):
+                    pass
+                held = held.cut(slice(whole, None))
+                one = len(self._part.columns.shots) == 1
+                last = int(held.shot[0]) - self._turns * 2**32 if one else None
+                yield RowPlace(
+                    int(held.row[0]), self._next, self._shift, last, self._turns, self._train
+                )
+        if held is not None and len(held.shot):
+            for _ in self._chunks(held):
+                pass
 
     def run(self, views: Iterator[View]) -> Iterator[Hits]:
         """Chunks that end where shots end."""
@@ -156,7 +289,7 @@ class _RowReader:
             at = int(np.argmax(back))
             before = shot[at - 1] if at else last
             raise self._back(int(before), int(shot[at]), int(row[at]))
-        return _Rows(shot, values, tags)
+        return _Rows(row, shot, values, tags)
 
     def _shots(self, stored: Sequence[NDArray[Any]], row: IntArray) -> IntArray:
         """The numbers of the shots, of one column or of a pair."""
@@ -225,6 +358,8 @@ class _RowReader:
             self._next = int(rows.shot[0]) + self._shift
             if begins and self._next - begins <= MOST_MISSING:
                 self._next = begins
+        if self.first is None:
+            self.first = self._next
         shots, first, counts = np.unique(rows.shot, return_index=True, return_counts=True)
         shots = shots + self._shift
         gaps = np.diff(np.concatenate([[self._next - 1], shots]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -77,6 +78,16 @@ class ParquetTable:
             self.n_rows: int | None = int(self._file.metadata.num_rows)
             self.kinds: Mapping[str, Kind] = arrow_kinds(self._arrow, schema)
             self._stored = dict(schema.metadata or {})
+        groups = self._file.metadata.num_row_groups
+        sizes = [self._file.metadata.row_group(i).num_rows for i in range(groups)]
+        self._ends = np.cumsum(sizes, dtype=np.int64)
+        self._limits = 0, self.n_rows or 0
+
+    def limited(self, first: int, last: int) -> ParquetTable:
+        """See `table.LimitedTable`; row groups in which none of the rows is are not read."""
+        part = copy(self)
+        part._limits = first, last  # noqa: SLF001  (its own class)
+        return part
 
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
         """Batches of the file; a batch does not cross row groups."""
@@ -87,15 +98,26 @@ class ParquetTable:
         )
         row = max(1, size // max(1, self.n_rows or 0))
         goal = rows or int(min(MOST_ROWS, max(1, CHUNK_BYTES // row)))
-        start = 0
-        batches = self._file.iter_batches(goal, columns=list(names), use_threads=False)
-        while True:
+        first, last = self._limits
+        low = int(np.searchsorted(self._ends, first, side="right"))
+        high = int(np.searchsorted(self._ends, last, side="left"))
+        if first >= last:
+            return
+        start = int(self._ends[low - 1]) if low else 0
+        groups = list(range(low, high + 1))
+        batches = self._file.iter_batches(
+            goal, row_groups=groups, columns=list(names), use_threads=False
+        )
+        while start < last:
             with reading_parquet(self.path):
                 batch = next(batches, None)
             if batch is None:
                 return
-            yield ArrowView(self, batch, start)
-            start += batch.num_rows
+            begin, start = start, start + batch.num_rows
+            cut = max(first - begin, 0)
+            if cut < batch.num_rows:
+                rows = min(last, start) - begin - cut
+                yield ArrowView(self, batch.slice(cut, rows), begin + cut)
 
     def metadata(self) -> dict[str, Any]:
         """What molexa stored in the file."""

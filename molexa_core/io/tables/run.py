@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
 from molexa_core.io.stored_run import StoredRun
 from molexa_core.io.tables.guess import Choice, choose, tags_of
-from molexa_core.io.tables.hit_rows import read_hits
+from molexa_core.io.tables.hit_rows import RowIndex, RowPlace, read_hits
 from molexa_core.io.tables.interface import LimitedTable, Table, require_kind
 from molexa_core.io.tables.part import Part, Tally
 from molexa_core.io.tables.shot_numbers import questions
@@ -47,6 +47,8 @@ class TableRun(StoredRun):
         self.n_shots = None if None in known else sum(n for n in known if n is not None)
         self._doubts: list[str] = []
         self._tally = Tally()
+        self._index: list[RowIndex] = []
+        self._indexed = Tally()
 
     @property
     def remarks(self) -> list[str]:
@@ -85,14 +87,83 @@ class TableRun(StoredRun):
     @property
     def anywhere(self) -> bool:  # type: ignore[override]
         """Whether shots can be read from any place on."""
-        return self.n_shots is not None and all(
-            isinstance(part.table, LimitedTable) for part in self._parts
-        )
+        return self.n_shots is not None and self._limited
+
+    @property
+    def _limited(self) -> bool:
+        return all(isinstance(part.table, LimitedTable) for part in self._parts)
+
+    @property
+    def indexable(self) -> bool:  # type: ignore[override]
+        """Whether the rows, one for each hit, can be read from any of them on."""
+        return self._limited and all(part.columns.layout == "rows" for part in self._parts)
+
+    def make_index(self, advance: Callable[[int], None]) -> None:
+        """See `StoredRun.make_index`."""
+        first_shot, index = 0, []
+        self._tally = Tally()
+        for part in self._parts:
+            placed = replace(part, first_shot=first_shot, tally=self._tally)
+            row_bytes = part.path.stat().st_size / max(part.table.n_rows or 0, 1)
+            try:
+                of_part = RowIndex.of(placed, _in_bytes(advance, row_bytes))
+            except (MolexaError, KeyboardInterrupt):
+                raise
+            except Exception as error:
+                raise damaged(part.path, error) from error
+            of_part = of_part or RowIndex(first_shot, first_shot, (RowPlace(),))
+            first_shot = of_part.end
+            index.append(of_part)
+        self._indexed = self._tally
+        self._use(index)
+
+    def index(self) -> dict[str, Any]:
+        """See `StoredRun.index`."""
+        return {"parts": [list(astuple(one)) for one in self._index]} if self._index else {}
+
+    def take_index(self, values: Mapping[str, Any]) -> None:
+        """See `StoredRun.take_index`."""
+        if values:
+            self._use(
+                [
+                    RowIndex(
+                        first,
+                        end,
+                        tuple(RowPlace(*place) for place in places),
+                        None if pulses is None else tuple(pulses),
+                    )
+                    for first, end, places, pulses in values["parts"]
+                ]
+            )
+
+    def _use(self, index: list[RowIndex]) -> None:
+        self._index = index
+        self.n_shots = sum(one.end - one.first for one in index)
+
+    def _from_places(self, first: int, last: int) -> Iterator[Hits]:
+        """As `between`, by the index; what is counted of the hits is known already."""
+        shots = first_shot = 0
+        for part, index in zip(self._parts, self._index, strict=True):
+            begin, shots = shots, shots + index.end - index.first
+            low, high = max(first, begin), min(last, shots)
+            placed = replace(part, first_shot=first_shot, tally=Tally())
+            first_shot = index.end
+            if low < high:
+                shift = index.first - begin
+                yield from _of_sound_file(
+                    part.path,
+                    index.between(
+                        placed, low + shift, high + shift, None, with_method=self.with_method
+                    ),
+                )
 
     def between(self, first: int, last: int) -> Iterator[Hits]:
         """See `StoredRun.between`."""
         if not self.anywhere:
             yield from super().between(first, last)  # type: ignore[misc]
+            return
+        if self._index:
+            yield from self._from_places(first, last)
             return
         first_shot = 0
         self._tally = Tally()
@@ -107,11 +178,12 @@ class TableRun(StoredRun):
 
     def reading(self) -> dict[str, Any]:
         """See `StoredRun.reading`."""
-        return self._tally.as_values()
+        return Tally().as_values() if self._index else self._tally.as_values()
 
     def forget_reading(self) -> None:
-        """See `StoredRun.forget_reading`."""
+        """See `StoredRun.forget_reading`; with an index, what is counted of all is known."""
         self._tally = Tally()
+        self._tally.add(self._indexed.as_values())
 
     def add_reading(self, counts: Mapping[str, Any]) -> None:
         """See `StoredRun.add_reading`."""
@@ -141,16 +213,25 @@ class TableRun(StoredRun):
                 yield hits
 
 
+def _in_bytes(advance: Callable[[int], None], row_bytes: float) -> Callable[[int], None]:
+    """What is told of rows, and tells their bytes."""
+    return lambda rows: advance(round(rows * row_bytes))
+
+
 def _guarded(part: Part, rows: int | None, *, with_method: bool) -> Iterator[Hits]:
+    """The hits of a file, see `_of_sound_file`."""
+    return _of_sound_file(part.path, read_hits(part, rows, with_method=with_method))
+
+
+def _of_sound_file(path: Path, chunks: Iterator[Hits]) -> Iterator[Hits]:
     """Convert all exceptions of a reader for a damaged file into one clear error."""
-    chunks = read_hits(part, rows, with_method=with_method)
     while True:
         try:
             hits = next(chunks, None)
         except (MolexaError, KeyboardInterrupt):
             raise
         except Exception as error:
-            raise damaged(part.path, error) from error
+            raise damaged(path, error) from error
         if hits is None:
             return
         yield hits

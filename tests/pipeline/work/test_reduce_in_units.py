@@ -10,9 +10,12 @@ import pytest
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.options.work_options import HERE, WorkOptions
 from molexa_core.base.progress import CollectingProgress
+from molexa_core.base.settings import load_setup
+from molexa_core.base.tables import Hits
 from molexa_core.pipeline.chain import reduce as stage
 from molexa_core.pipeline.chain import reduce_units
 from molexa_core.pipeline.chain.reduce import reduce
+from molexa_core.pipeline.runs.open_run import open_run
 from molexa_core.pipeline.work.folder import UnitFolder
 from tests.fakes.root_runs import make_setup
 from tests.fakes.units_runs import content_hash, write_run
@@ -88,6 +91,27 @@ def test_other_ways_of_searching(
     one = reduced(path, "units.h5", WorkOptions(workers=1), **how)
     monkeypatch.setattr(stage, "SMALL_UNITS", 1000)
     assert reduced(path, "whole.h5", **how) == one
+
+
+@pytest.mark.usefixtures("small_units")
+def test_a_table_with_one_row_per_hit(
+    working_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked through once for the rows with which shots begin."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(reduce_units, "SMALL_UNITS", 2)
+    run = open_run(write_run(working_folder), load_setup(working_folder / "setup.yaml"))
+    hits = Hits.concatenate(list(run))
+    columns = {"shot": hits.shot, "x_mm": hits.x_mm, "y_mm": hits.y_mm, "tof_ns": hits.t_ns}
+    path = working_folder / "rows.parquet"
+    parquet.write_table(pa.table(columns), path, row_group_size=10_000)
+    one, told = reduced(path, "units.h5", WorkOptions(workers=1, keep_units=True))
+    assert len(list((working_folder / "units.h5.units").glob("*.unit"))) >= 5
+    assert told.false.true > 100
+    monkeypatch.setattr(stage, "SMALL_UNITS", 1000)
+    monkeypatch.setattr(reduce_units, "SMALL_UNITS", 10**9)
+    assert reduced(path, "whole.h5") == (one, told)
 
 
 @pytest.mark.slow
