@@ -163,7 +163,8 @@ def _samples_count(task: Task, read: Sequence[Measured]) -> bool:
     """Whether samples of the network say how probable each solution is.
 
     They do where it is told the explosion, of a kind whose every setting it learned, and knows
-    inputs like this one; of several channels it knows one alone.
+    inputs like this one; of several channels it knows one alone. Two atoms have no twins, and their
+    momenta say more than the network.
     """
     explosion = task.assumed.explosion
     return (
@@ -172,6 +173,7 @@ def _samples_count(task: Task, read: Sequence[Measured]) -> bool:
         and isinstance(explosion.told, XrayExplosion)
         and explosion.calibrated is None
         and len(read) == 1
+        and len(read[0].ions) > 2
         and not read[0].unlike
     )
 

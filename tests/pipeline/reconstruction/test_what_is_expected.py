@@ -54,11 +54,12 @@ def counted(
     *,
     channels: int = 1,
     unlike: bool = False,
+    atoms: int = 3,
 ) -> bool:
     explosion = Explosion.of(kind)
     belief = believed(ReconstructOptions(prior=prior))
     task = Task(*loaded, Assumed(explosion), 16, 0, belief, 0, SILENT)
-    one = measured_in(SO2, *loaded, told=explosion.told)
+    one = measured_in(SO2[:atoms], *loaded, told=explosion.told)
     one = Measured(one.ions, one.momenta, one.errors, [], ["unlike"] if unlike else [], one.name)
     return _samples_count(task, [one] * channels)
 
@@ -75,6 +76,7 @@ def test_samples_are_starts_alone_where_it_does_not(told: tuple[Network, ModelCa
     assert not counted(told, prior=ALIKE)
     assert not counted(told, unlike=True)
     assert not counted(told, channels=2)
+    assert not counted(told, atoms=2)
     assert not counted(told, None)
     assert not counted(told, LaserExplosion(duration_fs=Uncertain(30.0)))
     assert not counted(told, BuildUpExplosion(tau_fs=Uncertain(30.0)))
