@@ -8,7 +8,7 @@ Three conventions of the paper, all of them settings of `base.settings.Frame`:
 * Methods, ethanol: as before, x-y plane, and the second is the C+ more orthogonal to x.
 
 Reference and second are the same two atoms in every event. Which of several like ions has which
-role is found from all events together (`roles`): every event enters with each assignment at its
+role is found from all events together (`like_ions`): every event enters with each assignment at its
 probability, those that are equivalent by symmetry at equal weight. Choosing one, say the fastest,
 would bias its mean upwards, and a second ion that changes from event to event turns the frame.
 
@@ -47,6 +47,7 @@ from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.frame.axes import rows_of_axes, sine_between, without_recoil
 from molexa_core.frame.completeness import sum_doubt
+from molexa_core.frame.like_ions import SAMPLE, Decided, Roles, find_roles, spread_ranks
 from molexa_core.frame.matching import assign_to, find_lobes, rows_of
 from molexa_core.frame.role_columns import (
     MOST_IONS,
@@ -58,7 +59,6 @@ from molexa_core.frame.role_columns import (
     columns_of,
     held_reference,
 )
-from molexa_core.frame.roles import SAMPLE, Decided, Roles, find_roles, spread_ranks
 from molexa_core.frame.turning import (
     LEAST_FRACTION,
     LEAST_SINE,

@@ -20,7 +20,7 @@ from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences
 from molexa_core.frame.align import align_events
 from molexa_core.frame.centroid import energy_kept
-from molexa_core.frame.roles import Roles
+from molexa_core.frame.like_ions import Roles
 
 FEWEST: Final = 100
 SAMPLE: Final = 1500

@@ -1,4 +1,4 @@
-"""Columns of aligned events: which role of `roles` is the reference, the second, a lobe."""
+"""Columns of aligned events: which role of `like_ions` is the reference, the second, a lobe."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from molexa_core.base.settings import Frame
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.frame.axes import rows_of_axes
+from molexa_core.frame.like_ions import Roles
 from molexa_core.frame.matching import by_azimuth
-from molexa_core.frame.roles import Roles
 
 HELD: Final = 0.3
 """Largest spread of a direction, rad, that still makes a good x axis."""

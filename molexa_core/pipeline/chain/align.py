@@ -30,6 +30,7 @@ from molexa_core.frame.align import (
     align_events,
     heaviest_frame,
 )
+from molexa_core.frame.like_ions import Roles
 from molexa_core.frame.quality import (
     SAMPLE,
     FrameQuality,
@@ -37,7 +38,6 @@ from molexa_core.frame.quality import (
     frame_doubt,
     frame_quality,
 )
-from molexa_core.frame.roles import Roles
 from molexa_core.io.results.events import (
     EventsFile,
     EventsWriter,

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molexa_core.base.tables import FloatArray, IntArray
-from molexa_core.frame.roles_kernel import SLACK, all_events
+from molexa_core.frame.like_ions_kernel import SLACK, all_events
 
 STARTS: Final = 12
 FEW: Final = 200

@@ -9,7 +9,7 @@ from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.frame.align import align_events
 from molexa_core.frame.centroid import centroids
-from molexa_core.frame.roles import find_roles
+from molexa_core.frame.like_ions import find_roles
 from tests.fakes.momenta import TETRAHEDRON, WATER, shuffled, turned
 
 PYRAMID = np.array([[0.0, 0, 120], [100.0, 0, -40], [-50.0, 86.6025, -40], [-50.0, -86.6025, -40]])
