@@ -9,7 +9,7 @@ from typing import Any, Final
 from uproot.source.chunk import Chunk
 from uproot.source.futures import TrivialExecutor, TrivialFuture
 
-_KEY: Final = struct.Struct(">ihiIh")
+KEY: Final = struct.Struct(">ihiIh")
 """How a basket begins: bytes stored, version, bytes when unpacked, date, bytes of this key (ROOT,
 TKey::Streamer)."""
 _PIECE_HEADER: Final = 9
@@ -47,9 +47,9 @@ def require_honest(basket: bytes | memoryview) -> None:
     Raises:
         ValueError: it claims more.
     """
-    if len(basket) < _KEY.size:
+    if len(basket) < KEY.size:
         return
-    stored, _, claimed, _, header = _KEY.unpack_from(basket)
+    stored, _, claimed, _, header = KEY.unpack_from(basket)
     if claimed < _SMALL or claimed <= len(basket):
         return
     held, at, end = 0, header, min(stored, len(basket))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.io.root.baskets import CheckedUnpacking
 from molexa_core.io.root.file import reading
 from molexa_core.io.root.layouts import METADATA_KEY
+from molexa_core.io.root.numbers import is_plain, plain_numbers
 from molexa_core.io.tables.column_units import unit_in_title
 from molexa_core.io.tables.interface import (
     CHUNK_BYTES,
@@ -106,7 +108,14 @@ class _Leaf:
     kind: Kind
     field: str | None = None
 
+    @cached_property
+    def plain(self) -> bool:
+        """Whether it has one number per row, stored as it is."""
+        return self.field is None and is_plain(self.branch.interpretation)
+
     def array(self, start: int, stop: int, library: str) -> Any:
+        if self.plain and (found := plain_numbers(self.branch, start, stop)) is not None:
+            return found
         values = self.branch.array(
             entry_start=start,
             entry_stop=stop,
