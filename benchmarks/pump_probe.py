@@ -34,11 +34,13 @@ from typing import Any
 import numpy as np
 
 from molexa_core.base.settings import Channel, parse_settings
+from molexa_core.base.settings.setup import Detector
 from molexa_core.base.tables import FloatArray, Geometry, Hits, offsets_of
 from molexa_core.base.units import BOHR_ANGSTROM
 from molexa_core.io.formats import hit_writers
 from molexa_core.io.run_format import Places
 from molexa_core.physics.molecules.library import Molecule, molecule
+from molexa_core.physics.virtual.ion_flight import Arrivals, survives_dead_time
 from molexa_core.pipeline.runs.mock import default_setup, mock, telling, with_virtual
 
 IONS = ("O+", "C+", "S+")
@@ -71,8 +73,10 @@ def stretched(rest: Molecule, by: FloatArray) -> Molecule:
     return dataclasses.replace(rest, geometry=Geometry(symbols, positions))
 
 
-def together(one: Hits, other: Hits, tags: dict[str, FloatArray], first_shot: int) -> Hits:
-    """The hits of both in the same shots, in the order of time."""
+def together(
+    one: Hits, other: Hits, tags: dict[str, FloatArray], first_shot: int, detector: Detector
+) -> Hits:
+    """The hits of both in the same shots, in the order of time, less those that another hides."""
     shot = np.concatenate([one.shot, other.shot])
     times = np.concatenate([one.t_ns, other.t_ns])
     order = np.lexsort([times, shot])
@@ -80,9 +84,12 @@ def together(one: Hits, other: Hits, tags: dict[str, FloatArray], first_shot: in
         name: np.concatenate([getattr(one, name), getattr(other, name)])[order]
         for name in Hits.VALUES
     }
-    return Hits(
-        first_shot=first_shot, offsets=offsets_of(one.counts + other.counts), tags=tags, **columns
-    )
+    shot = shot[order]
+    arrivals = Arrivals(shot, columns["x_mm"], columns["y_mm"], columns["t_ns"], shot, shot)
+    seen = survives_dead_time(arrivals, detector.dead_time_ns, detector.dead_radius_mm)
+    columns = {name: column[seen] for name, column in columns.items()}
+    counts = np.bincount(shot[seen], minlength=len(one.counts))
+    return Hits(first_shot=first_shot, offsets=offsets_of(counts), tags=tags, **columns)
 
 
 def virtual_run(folder: Path, number: int, delays: int, shots: int, share: float) -> FloatArray:
@@ -110,7 +117,7 @@ def virtual_run(folder: Path, number: int, delays: int, shots: int, share: float
             seed=int(seeds[2 * step + 1]),
         )  # fmt: skip
         tags = {"delay_fs": np.full(shots, 20.0 * step), "pump_laser": np.ones(shots)}
-        chunks.append(together(background.hits, signal.hits, tags, first))
+        chunks.append(together(background.hits, signal.hits, tags, first, base.detector))
         first += shots
         symbols = [ion.element.symbol for ion in signal.truth.ions]
         of = [symbols.index(name) for name in "OCS"]
