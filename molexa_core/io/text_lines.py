@@ -7,7 +7,8 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -31,6 +32,12 @@ def open_text(path: Path) -> BinaryIO:
     with path.open("rb") as stream:
         packed = stream.read(2) == GZIP
     return cast("BinaryIO", gzip.open(path, "rb")) if packed else path.open("rb")
+
+
+def can_be_sought(path: Path, encoding: str) -> bool:
+    """Whether lines of a text can be read from any of them on: its bytes are those of the code."""
+    with path.open("rb") as stream:
+        return stream.read(2) != GZIP and encoding in {"utf-8", "utf-8-sig"}
 
 
 def encoding_of(head: bytes) -> str:
@@ -99,6 +106,21 @@ def comment_in(text: str) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class LinePlace:
+    """A place in a text table from which its lines can be read.
+
+    Attributes:
+        byte: at which a line begins.
+        line: lines before it.
+        row: rows of data before it.
+    """
+
+    byte: int
+    line: int
+    row: int
+
+
 class CheckedLines(io.RawIOBase):
     """The data lines of a text table as UTF-8, without comments and empty lines.
 
@@ -108,13 +130,23 @@ class CheckedLines(io.RawIOBase):
         skip: lines before the data.
         separator: what stands between values; None for blanks.
         width: values in each line.
+        place: where to begin; at the first line if not given.
+        note: receives places that were passed, where the file can be read from them.
 
     Raises:
         InputFileError: while reading, a line with another number of values.
     """
 
     def __init__(
-        self, path: Path, encoding: str, skip: int, separator: str | None, width: int
+        self,
+        path: Path,
+        encoding: str,
+        skip: int,
+        separator: str | None,
+        width: int,
+        *,
+        place: LinePlace | None = None,
+        note: Callable[[LinePlace], None] | None = None,
     ) -> None:
         super().__init__()
         self._path, self._separator, self._width = path, separator, width
@@ -124,7 +156,12 @@ class CheckedLines(io.RawIOBase):
         if encoding not in {"utf-8", "utf-8-sig"}:
             self._decode = codecs.getincrementaldecoder(encoding)(errors="replace")
         self._rest = b""
-        self._line = 0
+        self._line = self._row = self._byte = 0
+        self._note = note
+        if place is not None:
+            self._stream.seek(place.byte)
+            self._byte, self._line, self._row = place.byte, place.line, place.row
+            self._skip = 0
         self._out = memoryview(b"")
         self._ended = False
 
@@ -150,6 +187,7 @@ class CheckedLines(io.RawIOBase):
     def _next_block(self) -> bytes:
         raw = self._stream.read(_BLOCK)
         self._ended = not raw
+        self._byte += len(raw)
         if self._decode is not None:
             raw = self._decode.decode(raw, final=not raw).encode()
         data = self._rest + raw
@@ -164,7 +202,11 @@ class CheckedLines(io.RawIOBase):
                     where=self._path,
                     do="Is it a table?",
                 )
-        return self._checked(data)
+        clean = self._checked(data)
+        self._row += clean.count(b"\n")
+        if self._note is not None and not self._skip and not self._ended:
+            self._note(LinePlace(self._byte - len(self._rest), self._line, self._row))
+        return clean
 
     def _checked(self, data: bytes) -> bytes:
         """Whole lines without comments, after their values were counted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,23 @@ import pytest
 
 from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import Hits
+from molexa_core.io import text_lines
 from molexa_core.io.run import open_stored_run
-from molexa_core.io.tables import interface, parquet_table
+from molexa_core.io.tables import interface, parquet_table, text_table
 
 ROWS = 5000
 RNG = np.random.default_rng(4)
 
 
 def write_table(path: Path, columns: dict[str, np.ndarray]) -> Path:
-    """A Parquet file of small row groups, or an HDF5 file."""
+    """A Parquet file of small row groups, an HDF5 file, or text with comments and empty lines."""
+    if path.suffix == ".csv":
+        lines = [",".join(columns)]
+        for number, row in enumerate(zip(*columns.values(), strict=True)):
+            lines += ["# so far so good", ""] if number % 500 == 499 else []
+            lines.append(",".join(repr(value.item()) for value in row))
+        path.write_text("\n".join(lines) + "\n")
+        return path
     if path.suffix == ".h5":
         with h5py.File(path, "w") as file:
             for name, column in columns.items():
@@ -88,7 +97,7 @@ def joined(chunks: list[Hits]) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".h5"])
+@pytest.mark.parametrize("suffix", [".parquet", ".h5", ".csv"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_range_of_shots_is_that_of_the_whole_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, suffix: str
@@ -96,6 +105,8 @@ def test_any_range_of_shots_is_that_of_the_whole_run(
     """Gaps, counters that begin again, numbers of pairs, filled-up rows."""
     monkeypatch.setattr(interface, "MOST_ROWS", 333)
     monkeypatch.setattr(parquet_table, "MOST_ROWS", 333)
+    monkeypatch.setattr(text_table, "MOST_ROWS", 333)
+    monkeypatch.setattr(text_lines, "_BLOCK", 20_000)
     paths = [
         write_table(tmp_path / f"{number}{suffix}", hits_of(shot, number))
         for number, shot in enumerate(KINDS[kind])
@@ -129,3 +140,13 @@ def test_any_range_of_shots_is_that_of_the_whole_run(
             np.testing.assert_array_equal(values, whole[name][rows], err_msg=name)
     run.add_reading(other.reading())
     assert (run.remarks, run.warnings) == said
+
+
+def test_packed_text_is_read_from_its_beginning(tmp_path: Path) -> None:
+    """Nothing says where in it a line is."""
+    path = write_table(tmp_path / "run.csv", hits_of({"shot": rising(0)}, 1))
+    with gzip.open(tmp_path / "run.csv.gz", "wb") as stream:
+        stream.write(path.read_bytes())
+    columns = {"layout": "rows", "shot": "shot", "x": "x", "y": "y", "time": "tof"}
+    assert opened([path], columns).indexable
+    assert not opened([tmp_path / "run.csv.gz"], columns).indexable

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.tables import FloatArray, Hits, IntArray, offsets_of
-from molexa_core.io.tables.interface import LimitedTable, View, numbers_of
+from molexa_core.io.tables.interface import LimitedTable, MarkedTable, View, numbers_of
 from molexa_core.io.tables.part import Part, empty_places, hits_of
 from molexa_core.io.tables.slots import flat_hits, list_hits, needed
 
 MOST_MISSING: Final = 10_000_000
 """A table with one row per hit may leave out this many shots in a row, those without hits."""
+_NO_END: Final = 2**62
+"""Behind all rows of a table whose number is not known."""
 
 
 def whole_numbers(part: Part, name: str, stored: NDArray[Any], row: IntArray) -> IntArray:
@@ -114,12 +116,14 @@ class RowIndex:
         end: number behind that of its last shot.
         places: in their order; the first one is the beginning.
         pulses: numbers of pulses in a train, where two columns hold the number of the shot.
+        marks: see `interface.MarkedTable`.
     """
 
     first: int
     end: int
     places: tuple[RowPlace, ...]
     pulses: tuple[int, ...] | None = None
+    marks: tuple[tuple[int, int, int], ...] = ()
 
     @classmethod
     def of(cls, part: Part, advance: Callable[[int], None]) -> RowIndex | None:
@@ -146,7 +150,8 @@ class RowIndex:
         if reader.first is None or reader.following is None:
             return None
         pulses = None if reader.pulses is None else tuple(reader.pulses.tolist())
-        return cls(reader.first, reader.following, tuple(places), pulses)
+        marks = tuple(part.table.marks) if isinstance(part.table, MarkedTable) else ()
+        return cls(reader.first, reader.following, tuple(places), pulses, marks)
 
     def between(
         self, part: Part, first: int, last: int, rows: int | None, *, with_method: bool
@@ -165,7 +170,12 @@ class RowIndex:
         end = bisect_left(begins, last)
         if not isinstance(part.table, LimitedTable):
             raise TypeError(f"{part.table.label} is read from its beginning only")
-        behind = self.places[end].row if end < len(self.places) else part.table.n_rows or 0
+        if isinstance(part.table, MarkedTable):
+            part.table.marks = self.marks
+        n_rows = part.table.n_rows
+        behind = _NO_END if n_rows is None else n_rows
+        if end < len(self.places):
+            behind = self.places[end].row
         table = part.table.limited(self.places[at].row, behind)
         reader = _RowReader(part, with_method=with_method)
         reader.go_on(self.places[at], self.pulses)

@@ -109,6 +109,19 @@ class LimitedTable(Table, Protocol):
         ...
 
 
+@runtime_checkable
+class MarkedTable(LimitedTable, Protocol):
+    """A table whose rows are found by places that were passed in a reading of all of them.
+
+    Attributes:
+        seekable: whether it can be read from such places.
+        marks: byte, line and row of each, after a reading of all rows.
+    """
+
+    seekable: bool
+    marks: Sequence[tuple[int, int, int]]
+
+
 def require_columns(table: Table, names: Sequence[str], *, setting: str = "columns") -> None:
     """Check that the table has these columns.
 

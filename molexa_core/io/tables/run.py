@@ -14,7 +14,7 @@ from molexa_core.base.tables import Hits
 from molexa_core.io.stored_run import StoredRun
 from molexa_core.io.tables.guess import Choice, choose, tags_of
 from molexa_core.io.tables.hit_rows import RowIndex, RowPlace, read_hits
-from molexa_core.io.tables.interface import LimitedTable, Table, require_kind
+from molexa_core.io.tables.interface import LimitedTable, MarkedTable, Table, require_kind
 from molexa_core.io.tables.part import Part, Tally
 from molexa_core.io.tables.shot_numbers import questions
 from molexa_core.io.tables.slots import checked_slots, needed
@@ -96,7 +96,9 @@ class TableRun(StoredRun):
     @property
     def indexable(self) -> bool:  # type: ignore[override]
         """Whether the rows, one for each hit, can be read from any of them on."""
-        return self._limited and all(part.columns.layout == "rows" for part in self._parts)
+        sought = all(not isinstance(x.table, MarkedTable) or x.table.seekable for x in self._parts)
+        rows = all(part.columns.layout == "rows" for part in self._parts)
+        return self._limited and rows and sought
 
     def make_index(self, advance: Callable[[int], None]) -> None:
         """See `StoredRun.make_index`."""
@@ -104,7 +106,8 @@ class TableRun(StoredRun):
         self._tally = Tally()
         for part in self._parts:
             placed = replace(part, first_shot=first_shot, tally=self._tally)
-            row_bytes = part.path.stat().st_size / max(part.table.n_rows or 0, 1)
+            n_rows = part.table.n_rows
+            row_bytes = 0.0 if n_rows is None else part.path.stat().st_size / max(n_rows, 1)
             try:
                 of_part = RowIndex.of(placed, _in_bytes(advance, row_bytes))
             except (MolexaError, KeyboardInterrupt):
@@ -131,8 +134,9 @@ class TableRun(StoredRun):
                         end,
                         tuple(RowPlace(*place) for place in places),
                         None if pulses is None else tuple(pulses),
+                        tuple((byte, line, row) for byte, line, row in marks),
                     )
-                    for first, end, places, pulses in values["parts"]
+                    for first, end, places, pulses, marks in values["parts"]
                 ]
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from molexa_core.io.marks import METADATA_LINE
 from molexa_core.io.tables.interface import MOST_ROWS, Kind, View, no_number
 from molexa_core.io.tables.text_head import TextForm, read_form
 from molexa_core.io.tables.text_numbers import MISSING, digits_of, is_number
-from molexa_core.io.text_lines import CheckedLines, column_of, split
+from molexa_core.io.text_lines import CheckedLines, LinePlace, can_be_sought, column_of, split
 
 __all__ = ["METADATA_LINE", "TextTable"]
 
@@ -63,16 +64,37 @@ class TextTable:
             self._places[name] = place
             kinds[name] = kind
         self.kinds: Mapping[str, Kind] = kinds
+        self.seekable = can_be_sought(path, form.encoding)
+        self.marks: Sequence[tuple[int, int, int]] = ()
+        self._limits: tuple[int, int] | None = None
+
+    def limited(self, first: int, last: int) -> TextTable:
+        """See `table.LimitedTable`; read from the mark before the first row."""
+        part = copy(self)
+        part._limits = first, last  # noqa: SLF001  (its own class)
+        return part
 
     def views(self, columns: Columns, names: Sequence[str], rows: int | None) -> Iterator[View]:
         """Lines of the file, a number at a time."""
         del columns
         if self.n_rows == 0:
             return
-        start = 0
-        for frame in self._frames(rows or MOST_ROWS, list(dict.fromkeys(names))):
-            yield _TextView(self, frame, start)
-            start += len(frame)
+        first, last = self._limits or (0, None)
+        place = None
+        for byte, line, row in self.marks if self._limits else ():
+            place = LinePlace(byte, line, row) if row <= first else place
+        start = 0 if place is None else place.row
+        passed: list[tuple[int, int, int]] = []
+        for frame in self._frames(rows or MOST_ROWS, list(dict.fromkeys(names)), place, passed):
+            begin, start = start, start + len(frame)
+            low = max(first - begin, 0)
+            high = len(frame) if last is None else min(last - begin, len(frame))
+            if low < high:
+                yield _TextView(self, frame.iloc[low:high], begin + low)
+            if last is not None and start >= last:
+                return
+        if self._limits is None:
+            self.marks = tuple(passed)
 
     def metadata(self) -> dict[str, Any]:
         """Metadata stored by molexa in the file."""
@@ -88,11 +110,25 @@ class TextTable:
         """The decimal sign."""
         return self._form.decimal
 
-    def _frames(self, rows: int, names: list[str]) -> Iterator[pd.DataFrame]:
-        """Some columns of the file in pieces."""
+    def _frames(
+        self,
+        rows: int,
+        names: list[str],
+        place: LinePlace | None,
+        passed: list[tuple[int, int, int]],
+    ) -> Iterator[pd.DataFrame]:
+        """Some columns of the file in pieces, from a place on; places that are passed are noted."""
         form = self._form
         places = [self._places[name] for name in names]
-        lines = CheckedLines(self.path, form.encoding, form.skip, form.separator, form.width)
+        lines = CheckedLines(
+            self.path,
+            form.encoding,
+            form.skip,
+            form.separator,
+            form.width,
+            place=place,
+            note=lambda at: passed.append((at.byte, at.line, at.row)),
+        )
         try:
             with pd.read_csv(
                 io.BufferedReader(lines),
