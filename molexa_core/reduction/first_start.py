@@ -49,11 +49,13 @@ def compile_mixing() -> None:
     """The loops of event mixing."""
     first, none, places = np.zeros((1, 1), np.int64), np.zeros(0, np.int64), np.empty((0, 3))
     rows, usable, numbers = np.empty((0, 1), np.int64), np.zeros(0, np.bool_), np.zeros(2)
-    close_pairs(np.zeros(1, np.int64), places, none, numbers)
-    combinations(first, none, places, usable, none, places, rows, none, none)
+    begin, axes, cells = np.zeros(1, np.int64), np.ones(3), np.zeros((0, 0, 0), np.bool_)
+    close_pairs(begin, places, none, numbers)
+    combinations(
+        first, none, places, usable, none, places, cells, axes, axes, rows, none, none,
+    )  # fmt: skip
     mix(
-        first, none, places, places, rows, np.empty((0, 1)), rows, none, places, none,
-        np.zeros(3), np.ones(3), np.ones(3, np.int64), none, none, places, numbers,
-        np.zeros(1, np.int64), places, none, 0, 0.5, np.zeros(1, np.uint64), rows, rows, none,
-        np.empty(0),
+        first, none, places, places, rows, np.empty((0, 1)), rows, rows, places, none,
+        axes, axes, np.ones(3, np.int64), none, none, places, numbers, begin, places, none,
+        0, 0.5, np.zeros(1, np.uint64), rows, rows, none, np.empty(0), none,
     )  # fmt: skip
