@@ -9,6 +9,11 @@ most of them below.
 
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/inversion_coverage.py --cases 320 \
         --workers 16 --atoms 2 3 4 5 --channels 1 3 --knowledge known broad
+
+With `--family xray` momenta are those of the surrogate of the Monte-Carlo model in a pulse of 2000
+eV, 3e11 photons/um2 and 15 fs, all known exactly, fluence and duration told within 30 % and rates
+of transfer, shake-off and double Auger unknown, or the rule of transfer unknown as well (broad).
+The error of the surrogate is drawn with its unknown size.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import argparse
 import json
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import TimeoutError as FuturesTimeout
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -26,12 +32,16 @@ import numpy as np
 from scipy.stats import chisquare
 
 from molexa_core.base.belief import Belief
+from molexa_core.base.known_explosion import XrayExplosion
 from molexa_core.base.mathematics.rotations import rotations_of
 from molexa_core.base.matter.ions import parse_ion
 from molexa_core.base.tables import FloatArray
+from molexa_core.base.uncertain import Uncertain
 from molexa_core.geometry.measures import pair_distances
 from molexa_core.physics.family.build_up_family import BUILD_UP_PRIOR, BuildUpFamily
+from molexa_core.physics.family.error_size import size_of
 from molexa_core.physics.family.family import ExplosionKnowledge, Fragments, Hypothesis
+from molexa_core.physics.surrogate.xray_family import xray_prior
 from molexa_core.pipeline.inversion.geometry_prior import GeometryPrior
 from molexa_core.pipeline.inversion.posterior import MeasuredChannel, infer
 
@@ -75,8 +85,36 @@ def family_of(spread: float) -> BuildUpFamily:
     )
 
 
+def xray_hypotheses(knowledge: str) -> tuple[Hypothesis, ...]:
+    """What is told of an X-ray pulse, for the surrogate of the Monte-Carlo model."""
+    share = 0.0 if knowledge == "known" else 0.3
+    told = XrayExplosion(
+        photon_ev=Uncertain(2000.0),
+        fluence_um2=Uncertain(3e11, 3e11 * share),
+        duration_fs=Uncertain(15.0, 15.0 * share),
+        transfer=None if knowledge == "broad" else "neutral",
+        focus="volume",
+        recapture=False,
+        **(
+            {name: Uncertain(value) for name, value in _EXACT_PHYSICS.items()}
+            if knowledge == "known"
+            else {}
+        ),
+    )
+    return xray_prior(told)
+
+
+_EXACT_PHYSICS = {"transfer_time_fs": 1.0, "shake_off": 0.1, "double_auger": 0.075}
+
+
 def one_case(
-    seed: int, atoms: int, channels: int, knowledge: str, spread: float, mistold: bool
+    seed: int,
+    atoms: int,
+    channels: int,
+    knowledge: str,
+    spread: float,
+    mistold: bool,
+    kind: str = "build-up",
 ) -> Case:
     """Draw a truth, measure it, infer it."""
     random = np.random.default_rng([seed, atoms, channels])
@@ -84,21 +122,30 @@ def one_case(
         Fragments.of([parse_ion(ion) for ion in names.split()])
         for names in CHANNELS[atoms][:channels]
     ]
-    family, belief = family_of(spread), belief_of(knowledge)
+    if kind == "xray":
+        hypotheses = xray_hypotheses(knowledge)
+    else:
+        hypotheses = (Hypothesis(family_of(spread), belief_of(knowledge)),)
+    true = hypotheses[int(random.integers(len(hypotheses)))] if kind == "xray" else hypotheses[0]
+    family, belief = true.family, true.belief
     prior = GeometryPrior.of(every[0].symbols)
     x = prior.draw(random, 1)
     parameters = belief.draw(random, 1)
     if mistold:
         parameters = parameters + 4.0 * belief.width * np.array([1.0, 0.0, 0.0, 0.0])
+    size = size_of(family)
     measured = []
     for fragments in every:
         p = family.explode(fragments, x, parameters)[0]
         sigma = NOISE * float(np.sqrt((p**2).mean()))
-        covariance = family.error(fragments, x, parameters)[0] + sigma**2 * np.eye(p.size)
+        own = family.error(fragments, x, parameters)[0]
+        if np.isfinite(size.freedom):
+            own = own * size.of_uniform(random.random(1))[0]
+        covariance = own + sigma**2 * np.eye(p.size)
         p = p + (np.linalg.cholesky(covariance) @ random.standard_normal(p.size)).reshape(p.shape)
         turn = rotations_of(random.standard_normal((4, 1)))[0]
         measured.append(MeasuredChannel(fragments, p @ turn.T, sigma**2 * np.eye(p.size)))
-    known = ExplosionKnowledge((Hypothesis(family, belief),), "as drawn", "told")
+    known = ExplosionKnowledge(hypotheses, "as drawn", "told")
     begin = time.process_time()
     found = infer(measured, known, geometry=prior, seed=seed)
     seconds = time.process_time() - begin
@@ -149,6 +196,8 @@ def main() -> None:
     parser.add_argument("--spread", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--mistold", action="store_true")
+    parser.add_argument("--family", choices=("build-up", "xray"), default="build-up")
+    parser.add_argument("--minutes", type=float, default=1e4, help="when to stop")
     parser.add_argument("--out", type=Path, help="JSON lines, one for each case as it is found")
     asked = parser.parse_args()
     rows = list(product(asked.atoms, asked.channels, asked.knowledge, asked.spread))
@@ -158,18 +207,26 @@ def main() -> None:
         stream = stack.enter_context(asked.out.open("a")) if asked.out else None
         # The same cases of all rows first: a run that is stopped has all rows.
         waiting = {
-            pool.submit(one_case, seed, *row, asked.mistold): (seed, row)
+            pool.submit(one_case, seed, *row, asked.mistold, asked.family): (seed, row)
             for seed in range(asked.first, asked.first + asked.cases)
             for row in rows
         }
-        for future in as_completed(waiting):
-            seed, row = waiting[future]
-            found[row][seed] = case = future.result()
-            if stream is not None:
-                values = {k: np.asarray(v).tolist() for k, v in vars(case).items()}
-                stream.write(json.dumps({"row": row, "seed": seed, **values}) + "\n")
-                stream.flush()
+        try:
+            for future in as_completed(waiting, timeout=60.0 * asked.minutes):
+                seed, row = waiting[future]
+                found[row][seed] = case = future.result()
+                if stream is not None:
+                    values = {k: np.asarray(v).tolist() for k, v in vars(case).items()}
+                    stream.write(json.dumps({"row": row, "seed": seed, **values}) + "\n")
+                    stream.flush()
+        except FuturesTimeout:
+            print(f"{asked.minutes:g} minutes are over")
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(pool._processes.values()):  # noqa: SLF001  # they would go on
+                process.terminate()
     for row, cases in found.items():
+        if not cases:
+            continue
         print(title(row), line([cases[seed] for seed in sorted(cases)]))
         _, channels, knowledge, spread = row
         one = found.get((row[0], 1, knowledge, spread))
