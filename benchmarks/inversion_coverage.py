@@ -221,8 +221,9 @@ def main() -> None:
                     stream.flush()
         except FuturesTimeout:
             print(f"{asked.minutes:g} minutes are over")
+            running = list(pool._processes.values())  # noqa: SLF001  # they would go on
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(pool._processes.values()):  # noqa: SLF001  # they would go on
+            for process in running:
                 process.terminate()
     for row, cases in found.items():
         if not cases:
