@@ -93,10 +93,13 @@ def channel_of(name: str) -> Channel:
 
 
 def results(reduction: Reduction, channel: Channel) -> np.ndarray:
-    """KER, then the sizes of the mean momenta in the molecular frame."""
+    """KER, then the sizes of the mean momenta in the molecular frame, of like ions in order."""
     table = align(reduction.table, channel=channel).table
     rows = centroids(table)
     sizes = np.linalg.norm(rows[["px", "py", "pz"]].to_numpy(float), axis=1)
+    kinds = np.array([str(ion) for ion in table.ions])
+    for kind in np.unique(kinds):  # which of two like ions is called the first changes nothing
+        sizes[kinds == kind] = np.sort(sizes[kinds == kind])
     return np.array([reduction.summary.ker.peak, *sizes])
 
 

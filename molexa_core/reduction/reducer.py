@@ -50,6 +50,8 @@ from molexa_core.reduction.suspected_units import setup_doubts, unseen
 
 _OFTEN: Final = 0.01
 """Share of ambiguous coincidences from which it is said."""
+_MANY: Final = 0.2
+"""The same from which they can be the cause of what looks like a wrong calibration."""
 
 
 @dataclass(frozen=True)
@@ -484,9 +486,8 @@ class Reducer:
         if self._mixer is not None:
             self._check_mixing(self._mixer)
         half = None if self._gate is None else self._gate.half_width
-        for doubt in self._stretches.units.about_momenta(
-            self._peaks, self._energy.release().peak, half
-        ):
+        doubts = self._stretches.units.about_momenta(self._peaks, self._energy.release().peak, half)
+        for doubt in (*self._taken_for_each_other(doubts), *doubts):
             self.warn(doubt)
         if self._channel.is_complete and len(self._search.ions) > 1:
             self.say(unseen(self._setup))
@@ -511,6 +512,23 @@ class Reducer:
                 f"{percent(share)} % of the coincidences are ambiguous: others that share hits "
                 "with them fit nearly as well (likelihood ratio below 10)"
             )
+
+    def _taken_for_each_other(self, doubts: Sequence[str]) -> list[str]:
+        """A warning of another cause of what looks like a wrong calibration, where there is one."""
+        overlaps = self._search.overlaps
+        if not doubts or not overlaps or not self._tally.found:
+            return []
+        share = self._tally.ambiguous / self._tally.found
+        if share < _MANY:
+            return []
+        pairs = listing(f"{one} and {other}" for one, other in overlaps)
+        warning = (
+            f"{pairs} are hard to tell apart ({percent(share)} % of the coincidences are "
+            "ambiguous): ions that are taken for each other move momentum sums and energies as a "
+            "wrong calibration does; make their windows narrower (window_ns, max_momentum) before "
+            "the calibration is changed"
+        )
+        return [warning]
 
     def examine(self, chunk: Hits) -> None:
         """Look at the units of hits without searching for coincidences."""

@@ -8,7 +8,9 @@ from molexa_core.base.matter.release import release_range
 from molexa_core.base.settings import Setup, parse_settings
 from molexa_core.base.tables import Hits
 from molexa_core.base.units import HARTREE_EV
+from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.chain.reduce import Reduction, reduce
+from molexa_core.pipeline.runs.mock import mock
 from molexa_core.reduction.suspected_units import axis_scales, setup_doubts
 from tests.fakes.root_runs import fly, make_channel, make_setup
 
@@ -125,3 +127,16 @@ def test_molecules_that_say_little_about_scales_raise_no_alarm(
     wrong = Hits(0, hits.offsets, hits.x_mm * 1.3, hits.y_mm * 1.3, hits.t_ns, hits.method)
     told = reduce([wrong], channel, setup).summary.warnings
     assert [text for text in told if "direction of flight" in text or "release" in text], told
+
+
+@pytest.mark.slow
+def test_ions_that_are_taken_for_each_other_are_named_before_the_calibration() -> None:
+    """N+ and C+ of cyanogen arrive together in a weak field: their roles are often exchanged."""
+    regions = [{"length_mm": 60.0, "field_v_per_cm": 120.0}]
+    values = {"spectrometer": {"regions": regions}, "detector": {"radius_mm": 80.0}}
+    setup = parse_settings(Setup, values, where="setup")
+    channel = make_channel(("N+", 2), ("C+", 2), max_momentum=300.0)
+    hits = mock(channel, 10_000, setup=setup, structure=molecule("cyanogen"), seed=9020).hits
+    first, *others = reduce([hits], channel, setup).summary.warnings
+    assert first.startswith("N+ and C+ are hard to tell apart (")
+    assert "momentum sum along z" in others[0]
