@@ -66,6 +66,7 @@ from molexa_core.pipeline.datasets.family_draws import (
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.evaluation.calibration_run import population_of
 from molexa_core.pipeline.evaluation.known_explosions import told_kind
+from molexa_core.pipeline.reconstruction.by_told import errors_of_means
 from molexa_core.pipeline.reconstruction.momenta_input import read_columns
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from molexa_core.pipeline.reconstruction.told_samples import ToldEntry, sample
@@ -314,9 +315,8 @@ def averaged(run: Run, *, frames: str = "chain") -> Averaged | str:
         ions, mean, errors = read_columns(table)
     except MolexaError as error:
         return str(error)
-    if errors is None:
+    if errors is None or (error := errors_of_means(table, errors)) is None:
         return "no errors"
-    error = np.sqrt((errors**2).mean(axis=1))
     told = {name: aligned.summary.get(name) for name in ("second", "assignment", "frame_quality")}
     told["reference"] = aligned.frame["reference"]
     return Averaged(tuple(ions), mean, error, len(momenta), table, told)

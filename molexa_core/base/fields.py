@@ -177,6 +177,9 @@ RELEASE: Final = "release"
 """Mean kinetic energy release, hartree."""
 RELEASE_SPREAD: Final = "release_spread"
 
+SCATTER: Final = "scatter_au"
+"""Standard deviation of a momentum component of each ion in single events, beside the energies of a
+table of mean momenta."""
 FRAME: Final = "frame"
 """Settings of the molecular frame: in `meta` of aligned events, in the settings of a record of
 provenance, in the `attrs` of a table of mean momenta."""

@@ -164,6 +164,25 @@ def energy_kept(table: Coincidences) -> EnergyKept | None:
     return EnergyKept(of_means, whole) if whole > 0 else None
 
 
+def scatter(table: Coincidences) -> list[float]:
+    """Standard deviation of a momentum component of each ion about its mean, a.u., over all events.
+
+    Where several rows of an event are equivalent by symmetry, the errors of the means are smaller
+    than this over the root of the number of events: what one assignment gives too much, the others
+    give too little. It is this scatter that tells how far averaging has changed the means.
+    """
+    momentum, weight = table.momentum, table.weight
+    if table.false is not None and len(table.false):
+        momentum = np.concatenate([momentum, table.false.momentum])
+        weight = np.concatenate([weight, -table.false.weight])
+    total = float(weight.sum())
+    if total <= 0.0:
+        return [float("nan")] * len(table.ions)
+    mean = np.einsum("n,nic->ic", weight, momentum) / total
+    square = np.einsum("n,nic->i", weight, np.square(momentum - mean)) / total
+    return [float(value) for value in np.sqrt(np.maximum(square, 0.0) / 3.0)]
+
+
 def _standard_error(
     table: Coincidences, mean: FloatArray, by_event: np.ndarray, events: int
 ) -> FloatArray:

@@ -8,7 +8,7 @@ import pytest
 from molexa_core.base.settings import Frame
 from molexa_core.base.tables import Coincidences, FloatArray
 from molexa_core.frame.align import align_events
-from molexa_core.frame.centroid import centroids
+from molexa_core.frame.centroid import centroids, scatter
 from molexa_core.frame.like_ions import find_roles
 from tests.fakes.momenta import TETRAHEDRON, WATER, shuffled, turned
 
@@ -180,3 +180,18 @@ def test_one_event_and_events_without_weight() -> None:
     aligned = align_events(table, Frame(reference="O+"))
     assert aligned.summary["aligned"] == 1
     assert np.isclose(aligned.table.weight.sum(), 1.0)
+
+
+def test_scatter_is_that_of_single_events_whatever_the_number_of_assignments() -> None:
+    """Both assignments of water lower the errors of the means, not the scatter of the events."""
+    made = WATER + np.random.default_rng(31).normal(scale=8.0, size=(4000, 3, 3))
+    given = shuffled(turned(made, 32), slice(1, 3), 33)
+    frame = Frame(reference="O+", second="H+")
+    both = align_events(Coincidences.of(["O+", "H+", "H+"], given), frame, recoil="keep").table
+    assert len(both) == 2 * len(given)
+    one = both.select(np.arange(0, len(both), 2))
+    assert np.allclose(scatter(both)[0], scatter(one)[0], rtol=1e-9)
+    assert np.allclose(np.sum(np.square(scatter(both))), np.sum(np.square(scatter(one))), rtol=0.02)
+    errors = centroids(both)[["px_err", "py_err", "pz_err"]].to_numpy()
+    naive = np.array(scatter(both)) / np.sqrt(len(given))
+    assert np.sqrt(np.square(errors).mean(axis=1))[1] < 0.9 * naive[1]

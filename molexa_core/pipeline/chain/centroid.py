@@ -21,6 +21,7 @@ from molexa_core.base.fields import (
     MOMENTUM,
     MOMENTUM_ERROR,
     PARTIAL,
+    SCATTER,
     TAG_TURN,
     WARNINGS,
 )
@@ -29,7 +30,7 @@ from molexa_core.base.progress import SILENT, Progress
 from molexa_core.base.settings import Channel, Frame, parse_settings
 from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.tables import Coincidences
-from molexa_core.frame.centroid import EnergyKept, centroids, energy_kept
+from molexa_core.frame.centroid import EnergyKept, centroids, energy_kept, scatter
 from molexa_core.frame.completeness import lobe_doubt
 from molexa_core.frame.partial.solve import solve_partial
 from molexa_core.io.results.channel_csv import warnings_of, write_channel_csv
@@ -109,6 +110,8 @@ def _centroid(table: Coincidences, progress: Progress) -> pd.DataFrame:
     rows.attrs[WARNINGS] = list(dict.fromkeys(found))
     if kept is not None:
         rows.attrs[ENERGY] = kept.to_dict()
+        if PARTIAL not in rows.attrs:
+            rows.attrs[ENERGY][SCATTER] = scatter(table)
         if kept.low:
             rows.attrs[WARNINGS].append(kept.sentence)
     if isinstance(frame := table.meta.get(FRAME), Mapping):

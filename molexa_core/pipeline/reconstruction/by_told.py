@@ -18,10 +18,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from molexa_core.base.fields import COUNT, FRAME
+from molexa_core.base.fields import COUNT, FRAME, SCATTER
 from molexa_core.base.matter.ions import isotopes_of
-from molexa_core.base.tables import Geometry
+from molexa_core.base.tables import FloatArray, Geometry
 from molexa_core.geometry.measures import pair_distances
+from molexa_core.io.results.channel_csv import energy_of
 from molexa_core.io.results.geometry_json import ReconstructionRecord
 from molexa_core.network.inference.engine import Engine
 from molexa_core.network.weights import card_remarks, tau_of
@@ -79,7 +80,7 @@ def by_told(task: Task, table: pd.DataFrame) -> ReconstructionRecord:
         momenta,
         "mean",
         float(table[COUNT].mean()) if COUNT in table else None,
-        None if errors is None else np.sqrt((errors**2).mean(axis=1)),
+        errors_of_means(table, errors),
     )
     with task.progress.task("drawing structures", 1.0, "sets") as steps:
         drawn = sample(Engine(task.network), [entry], told, max(task.samples, DRAWS), task.seed)[0]
@@ -140,6 +141,26 @@ def by_told(task: Task, table: pd.DataFrame) -> ReconstructionRecord:
         angles=angles,
         dihedrals=dihedrals,
     )
+
+
+def errors_of_means(table: pd.DataFrame, errors: FloatArray | None) -> FloatArray | None:
+    """(N) errors of a component as in the training: scatter over the root of the number of events.
+
+    With several assignments of like ions per event the errors of the means are smaller; the network
+    would take this for less scatter, and the means for less changed by averaging.
+
+    Args:
+        table: mean momenta.
+        errors: (N, 3) their errors, a.u., None without; taken where no scatter is stored.
+    """
+    if errors is None:
+        return None
+    stored = energy_of(table).get(SCATTER)
+    if COUNT in table and isinstance(stored, list) and len(stored) == len(errors):
+        found = np.array(stored, float) / np.sqrt(table[COUNT].to_numpy(float))
+        if np.isfinite(found).all() and (found > 0.0).all():
+            return np.asarray(found)
+    return np.asarray(np.sqrt((errors**2).mean(axis=1)))
 
 
 def _same_roles(table: pd.DataFrame) -> bool:

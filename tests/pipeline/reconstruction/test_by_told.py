@@ -21,7 +21,12 @@ from molexa_core.network.network import Network
 from molexa_core.network.weights import DEFAULT, read_card
 from molexa_core.physics.molecules.library import molecule
 from molexa_core.pipeline.explosions.simulate import simulate
-from molexa_core.pipeline.reconstruction.by_told import DRAWS, EVENT_BY_EVENT, widened
+from molexa_core.pipeline.reconstruction.by_told import (
+    DRAWS,
+    EVENT_BY_EVENT,
+    errors_of_means,
+    widened,
+)
 from molexa_core.pipeline.reconstruction.reconstruct import reconstruct
 from tests.fakes.networks import small_settings
 
@@ -116,6 +121,17 @@ def test_same_roles_in_all_events_need_no_factor(
     over_events.attrs["frame"] = {"reference": "O+", "like": like}
     record = reconstruct(over_events, network=loaded, explosion=LASER, refined=False)
     assert ("widened" in record.closure) == wider
+
+
+def test_errors_told_to_the_network_are_the_scatter_of_events(table: pd.DataFrame) -> None:
+    some = table.assign(count=400.0)
+    errors = np.full((3, 3), 0.1)
+    assert errors_of_means(some, errors) == pytest.approx([0.1, 0.1, 0.1])
+    some.attrs["energy"] = {"scatter_au": [2.0, 4.0, 6.0]}
+    assert errors_of_means(some, errors) == pytest.approx([0.1, 0.2, 0.3])
+    some.attrs["energy"] = {"scatter_au": [2.0, 4.0]}
+    assert errors_of_means(some, errors) == pytest.approx([0.1, 0.1, 0.1])
+    assert errors_of_means(some, None) is None
 
 
 def test_a_file_says_how_its_frames_were_made(
