@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -159,6 +160,8 @@ def test_another_process_compiles_what_is_needed_later(
     """Whatever becomes of that process, the function does what it does."""
     monkeypatch.setattr(compiled_elsewhere, "_cores", lambda: 1 + loaded)
     monkeypatch.setenv("PYTHONPATH", str(path.parent))
+    monkeypatch.syspath_prepend(path.parent)  # kept code names the module that it is of
+    monkeypatch.delitem(sys.modules, path.stem, raising=False)
     path.write_text(SOURCE + MAKER.format(end=end), encoding="utf-8")
     module = load(path)
     progress = CollectingProgress()
