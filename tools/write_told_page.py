@@ -46,9 +46,11 @@ TELLINGS: Final = {
 
 
 WAYS: Final = {
-    "samples": "Samples of the weights",
+    "samples": "Samples of the weights (told the errors of the means; since then they are told the "
+    "scatter of the events: [lab notes](told.md#averaged-runs))",
     "samples, frames of the training": "Samples of the weights, like ions known apart and every "
     "event turned by the same two ions, as in the training (no measured run is so)",
+    "samples, frames event by event": "Samples of the weights, frames event by event",
     "posterior": "`molexa reconstruct`",
 }
 
