@@ -34,8 +34,9 @@ LEAST: Final = 20.0
 OUTSIDE: Final = 3.0
 """Root mean square deviation from the nearest draw, standard deviations of K, from which on a
 sample is like no draw."""
-_WIDER: Final = 10
-"""How often the variance of K is doubled, at most."""
+_WIDTHS: Final = 4
+"""Number of widths of K, each of twice the variance: at most 14 % of the distances, so that no
+sample is taken for a twin where few draws are like it."""
 
 
 def with_samples(
@@ -70,7 +71,7 @@ def with_samples(
 def _spread(logs: FloatArray, square: FloatArray) -> FloatArray:
     """(n) shares of one sample in the draws, of sum 1."""
     share: FloatArray = np.empty(0)
-    for times in range(_WIDER):
+    for times in range(_WIDTHS):
         log_share = logs - 0.5 * square / 2.0**times
         share = np.exp(log_share - log_share.max())
         share /= share.sum()

@@ -76,3 +76,11 @@ def test_samples_narrow_a_solution_that_evidence_leaves_open() -> None:
     assert found @ (length - after) ** 2 < 0.5 * weights @ (length - before) ** 2
     # Each sample is spread over many draws.
     assert 1.0 / (found**2).sum() > 100.0
+
+
+def test_a_sample_is_not_taken_for_a_twin_where_few_draws_are_like_it() -> None:
+    random = np.random.default_rng(5)
+    x = np.concatenate([chain(random, SHORT, 3), chain(random, LONG, 997)])
+    weights = np.concatenate([np.full(3, 1e-4), np.full(997, (1.0 - 3e-4) / 997.0)])
+    found = with_samples(x, weights, chain(random, SHORT, 64), against=8.0)
+    assert found[:3].sum() == pytest.approx(64.0 / 72.0, abs=0.01)
