@@ -276,9 +276,18 @@ TOLD: Final = Preset(
         max_atoms=14,
         max_charge=17,
         # The last step, from sigma_min to zero, replaces a sample by the mean of all that are as
-        # near: the scatter below sigma_min is lost. Less than the scatter of the data at
-        # sigma_max, or less than the whole correction, narrows it too.
-        sampler=SamplerSettings(steps=10, sigma_max=8.0, sigma_min=0.0025, rho=7.0, multistep=True),
+        # near: the scatter below sigma_min is lost. Steps alike in ln(sigma), corrected, give
+        # normal distributions their width to 2 % (tests/network/test_sampler_widths.py).
+        sampler=SamplerSettings(
+            steps=9,
+            sigma_max=3.0,
+            sigma_min=0.0015,
+            rho=100.0,
+            multistep=True,
+            extrapolation=0.8,
+            corrected=True,
+            centred=True,
+        ),
     ),
     replace(MOLEXA.training, batch=8192, learning_rate=5e-4),
 )

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from molexa_core.network.batch import Batch
-from molexa_core.network.config import SamplerSettings
+from molexa_core.network.config import TOLD, SamplerSettings
 from molexa_core.network.diffusion import sample
 from molexa_core.network.network import Conditioning, Network
+from molexa_core.network.weights import read_card
 
 
 @dataclass(frozen=True)
@@ -123,3 +124,15 @@ def test_a_centred_start_does_not_shift_the_mean() -> None:
         corrected = replace(settings, corrected=True)
         off = (_from_noise(corrected, widths, 0.0, mean) - mean) / true
         assert (-off).tolist() == pytest.approx([shift] * 3, abs=0.02)
+
+
+@pytest.mark.parametrize("of", ["preset", "shipped"])
+def test_samples_of_told_weights_have_mean_and_width(of: str) -> None:
+    shipped = read_card("molexa-told")[0].network.sampler
+    settings = TOLD.network.sampler if of == "preset" else shipped
+    found = _widths_over_truth(settings, [0.02, 0.05, 0.1, 0.2, 0.35])
+    assert found.tolist() == pytest.approx([1.0] * 5, abs=0.02)
+    # Scatter near the lowest noise is lost in part.
+    assert _widths_over_truth(settings, [0.005, 0.01]).min() > 0.9
+    off = _from_noise(settings, [0.02, 0.1, 0.35], 0.0, 1.5) - 1.5
+    assert (off / torch.tensor([0.02, 0.1, 0.35])).abs().max() < 0.02
