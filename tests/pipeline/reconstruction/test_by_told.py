@@ -161,4 +161,6 @@ def test_parts_of_a_region_that_meet_become_one_and_limits_hold() -> None:
     assert first["half_width"] == pytest.approx(EVENT_BY_EVENT * 16.0)
     assert first["low"] == 0.0
     assert first["high"] == 180.0
-    assert first["region"] == [[0.0, 14.5], [157.625, 180.0]]
+    # Of each part the half-width about its middle.
+    ends = [12.0 + 2.0 * EVENT_BY_EVENT, 169.5 - 9.5 * EVENT_BY_EVENT]
+    assert np.ravel(first["region"]).tolist() == pytest.approx([0.0, *ends, 180.0])
