@@ -31,9 +31,9 @@ HEAD: Final = """# Weights that are told the experiment: tables
 How these tables are made: `tools/write_told_page.py`; how such weights are trained:
 [lab notes](told.md). Distances in bohr unless said otherwise; *inside*: share of the distances
 inside the central 68 % of samples; *ratio*: rms error over rms spread, 1 is honest. In brackets:
-95 % intervals by resampling whole molecules. Samples alone, no factors of a calibration. Averaged runs, the posterior,
-structures with the same momenta in a box and the comparison of trainings: with the sampler
-before ([lab notes](told.md#what-was-measured)).
+95 % intervals by resampling whole molecules. Samples alone, no factors of a calibration.
+Averaged runs, the posterior, structures with the same momenta in a box: with the sampler before
+([lab notes](told.md#what-was-measured)).
 """
 ENDS: Final = {"value": "", "low": "_low", "high": "_high"}
 TELLINGS: Final = {
