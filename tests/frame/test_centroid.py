@@ -35,7 +35,7 @@ def test_repeating_an_event_does_not_make_it_more_precise(rng: np.random.Generat
 
 
 def test_errors_are_the_scatter_of_repeated_experiments() -> None:
-    frame = Frame(reference="F+", second="F+", plane="xz")
+    frame = Frame(reference="F+", second="F+", plane="xz", like="equivalent")
     results = []
     for seed in range(0, 600, 10):
         table = align_events(cf4(60, size=300.0, width=20.0, seed=seed), frame).table
