@@ -21,8 +21,8 @@ from molexa_core.base.settings.columns import Columns
 from molexa_core.base.tables import FloatArray, IntArray
 from molexa_core.io.root.baskets import CheckedUnpacking
 from molexa_core.io.root.file import reading
+from molexa_core.io.root.flat_numbers import is_plain, plain_numbers
 from molexa_core.io.root.layouts import METADATA_KEY
-from molexa_core.io.root.numbers import is_plain, plain_numbers
 from molexa_core.io.tables.column_units import unit_in_title
 from molexa_core.io.tables.interface import (
     CHUNK_BYTES,

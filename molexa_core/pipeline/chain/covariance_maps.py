@@ -22,7 +22,7 @@ from molexa_core.base.storage.outputs import FileKind
 from molexa_core.base.storage.provenance import Provenance
 from molexa_core.base.tables import FloatArray, Hits, IntArray
 from molexa_core.io.results.covariance_file import write_covariance
-from molexa_core.pipeline.chain.covariance_sums import (
+from molexa_core.pipeline.chain.covariance_parts.covariance_sums import (
     Axis,
     BlockCounts,
     Counting,
@@ -31,7 +31,7 @@ from molexa_core.pipeline.chain.covariance_sums import (
     blocks,
     stretches_of_block,
 )
-from molexa_core.pipeline.chain.covariance_units import CovarianceUnits, ReadCounts
+from molexa_core.pipeline.chain.covariance_parts.covariance_units import CovarianceUnits, ReadCounts
 from molexa_core.pipeline.chain.reduce import reduce
 from molexa_core.pipeline.chain.reduce_units import (
     SMALL_UNITS,

@@ -60,7 +60,8 @@ WIDENED: Final = (
     f"half-widths times {EVENT_BY_EVENT:g}: the frames are event by event, or how they were made "
     "is not recorded; where ions are alike, now one, now another of them makes such a frame, and "
     "without the factor 56 % of the bonds in virtual runs of other molecules were inside; 4 % are "
-    "beyond four half-widths even so; frames of molexa align without --like need no factor"
+    "beyond four half-widths even so; frames as molexa align makes them, with the roles of like "
+    "ions from all events together, need no factor"
 )
 
 

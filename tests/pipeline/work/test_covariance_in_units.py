@@ -10,9 +10,10 @@ import pytest
 from molexa_core.base.errors import InputFileError
 from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.base.progress import CollectingProgress
-from molexa_core.pipeline.chain import covariance_maps, covariance_units, reduce_units
+from molexa_core.pipeline.chain import covariance_maps, reduce_units
 from molexa_core.pipeline.chain import reduce as stage
 from molexa_core.pipeline.chain.covariance_maps import covariance
+from molexa_core.pipeline.chain.covariance_parts import covariance_units
 from molexa_core.pipeline.work.folder import UnitFolder
 from tests.fakes.units_runs import content_hash, write_run
 

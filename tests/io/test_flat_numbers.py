@@ -9,7 +9,7 @@ import pytest
 import uproot
 
 from molexa_core.io.root.file import open_root
-from molexa_core.io.root.numbers import is_plain, plain_numbers
+from molexa_core.io.root.flat_numbers import is_plain, plain_numbers
 
 ROWS = 1000
 PACKED = {

@@ -19,7 +19,7 @@ from molexa_core.base.options.work_options import WorkOptions
 from molexa_core.base.progress import Progress
 from molexa_core.base.settings import Channel, Setup
 from molexa_core.base.tables import FloatArray, Hits, IntArray
-from molexa_core.pipeline.chain.covariance_sums import (
+from molexa_core.pipeline.chain.covariance_parts.covariance_sums import (
     BlockCounts,
     Counting,
     MapPlan,
@@ -37,8 +37,8 @@ from molexa_core.reduction.cumulants.windows import HiddenPairs
 from molexa_core.reduction.mixing.false_summary import FalseCoincidences
 from molexa_core.reduction.stretches import number_of_stretches, shots_of, stretches
 
-_COUNTS: Final = "molexa_core.pipeline.chain.covariance_units:counts"
-_MAPS: Final = "molexa_core.pipeline.chain.covariance_units:maps"
+_COUNTS: Final = "molexa_core.pipeline.chain.covariance_parts.covariance_units:counts"
+_MAPS: Final = "molexa_core.pipeline.chain.covariance_parts.covariance_units:maps"
 _WARM_SHOTS: Final = 2048
 _EVENTS: Final = "coincidences.events.h5"
 
