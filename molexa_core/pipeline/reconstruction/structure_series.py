@@ -417,7 +417,7 @@ def _means(
             value[number] += _shared(commons, shares, "shift", width)
             together = np.abs(_shared(commons, shares, "error", width))
             common[number] = np.maximum(together, _column(commons[number], "error", width))
-    more = remarks_on_signal(series, ~np.isfinite(value).all(axis=1))
+    more = remarks_on_signal(series, np.asarray(~np.isfinite(value).all(axis=1)))
     return StructureSeries(
         series=series,
         quantities=_quantities(table, reference),
