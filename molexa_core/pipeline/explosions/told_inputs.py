@@ -38,6 +38,13 @@ from molexa_core.physics.surrogate.surrogate_card import load_surrogate
 
 AT: Final = {name: place for place, name in enumerate(NAMES)}
 """Place of each quantity by its name."""
+MOST_EVENTS: Final = 1000.0
+"""Events of means in an X-ray pulse of which a network is told at most.
+
+Training has 2048 explosions of a pair of two atoms and up to 8192 of larger molecules, in all charges
+together, so that more events of one combination are rare. Told more, samples were too sure
+(docs/lab/told.md, many events).
+"""
 
 
 def told_of(
@@ -54,7 +61,8 @@ def told_of(
         told: (B) what is known of each explosion; None where nothing is.
         numbers: (B, N) atomic numbers, 0 for padding.
         data: what the momenta are; None where that is not known.
-        count: (B) number of events behind the means.
+        count: (B) number of events behind the means; above `MOST_EVENTS` in an X-ray pulse, fewer
+            are told.
         errors: (B, N) standard error of a momentum component of each atom, a.u.
     """
     found = Told.nothing(len(told), numbers.shape[1])
@@ -67,7 +75,19 @@ def told_of(
         found = replace(found, count=count.to(found.count))
     if errors is not None:
         found = replace(found, errors=errors.to(found.errors))
+    found = _as_learned(found)
     return with_photons(found.to(numbers.device), numbers)
+
+
+def _as_learned(told: Told) -> Told:
+    """Means of more events than the training had, told as if they were of `MOST_EVENTS`.
+
+    Errors are then those that so many events would have.
+    """
+    xray = told.kind == KINDS.index("xray")
+    over = torch.where(xray, (told.count / MOST_EVENTS).clamp_min(1.0), 1.0)
+    errors = torch.where(told.errors >= 0, told.errors * over.sqrt()[:, None], told.errors)
+    return replace(told, count=told.count / over, errors=errors)
 
 
 def _tell(found: Told, row: int, told: Kind) -> None:

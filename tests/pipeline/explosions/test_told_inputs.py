@@ -22,7 +22,7 @@ from molexa_core.base.uncertain import Uncertain
 from molexa_core.network.conditions import CHOICES, KINDS, QUANTITIES, Told
 from molexa_core.network.network import Network
 from molexa_core.physics.mcmd.photon_tables import PhotonTables, pack_photon_tables
-from molexa_core.pipeline.explosions.told_inputs import AT, told_of
+from molexa_core.pipeline.explosions.told_inputs import AT, MOST_EVENTS, told_of
 from molexa_core.pipeline.reconstruction.told_samples import ToldEntry, sample
 from tests.fakes.networks import small_settings
 
@@ -55,6 +55,19 @@ def test_a_pulse_is_told_with_its_uncertainties() -> None:
     )
     assert not _value(told, "transfer_time_fs")[1]
     assert (told.choices == -1).all()
+
+
+@pytest.mark.parametrize("more", [0.25, 1.0, 9.0])
+def test_more_events_than_were_learned_are_told_as_fewer_with_their_errors(more: float) -> None:
+    count, errors = torch.tensor([more * MOST_EVENTS]), torch.tensor([[0.3, -1.0]])
+    told = told_of([PULSE], CO, count=count, errors=errors)
+    assert told.count.item() == pytest.approx(min(more, 1.0) * MOST_EVENTS)
+    # The scatter of a single event is the same, and an error that is not known stays so.
+    scatter = told.errors[0, 0] * told.count.sqrt()
+    assert scatter.item() == pytest.approx(0.3 * math.sqrt(more * MOST_EVENTS))
+    assert told.errors[0, 1].item() == -1.0
+    exact = told_of([ClassicalExplosion()], CO, count=count, errors=errors)
+    assert exact.count.item() == count.item() and torch.equal(exact.errors, errors)
 
 
 def test_switches_are_told_by_their_positions() -> None:
