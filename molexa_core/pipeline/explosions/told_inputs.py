@@ -41,9 +41,9 @@ AT: Final = {name: place for place, name in enumerate(NAMES)}
 MOST_EVENTS: Final = 1000.0
 """Events of means in an X-ray pulse of which a network is told at most.
 
-Training has 2048 explosions of a pair of two atoms and up to 8192 of larger molecules, in all charges
-together, so that more events of one combination are rare. Told more, samples were too sure
-(docs/lab/told.md, many events).
+Training has 2048 explosions of a pair of two atoms and up to 8192 of larger molecules, in all
+charges together, so that more events of one combination are rare. Told more, samples were too
+sure (docs/lab/told.md, many events).
 """
 
 

@@ -67,7 +67,8 @@ def test_more_events_than_were_learned_are_told_as_fewer_with_their_errors(more:
     assert scatter.item() == pytest.approx(0.3 * math.sqrt(more * MOST_EVENTS))
     assert told.errors[0, 1].item() == -1.0
     exact = told_of([ClassicalExplosion()], CO, count=count, errors=errors)
-    assert exact.count.item() == count.item() and torch.equal(exact.errors, errors)
+    assert exact.count.item() == count.item()
+    assert torch.equal(exact.errors, errors)
 
 
 def test_switches_are_told_by_their_positions() -> None:
