@@ -48,6 +48,7 @@ def _run(denoiser: ExactDenoiser, settings: SamplerSettings, count: int) -> torc
     empty = torch.zeros(count, 1)
     batch = Batch(empty.long(), empty, empty + 1, torch.zeros(count, 1, 3))
     noise = torch.randn(count, 1, 3, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)  # of the noise that is added on the way
     return sample(denoiser, _Conditioning(batch), noise, settings)[:, 0]  # type: ignore[arg-type]
 
 
