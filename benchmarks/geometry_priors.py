@@ -69,7 +69,7 @@ KEPT: Final = 100
 """Draws of a solution that are stored."""
 LEAST: Final = 1e-3
 BELIEFS: Final = (
-    (0.0, None), (0.25, None), (0.5, None), (1.0, None), (0.0, 64.0), (0.0, 16.0),
+    (0.0, None), (0.25, None), (0.5, None), (1.0, None), (0.0, 64.0), (0.0, 16.0), (0.0, 8.0),
     (0.5, 64.0), (0.5, 32.0), (0.5, 16.0), (0.5, 8.0),
 )  # fmt: skip
 """Powers of the weights in the library, and numbers that samples count against."""

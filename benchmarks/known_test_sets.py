@@ -1,13 +1,15 @@
 """Weights told the experiment against weights for one pulse, on the test sets of the latter.
 
     python benchmarks/known_test_sets.py --weights W molexa-stage2 --device cuda --out known.json
+    python benchmarks/known_test_sets.py --weights molexa-told --atoms 2 --most-events 1e9 1000
 
 The sets are those of the data set `stage2` (templates/stage2.yaml), made anew with its own random
 numbers: geometries of known molecules that its training left out (split by geometry), molecules
 that it left out (split by molecule), and molecules of 8 and 9 atoms, which it left out as well. All
 explode in its one pulse, which weights are told if they can be. Of each geometry a few combinations
 of charges are drawn. `known`: which molecules were in the training of the first weights is in their
-card; rows are given with and without those that it left out.
+card; rows are given with and without those that it left out. `--most-events`: the same for several
+limits of the number of events of which weights are told.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +38,7 @@ from molexa_core.pipeline.datasets.splits import GEOMETRY_STREAM, places, unifor
 from molexa_core.pipeline.devices import take_device
 from molexa_core.pipeline.evaluation.calibration_run import population_of
 from molexa_core.pipeline.evaluation.evaluate_told import DRAWS, MEAN_OF, Distances, row_of
+from molexa_core.pipeline.explosions import told_inputs
 from molexa_core.pipeline.explosions.explode import explode_geometries
 from molexa_core.pipeline.reconstruction.told_samples import ToldEntry, sample
 
@@ -190,11 +194,16 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", required=True, help="those for one pulse last")
     parser.add_argument("--geometries", type=int, default=300, help="of each set")
     parser.add_argument("--trajectories", type=int, default=100_000)
+    parser.add_argument("--atoms", type=int, nargs="+", help="sizes, all if not given")
+    parser.add_argument("--most-events", type=float, nargs="+", default=[told_inputs.MOST_EVENTS])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     device = take_device(given.device)
     recipe = resolve("stage2")
+    if given.atoms:
+        sized = [name for name in recipe.molecules if len(molecule(name).geometry) in given.atoms]
+        recipe = replace(recipe, molecules=tuple(sized))
     held = population_of(load_network(given.weights[0])[1]).held_out or frozenset()
     some = cases(
         recipe,
@@ -205,8 +214,12 @@ def main() -> None:
     )
     told = simulated("mcmd", pulse=recipe.pulse, options=recipe.model)
     result: dict[str, Any] = {"entries": len(some), "trajectories": given.trajectories, "rows": {}}
-    for name in given.weights:
+    for name, most in product(given.weights, given.most_events):
+        told_inputs.MOST_EVENTS = most  # type: ignore[misc]  # what is measured
         network, card = load_network(name, device)
+        shown = card.name
+        if len(given.most_events) > 1:
+            shown += f", {most:g} events at most"
         engine = Engine(network)
         known = [one for one in some if len(one.entry.ions) <= network.settings.max_atoms]
         kind = told if network.settings.told else None
@@ -228,13 +241,13 @@ def main() -> None:
                     word = {None: "all", False: "known to the first", True: "new to the first"}
                     rows[f"{of}, {group} atoms, {word[held_out]}"] = row
                     print(
-                        f"{card.name:18} {of:15} {group:4} {word[held_out]:18} "
+                        f"{shown:18} {of:15} {group:4} {word[held_out]:18} "
                         f"n {row['entries']:5}/{row['molecules']:3} one {row['one']:.3f} mean "
                         f"{row['mean']:.3f} rms {row['rms']:.3f} inside {100 * row['inside']:.0f} "
                         f"ratio {row['ratio']:.2f}",
                         flush=True,
                     )
-        result["rows"][card.name] = {"files": card.files, "rows": rows}
+        result["rows"][shown] = {"files": card.files, "rows": rows}
     if given.out is not None:
         given.out.write_text(json.dumps(result) + "\n", encoding="utf-8")
 

@@ -13,7 +13,7 @@ assignment of each event is not: where lobes overlap, it sorts the ions and push
 Symmetry. Where a rotation exchanges like ions and leaves the means as they are, its assignments are
 equally likely in every event, to the last digit. A free fit would use the chance scatter of the
 events to move such means apart, and so would any distribution that is not normal. So an exchange
-that too many events leave open is imposed as a symmetry (`ALIKE`).
+that too many events leave open is imposed as a symmetry (`SYMMETRIC`).
 
 The mirror image is not tried: where both hands of a chiral molecule are in the gas, they are not
 told apart.
@@ -49,7 +49,7 @@ RIDGE: Final = 0.02
 NEGLIGIBLE: Final = 1e-3
 """Assignments that are less likely than the best one by this factor are left out."""
 ODDS: Final = 9.0
-ALIKE: Final = 0.12
+SYMMETRIC: Final = 0.12
 """An exchange of like ions is taken for a symmetry if so many events do not decide it by `ODDS`: of
 two normal distributions 2 standard deviations apart, which just show two maxima, a quarter is
 undecided; of 3.5 an eighth."""
@@ -427,7 +427,7 @@ def _undecided(roles: Roles, momentum: FloatArray, weight: FloatArray) -> list[I
     known = {tuple(order) for order in roles.group.tolist()}
     result = []
     for order, part in zip(listed, share, strict=True):
-        if part > ALIKE * total and tuple(order.tolist()) not in known:
+        if part > SYMMETRIC * total and tuple(order.tolist()) not in known:
             away = (_superposed(roles.mean[order], roles.mean, roles.weight) - roles.mean).ravel()
             if np.square(away).sum() < NEAR**2 * np.square(roles.mean).sum():
                 result.append(order.astype(np.int64))

@@ -27,7 +27,7 @@ AGAINST: Final = 8.0
 """Counts that evidence stands for; see docs/error-bars-tested.md for what was measured."""
 SAMPLES: Final = 64
 """Samples of the network that count."""
-ALIKE: Final = 0.05
+LIKE_WIDTH: Final = 0.05
 """Standard deviation of K, share of each distance: samples are not refined."""
 LEAST: Final = 20.0
 """Effective number of draws over which a sample is spread; K is wider where they are fewer."""
@@ -51,7 +51,7 @@ def with_samples(
         against: counts that the evidence stands for.
     """
     drawn, seen = pair_distances(positions), pair_distances(samples)
-    scale = ALIKE * (weights @ drawn)
+    scale = LIKE_WIDTH * (weights @ drawn)
     atoms = positions.shape[1]
     # Of N atoms only 3 N - 6 distances are independent.
     independent = min(1.0, max(3 * atoms - 6, 1) / drawn.shape[1])
